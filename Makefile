@@ -1,0 +1,60 @@
+# The one list of commands; `make` alone prints it.
+# ARGS goes to the tool behind a command: make unit ARGS='-k custom_id'
+# An environment without torch: make unit VENV=.venv-unit LOCK=requirements/unit.lock
+
+PYTHON ?= python3
+VENV ?= .venv
+LOCK ?= requirements/dev-cpu.lock
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Where the CPU build of torch comes from: pip's own setting (uv does not read it), else
+# uv's knowledge of torch's builds.
+TORCH := $(if $(PIP_FIND_LINKS),$(foreach place,$(PIP_FIND_LINKS),--find-links $(place)),--torch-backend cpu)
+# The system's certificates, as pip has it, so that both pass the same proxies.
+UV_PIP = $(BIN)/python -m uv --quiet --system-certs pip
+COMPILE = $(UV_PIP) compile pyproject.toml --group dev --universal --python-version 3.11 --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(TORCH) $(ARGS)
+OLD_PYTHON = error: batchchat needs Python 3.11 or newer, $(PYTHON) is %d.%d\nhint: make $(or $(MAKECMDGOALS),demo) PYTHON=python3.12
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test unit check fix bench lock clean
+
+help:  ## List the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' Makefile
+
+demo: $(READY)  ## Set up everything, then run a sample on vLLM with the tiny demo model
+	$(BIN)/batchchat submit examples/requests.jsonl --model demo --output build/demo.jsonl --format both $(ARGS)
+
+test: $(READY)  ## Set up everything, then run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+unit: $(READY)  ## Run the fast tests, which need no torch: make unit ARGS='-k custom_id'
+	$(BIN)/python -m pytest tests/unit tests/contract $(ARGS)
+
+check: $(READY)  ## Check format, lint, types, layers and spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+fix: $(READY)  ## Repair format and lint where a tool can
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## Run a benchmark by its name: make bench NAME=engine
+	$(if $(NAME),$(BIN)/python benchmarks/$(NAME).py $(ARGS),@ls benchmarks)
+
+lock: $(READY)  ## Compile the locks after a change of pyproject.toml (ARGS=--upgrade raises all)
+	$(COMPILE) --extra cpu --override requirements/overrides.txt --output-file requirements/dev-cpu.lock
+	$(COMPILE) --constraint requirements/dev-cpu.lock --output-file requirements/unit.lock
+
+clean:  ## Remove what was built and cached; the environment stays
+	rm -rf build dist htmlcov .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+$(READY): pyproject.toml $(LOCK)
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("$(OLD_PYTHON)" % v[:2])'
+	@$(BIN)/python -m uv --version >/dev/null 2>&1 || { echo "making $(VENV) (a few minutes the first time)" && $(PYTHON) -m venv --clear $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK) uv; }
+	$(UV_PIP) sync $(LOCK) --python $(BIN)/python $(TORCH)
+	$(UV_PIP) install --no-deps --python $(BIN)/python --editable .
+	@touch $@
