@@ -1,0 +1,1 @@
+"""The `batchchat` command: one verb a file; parse, one call, render."""

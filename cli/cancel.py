@@ -1,0 +1,31 @@
+"""`batchchat cancel`: stop a batch; what is finished is kept."""
+
+from cli import options, terminal
+
+
+def cancel(batch_id: options.BatchId, json: options.Json = False) -> int:
+    """Stop a batch and keep what is finished.
+
+    batchchat cancel batch_0199…
+    """
+    from cli.session import open_session
+    from jobs.batch_object import batch_object
+    from jobs.create import cancel_batch
+    from jobs.finalize import finalize
+    from workers.lock import BusyError, batch_lock
+
+    session = open_session()
+    ledger = session.ledger
+    cancel_batch(ledger, batch_id)
+    try:
+        with batch_lock(session.locks, batch_id):
+            line_bytes = session.settings.max_line_bytes
+            finalize(ledger, batch_id, "cancelled", line_bytes)
+    except BusyError:
+        terminal.say("the process that runs it will stop within a few seconds")
+    state = ledger.state(batch_id)
+    if json:
+        terminal.out_json(batch_object(state))
+    else:
+        terminal.out(state.status)
+    return 0

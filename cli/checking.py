@@ -1,0 +1,54 @@
+"""Checks a file where it lies."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cli.input import chunks, open_input
+from cli.session import Session
+from jobs.errors import InputFileError
+from jobs.parse import Parser
+from jobs.plan import Scan, scan
+from jobs.planning import PromptLengths, limits, model_of
+
+
+def check_file(session: Session, file: str, model: str | None) -> Scan:
+    """Return what is wrong with a file, as the planner would find it.
+
+    Raises:
+        InputFileError: it can't be read.
+        ModelNotFoundError: there is no such `model`.
+
+    """
+    if model is not None:
+        session.catalog.find(model)
+    path = seekable(file)
+    parser = Parser(model)
+    lengths = PromptLengths(parser, session.prompters)
+    settings = session.settings
+    found = scan(lambda: _read(path), parser, limits(settings), check=lengths)
+    model_of(parser, session.catalog, found)
+    return found
+
+
+def seekable(file: str) -> str:
+    """Return the path of a file that can be read twice.
+
+    Raises:
+        InputFileError: it is stdin or a pipe, and can't.
+
+    """
+    if file == "-" or (Path(file).exists() and not _is_plain(Path(file))):
+        raise InputFileError(
+            f"`{file}` can be read only once, and checking reads it twice",
+            hint="write it to a file first",
+        )
+    return file
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() or path.is_dir()
+
+
+def _read(file: str) -> Iterator[bytes]:
+    with open_input(file) as stream:
+        yield from chunks(stream, file)

@@ -1,0 +1,88 @@
+"""Shows how a run goes: a line that moves in a terminal, plain lines elsewhere."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from cli import terminal
+from cli.text import count, duration, short
+from jobs.progress import Progress
+
+_BAR = 24
+_LOOK = 0.25
+_LINE_EVERY = 5.0
+_PHASES = {
+    "checking": "checking the input",
+    "loading": "loading the model",
+    "finalizing": "writing the results",
+}
+
+
+class Display:
+    """Reports a run's progress on stderr until it is stopped."""
+
+    def __init__(self, progress: Progress, *, shown: bool) -> None:
+        """Watch `progress`; say nothing unless `shown`."""
+        self._progress = progress
+        self._done = threading.Event()
+        report = self._move if terminal.is_terminal() else self._print_lines
+        self._thread = threading.Thread(target=report, name="display", daemon=True)
+        if shown:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Report no more, and leave the screen clean."""
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join(2)
+
+    def _move(self) -> None:
+        """Rewrite one line of the terminal."""
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        console = Console(file=terminal.stderr(), highlight=False)
+        with Live(console=console, transient=True, auto_refresh=False) as live:
+            while not self._done.wait(_LOOK):
+                text = _line(self._progress, _bar)
+                live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+
+    def _print_lines(self) -> None:
+        """Print a line when the phase changes, and every few seconds."""
+        phase, next_line = "", 0.0
+        while not self._done.wait(_LOOK):
+            now = time.monotonic()
+            if self._progress.phase != phase or now >= next_line:
+                phase, next_line = self._progress.phase, now + _LINE_EVERY
+                terminal.say(_line(self._progress, lambda _share: ""))
+
+
+def _line(progress: Progress, bar: Callable[[float], str]) -> str:
+    """Return what there is to say now."""
+    if progress.trouble:
+        return f"waiting for the storage: {progress.trouble}"
+    if progress.phase == "running":
+        return _running(progress, bar)
+    checked = progress.checked_requests if progress.phase == "checking" else 0
+    return _PHASES[progress.phase] + (f": {count(checked)} requests" if checked else "")
+
+
+def _running(progress: Progress, bar: Callable[[float], str]) -> str:
+    counts = progress.so_far()
+    done = counts.completed + counts.failed
+    share = done / progress.total if progress.total else 1.0
+    left = progress.seconds_left()
+    parts = [
+        f"{bar(share)}{share:.0%}",
+        f"{count(done)} / {count(progress.total)} requests",
+        f"{count(counts.failed)} failed",
+        f"{short(progress.tokens_per_second())} tokens/s",
+        f"about {duration(left)} left" if left is not None else "",
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def _bar(share: float) -> str:
+    filled = round(share * _BAR)
+    return f"{'━' * filled}{'╌' * (_BAR - filled)}  "

@@ -1,0 +1,44 @@
+"""Opens what a user names as the input."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from jobs.errors import InputFileError
+from jobs.storage.base import CHUNK
+
+
+@contextmanager
+def open_input(file: str) -> Iterator[BinaryIO]:
+    """Open a file, or stdin for `-`.
+
+    Raises:
+        InputFileError: there is no such file, or it can't be read.
+
+    """
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    path = Path(file).expanduser()
+    try:
+        stream = path.open("rb")
+    except FileNotFoundError:
+        raise InputFileError(f"no file `{file}`") from None
+    except IsADirectoryError:
+        message = f"`{file}` is a folder, and a file of requests is wanted"
+        raise InputFileError(message) from None
+    except OSError as error:
+        raise InputFileError(f"can't read `{file}`: {error.strerror}") from None
+    with stream:
+        yield stream
+
+
+def chunks(stream: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield the stream's bytes in pieces. Raises `InputFileError`."""
+    try:
+        while chunk := stream.read(CHUNK):
+            yield chunk
+    except OSError as error:
+        raise InputFileError(f"can't read `{name}`: {error.strerror}") from None

@@ -1,0 +1,88 @@
+"""The `batchchat` command: one verb a file, heavy imports as late as can be."""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from cli import (
+    cancel,
+    list_,
+    models,
+    render,
+    results,
+    resume,
+    retry,
+    status,
+    submit,
+    terminal,
+    validate,
+)
+from jobs.errors import BatchchatError
+
+WRONG = 2
+"""Exit status when the tool could not work."""
+
+app = typer.Typer(
+    name="batchchat",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for name, command in (
+    ("submit", submit.submit),
+    ("validate", validate.validate),
+    ("render", render.render),
+    ("status", status.status),
+    ("list", list_.list_batches),
+    ("results", results.results),
+    ("cancel", cancel.cancel),
+    ("resume", resume.resume),
+    ("retry", retry.retry),
+    ("models", models.models),
+):
+    app.command(name)(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        terminal.out(f"batchchat {version('batchchat')}")
+        raise typer.Exit
+
+
+@app.callback()
+def batchchat(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="And exit."),
+    ] = False,
+) -> None:
+    """Batch jobs of chat completions on your own GPUs.
+
+    Hand in a file of requests, get every answer:
+
+    batchchat submit requests.jsonl --model demo --output results.jsonl
+    """
+
+
+def main() -> NoReturn:
+    """Run the command; exit 0 for success, 1 for a bad answer, 2 for no answer."""
+    try:
+        code = app(standalone_mode=False)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "batchchat"
+        terminal.show_error(
+            BatchchatError(error.format_message(), hint=f"see `{path} --help`")
+        )
+        code = WRONG
+    except BatchchatError as error:
+        terminal.show_error(error)
+        code = WRONG
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        sys.stderr.close()
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)

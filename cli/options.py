@@ -1,0 +1,80 @@
+"""The options that several commands share, worded once."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    BOTH = "both"
+
+
+class OnInvalid(StrEnum):
+    """What becomes of a file with bad lines."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+class Window(StrEnum):
+    """By when a batch must be done."""
+
+    DAY = "24h"
+    WEEK = "7d"
+
+
+File = Annotated[
+    str, typer.Argument(help="JSONL file of requests; `-` reads stdin.", metavar="FILE")
+]
+BatchId = Annotated[str, typer.Argument(help="The batch, as `batch_…`.", metavar="ID")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Catalog name, hub id, or a folder; for lines that name none.",
+    ),
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output", "-o", help="Write the results to this path; `-` is stdout."
+    ),
+]
+OutputFormat = Annotated[Format, typer.Option("--format", help="Of the results.")]
+Progress = Annotated[
+    bool, typer.Option("--progress/--no-progress", help="Show progress on stderr.")
+]
+
+
+def absolute(output: str | None) -> str | None:
+    """Return an output path as a later command in another folder finds it."""
+    if output in (None, "-"):
+        return None
+    return str(Path(str(output)).expanduser().absolute())
+
+
+def pairs(metadata: list[str] | None) -> dict[str, str] | None:
+    """Return `KEY=VALUE` options as a dictionary, within OpenAI's limits."""
+    if not metadata:
+        return None
+    split = [pair.partition("=") for pair in metadata]
+    if len(split) > _MOST_PAIRS:
+        raise typer.BadParameter(f"--metadata: up to {_MOST_PAIRS} pairs are allowed")
+    for key, equals, value in split:
+        if not (equals and 0 < len(key) <= _LONGEST_KEY and len(value) <= _LONGEST):
+            message = f"--metadata: `{key[:80]}` must be KEY=VALUE, KEY of 1 to"
+            raise typer.BadParameter(f"{message} {_LONGEST_KEY} characters")
+    return {key: value for key, _, value in split}
+
+
+_MOST_PAIRS = 16
+_LONGEST_KEY = 64
+_LONGEST = 512

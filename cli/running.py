@@ -1,0 +1,100 @@
+"""Runs a batch in this process, shows how it goes, and reports how it ended."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli import terminal
+from cli.display import Display
+from cli.interrupt import INTERRUPTED, interruptible
+from cli.report import report_end
+from cli.session import Session
+from jobs.batch_object import batch_object
+from jobs.catalog import Model
+from jobs.ledger import Ledger, State
+from jobs.progress import Progress
+from jobs.stop import Stop
+from jobs.storage import PatientStorage
+from workers.embedded import ClosableEngine, EmbeddedRun
+
+_APART = {"auto": None, "inside": False, "apart": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What the user wants to see of a run."""
+
+    progress: bool = True
+    json: bool = False
+    to_stdout: bool = False
+
+
+def run_batch(session: Session, batch_id: str, wish: Wish) -> int:
+    """Run the batch to its end and deliver the results; return the exit status."""
+    state = _run(session, batch_id, wish)
+    if not state.is_terminal:
+        _say_stopped(state)
+        return INTERRUPTED
+    written = _deliver(session, state, wish)
+    if wish.json:
+        terminal.out_json(batch_object(state))
+    return report_end(state, written)
+
+
+def _run(session: Session, batch_id: str, wish: Wish) -> State:
+    progress, stop = Progress(), Stop()
+    settings = session.settings
+    storage = PatientStorage(
+        session.ledger.storage, settings.patience_seconds, stop, progress.waits_for
+    )
+    run = EmbeddedRun(
+        Ledger(storage, settings.project),
+        settings,
+        session.prompters,
+        start_engine=lambda model: _start(session, model),
+        stop=stop,
+        progress=progress,
+        locks=session.locks,
+    )
+    with (
+        terminal.engine_output(session.engine_log),
+        interruptible(batch_id, progress, stop, settings.grace_seconds),
+    ):
+        display = Display(progress, shown=wish.progress)
+        try:
+            return run.run(batch_id)
+        finally:
+            display.stop()
+
+
+def _start(session: Session, model: Model) -> ClosableEngine:
+    from workers.vllm_engine import start_vllm
+
+    return start_vllm(
+        model,
+        session.models,
+        apart=_APART[session.settings.engine_process],
+        log=session.settings.engine_log,
+    )
+
+
+def _deliver(session: Session, state: State, wish: Wish) -> list[Path]:
+    """Write the results where the user wants them."""
+    from jobs.export import export
+
+    batch = state.batch
+    if wish.to_stdout and state.final and state.final.output_file_id:
+        key = session.ledger.keys.content(state.final.output_file_id)
+        for chunk in session.ledger.storage.stream(key):
+            terminal.out_bytes(chunk)
+    if batch.output is None or state.final is None:
+        return []
+    return export(session.ledger, batch.id, Path(batch.output), batch.output_format)
+
+
+def _say_stopped(state: State) -> None:
+    counts = state.counts()
+    terminal.say(
+        f"stopped: {counts.completed + counts.failed:,} of {counts.total:,} requests"
+        " are committed, and what else was finished is kept"
+    )
+    terminal.hint(f"go on with `batchchat resume {state.batch.id}`")

@@ -1,0 +1,47 @@
+"""What a command works with: the settings, the catalog, and the ledger."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.catalog import Catalog, load_catalog
+from jobs.ledger import Ledger
+from jobs.prompters import Prompters
+from jobs.settings import Settings, data_folder, load_settings
+from jobs.storage import open_storage
+
+
+@dataclass(frozen=True)
+class Session:
+    """The embedded way: everything in this process."""
+
+    settings: Settings
+    catalog: Catalog
+    ledger: Ledger
+
+    @property
+    def models(self) -> Path:
+        """Where the demo model is made."""
+        return Path(self.settings.models).expanduser()
+
+    @property
+    def prompters(self) -> Prompters:
+        """The prompters of the catalog's models."""
+        return Prompters(self.catalog, self.models)
+
+    @property
+    def locks(self) -> Path:
+        """Where this machine's locks are."""
+        return data_folder() / "locks"
+
+    @property
+    def engine_log(self) -> Path:
+        """Where the engine's own messages go."""
+        return data_folder() / "engine.log"
+
+
+def open_session() -> Session:
+    """Return the session that the settings describe. Raises `ConfigError`."""
+    settings = load_settings()
+    catalog = load_catalog(settings.config)
+    storage = open_storage(settings.storage)
+    return Session(settings, catalog, Ledger(storage, settings.project))

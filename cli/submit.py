@@ -1,0 +1,80 @@
+"""`batchchat submit`: hand in a file, get every answer."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import options, terminal
+from cli.options import Format, OnInvalid, Window
+
+
+def submit(
+    file: options.File,
+    model: options.Model = None,
+    output: options.Output = None,
+    format_: options.OutputFormat = Format.JSONL,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait/--no-wait", help="Run it now, or only hand it in."),
+    ] = True,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", min=0, max=2**63 - 1, help="Of requests that bring none."
+        ),
+    ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option("--metadata", metavar="KEY=VALUE", help="Noted on the batch."),
+    ] = None,
+    window: Annotated[
+        Window, typer.Option("--completion-window", help="By when it must be done.")
+    ] = Window.DAY,
+    on_invalid: Annotated[
+        OnInvalid,
+        typer.Option(help="With bad lines: refuse the file, or run the others."),
+    ] = OnInvalid.FAIL,
+    progress: options.Progress = True,
+    json: options.Json = False,
+) -> int:
+    """Run a file of requests and write every answer.
+
+    batchchat submit requests.jsonl --model demo --output results.jsonl
+    """
+    from jobs.export import check_output
+
+    from cli.input import chunks, open_input
+    from cli.running import Wish, run_batch
+    from cli.session import open_session
+    from jobs.create import Options, create_batch, store_file
+
+    session = open_session()
+    if model is not None:
+        session.catalog.find(model)
+    wanted = options.absolute(output)
+    if wanted is not None:
+        check_output(Path(wanted), format_)
+    asked = Options(
+        model=model,
+        seed=seed,
+        on_invalid=on_invalid,
+        completion_window=window,
+        metadata=options.pairs(metadata),
+        output=wanted,
+        output_format=format_,
+    )
+    with open_input(file) as stream:
+        name = "stdin" if file == "-" else Path(file).name
+        input_file = store_file(session.ledger, chunks(stream, file), name)
+    batch = create_batch(session.ledger, input_file, asked)
+    to_stdout = output == "-"
+    if to_stdout or json:
+        terminal.say(batch.id)
+    else:
+        terminal.out(batch.id)
+    if not wait:
+        terminal.hint(f"run it with `batchchat resume {batch.id}`")
+        return 0
+    wish = Wish(progress=progress, json=json, to_stdout=to_stdout)
+    return run_batch(session, batch.id, wish)

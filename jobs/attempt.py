@@ -1,0 +1,259 @@
+"""One try at one shard: read, ask, checkpoint, commit.
+
+::
+
+    recover ─► begin ─► feed ─► finish ─┬─ every line answered ─► commit
+                                        └─ asked to stop ───────► hand back
+
+Wherever it is killed, the next attempt finds the checkpoints and generates only
+what they lack. Two attempts at once do no harm: each writes under its own id,
+and the commit is created once.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from queue import Empty, SimpleQueue
+
+import msgspec
+
+from jobs import record, response
+from jobs.checkpoint import Result, pack
+from jobs.engine import Answer, Choice, Completion, Work
+from jobs.errors import BatchchatError, RequestRefusedError
+from jobs.ids import new_attempt_id, request_id
+from jobs.lines import RawLine, iter_lines
+from jobs.parse import Invalid, Parser
+from jobs.plan import parse_line
+from jobs.problem import Problem
+from jobs.record import Part, Shard
+from jobs.recovery import Kept, recover
+from jobs.request import Request
+from jobs.sampling import Sampling, derived_seed, sampling_of
+from jobs.storage.base import ranged
+from jobs.task import Task
+from jobs.usage import Usage
+
+_FLUSH_BYTES = 4 * 1024 * 1024
+_LOOK = 0.2
+"""Seconds between two looks at whether the end was asked for."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request that the engine has."""
+
+    line: int
+    custom_id: str
+    seed: int
+
+
+@dataclass
+class Attempt:
+    """One try at `shard`; `feed` it, then `finish` it, in one thread."""
+
+    task: Task
+    shard: Shard
+    id: str = field(default_factory=new_attempt_id)
+    _kept: Kept = field(default_factory=Kept)
+    _asked: dict[str, _Asked] = field(default_factory=dict)
+    _answers: SimpleQueue[tuple[str, Answer]] = field(default_factory=SimpleQueue)
+    _fresh: list[Result] = field(default_factory=list)
+    _fresh_bytes: int = 0
+    _fresh_since: float = 0.0
+    _written: int = 0
+    _failure: BatchchatError | None = None
+
+    def feed(self) -> None:
+        """Ask the engine for every answer that is not there yet.
+
+        Returns when all are asked for, or the end is. Raises `StorageError`.
+        """
+        self._begin()
+        parser = Parser(self.task.model.name)
+        for line in self._lines():
+            if self.task.stop.asked or self._failure:
+                return
+            blank = line.raw is not None and not line.raw.strip()
+            if not blank and line.number not in self._kept.lines:
+                parsed = parse_line(parser, line, self.task.line_bytes)
+                self._take(self._without_repeated(parsed))
+            self._collect(0)
+
+    def finish(self) -> bool:
+        """Wait for the answers; commit the shard, or hand it back. Say which.
+
+        Raises:
+            StorageError: the storage stayed away longer than it was waited for.
+            EngineError: the engine died; what it had finished is checkpointed.
+
+        """
+        while self._asked and not self.task.stop.over:
+            self._collect(_LOOK)
+        self.task.engine.abort(list(self._asked))
+        self._collect(0)
+        self._flush()
+        if len(self._kept.lines) == self.shard.requests:
+            self._commit()
+            return True
+        if self._failure:
+            raise self._failure
+        self.task.storage.delete(self._marker)
+        return False
+
+    @property
+    def _marker(self) -> str:
+        return self.task.keys.marker(self.shard.index, self.id)
+
+    def _begin(self) -> None:
+        """Read what is there, and leave a mark that this attempt has begun."""
+        task, shard = self.task, self.shard
+        self._kept = recover(task.storage, task.keys, shard.index)
+        task.progress.keep(self._kept.counts)
+        mark = msgspec.json.encode({"created_at": task.ledger.now()})
+        task.storage.put(self._marker, mark)
+
+    def _lines(self) -> Iterator[RawLine]:
+        task, shard = self.task, self.shard
+        key = task.ledger.keys.content(task.batch.input_file_id)
+        chunks = ranged(task.storage, key, shard.offset, shard.length)
+        return iter_lines(
+            chunks, task.line_bytes, offset=shard.offset, first=shard.first_line
+        )
+
+    def _without_repeated(self, parsed: Request | Invalid) -> Request | Invalid:
+        if isinstance(parsed, Invalid) or parsed.line not in self.shard.repeated:
+            return parsed
+        message = "the custom_id is already on an earlier line"
+        problem = Problem("duplicate_custom_id", parsed.line, message, "custom_id")
+        return Invalid(parsed.line, parsed.custom_id, [problem])
+
+    def _take(self, parsed: Request | Invalid) -> None:
+        """Ask for the answer to a line, or note why there will be none."""
+        name = request_id(self.task.batch.id, parsed.line)
+        if isinstance(parsed, Invalid):
+            self._note_failure(parsed.line, response.invalid(name, parsed))
+            return
+        try:
+            self._ask(name, parsed)
+        except RequestRefusedError as error:
+            text = response.refused(name, parsed.custom_id, error)
+            self._note_failure(parsed.line, text)
+        except BatchchatError as error:
+            self._failure = error
+
+    def _ask(self, name: str, request: Request) -> None:
+        """Give a request to the engine, waiting until it has room."""
+        engine = self.task.engine
+        prompt = engine.prepare(request)
+        sampling = self._sampling(request, engine.room(prompt))
+        asked = _Asked(request.line, request.custom_id, sampling.seed)
+        self._asked[name] = asked
+        answer = partial(self._answer, name)
+        if sampling.max_tokens == 0:
+            answer(_nothing(len(prompt.token_ids), sampling.n))
+            return
+        work = Work(f"{name}-{self.id}", prompt, sampling)
+        try:
+            while not engine.submit(work, answer, _LOOK):
+                self._collect(0)
+                if self.task.stop.asked:
+                    del self._asked[name]
+                    return
+        except BatchchatError:
+            del self._asked[name]
+            raise
+
+    def _sampling(self, request: Request, room: int) -> Sampling:
+        seed = derived_seed(self.task.batch.seed, request.custom_id)
+        return sampling_of(request, self.task.model, seed, room)
+
+    def _answer(self, name: str, answer: Answer) -> None:
+        self._answers.put((name, answer))
+
+    def _collect(self, seconds: float) -> None:
+        """Note the answers that are there, waiting for the first; flush if due."""
+        with suppress(Empty):
+            self._note(*self._answers.get(block=seconds > 0, timeout=seconds))
+            while True:
+                self._note(*self._answers.get_nowait())
+        if self._is_due():
+            self._flush()
+
+    def _note(self, name: str, answer: Answer) -> None:
+        """Turn an answer into a result; one that is none is asked again later."""
+        asked = self._asked.pop(name, None)
+        if asked is None:
+            return
+        if isinstance(answer, Completion):
+            self._note_completion(name, asked, answer)
+        elif isinstance(answer, RequestRefusedError):
+            text = response.refused(name, asked.custom_id, answer)
+            self._note_failure(asked.line, text)
+        else:
+            self._failure = answer
+
+    def _note_completion(self, name: str, asked: _Asked, answer: Completion) -> None:
+        model = self.task.model
+        text = response.completed(
+            name,
+            asked.custom_id,
+            answer,
+            created=self.task.ledger.now(),
+            model=model.name,
+            price=model.price,
+            fingerprint=self.task.engine.fingerprint,
+            seed=asked.seed,
+        )
+        usage = response.usage_of(answer)
+        self._keep(Result(asked.line, True, usage, answer.engine_seconds, text))  # noqa: FBT003
+
+    def _note_failure(self, line: int, text: bytes) -> None:
+        self._keep(Result(line, False, Usage(), 0.0, text))  # noqa: FBT003
+
+    def _keep(self, result: Result) -> None:
+        if not self._fresh:
+            self._fresh_since = time.monotonic()
+        self._fresh.append(result)
+        self._fresh_bytes += len(result.text)
+        self.task.progress.add([result])
+
+    def _is_due(self) -> bool:
+        if not self._fresh:
+            return False
+        age = time.monotonic() - self._fresh_since
+        return age >= self.task.checkpoint_seconds or self._fresh_bytes >= _FLUSH_BYTES
+
+    def _flush(self) -> None:
+        """Write the results that no checkpoint has yet."""
+        if not self._fresh:
+            return
+        packed = pack(self._fresh)
+        key = self.task.keys.checkpoint(self.shard.index, self.id, self._written)
+        self.task.storage.put(key, packed.data)
+        self._kept.add(Part(key, len(packed.data), packed.sha256), self._fresh)
+        self._written += 1
+        self._fresh = []
+        self._fresh_bytes = 0
+
+    def _commit(self) -> None:
+        """Make the results final, unless another attempt was first."""
+        task = self.task
+        engine = task.engine
+        commit = self._kept.commit(
+            self.shard.index,
+            self.id,
+            task.ledger.now(),
+            engine.fingerprint,
+            engine.identity,
+        )
+        key = task.keys.commit(self.shard.index)
+        task.storage.create(key, record.encode(commit))
+
+
+def _nothing(prompt_tokens: int, n: int) -> Completion:
+    """Return the answer to a request that wants no tokens."""
+    choices = [Choice(index=i, text="", finish_reason="length") for i in range(n)]
+    return Completion(choices=choices, prompt_tokens=prompt_tokens, completion_tokens=0)

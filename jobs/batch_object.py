@@ -1,0 +1,87 @@
+"""OpenAI's Batch object, as the API and `--json` show it.
+
+https://platform.openai.com/docs/api-reference/batch/object; what is ours comes
+after OpenAI's own fields, which clients keep and ignore.
+"""
+
+from typing import Any
+
+from jobs.ledger import State
+from jobs.problem import Problem
+from jobs.record import Counts
+
+
+def batch_object(state: State) -> dict[str, Any]:
+    """Return the object; times are Unix seconds, null for what has not happened."""
+    batch, final = state.batch, state.final
+    usage = state.usage()
+    return {
+        "id": batch.id,
+        "object": "batch",
+        "endpoint": batch.endpoint,
+        "model": _model(state),
+        "errors": _errors(state),
+        "input_file_id": batch.input_file_id,
+        "completion_window": batch.completion_window,
+        "status": state.status,
+        "output_file_id": final.output_file_id if final else None,
+        "error_file_id": final.error_file_id if final else None,
+        "created_at": batch.created_at,
+        **_times(state),
+        "expires_at": batch.expires_at,
+        "request_counts": counts_object(state.counts()),
+        "usage": usage.as_batch_usage(),
+        "metadata": batch.metadata,
+        "estimated_cost": state.cost(),
+        "engine_seconds": state.engine_seconds(),
+        "seed": batch.seed,
+        "retry_of": batch.retry_of,
+        "engines": final.engines if final else {},
+    }
+
+
+def counts_object(counts: Counts) -> dict[str, int]:
+    """Return OpenAI's `request_counts`."""
+    return {
+        "total": counts.total,
+        "completed": counts.completed,
+        "failed": counts.failed,
+    }
+
+
+def problem_object(problem: Problem) -> dict[str, Any]:
+    """Return OpenAI's BatchError."""
+    return {
+        "code": problem.code,
+        "line": problem.line,
+        "message": problem.message,
+        "param": problem.param,
+    }
+
+
+def _model(state: State) -> str | None:
+    planned = state.plan.model if state.plan else None
+    return planned.name if planned else state.batch.model
+
+
+def _errors(state: State) -> dict[str, Any] | None:
+    problems = state.plan.problems if state.plan else []
+    if not problems:
+        return None
+    return {"object": "list", "data": [problem_object(p) for p in problems]}
+
+
+def _times(state: State) -> dict[str, int | None]:
+    plan, final = state.plan, state.final
+    refused = plan is not None and plan.failed()
+    ended = {f"{final.status}_at": final.created_at} if final else {}
+    failed_at = plan.created_at if plan and refused else None
+    return {
+        "in_progress_at": plan.created_at if plan and not refused else None,
+        "finalizing_at": final.created_at if final else state.last_commit_at(),
+        "completed_at": ended.get("completed_at"),
+        "failed_at": failed_at,
+        "expired_at": ended.get("expired_at"),
+        "cancelling_at": state.cancelled_at,
+        "cancelled_at": ended.get("cancelled_at"),
+    }

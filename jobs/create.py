@@ -1,0 +1,94 @@
+"""Begins a batch: its input as a file of the storage, then the wish for it."""
+
+import secrets
+from collections.abc import Iterable
+
+import msgspec
+
+from jobs import record
+from jobs.errors import ConflictError
+from jobs.ids import new_batch_id, new_file_id
+from jobs.ledger import Ledger
+from jobs.record import Batch, Cancel, File
+from jobs.request import ENDPOINT
+
+WINDOWS = {"24h": 86_400, "7d": 604_800}
+"""Completion windows, in seconds; OpenAI's is 24h."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user may ask of a batch, beside its input."""
+
+    model: str | None = None
+    seed: int | None = None
+    on_invalid: str = "fail"
+    completion_window: str = "24h"
+    metadata: dict[str, str] | None = None
+    retry_of: str | None = None
+    output: str | None = None
+    output_format: str = "jsonl"
+
+
+def store_file(
+    ledger: Ledger, chunks: Iterable[bytes], filename: str, purpose: str = "batch"
+) -> File:
+    """Write the bytes of a file into the storage, then say that it is there."""
+    file_id = new_file_id()
+    size = 0
+    with ledger.storage.writer(ledger.keys.content(file_id)) as content:
+        for chunk in chunks:
+            content.write(chunk)
+            size += len(chunk)
+    file = File(
+        id=file_id,
+        bytes=size,
+        created_at=ledger.now(),
+        filename=filename,
+        purpose=purpose,
+    )
+    publish_file(ledger, file)
+    return file
+
+
+def publish_file(ledger: Ledger, file: File) -> None:
+    """Make a file visible whose content is there; harmless when it is already."""
+    ledger.storage.create(ledger.keys.file(file.id), record.encode(file))
+
+
+def create_batch(ledger: Ledger, input_file: File, options: Options) -> Batch:
+    """Write down what is asked for; from here on the batch exists."""
+    now = ledger.now()
+    seed = options.seed if options.seed is not None else secrets.randbelow(2**53)
+    batch = Batch(
+        id=new_batch_id(),
+        project=ledger.project,
+        input_file_id=input_file.id,
+        endpoint=ENDPOINT,
+        completion_window=options.completion_window,
+        created_at=now,
+        expires_at=now + WINDOWS[options.completion_window],
+        seed=seed,
+        model=options.model,
+        on_invalid=options.on_invalid,
+        metadata=options.metadata,
+        retry_of=options.retry_of,
+        output=options.output,
+        output_format=options.output_format,
+    )
+    ledger.storage.create(ledger.keys.of(batch.id).batch, record.encode(batch))
+    return batch
+
+
+def cancel_batch(ledger: Ledger, batch_id: str) -> None:
+    """Write down the wish that the batch stop; again is no error.
+
+    Raises:
+        ConflictError: it has ended otherwise already.
+
+    """
+    state = ledger.state(batch_id)
+    if state.is_terminal and state.status != "cancelled":
+        message = f"Cannot cancel a batch with status '{state.status}'."
+        raise ConflictError(message)
+    key = ledger.keys.of(batch_id).cancel
+    ledger.storage.create(key, record.encode(Cancel(ledger.now())))

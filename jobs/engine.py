@@ -1,0 +1,79 @@
+"""What turns requests into answers, as the shard runner sees it."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from jobs.errors import BatchchatError
+from jobs.prompt import Prompt
+from jobs.request import Request
+from jobs.sampling import Sampling
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """One generated text; `logprobs` is OpenAI's `content` list where asked for."""
+
+    index: int
+    text: str
+    finish_reason: str
+    stop_reason: str | int | None = None
+    logprobs: list[dict[str, Any]] | None = None
+
+
+class Completion(msgspec.Struct, kw_only=True):
+    """The answer to one request; `engine_seconds` is its share of the engine."""
+
+    choices: list[Choice]
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    engine_seconds: float = 0.0
+
+
+class Work(msgspec.Struct, frozen=True):
+    """One request as the engine is given it; `key` is unique in the process."""
+
+    key: str
+    prompt: Prompt
+    sampling: Sampling
+
+
+Answer = Completion | BatchchatError
+"""What became of a request. A `RequestRefusedError` is final; after any other
+error the request was not answered, and must be asked again."""
+
+
+class Engine(Protocol):
+    """Keeps a bounded number of requests running; safe to use from threads."""
+
+    capacity: int
+    """Requests that it holds at most: about twice what it computes at once."""
+
+    fingerprint: str
+    """A hash of everything that shapes its answers beside the request."""
+
+    identity: dict[str, Any]
+    """What the fingerprint is a hash of, spelled out."""
+
+    def prepare(self, request: Request) -> Prompt:
+        """Render and tokenize one request. Raises `RequestRefusedError`."""
+        ...
+
+    def room(self, prompt: Prompt) -> int:
+        """Return how many tokens the context has left behind the prompt."""
+        ...
+
+    def submit(
+        self, work: Work, on_done: Callable[[Answer], None], timeout: float
+    ) -> bool:
+        """Take the work, or return False if there was no room for so long.
+
+        `on_done` is called once, from a thread of the engine, and must be quick.
+        Raises `EngineDeadError`.
+        """
+        ...
+
+    def abort(self, keys: list[str]) -> None:
+        """Drop work; its `on_done` gets an error or never comes."""
+        ...

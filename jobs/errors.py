@@ -1,0 +1,138 @@
+"""Every error of the project, each with a code, a hint and whether to retry.
+
+::
+
+    BatchchatError
+    ├─ UsageError              what was asked for can't be done as asked
+    │  ├─ InputFileError       the input file can't be read as one
+    │  ├─ ConfigError          a setting or the model catalog is wrong
+    │  ├─ ModelNotFoundError   no such model here
+    │  ├─ NotFoundError        no such batch or file
+    │  └─ ConflictError        the batch's state forbids it
+    ├─ RequestRefusedError     one request can't be answered; becomes its error line
+    ├─ StorageError            the bucket failed; worth another try
+    │  ├─ ObjectMissingError   no object under that key
+    │  ├─ CorruptObjectError   an object is not what was written
+    │  └─ StorageFullError     no room left
+    └─ EngineError             the engine failed
+       ├─ EngineStartError     it never came up
+       └─ EngineDeadError      it died; worth another engine
+
+`code` goes on the wire, `hint` says what to do, `retryable` answers the only
+question a caller asks. The command line and the API map classes, never texts.
+"""
+
+
+class BatchchatError(Exception):
+    """Something went wrong that we can name."""
+
+    code = "error"
+    retryable = False
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        """`message` says what, where and why; `hint` what to do about it."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(BatchchatError):
+    """What was asked for can't be done as it was asked."""
+
+    code = "invalid_request"
+
+
+class InputFileError(UsageError):
+    """The input file can't be read, or is no file of requests at all."""
+
+    code = "invalid_file"
+
+
+class ConfigError(UsageError):
+    """A setting or the model catalog is wrong."""
+
+    code = "invalid_config"
+
+
+class ModelNotFoundError(UsageError):
+    """No model of that name is in the catalog, on this disk or in the cache."""
+
+    code = "model_not_found"
+
+
+class NotFoundError(UsageError):
+    """No batch or file has that id in this project."""
+
+    code = "not_found"
+
+
+class ConflictError(UsageError):
+    """The state of the batch forbids what was asked."""
+
+    code = "conflict"
+
+
+class RequestRefusedError(BatchchatError):
+    """One request can't be answered; it becomes its own error line."""
+
+    code = "invalid_request"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        status_code: int = 400,
+    ) -> None:
+        """`param` names the field, such as `body.messages`."""
+        super().__init__(message)
+        self.code = code or type(self).code
+        self.param = param
+        self.status_code = status_code
+
+
+class StorageError(BatchchatError):
+    """The storage failed; the same call may succeed later."""
+
+    code = "storage_error"
+    retryable = True
+
+
+class ObjectMissingError(StorageError):
+    """There is no object under that key."""
+
+    code = "object_missing"
+    retryable = False
+
+
+class CorruptObjectError(StorageError):
+    """An object doesn't hold what was written to it."""
+
+    code = "corrupt_object"
+    retryable = False
+
+
+class StorageFullError(StorageError):
+    """The storage has no room left; freed, the same call succeeds."""
+
+    code = "storage_full"
+
+
+class EngineError(BatchchatError):
+    """The engine failed."""
+
+    code = "engine_error"
+
+
+class EngineStartError(EngineError):
+    """The engine never came up."""
+
+    code = "engine_start_failed"
+
+
+class EngineDeadError(EngineError):
+    """The engine died under its requests; a new one may finish them."""
+
+    code = "engine_dead"
+    retryable = True

@@ -1,0 +1,206 @@
+"""Ends a batch: its results in the order of the input, then one final record.
+
+Any process may do it, twice, and be killed anywhere: the files are written
+under fresh ids, `final.json` is created once and says which of them count, and
+whoever finds it makes them visible, if the one that wrote it did not.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from decimal import Decimal
+
+from jobs import record, response
+from jobs.checkpoint import Result
+from jobs.create import publish_file
+from jobs.errors import ObjectMissingError
+from jobs.ids import new_attempt_id, new_file_id, request_id
+from jobs.ledger import Ledger, State
+from jobs.lines import iter_lines
+from jobs.parse import Parser
+from jobs.plan import parse_line
+from jobs.record import Batch, Commit, Counts, File, Outcome, Plan, Shard
+from jobs.recovery import read_part, recover
+from jobs.storage.base import ranged
+from jobs.usage import Usage
+
+_NEVER_RUN = {
+    "cancelled": (
+        "batch_cancelled",
+        "This request could not be executed before the batch was cancelled.",
+    ),
+    "expired": (
+        "batch_expired",
+        "This request could not be executed before the completion window expired.",
+    ),
+}
+
+
+def finalize(ledger: Ledger, batch_id: str, status: str, line_bytes: int) -> State:
+    """End the batch as `completed`, `cancelled` or `expired`; return its state.
+
+    Holds the results of one shard in memory.
+    """
+    state = ledger.state(batch_id)
+    if state.final is None:
+        writer = _Writer(ledger, state.batch, status, line_bytes)
+        outcome = writer.write(state.plan)
+        key = ledger.keys.of(batch_id).final
+        ledger.storage.create(key, record.encode(outcome))
+        state = ledger.state(batch_id)
+        _drop_unless_chosen(ledger, outcome, state.final)
+    publish_results(ledger, state)
+    return state
+
+
+def publish_results(ledger: Ledger, state: State) -> None:
+    """Make the files of a final record visible; harmless when they are."""
+    final = state.final
+    if final is None:
+        return
+    names = (
+        (final.output_file_id, final.output_bytes, "output"),
+        (final.error_file_id, final.error_bytes, "error"),
+    )
+    for file_id, size, kind in names:
+        if file_id is not None:
+            file = File(
+                id=file_id,
+                bytes=size,
+                created_at=final.created_at,
+                filename=f"{state.batch.id}_{kind}.jsonl",
+                purpose="batch_output",
+            )
+            publish_file(ledger, file)
+
+
+class _Writer:
+    """Writes the output and the error file of one batch."""
+
+    def __init__(
+        self, ledger: Ledger, batch: Batch, status: str, line_bytes: int
+    ) -> None:
+        self._ledger = ledger
+        self._batch = batch
+        self._status = status
+        self._line_bytes = line_bytes
+
+    def write(self, plan: Plan | None) -> Outcome:
+        """Write both files, and return the record that would make them count."""
+        shards = plan.shards if plan else []
+        commits = [self._commit(shard) for shard in shards]
+        with ExitStack() as stack:
+            output, errors = (_Lines(self._ledger, stack) for _ in range(2))
+            for shard, commit in zip(shards, commits, strict=True):
+                for completed, text in self._shard(shard, commit):
+                    (output if completed else errors).write(text)
+        return self._outcome(plan, commits, output, errors)
+
+    def _commit(self, shard: Shard) -> Commit:
+        """Return the shard's commit, made of what is there if it has none.
+
+        So what a cancelled or an expired batch has finished is kept.
+        """
+        keys = self._ledger.keys.of(self._batch.id)
+        commit = self._ledger.commit(keys, shard.index)
+        if commit is None:
+            kept = recover(self._ledger.storage, keys, shard.index)
+            made = kept.commit(shard.index, new_attempt_id(), self._ledger.now())
+            key = keys.commit(shard.index)
+            self._ledger.storage.create(key, record.encode(made))
+            commit = self._ledger.commit(keys, shard.index)
+        if commit is None:
+            raise ObjectMissingError(keys.commit(shard.index))
+        return commit
+
+    def _shard(self, shard: Shard, commit: Commit) -> Iterator[tuple[bool, bytes]]:
+        """Yield the lines of a shard in the input's order, and whether completed."""
+        results = read_results(self._ledger, commit)
+        lines = [(r.line, r.completed, r.text) for r in results.values()]
+        if len(lines) < shard.requests:
+            never_run = self._never_run(shard, set(results))
+            lines.extend((line, False, text) for line, text in never_run)
+        for _, completed, text in sorted(lines):
+            yield completed, text
+
+    def _never_run(self, shard: Shard, done: set[int]) -> Iterator[tuple[int, bytes]]:
+        code, message = _NEVER_RUN[self._status]
+        key = self._ledger.keys.content(self._batch.input_file_id)
+        chunks = ranged(self._ledger.storage, key, shard.offset, shard.length)
+        parser = Parser()
+        for line in iter_lines(
+            chunks, self._line_bytes, offset=shard.offset, first=shard.first_line
+        ):
+            blank = line.raw is not None and not line.raw.strip()
+            if not blank and line.number not in done:
+                custom_id = parse_line(parser, line, self._line_bytes).custom_id
+                name = request_id(self._batch.id, line.number)
+                text = response.never_run(name, custom_id, code, message)
+                yield line.number, text
+
+    def _outcome(
+        self,
+        plan: Plan | None,
+        commits: list[Commit],
+        output: "_Lines",
+        errors: "_Lines",
+    ) -> Outcome:
+        counts = sum((c.counts for c in commits), Counts())
+        usage = sum((c.usage for c in commits), Usage())
+        price = plan.model.price if plan and plan.model else None
+        return Outcome(
+            status=self._status,
+            created_at=self._ledger.now(),
+            counts=Counts(
+                plan.requests if plan else 0, counts.completed, counts.failed
+            ),
+            usage=usage,
+            estimated_cost=price.cost(usage) if price else Decimal(0),
+            engine_seconds=sum(commit.engine_seconds for commit in commits),
+            output_file_id=output.file_id,
+            error_file_id=errors.file_id,
+            output_bytes=output.size,
+            error_bytes=errors.size,
+            attempts=[commit.attempt for commit in commits],
+            engines={c.fingerprint: c.engine for c in commits if c.fingerprint},
+        )
+
+
+class _Lines:
+    """A file of lines that is begun with its first line."""
+
+    def __init__(self, ledger: Ledger, stack: ExitStack) -> None:
+        self.file_id: str | None = None
+        self.size = 0
+        self._ledger = ledger
+        self._stack = stack
+
+    def write(self, text: bytes) -> None:
+        """Append a line."""
+        if self.file_id is None:
+            self.file_id = new_file_id()
+            key = self._ledger.keys.content(self.file_id)
+            self._content = self._stack.enter_context(self._ledger.storage.writer(key))
+        self._content.write(text + b"\n")
+        self.size += len(text) + 1
+
+
+def read_results(ledger: Ledger, commit: Commit) -> dict[int, Result]:
+    """Return the results that a commit names, by line; of two the first counts.
+
+    Raises:
+        CorruptObjectError: a checkpoint is not what was committed.
+
+    """
+    results: dict[int, Result] = {}
+    for part in commit.parts:
+        for result in read_part(ledger.storage, part):
+            results.setdefault(result.line, result)
+    return results
+
+
+def _drop_unless_chosen(ledger: Ledger, mine: Outcome, final: Outcome | None) -> None:
+    """Remove the files that another finalizer's record does not name."""
+    chosen = (final.output_file_id, final.error_file_id) if final else ()
+    for file_id in (mine.output_file_id, mine.error_file_id):
+        if file_id is not None and final is not None and file_id not in chosen:
+            ledger.storage.delete(ledger.keys.content(file_id))

@@ -1,0 +1,70 @@
+"""Ids: made so that they sort by time, checked before they become keys."""
+
+import hashlib
+import os
+import re
+import time
+
+from jobs.errors import NotFoundError, UsageError
+
+_HEX = "[0-9a-f]{32}"
+_ID = {kind: re.compile(f"{kind}_{_HEX}") for kind in ("batch", "file")}
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+def _uuid7() -> str:
+    """Return a version 7 UUID as 32 hex digits (RFC 9562, section 5.7)."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10))
+    value = (milliseconds << 80) | random
+    value = value & ~(0xF << 76) | (0x7 << 76)
+    value = value & ~(0x3 << 62) | (0x2 << 62)
+    return f"{value:032x}"
+
+
+def new_batch_id() -> str:
+    """Return a fresh id such as `batch_0199…`; later ids sort after earlier."""
+    return f"batch_{_uuid7()}"
+
+
+def new_file_id() -> str:
+    """Return a fresh id such as `file_0199…`; later ids sort after earlier."""
+    return f"file_{_uuid7()}"
+
+
+def new_attempt_id() -> str:
+    """Return a fresh id for one try at one shard."""
+    return _uuid7()
+
+
+def request_id(batch_id: str, line: int) -> str:
+    """Return the id of one result: the same however often the line is run."""
+    digest = hashlib.blake2b(f"{batch_id}:{line}".encode(), digest_size=16)
+    return f"batch_req_{digest.hexdigest()}"
+
+
+def checked_id(kind: str, value: str) -> str:
+    """Return `value` if it is an id of that kind, so that it is safe in a key.
+
+    Raises:
+        NotFoundError: it can't be the id of anything.
+
+    """
+    if not _ID[kind].fullmatch(value):
+        message = f"no such {kind}: `{value[:80]}`"
+        raise NotFoundError(message, hint=f"a {kind} id looks like `{kind}_0199…`")
+    return value
+
+
+def checked_project(name: str) -> str:
+    """Return `name` if it may stand in a key.
+
+    Raises:
+        UsageError: it may not.
+
+    """
+    if not _PROJECT.fullmatch(name):
+        message = f"project name `{name[:80]}` is not allowed"
+        hint = "use up to 63 lower-case letters, digits, `-` and `_`"
+        raise UsageError(message, hint=hint)
+    return name

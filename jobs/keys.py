@@ -1,0 +1,81 @@
+"""The keys of the objects, made from checked ids only.
+
+::
+
+    projects/<project>/files/<file>/file.json        create-once: what the file is
+                                    content          its bytes
+    projects/<project>/batches/<batch>/
+        batch.json       create-once  what was asked
+        plan.json        create-once  the shards, or what is wrong with the input
+        problems.jsonl                everything that is wrong with the input
+        cancel.json      create-once  the wish to cancel
+        commits/00012.json            create-once  makes the shard's results final
+        shards/00012/attempts/<attempt>.json         a try that has begun
+        shards/00012/<attempt>/00003.jsonl           a checkpoint of it
+        final.json       create-once  how it ended; pins one commit a shard
+"""
+
+from jobs.ids import checked_id, checked_project
+
+
+class Keys:
+    """The keys of one project."""
+
+    def __init__(self, project: str) -> None:
+        """Serve `project`, which is checked here."""
+        self._top = f"projects/{checked_project(project)}"
+
+    def files(self) -> str:
+        """Return what the keys of all files begin with."""
+        return f"{self._top}/files"
+
+    def batches(self) -> str:
+        """Return what the keys of all batches begin with."""
+        return f"{self._top}/batches"
+
+    def file(self, file_id: str) -> str:
+        """Return the key of a File object."""
+        return f"{self.files()}/{checked_id('file', file_id)}/file.json"
+
+    def content(self, file_id: str) -> str:
+        """Return the key of a file's bytes."""
+        return f"{self.files()}/{checked_id('file', file_id)}/content"
+
+    def of(self, batch_id: str) -> "BatchKeys":
+        """Return the keys of one batch."""
+        return BatchKeys(f"{self.batches()}/{checked_id('batch', batch_id)}")
+
+
+class BatchKeys:
+    """The keys of one batch."""
+
+    def __init__(self, top: str) -> None:
+        """Begin each key with `top`."""
+        self.top = top
+        self.batch = f"{top}/batch.json"
+        self.plan = f"{top}/plan.json"
+        self.problems = f"{top}/problems.jsonl"
+        self.cancel = f"{top}/cancel.json"
+        self.final = f"{top}/final.json"
+        self.commits = f"{top}/commits/"
+
+    def commit(self, shard: int) -> str:
+        """Return the key of a shard's commit."""
+        return f"{self.commits}{shard:05d}.json"
+
+    def shard(self, shard: int) -> str:
+        """Return what the keys of a shard's attempts begin with."""
+        return f"{self.top}/shards/{shard:05d}/"
+
+    def marker(self, shard: int, attempt: str) -> str:
+        """Return the key of the marker of an attempt that has begun."""
+        return f"{self.shard(shard)}attempts/{attempt}.json"
+
+    def checkpoint(self, shard: int, attempt: str, number: int) -> str:
+        """Return the key of an attempt's checkpoint."""
+        return f"{self.shard(shard)}{attempt}/{number:05d}.jsonl"
+
+
+def shard_of_commit(key: str) -> int:
+    """Return the shard that a commit's key names."""
+    return int(key.rpartition("/")[2].removesuffix(".json"))

@@ -1,0 +1,213 @@
+"""The ledger: reads the objects of a batch and says where it stands.
+
+Nobody writes a status down. It is a fold over the objects that exist, so it
+can't disagree with them, and no process that dies can leave it wrong::
+
+    batch.json ─► validating ─┬─ plan.json, refused ───────────► failed
+                              │
+                              └─ plan.json ─► in_progress ─┬─ all shards committed
+                                                 │         │        ▼
+                       cancel.json ◄─────────────┤         │   finalizing
+                            ▼                    │         │        │
+                        cancelling               │         └────────┤
+                            └────────────────────┴─ final.json ◄────┘
+                                                        ▼
+                                        completed | cancelled | expired
+
+`final.json` wins over everything, `cancel.json` over what is left, then the
+plan, then the commits.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from jobs import record
+from jobs.errors import ConflictError, NotFoundError, ObjectMissingError
+from jobs.keys import BatchKeys, Keys, shard_of_commit
+from jobs.record import Batch, Commit, Counts, File, Outcome, Plan
+from jobs.storage import Storage
+from jobs.usage import Usage
+
+TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
+
+
+def fold(
+    *, final: str | None, cancelled: bool, plan: str | None, all_committed: bool
+) -> str:
+    """Return the status; `plan` is None, `failed` or `made`."""
+    if final is not None:
+        return final
+    if plan == "failed":
+        return "failed"
+    if cancelled:
+        return "cancelling"
+    if plan is None:
+        return "validating"
+    return "finalizing" if all_committed else "in_progress"
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """Where a batch stands, as its objects say."""
+
+    batch: Batch
+    plan: Plan | None = None
+    cancelled_at: int | None = None
+    commits: dict[int, Commit] = field(default_factory=dict)
+    final: Outcome | None = None
+
+    @property
+    def status(self) -> str:
+        """The status, in OpenAI's words."""
+        plan = "failed" if self.plan and self.plan.failed() else "made"
+        return fold(
+            final=self.final.status if self.final else None,
+            cancelled=self.cancelled_at is not None,
+            plan=plan if self.plan else None,
+            all_committed=bool(self.plan) and not self.pending(),
+        )
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.status in TERMINAL
+
+    def made_plan(self) -> Plan:
+        """Return the plan. Raises `ConflictError` where there is none yet."""
+        if self.plan is None:
+            raise ConflictError(f"`{self.batch.id}` has not been planned yet")
+        return self.plan
+
+    def pending(self) -> list[int]:
+        """Return the shards that have no commit."""
+        shards = self.plan.shards if self.plan else []
+        return [s.index for s in shards if s.index not in self.commits]
+
+    def counts(self) -> Counts:
+        """Return how many requests are done, as far as they are committed."""
+        if self.final:
+            return self.final.counts
+        done = sum((c.counts for c in self.commits.values()), Counts())
+        total = self.plan.requests if self.plan else 0
+        return Counts(total, done.completed, done.failed)
+
+    def usage(self) -> Usage:
+        """Return the tokens used, as far as they are committed."""
+        if self.final:
+            return self.final.usage
+        return sum((c.usage for c in self.commits.values()), Usage())
+
+    def cost(self) -> Decimal:
+        """Return what the tokens cost, as far as they are committed."""
+        if self.final:
+            return self.final.estimated_cost
+        model = self.plan.model if self.plan else None
+        price = model.price if model else None
+        return price.cost(self.usage()) if price else Decimal(0)
+
+    def engine_seconds(self) -> float:
+        """Return how long engines worked on it, as far as that is committed."""
+        if self.final:
+            return self.final.engine_seconds
+        return sum(commit.engine_seconds for commit in self.commits.values())
+
+    def last_commit_at(self) -> int | None:
+        """Return when the last shard was committed, None while some are not."""
+        if self.plan is None or not self.commits or self.pending():
+            return None
+        return max(commit.created_at for commit in self.commits.values())
+
+
+class Ledger:
+    """Reads and writes the records of one project.
+
+    Committed records never change, so each is read once and remembered.
+    """
+
+    def __init__(
+        self, storage: Storage, project: str, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Use the objects of `project` in `storage`."""
+        self.storage = storage
+        self.keys = Keys(project)
+        self.project = project
+        self.clock = clock
+        self._commits: dict[str, Commit] = {}
+
+    def now(self) -> int:
+        """Return the time in whole Unix seconds."""
+        return int(self.clock())
+
+    def state(self, batch_id: str) -> State:
+        """Return where the batch stands.
+
+        Raises:
+            NotFoundError: there is no such batch in this project.
+
+        """
+        keys = self.keys.of(batch_id)
+        batch = self.batch(batch_id)
+        final = self._optional(Outcome, keys.final)
+        plan = self._optional(Plan, keys.plan)
+        cancel = self._optional(record.Cancel, keys.cancel)
+        return State(
+            batch=batch,
+            plan=plan,
+            cancelled_at=cancel.created_at if cancel else None,
+            commits={} if final else self._read_commits(keys),
+            final=final,
+        )
+
+    def batch(self, batch_id: str) -> Batch:
+        """Return what was asked for. Raises `NotFoundError`."""
+        batch = self._optional(Batch, self.keys.of(batch_id).batch)
+        if batch is None:
+            hint = "see `batchchat list`"
+            raise NotFoundError(f"no such batch: `{batch_id}`", hint=hint)
+        return batch
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the project's batches, newest first."""
+        ids = list(self.storage.folders(self.keys.batches()))
+        for batch_id in reversed(ids):
+            batch = self._optional(Batch, self.keys.of(batch_id).batch)
+            if batch is not None:
+                yield batch
+
+    def file(self, file_id: str) -> File:
+        """Return what a file is. Raises `NotFoundError`."""
+        file = self._optional(File, self.keys.file(file_id))
+        if file is None:
+            raise NotFoundError(f"No such File object: {file_id}")
+        return file
+
+    def commit(self, keys: BatchKeys, shard: int) -> Commit | None:
+        """Return the commit of a shard, None where there is none yet."""
+        key = keys.commit(shard)
+        if key not in self._commits:
+            commit = self._optional(Commit, key)
+            if commit is None:
+                return None
+            self._commits[key] = commit
+        return self._commits[key]
+
+    def is_cancelled(self, batch_id: str) -> bool:
+        """Say whether somebody wishes the batch to stop."""
+        return self._optional(record.Cancel, self.keys.of(batch_id).cancel) is not None
+
+    def _read_commits(self, keys: BatchKeys) -> dict[int, Commit]:
+        commits = {}
+        for entry in self.storage.list(keys.commits):
+            shard = shard_of_commit(entry.key)
+            commit = self.commit(keys, shard)
+            if commit is not None:
+                commits[shard] = commit
+        return commits
+
+    def _optional(self, kind: type[record.R], key: str) -> record.R | None:
+        try:
+            return record.decode(kind, self.storage.get(key), key)
+        except ObjectMissingError:
+            return None

@@ -1,0 +1,53 @@
+"""Cuts a stream of bytes into lines, with their places, in bounded memory."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+BOM = b"\xef\xbb\xbf"
+
+
+class RawLine(NamedTuple):
+    """One line: where its bytes lie, and the bytes without the line feed.
+
+    `raw` is None when the line is longer than allowed; its bytes are not kept.
+    """
+
+    number: int
+    offset: int
+    length: int
+    raw: bytes | None
+
+
+def iter_lines(
+    chunks: Iterable[bytes], most: int, *, offset: int = 0, first: int = 1
+) -> Iterator[RawLine]:
+    """Yield the lines of `chunks`; `length` counts the line feed.
+
+    Holds one chunk and one line of up to `most` bytes. `offset` and `first` are
+    the place and the number of the first line. A byte order mark at the start of
+    a file is no part of its first line.
+    """
+    number = first
+    head = b""
+    skipped = 0
+    for chunk in chunks:
+        pieces = (head + chunk).split(b"\n")
+        head = pieces.pop()
+        for raw in pieces:
+            length = skipped + len(raw) + 1
+            kept = raw if not skipped and len(raw) <= most else None
+            yield RawLine(number, offset, length, _without_mark(kept, offset))
+            number += 1
+            offset += length
+            skipped = 0
+        if len(head) > most:
+            skipped += len(head)
+            head = b""
+    if head or skipped:
+        kept = None if skipped else head
+        length = skipped + len(head)
+        yield RawLine(number, offset, length, _without_mark(kept, offset))
+
+
+def _without_mark(raw: bytes | None, offset: int) -> bytes | None:
+    return raw.removeprefix(BOM) if raw is not None and offset == 0 else raw

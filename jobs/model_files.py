@@ -1,0 +1,44 @@
+"""Where a model's files are: a folder, the hub's cache, or the demo made here."""
+
+from pathlib import Path
+
+from jobs.catalog import Model
+from jobs.demo import demo_model
+from jobs.errors import ModelNotFoundError
+
+DEMO = "demo"
+_SMALL_FILES = ["*.json", "*.jinja", "*.model"]
+
+
+def model_folder(model: Model, models: Path) -> Path:
+    """Return the folder with the configuration and the tokenizer of `model`.
+
+    A hub model's small files are fetched if they are not in the cache yet; its
+    weights are the engine's affair. `models` is where the demo is made.
+
+    Raises:
+        ModelNotFoundError: they are not here and can't be fetched.
+
+    """
+    if model.source == DEMO:
+        return demo_model(models)
+    folder = Path(model.source).expanduser()
+    if folder.is_dir():
+        return folder
+    return _from_hub(model)
+
+
+def _from_hub(model: Model) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            model.source, revision=model.revision, allow_patterns=_SMALL_FILES
+        )
+    except Exception as error:  # the hub's client has no one base for its errors
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelNotFoundError(
+            f"the files of model `{model.name}` can't be had from the hub: {reason}",
+            hint="check the name and the network, or give a folder with the model",
+        ) from error
+    return Path(folder)

@@ -1,0 +1,130 @@
+"""From the bytes of a line to a checked request, or to what is wrong with it."""
+
+from typing import Any
+
+import msgspec
+
+from jobs.diagnosis import diagnose
+from jobs.parameters import MAX_SEED
+from jobs.problem import Problem
+from jobs.request import Bare, Line, Request
+
+_encoder = msgspec.json.Encoder()
+
+
+class Invalid(msgspec.Struct, frozen=True):
+    """A line that is no request, with everything that is wrong with it."""
+
+    line: int
+    custom_id: str
+    problems: list[Problem]
+
+
+class Parser:
+    """Reads the lines of one batch.
+
+    `model` is the batch's model: a line may leave its own out, and may not name
+    another. Where it is None, the first good line that names one decides.
+    """
+
+    def __init__(self, model: str | None = None) -> None:
+        """Read lines for `model`."""
+        self.model = model
+        self._line = msgspec.json.Decoder(Line)
+        self._bare = msgspec.json.Decoder(Bare)
+
+    def parse(self, raw: bytes, line: int) -> Request | Invalid:
+        """Return the request on a line, or why it is none; never raises."""
+        try:
+            decoded = self._decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            return _invalid(raw, line, error)
+        if _may_repeat_a_key(raw, decoded):
+            _, problems = diagnose(raw, line)
+            if problems:
+                return _invalid(raw, line, None)
+        request = _request(decoded, line)
+        problems = self._problems(request)
+        return Invalid(line, request.custom_id, problems) if problems else request
+
+    def _decode(self, raw: bytes) -> Any:
+        try:
+            return self._line.decode(raw)
+        except msgspec.ValidationError:
+            try:
+                return self._bare.decode(raw)
+            except msgspec.ValidationError:
+                pass
+            raise
+
+    def _problems(self, request: Request) -> list[Problem]:
+        """Return what is wrong between fields, and with the model."""
+        found = [*_combinations(request)]
+        model = request.given("model")
+        if model is None and self.model is None:
+            message = "required: name the model here or with `--model`"
+            found.append(("missing_required_parameter", message, "body.model"))
+        elif self.model is None and not found:
+            self.model = model
+        elif model not in (None, self.model):
+            message = f"all lines of a batch have one model, here `{self.model}`"
+            found.append(("mismatched_model", message, "body.model"))
+        return [Problem(code, request.line, text, at) for code, text, at in found]
+
+
+def default_custom_id(line: int) -> str:
+    """Return the custom_id of a line that brings none."""
+    return f"request-{line}"
+
+
+def _request(decoded: Any, line: int) -> Request:
+    if isinstance(decoded, Line):
+        return Request(line, decoded.custom_id, decoded.body)
+    custom_id = decoded.custom_id
+    if custom_id is msgspec.UNSET:
+        custom_id = default_custom_id(line)
+    return Request(line, custom_id, decoded)
+
+
+def _combinations(request: Request) -> list[tuple[str, str, str]]:
+    """Return what no single field's type can say."""
+    given = request.given
+    found = []
+    children = given("n") or 1
+    if children > 1 and given("temperature") == 0:
+        message = "must be 1 when `temperature` is 0: all would be the same"
+        found.append(("invalid_value", message, "body.n"))
+    if (given("seed") or 0) + children - 1 > MAX_SEED:
+        message = f"seed + n - 1 must be at most {MAX_SEED}"
+        found.append(("invalid_value", message, "body.seed"))
+    if given("top_logprobs") and not given("logprobs"):
+        message = "needs `logprobs` to be true"
+        found.append(("invalid_value", message, "body.top_logprobs"))
+    most = _first(given("max_completion_tokens"), given("max_tokens"))
+    if most is not None and (given("min_tokens") or 0) > most:
+        message = f"must be at most the tokens that may be generated, {most}"
+        found.append(("invalid_value", message, "body.min_tokens"))
+    return found
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _invalid(raw: bytes, line: int, error: Exception | None) -> Invalid:
+    custom_id, problems = diagnose(raw, line)
+    if not problems:  # the typed decoder knows better than the diagnosis
+        problems = [Problem("invalid_request", line, str(error)[:200])]
+    return Invalid(line, custom_id or default_custom_id(line), problems)
+
+
+def _may_repeat_a_key(raw: bytes, decoded: Any) -> bool:
+    """Say whether an object of the line may hold a key twice.
+
+    A JSON reader keeps the last of two and says nothing. Encoding what was kept
+    gives one `":` for each key, and one for each in a text; more of them in the
+    line, or keys written in a way that this can't count, need the slow look.
+    """
+    if b" :" in raw or b"\t:" in raw or b"\\u0022" in raw:
+        return True
+    return raw.count(b'":') != _encoder.encode(decoded).count(b'":')

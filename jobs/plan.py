@@ -1,0 +1,211 @@
+"""The plan of a batch: every line checked, and the file cut into shards.
+
+One pass over the input, in memory that does not grow with it: a chunk, a line,
+and eight bytes of each custom_id that are kept on disk. The input is never
+rewritten: a shard is a range of its bytes.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from heapq import merge
+from typing import NamedTuple, Protocol, Self
+
+from msgspec.structs import replace
+
+from jobs.custom_ids import CustomIds, repetitions
+from jobs.lines import RawLine, iter_lines
+from jobs.parse import Invalid, Parser, default_custom_id
+from jobs.problem import SHOWN, Problem, ProblemLog
+from jobs.record import Shard
+from jobs.request import Request
+
+
+class Limits(NamedTuple):
+    """How large a shard and a line may be."""
+
+    shard_requests: int
+    shard_bytes: int
+    line_bytes: int
+
+
+class PromptCheck(Protocol):
+    """Says whether a prompt is too long for its model."""
+
+    def __call__(self, request: Request, size: int) -> Problem | None:
+        """Look at a request whose line has `size` bytes."""
+        ...
+
+
+@dataclass(slots=True)
+class Scan:
+    """What one pass over the input found."""
+
+    requests: int = 0
+    invalid: int = 0
+    streamed: int = 0
+    shards: list[Shard] = field(default_factory=list)
+    problems: ProblemLog = field(default_factory=ProblemLog)
+    problem_count: int = 0
+
+    def first_problems(self) -> list[Problem]:
+        """Return as many as a batch object lists."""
+        return [
+            problem for problem, _ in zip(self.problems, range(SHOWN), strict=False)
+        ]
+
+
+def scan(
+    read: Callable[[], Iterable[bytes]],
+    parser: Parser,
+    limits: Limits,
+    *,
+    check: PromptCheck | None = None,
+    on_progress: Callable[[int, int], object] = lambda _bytes, _requests: None,
+) -> Scan:
+    """Check every line and cut the shards; bad input is reported, never raised.
+
+    `read` opens the input anew. `on_progress` hears of the bytes read and the
+    requests found so far.
+    """
+    with _Scanner(parser, limits, check) as scanner:
+        for line in iter_lines(read(), limits.line_bytes):
+            scanner.take(line)
+            if not line.number % 4096:
+                on_progress(line.offset, scanner.found.requests)
+        return scanner.finish(iter_lines(read(), limits.line_bytes))
+
+
+class _Scanner:
+    def __init__(
+        self, parser: Parser, limits: Limits, check: PromptCheck | None
+    ) -> None:
+        self.found = Scan()
+        self._parser = parser
+        self._limits = limits
+        self._check = check
+        self._custom_ids = CustomIds()
+        self._cutter = _Cutter(limits)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._custom_ids.close()
+
+    def take(self, line: RawLine) -> None:
+        """Check one line and give it to its shard."""
+        if line.raw is not None and not line.raw.strip():
+            self._cutter.add(line, requests=0)
+            return
+        self._cutter.add(line, requests=1)
+        self.found.requests += 1
+        custom_id, problems = self._look_at(line)
+        self._custom_ids.add(custom_id)
+        if problems:
+            self.found.invalid += 1
+            self.found.problem_count += len(problems)
+            self.found.problems.add(problems)
+
+    def _look_at(self, line: RawLine) -> tuple[str, list[Problem]]:
+        result = parse_line(self._parser, line, self._limits.line_bytes)
+        if isinstance(result, Invalid):
+            return result.custom_id, result.problems
+        self.found.streamed += result.given("stream") is True
+        problem = self._check(result, line.length) if self._check else None
+        return result.custom_id, [problem] if problem else []
+
+    def finish(self, again: Iterator[RawLine]) -> Scan:
+        """Close the last shard and look for ids that came twice."""
+        found = self.found
+        found.shards = self._cutter.finish()
+        hashes = self._custom_ids.repeated_hashes()
+        if hashes:
+            self._note_repetitions(repetitions(again, hashes))
+        if not found.requests:
+            found.problem_count += 1
+            found.problems.add(
+                [Problem("empty_file", None, "the file has no requests")]
+            )
+        return found
+
+    def _note_repetitions(self, repeated: Iterator[tuple[int, int, str]]) -> None:
+        found = self.found
+        bad = {problem.line for problem in found.problems}
+        lines: list[int] = []
+        twice = ProblemLog()
+        for line, earlier, custom_id in repeated:
+            lines.append(line)
+            found.problem_count += 1
+            found.invalid += line not in bad
+            message = f"`{custom_id[:80]}` is already on line {earlier:,}"
+            twice.add([Problem("duplicate_custom_id", line, message, "custom_id")])
+        found.shards = list(_with_repeated(found.shards, lines))
+        both = ProblemLog()
+        both.add(merge(found.problems, twice, key=lambda problem: problem.line or 0))
+        found.problems.close()
+        twice.close()
+        found.problems = both
+
+
+def parse_line(parser: Parser, line: RawLine, most: int) -> Request | Invalid:
+    """Return what a line that is not blank holds: planner and worker agree."""
+    if line.raw is not None:
+        return parser.parse(line.raw, line.number)
+    message = f"the line has {line.length:,} bytes, and {most:,} are allowed"
+    problem = Problem("line_too_long", line.number, message)
+    return Invalid(line.number, default_custom_id(line.number), [problem])
+
+
+class _Cutter:
+    """Gathers lines into shards."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._shards: list[Shard] = []
+        self._begin(0, 1)
+
+    def add(self, line: RawLine, *, requests: int) -> None:
+        """Take the next line, in a new shard if it would make this one too big."""
+        full = self._requests >= self._limits.shard_requests
+        if full or (
+            self._lines and self._length + line.length > self._limits.shard_bytes
+        ):
+            self._end()
+            self._begin(line.offset, line.number)
+        self._length += line.length
+        self._lines += 1
+        self._requests += requests
+
+    def finish(self) -> list[Shard]:
+        """Return all shards that hold a request."""
+        self._end()
+        return self._shards
+
+    def _begin(self, offset: int, first_line: int) -> None:
+        self._offset = offset
+        self._first_line = first_line
+        self._length = self._lines = self._requests = 0
+
+    def _end(self) -> None:
+        if self._requests:
+            shard = Shard(
+                index=len(self._shards),
+                offset=self._offset,
+                length=self._length,
+                first_line=self._first_line,
+                lines=self._lines,
+                requests=self._requests,
+            )
+            self._shards.append(shard)
+
+
+def _with_repeated(shards: list[Shard], lines: list[int]) -> Iterator[Shard]:
+    """Give each shard its own of the sorted `lines`."""
+    at = 0
+    for shard in shards:
+        end = at
+        while end < len(lines) and lines[end] < shard.first_line + shard.lines:
+            end += 1
+        mine = tuple(lines[at:end])
+        yield replace(shard, repeated=mine) if mine else shard
+        at = end

@@ -1,0 +1,102 @@
+"""Plans a batch: checks its input, then writes the plan, once."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from jobs import record
+from jobs.catalog import Catalog, Model
+from jobs.errors import ModelNotFoundError
+from jobs.ledger import Ledger
+from jobs.parse import Parser
+from jobs.plan import Limits, Scan, scan
+from jobs.problem import Problem
+from jobs.prompt import Prompter
+from jobs.prompters import Prompters
+from jobs.record import Batch, Plan
+from jobs.request import Request
+from jobs.settings import Settings
+
+
+def limits(settings: Settings) -> Limits:
+    """Return the sizes that plans are made with."""
+    return Limits(
+        settings.shard_requests, settings.shard_bytes, settings.max_line_bytes
+    )
+
+
+def make_plan(
+    ledger: Ledger,
+    batch: Batch,
+    prompters: Prompters,
+    sizes: Limits,
+    on_progress: Callable[[int, int], object] = lambda _bytes, _requests: None,
+) -> Plan:
+    """Return the batch's plan, made unless there is one.
+
+    Two planners at once come to the same plan, and one of them writes it.
+    """
+    keys = ledger.keys.of(batch.id)
+    parser = Parser(batch.model)
+    content = ledger.keys.content(batch.input_file_id)
+    check = PromptLengths(parser, prompters)
+    found = scan(
+        lambda: ledger.storage.stream(content),
+        parser,
+        sizes,
+        check=check,
+        on_progress=on_progress,
+    )
+    plan = _plan(ledger, batch, found, model_of(parser, prompters.catalog, found))
+    if found.problem_count:
+        with ledger.storage.writer(keys.problems) as report:
+            for problem in found.problems:
+                report.write(msgspec.json.encode(problem) + b"\n")
+    found.problems.close()
+    if ledger.storage.create(keys.plan, record.encode(plan)):
+        return plan
+    return record.decode(Plan, ledger.storage.get(keys.plan), keys.plan)
+
+
+class PromptLengths:
+    """Looks for prompts that are too long, as soon as the model is known."""
+
+    def __init__(self, parser: Parser, prompters: Prompters) -> None:
+        """Ask `parser` for the model's name, once it has one."""
+        self._parser = parser
+        self._prompters = prompters
+        self._prompter: Prompter | None = None
+        self._known = False
+
+    def __call__(self, request: Request, size: int) -> Problem | None:
+        """Return what is wrong with the prompt; see `plan.PromptCheck`."""
+        if not self._known and self._parser.model is not None:
+            self._known = True
+            self._prompter = self._prompters.if_at_hand(self._parser.model)
+        return self._prompter.check(request, size) if self._prompter else None
+
+
+def model_of(parser: Parser, catalog: Catalog, found: Scan) -> Model | None:
+    """Return the model that the lines agree on; note it if there is none such."""
+    if parser.model is None:
+        return None
+    try:
+        return catalog.find(parser.model)
+    except ModelNotFoundError as error:
+        found.problem_count += 1
+        found.problems.add([Problem("model_not_found", None, error.message, "model")])
+        return None
+
+
+def _plan(ledger: Ledger, batch: Batch, found: Scan, model: Model | None) -> Plan:
+    usable = found.requests and model is not None
+    runs = usable and (not found.problem_count or batch.on_invalid == "skip")
+    return Plan(
+        created_at=ledger.now(),
+        model=model,
+        requests=found.requests,
+        invalid=found.invalid,
+        shards=found.shards if runs else [],
+        problems=found.first_problems(),
+        streamed=found.streamed,
+    )

@@ -1,0 +1,74 @@
+"""What a run has done so far, for whoever shows it."""
+
+import time
+from collections.abc import Iterable
+from threading import Lock
+
+from jobs.checkpoint import Result, counts_of
+from jobs.record import Counts
+from jobs.usage import Usage
+
+
+class Progress:
+    """Counters that threads add to and a display reads.
+
+    `phase` is checking, loading, running or finalizing. `kept` are the results
+    that were there before; `trouble` is what the run waits for, such as room on
+    a disk, None when it doesn't.
+    """
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        self.phase = "checking"
+        self.total = 0
+        self.kept = Counts()
+        self.counts = Counts()
+        self.usage = Usage()
+        self.trouble: str | None = None
+        self.began: float | None = None
+        self.checked_requests = 0
+        self._lock = Lock()
+
+    def begin(self) -> None:
+        """Note that the engine is there, and answers come from now on."""
+        self.phase = "running"
+        self.began = self.began or time.monotonic()
+
+    def checked(self, _bytes: int, requests: int) -> None:
+        """Note how much of the input has been checked."""
+        self.checked_requests = requests
+
+    def add(self, results: Iterable[Result]) -> None:
+        """Count results of this run."""
+        counts, usage, _ = counts_of(results)
+        with self._lock:
+            self.counts += counts
+            self.usage += usage
+
+    def keep(self, counts: Counts) -> None:
+        """Count results that were there before."""
+        with self._lock:
+            self.kept += counts
+
+    def waits_for(self, trouble: str | None) -> None:
+        """Note what the run waits for."""
+        self.trouble = trouble
+
+    def so_far(self) -> Counts:
+        """Return all that is done, by this run and before it."""
+        return self.kept + self.counts
+
+    def tokens_per_second(self) -> float:
+        """Return the tokens that this run generates in a second."""
+        seconds = self._seconds()
+        return self.usage.output_tokens / seconds if seconds else 0.0
+
+    def seconds_left(self) -> float | None:
+        """Return how long the rest takes at this pace, None where nobody can know."""
+        mine = self.counts.completed + self.counts.failed
+        done = self.so_far()
+        left = self.total - done.completed - done.failed
+        return self._seconds() / mine * left if mine else None
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self.began if self.began else 0.0

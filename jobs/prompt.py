@@ -1,0 +1,176 @@
+"""From a request to the tokens that the engine is given."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tokenizers import Tokenizer
+
+from jobs.catalog import Model
+from jobs.errors import ConfigError, RequestRefusedError
+from jobs.model_files import model_folder
+from jobs.problem import Problem
+from jobs.request import Request
+from jobs.template import ChatTemplate
+
+_SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token")
+_MARGIN = 512
+"""Tokens that a template may add to what a user wrote."""
+
+
+class Prompt(NamedTuple):
+    """A rendered conversation and its tokens."""
+
+    text: str
+    token_ids: list[int]
+
+
+class Prompter:
+    """Renders and tokenizes for one model, without loading the model.
+
+    `context_length` counts the prompt's tokens and the answer's together.
+    """
+
+    def __init__(
+        self,
+        template: ChatTemplate,
+        encode: Callable[[str], list[int]] | None,
+        context_length: int | None,
+        vocabulary: int | None = None,
+    ) -> None:
+        """`encode` is None where the tokenizer can't be read without the engine."""
+        self._template = template
+        self.encode = encode
+        self.context_length = context_length
+        self.vocabulary = vocabulary
+
+    def adopt(self, context_length: int, encode: Callable[[str], list[int]]) -> None:
+        """Take what only a loaded engine knows, where the files did not say."""
+        self.context_length = context_length
+        self.encode = self.encode or encode
+
+    def render(self, request: Request) -> str:
+        """Return the prompt's text. Raises `RequestRefusedError`."""
+        return self._template.render(request.body.messages)
+
+    def prepare(self, request: Request) -> Prompt:
+        """Return the prompt with its tokens, if the model can answer it.
+
+        Raises:
+            RequestRefusedError: the template refuses the conversation, it is too
+                long for the model, or it names tokens that there are not.
+
+        """
+        if self.encode is None:
+            raise ConfigError("the model's tokenizer is not at hand")
+        self._check_tokens(request)
+        text = self.render(request)
+        token_ids = self.encode(text)
+        if self.context_length and len(token_ids) >= self.context_length:
+            raise RequestRefusedError(
+                f"the prompt has {len(token_ids):,} tokens, and the model's context"
+                f" of {self.context_length:,} leaves no room for an answer",
+                code="context_length_exceeded",
+                param="body.messages",
+            )
+        return Prompt(text, token_ids)
+
+    def check(self, request: Request, size: int) -> Problem | None:
+        """Return why a request can't be answered, if that is so.
+
+        Tokenizing a file takes far longer than reading it, and no prompt has more
+        tokens than bytes; so only lines of many bytes are looked at closely.
+        """
+        short = not self.context_length or size + _MARGIN < self.context_length
+        if self.encode is None or short:
+            return None
+        try:
+            self.prepare(request)
+        except RequestRefusedError as error:
+            return Problem(error.code, request.line, error.message, error.param)
+        return None
+
+    def _check_tokens(self, request: Request) -> None:
+        """Refuse token ids past the vocabulary: the engine would choke on them."""
+        if self.vocabulary is None:
+            return
+        for name in ("logit_bias", "stop_token_ids"):
+            largest = max(
+                (int(token) for token in request.given(name) or ()), default=0
+            )
+            if largest >= self.vocabulary:
+                raise RequestRefusedError(
+                    f"token {largest} is past the model's {self.vocabulary:,} tokens",
+                    code="invalid_value",
+                    param=f"body.{name}",
+                )
+
+
+def load_prompter(model: Model, models: Path) -> Prompter:
+    """Return the prompter of `model`, from its files.
+
+    Raises:
+        ModelNotFoundError: the files are not at hand and can't be fetched.
+        ConfigError: they hold no chat template, or one that can't be read.
+
+    """
+    folder = model_folder(model, models)
+    config = _json(folder / "config.json")
+    settings = _json(folder / "tokenizer_config.json")
+    source = model.chat_template or _template_source(folder, settings)
+    if source is None:
+        raise ConfigError(
+            f"model `{model.name}` has no chat template",
+            hint="set `chat_template` for it in the catalog",
+        )
+    template = ChatTemplate(_read_if_path(source), _special_tokens(settings))
+    length = model.context_length or config.get("max_position_embeddings")
+    encode = _encoder(folder / "tokenizer.json")
+    return Prompter(template, encode, length, config.get("vocab_size"))
+
+
+def _encoder(file: Path) -> Callable[[str], list[int]] | None:
+    if not file.is_file():
+        return None
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def _template_source(folder: Path, settings: dict[str, Any]) -> str | None:
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text("utf-8")
+    source = settings.get("chat_template")
+    if isinstance(source, list):  # several by name: the one for plain chats
+        named = {entry["name"]: entry["template"] for entry in source}
+        source = named.get("default")
+    return source
+
+
+def _read_if_path(source: str) -> str:
+    file = Path(source) if source.endswith(".jinja") and "\n" not in source else None
+    if file is None:
+        return source
+    try:
+        return file.expanduser().read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"chat_template: can't read `{file}`: {error}") from None
+
+
+def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
+    tokens = {name: settings.get(name) for name in _SPECIAL_TOKENS}
+    return {
+        name: token["content"] if isinstance(token, dict) else token
+        for name, token in tokens.items()
+        if token is not None
+    }
+
+
+def _json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    value: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return value

@@ -1,0 +1,88 @@
+"""What earlier attempts at a shard have left: nothing that was paid for is lost."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobs.checkpoint import Result, digest_of, unpack
+from jobs.errors import CorruptObjectError, ObjectMissingError
+from jobs.keys import BatchKeys
+from jobs.record import Commit, Counts, Part
+from jobs.storage import Storage
+from jobs.usage import Usage
+
+
+@dataclass
+class Kept:
+    """The results that count so far: each line once, from the parts in order.
+
+    Of two results for one line the first counts, here, when the shard is
+    committed, and when the results are read.
+    """
+
+    parts: list[Part] = field(default_factory=list)
+    lines: set[int] = field(default_factory=set)
+    counts: Counts = field(default_factory=Counts)
+    usage: Usage = field(default_factory=Usage)
+    engine_seconds: float = 0.0
+
+    def add(self, part: Part, results: list[Result]) -> None:
+        """Take the results of one more checkpoint."""
+        completed = failed = 0
+        usage = self.usage
+        for result in results:
+            if result.line not in self.lines:
+                self.lines.add(result.line)
+                completed += result.completed
+                failed += not result.completed
+                usage += result.usage
+                self.engine_seconds += result.engine_seconds
+        self.parts.append(part)
+        self.usage = usage
+        self.counts += Counts(completed + failed, completed, failed)
+
+    def commit(
+        self,
+        shard: int,
+        attempt: str,
+        created_at: int,
+        fingerprint: str = "",
+        engine: dict[str, Any] | None = None,
+    ) -> Commit:
+        """Return the commit that makes these results final."""
+        return Commit(
+            shard=shard,
+            attempt=attempt,
+            created_at=created_at,
+            parts=self.parts,
+            counts=self.counts,
+            usage=self.usage,
+            engine_seconds=self.engine_seconds,
+            fingerprint=fingerprint,
+            engine=engine or {},
+        )
+
+
+def recover(storage: Storage, keys: BatchKeys, shard: int) -> Kept:
+    """Return what the attempts so far have checkpointed, leaving out what is torn."""
+    kept = Kept()
+    markers = f"{keys.shard(shard)}attempts/"
+    for entry in list(storage.list(keys.shard(shard))):
+        if entry.key.startswith(markers):
+            continue
+        try:
+            data = storage.get(entry.key)
+            results = unpack(data, entry.key)
+        except (CorruptObjectError, ObjectMissingError):
+            continue
+        kept.add(Part(entry.key, len(data), digest_of(data)), results)
+    return kept
+
+
+def read_part(storage: Storage, part: Part) -> list[Result]:
+    """Return the results of a checkpoint that a commit names.
+
+    Raises:
+        CorruptObjectError: it is not what was committed.
+
+    """
+    return unpack(storage.get(part.key), part.key, part.sha256)

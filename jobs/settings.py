@@ -1,0 +1,98 @@
+"""Every setting, in one place: the only reader of the environment."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from jobs.errors import ConfigError
+
+
+def data_folder() -> Path:
+    """Return the user's data folder, as the XDG base directories say."""
+    home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(home).expanduser() / "batchchat"
+
+
+class Settings(BaseSettings):
+    """Settings from `BATCHCHAT_*`, then from `batchchat.toml`, then as here."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BATCHCHAT_",
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+    )
+
+    storage: str = Field(default_factory=lambda: str(data_folder() / "storage"))
+    """Where batches live: `file:///folder` or a path."""
+
+    project: str = "default"
+    """Whose batches these are; projects do not see each other's."""
+
+    config: Path | None = None
+    """A TOML file with settings, and with models under `[models.NAME]`."""
+
+    models: str = Field(default_factory=lambda: str(data_folder() / "models"))
+    """Where the demo model is made."""
+
+    shard_requests: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    """Requests in a shard, at most."""
+
+    shard_bytes: Annotated[int, Field(ge=1_024)] = 8 * 1024 * 1024
+    """Bytes of input in a shard, at most, unless one line is larger."""
+
+    max_line_bytes: Annotated[int, Field(ge=1_024)] = 8 * 1024 * 1024
+    """Bytes of one line, at most; a longer one is a bad line."""
+
+    checkpoint_seconds: Annotated[float, Field(gt=0, le=600)] = 2.0
+    """Seconds between a result and the checkpoint that keeps it, at most."""
+
+    grace_seconds: Annotated[float, Field(ge=0)] = 5.0
+    """Seconds that running requests get to finish when a run is stopped."""
+
+    patience_seconds: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds that a failing storage is given to come back."""
+
+    engine_process: Annotated[str, Field(pattern="^(auto|inside|apart)$")] = "auto"
+    """Whether vLLM's core runs inside this process or in one of its own."""
+
+    engine_log: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "error"
+    """How much vLLM says on stderr: debug, info, warning or error."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment before the file that it names."""
+        del dotenv_settings, file_secret_settings
+        named = os.environ.get("BATCHCHAT_CONFIG")
+        file = TomlConfigSettingsSource(settings_cls, Path(named) if named else None)
+        return init_settings, env_settings, file
+
+
+def load_settings() -> Settings:
+    """Return the settings in force.
+
+    Raises:
+        ConfigError: one of them is wrong; the message names it.
+
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "BATCHCHAT_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigError(f"{name}: {first['msg']}") from None

@@ -1,0 +1,179 @@
+"""Objects as files of a folder, durable and atomic on any POSIX file system."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+from jobs.errors import ObjectMissingError, StorageError, StorageFullError
+from jobs.storage.base import CHUNK, Entry, checked_key
+
+_PARTIAL = ".partial-"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class LocalStorage:
+    """Keeps each object in a file of its own.
+
+    An object is written to a hidden file first, synced, then linked (create) or
+    renamed (put) into place and the folder synced: after a power cut it is there
+    whole or not at all, and `os.link` lets only one of two racing creates win.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        """Use `folder`; it is made at the first write."""
+        self.folder = Path(folder).expanduser().absolute()
+        self.url = self.folder.as_uri()
+
+    def create(self, key: str, data: bytes) -> bool:  # noqa: D102 - see Storage
+        path = self._path(key)
+        if path.exists():
+            return False
+        with _partial(path) as (writer, partial):
+            writer.write(data)
+            writer.sync()
+            with _named_errors(path):
+                try:
+                    os.link(partial, path)
+                except FileExistsError:
+                    return False
+                _sync_folder(path.parent)
+        return True
+
+    def put(self, key: str, data: bytes) -> None:  # noqa: D102
+        with self.writer(key) as file:
+            file.write(data)
+
+    @contextmanager
+    def writer(self, key: str) -> Iterator["_LocalWriter"]:  # noqa: D102
+        path = self._path(key)
+        with _partial(path) as (writer, partial):
+            yield writer
+            writer.sync()
+            with _named_errors(path):
+                partial.replace(path)
+                _sync_folder(path.parent)
+
+    def get(self, key: str) -> bytes:  # noqa: D102
+        path = self._path(key)
+        with _named_errors(path):
+            return path.read_bytes()
+
+    def read(self, key: str, offset: int, length: int) -> bytes:  # noqa: D102
+        path = self._path(key)
+        with _named_errors(path), path.open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+    def stream(self, key: str) -> Iterator[bytes]:  # noqa: D102
+        path = self._path(key)
+        with _named_errors(path), path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+
+    def size(self, key: str) -> int:  # noqa: D102
+        path = self._path(key)
+        with _named_errors(path):
+            return path.stat().st_size
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:  # noqa: D102
+        top = prefix.rpartition("/")[0]
+        for key, path in _walk(self.folder / top, f"{top}/" if top else ""):
+            if key.startswith(prefix) and key > start_after:
+                with suppress(FileNotFoundError):
+                    yield Entry(key, path.stat().st_size)
+
+    def folders(self, prefix: str) -> Iterator[str]:  # noqa: D102
+        try:
+            names = os.listdir(self._path(prefix))  # noqa: PTH208 - names are enough
+        except FileNotFoundError:
+            return
+        yield from sorted(name for name in names if not name.startswith("."))
+
+    def delete(self, key: str) -> None:  # noqa: D102
+        path = self._path(key)
+        with _named_errors(path):
+            path.unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / checked_key(key)
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
+    """Yield (key, path) of the files below, in the order of their whole keys."""
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    names = [(e.name + "/" if e.is_dir() else e.name, e) for e in entries]
+    for name, entry in sorted(names, key=lambda pair: pair[0]):
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), prefix + name)
+        elif not name.startswith("."):
+            yield prefix + name, Path(entry.path)
+
+
+class _LocalWriter:
+    """A file whose own failures are named; those of its user are left alone."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file = file
+        self._path = path
+
+    def write(self, data: bytes) -> None:
+        with _named_errors(self._path):
+            self._file.write(data)
+
+    def sync(self) -> None:
+        with _named_errors(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+
+@contextmanager
+def _partial(path: Path) -> Iterator[tuple[_LocalWriter, Path]]:
+    """Open a hidden file beside `path`, and leave none behind."""
+    partial = path.parent / f"{_PARTIAL}{uuid4().hex}"
+    with _named_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = partial.open("xb")
+    try:
+        yield _LocalWriter(file, path), partial
+    finally:
+        with suppress(OSError):
+            file.close()
+        partial.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system says into our errors, with the path."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ObjectMissingError(str(path)) from error
+    except OSError as error:
+        raise _storage_error(path, error) from error
+
+
+def _storage_error(path: Path, error: OSError) -> StorageError:
+    if error.errno in _FULL:
+        return StorageFullError(
+            f"no room to write `{path}`: {error.strerror}",
+            hint="free some space or set BATCHCHAT_STORAGE to another folder",
+        )
+    return StorageError(
+        f"storage failed at `{path}`: {error.strerror or error}",
+        hint="check that the folder exists and may be read and written",
+    )

@@ -1,0 +1,67 @@
+"""Objects in this process: for unit tests and simulations, never a default."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from threading import Lock
+
+from jobs.errors import ObjectMissingError
+from jobs.storage.base import CHUNK, Entry, checked_key
+
+
+class MemoryStorage:
+    """Keeps its objects in a dictionary; safe to share between threads."""
+
+    url = "memory://"
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._objects: dict[str, bytes] = {}
+        self._lock = Lock()
+
+    def create(self, key: str, data: bytes) -> bool:  # noqa: D102 - see Storage
+        with self._lock:
+            if checked_key(key) in self._objects:
+                return False
+            self._objects[key] = data
+        return True
+
+    def put(self, key: str, data: bytes) -> None:  # noqa: D102
+        self._objects[checked_key(key)] = data
+
+    @contextmanager
+    def writer(self, key: str) -> Iterator[BytesIO]:  # noqa: D102
+        buffer = BytesIO()
+        yield buffer
+        self.put(key, buffer.getvalue())
+
+    def get(self, key: str) -> bytes:  # noqa: D102
+        try:
+            return self._objects[checked_key(key)]
+        except KeyError:
+            raise ObjectMissingError(key) from None
+
+    def read(self, key: str, offset: int, length: int) -> bytes:  # noqa: D102
+        return self.get(key)[offset : offset + length]
+
+    def stream(self, key: str) -> Iterator[bytes]:  # noqa: D102
+        data = self.get(key)
+        return (data[at : at + CHUNK] for at in range(0, len(data), CHUNK))
+
+    def size(self, key: str) -> int:  # noqa: D102
+        return len(self.get(key))
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:  # noqa: D102
+        keys = sorted(self._objects)
+        for key in keys:
+            if key.startswith(prefix) and key > start_after:
+                yield Entry(key, len(self._objects[key]))
+
+    def folders(self, prefix: str) -> Iterator[str]:  # noqa: D102
+        below = (
+            entry.key.removeprefix(f"{prefix}/") for entry in self.list(f"{prefix}/")
+        )
+        yield from sorted({rest.partition("/")[0] for rest in below})
+
+    def delete(self, key: str) -> None:  # noqa: D102
+        self._objects.pop(checked_key(key), None)

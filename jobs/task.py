@@ -1,0 +1,39 @@
+"""What all attempts at one batch's shards in a process have in common."""
+
+from dataclasses import dataclass
+
+from jobs.catalog import Model
+from jobs.engine import Engine
+from jobs.keys import BatchKeys
+from jobs.ledger import Ledger
+from jobs.progress import Progress
+from jobs.record import Batch
+from jobs.stop import Stop
+from jobs.storage import Storage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A batch, what runs it, and what it reports to.
+
+    `line_bytes` is what a line may have at most.
+    """
+
+    ledger: Ledger
+    batch: Batch
+    model: Model
+    engine: Engine
+    stop: Stop
+    progress: Progress
+    line_bytes: int
+    checkpoint_seconds: float
+
+    @property
+    def storage(self) -> Storage:
+        """The bucket."""
+        return self.ledger.storage
+
+    @property
+    def keys(self) -> BatchKeys:
+        """The batch's keys."""
+        return self.ledger.keys.of(self.batch.id)

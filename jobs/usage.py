@@ -1,0 +1,51 @@
+"""Tokens and what they cost, in exact decimals."""
+
+from decimal import Decimal
+
+import msgspec
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Token counts of one request, a shard or a batch."""
+
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """Add field by field."""
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.output_tokens + other.output_tokens,
+        )
+
+    def as_batch_usage(self) -> dict[str, object]:
+        """Return OpenAI's BatchUsage object."""
+        return {
+            "input_tokens": self.input_tokens,
+            "input_tokens_details": {"cached_tokens": self.cached_tokens},
+            "output_tokens": self.output_tokens,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": self.input_tokens + self.output_tokens,
+        }
+
+
+class Price(msgspec.Struct, frozen=True):
+    """What a million tokens cost in US dollars, since when, and who says so."""
+
+    input: Decimal
+    output: Decimal
+    date: str
+    source: str = ""
+
+    def cost(self, usage: Usage) -> Decimal:
+        """Return what `usage` costs: exact, as prices have finite decimals."""
+        millionths = usage.input_tokens * self.input + usage.output_tokens * self.output
+        return exact(millionths.scaleb(-6))
+
+
+def exact(cost: Decimal) -> Decimal:
+    """Return the same number without trailing zeros or an exponent."""
+    digits = cost.normalize()
+    return digits.quantize(Decimal(1)) if digits == digits.to_integral() else digits

@@ -1,0 +1,1 @@
+"""Where shards run: the engine, and the dispatchers that feed it."""

@@ -1,0 +1,203 @@
+"""The embedded dispatcher: runs a batch in this process, with no services.
+
+Level-triggered, as the cluster's: again and again it works out which shards have
+no commit, and opens one after the other for as long as the engine has room. The
+first run, a resume and a run after an engine's death are the same code.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Protocol
+
+from jobs.attempt import Attempt
+from jobs.catalog import Model
+from jobs.engine import Engine
+from jobs.errors import EngineDeadError
+from jobs.finalize import finalize
+from jobs.ledger import Ledger, State
+from jobs.planning import limits, make_plan
+from jobs.progress import Progress
+from jobs.prompters import Prompters
+from jobs.record import Shard
+from jobs.settings import Settings
+from jobs.stop import Stop
+from jobs.task import Task
+from workers.lock import batch_lock
+
+_LOOK = 0.2
+_CANCEL_LOOK = 1.0
+_OPEN_SHARDS = 64
+"""Shards that may wait for their last answers at once."""
+
+_ENGINE_DEATHS = 3
+"""Deaths of the engine without a commit in between, after which we give up."""
+
+
+class ClosableEngine(Engine, Protocol):
+    """An engine that ends when it is told to."""
+
+    def close(self) -> None:
+        """End every process of it."""
+        ...
+
+
+StartEngine = Callable[[Model], ClosableEngine]
+
+
+class EmbeddedRun:
+    """Runs one batch to its end, or until it is asked to stop."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        prompters: Prompters,
+        *,
+        start_engine: StartEngine,
+        stop: Stop,
+        progress: Progress,
+        locks: Path,
+    ) -> None:
+        """`stop` ends the run early; `locks` is a folder on this machine."""
+        self._ledger = ledger
+        self._settings = settings
+        self._prompters = prompters
+        self._start_engine = start_engine
+        self._stop = stop
+        self._progress = progress
+        self._locks = locks
+        self._ending: str | None = None
+        self._looked = 0.0
+
+    def run(self, batch_id: str) -> State:
+        """Plan, run and end the batch as far as it is not yet; return its state.
+
+        Raises:
+            BusyError: another process runs it.
+            BatchchatError: it could not go on; what is finished is kept.
+
+        """
+        with batch_lock(self._locks, batch_id):
+            state = self._planned(batch_id)
+            if not state.is_terminal:
+                self._look(state)
+                state = self._run_shards(state)
+            return self._ended(state)
+
+    def _planned(self, batch_id: str) -> State:
+        state = self._ledger.state(batch_id)
+        if state.plan is None and state.cancelled_at is None:
+            self._progress.phase = "checking"
+            make_plan(
+                self._ledger,
+                state.batch,
+                self._prompters,
+                limits(self._settings),
+                self._progress.checked,
+            )
+            state = self._ledger.state(batch_id)
+        return state
+
+    def _run_shards(self, state: State) -> State:
+        """Start engines until every shard is committed, or the end is asked for."""
+        self._progress.total = state.counts().total
+        self._progress.keep(state.counts())
+        deaths = 0
+        while state.pending() and not self._stop.asked:
+            left = len(state.pending())
+            try:
+                with self._engine(state) as engine:
+                    self._dispatch(state, engine)
+            except EngineDeadError:
+                deaths += 1
+                if deaths == _ENGINE_DEATHS:
+                    raise
+            state = self._ledger.state(state.batch.id)
+            deaths = 0 if len(state.pending()) < left else deaths
+        return state
+
+    @contextmanager
+    def _engine(self, state: State) -> Iterator[ClosableEngine]:
+        self._progress.phase = "loading"
+        engine = self._start_engine(state.made_plan().runs_on())
+        try:
+            self._progress.begin()
+            yield engine
+        finally:
+            engine.close()
+
+    def _dispatch(self, state: State, engine: Engine) -> None:
+        """Feed the engine from one pending shard after the other."""
+        task = self._task(state, engine)
+        shards = {shard.index: shard for shard in state.made_plan().shards}
+        open_shards: set[Future[bool]] = set()
+        with ThreadPoolExecutor(_OPEN_SHARDS, "shard") as pool:
+            for index in state.pending():
+                fed = Event()
+                open_shards.add(pool.submit(_run, task, shards[index], fed))
+                while not fed.wait(_LOOK):
+                    self._look(state)
+                open_shards = self._still_open(open_shards)
+                if self._stop.asked:
+                    break
+            while open_shards:
+                time.sleep(_LOOK)
+                self._look(state)
+                open_shards = self._still_open(open_shards)
+
+    def _task(self, state: State, engine: Engine) -> Task:
+        return Task(
+            ledger=self._ledger,
+            batch=state.batch,
+            model=state.made_plan().runs_on(),
+            engine=engine,
+            stop=self._stop,
+            progress=self._progress,
+            line_bytes=self._settings.max_line_bytes,
+            checkpoint_seconds=self._settings.checkpoint_seconds,
+        )
+
+    def _still_open(self, shards: set[Future[bool]]) -> set[Future[bool]]:
+        for future in shards:
+            if future.done() and (error := future.exception()):
+                # the others stop asking; what they have is checkpointed
+                raise error
+        return {future for future in shards if not future.done()}
+
+    def _look(self, state: State) -> None:
+        """See whether the batch is to end early, by a cancel or by its window."""
+        now = time.monotonic()
+        if self._ending or now - self._looked < _CANCEL_LOOK:
+            return
+        self._looked = now
+        if self._ledger.is_cancelled(state.batch.id):
+            self._ending = "cancelled"
+        elif self._ledger.now() >= state.batch.expires_at:
+            self._ending = "expired"
+        if self._ending:
+            self._stop.ask(0)
+
+    def _ended(self, state: State) -> State:
+        """Finalize if there is nothing left to run."""
+        ending = self._ending
+        if ending is None and state.plan is not None and not state.pending():
+            ending = "completed"
+        if ending is None or state.status == "failed":
+            return state
+        self._progress.phase = "finalizing"
+        line_bytes = self._settings.max_line_bytes
+        return finalize(self._ledger, state.batch.id, ending, line_bytes)
+
+
+def _run(task: Task, shard: Shard, fed: Event) -> bool:
+    """Run one shard; say by `fed` when the next one may ask."""
+    attempt = Attempt(task, shard)
+    try:
+        attempt.feed()
+    finally:
+        fed.set()
+    return attempt.finish()

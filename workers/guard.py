@@ -1,0 +1,32 @@
+"""Ties the life of an engine's processes to the process that started them.
+
+vLLM loads this in each of its processes (entry point `vllm.general_plugins`).
+A worker killed with -9 would leave them behind, on a GPU with its memory; and a
+Ctrl-C, which reaches every process of a terminal, would make them cut answers
+short. So in the engine's children, and in nobody else's: they die with their
+parent, and signals are the parent's affair.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+from contextlib import suppress
+
+MARK = "BATCHCHAT_ENGINE_OF"
+"""Environment variable with the process id of the worker that owns the engine."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def install() -> None:
+    """Guard this process if it is a child of one of our engines."""
+    parent = multiprocessing.parent_process()
+    if parent is None or MARK not in os.environ:
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent.pid:  # it died before it could be told to
+        os.kill(os.getpid(), signal.SIGKILL)
+    with suppress(ValueError):  # only the main thread may say so
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)

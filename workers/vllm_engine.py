@@ -1,0 +1,276 @@
+"""The vLLM engine's core: the one file that knows vLLM.
+
+What is done differently from the obvious, and why, stands in
+`docs/decisions/0004-the-engine.md`.
+"""
+
+import os
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from jobs.catalog import Model
+from jobs.engine import Answer, Choice, Completion, Work
+from jobs.errors import EngineError, EngineStartError, RequestRefusedError
+from jobs.model_files import model_folder
+from jobs.prompt import Prompter, load_prompter
+from jobs.sampling import Sampling
+from workers import guard
+from workers.driver import DrivenEngine
+
+_CPU = {
+    # A seeded request whose prompt is prefilled in chunks kills the CPU's engine.
+    "enable_chunked_prefill": False,
+    # Compiling takes longer than it saves on the short runs of a CPU.
+    "enforce_eager": True,
+}
+_LEAST_LOGPROB = -9999.0
+"""What vLLM's own server says for minus infinity, which JSON can't."""
+
+
+def start_vllm(
+    model: Model, models: Path, *, apart: bool | None, log: str
+) -> DrivenEngine:
+    """Return a running engine for `model`.
+
+    `apart` says whether its core gets a process of its own, None what is best
+    here; `log` is the level of vLLM's own messages on stderr.
+
+    Raises:
+        EngineStartError: vLLM is not installed, or it can't load the model.
+        ModelNotFoundError: the model's files are not at hand.
+
+    """
+    prompter = load_prompter(model, models)
+    source = str(model_folder(model, models)) if _is_local(model) else model.source
+    _set_environment(log)
+    engine = DrivenEngine(
+        lambda: _build(model, source, prompter, apart=apart), prompter
+    )
+    try:
+        engine.start()
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def _set_environment(log: str) -> None:
+    """Say to vLLM what it takes from the environment only; a user's own word wins."""
+    os.environ[guard.MARK] = str(os.getpid())
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", log.upper())
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+
+
+def _build(
+    model: Model, source: str, prompter: Prompter, *, apart: bool | None
+) -> "VllmCore":
+    """Load vLLM and the model, which takes from seconds to minutes."""
+    try:
+        from vllm.platforms import current_platform
+    except ImportError:
+        raise EngineStartError(
+            "vLLM is not installed here, and nothing else answers requests",
+            hint="install it with `pip install 'batchchat[gpu]'` (or `[cpu]`)",
+        ) from None
+    on_cpu = current_platform.is_cpu()
+    if apart is None:
+        apart = not on_cpu
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(apart))
+    core = VllmCore(model, _arguments(model, source, prompter, on_cpu=on_cpu))
+    prompter.adopt(core.context_length, core.encode)
+    return core
+
+
+def _arguments(
+    model: Model, source: str, prompter: Prompter, *, on_cpu: bool
+) -> dict[str, Any]:
+    """Return vLLM's `EngineArgs` for the model on this platform."""
+    arguments: dict[str, Any] = {
+        "model": source,
+        "revision": model.revision,
+        "max_model_len": model.context_length,
+        "generation_config": "vllm",  # else the model's own sampling defaults
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+        "trust_remote_code": False,
+        "seed": 0,
+    }
+    if on_cpu:
+        length = prompter.context_length or 0
+        arguments |= _CPU | {"max_num_batched_tokens": max(length, 4096)}
+        arguments["distributed_executor_backend"] = "uni"
+    return arguments | model.engine
+
+
+class VllmCore:
+    """vLLM's `LLMEngine`, its core in this process or in a child."""
+
+    def __init__(self, model: Model, arguments: dict[str, Any]) -> None:
+        """Load the model; `arguments` are those of vLLM's `EngineArgs`."""
+        from vllm import EngineArgs, SamplingParams
+        from vllm.inputs.engine import tokens_input
+        from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        self._llm = LLMEngine.from_engine_args(EngineArgs(**arguments))
+        self._params = SamplingParams
+        self._final_only = RequestOutputKind.FINAL_ONLY
+        self._input = tokens_input
+        config = self._llm.vllm_config
+        self.context_length: int = config.model_config.max_model_len
+        self.capacity = 2 * config.scheduler_config.max_num_seqs
+        self.identity = _identity(model, config)
+        self._top: dict[str, int] = {}
+
+    def encode(self, text: str) -> list[int]:
+        """Tokenize with the model's own tokenizer, where no file can be read."""
+        ids: list[int] = self._llm.get_tokenizer().encode(
+            text, add_special_tokens=False
+        )
+        return ids
+
+    def add(self, work: Work) -> None:
+        """Begin with `work`. Raises `RequestRefusedError`."""
+        prompt = self._input(work.prompt.token_ids, prompt=work.prompt.text)
+        try:
+            self._llm.add_request(work.key, prompt, self._sampling(work.sampling))
+        except (ValueError, TypeError) as error:
+            raise RequestRefusedError(str(error), code="invalid_value") from error
+        if work.sampling.logprobs is not None:
+            self._top[work.key] = work.sampling.logprobs
+
+    def step(self) -> list[tuple[str, Answer]]:
+        """Compute one token for each running request."""
+        done = [output for output in self._llm.step() if output.finished]
+        return [
+            (output.request_id, _answer(output, self._top.pop(output.request_id, 0)))
+            for output in done
+        ]
+
+    def abort(self, keys: list[str]) -> None:
+        """Forget work."""
+        self._llm.abort_request(keys)
+
+    def close(self) -> None:
+        """End the core; a child that does not go by itself is killed."""
+        self._llm.engine_core.shutdown(timeout=0)
+
+    def is_alive(self) -> bool:
+        """Say whether the child, if there is one, still lives."""
+        resources = getattr(self._llm.engine_core, "resources", None)
+        return resources is None or not resources.engine_dead
+
+    def wake(self) -> None:
+        """Tell a `step` that waits for a dead child's output what happened.
+
+        vLLM only marks the engine as dead then, and its client waits for ever.
+        """
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        self._llm.engine_core.outputs_queue.put_nowait(EngineDeadError())
+
+    def _sampling(self, sampling: Sampling) -> Any:
+        return self._params(
+            n=sampling.n,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            min_p=sampling.min_p,
+            top_k=sampling.top_k,
+            seed=sampling.seed,
+            max_tokens=sampling.max_tokens,
+            min_tokens=sampling.min_tokens,
+            presence_penalty=sampling.presence_penalty,
+            frequency_penalty=sampling.frequency_penalty,
+            repetition_penalty=sampling.repetition_penalty,
+            stop=list(sampling.stop),
+            stop_token_ids=list(sampling.stop_token_ids),
+            bad_words=list(sampling.bad_words),
+            logit_bias=sampling.logit_bias or None,
+            logprobs=sampling.logprobs,
+            ignore_eos=sampling.ignore_eos,
+            skip_special_tokens=sampling.skip_special_tokens,
+            spaces_between_special_tokens=sampling.spaces_between_special_tokens,
+            include_stop_str_in_output=sampling.include_stop_str_in_output,
+            output_kind=self._final_only,
+        )
+
+
+def _answer(output: Any, top: int) -> Answer:
+    """Turn vLLM's `RequestOutput` into an answer.
+
+    A signal that reaches vLLM makes it end requests with `abort` and half a
+    text, as if all were well: that is no result.
+    """
+    outputs = sorted(output.outputs, key=lambda one: one.index)
+    if any(one.finish_reason in (None, "abort", "error") for one in outputs):
+        return EngineError("the engine ended the request before it was done")
+    return Completion(
+        choices=[_choice(one, top) for one in outputs],
+        prompt_tokens=len(output.prompt_token_ids),
+        completion_tokens=sum(len(one.token_ids) for one in outputs),
+        cached_tokens=output.num_cached_tokens or 0,
+    )
+
+
+def _choice(one: Any, top: int) -> Choice:
+    logprobs = one.logprobs
+    if logprobs is not None:
+        logprobs = [
+            _token(step, token, top)
+            for step, token in zip(logprobs, one.token_ids, strict=True)
+        ]
+    return Choice(
+        index=one.index,
+        text=one.text,
+        finish_reason=one.finish_reason,
+        stop_reason=one.stop_reason,
+        logprobs=logprobs,
+    )
+
+
+def _token(step: dict[int, Any], token: int, top: int) -> dict[str, Any]:
+    """Return OpenAI's object for one generated token.
+
+    The alternatives are the first `top` that vLLM lists, the token itself before
+    the most likely ones: what its own server answers.
+    """
+    alternatives = [_logprob(other) for other in islice(step.values(), top)]
+    return _logprob(step[token]) | {"top_logprobs": alternatives}
+
+
+def _logprob(logprob: Any) -> dict[str, Any]:
+    text = logprob.decoded_token or ""
+    return {
+        "token": text,
+        "logprob": max(logprob.logprob, _LEAST_LOGPROB),
+        "bytes": list(text.encode("utf-8", errors="replace")),
+    }
+
+
+def _identity(model: Model, config: Any) -> dict[str, Any]:
+    """Return what shapes the answers beside the request."""
+    import torch
+    import vllm
+
+    return {
+        "model": model.name,
+        "source": model.source,
+        "revision": model.revision,
+        "chat_template": model.chat_template,
+        "engine": f"vllm {vllm.__version__}",
+        "torch": str(torch.__version__),
+        "device": config.device_config.device_type,
+        "dtype": str(config.model_config.dtype).removeprefix("torch."),
+        "quantization": config.model_config.quantization,
+        "context_length": config.model_config.max_model_len,
+        "tensor_parallel_size": config.parallel_config.tensor_parallel_size,
+        "pipeline_parallel_size": config.parallel_config.pipeline_parallel_size,
+    }
+
+
+def _is_local(model: Model) -> bool:
+    return model.source == "demo" or Path(model.source).expanduser().is_dir()
