@@ -1,10 +1,8 @@
 """The `batchchat` command: one verb a file, heavy imports as late as can be."""
 
 import sys
-from importlib.metadata import version
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 
 from cli import (
@@ -24,6 +22,8 @@ from jobs.errors import BatchchatError
 
 WRONG = 2
 """Exit status when the tool could not work."""
+
+_UsageError: Any = typer.BadParameter.__base__  # typer carries a click of its own
 
 app = typer.Typer(
     name="batchchat",
@@ -50,6 +50,8 @@ for name, command in (
 
 def _version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version
+
         terminal.out(f"batchchat {version('batchchat')}")
         raise typer.Exit
 
@@ -73,7 +75,7 @@ def main() -> NoReturn:
     """Run the command; exit 0 for success, 1 for a bad answer, 2 for no answer."""
     try:
         code = app(standalone_mode=False)
-    except click.UsageError as error:
+    except _UsageError as error:
         path = error.ctx.command_path if error.ctx else "batchchat"
         terminal.show_error(
             BatchchatError(error.format_message(), hint=f"see `{path} --help`")

@@ -1,9 +1,11 @@
 """`batchchat models`: what the catalog has."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli import options, terminal
-from jobs.catalog import Model
+
+if TYPE_CHECKING:
+    from jobs.catalog import Model
 
 
 def models(json: options.Json = False) -> int:
@@ -28,7 +30,7 @@ def models(json: options.Json = False) -> int:
     return 0
 
 
-def _price(model: Model) -> str:
+def _price(model: "Model") -> str:
     price = model.price
     if price is None:
         return "no price"
@@ -36,7 +38,7 @@ def _price(model: Model) -> str:
     return f"{per} ({price.date})"
 
 
-def _object(model: Model) -> dict[str, Any]:
+def _object(model: "Model") -> dict[str, Any]:
     price = model.price
     return {
         "id": model.name,

@@ -7,6 +7,7 @@ whose hash comes twice are compared in full by a second pass over the file.
 
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from tempfile import SpooledTemporaryFile
 
 import msgspec
@@ -40,7 +41,7 @@ class CustomIds:
         parts = 1 << max(0, (self._count // _PIECE).bit_length())
         found: set[int] = set()
         for part in range(parts):
-            found |= self._repeated_in(part, parts - 1)
+            found.update(self._repeated_in(part, parts - 1))
         return found
 
     def close(self) -> None:
@@ -53,27 +54,15 @@ class CustomIds:
         self._count += len(self._recent)
         self._recent = array("q")
 
-    def _repeated_in(self, part: int, mask: int) -> set[int]:
-        """Return the repeated hashes among those whose low bits are `part`."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
+    def _repeated_in(self, part: int, mask: int) -> Iterator[int]:
+        """Yield the repeated hashes among those whose low bits are `part`."""
+        mine = sorted(h for piece in self._pieces() for h in piece if h & mask == part)
+        return (h for h, following in pairwise(mine) if h == following)
 
-        pieces = []
-        for hashes in self._pieces():
-            mine = pc.equal(pc.bit_wise_and(hashes, mask), part)
-            pieces.append(hashes.filter(mine))
-        values = pa.chunked_array(pieces, pa.int64()).combine_chunks()
-        ordered = values.take(pc.sort_indices(values))
-        twice = pc.equal(ordered[1:], ordered[:-1])
-        return set(ordered[1:].filter(twice).to_pylist())
-
-    def _pieces(self) -> Iterator["pa.Int64Array"]:  # type: ignore[name-defined]  # noqa: F821
-        import pyarrow as pa
-
+    def _pieces(self) -> Iterator["array[int]"]:
         self._file.seek(0)
         while data := self._file.read(_PIECE * 8):
-            size = len(data) // 8
-            yield pa.Array.from_buffers(pa.int64(), size, [None, pa.py_buffer(data)])
+            yield array("q", data)
 
 
 class _Named(msgspec.Struct):

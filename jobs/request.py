@@ -47,14 +47,16 @@ def _type(parameter: Parameter) -> Any:
     return types[parameter.kind]
 
 
-class TextPart(msgspec.Struct, forbid_unknown_fields=True):
+class TextPart(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A piece of a message's text."""
 
     text: str
     type: Literal["text"]
 
 
-class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class Message(
+    msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False
+):
     """One turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -68,7 +70,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         return "\n".join(part.text for part in self.content)
 
 
-class _Conversation(msgspec.Struct, forbid_unknown_fields=True):
+class _Conversation(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     messages: Annotated[
         list[Message], Meta(min_length=1, max_length=parameters.MAX_MESSAGES)
     ]
@@ -89,11 +91,12 @@ Body: Any = msgspec.defstruct(
     forbid_unknown_fields=True,
     omit_defaults=True,
     kw_only=True,
+    gc=False,
 )
 """A chat completion body; an absent field is UNSET, and null means absent."""
 
 
-class Line(msgspec.Struct, forbid_unknown_fields=True):
+class Line(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """OpenAI's input line."""
 
     custom_id: CustomId
@@ -109,11 +112,12 @@ Bare: Any = msgspec.defstruct(
     forbid_unknown_fields=True,
     omit_defaults=True,
     kw_only=True,
+    gc=False,
 )
 """A body alone, with or without its custom_id, as a convenience."""
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One request, checked.
 
     `line` counts from 1 in the input file. `body` is a `Body`.

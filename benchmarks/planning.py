@@ -1,0 +1,100 @@
+"""How fast is a file checked and cut into shards, and in how much memory?
+
+    python benchmarks/planning.py --requests 1000000
+
+Writes a file of chat requests of about 1 KB each, then plans it in a process of
+its own, with every check, and reports its own peak memory.
+"""
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+WORDS = (
+    "the of and to in that was his he it with is for as had you not be her on at by"
+    " which have or from this him but all she they were my are me one their so an"
+    " said them we who would been will no when there if more out up into do any"
+    " your what has man could other than our some very time upon about may its only"
+).split()
+
+
+def write_requests(path: Path, requests: int, size: int) -> None:
+    """Write chat requests of about `size` bytes, with the usual parameters."""
+    source = random.Random(7)
+    words = [source.choice(WORDS) for _ in range(200_000)]
+    with path.open("w", encoding="utf-8") as file:
+        for index in range(requests):
+            at = source.randrange(len(words) - 400)
+            text = " ".join(words[at : at + 400])[: size - 330]
+            body = {
+                "model": "demo",
+                "messages": [
+                    {"role": "system", "content": "You are a helpful assistant."},
+                    {"role": "user", "content": text},
+                ],
+                "max_tokens": 256,
+                "temperature": 0.7,
+                "seed": index,
+            }
+            line = {
+                "custom_id": f"request-{index}",
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": body,
+            }
+            file.write(json.dumps(line) + "\n")
+
+
+def plan(path: Path) -> None:
+    """Plan the file in this process, and print what it took as JSON."""
+    from jobs.parse import Parser
+    from jobs.plan import scan
+    from jobs.planning import limits
+    from jobs.settings import Settings
+
+    def read():
+        with path.open("rb") as file:
+            while chunk := file.read(4 * 1024 * 1024):
+                yield chunk
+
+    began = time.perf_counter()
+    found = scan(read, Parser("demo"), limits(Settings()))
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    report = {
+        "requests": found.requests,
+        "invalid": found.invalid,
+        "shards": len(found.shards),
+        "seconds": round(seconds, 2),
+        "lines_per_second": round(found.requests / seconds),
+        "megabytes_per_second": round(path.stat().st_size / 1e6 / seconds, 1),
+        "peak_mib": round(peak, 1),
+    }
+    print(json.dumps(report))
+
+
+def main() -> None:
+    """Write the input, and plan it in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument("--size", type=int, default=1_060, help="bytes of a line")
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.file:
+        plan(options.file)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "requests.jsonl"
+        write_requests(path, options.requests, options.size)
+        command = [sys.executable, __file__, "--file", str(path)]
+        subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()
