@@ -49,13 +49,13 @@ class Display:
                 live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def _print_lines(self) -> None:
-        """Print a line when the phase changes, and every few seconds."""
-        phase, next_line = "", 0.0
+        """Print a line when the phase changes, and every few seconds a new one."""
+        phase, said, next_line = "", "", 0.0
         while not self._done.wait(_LOOK):
-            now = time.monotonic()
-            if self._progress.phase != phase or now >= next_line:
-                phase, next_line = self._progress.phase, now + _LINE_EVERY
-                terminal.say(_line(self._progress, lambda _share: ""))
+            line, now = _line(self._progress, lambda _share: ""), time.monotonic()
+            if line != said and (self._progress.phase != phase or now >= next_line):
+                terminal.say(line)
+                phase, said, next_line = self._progress.phase, line, now + _LINE_EVERY
 
 
 def _line(progress: Progress, bar: Callable[[float], str]) -> str:

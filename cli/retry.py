@@ -17,7 +17,6 @@ def retry(
     """
     from pathlib import Path
 
-    from jobs.export import check_output
     from jobs.retry import retry_input
 
     from cli.running import Wish, run_batch
@@ -29,6 +28,8 @@ def retry(
     state = ledger.state(batch_id)
     wanted = options.absolute(output)
     if wanted is not None:
+        from jobs.export import check_output
+
         check_output(Path(wanted), format_)
     name = f"{batch_id}_retry.jsonl"
     input_file = store_file(ledger, retry_input(ledger, state), name)

@@ -79,8 +79,6 @@ def _start(session: Session, model: Model) -> ClosableEngine:
 
 def _deliver(session: Session, state: State, wish: Wish) -> list[Path]:
     """Write the results where the user wants them."""
-    from jobs.export import export
-
     batch = state.batch
     if wish.to_stdout and state.final and state.final.output_file_id:
         key = session.ledger.keys.content(state.final.output_file_id)
@@ -88,6 +86,8 @@ def _deliver(session: Session, state: State, wish: Wish) -> list[Path]:
             terminal.out_bytes(chunk)
     if batch.output is None or state.final is None:
         return []
+    from jobs.export import export
+
     return export(session.ledger, batch.id, Path(batch.output), batch.output_format)
 
 

@@ -42,8 +42,6 @@ def submit(
 
     batchchat submit requests.jsonl --model demo --output results.jsonl
     """
-    from jobs.export import check_output
-
     from cli.input import chunks, open_input
     from cli.running import Wish, run_batch
     from cli.session import open_session
@@ -54,6 +52,8 @@ def submit(
         session.catalog.find(model)
     wanted = options.absolute(output)
     if wanted is not None:
+        from jobs.export import check_output
+
         check_output(Path(wanted), format_)
     asked = Options(
         model=model,

@@ -7,7 +7,7 @@ first run, a resume and a run after an engine's death are the same code.
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -141,11 +141,12 @@ class EmbeddedRun:
                 open_shards.add(pool.submit(_run, task, shards[index], fed))
                 while not fed.wait(_LOOK):
                     self._look(state)
+                self._look(state)
                 open_shards = self._still_open(open_shards)
                 if self._stop.asked:
                     break
             while open_shards:
-                time.sleep(_LOOK)
+                wait(open_shards, _LOOK, FIRST_COMPLETED)
                 self._look(state)
                 open_shards = self._still_open(open_shards)
 

@@ -1,0 +1,129 @@
+"""The embedded run, on the echo engine."""
+
+import json
+import time
+from threading import Timer
+
+import pytest
+
+from jobs.create import cancel_batch
+from tests.unit.running import Bench, lines, text
+from workers.lock import BusyError, batch_lock
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def test_every_request_is_answered_once_in_the_order_of_the_input(bench):
+    state = bench.run(bench.submit(lines(50)))
+    output, errors = bench.results(state)
+    assert [result["custom_id"] for result in output] == [f"q-{i}" for i in range(50)]
+    assert errors == []
+    assert state.status == "completed"
+
+
+def test_usage_and_cost_of_the_batch_are_the_sums_of_its_results(bench):
+    state = bench.run(bench.submit(lines(20)))
+    output, _ = bench.results(state)
+    used = [result["response"]["body"]["usage"] for result in output]
+    assert state.usage().input_tokens == sum(u["prompt_tokens"] for u in used)
+    assert state.usage().output_tokens == sum(u["completion_tokens"] for u in used)
+    assert state.engine_seconds() > 0
+
+
+def test_the_same_batch_seed_gives_the_same_answers(bench):
+    first, second = (bench.run(bench.submit(lines(20), seed=5)) for _ in range(2))
+    other = bench.run(bench.submit(lines(20), seed=6))
+    texts = [[text(r) for r in bench.results(s)[0]] for s in (first, second, other)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_a_result_says_which_seed_it_had(bench):
+    output, _ = bench.results(bench.run(bench.submit(lines(1, seed=7))))
+    assert output[0]["response"]["body"]["seed"] == 7
+
+
+def test_a_bad_line_refuses_the_file(bench):
+    state = bench.run(bench.submit(lines(3) + b"{\n"))
+    assert state.status == "failed"
+    assert [p.code for p in state.made_plan().problems] == ["invalid_json_line"]
+
+
+def test_bad_lines_are_answered_by_errors_when_they_are_to_be_skipped(bench):
+    data = b"{\n" + lines(9) + lines(1)
+    state = bench.run(bench.submit(data, on_invalid="skip"))
+    output, errors = bench.results(state)
+    assert len(output) == 9
+    codes = [e["response"]["body"]["error"]["code"] for e in errors]
+    assert codes == ["invalid_json_line", "duplicate_custom_id"]
+    assert (state.counts().completed, state.counts().failed) == (9, 2)
+
+
+def test_a_prompt_too_long_for_the_model_is_its_own_error(bench):
+    long = {"messages": [{"role": "user", "content": "x" * 600}]}
+    data = lines(5) + json.dumps({"custom_id": "long", **long}).encode()
+    output, errors = bench.results(bench.run(bench.submit(data, on_invalid="skip")))
+    assert len(output) == 5
+    assert errors[0]["response"]["body"]["error"]["code"] == "context_length_exceeded"
+
+
+def test_no_tokens_wanted_gives_an_empty_answer_without_the_engine(bench):
+    output, _ = bench.results(bench.run(bench.submit(lines(1, max_tokens=0))))
+    body = output[0]["response"]["body"]
+    assert text(output[0]) == ""
+    assert body["choices"][0]["finish_reason"] == "length"
+    assert body["usage"]["completion_tokens"] == 0
+
+
+def test_an_ended_batch_is_not_run_again(bench):
+    batch_id = bench.submit(lines(3))
+    assert bench.run(batch_id).final == bench.run(batch_id).final
+
+
+def test_a_cancelled_batch_keeps_what_is_finished(bench):
+    batch_id = bench.submit(lines(30))
+    cancel_batch(bench.ledger, batch_id)
+    state = bench.run(batch_id)
+    assert state.status == "cancelled"
+    assert state.final.output_file_id is None
+
+
+def test_a_cancel_while_it_runs_ends_it_and_accounts_for_every_line(bench):
+    bench.speed = {"latency": 0.05, "capacity": 4}
+    batch_id = bench.submit(lines(400))
+    bench.progress.begin = lambda: cancel_batch(bench.ledger, batch_id)
+    state = bench.run(batch_id)
+    output, errors = bench.results(state)
+    assert state.status == "cancelled"
+    assert 0 < len(output) < 400
+    assert len(output) + len(errors) == 400
+    assert {e["error"]["code"] for e in errors} == {"batch_cancelled"}
+    assert state.counts().failed == 0
+
+
+def test_a_batch_past_its_window_expires(bench):
+    batch_id = bench.submit(lines(3))
+    bench.clock = lambda: time.time() + 90_000
+    state = bench.run(batch_id)
+    assert state.status == "expired"
+    assert [e["error"]["code"] for e in bench.results(state)[1]] == ["batch_expired"] * 3
+
+
+def test_a_stopped_run_goes_on_where_it_was(bench):
+    bench.speed = {"latency": 0.05, "capacity": 4}
+    batch_id = bench.submit(lines(60))
+    bench.progress.begin = Timer(0.3, bench.stop.ask, [0.2]).start
+    state = bench.run(batch_id)
+    assert state.status == "in_progress"
+    again = Bench(bench.locks, bench.storage)
+    output, _ = again.results(again.run(batch_id))
+    assert [result["custom_id"] for result in output] == [f"q-{i}" for i in range(60)]
+    assert again.progress.kept.completed > 0
+
+
+def test_two_processes_do_not_run_one_batch(bench):
+    batch_id = bench.submit(lines(3))
+    with batch_lock(bench.locks, batch_id), pytest.raises(BusyError):
+        bench.run(batch_id)
