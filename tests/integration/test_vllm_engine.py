@@ -1,0 +1,166 @@
+"""The vLLM engine with its core in this process, on the demo model."""
+
+import queue
+
+import pytest
+
+from jobs.catalog import load_catalog
+from jobs.engine import Completion, Work
+from jobs.errors import EngineError, RequestRefusedError
+from jobs.parse import Parser
+from jobs.sampling import Sampling, derived_seed, sampling_of
+
+pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+MODEL = load_catalog().find("demo")
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    from workers.vllm_engine import start_vllm
+
+    models = tmp_path_factory.mktemp("models")
+    engine = start_vllm(MODEL, models, apart=False, log="error")
+    yield engine
+    engine.close()
+
+
+def request(content="Tell me a story", **body):
+    import json
+
+    line = json.dumps({"messages": [{"role": "user", "content": content}], **body})
+    return Parser("demo").parse(line.encode(), 1)
+
+
+def ask(engine, requests):
+    """Return the answers to `requests`, in their order."""
+    answers = queue.SimpleQueue()
+    for index, asked in enumerate(requests):
+        prompt = engine.prepare(asked)
+        seed = derived_seed(1, str(index))
+        sampling = sampling_of(asked, MODEL, seed, engine.room(prompt))
+        work = Work(f"r{index}", prompt, sampling)
+        take = lambda answer, index=index: answers.put((index, answer))  # noqa: E731
+        while not engine.submit(work, take, 1):
+            pass
+    return [answer for _, answer in sorted(answers.get(timeout=120) for _ in requests)]
+
+
+def texts(answers):
+    return [choice.text for answer in answers for choice in answer.choices]
+
+
+def test_an_answer_has_the_tokens_that_were_asked_for(engine):
+    (answer,) = ask(engine, [request(max_tokens=12, ignore_eos=True)])
+    assert answer.completion_tokens == 12
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.prompt_tokens == len(engine.prepare(request()).token_ids)
+
+
+def test_the_shares_of_the_engines_time_add_up_to_a_little(engine):
+    answers = ask(engine, [request(max_tokens=8) for _ in range(8)])
+    assert 0 < sum(answer.engine_seconds for answer in answers) < 60
+
+
+def test_seeded_text_does_not_depend_on_what_else_is_running(engine):
+    requests = [request(f"Question {i}", max_tokens=24, seed=i) for i in range(24)]
+    together = texts(ask(engine, requests))
+    alone = [text for one in requests for text in texts(ask(engine, [one]))]
+    assert together == alone
+
+
+def test_greedy_text_does_not_depend_on_the_seed(engine):
+    asked = [request(max_tokens=16, temperature=0, seed=seed) for seed in (1, 2)]
+    first, second = texts(ask(engine, asked))
+    assert first == second
+
+
+def test_each_of_n_choices_is_its_own(engine):
+    (answer,) = ask(engine, [request(n=3, max_tokens=16, ignore_eos=True)])
+    assert [choice.index for choice in answer.choices] == [0, 1, 2]
+    assert len(set(texts([answer]))) == 3
+    assert answer.completion_tokens == 48
+
+
+def test_a_stop_string_ends_the_text_before_it(engine):
+    (free,) = ask(engine, [request(max_tokens=64, seed=3)])
+    word = free.choices[0].text.split()[3]
+    (stopped,) = ask(engine, [request(max_tokens=64, seed=3, stop=word)])
+    assert stopped.choices[0].finish_reason == "stop"
+    assert stopped.choices[0].stop_reason == word
+    assert word not in stopped.choices[0].text
+
+
+def test_logprobs_come_for_each_token_with_its_alternatives(engine):
+    asked = request(max_tokens=5, ignore_eos=True, logprobs=True, top_logprobs=3)
+    (answer,) = ask(engine, [asked])
+    tokens = answer.choices[0].logprobs
+    assert len(tokens) == 5
+    assert all(len(token["top_logprobs"]) == 3 for token in tokens)
+    assert all(token["logprob"] <= 0 for token in tokens)
+
+
+def test_a_logit_bias_is_honoured(engine):
+    token = engine.prepare(request("a")).token_ids[0] + 100
+    asked = request(max_tokens=4, logit_bias={str(token): 100}, temperature=0)
+    (answer,) = ask(engine, [asked])
+    (plain,) = ask(engine, [request(max_tokens=4, temperature=0)])
+    assert texts([answer]) != texts([plain])
+
+
+def test_many_seeded_requests_of_long_prompts_do_not_kill_the_engine(engine):
+    # With chunked prefill, which is vLLM's default, they do on the CPU.
+    words = "over and over again " * 60
+    requests = [request(f"{i} {words}", max_tokens=4, seed=i) for i in range(40)]
+    assert all(isinstance(answer, Completion) for answer in ask(engine, requests))
+
+
+def test_an_answer_never_goes_past_the_context(engine):
+    (answer,) = ask(engine, [request("word " * 900, ignore_eos=True)])
+    assert answer.prompt_tokens + answer.completion_tokens == MODEL.context_length
+    assert answer.choices[0].finish_reason == "length"
+
+
+def test_a_prompt_that_fills_the_context_is_refused_alone(engine):
+    with pytest.raises(RequestRefusedError) as caught:
+        engine.prepare(request("word " * 3000))
+    assert caught.value.code == "context_length_exceeded"
+
+
+def test_a_token_past_the_vocabulary_is_refused_alone(engine):
+    with pytest.raises(RequestRefusedError, match="999999"):
+        engine.prepare(request(logit_bias={"999999": 1}))
+
+
+def test_what_vllm_itself_refuses_is_that_requests_error_alone(engine):
+    good = request(max_tokens=4)
+    prompt = engine.prepare(good)
+    bad = Work("bad", prompt, Sampling(max_tokens=4, seed=1, top_p=7.0))
+    answers = queue.SimpleQueue()
+    assert engine.submit(bad, answers.put, 5)
+    assert isinstance(answers.get(timeout=30), RequestRefusedError)
+    assert isinstance(ask(engine, [good])[0], Completion)
+
+
+def test_dropped_work_makes_room_and_gives_no_answer(engine):
+    answers = queue.SimpleQueue()
+    prompt = engine.prepare(request())
+    sampling = Sampling(max_tokens=1500, seed=1, ignore_eos=True)
+    keys = [f"long-{index}" for index in range(engine.capacity)]
+    for key in keys:
+        assert engine.submit(Work(key, prompt, sampling), answers.put, 5)
+    assert not engine.submit(Work("more", prompt, sampling), answers.put, 0.1)
+    engine.abort(keys)
+    assert isinstance(ask(engine, [request(max_tokens=2)])[0], Completion)
+    assert answers.empty()
+
+
+def test_an_abort_is_not_a_result():
+    from types import SimpleNamespace as Bag
+
+    from workers.vllm_engine import _answer
+
+    one = Bag(index=0, text="half a", token_ids=[1], finish_reason="abort")
+    output = Bag(outputs=[one], prompt_token_ids=[1], num_cached_tokens=0)
+    assert isinstance(_answer(output, 0), EngineError)
