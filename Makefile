@@ -17,7 +17,7 @@ OLD_PYTHON = error: batchchat needs Python 3.11 or newer, $(PYTHON) is %d.%d\nhi
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit check fix bench lock clean
+.PHONY: help demo test unit check fix bench docs lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ fix: $(READY)  ## Repair format and lint where a tool can
 
 bench: $(READY)  ## Run a benchmark by its name: make bench NAME=engine
 	$(if $(NAME),$(BIN)/python benchmarks/$(NAME).py $(ARGS),@ls benchmarks)
+
+docs: $(READY)  ## Write the pages that are generated
+	$(BIN)/python docs/settings_page.py
 
 lock: $(READY)  ## Compile the locks after a change of pyproject.toml (ARGS=--upgrade raises all)
 	$(COMPILE) --extra cpu --override requirements/overrides.txt --output-file requirements/dev-cpu.lock

@@ -14,20 +14,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-WORDS = (
-    "the of and to in that was his he it with is for as had you not be her on at by"
-    " which have or from this him but all she they were my are me one their so an"
-    " said them we who would been will no when there if more out up into do any"
-    " your what has man could other than our some very time upon about may its only"
-).split()
+TEXT = """
+the of and to in that was his he it with is for as had you not be her on at by
+which have or from this him but all she they were my are me one their so an
+said them we who would been will no when there if more out up into do any
+your what has man could other than our some very time upon about may its only
+"""
 
 
 def write_requests(path: Path, requests: int, size: int) -> None:
     """Write chat requests of about `size` bytes, with the usual parameters."""
     source = random.Random(7)
-    words = [source.choice(WORDS) for _ in range(200_000)]
+    vocabulary = TEXT.split()
+    words = [source.choice(vocabulary) for _ in range(200_000)]
     with path.open("w", encoding="utf-8") as file:
         for index in range(requests):
             at = source.randrange(len(words) - 400)
@@ -58,7 +60,7 @@ def plan(path: Path) -> None:
     from jobs.planning import limits
     from jobs.settings import Settings
 
-    def read():
+    def read() -> Iterator[bytes]:
         with path.open("rb") as file:
             while chunk := file.read(4 * 1024 * 1024):
                 yield chunk

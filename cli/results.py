@@ -21,10 +21,9 @@ def results(
 
     batchchat results batch_0199… --output results.parquet --format parquet
     """
-    from jobs.export import export
-
     from cli.session import open_session
     from jobs.errors import ConflictError
+    from jobs.export import export
 
     session = open_session()
     state = session.ledger.state(batch_id)

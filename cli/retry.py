@@ -17,11 +17,10 @@ def retry(
     """
     from pathlib import Path
 
-    from jobs.retry import retry_input
-
     from cli.running import Wish, run_batch
     from cli.session import open_session
     from jobs.create import Options, create_batch, store_file
+    from jobs.retry import retry_input
 
     session = open_session()
     ledger = session.ledger

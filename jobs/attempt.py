@@ -72,7 +72,8 @@ class Attempt:
         Returns when all are asked for, or the end is. Raises `StorageError`.
         """
         self._begin()
-        parser = Parser(self.task.model.name)
+        omitted = self.task.batch.model is not None
+        parser = Parser(self.task.model.name, may_omit=omitted)
         for line in self._lines():
             if self.task.stop.asked or self._failure:
                 return

@@ -51,7 +51,7 @@ class Catalog:
         """
         if name in self._models:
             return self._models[name]
-        if (Path(name).expanduser() / "config.json").is_file():
+        if _is_folder(name):
             return Model(name=name, source=str(Path(name).expanduser().absolute()))
         if _is_hub_id(name):
             return Model(name=name, source=name)
@@ -88,14 +88,25 @@ def _text(config: Path) -> str:
 def _models(text: str, origin: str) -> dict[str, Model]:
     try:
         entries = tomllib.loads(text).get("models", {})
-        return {
-            name: msgspec.convert({"name": name, **entry}, Model)
-            for name, entry in entries.items()
-        }
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, TypeError) as error:
+        return {name: _model(name, entry) for name, entry in entries.items()}
+    except (ValueError, TypeError, AttributeError) as error:
         message = f"`{origin}`: the model catalog is wrong: {error}"
         hint = 'an entry looks like `[models.mine]` and `source = "org/name"`'
         raise ConfigError(message, hint=hint) from None
+
+
+def _model(name: str, entry: dict[str, Any]) -> Model:
+    unknown = entry.keys() - set(Model.__struct_fields__)
+    if unknown:
+        raise ValueError(f"`{name}` has no field `{min(unknown)}`")
+    return msgspec.convert({**entry, "name": name}, Model)
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return (Path(name).expanduser() / "config.json").is_file()
+    except (OSError, RuntimeError):  # too long for a path, or nobody's `~name`
+        return False
 
 
 def _is_hub_id(name: str) -> bool:

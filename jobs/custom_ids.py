@@ -6,14 +6,13 @@ whose hash comes twice are compared in full by a second pass over the file.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from tempfile import SpooledTemporaryFile
 
 import msgspec
 
 from jobs.lines import RawLine
-from jobs.parse import default_custom_id
 
 _IN_MEMORY = 8 * 1024 * 1024
 _PIECE = 1_000_000
@@ -70,16 +69,21 @@ class _Named(msgspec.Struct):
 
 
 def repetitions(
-    lines: Iterable[RawLine], hashes: set[int]
+    lines: Iterable[RawLine],
+    hashes: set[int],
+    custom_id_of: Callable[[RawLine], str | None],
 ) -> Iterator[tuple[int, int, str]]:
     """Yield (line, earlier line, custom_id) for each id that was there before.
 
-    `hashes` are those that `CustomIds` found, in the same process.
+    `hashes` are those that `CustomIds` found, in the same process; `custom_id_of`
+    is how the planner reads a line, asked only where it may matter.
     """
     decoder = msgspec.json.Decoder(_Named)
     first: dict[str, int] = {}
     for line in lines:
-        custom_id = _custom_id(line, decoder)
+        if not _may_matter(line, decoder, hashes):
+            continue
+        custom_id = custom_id_of(line)
         if custom_id is None or hash(custom_id) not in hashes:
             continue
         earlier = first.setdefault(custom_id, line.number)
@@ -87,10 +91,14 @@ def repetitions(
             yield line.number, earlier, custom_id
 
 
-def _custom_id(line: RawLine, decoder: "msgspec.json.Decoder[_Named]") -> str | None:
+def _may_matter(
+    line: RawLine, decoder: "msgspec.json.Decoder[_Named]", hashes: set[int]
+) -> bool:
+    """Say whether the line may have one of the ids, at a fraction of the cost."""
     if line.raw is None or not line.raw.strip():
-        return None
+        return False
     try:
-        return decoder.decode(line.raw).custom_id or default_custom_id(line.number)
+        custom_id = decoder.decode(line.raw).custom_id
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return default_custom_id(line.number)
+        return True
+    return custom_id is None or hash(custom_id) in hashes

@@ -5,19 +5,24 @@ table of parameters. A value that comes from a user is never repeated whole.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from itertools import islice
 from math import isfinite
 from typing import Any, Never
 
 from jobs import parameters
 from jobs.parameters import PARAMETERS, REFUSED, Parameter
 from jobs.problem import Problem
-from jobs.request import ENDPOINT
+from jobs.request import ENDPOINT, default_custom_id
 
 _LINE_FIELDS = ("custom_id", "method", "url", "body")
 _MESSAGE_FIELDS = ("role", "content", "name")
 _BODY_FIELDS = ("model", "messages", *PARAMETERS)
+
+_MOST = 100
+"""Problems that are named for one line."""
 
 Found = tuple[str, str, str | None]
 """A problem without its line: code, message, param."""
@@ -42,9 +47,24 @@ def diagnose(raw: bytes, line: int) -> tuple[str | None, list[Problem]]:
         value = _read(raw)
     except _NotJsonError as error:
         return None, [Problem("invalid_json_line", line, str(error))]
-    problems = [Problem(code, line, text, param) for code, text, param in _line(value)]
-    custom_id = value.get("custom_id") if isinstance(value, dict) else None
-    return (custom_id if _is_text(custom_id) else None), problems
+    problems = [
+        Problem(code, line, text, _writable(param))
+        for code, text, param in islice(_line(value), _MOST)
+    ]
+    return _custom_id_of(value, line), problems
+
+
+def _custom_id_of(value: Any, line: int) -> str | None:
+    if not isinstance(value, Object):
+        return None
+    default = default_custom_id(line) if _is_bare(value) else None
+    custom_id = value.get("custom_id", default)
+    return custom_id if _is_text(custom_id) else None
+
+
+def _is_bare(value: Object) -> bool:
+    """Say whether it is a body alone."""
+    return "body" not in value and "messages" in value and "url" not in value
 
 
 def _read(raw: bytes) -> Any:
@@ -72,8 +92,8 @@ def _read(raw: bytes) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> Object:
     value = Object(pairs)
     if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        value.doubled = tuple(sorted({n for n in names if names.count(n) > 1}))
+        times = Counter(name for name, _ in pairs)
+        value.doubled = tuple(sorted(name for name in times if times[name] > 1))
     return value
 
 
@@ -94,7 +114,7 @@ def _line(value: Any) -> Iterator[Found]:
     if not isinstance(value, Object):
         yield "invalid_request", f"expected an object, got {_kind(value)}", None
         return
-    if "body" not in value and "messages" in value and "url" not in value:
+    if _is_bare(value):
         yield from _custom_id(value, required=False)
         yield from _body(value, "", (*_BODY_FIELDS, "custom_id"))
         return
@@ -136,9 +156,8 @@ def _body(body: Object, at: str, known: tuple[str, ...]) -> Iterator[Found]:
         yield "missing_required_parameter", "required", f"{at}messages"
     else:
         yield from _messages(body["messages"], f"{at}messages")
-    model = body.get("model")
-    if model is not None and not isinstance(model, str):
-        yield "invalid_type", _expected("a string", model), f"{at}model"
+    if body.get("model") is not None:
+        yield from _string(body["model"], f"{at}model")
     for name, value in body.items():
         if name in PARAMETERS and value is not None:
             yield from _parameter(PARAMETERS[name], value, f"{at}{name}")
@@ -332,6 +351,11 @@ def _is_text(value: Any) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _writable(param: str | None) -> str | None:
+    """Return a field's name without halves of surrogate pairs."""
+    return param and param.encode(errors="backslashreplace").decode()
 
 
 def _expected(what: str, value: Any) -> str:

@@ -8,6 +8,7 @@
     │  ├─ ConfigError          a setting or the model catalog is wrong
     │  ├─ ModelNotFoundError   no such model here
     │  ├─ NotFoundError        no such batch or file
+    │  ├─ OutputError          the results can't be written where they are wanted
     │  └─ ConflictError        the batch's state forbids it
     ├─ RequestRefusedError     one request can't be answered; becomes its error line
     ├─ StorageError            the bucket failed; worth another try
@@ -64,6 +65,12 @@ class NotFoundError(UsageError):
     """No batch or file has that id in this project."""
 
     code = "not_found"
+
+
+class OutputError(UsageError):
+    """The results can't be written to the place that was asked for."""
+
+    code = "invalid_output"
 
 
 class ConflictError(UsageError):

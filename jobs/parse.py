@@ -7,26 +7,32 @@ import msgspec
 from jobs.diagnosis import diagnose
 from jobs.parameters import MAX_SEED
 from jobs.problem import Problem
-from jobs.request import Bare, Line, Request
+from jobs.request import Bare, Line, Request, default_custom_id
+
 
 class Invalid(msgspec.Struct, frozen=True):
-    """A line that is no request, with everything that is wrong with it."""
+    """A line that is no request, with everything that is wrong with it.
+
+    `custom_id` is None where the line has none that can be read.
+    """
 
     line: int
-    custom_id: str
+    custom_id: str | None
     problems: list[Problem]
 
 
 class Parser:
     """Reads the lines of one batch.
 
-    `model` is the batch's model: a line may leave its own out, and may not name
-    another. Where it is None, the first good line that names one decides.
+    `model` is the batch's model: no line may name another, and with `may_omit` a
+    line may name none. Where it is None, every line must name one, and the first
+    good one decides.
     """
 
-    def __init__(self, model: str | None = None) -> None:
+    def __init__(self, model: str | None = None, *, may_omit: bool = True) -> None:
         """Read lines for `model`."""
         self.model = model
+        self._may_omit = may_omit and model is not None
         self._line = msgspec.json.Decoder(Line)
         self._bare = msgspec.json.Decoder(Bare)
         self._encoder = msgspec.json.Encoder()
@@ -43,7 +49,7 @@ class Parser:
             if problems:
                 return _invalid(raw, line, None)
         request = _request(decoded, line)
-        if self.model is not None and _is_plain(request.body, self.model):
+        if self._may_omit and _is_plain(request.body, self.model):
             return request
         problems = self._problems(request)
         return Invalid(line, request.custom_id, problems) if problems else request
@@ -75,7 +81,7 @@ class Parser:
         """Return what is wrong between fields, and with the model."""
         found = [*_combinations(request)]
         model = request.given("model")
-        if model is None and self.model is None:
+        if model is None and not self._may_omit:
             message = "required: name the model here or with `--model`"
             found.append(("missing_required_parameter", message, "body.model"))
         elif self.model is None and not found:
@@ -84,11 +90,6 @@ class Parser:
             message = f"all lines of a batch have one model, here `{self.model}`"
             found.append(("mismatched_model", message, "body.model"))
         return [Problem(code, request.line, text, at) for code, text, at in found]
-
-
-def default_custom_id(line: int) -> str:
-    """Return the custom_id of a line that brings none."""
-    return f"request-{line}"
 
 
 def _request(decoded: Any, line: int) -> Request:
@@ -100,7 +101,7 @@ def _request(decoded: Any, line: int) -> Request:
     return Request(line, custom_id, decoded)
 
 
-def _is_plain(body: Any, model: str) -> bool:
+def _is_plain(body: Any, model: str | None) -> bool:
     """Say whether there is nothing in which two fields could disagree.
 
     So it is with most lines of most files, and those are what takes the time.
@@ -143,4 +144,4 @@ def _invalid(raw: bytes, line: int, error: Exception | None) -> Invalid:
     custom_id, problems = diagnose(raw, line)
     if not problems:  # the typed decoder knows better than the diagnosis
         problems = [Problem("invalid_request", line, str(error)[:200])]
-    return Invalid(line, custom_id or default_custom_id(line), problems)
+    return Invalid(line, custom_id, problems)

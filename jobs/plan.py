@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from jobs.custom_ids import CustomIds, repetitions
 from jobs.lines import RawLine, iter_lines
-from jobs.parse import Invalid, Parser, default_custom_id
+from jobs.parse import Invalid, Parser
 from jobs.problem import SHOWN, Problem, ProblemLog
 from jobs.record import Shard
 from jobs.request import Request
@@ -100,13 +100,14 @@ class _Scanner:
         self._cutter.add(line, requests=1)
         self.found.requests += 1
         custom_id, problems = self._look_at(line)
-        self._custom_ids.add(custom_id)
+        if custom_id is not None:
+            self._custom_ids.add(custom_id)
         if problems:
             self.found.invalid += 1
             self.found.problem_count += len(problems)
             self.found.problems.add(problems)
 
-    def _look_at(self, line: RawLine) -> tuple[str, list[Problem]]:
+    def _look_at(self, line: RawLine) -> tuple[str | None, list[Problem]]:
         result = parse_line(self._parser, line, self._limits.line_bytes)
         if isinstance(result, Invalid):
             return result.custom_id, result.problems
@@ -120,13 +121,16 @@ class _Scanner:
         found.shards = self._cutter.finish()
         hashes = self._custom_ids.repeated_hashes()
         if hashes:
-            self._note_repetitions(repetitions(again, hashes))
+            self._note_repetitions(repetitions(again, hashes, self._custom_id))
         if not found.requests:
             found.problem_count += 1
             found.problems.add(
                 [Problem("empty_file", None, "the file has no requests")]
             )
         return found
+
+    def _custom_id(self, line: RawLine) -> str | None:
+        return parse_line(self._parser, line, self._limits.line_bytes).custom_id
 
     def _note_repetitions(self, repeated: Iterator[tuple[int, int, str]]) -> None:
         found = self.found
@@ -153,7 +157,7 @@ def parse_line(parser: Parser, line: RawLine, most: int) -> Request | Invalid:
         return parser.parse(line.raw, line.number)
     message = f"the line has {line.length:,} bytes, and {most:,} are allowed"
     problem = Problem("line_too_long", line.number, message)
-    return Invalid(line.number, default_custom_id(line.number), [problem])
+    return Invalid(line.number, None, [problem])
 
 
 class _Cutter:

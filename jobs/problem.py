@@ -1,6 +1,7 @@
 """What is wrong with an input file, as OpenAI's BatchError says it."""
 
 from collections.abc import Iterable, Iterator
+from os import SEEK_END
 from tempfile import SpooledTemporaryFile
 
 import msgspec
@@ -30,6 +31,7 @@ class ProblemLog:
 
     def add(self, problems: Iterable[Problem]) -> None:
         """Append `problems`."""
+        self._file.seek(0, SEEK_END)
         for problem in problems:
             self._file.write(msgspec.json.encode(problem) + b"\n")
 

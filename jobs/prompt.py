@@ -172,5 +172,8 @@ def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
 def _json(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
-    value: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    return value
+    try:
+        value = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"`{file}` is not JSON: {error}") from None
+    return value if isinstance(value, dict) else {}

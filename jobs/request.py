@@ -18,7 +18,7 @@ ENDPOINT = "/v1/chat/completions"
 
 _String = Annotated[str, Meta(max_length=parameters.MAX_STRING)]
 _Word = Annotated[str, Meta(min_length=1, max_length=parameters.MAX_STRING)]
-_TokenKey = Annotated[str, Meta(pattern="^[0-9]{1,9}$")]
+_TokenKey = Annotated[str, Meta(pattern=r"^[0-9]{1,9}\Z")]
 CustomId = Annotated[str, Meta(min_length=1, max_length=parameters.MAX_CUSTOM_ID)]
 
 
@@ -54,9 +54,7 @@ class TextPart(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     type: Literal["text"]
 
 
-class Message(
-    msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False
-):
+class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """One turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -131,3 +129,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         """Return a parameter of the body, None where absent or null."""
         value = getattr(self.body, name)
         return None if value is UNSET else value
+
+
+def default_custom_id(line: int) -> str:
+    """Return the custom_id of a body alone that brings none."""
+    return f"request-{line}"

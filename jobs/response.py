@@ -71,7 +71,7 @@ def invalid(request_id: str, bad: Invalid) -> bytes:
     return _line(request_id, bad.custom_id, _response(request_id, 400, body), None)
 
 
-def never_run(request_id: str, custom_id: str, code: str, message: str) -> bytes:
+def never_run(request_id: str, custom_id: str | None, code: str, message: str) -> bytes:
     """Return the line of a request that nobody ran."""
     return _line(request_id, custom_id, None, {"code": code, "message": message})
 
@@ -102,7 +102,7 @@ def _response(
 
 def _line(
     request_id: str,
-    custom_id: str,
+    custom_id: str | None,
     response: dict[str, Any] | None,
     error: dict[str, Any] | None,
 ) -> bytes:

@@ -16,6 +16,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jobs.errors import ConfigError, RequestRefusedError
 from jobs.request import Message
 
+_FAILURES = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What a template may raise over a conversation that it was not written for."""
+
 
 class ChatTemplate:
     """One compiled template with the special tokens that it may name."""
@@ -49,7 +52,7 @@ class ChatTemplate:
                 documents=None,
                 **self._special_tokens,
             )
-        except (TemplateError, TypeError, ValueError) as error:
+        except _FAILURES as error:
             raise RequestRefusedError(
                 f"the model's chat template refuses the conversation: {error}",
                 code="invalid_messages",

@@ -39,6 +39,11 @@ class Price(msgspec.Struct, frozen=True):
     date: str
     source: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse what is no price; msgspec makes it a ValidationError."""
+        if not all(p.is_finite() and p >= 0 for p in (self.input, self.output)):
+            raise ValueError("a price is a number, at least 0")
+
     def cost(self, usage: Usage) -> Decimal:
         """Return what `usage` costs: exact, as prices have finite decimals."""
         millionths = usage.input_tokens * self.input + usage.output_tokens * self.output

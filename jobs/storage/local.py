@@ -30,8 +30,9 @@ class LocalStorage:
 
     def create(self, key: str, data: bytes) -> bool:  # noqa: D102 - see Storage
         path = self._path(key)
-        if path.exists():
-            return False
+        with _named_errors(path):
+            if path.exists():
+                return False
         with _partial(path) as (writer, partial):
             writer.write(data)
             writer.sync()

@@ -31,6 +31,7 @@ class MemoryStorage:
 
     @contextmanager
     def writer(self, key: str) -> Iterator[BytesIO]:  # noqa: D102
+        checked_key(key)
         buffer = BytesIO()
         yield buffer
         self.put(key, buffer.getvalue())
@@ -52,10 +53,9 @@ class MemoryStorage:
         return len(self.get(key))
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:  # noqa: D102
-        keys = sorted(self._objects)
-        for key in keys:
+        for key, data in sorted(self._objects.items()):
             if key.startswith(prefix) and key > start_after:
-                yield Entry(key, len(self._objects[key]))
+                yield Entry(key, len(data))
 
     def folders(self, prefix: str) -> Iterator[str]:  # noqa: D102
         below = (

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def start(models):
 
 def submit(engine, count, tokens):
     """Ask for `count` answers of `tokens` tokens; return the queue they come to."""
-    answers = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     prompt = engine.prepare(request())
     for index in range(count):
         sampling = Sampling(max_tokens=tokens, seed=index, ignore_eos=True)
@@ -90,6 +91,7 @@ def test_no_engine_process_outlives_a_worker_killed_with_9(models):
     script = Path(__file__).with_name("engine_owner.py")
     command = [sys.executable, str(script), str(models)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout
         child = int(owner.stdout.readline())
         owner.kill()
     deadline = time.monotonic() + 10

@@ -1,6 +1,8 @@
 """The vLLM engine with its core in this process, on the demo model."""
 
+import json
 import queue
+from typing import Any
 
 import pytest
 
@@ -27,15 +29,13 @@ def engine(tmp_path_factory):
 
 
 def request(content="Tell me a story", **body):
-    import json
-
     line = json.dumps({"messages": [{"role": "user", "content": content}], **body})
     return Parser("demo").parse(line.encode(), 1)
 
 
 def ask(engine, requests):
     """Return the answers to `requests`, in their order."""
-    answers = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for index, asked in enumerate(requests):
         prompt = engine.prepare(asked)
         seed = derived_seed(1, str(index))
@@ -137,14 +137,14 @@ def test_what_vllm_itself_refuses_is_that_requests_error_alone(engine):
     good = request(max_tokens=4)
     prompt = engine.prepare(good)
     bad = Work("bad", prompt, Sampling(max_tokens=4, seed=1, top_p=7.0))
-    answers = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     assert engine.submit(bad, answers.put, 5)
     assert isinstance(answers.get(timeout=30), RequestRefusedError)
     assert isinstance(ask(engine, [good])[0], Completion)
 
 
 def test_dropped_work_makes_room_and_gives_no_answer(engine):
-    answers = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     prompt = engine.prepare(request())
     sampling = Sampling(max_tokens=1500, seed=1, ignore_eos=True)
     keys = [f"long-{index}" for index in range(engine.capacity)]

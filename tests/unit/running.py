@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from jobs.catalog import Catalog, Model
 from jobs.create import Options, create_batch, store_file
@@ -32,7 +33,7 @@ def prompter() -> Prompter:
 class EchoPrompters(Prompters):
     """Gives every model the same prompter."""
 
-    def of(self, name: str) -> Prompter:
+    def of(self, _name: str) -> Prompter:
         """Return it."""
         return prompter()
 
@@ -92,21 +93,23 @@ class Bench:
             locks=self.locks,
         ).run(batch_id)
 
-    def results(self, state: State) -> tuple[list[dict], list[dict]]:
+    def results(
+        self, state: State
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Return the lines of the output and the error file."""
         assert state.final is not None
         return self._file(state.final.output_file_id), self._file(
             state.final.error_file_id
         )
 
-    def _file(self, file_id: str | None) -> list[dict]:
+    def _file(self, file_id: str | None) -> list[dict[str, Any]]:
         if file_id is None:
             return []
         data = self.storage.get(self.ledger.keys.content(file_id))
         return [json.loads(line) for line in data.splitlines()]
 
 
-def text(result: dict) -> str:
+def text(result: dict[str, Any]) -> str:
     """Return the answer of a result."""
     content = result["response"]["body"]["choices"][0]["message"]["content"]
     assert isinstance(content, str)

@@ -108,7 +108,9 @@ def test_a_batch_past_its_window_expires(bench):
     bench.clock = lambda: time.time() + 90_000
     state = bench.run(batch_id)
     assert state.status == "expired"
-    assert [e["error"]["code"] for e in bench.results(state)[1]] == ["batch_expired"] * 3
+    assert [e["error"]["code"] for e in bench.results(state)[1]] == [
+        "batch_expired"
+    ] * 3
 
 
 def test_a_stopped_run_goes_on_where_it_was(bench):

@@ -1,0 +1,258 @@
+"""The results of a batch as Parquet: one row a request, typed columns.
+
+`status` is `completed` or `failed`; a request that never ran has failed with the
+code `batch_cancelled` or `batch_expired`. `messages` is the conversation with its
+first answer, as fine-tuning takes it; it is null where there was no answer, since
+that is no example. `estimated_cost` is `decimal128(38, 18)`: exact for prices of
+up to 12 decimals a million tokens (finer ones are rounded), with room for sums.
+"""
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from itertools import accumulate
+from typing import Any, BinaryIO, NamedTuple
+
+import msgspec
+
+from jobs.ledger import Ledger, State
+from jobs.request import Message
+from jobs.result import (
+    Body,
+    ResultLine,
+    body_of,
+    decoded,
+    failure_of,
+    response_text,
+    result_of,
+)
+from jobs.rows import Row, Rows
+
+_GROUP_ROWS = 16_384
+_GROUP_BYTES = 64 * 1024 * 1024
+"""Of requests and results in a row group, unless a single one is larger."""
+
+_SCALE = 18
+_REPEATED = [
+    "status",
+    "model",
+    "finish_reason",
+    "system_fingerprint",
+    "error_code",
+    "messages.list.element.role",
+]
+"""Columns of few values, which are stored as a dictionary."""
+
+
+class _Conversation(msgspec.Struct, gc=False):
+    messages: list[Message] = []
+
+
+class _Request(_Conversation, gc=False):
+    """A line of the input: OpenAI's with its body, or a body alone."""
+
+    body: _Conversation | None = None
+
+
+_request = msgspec.json.Decoder(_Request)
+
+
+class _Cells(NamedTuple):
+    """A row without its conversation; the fields are columns."""
+
+    custom_id: str | None
+    line: int
+    status: str
+    content: str | None = None
+    finish_reason: str | None = None
+    n_choices: int | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_tokens: int | None = None
+    estimated_cost: Decimal | None = None
+    seed: int | None = None
+    system_fingerprint: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    response: bytes | None = None
+
+
+def write_parquet(ledger: Ledger, state: State, sink: BinaryIO) -> int:
+    """Write a batch that has ended; return the number of rows.
+
+    Holds one row group. `sink` is left open.
+
+    Raises:
+        ConflictError: the batch has not ended.
+        CorruptObjectError: the results are not what was written.
+
+    """
+    import pyarrow.parquet as pq
+
+    groups = _groups(Rows(ledger, state))
+    schema = _schema(state.batch.id)
+    model = state.plan.model.name if state.plan and state.plan.model else None
+    written = 0
+    with pq.ParquetWriter(
+        sink, schema, compression="zstd", use_dictionary=_REPEATED
+    ) as writer:
+        for group in groups:
+            writer.write_table(group.table(schema, model), row_group_size=_GROUP_ROWS)
+            written += len(group.cells)
+    return written
+
+
+def _schema(batch_id: str) -> Any:
+    """Return the columns, which are the same whatever became of the batch."""
+    import pyarrow as pa
+
+    text, number = pa.string(), pa.int64()
+    columns = {
+        "custom_id": text,
+        "line": number,
+        "status": text,
+        "model": text,
+        "content": text,
+        "finish_reason": text,
+        "messages": pa.list_(pa.struct({"role": text, "content": text})),
+        "n_choices": pa.int32(),
+        "prompt_tokens": number,
+        "completion_tokens": number,
+        "total_tokens": number,
+        "cached_tokens": number,
+        "estimated_cost": pa.decimal128(38, _SCALE),
+        "seed": number,
+        "system_fingerprint": text,
+        "error_code": text,
+        "error_message": text,
+        "response": text,
+    }
+    return pa.schema(columns, metadata={"batchchat.batch_id": batch_id})
+
+
+def _groups(rows: Rows) -> Iterator["_Group"]:
+    """Cut the rows into groups of bounded size."""
+    group = _Group()
+    for row in rows:
+        group.add(row, rows.raw(row.line) if row.completed else None)
+        if len(group.cells) == _GROUP_ROWS or group.size >= _GROUP_BYTES:
+            yield group
+            group = _Group()
+    if group.cells:
+        yield group
+
+
+class _Group:
+    """The rows of one row group."""
+
+    def __init__(self) -> None:
+        self.cells: list[_Cells] = []
+        self.size = 0
+        self._conversations = _Conversations()
+
+    def add(self, row: Row, request: bytes | None) -> None:
+        """Take a row; `request` is its line of the input if it is completed."""
+        result = result_of(row)
+        self.size += len(row.result)
+        if request is None:
+            self.cells.append(_failed(row.line.number, result))
+            self._conversations.add_none()
+            return
+        self.size += len(request)
+        body = body_of(result)
+        self.cells.append(_completed(row.line.number, result, body))
+        asked = decoded(_request, request, f"line {row.line.number:,} of the input")
+        messages = (asked.body or asked).messages
+        self._conversations.add(messages, body.choices[0].message.content)
+
+    def table(self, schema: Any, model: str | None) -> Any:
+        """Return the group as a table of Arrow."""
+        import pyarrow as pa
+
+        cells = zip(*self.cells, strict=True)
+        columns = dict(zip(_Cells._fields, cells, strict=True))
+        columns["model"] = (model,) * len(self.cells)
+        kinds = {field.name: field.type for field in schema}
+        made = {
+            "messages": self._conversations.array(kinds["messages"]),
+            "estimated_cost": _costs(
+                columns["estimated_cost"], kinds["estimated_cost"]
+            ),
+        }
+        made |= {n: pa.array(columns[n], kinds[n]) for n in kinds if n not in made}
+        return pa.table(made, schema=schema)
+
+
+class _Conversations:
+    """A column of conversations, kept flat: Arrow is slow with lists of objects."""
+
+    def __init__(self) -> None:
+        self._lengths: list[int] = []
+        self._roles: list[str] = []
+        self._contents: list[str] = []
+
+    def add(self, messages: list[Message], answer: str) -> None:
+        """Append a conversation and its answer."""
+        for message in messages:
+            self._roles.append(message.role)
+            self._contents.append(message.text())
+        self._roles.append("assistant")
+        self._contents.append(answer)
+        self._lengths.append(len(messages) + 1)
+
+    def add_none(self) -> None:
+        """Append a null."""
+        self._lengths.append(0)
+
+    def array(self, kind: Any) -> Any:
+        """Return the column, of type `kind`; an empty conversation is a null."""
+        import pyarrow as pa
+
+        offsets = pa.array(accumulate(self._lengths, initial=0), pa.int32())
+        missing = pa.array([not length for length in self._lengths], pa.bool_())
+        flat = [pa.array(texts, pa.string()) for texts in (self._roles, self._contents)]
+        messages = pa.StructArray.from_arrays(flat, fields=list(kind.value_type))
+        return pa.ListArray.from_arrays(offsets, messages, kind, mask=missing)
+
+
+def _completed(line: int, result: ResultLine, body: Body) -> _Cells:
+    usage = body.usage
+    return _Cells(
+        custom_id=result.custom_id,
+        line=line,
+        status="completed",
+        content=body.choices[0].message.content,
+        finish_reason=body.choices[0].finish_reason,
+        n_choices=len(body.choices),
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.total_tokens,
+        cached_tokens=usage.prompt_tokens_details.cached_tokens,
+        estimated_cost=usage.estimated_cost,
+        seed=body.seed,
+        system_fingerprint=body.system_fingerprint,
+        response=response_text(result),
+    )
+
+
+def _failed(line: int, result: ResultLine) -> _Cells:
+    failure = failure_of(result)
+    return _Cells(
+        custom_id=result.custom_id,
+        line=line,
+        status="failed",
+        error_code=failure.code,
+        error_message=failure.message,
+        response=response_text(result),
+    )
+
+
+def _costs(costs: Sequence[Decimal | None], kind: Any) -> Any:
+    """Return the column of costs, rounded only where one has too many decimals."""
+    import pyarrow as pa
+
+    try:
+        return pa.array(costs, kind)
+    except pa.ArrowInvalid:
+        finest = Decimal(1).scaleb(-kind.scale)
+        return pa.array([cost and cost.quantize(finest) for cost in costs], kind)

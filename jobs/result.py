@@ -1,0 +1,116 @@
+"""Reads the lines that `jobs.response` writes: only what somebody asks for."""
+
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+
+from jobs.errors import CorruptObjectError
+from jobs.rows import Row
+
+_NEVER_RAN = b"null"
+
+T = TypeVar("T")
+
+
+class _Said(msgspec.Struct, gc=False):
+    content: str
+
+
+class _Choice(msgspec.Struct, gc=False):
+    message: _Said
+    finish_reason: str
+
+
+class _Details(msgspec.Struct, gc=False):
+    cached_tokens: int
+
+
+class Used(msgspec.Struct, gc=False):
+    """The tokens of one answer, and what they cost."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: _Details
+    estimated_cost: Decimal
+
+
+class Body(msgspec.Struct, gc=False):
+    """The answer to one request, without its log probabilities."""
+
+    choices: list[_Choice]
+    usage: Used
+    system_fingerprint: str
+    seed: int
+
+
+class Failure(msgspec.Struct, gc=False):
+    """Why a request has no answer; `status_code` is None where it never ran."""
+
+    code: str
+    message: str
+    status_code: int | None = None
+
+
+class ResultLine(msgspec.Struct, gc=False):
+    """A line of the output or the error file; `response` is text, maybe `null`."""
+
+    custom_id: str | None
+    response: msgspec.Raw
+    error: Failure | None
+
+
+class _Answered(msgspec.Struct, gc=False):
+    body: Body
+
+
+class _Refusal(msgspec.Struct, gc=False):
+    error: Failure
+
+
+class _Refused(msgspec.Struct, gc=False):
+    status_code: int
+    body: _Refusal
+
+
+_line = msgspec.json.Decoder(ResultLine)
+_answered = msgspec.json.Decoder(_Answered)
+_refused = msgspec.json.Decoder(_Refused)
+
+
+def result_of(row: Row) -> ResultLine:
+    """Return the row's result. Raises `CorruptObjectError`, as all here do."""
+    return decoded(_line, row.result, f"the result of line {row.line.number:,}")
+
+
+def body_of(result: ResultLine) -> Body:
+    """Return the answer of a completed request."""
+    body = decoded(_answered, result.response, f"the answer to `{result.custom_id}`")
+    return body.body
+
+
+def failure_of(result: ResultLine) -> Failure:
+    """Return why a request was not completed."""
+    if result.error is not None:
+        return result.error
+    where = f"the refusal of `{result.custom_id}`"
+    refused = decoded(_refused, result.response, where)
+    failure = refused.body.error
+    failure.status_code = refused.status_code
+    return failure
+
+
+def response_text(result: ResultLine) -> bytes | None:
+    """Return the response as JSON text, None for a request that never ran."""
+    return None if result.response == _NEVER_RAN else bytes(result.response)
+
+
+def decoded(
+    decoder: "msgspec.json.Decoder[T]", data: bytes | msgspec.Raw, what: str
+) -> T:
+    """Return what `data` holds. Raises `CorruptObjectError`, naming `what`."""
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CorruptObjectError(f"{what} can't be read: {error}") from None

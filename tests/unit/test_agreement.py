@@ -1,0 +1,95 @@
+"""The typed decoder and the diagnosis never disagree about a line."""
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from jobs.diagnosis import diagnose
+from jobs.parameters import PARAMETERS, REFUSED
+from jobs.parse import Invalid, Parser
+from jobs.request import Request
+from tests.unit.input_lines import MESSAGES, encoded, line, with_body
+
+HALF = "\ud800"
+
+edges = {
+    bound
+    for parameter in PARAMETERS.values()
+    for bound in (parameter.at_least, parameter.above, parameter.at_most)
+    if bound is not None
+}
+numbers = (
+    st.sampled_from(sorted(edges)).flatmap(
+        lambda edge: st.sampled_from([edge, edge - 1, edge + 1, float(edge)])
+    )
+    | st.integers(-3, 1100)
+    | st.floats(-3, 6)
+)
+words = st.sampled_from(["", "a", "5", "12\n", HALF, "x" * 1024, "x" * 1025])
+scalars = st.none() | st.booleans() | numbers | words
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=5) | st.dictionaries(words, inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+roles = st.sampled_from(["user", "assistant", "system", "developer", "tool", "x", None])
+parts = st.fixed_dictionaries({"type": st.sampled_from(["text", "image"])}) | scalars
+contents = st.text(max_size=3) | scalars | st.lists(parts, max_size=2)
+turns = st.fixed_dictionaries(
+    {"role": roles, "content": contents}, optional={"name": scalars}
+)
+conversations = st.just(MESSAGES) | st.lists(turns | scalars, max_size=3)
+names = st.sampled_from([*PARAMETERS, "model", "unknown", HALF, *list(REFUSED)[:2]])
+bodies = st.dictionaries(names.filter("stream_options".__ne__), values, max_size=4)
+ids = st.sampled_from(["a", "", "x" * 512, "x" * 513, HALF, 7, None])
+
+
+def agree(raw):
+    """Say whether both find a fault, or neither; one may be between fields."""
+    result = Parser("m").parse(raw, 1)
+    _, problems = diagnose(raw, 1)
+    if isinstance(result, Request):
+        return not problems
+    if problems:
+        return result.problems == problems
+    between = {"body.n", "body.seed", "body.top_logprobs", "body.min_tokens"}
+    return {problem.param for problem in result.problems} <= {*between, "body.model"}
+
+
+@given(conversations, bodies)
+def test_they_agree_about_bodies(messages, body):
+    assert agree(with_body(messages=messages, **body))
+
+
+@given(ids, conversations, bodies)
+def test_they_agree_about_bare_bodies(custom_id, messages, body):
+    assert agree(encoded({"custom_id": custom_id, "messages": messages, **body}))
+
+
+@given(names, values)
+def test_they_agree_about_single_fields(name, value):
+    if name != "stream_options":
+        assert agree(with_body(**{name: value}))
+
+
+@given(st.dictionaries(st.sampled_from(["custom_id", "url", "method"]), scalars))
+def test_they_agree_about_lines(fields):
+    assert agree(line(**fields))
+
+
+@given(
+    st.integers(0, 150),
+    st.integers(0, 4),
+    st.binary(max_size=3)
+    | st.sampled_from([b'"', b"\\u0022", b"\\ud800", b"1e9", b" "]),
+)
+@example(0, 0, b"\xef\xbb\xbf")
+def test_they_agree_about_damaged_lines(at, cut, put):
+    raw = with_body(temperature=1.5, stop=["a", "é"], metadata={"a": "b"})
+    assert agree(raw[:at] + put + raw[at + cut :])
+
+
+@given(st.binary(max_size=40))
+def test_no_bytes_make_the_parser_raise(raw):
+    assert isinstance(Parser(None).parse(raw, 1), Invalid)

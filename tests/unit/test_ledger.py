@@ -1,0 +1,94 @@
+"""The ledger reads the objects of a batch and adds them up."""
+
+from decimal import Decimal
+
+import pytest
+
+from jobs import record
+from jobs.errors import ConflictError, NotFoundError
+from jobs.ledger import Ledger
+from jobs.record import Cancel, Counts
+from jobs.usage import Usage
+from tests.unit.batch_records import BATCH, OUTCOME, commit, new_ledger, plan
+
+
+@pytest.fixture
+def ledger():
+    return new_ledger()
+
+
+def write(ledger, name, value):
+    key = getattr(ledger.keys.of(BATCH.id), name)
+    ledger.storage.put(key, record.encode(value))
+
+
+def write_commit(ledger, shard):
+    key = ledger.keys.of(BATCH.id).commit(shard)
+    ledger.storage.put(key, record.encode(commit(shard)))
+
+
+def test_each_object_moves_the_status_on(ledger):
+    seen = [ledger.state(BATCH.id).status]
+    write(ledger, "plan", plan())
+    seen.append(ledger.state(BATCH.id).status)
+    for shard in (1, 0):
+        write_commit(ledger, shard)
+        seen.append(ledger.state(BATCH.id).status)
+    write(ledger, "final", OUTCOME)
+    seen.append(ledger.state(BATCH.id).status)
+    expected = ["validating", "in_progress", "in_progress", "finalizing", "completed"]
+    assert seen == expected
+
+
+def test_a_plan_without_shards_is_a_refusal(ledger):
+    write(ledger, "plan", plan(shards=0))
+    assert ledger.state(BATCH.id).status == "failed"
+    assert ledger.state(BATCH.id).is_terminal
+
+
+def test_a_wish_to_cancel_is_seen(ledger):
+    assert not ledger.is_cancelled(BATCH.id)
+    write(ledger, "cancel", Cancel(5))
+    assert ledger.is_cancelled(BATCH.id)
+    state = ledger.state(BATCH.id)
+    assert (state.status, state.cancelled_at) == ("cancelling", 5)
+
+
+def test_counts_usage_and_cost_are_those_of_the_commits(ledger):
+    write(ledger, "plan", plan(shards=3))
+    for shard in (0, 2):
+        write_commit(ledger, shard)
+    state = ledger.state(BATCH.id)
+    assert state.pending() == [1]
+    assert state.counts() == Counts(30, 16, 4)
+    assert state.usage() == Usage(298, 18, 676)
+    assert state.cost() == 2 * Decimal("0.00035493")
+    assert state.engine_seconds() == 3.0
+
+
+def test_the_outcome_has_the_last_word(ledger):
+    write(ledger, "plan", plan())
+    write_commit(ledger, 0)
+    write(ledger, "final", OUTCOME)
+    state = ledger.state(BATCH.id)
+    assert (state.counts(), state.usage()) == (OUTCOME.counts, OUTCOME.usage)
+    assert (state.cost(), state.engine_seconds()) == (Decimal("0.5"), 4.0)
+
+
+def test_a_batch_without_a_plan_counts_nothing(ledger):
+    state = ledger.state(BATCH.id)
+    assert (state.counts(), state.usage()) == (Counts(), Usage())
+    assert (state.cost(), state.pending()) == (0, [])
+    with pytest.raises(ConflictError):
+        state.made_plan()
+
+
+@pytest.mark.parametrize("batch_id", ["batch_" + "0" * 32, "batch_1", "../x", ""])
+def test_a_batch_that_is_not_there_is_not_found(ledger, batch_id):
+    with pytest.raises(NotFoundError):
+        ledger.state(batch_id)
+
+
+def test_another_project_s_batch_is_not_there(ledger):
+    with pytest.raises(NotFoundError):
+        Ledger(ledger.storage, "other").state(BATCH.id)

@@ -1,0 +1,108 @@
+"""What is wrong with a file is all reported, in the order of its lines."""
+
+import pytest
+from hypothesis import given
+
+from jobs.parse import Invalid, Parser
+from jobs.plan import parse_line, scan
+from jobs.problem import SHOWN, Problem
+from tests.unit.input_lines import line, with_body
+from tests.unit.planned import PLENTY, files, limits, lines_of, listed, scanned
+
+
+def lines(*custom_ids):
+    return b"\n".join(line(custom_id=custom_id) for custom_id in custom_ids)
+
+
+@given(files, limits)
+def test_every_bad_line_is_reported_and_no_good_one(data, limits):
+    found, problems = scanned(data, limits)
+    own = {p.line for p in problems if p.code != "duplicate_custom_id"}
+    parser = Parser("m")
+    bad = [
+        line.number
+        for line in lines_of(data, limits)
+        if isinstance(parse_line(parser, line, limits.line_bytes), Invalid)
+    ]
+    assert own - {None} == set(bad)
+    assert found.invalid == len({p.line for p in problems} - {None})
+
+
+@given(files, limits)
+def test_problems_come_in_the_order_of_the_lines(data, limits):
+    found, problems = scanned(data, limits)
+    numbers = [problem.line or 0 for problem in problems]
+    assert numbers == sorted(numbers)
+    assert found.problem_count == len(problems)
+
+
+@given(files, limits)
+def test_a_line_that_repeats_an_id_is_noted_in_its_shard(data, limits):
+    found, problems = scanned(data, limits)
+    repeated = [p.line for p in problems if p.code == "duplicate_custom_id"]
+    noted = [number for shard in found.shards for number in shard.repeated]
+    assert noted == repeated
+    for shard in found.shards:
+        places = range(shard.first_line, shard.first_line + shard.lines)
+        assert set(shard.repeated) <= set(places)
+
+
+def test_the_later_of_two_equal_ids_is_the_error():
+    found, problems = scanned(
+        lines("a", "b", "a", "b", "a"), PLENTY._replace(shard_requests=2)
+    )
+    assert [shard.repeated for shard in found.shards] == [(), (3, 4), (5,)]
+    assert [p.message for p in problems] == [
+        "`a` is already on line 1",
+        "`b` is already on line 2",
+        "`a` is already on line 1",
+    ]
+    assert found.invalid == 3
+
+
+def test_a_bad_line_that_repeats_an_id_is_one_bad_line():
+    found, problems = scanned(lines("a") + b"\n" + line(custom_id="a", method="GET"))
+    assert [p.code for p in problems] == [
+        "invalid_method",
+        "duplicate_custom_id",
+    ]
+    assert found.invalid == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b" \r\n\t\n", b"\xef\xbb\xbf"])
+def test_a_file_without_a_request_is_an_empty_file(data):
+    found, problems = scanned(data)
+    assert [(p.code, p.line) for p in problems] == [("empty_file", None)]
+    assert (found.requests, found.shards) == (0, [])
+
+
+def test_a_line_beyond_the_limit_is_told_both_numbers():
+    _, problems = scanned(line() + b"\n", PLENTY._replace(line_bytes=99))
+    (problem,) = problems
+    assert problem.code == "line_too_long"
+    assert f"{len(line()) + 1} bytes, and 99 are allowed" in problem.message
+
+
+def test_a_check_of_prompts_sees_good_lines_and_reports():
+    seen = []
+
+    def check(request, size):
+        seen.append((request.line, size))
+        return Problem("too_long", request.line, "") if request.line == 3 else None
+
+    _, problems = scanned(line(custom_id="a") + b"\n{\n" + line(), check=check)
+    assert seen == [(1, len(line()) + 1), (3, len(line()))]
+    assert [(p.line, p.code) for p in problems][-1] == (3, "duplicate_custom_id")
+
+
+def test_hostile_names_can_be_written_down():
+    hostile = {"\ud800": 1, "a\0b": 1, "\U0010ffff": 1, "x" * 200: 1}
+    _, problems = scanned(with_body(**hostile))
+    assert [p.code for p in problems] == ["unknown_parameter"] * 4
+
+
+def test_a_batch_object_gets_the_first_thousand():
+    found = scan(lambda: [b"{\n" * (SHOWN + 5)], Parser("m"), PLENTY)
+    first = [problem.line for problem in found.first_problems()]
+    assert first == list(range(1, SHOWN + 1))
+    assert len(listed(found)[1]) == found.problem_count == SHOWN + 5

@@ -1,0 +1,131 @@
+"""A request becomes tokens, if the model can answer it at all."""
+
+import json
+
+import pytest
+
+from jobs.catalog import Model
+from jobs.errors import ConfigError, RequestRefusedError
+from jobs.prompt import Prompter, load_prompter
+from jobs.template import ChatTemplate
+from tests.unit.input_lines import parsed, with_body, with_message
+
+LAST = ChatTemplate("{{ messages[-1].content }}", {})
+
+
+def prompter(context_length=20, vocabulary=None):
+    """Return one whose tokens are bytes."""
+    encode = lambda text: list(text.encode())  # noqa: E731 - as short as it gets
+    return Prompter(LAST, encode, context_length, vocabulary)
+
+
+def says(size):
+    return parsed(with_message(content="x" * size))
+
+
+def test_a_prompt_is_its_text_and_its_tokens():
+    assert prompter().prepare(parsed(with_message(content="hi"))) == ("hi", [104, 105])
+
+
+def test_a_prompt_must_leave_room_for_an_answer():
+    assert len(prompter().prepare(says(19)).token_ids) == 19
+    with pytest.raises(RequestRefusedError, match="20 tokens") as raised:
+        prompter().prepare(says(20))
+    assert raised.value.code == "context_length_exceeded"
+
+
+def test_a_context_that_nobody_knows_refuses_nothing():
+    assert len(prompter(context_length=None).prepare(says(5_000)).token_ids) == 5_000
+
+
+@pytest.mark.parametrize(
+    "body", [{"logit_bias": {"5": 1, "100": 1}}, {"stop_token_ids": [3, 100]}]
+)
+def test_tokens_past_the_vocabulary_are_refused(body):
+    request = parsed(with_body(**body))
+    assert prompter(vocabulary=101).prepare(request)
+    with pytest.raises(RequestRefusedError, match="token 100") as raised:
+        prompter(vocabulary=100).prepare(request)
+    assert raised.value.param == f"body.{next(iter(body))}"
+
+
+def test_a_check_reports_what_prepare_refuses():
+    problem = prompter().check(says(600), size=600)
+    assert (problem.code, problem.line) == ("context_length_exceeded", 7)
+    assert prompter().check(says(10), size=600) is None
+
+
+def test_a_line_of_few_bytes_is_not_tokenized():
+    assert prompter(context_length=10_000).check(says(20_000), size=9_000) is None
+
+
+def test_what_only_the_engine_knows_is_adopted():
+    bare = Prompter(LAST, None, None)
+    with pytest.raises(ConfigError, match="tokenizer"):
+        bare.prepare(says(1))
+    bare.adopt(5, lambda text: [0] * len(text))
+    assert bare.prepare(says(4)).token_ids == [0] * 4
+    assert bare.context_length == 5
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def write(**files):
+        for name, value in files.items():
+            file = tmp_path / f"{name}.json"
+            file.write_text(value if isinstance(value, str) else json.dumps(value))
+        return Model(name="m", source=str(tmp_path))
+
+    return write
+
+
+def rendered(model, tmp_path):
+    return load_prompter(model, tmp_path).render(says(1))
+
+
+def test_a_template_is_read_from_the_tokenizer_s_settings(folder, tmp_path):
+    tokens = {"bos_token": "<s>", "eos_token": {"content": "</s>"}}
+    settings = {"chat_template": "{{ bos_token }}{{ eos_token }}", **tokens}
+    model = folder(tokenizer_config=settings, config={"max_position_embeddings": 64})
+    assert rendered(model, tmp_path) == "<s></s>"
+    assert load_prompter(model, tmp_path).context_length == 64
+
+
+def test_of_several_templates_the_default_is_taken(folder, tmp_path):
+    named = [{"name": name, "template": name} for name in ("tool_use", "default")]
+    model = folder(tokenizer_config={"chat_template": named})
+    assert rendered(model, tmp_path) == "default"
+
+
+def test_a_template_of_its_own_file_wins(folder, tmp_path):
+    (tmp_path / "chat_template.jinja").write_text("of a file")
+    model = folder(tokenizer_config={"chat_template": "of the settings"})
+    assert rendered(model, tmp_path) == "of a file"
+
+
+def test_the_catalog_s_template_wins_as_text_or_as_a_file(folder, tmp_path):
+    source = folder(tokenizer_config={"chat_template": "x"}).source
+    (tmp_path / "mine.jinja").write_text("of mine")
+    for template in ("of mine", str(tmp_path / "mine.jinja")):
+        model = Model(name="m", source=source, chat_template=template)
+        assert rendered(model, tmp_path) == "of mine"
+
+
+WRONG = {
+    "no template": {},
+    "settings that are no JSON": {"tokenizer_config": "{"},
+    "a configuration that is no JSON": {"config": "{"},
+    "a template that is none": {"tokenizer_config": {"chat_template": "{% if"}},
+}
+
+
+@pytest.mark.parametrize("files", WRONG.values(), ids=WRONG)
+def test_a_folder_that_can_t_be_used_is_a_wrong_setting(folder, tmp_path, files):
+    with pytest.raises(ConfigError):
+        load_prompter(folder(**files), tmp_path)
+
+
+def test_a_template_s_file_that_is_not_there_is_a_wrong_setting(folder, tmp_path):
+    model = Model(name="m", source=folder().source, chat_template="none.jinja")
+    with pytest.raises(ConfigError, match=r"none\.jinja"):
+        load_prompter(model, tmp_path)
