@@ -29,10 +29,12 @@ class Progress:
         self.checked_requests = 0
         self._lock = Lock()
 
-    def begin(self) -> None:
-        """Note that the engine is there, and answers come from now on."""
-        self.phase = "running"
-        self.began = self.began or time.monotonic()
+    def begin(self, before: Counts) -> None:
+        """Note that an engine is there; `before` is what is committed already."""
+        with self._lock:
+            self.phase = "running"
+            self.began = time.monotonic()
+            self.kept, self.counts, self.usage = before, Counts(), Usage()
 
     def checked(self, _bytes: int, requests: int) -> None:
         """Note how much of the input has been checked."""

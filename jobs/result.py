@@ -103,7 +103,8 @@ def failure_of(result: ResultLine) -> Failure:
 
 def response_text(result: ResultLine) -> bytes | None:
     """Return the response as JSON text, None for a request that never ran."""
-    return None if result.response == _NEVER_RAN else bytes(result.response)
+    text = bytes(result.response)
+    return None if text == _NEVER_RAN else text
 
 
 def decoded(

@@ -105,7 +105,6 @@ class EmbeddedRun:
     def _run_shards(self, state: State) -> State:
         """Start engines until every shard is committed, or the end is asked for."""
         self._progress.total = state.counts().total
-        self._progress.keep(state.counts())
         deaths = 0
         while state.pending() and not self._stop.asked:
             left = len(state.pending())
@@ -125,7 +124,7 @@ class EmbeddedRun:
         self._progress.phase = "loading"
         engine = self._start_engine(state.made_plan().runs_on())
         try:
-            self._progress.begin()
+            self._progress.begin(state.counts())
             yield engine
         finally:
             engine.close()
