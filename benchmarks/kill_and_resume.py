@@ -4,18 +4,25 @@
 
 Runs a file of requests of lognormal lengths undisturbed; then again, with the whole
 process group killed at random moments and `resume`d each time. Compares the
-answers, and counts the requests that were generated more than once.
+answers, and counts what was finished and yet lost: the command's own display, read
+through a pseudo-terminal, says what was finished (it is redrawn every quarter of a
+second), the checkpoints say what was kept. What was in flight comes on top: at most
+twice `max_num_seqs`, 256 requests of the demo model.
 """
 
 import argparse
 import json
 import os
+import pty
 import random
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 COMMAND = str(Path(sys.executable).with_name("batchchat"))
@@ -43,6 +50,32 @@ def write_requests(path: Path, requests: int) -> None:
             file.write(json.dumps(line) + "\n")
 
 
+class Run:
+    """A command that runs, and what its display says is done."""
+
+    def __init__(self, process: "subprocess.Popen[str]", screen: int) -> None:
+        """Read the display of `process` until it ends."""
+        self.process = process
+        self.done = 0
+        self._screen = screen
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def kill(self) -> int:
+        """Kill the whole group; return how many requests were said to be done."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self._reader.join(5)
+        return self.done
+
+    def _read(self) -> None:
+        with suppress(OSError):  # what a terminal says when the other end is closed
+            while text := os.read(self._screen, 65_536).decode("utf-8", "replace"):
+                for found in re.findall(r"([\d,]+) / [\d,]+ requests", text):
+                    self.done = int(found.replace(",", ""))
+        os.close(self._screen)
+
+
 class Place:
     """A storage of its own, and the commands that use it."""
 
@@ -55,16 +88,19 @@ class Place:
             "BATCHCHAT_MODELS": str(folder.parent / "models"),
         }
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str) -> "Run":
         """Start the command as the leader of its own process group."""
-        return subprocess.Popen(
+        screen, stderr = pty.openpty()
+        process = subprocess.Popen(
             [COMMAND, *arguments],
-            env=self._environment,
+            env=self._environment | {"COLUMNS": "200", "TERM": "xterm"},
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=stderr,
             text=True,
             start_new_session=True,
         )
+        os.close(stderr)
+        return Run(process, screen)
 
     def results(self) -> int:
         """Return how many results are checkpointed."""
@@ -94,26 +130,21 @@ def answers(path: Path) -> list[tuple[str, str]]:
 
 def run_killed(
     place: Place, file: Path, output: Path, requests: int, kills: int
-) -> int:
-    """Run with kills; return how many requests were lost with them."""
+) -> None:
+    """Run with kills, and say what each of them cost."""
     source = random.Random()
     options = ("--model", "demo", "--seed", "1", "--output", str(output))
-    process = place.start("submit", str(file), *options)
-    assert process.stdout
-    batch_id = process.stdout.readline().strip()
-    lost = 0
-    marks = sorted(source.sample(range(requests // 20, requests * 19 // 20), kills))
-    for mark in marks:
-        while place.results() < mark and process.poll() is None:
+    run = place.start("submit", str(file), *options)
+    assert run.process.stdout
+    batch_id = run.process.stdout.readline().strip()
+    for mark in sorted(source.sample(range(requests // 20, requests * 9 // 10), kills)):
+        while place.results() < mark and run.process.poll() is None:
             time.sleep(source.random() / 10)
         time.sleep(2 * source.random())
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        print(f"killed with {place.results():,} of {requests:,} results checkpointed")
-        process = place.start("resume", batch_id)
-    status = process.wait()
-    print(f"ended with exit status {status}")
-    return lost
+        done, kept = run.kill(), place.results()
+        print(f"killed: {done:,} finished, {kept:,} kept, {max(0, done - kept):,} lost")
+        run = place.start("resume", batch_id)
+    print(f"ended with exit status {run.process.wait()}")
 
 
 def main() -> None:
@@ -130,7 +161,7 @@ def main() -> None:
         outputs = [folder / "calm.jsonl", folder / "killed.jsonl"]
         began = time.monotonic()
         choice = ("--model", "demo", "--seed", "1", "--output", str(outputs[0]))
-        calm.start("submit", str(file), *choice).wait()
+        calm.start("submit", str(file), *choice).process.wait()
         print(f"undisturbed: {time.monotonic() - began:.1f} s")
         run_killed(killed, file, outputs[1], options.requests, options.kills)
         print(f"with {options.kills} kills: {time.monotonic() - began:.1f} s in all")
@@ -140,22 +171,18 @@ def main() -> None:
 def report(killed: Place, runs: "list[list[tuple[str, str]]]", requests: int) -> None:
     """Print what differs, and what is there twice."""
     calm, disturbed = runs
-    lines = [line for checkpoint in killed.checkpoints() for line in checkpoint]
     ids = [custom_id for custom_id, _ in disturbed]
-    print(
-        json.dumps(
-            {
-                "requests": requests,
-                "answers": len(disturbed),
-                "each_custom_id_once": len(set(ids)) == len(ids) == requests,
-                "order_of_the_input": ids == [f"q-{i}" for i in range(requests)],
-                "texts_that_differ": sum(
-                    a != b for a, b in zip(calm, disturbed, strict=True)
-                ),
-                "results_checkpointed_twice": len(lines) - len(set(lines)),
-            }
-        )
-    )
+    lines = [line for checkpoint in killed.checkpoints() for line in checkpoint]
+    differ = [a for a, b in zip(calm, disturbed, strict=True) if a != b]
+    found = {
+        "requests": requests,
+        "answers": len(disturbed),
+        "each_custom_id_once": len(set(ids)) == len(ids) == requests,
+        "order_of_the_input": ids == [f"q-{index}" for index in range(requests)],
+        "texts_that_differ": len(differ),
+        "results_checkpointed_twice": len(lines) - len(set(lines)),
+    }
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,14 @@ class Display:
         from rich.text import Text
 
         console = Console(file=terminal.stderr(), highlight=False)
-        with Live(console=console, transient=True, auto_refresh=False) as live:
+        live = Live(
+            console=console,
+            transient=True,
+            auto_refresh=False,
+            redirect_stdout=False,  # what libraries print goes to the engine's log
+            redirect_stderr=False,
+        )
+        with live:
             while not self._done.wait(_LOOK):
                 text = _line(self._progress, _bar)
                 live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)

@@ -155,13 +155,13 @@ class _Group:
         result = result_of(row)
         self.size += len(row.result)
         if request is None:
-            self.cells.append(_failed(row.line.number, result))
+            self.cells.append(_failed(row, result))
             self._conversations.add_none()
             return
         self.size += len(request)
-        body = body_of(result)
-        self.cells.append(_completed(row.line.number, result, body))
-        asked = decoded(_request, request, f"line {row.line.number:,} of the input")
+        body = body_of(row, result)
+        self.cells.append(_completed(row, result, body))
+        asked = decoded(_request, request, "request", row)
         messages = (asked.body or asked).messages
         self._conversations.add(messages, body.choices[0].message.content)
 
@@ -215,11 +215,11 @@ class _Conversations:
         return pa.ListArray.from_arrays(offsets, messages, kind, mask=missing)
 
 
-def _completed(line: int, result: ResultLine, body: Body) -> _Cells:
+def _completed(row: Row, result: ResultLine, body: Body) -> _Cells:
     usage = body.usage
     return _Cells(
         custom_id=result.custom_id,
-        line=line,
+        line=row.line.number,
         status="completed",
         content=body.choices[0].message.content,
         finish_reason=body.choices[0].finish_reason,
@@ -235,11 +235,11 @@ def _completed(line: int, result: ResultLine, body: Body) -> _Cells:
     )
 
 
-def _failed(line: int, result: ResultLine) -> _Cells:
-    failure = failure_of(result)
+def _failed(row: Row, result: ResultLine) -> _Cells:
+    failure = failure_of(row, result)
     return _Cells(
         custom_id=result.custom_id,
-        line=line,
+        line=row.line.number,
         status="failed",
         error_code=failure.code,
         error_message=failure.message,

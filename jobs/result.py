@@ -81,21 +81,19 @@ _refused = msgspec.json.Decoder(_Refused)
 
 def result_of(row: Row) -> ResultLine:
     """Return the row's result. Raises `CorruptObjectError`, as all here do."""
-    return decoded(_line, row.result, f"the result of line {row.line.number:,}")
+    return decoded(_line, row.result, "result", row)
 
 
-def body_of(result: ResultLine) -> Body:
+def body_of(row: Row, result: ResultLine) -> Body:
     """Return the answer of a completed request."""
-    body = decoded(_answered, result.response, f"the answer to `{result.custom_id}`")
-    return body.body
+    return decoded(_answered, result.response, "answer", row).body
 
 
-def failure_of(result: ResultLine) -> Failure:
+def failure_of(row: Row, result: ResultLine) -> Failure:
     """Return why a request was not completed."""
     if result.error is not None:
         return result.error
-    where = f"the refusal of `{result.custom_id}`"
-    refused = decoded(_refused, result.response, where)
+    refused = decoded(_refused, result.response, "refusal", row)
     failure = refused.body.error
     failure.status_code = refused.status_code
     return failure
@@ -108,10 +106,11 @@ def response_text(result: ResultLine) -> bytes | None:
 
 
 def decoded(
-    decoder: "msgspec.json.Decoder[T]", data: bytes | msgspec.Raw, what: str
+    decoder: "msgspec.json.Decoder[T]", data: bytes | msgspec.Raw, what: str, row: Row
 ) -> T:
-    """Return what `data` holds. Raises `CorruptObjectError`, naming `what`."""
+    """Return what `data` holds, the `what` of a row."""
     try:
         return decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CorruptObjectError(f"{what} can't be read: {error}") from None
+        message = f"the {what} of line {row.line.number:,} can't be read: {error}"
+        raise CorruptObjectError(message) from None

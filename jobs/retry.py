@@ -87,7 +87,7 @@ def _retried(ledger: Ledger, state: State, rows: Rows) -> Iterator[bytes]:
         if row.completed or bad == row.line.number:
             continue
         result = result_of(row)
-        if not _is_refused(result):
+        if not _is_refused(row, result):
             yield _with_custom_id(rows.raw(row.line), row, result)
 
 
@@ -97,20 +97,18 @@ def _bad_lines(ledger: Ledger, state: State) -> Iterator[int]:
         return
     key = ledger.keys.of(state.batch.id).problems
     for line in iter_lines(ledger.storage.stream(key), _PROBLEM_BYTES):
-        problem = decode(Problem, line.raw or b"", key)
-        if problem.line is not None:
-            yield problem.line
+        yield decode(Problem, line.raw or b"", key).line or 0
 
 
-def _is_refused(result: ResultLine) -> bool:
-    status_code = failure_of(result).status_code
+def _is_refused(row: Row, result: ResultLine) -> bool:
+    status_code = failure_of(row, result).status_code
     return status_code is not None and status_code < 500  # noqa: PLR2004 - HTTP's
 
 
 def _with_custom_id(raw: bytes, row: Row, result: ResultLine) -> bytes:
     """Return the line; if its custom_id came from its place, it is written in."""
     if result.custom_id == default_custom_id(row.line.number):
-        named = decoded(_named, raw, f"line {row.line.number:,} of the input")
+        named = decoded(_named, raw, "request", row)
         if named.custom_id is None:
             custom_id = msgspec.json.encode(result.custom_id)
             raw = b'{"custom_id":%b,%b' % (custom_id, raw.lstrip()[1:])

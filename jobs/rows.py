@@ -86,8 +86,7 @@ class Rows:
             return
         chunks = self._storage.stream(self._keys.content(file_id))
         for line in iter_lines(chunks, sys.maxsize):
-            if line.raw is not None:
-                yield line.raw
+            yield line.raw or b""
 
 
 def outcome_of(state: State) -> Outcome:

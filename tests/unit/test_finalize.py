@@ -6,7 +6,12 @@ import pytest
 
 from jobs import finalize as module
 from jobs import record
-from jobs.errors import CorruptObjectError, NotFoundError, RequestRefusedError
+from jobs.errors import (
+    CorruptObjectError,
+    NotFoundError,
+    ObjectMissingError,
+    RequestRefusedError,
+)
 from jobs.record import Outcome
 from jobs.storage import MemoryStorage
 from tests.unit.ended import LINE_BYTES, Hand, bare, completion, echo, whole
@@ -177,6 +182,27 @@ def test_a_torn_checkpoint_without_a_commit_is_left_out(hand):
     final = hand.finalize(batch_id, "cancelled").final
     assert final.output_file_id is None
     assert len(hand.lines(final.error_file_id)) == 5
+
+
+def test_nothing_is_shown_of_a_batch_that_has_not_ended(hand):
+    state = hand.ledger.state(hand.submit(FIVE))
+    before = contents(hand)
+    module.publish_results(hand.ledger, state)
+    assert contents(hand) == before
+
+
+class Forgetful(MemoryStorage):
+    """A storage that loses commits."""
+
+    def create(self, key, data):
+        return "/commits/" not in key and super().create(key, data)
+
+
+def test_a_commit_that_is_not_there_after_it_was_written_stops_it():
+    hand = Hand(Forgetful())
+    batch_id = hand.submit(FIVE)
+    with pytest.raises(ObjectMissingError, match="commits/00000"):
+        hand.finalize(batch_id, "cancelled")
 
 
 def test_bad_and_repeated_and_blank_lines_keep_their_places(hand):

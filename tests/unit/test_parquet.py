@@ -10,6 +10,7 @@ from pyarrow import parquet
 from jobs import parquet as module
 from jobs.errors import ConflictError, CorruptObjectError, RequestRefusedError
 from jobs.parquet import write_parquet
+from jobs.usage import Price
 from tests.unit import ended
 from tests.unit.ended import Hand, bare, completion, echo, whole
 
@@ -155,7 +156,7 @@ def test_a_row_group_has_so_many_bytes_at_most(hand, monkeypatch):
 
 
 def test_a_cost_with_too_many_decimals_is_rounded(hand, monkeypatch):
-    price = ended.Price(Decimal("1e-13"), Decimal(1), "2026-11-21")
+    price = Price(Decimal("1e-13"), Decimal(1), "2026-11-21")
     monkeypatch.setattr(ended, "PRICE", price)
     data = b"\n".join([bare("x"), bare("refused")])
     rows = read(hand, hand.ended(data, lambda r: echo(r) if r.line == 1 else refuse(r)))
