@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from jobs.errors import InputFileError
+from jobs.errors import InputFileError, OutputError
+from jobs.export import places_of
 from jobs.storage.base import CHUNK
 
 
@@ -42,3 +43,19 @@ def chunks(stream: BinaryIO, name: str) -> Iterator[bytes]:
             yield chunk
     except OSError as error:
         raise InputFileError(f"can't read `{name}`: {error.strerror}") from None
+
+
+def refuse_to_overwrite(file: str, output: Path, formats: str) -> None:
+    """See that the results will not replace the input.
+
+    Raises:
+        OutputError: they would.
+
+    """
+    path = Path(file).expanduser()
+    for place in filter(None, places_of(output, formats)):
+        if file != "-" and path.exists() and place.exists() and path.samefile(place):
+            raise OutputError(
+                f"the results would overwrite the input, `{file}`",
+                hint="choose another place with `--output`",
+            )

@@ -42,7 +42,7 @@ def submit(
 
     batchchat submit requests.jsonl --model demo --output results.jsonl
     """
-    from cli.input import chunks, open_input
+    from cli.input import chunks, open_input, refuse_to_overwrite
     from cli.running import Wish, run_batch
     from cli.session import open_session
     from jobs.create import Options, create_batch, store_file
@@ -54,6 +54,7 @@ def submit(
     if wanted is not None:
         from jobs.export import check_output
 
+        refuse_to_overwrite(file, Path(wanted), format_)
         check_output(Path(wanted), format_)
     asked = Options(
         model=model,

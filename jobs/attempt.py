@@ -43,8 +43,9 @@ _LOOK = 0.2
 
 @dataclass(slots=True)
 class _Asked:
-    """A request that the engine has."""
+    """A request that the engine has; `name` is the id of its result."""
 
+    name: str
     line: int
     custom_id: str
     seed: int
@@ -150,29 +151,30 @@ class Attempt:
         engine = self.task.engine
         prompt = engine.prepare(request)
         sampling = self._sampling(request, engine.room(prompt))
-        asked = _Asked(request.line, request.custom_id, sampling.seed)
-        self._asked[name] = asked
-        answer = partial(self._answer, name)
+        key = f"{name}-{self.id}"
+        seed = sampling.seed
+        self._asked[key] = _Asked(name, request.line, request.custom_id, seed)
+        answer = partial(self._answer, key)
         if sampling.max_tokens == 0:
             answer(_nothing(len(prompt.token_ids), sampling.n))
             return
-        work = Work(f"{name}-{self.id}", prompt, sampling)
+        work = Work(key, prompt, sampling)
         try:
             while not engine.submit(work, answer, _LOOK):
                 self._collect(0)
                 if self.task.stop.asked:
-                    del self._asked[name]
+                    del self._asked[key]
                     return
         except BatchchatError:
-            del self._asked[name]
+            del self._asked[key]
             raise
 
     def _sampling(self, request: Request, room: int) -> Sampling:
         seed = derived_seed(self.task.batch.seed, request.custom_id)
         return sampling_of(request, self.task.model, seed, room)
 
-    def _answer(self, name: str, answer: Answer) -> None:
-        self._answers.put((name, answer))
+    def _answer(self, key: str, answer: Answer) -> None:
+        self._answers.put((key, answer))
 
     def _collect(self, seconds: float) -> None:
         """Note the answers that are there, waiting for the first; flush if due."""
@@ -183,23 +185,23 @@ class Attempt:
         if self._is_due():
             self._flush()
 
-    def _note(self, name: str, answer: Answer) -> None:
+    def _note(self, key: str, answer: Answer) -> None:
         """Turn an answer into a result; one that is none is asked again later."""
-        asked = self._asked.pop(name, None)
+        asked = self._asked.pop(key, None)
         if asked is None:
             return
         if isinstance(answer, Completion):
-            self._note_completion(name, asked, answer)
+            self._note_completion(asked, answer)
         elif isinstance(answer, RequestRefusedError):
-            text = response.refused(name, asked.custom_id, answer)
+            text = response.refused(asked.name, asked.custom_id, answer)
             self._note_failure(asked.line, text)
         else:
             self._failure = answer
 
-    def _note_completion(self, name: str, asked: _Asked, answer: Completion) -> None:
+    def _note_completion(self, asked: _Asked, answer: Completion) -> None:
         model = self.task.model
         text = response.completed(
-            name,
+            asked.name,
             asked.custom_id,
             answer,
             created=self.task.ledger.now(),
@@ -231,10 +233,13 @@ class Attempt:
         """Write the results that no checkpoint has yet."""
         if not self._fresh:
             return
-        packed = pack(self._fresh)
+        engine = self.task.engine
+        engines = {engine.fingerprint: engine.identity}
+        packed = pack(self._fresh, engines)
         key = self.task.keys.checkpoint(self.shard.index, self.id, self._written)
         self.task.storage.put(key, packed.data)
-        self._kept.add(Part(key, len(packed.data), packed.sha256), self._fresh)
+        part = Part(key, len(packed.data), packed.sha256)
+        self._kept.add(part, self._fresh, engines)
         self._written += 1
         self._fresh = []
         self._fresh_bytes = 0
@@ -242,14 +247,7 @@ class Attempt:
     def _commit(self) -> None:
         """Make the results final, unless another attempt was first."""
         task = self.task
-        engine = task.engine
-        commit = self._kept.commit(
-            self.shard.index,
-            self.id,
-            task.ledger.now(),
-            engine.fingerprint,
-            engine.identity,
-        )
+        commit = self._kept.commit(self.shard.index, self.id, task.ledger.now())
         key = task.keys.commit(self.shard.index)
         task.storage.create(key, record.encode(commit))
 

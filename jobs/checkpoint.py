@@ -8,7 +8,7 @@ finished line can be cut out of it unread.
 
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,9 +27,15 @@ class Result(NamedTuple):
     text: bytes
 
 
-class _Head(msgspec.Struct):
+class Head(msgspec.Struct):
+    """The first line of a checkpoint.
+
+    `engines` spells out, by fingerprint, the engine that gave the results.
+    """
+
     results: int
     sha256: str
+    engines: dict[str, dict[str, Any]] = {}
 
 
 class Packed(NamedTuple):
@@ -39,12 +45,14 @@ class Packed(NamedTuple):
     sha256: str
 
 
-def pack(results: Iterable[Result]) -> Packed:
-    """Return the checkpoint of `results`."""
+def pack(
+    results: Iterable[Result], engines: dict[str, dict[str, Any]] | None = None
+) -> Packed:
+    """Return the checkpoint of `results`, which came from `engines`."""
     lines = [_pack(result) for result in results]
     body = b"".join(lines)
     digest = sha256(body).hexdigest()
-    head = msgspec.json.encode(_Head(len(lines), digest))
+    head = msgspec.json.encode(Head(len(lines), digest, engines or {}))
     return Packed(head + b"\n" + body, digest)
 
 
@@ -58,7 +66,7 @@ def unpack(data: bytes, key: str, expected: str | None = None) -> list[Result]:
     """
     head, _, body = data.partition(b"\n")
     try:
-        digest = msgspec.json.decode(head, type=_Head).sha256
+        digest = msgspec.json.decode(head, type=Head).sha256
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise CorruptObjectError(f"`{key}` is no checkpoint") from None
     if sha256(body).hexdigest() != digest or expected not in (None, digest):
@@ -66,9 +74,9 @@ def unpack(data: bytes, key: str, expected: str | None = None) -> list[Result]:
     return [_unpack(line) for line in body.splitlines()]
 
 
-def digest_of(data: bytes) -> str:
-    """Return the digest that the first line of a checkpoint states."""
-    return msgspec.json.decode(data.partition(b"\n")[0], type=_Head).sha256
+def head_of(data: bytes) -> Head:
+    """Return the first line of a checkpoint that `unpack` has taken."""
+    return msgspec.json.decode(data.partition(b"\n")[0], type=Head)
 
 
 def counts_of(results: Iterable[Result]) -> tuple[Counts, Usage, float]:

@@ -161,7 +161,7 @@ class _Writer:
             output_bytes=output.size,
             error_bytes=errors.size,
             attempts=[commit.attempt for commit in commits],
-            engines={c.fingerprint: c.engine for c in commits if c.fingerprint},
+            engines={name: e for c in commits for name, e in c.engines.items()},
         )
 
 

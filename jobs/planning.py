@@ -89,8 +89,8 @@ def model_of(parser: Parser, catalog: Catalog, found: Scan) -> Model | None:
 
 
 def _plan(ledger: Ledger, batch: Batch, found: Scan, model: Model | None) -> Plan:
-    usable = found.requests and model is not None
-    runs = usable and (not found.problem_count or batch.on_invalid == "skip")
+    good = found.requests - found.invalid if model else 0
+    runs = good and (not found.problem_count or batch.on_invalid == "skip")
     return Plan(
         created_at=ledger.now(),
         model=model,

@@ -144,9 +144,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     counts: Counts
     usage: Usage
     engine_seconds: float
-    fingerprint: str = ""
-    engine: dict[str, Any] = {}
-    """What the fingerprint is a hash of."""
+    engines: dict[str, dict[str, Any]] = {}
+    """The engines that gave the results, by fingerprint."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,12 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs.checkpoint import Result, digest_of, unpack
+from jobs.checkpoint import Result, head_of, unpack
 from jobs.errors import CorruptObjectError, ObjectMissingError
 from jobs.keys import BatchKeys
 from jobs.record import Commit, Counts, Part
 from jobs.storage import Storage
 from jobs.usage import Usage
+
+Engines = dict[str, dict[str, Any]]
+"""By fingerprint, what it is a hash of."""
 
 
 @dataclass
@@ -24,9 +27,13 @@ class Kept:
     counts: Counts = field(default_factory=Counts)
     usage: Usage = field(default_factory=Usage)
     engine_seconds: float = 0.0
+    engines: Engines = field(default_factory=dict)
 
-    def add(self, part: Part, results: list[Result]) -> None:
-        """Take the results of one more checkpoint."""
+    def add(
+        self, part: Part, results: list[Result], engines: Engines | None = None
+    ) -> None:
+        """Take the results of one more checkpoint, which came from `engines`."""
+        self.engines |= engines or {}
         completed = failed = 0
         usage = self.usage
         for result in results:
@@ -40,14 +47,7 @@ class Kept:
         self.usage = usage
         self.counts += Counts(completed + failed, completed, failed)
 
-    def commit(
-        self,
-        shard: int,
-        attempt: str,
-        created_at: int,
-        fingerprint: str = "",
-        engine: dict[str, Any] | None = None,
-    ) -> Commit:
+    def commit(self, shard: int, attempt: str, created_at: int) -> Commit:
         """Return the commit that makes these results final."""
         return Commit(
             shard=shard,
@@ -57,8 +57,7 @@ class Kept:
             counts=self.counts,
             usage=self.usage,
             engine_seconds=self.engine_seconds,
-            fingerprint=fingerprint,
-            engine=engine or {},
+            engines=self.engines,
         )
 
 
@@ -74,7 +73,8 @@ def recover(storage: Storage, keys: BatchKeys, shard: int) -> Kept:
             results = unpack(data, entry.key)
         except (CorruptObjectError, ObjectMissingError):
             continue
-        kept.add(Part(entry.key, len(data), digest_of(data)), results)
+        head = head_of(data)
+        kept.add(Part(entry.key, len(data), head.sha256), results, head.engines)
     return kept
 
 

@@ -30,6 +30,7 @@ from jobs.storage import MemoryStorage, Storage
 from jobs.usage import Price, Usage
 
 LINE_BYTES = 4_096
+ENGINES = {"fp": {"version": "1"}}
 PRICE = Price(Decimal("0.050001"), Decimal("0.1"), "2026-11-21")
 MODEL = Model(name="m", source="m", price=PRICE)
 
@@ -125,16 +126,17 @@ class Hand:
         """Write an attempt's checkpoints; return its id, and what they hold."""
         keys, attempt, kept = self.ledger.keys.of(batch_id), new_attempt_id(), Kept()
         for number, results in enumerate(parts):
-            packed = pack(results)
+            packed = pack(results, ENGINES)
             key = keys.checkpoint(shard, attempt, number)
             self.storage.put(key, packed.data)
-            kept.add(Part(key, len(packed.data), packed.sha256), results)
+            part = Part(key, len(packed.data), packed.sha256)
+            kept.add(part, results, ENGINES)
         return attempt, kept
 
     def commit(self, batch_id: str, shard: int, *parts: list[Result]) -> None:
         """Write checkpoints, and the commit that makes them final."""
         attempt, kept = self.checkpoint(batch_id, shard, *parts)
-        commit = kept.commit(shard, attempt, 1_000, "fp", {"version": "1"})
+        commit = kept.commit(shard, attempt, 1_000)
         key = self.ledger.keys.of(batch_id).commit(shard)
         self.storage.create(key, record.encode(commit))
 

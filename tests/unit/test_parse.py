@@ -88,10 +88,14 @@ def test_a_bad_bare_body_is_told_of_its_own_fields():
     assert wrong(raw) == [("unknown_parameter", "temperatures"), ("invalid_value", "n")]
 
 
-def test_a_bad_line_keeps_its_name_and_an_unreadable_one_gets_one():
+def test_a_bad_line_keeps_its_name_and_an_unreadable_one_has_none():
     assert refused(line(custom_id="b", method="GET")).custom_id == "b"
-    assert refused(line(custom_id=7)).custom_id == "request-7"
-    assert refused(b"{").custom_id == "request-7"
+    assert refused(line(custom_id=7)).custom_id is None
+    assert refused(b"{").custom_id is None
+
+
+def test_a_bad_body_alone_has_the_name_of_its_place():
+    assert refused(b'{"messages": []}').custom_id == "request-7"
 
 
 def test_everything_wrong_with_a_line_is_named():

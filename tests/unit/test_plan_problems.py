@@ -106,3 +106,14 @@ def test_a_batch_object_gets_the_first_thousand():
     first = [problem.line for problem in found.first_problems()]
     assert first == list(range(1, SHOWN + 1))
     assert len(listed(found)[1]) == found.problem_count == SHOWN + 5
+
+
+def test_an_unreadable_line_takes_no_name_from_a_good_one():
+    _, problems = scanned(b"{\n" + line(custom_id="request-1"))
+    assert [problem.code for problem in problems] == ["invalid_json_line"]
+
+
+def test_without_a_batch_model_every_line_must_name_one():
+    data = with_body(model="demo") + b"\n" + line(custom_id="b")
+    _, problems = listed(scan(lambda: [data], Parser(), PLENTY))
+    assert [(p.line, p.param) for p in problems] == [(2, "body.model")]

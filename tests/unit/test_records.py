@@ -23,7 +23,7 @@ RECORDS = [
         plan(0), model=None, problems=[Problem("c", None, "m"), Problem("c", 1, "é")]
     ),
     replace(plan(1), shards=[Shard(0, 0, 9, 1, 3, 2, repeated=(2, 3))]),
-    replace(commit(0), parts=[Part("k", 3, "0" * 64)], engine={"a": {"b": [1]}}),
+    replace(commit(0), parts=[Part("k", 3, "0" * 64)], engines={"a": {"b": [1]}}),
     replace(OUTCOME, estimated_cost=Decimal("12345678901234.00000012345")),
     FILE,
 ]

@@ -1,0 +1,123 @@
+"""One try at one shard, with engines that do one thing wrong."""
+
+from functools import partial
+
+import pytest
+
+from jobs.attempt import Attempt
+from jobs.catalog import Catalog
+from jobs.errors import EngineDeadError, EngineError
+from jobs.planning import limits, make_plan
+from jobs.task import Task
+from tests.unit.running import ECHO, SETTINGS, Bench, EchoPrompters, lines, prompter
+from workers.echo_core import echo
+
+
+class OddEngine:
+    """Answers the first few requests, then does what it is told to."""
+
+    capacity = 8
+    fingerprint = "fp"
+    identity = {"engine": "odd"}  # noqa: RUF012 - as the Protocol has it
+
+    def __init__(self, answered, after):
+        self.prepare = prompter().prepare
+        self.taken, self.dropped = [], []
+        self._answered = answered
+        self._after = after
+
+    def room(self, prompt):
+        return 512 - len(prompt.token_ids)
+
+    def submit(self, work, on_done, _timeout):
+        self.taken.append(work.key)
+        good = len(self.taken) <= self._answered
+        answer = echo(work) if good else self._after()
+        if answer is not None:
+            on_done(answer)
+        return True
+
+    def abort(self, keys):
+        self.dropped += keys
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def attempt(bench, batch_id, engine):
+    """Return an attempt at the batch's first shard."""
+    ledger = bench.ledger
+    batch = ledger.batch(batch_id)
+    prompters = EchoPrompters(Catalog({"echo": ECHO}), bench.locks)
+    plan = make_plan(ledger, batch, prompters, limits(SETTINGS))
+    task = Task(
+        ledger=ledger,
+        batch=batch,
+        model=ECHO,
+        engine=engine,
+        stop=bench.stop,
+        progress=bench.progress,
+        line_bytes=SETTINGS.max_line_bytes,
+        checkpoint_seconds=60,
+    )
+    return Attempt(task, plan.shards[0])
+
+
+def shard_keys(bench, batch_id):
+    keys = bench.ledger.keys.of(batch_id)
+    return [
+        entry.key.removeprefix(keys.shard(0))
+        for entry in bench.storage.list(keys.shard(0))
+    ]
+
+
+def test_what_a_stop_leaves_unanswered_is_dropped_by_the_key_it_was_asked_by(bench):
+    engine = OddEngine(2, lambda: None)
+    tried = attempt(bench, bench.submit(lines(6)), engine)
+    tried.feed()
+    bench.stop.ask(0)
+    assert tried.finish() is False
+    assert engine.dropped == engine.taken[2:]
+
+
+def test_a_graceful_end_leaves_no_mark_of_a_crash_and_keeps_what_is_finished(bench):
+    batch_id = bench.submit(lines(6))
+    tried = attempt(bench, batch_id, OddEngine(2, lambda: None))
+    tried.feed()
+    bench.stop.ask(0)
+    tried.finish()
+    assert shard_keys(bench, batch_id) == [f"{tried.id}/00000.jsonl"]
+
+
+@pytest.mark.parametrize("death", [EngineDeadError, EngineError])
+def test_a_death_of_the_engine_keeps_what_it_had_finished(bench, death):
+    batch_id = bench.submit(lines(6))
+    tried = attempt(bench, batch_id, OddEngine(4, partial(death, "gone")))
+    tried.feed()
+    with pytest.raises(death):
+        tried.finish()
+    again = attempt(bench, batch_id, OddEngine(6, lambda: None))
+    again.feed()
+    assert again.finish()
+    assert len(again.task.engine.taken) == 2
+
+
+def test_of_two_attempts_at_once_the_first_commit_counts(bench):
+    batch_id = bench.submit(lines(6))
+    tries = [attempt(bench, batch_id, OddEngine(6, lambda: None)) for _ in range(2)]
+    for tried in tries:
+        tried.feed()
+    assert [tried.finish() for tried in tries] == [True, True]
+    state = bench.run(batch_id)
+    assert state.final.attempts == [tries[0].id]
+    assert len(bench.results(state)[0]) == 6
+
+
+def test_a_commit_says_which_engines_gave_its_results(bench):
+    batch_id = bench.submit(lines(6))
+    tried = attempt(bench, batch_id, OddEngine(6, lambda: None))
+    tried.feed()
+    tried.finish()
+    assert bench.run(batch_id).final.engines == {"fp": {"engine": "odd"}}
