@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cli.input import chunks, open_input
+from cli.paths import expanded
 from cli.session import Session
 from jobs.errors import InputFileError
 from jobs.parse import Parser
@@ -37,7 +38,7 @@ def seekable(file: str) -> str:
         InputFileError: it is stdin or a pipe, and can't.
 
     """
-    if file == "-" or (Path(file).exists() and not _is_plain(Path(file))):
+    if file == "-" or not _is_plain(expanded(file)):
         raise InputFileError(
             f"`{file}` can be read only once, and checking reads it twice",
             hint="write it to a file first",
@@ -46,7 +47,11 @@ def seekable(file: str) -> str:
 
 
 def _is_plain(path: Path) -> bool:
-    return path.is_file() or path.is_dir()
+    """Say whether it is a file or a folder, or nothing that can be looked at."""
+    try:
+        return path.is_file() or path.is_dir() or not path.exists()
+    except OSError:
+        return True
 
 
 def _read(file: str) -> Iterator[bytes]:

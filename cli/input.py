@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from cli.paths import expanded
 from jobs.errors import InputFileError, OutputError
 from jobs.export import places_of
 from jobs.storage.base import CHUNK
@@ -22,16 +23,17 @@ def open_input(file: str) -> Iterator[BinaryIO]:
     if file == "-":
         yield sys.stdin.buffer
         return
-    path = Path(file).expanduser()
+    path = expanded(file)
     try:
         stream = path.open("rb")
     except FileNotFoundError:
-        raise InputFileError(f"no file `{file}`") from None
+        hint = f"see what there is with `ls {path.parent}`"
+        raise InputFileError(f"no file `{file}`", hint=hint) from None
     except IsADirectoryError:
         message = f"`{file}` is a folder, and a file of requests is wanted"
-        raise InputFileError(message) from None
+        raise InputFileError(message, hint=f"name one, as in `ls {file}`") from None
     except OSError as error:
-        raise InputFileError(f"can't read `{file}`: {error.strerror}") from None
+        raise _unreadable(file, error) from None
     with stream:
         yield stream
 
@@ -42,7 +44,12 @@ def chunks(stream: BinaryIO, name: str) -> Iterator[bytes]:
         while chunk := stream.read(CHUNK):
             yield chunk
     except OSError as error:
-        raise InputFileError(f"can't read `{name}`: {error.strerror}") from None
+        raise _unreadable(name, error) from None
+
+
+def _unreadable(name: str, error: OSError) -> InputFileError:
+    message = f"can't read `{name}`: {error.strerror}"
+    return InputFileError(message, hint=f"see what it is with `ls -l {name}`")
 
 
 def refuse_to_overwrite(file: str, output: Path, formats: str) -> None:
@@ -52,7 +59,7 @@ def refuse_to_overwrite(file: str, output: Path, formats: str) -> None:
         OutputError: they would.
 
     """
-    path = Path(file).expanduser()
+    path = expanded(file)
     for place in filter(None, places_of(output, formats)):
         if file != "-" and path.exists() and place.exists() and path.samefile(place):
             raise OutputError(

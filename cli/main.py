@@ -27,7 +27,6 @@ _UsageError: Any = typer.BadParameter.__base__  # typer carries a click of its o
 
 app = typer.Typer(
     name="batchchat",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -74,7 +73,7 @@ def batchchat(
 def main() -> NoReturn:
     """Run the command; exit 0 for success, 1 for a bad answer, 2 for no answer."""
     try:
-        code = app(standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except _UsageError as error:
         path = error.ctx.command_path if error.ctx else "batchchat"
         terminal.show_error(

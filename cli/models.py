@@ -7,9 +7,11 @@ from cli import options, terminal
 if TYPE_CHECKING:
     from jobs.catalog import Model
 
+_HEADINGS = ("model", "context", "$/1M in", "$/1M out", "seen on")
+
 
 def models(json: options.Json = False) -> int:
-    """List the models of the catalog, with their prices.
+    """List the models of the catalog, with their prices for a million tokens.
 
     batchchat models --json
     """
@@ -20,8 +22,12 @@ def models(json: options.Json = False) -> int:
         data = [_object(model) for model in catalog]
         terminal.out_json({"object": "list", "data": data})
         return 0
-    for model in catalog:
-        terminal.out(f"{model.name}  {_price(model)}")
+    listed = list(catalog)
+    rows = [_HEADINGS, *map(_row, listed)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    terminal.out(_line(_HEADINGS, widths))
+    for model, row in zip(listed, rows[1:], strict=True):
+        terminal.out(_line(row, widths))
         if model.description:
             terminal.out(f"  {model.description}")
     terminal.hint(
@@ -30,12 +36,19 @@ def models(json: options.Json = False) -> int:
     return 0
 
 
-def _price(model: "Model") -> str:
+def _row(model: "Model") -> tuple[str, ...]:
+    length = f"{model.context_length:,}" if model.context_length else "its own"
     price = model.price
     if price is None:
-        return "no price"
-    per = f"${price.input:f} in, ${price.output:f} out for a million tokens"
-    return f"{per} ({price.date})"
+        return model.name, length, "-", "-", ""
+    return model.name, length, f"{price.input:f}", f"{price.output:f}", price.date
+
+
+def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    """Return the row, its name and its date to the left, its numbers to the right."""
+    name, *numbers, date = row
+    cells = map(str.rjust, numbers, widths[1:])
+    return "  ".join([name.ljust(widths[0]), *cells, date]).rstrip()
 
 
 def _object(model: "Model") -> dict[str, Any]:
@@ -44,6 +57,8 @@ def _object(model: "Model") -> dict[str, Any]:
         "id": model.name,
         "object": "model",
         "owned_by": "batchchat",
+        "aliases": model.aliases,
+        "description": model.description,
         "source": model.source,
         "context_length": model.context_length,
         "price": price,

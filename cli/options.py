@@ -1,7 +1,6 @@
 """The options that several commands share, worded once."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -52,13 +51,6 @@ OutputFormat = Annotated[Format, typer.Option("--format", help="Of the results."
 Progress = Annotated[
     bool, typer.Option("--progress/--no-progress", help="Show progress on stderr.")
 ]
-
-
-def absolute(output: str | None) -> str | None:
-    """Return an output path as a later command in another folder finds it."""
-    if output in (None, "-"):
-        return None
-    return str(Path(str(output)).expanduser().absolute())
 
 
 def pairs(metadata: list[str] | None) -> dict[str, str] | None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli import options, terminal
+from cli import options, paths, terminal
 from cli.options import Format
 
 
@@ -33,7 +33,7 @@ def results(
             f"`{batch_id}` has no results yet: it is {state.status}",
             hint=f"see how far it is with `batchchat status {batch_id}`",
         )
-    path = options.absolute(output)
+    path = paths.absolute(output)
     if path is not None:
         for written in export(session.ledger, batch_id, Path(path), format_):
             terminal.say(f"wrote {terminal.paint(str(written), 'cyan')}")

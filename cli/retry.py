@@ -1,6 +1,6 @@
 """`batchchat retry`: a new batch of what failed."""
 
-from cli import options, terminal
+from cli import options, paths, terminal
 from cli.options import Format
 
 
@@ -25,7 +25,7 @@ def retry(
     session = open_session()
     ledger = session.ledger
     state = ledger.state(batch_id)
-    wanted = options.absolute(output)
+    wanted = paths.absolute(output)
     if wanted is not None:
         from jobs.export import check_output
 

@@ -43,5 +43,9 @@ def open_session() -> Session:
     """Return the session that the settings describe. Raises `ConfigError`."""
     settings = load_settings()
     catalog = load_catalog(settings.config)
-    storage = open_storage(settings.storage)
+    storage = open_storage(
+        settings.storage,
+        s3_endpoint=settings.s3_endpoint,
+        s3_path_style=settings.s3_path_style,
+    )
     return Session(settings, catalog, Ledger(storage, settings.project))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli import options, terminal
+from cli import options, paths, terminal
 from cli.options import Format, OnInvalid, Window
 
 
@@ -50,7 +50,7 @@ def submit(
     session = open_session()
     if model is not None:
         session.catalog.find(model)
-    wanted = options.absolute(output)
+    wanted = paths.absolute(output)
     if wanted is not None:
         from jobs.export import check_output
 
@@ -66,7 +66,7 @@ def submit(
         output_format=format_,
     )
     with open_input(file) as stream:
-        name = "stdin" if file == "-" else Path(file).name
+        name = "stdin" if file == "-" else paths.printable(Path(file).name)
         input_file = store_file(session.ledger, chunks(stream, file), name)
     batch = create_batch(session.ledger, input_file, asked)
     to_stdout = output == "-"

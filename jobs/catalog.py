@@ -4,53 +4,71 @@ import tomllib
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from jobs.errors import ConfigError, ModelNotFoundError
+from jobs.template_text import template_text
 from jobs.usage import Price
+
+SpecialToken = Literal["bos_token", "eos_token", "unk_token", "pad_token", "sep_token"]
+"""What a chat template may call a token that stands for no text."""
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the catalog; what is absent is the model's own.
 
-    `source` is a hub id, a folder, or `demo`. `engine` are arguments of vLLM's
-    `EngineArgs`. `chat_template` is a template's text, or a file's path.
+    `source` is a hub id, a folder, or `demo`. `aliases` are other names of it.
+    `engine` are arguments of vLLM's `EngineArgs`. In a catalog `chat_template` is a
+    template's text, a file's path, or the name of a shipped one; in a model that was
+    found it is the text, so that a plan holds what its prompts are made with.
     """
 
     name: str
     source: str
+    aliases: list[str] = []
     description: str = ""
     revision: str | None = None
     chat_template: str | None = None
+    special_tokens: dict[SpecialToken, str] = {}
     context_length: int | None = None
     stop: list[str] = []
     stop_token_ids: list[int] = []
     engine: dict[str, Any] = {}
     price: Price | None = None
 
+    @property
+    def renders_alone(self) -> bool:
+        """Say whether the entry has all that a prompt needs, without any file."""
+        return bool(self.chat_template and self.special_tokens)
+
 
 class Catalog:
-    """Finds a model by its name, by a hub id, or by a folder's path."""
+    """Finds a model by its name or an alias, by a hub id, or by a folder's path."""
 
     def __init__(self, models: dict[str, Model]) -> None:
         """Hold `models` by name."""
         self._models = models
+        self._aliases = {
+            alias: model for model in models.values() for alias in model.aliases
+        }
 
     def __iter__(self) -> Iterator[Model]:
         """Yield the named models."""
         return iter(self._models.values())
 
     def find(self, name: str) -> Model:
-        """Return the model that `name` means.
+        """Return the model that `name` means, called as it was asked for.
 
         Raises:
             ModelNotFoundError: it is no name here, no folder and no hub id.
+            ConfigError: its chat template can't be read.
 
         """
-        if name in self._models:
-            return self._models[name]
+        model = self._models.get(name) or self._aliases.get(name)
+        if model is not None:
+            return _found(model, name)
         if _is_folder(name):
             return Model(name=name, source=str(Path(name).expanduser().absolute()))
         if _is_hub_id(name):
@@ -75,6 +93,13 @@ def load_catalog(config: Path | None = None) -> Catalog:
     if config is not None:
         models |= _models(_text(config), str(config))
     return Catalog(models)
+
+
+def _found(model: Model, name: str) -> Model:
+    template = model.chat_template
+    return msgspec.structs.replace(
+        model, name=name, chat_template=template and template_text(template)
+    )
 
 
 def _text(config: Path) -> str:

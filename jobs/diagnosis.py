@@ -18,7 +18,7 @@ from jobs.problem import Problem
 from jobs.request import ENDPOINT, default_custom_id
 
 _LINE_FIELDS = ("custom_id", "method", "url", "body")
-_MESSAGE_FIELDS = ("role", "content", "name")
+_MESSAGE_FIELDS = ("role", "content", "name", "tool_call_id")
 _BODY_FIELDS = ("model", "messages", *PARAMETERS)
 
 _MOST = 100
@@ -208,8 +208,11 @@ def _message(value: Any, at: str) -> Iterator[Found]:
         yield "missing_required_parameter", "required", f"{at}.content"
     else:
         yield from _content(value["content"], f"{at}.content")
-    if "name" in value:
-        yield from _text(value["name"], f"{at}.name", parameters.MAX_STRING, least=0)
+    for name in ("name", "tool_call_id"):
+        if name in value:
+            yield from _text(
+                value[name], f"{at}.{name}", parameters.MAX_STRING, least=0
+            )
 
 
 def _content(value: Any, at: str) -> Iterator[Found]:

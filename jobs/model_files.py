@@ -10,14 +10,15 @@ DEMO = "demo"
 _SMALL_FILES = ["*.json", "*.jinja", "*.model"]
 
 
-def model_folder(model: Model, models: Path) -> Path:
+def model_folder(model: Model, models: Path, *, fetch: bool = True) -> Path:
     """Return the folder with the configuration and the tokenizer of `model`.
 
-    A hub model's small files are fetched if they are not in the cache yet; its
-    weights are the engine's affair. `models` is where the demo is made.
+    A hub model's small files are fetched if they are not in the cache yet, unless
+    `fetch` is false; its weights are the engine's affair. `models` is where the demo
+    is made.
 
     Raises:
-        ModelNotFoundError: they are not here and can't be fetched.
+        ModelNotFoundError: they are not here and can't or shan't be fetched.
 
     """
     if model.source == DEMO:
@@ -25,15 +26,18 @@ def model_folder(model: Model, models: Path) -> Path:
     folder = Path(model.source).expanduser()
     if folder.is_dir():
         return folder
-    return _from_hub(model)
+    return _from_hub(model, fetch=fetch)
 
 
-def _from_hub(model: Model) -> Path:
+def _from_hub(model: Model, *, fetch: bool) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
         folder = snapshot_download(
-            model.source, revision=model.revision, allow_patterns=_SMALL_FILES
+            model.source,
+            revision=model.revision,
+            allow_patterns=_SMALL_FILES,
+            local_files_only=not fetch,
         )
     except Exception as error:  # the hub's client has no one base for its errors
         reason = str(error).strip().partition("\n")[0]

@@ -3,18 +3,17 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from tokenizers import Tokenizer
 
-from jobs.catalog import Model
-from jobs.errors import ConfigError, RequestRefusedError
+from jobs.catalog import Model, SpecialToken
+from jobs.errors import ConfigError, ModelNotFoundError, RequestRefusedError
 from jobs.model_files import model_folder
 from jobs.problem import Problem
 from jobs.request import Request
 from jobs.template import ChatTemplate
 
-_SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token")
 _MARGIN = 512
 """Tokens that a template may add to what a user wrote."""
 
@@ -115,23 +114,43 @@ def load_prompter(model: Model, models: Path) -> Prompter:
         ConfigError: they hold no chat template, or one that can't be read.
 
     """
-    folder = model_folder(model, models)
-    config = _json(folder / "config.json")
-    settings = _json(folder / "tokenizer_config.json")
+    return _prompter(model, model_folder(model, models))
+
+
+def local_prompter(model: Model, models: Path) -> Prompter:
+    """Return the same, and fetch nothing that a prompt can do without.
+
+    Where the catalog has all that a prompt needs and the files are not at hand, it
+    renders and does not tokenize.
+    """
+    try:
+        folder = model_folder(model, models, fetch=not model.renders_alone)
+    except ModelNotFoundError:
+        if not model.renders_alone:
+            raise
+        folder = None
+    return _prompter(model, folder)
+
+
+def _prompter(model: Model, folder: Path | None) -> Prompter:
+    config = _json(folder, "config.json")
+    settings = _json(folder, "tokenizer_config.json")
     source = model.chat_template or _template_source(folder, settings)
     if source is None:
         raise ConfigError(
             f"model `{model.name}` has no chat template",
             hint="set `chat_template` for it in the catalog",
         )
-    template = ChatTemplate(_read_if_path(source), _special_tokens(settings))
+    tokens = _special_tokens(settings) | {**model.special_tokens}
     length = model.context_length or config.get("max_position_embeddings")
-    encode = _encoder(folder / "tokenizer.json")
-    return Prompter(template, encode, length, config.get("vocab_size"))
+    return Prompter(
+        ChatTemplate(source, tokens), _encoder(folder), length, config.get("vocab_size")
+    )
 
 
-def _encoder(file: Path) -> Callable[[str], list[int]] | None:
-    if not file.is_file():
+def _encoder(folder: Path | None) -> Callable[[str], list[int]] | None:
+    file = folder and folder / "tokenizer.json"
+    if file is None or not file.is_file():
         return None
     tokenizer = Tokenizer.from_file(str(file))
     tokenizer.no_truncation()
@@ -139,9 +158,9 @@ def _encoder(file: Path) -> Callable[[str], list[int]] | None:
     return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
 
 
-def _template_source(folder: Path, settings: dict[str, Any]) -> str | None:
-    file = folder / "chat_template.jinja"
-    if file.is_file():
+def _template_source(folder: Path | None, settings: dict[str, Any]) -> str | None:
+    file = folder and folder / "chat_template.jinja"
+    if file is not None and file.is_file():
         return file.read_text("utf-8")
     source = settings.get("chat_template")
     if isinstance(source, list):  # several by name: the one for plain chats
@@ -150,18 +169,8 @@ def _template_source(folder: Path, settings: dict[str, Any]) -> str | None:
     return source
 
 
-def _read_if_path(source: str) -> str:
-    file = Path(source) if source.endswith(".jinja") and "\n" not in source else None
-    if file is None:
-        return source
-    try:
-        return file.expanduser().read_text("utf-8")
-    except OSError as error:
-        raise ConfigError(f"chat_template: can't read `{file}`: {error}") from None
-
-
 def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
-    tokens = {name: settings.get(name) for name in _SPECIAL_TOKENS}
+    tokens = {name: settings.get(name) for name in get_args(SpecialToken)}
     return {
         name: token["content"] if isinstance(token, dict) else token
         for name, token in tokens.items()
@@ -169,8 +178,9 @@ def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _json(file: Path) -> dict[str, Any]:
-    if not file.is_file():
+def _json(folder: Path | None, name: str) -> dict[str, Any]:
+    file = folder and folder / name
+    if file is None or not file.is_file():
         return {}
     try:
         value = json.loads(file.read_text("utf-8"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jobs.catalog import Catalog
 from jobs.errors import ModelNotFoundError
-from jobs.prompt import Prompter, load_prompter
+from jobs.prompt import Prompter, local_prompter
 
 
 class Prompters:
@@ -26,7 +26,7 @@ class Prompters:
         """
         if name not in self._loaded:
             model = self.catalog.find(name)
-            self._loaded[name] = load_prompter(model, self._models)
+            self._loaded[name] = local_prompter(model, self._models)
         return self._loaded[name]
 
     def if_at_hand(self, name: str) -> Prompter | None:

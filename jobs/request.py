@@ -55,11 +55,12 @@ class TextPart(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
-    """One turn of the conversation."""
+    """One turn of the conversation; `tool_call_id` is what a tool's turn answers."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart]
     name: _String | UnsetType = UNSET
+    tool_call_id: _String | UnsetType = UNSET
 
     def text(self) -> str:
         """Return the content as one string; parts are joined as vLLM does."""

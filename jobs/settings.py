@@ -32,7 +32,13 @@ class Settings(BaseSettings):
     )
 
     storage: str = Field(default_factory=lambda: str(data_folder() / "storage"))
-    """Where batches live: `file:///folder` or a path."""
+    """Where batches live: a path, `file:///folder` or `s3://bucket/prefix`."""
+
+    s3_endpoint: str | None = None
+    """The URL of an S3 server that isn't AWS; credentials come as boto3 finds them."""
+
+    s3_path_style: bool | None = None
+    """Whether URLs have the bucket in their path; unset, if there is an endpoint."""
 
     project: str = "default"
     """Whose batches these are; projects do not see each other's."""

@@ -64,7 +64,10 @@ class ChatTemplate:
         if role == "developer" and not self._knows_developer:
             role = "system"
         turn = {"role": role, "content": message.text()}
-        return turn | {"name": message.name} if isinstance(message.name, str) else turn
+        for name in ("name", "tool_call_id"):
+            if isinstance(value := getattr(message, name), str):
+                turn[name] = value
+        return turn
 
 
 def _environment() -> ImmutableSandboxedEnvironment:

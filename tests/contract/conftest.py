@@ -13,8 +13,19 @@ STORAGES: dict[str, Callable[[Path], Storage]] = {
     "local": LocalStorage,
     "patient": lambda _: PatientStorage(MemoryStorage(), 0, Stop(), lambda _: None),
 }
+SERVERS = {"s3-moto": "moto", "s3-swift": "swift"}
+NOT_ATOMIC = {"s3-swift"}
 
 
-@pytest.fixture(params=STORAGES)
+@pytest.fixture(params=[*STORAGES, *SERVERS])
 def storage(request, tmp_path):
+    if server := SERVERS.get(request.param):
+        return request.getfixturevalue(server).storage()
     return STORAGES[request.param](tmp_path / "objects")
+
+
+@pytest.fixture
+def winners(request):
+    """Return how many of eight racing creates may succeed."""
+    atomic = request.node.callspec.params["storage"] not in NOT_ATOMIC
+    return range(1, 2 if atomic else 9)

@@ -37,7 +37,8 @@ roles = st.sampled_from(["user", "assistant", "system", "developer", "tool", "x"
 parts = st.fixed_dictionaries({"type": st.sampled_from(["text", "image"])}) | scalars
 contents = st.text(max_size=3) | scalars | st.lists(parts, max_size=2)
 turns = st.fixed_dictionaries(
-    {"role": roles, "content": contents}, optional={"name": scalars}
+    {"role": roles, "content": contents},
+    optional={"name": scalars, "tool_call_id": scalars},
 )
 conversations = st.just(MESSAGES) | st.lists(turns | scalars, max_size=3)
 names = st.sampled_from([*PARAMETERS, "model", "unknown", HALF, *list(REFUSED)[:2]])

@@ -64,6 +64,7 @@ IN_A_MESSAGE = {
     ),
     "name a number": ({"name": 7}, TYPE, "name"),
     "name long": ({"name": "x" * 1025}, VALUE, "name"),
+    "a call's id a number": ({"tool_call_id": 7}, TYPE, "tool_call_id"),
     "a field": ({"contents": "hi"}, UNKNOWN, "contents"),
     "tool calls": ({"tool_calls": []}, UNKNOWN, "tool_calls"),
     "a slot": ({"generate": True}, UNKNOWN, "generate"),

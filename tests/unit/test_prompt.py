@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from msgspec import structs
 
-from jobs.catalog import Model
+from jobs.catalog import Catalog, Model
+from jobs.demo import demo_model
 from jobs.errors import ConfigError, RequestRefusedError
-from jobs.prompt import Prompter, load_prompter
+from jobs.prompt import Prompter, load_prompter, local_prompter
 from jobs.template import ChatTemplate
 from tests.unit.input_lines import parsed, with_body, with_message
 
@@ -105,10 +107,41 @@ def test_a_template_of_its_own_file_wins(folder, tmp_path):
 
 def test_the_catalog_s_template_wins_as_text_or_as_a_file(folder, tmp_path):
     source = folder(tokenizer_config={"chat_template": "x"}).source
-    (tmp_path / "mine.jinja").write_text("of mine")
-    for template in ("of mine", str(tmp_path / "mine.jinja")):
+    (tmp_path / "mine.jinja").write_text("{# #}of mine")
+    for template in ("{# #}of mine", str(tmp_path / "mine.jinja")):
         model = Model(name="m", source=source, chat_template=template)
-        assert rendered(model, tmp_path) == "of mine"
+        found = Catalog({"m": model}).find("m")
+        assert rendered(found, tmp_path) == "of mine"
+
+
+def test_the_catalog_s_special_tokens_win(folder, tmp_path):
+    settings = {"chat_template": "{{ bos_token }}{{ eos_token }}", "bos_token": "<b>"}
+    source = folder(tokenizer_config=settings | {"eos_token": "<e>"}).source
+    model = Model(name="m", source=source, special_tokens={"bos_token": "<s>"})
+    assert rendered(model, tmp_path) == "<s><e>"
+
+
+ALONE = Model(
+    name="m",
+    source="org/not-at-hand",
+    chat_template="{{ bos_token }}{{ messages[0].content }}",
+    special_tokens={"bos_token": "<s>"},
+    context_length=20,
+)
+
+
+def test_a_model_with_a_template_and_tokens_of_its_own_renders_without_files(tmp_path):
+    prompter = local_prompter(ALONE, tmp_path)
+    assert prompter.render(says(1)) == "<s>x"
+    assert (prompter.encode, prompter.context_length) == (None, 20)
+    assert prompter.check(says(600), size=600) is None
+
+
+def test_where_its_files_are_at_hand_it_tokenizes(tmp_path):
+    model = structs.replace(ALONE, source=str(demo_model(tmp_path)))
+    for load in (local_prompter, load_prompter):
+        assert load(model, tmp_path).prepare(says(1)).token_ids[0] == 0
+        assert load(model, tmp_path).vocabulary == 1024
 
 
 WRONG = {
@@ -123,9 +156,3 @@ WRONG = {
 def test_a_folder_that_can_t_be_used_is_a_wrong_setting(folder, tmp_path, files):
     with pytest.raises(ConfigError):
         load_prompter(folder(**files), tmp_path)
-
-
-def test_a_template_s_file_that_is_not_there_is_a_wrong_setting(folder, tmp_path):
-    model = Model(name="m", source=folder().source, chat_template="none.jinja")
-    with pytest.raises(ConfigError, match=r"none\.jinja"):
-        load_prompter(model, tmp_path)

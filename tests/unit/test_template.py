@@ -82,6 +82,12 @@ def test_parts_are_one_text_and_names_are_given_where_there_are():
     assert render("{{ 'name' in messages[0] }}") == "False"
 
 
+def test_a_tool_s_turn_may_say_which_call_it_answers():
+    turn = Message("tool", "42", tool_call_id="call_1")
+    template = ChatTemplate("{{ messages[0].tool_call_id }}", {})
+    assert template.render([turn]) == "call_1"
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [

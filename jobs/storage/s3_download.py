@@ -1,0 +1,93 @@
+"""Reading an object to its end, even where connections don't last that long."""
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from typing import Any
+
+from botocore.exceptions import (
+    ClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+from urllib3.exceptions import HTTPError
+
+from jobs.errors import StorageError
+from jobs.storage.base import CHUNK
+from jobs.storage.s3_errors import code_of
+
+_CUT = (HTTPError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+_CUTS = 6
+"""Connections in a row that may end without having brought anything."""
+
+_FIRST_WAIT = 0.2
+
+_FRAGMENT = 256 * 1024
+"""Bytes that a cut connection loses, at most."""
+
+
+def download(
+    client: Any, where: dict[str, str], offset: int, end: int | None
+) -> Generator[bytes, None, None]:
+    """Yield the object's bytes from `offset` to `end`, in pieces of any size.
+
+    boto3 sends a request again, but reads an answer only once. Here the rest is asked
+    for when a connection is cut, and taken if it is of the same object still: its
+    ETag is compared, as not every server heeds `If-Match`.
+
+    Raises:
+        StorageError: the object was replaced meanwhile.
+
+    """
+    etag, cuts = "", 0
+    while answer := _ask(client, where, _range(offset, end), etag):
+        etag = answer["ETag"]
+        with closing(answer["Body"]) as body:
+            try:
+                while fragment := body.read(_FRAGMENT):
+                    offset += len(fragment)
+                    cuts = 0
+                    yield fragment
+            except _CUT:
+                cuts += 1
+                if cuts == _CUTS:
+                    raise
+            else:
+                return
+        time.sleep(_FIRST_WAIT * 2**cuts)
+
+
+def regrouped(fragments: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the bytes in pieces of `CHUNK`; the last one may be shorter."""
+    piece = bytearray()
+    for fragment in fragments:
+        piece += fragment
+        while len(piece) >= CHUNK:
+            yield bytes(piece[:CHUNK])
+            del piece[:CHUNK]
+    if piece:
+        yield bytes(piece)
+
+
+def _ask(
+    client: Any, where: dict[str, str], span: dict[str, str], etag: str
+) -> dict[str, Any] | None:
+    """Return the answer, None where there are no such bytes."""
+    answer: dict[str, Any] | None = None
+    try:
+        answer = client.get_object(**where, **span)
+    except ClientError as error:
+        if code_of(error) not in {"InvalidRange", "416"}:
+            raise
+    if etag and (answer is None or answer["ETag"] != etag):
+        if answer:
+            answer["Body"].close()
+        raise StorageError(f"`{where['Key']}` was replaced while it was read")
+    return answer
+
+
+def _range(offset: int, end: int | None) -> dict[str, str]:
+    if end is not None:
+        return {"Range": f"bytes={offset}-{end - 1}"}
+    return {"Range": f"bytes={offset}-"} if offset else {}

@@ -1,0 +1,122 @@
+"""One batch that is disturbed in every way there is, and resumed each time."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.acceptance.command import TINY, Done, Place, Running
+from tests.acceptance.processes import engine_core, in_session
+from tests.acceptance.stored import attempts, checkpointed, checkpoints, shard_of
+
+SHARD = 100
+CAPACITY = 256
+"""Requests that the engine holds at most: twice the demo model's `max_num_seqs`."""
+
+GRACE = 2.0
+_GONE = 10.0
+"""Seconds within which the last process of a killed group is gone."""
+
+
+@dataclass
+class Lost:
+    """What a kill cost: lines that were begun, and those whose results are kept."""
+
+    begun: int
+    kept: int
+
+    @property
+    def most(self) -> int:
+        """How many requests may have to be generated again."""
+        return self.begun - self.kept
+
+
+@dataclass
+class Story:
+    """Disturbs a batch; remembers how each run ended."""
+
+    place: Place
+    batch_id: str
+    ends: dict[str, Done] = field(default_factory=dict)
+    left: dict[str, list[str]] = field(default_factory=dict)
+    lost: list[Lost] = field(default_factory=list)
+    _source: random.Random = field(default_factory=lambda: random.Random(1))
+
+    @property
+    def storage(self) -> Path:
+        """The folder that the batch lives in."""
+        return self.place.storage
+
+    def kill(self, name: str) -> None:
+        """Kill the group with -9 at a moment that chance decides."""
+        marks, files = attempts(self.storage), checkpoints(self.storage)
+        run = self._run_until_checkpoints(self._source.randint(3, 9))
+        run.signal(signal.SIGKILL)
+        self._end(name, run)
+        self.lost.append(
+            _lost(attempts(self.storage) - marks, files, checkpoints(self.storage))
+        )
+
+    def interrupt_while_loading(self) -> None:
+        """Press Ctrl-C before the engine is there."""
+        run = self._resume()
+        run.until_it_says("loading the model")
+        run.signal(signal.SIGINT)
+        self._end("interrupted while loading", run)
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C once."""
+        run = self._run_until_checkpoints(1)
+        run.signal(signal.SIGINT)
+        self._end("interrupted", run)
+
+    def terminate_and_interrupt(self) -> None:
+        """Send SIGTERM, then press Ctrl-C as well."""
+        run = self._run_until_checkpoints(1, grace_seconds=120)
+        run.signal(signal.SIGTERM)
+        run.until_it_says("stopping: ")
+        run.signal(signal.SIGINT)
+        self._end("hurried", run)
+
+    def fill_the_disk(self) -> None:
+        """Let no file be larger than a little, until the run gives up."""
+        run = self._run_until_checkpoints(1, patience_seconds=1)
+        run.limit_files(TINY)
+        self._end("out of room", run)
+
+    def kill_the_engine(self) -> None:
+        """Kill the engine's own process, and let the run go on to its end."""
+        run = self._run_until_checkpoints(1, engine_process="apart")
+        os.kill(run.until(lambda: engine_core(run.pid)), signal.SIGKILL)
+        self._end("without its engine", run)
+
+    def _resume(self, **settings: object) -> Running:
+        usual = {"shard_requests": SHARD, "checkpoint_seconds": 0.5}
+        own = {**usual, "grace_seconds": GRACE, **settings}
+        return self.place.start("resume", self.batch_id, engine=True, settings=own)
+
+    def _run_until_checkpoints(self, count: int, **settings: object) -> Running:
+        """Resume, and return when there are `count` checkpoints more than before."""
+        before = len(checkpoints(self.storage))
+        run = self._resume(**settings)
+        run.until(lambda: len(checkpoints(self.storage)) >= before + count)
+        return run
+
+    def _end(self, name: str, run: Running) -> None:
+        self.ends[name] = run.end()
+        deadline = time.monotonic() + _GONE
+        while (left := in_session(run.pid)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.left[name] = [process.command for process in left]
+
+
+def _lost(marks: Iterable[Path], before: set[Path], after: set[Path]) -> Lost:
+    """Say what a run has begun and kept, of what was not kept before it."""
+    shards = {shard_of(mark) for mark in marks}
+    old = [file for file in before if shard_of(file) in shards]
+    new = [file for file in after - before if shard_of(file) in shards]
+    begun = SHARD * len(shards) - len(set(checkpointed(set(old))))
+    return Lost(begun, len(set(checkpointed(set(new)))))

@@ -1,0 +1,66 @@
+"""`--on-invalid skip`: the good lines of a bad file are answered, on real vLLM."""
+
+import json
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.acceptance import bad_lines, needs
+from tests.acceptance.bad_lines import GOOD, BadFile
+from tests.acceptance.command import Done, Place
+
+pytestmark = needs.ENGINE
+
+
+class Skipped(NamedTuple):
+    """The file as it was handed in, how the run ended, and what it wrote."""
+
+    place: Place
+    file: BadFile
+    done: Done
+    output: list[dict[str, Any]]
+    errors: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def skipped(make_place):
+    place = make_place()
+    file = bad_lines.write(place.folder / "bad.jsonl")
+    wish = ["--model", "demo", "--on-invalid", "skip", "--output", "out.jsonl"]
+    done = place.run("submit", file.path, *wish, "--json", engine=True)
+    names = ("out.jsonl", "out.errors.jsonl")
+    written = [(place.folder / name).read_bytes().splitlines() for name in names]
+    output, errors = ([json.loads(line) for line in lines] for lines in written)
+    return Skipped(place, file, done, output, errors)
+
+
+def test_all_good_lines_are_answered(skipped):
+    answered = [one["custom_id"] for one in skipped.output]
+    assert answered == [f"good-{index}" for index in range(GOOD)]
+    for one in skipped.output:
+        assert one["response"]["status_code"] == 200
+        assert one["response"]["body"]["usage"]["completion_tokens"] > 0
+
+
+def test_each_bad_line_has_one_error_under_its_own_custom_id(skipped):
+    bad = list(skipped.file.bad.values())
+    assert [one["custom_id"] for one in skipped.errors] == [it.custom_id for it in bad]
+    said = [one["response"]["body"]["error"] for one in skipped.errors]
+    wanted = [(one.code, one.param) for one in bad]
+    assert [(one["code"], one["param"]) for one in said] == wanted
+    assert {one["response"]["status_code"] for one in skipped.errors} == {400}
+
+
+def test_the_counts_say_how_many_of_each(skipped):
+    assert skipped.done.code == 1  # it worked, and not every request was completed
+    batch, file = skipped.done.json(), skipped.file
+    assert batch["status"] == "completed"
+    counts = {"total": file.lines, "completed": GOOD, "failed": len(file.bad)}
+    assert batch["request_counts"] == counts
+    assert "Traceback" not in skipped.done.err
+
+
+def test_what_would_fail_again_is_not_retried(skipped):
+    again = skipped.place.run("retry", skipped.done.json()["id"])
+    assert (again.code, again.out) == (2, b"")
+    assert "would fail again" in again.err

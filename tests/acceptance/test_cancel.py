@@ -1,0 +1,129 @@
+"""A batch that others look at, starve for a while and cancel while it runs."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.acceptance import needs
+from tests.acceptance.command import TINY, Done, Place
+from tests.acceptance.inputs import custom_ids, lognormal
+from tests.acceptance.stored import checkpoints
+
+pytestmark = needs.ENGINE
+
+REQUESTS = lognormal(600, middle=300, most=1_500)
+SETTINGS = {"shard_requests": 100, "checkpoint_seconds": 0.5, "patience_seconds": 120}
+
+
+@dataclass
+class Cancelled:
+    """What was seen of the batch while it ran, and how the run ended."""
+
+    place: Place
+    while_running: dict[str, Done]
+    cancel: Done
+    run: Done
+
+    @property
+    def batch(self) -> dict[str, Any]:
+        """The batch as the run printed it at its end."""
+        batch: dict[str, Any] = self.run.json()
+        return batch
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """Return what a file holds that the run wrote."""
+        data = (self.place.folder / name).read_bytes()
+        return [json.loads(line) for line in data.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def cancelled(make_place):
+    place = make_place()
+    file = place.file("requests.jsonl", REQUESTS)
+    wish = ["--model", "demo", "--output", "out.jsonl", "--json"]
+    run = place.start("submit", file, *wish, engine=True, settings=SETTINGS)
+    run.until(lambda: checkpoints(place.storage))
+    batch_id = run.err.read_text().partition("\n")[0]
+    looks = {
+        "status": place.run("status", batch_id, "--json"),
+        "results": place.run("results", batch_id),
+        "resume": place.run("resume", batch_id),
+        "retry": place.run("retry", batch_id),
+    }
+    run.limit_files(TINY)
+    run.until_it_says("waiting for the storage: no room to write")
+    run.limit_files()
+    before = len(checkpoints(place.storage))
+    run.until(lambda: len(checkpoints(place.storage)) > before + 1)
+    cancel = place.run("cancel", batch_id)
+    return Cancelled(place, looks, cancel, run.end())
+
+
+def test_a_running_batch_is_in_progress(cancelled):
+    batch = cancelled.while_running["status"].json()
+    assert batch["status"] == "in_progress"
+    assert batch["request_counts"]["total"] == 600
+    assert batch["output_file_id"] is batch["completed_at"] is None
+
+
+@pytest.mark.parametrize("command", ["results", "retry", "resume"])
+def test_what_must_wait_for_a_running_batch_is_an_error(cancelled, command):
+    done = cancelled.while_running[command]
+    assert (done.code, done.out) == (2, b"")
+    assert done.err.startswith("error: ")
+    status = f"batchchat status {cancelled.batch['id']}"
+    assert f"hint: see how far it is with `{status}`" in done.err
+
+
+def test_cancel_says_that_it_is_under_way(cancelled):
+    assert (cancelled.cancel.code, cancelled.cancel.out) == (0, b"cancelling\n")
+
+
+def test_the_run_ends_soon_and_says_that_it_was_cancelled(cancelled):
+    assert cancelled.run.code == 1
+    assert "cancelled  " in cancelled.run.err
+    assert "Traceback" not in cancelled.run.err
+    batch = cancelled.batch
+    assert batch["status"] == "cancelled"
+    assert batch["cancelled_at"] >= batch["cancelling_at"] >= batch["in_progress_at"]
+
+
+def test_what_is_finished_is_kept_and_the_rest_accounted_for(cancelled):
+    output = [line["custom_id"] for line in cancelled.lines("out.jsonl")]
+    errors = [line["custom_id"] for line in cancelled.lines("out.errors.jsonl")]
+    asked = custom_ids(REQUESTS)
+    assert output
+    assert errors
+    assert output == [custom_id for custom_id in asked if custom_id in set(output)]
+    assert errors == [custom_id for custom_id in asked if custom_id not in set(output)]
+
+
+def test_what_never_ran_says_so_and_is_no_failure(cancelled):
+    output, errors = (cancelled.lines(f"out.{it}jsonl") for it in ("", "errors."))
+    assert {line["error"]["code"] for line in errors} == {"batch_cancelled"}
+    assert {line["response"] for line in errors} == {None}
+    counts = {"total": 600, "completed": len(output), "failed": 0}
+    assert cancelled.batch["request_counts"] == counts
+
+
+def test_only_what_is_kept_is_paid_for(cancelled):
+    used = [line["response"]["body"]["usage"] for line in cancelled.lines("out.jsonl")]
+    usage = cancelled.batch["usage"]
+    assert usage["output_tokens"] == sum(one["completion_tokens"] for one in used)
+    assert usage["input_tokens"] == sum(one["prompt_tokens"] for one in used)
+
+
+def test_a_cancelled_batch_stays_so(cancelled):
+    place, batch = cancelled.place, cancelled.batch
+    assert place.run("cancel", batch["id"]).out == b"cancelled\n"
+    resumed = place.run("resume", batch["id"], "--json")
+    assert (resumed.code, resumed.json()) == (1, batch)
+
+
+def test_a_batch_that_nobody_runs_is_cancelled_at_once(place):
+    batch_id = place.hand_in(place.file("requests.jsonl", REQUESTS))
+    done = place.run("cancel", batch_id, "--json")
+    assert (done.code, done.json()["status"]) == (0, "cancelled")
+    assert done.json()["output_file_id"] is None

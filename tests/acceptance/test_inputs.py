@@ -1,0 +1,120 @@
+"""What a user may name as the input, and what comes of it."""
+
+import os
+import stat
+
+import pytest
+
+from tests.acceptance.inputs import few
+
+BOM = b"\xef\xbb\xbf"
+LINES = few(3)
+SHAPES = {
+    "as usual": (LINES, [1, 2, 3]),
+    "no last line feed": (LINES.rstrip(b"\n"), [1, 2, 3]),
+    "CRLF": (LINES.replace(b"\n", b"\r\n"), [1, 2, 3]),
+    "a byte order mark": (BOM + LINES, [1, 2, 3]),
+    "blank lines": (b"\n" + LINES.replace(b"\n", b"\n \t\n") + b"\n\n", [2, 4, 6]),
+    "a mark alone on its line": (BOM + b"\n" + LINES, [2, 3, 4]),
+    "all at once": (BOM + b"\r\n\r\n" + LINES.replace(b"\n", b"\r\n\r\n"), [3, 5, 7]),
+}
+
+
+@pytest.mark.parametrize(("data", "lines"), SHAPES.values(), ids=SHAPES)
+def test_a_file_is_read_however_its_lines_end(place, data, lines):
+    file = place.file("requests.jsonl", data)
+    assert place.run("validate", file, "--model", "demo").code == 0
+    done = place.run("render", file, "--model", "demo", "--json")
+    rendered = [line.split(b'"line":')[1] for line in done.out.splitlines()]
+    assert [int(rest.partition(b",")[0]) for rest in rendered] == lines
+    assert [f'"q-{i}"' in done.out.decode() for i in range(3)] == [True] * 3
+
+
+def test_bodies_alone_are_requests_too(place):
+    message = b'[{"role": "user", "content": "Hi"}]'
+    bare = b'{"messages": %b}\n{"custom_id": "mine", "messages": %b}\n'
+    file = place.file("bare.jsonl", bare % (message, message))
+    done = place.run("render", file, "--model", "demo", "--json")
+    assert b'"custom_id":"request-1"' in done.out.splitlines()[0]
+    assert b'"custom_id":"mine"' in done.out.splitlines()[1]
+
+
+def test_a_rendered_prompt_is_what_the_template_makes_of_it(place):
+    file = place.file("requests.jsonl", few(1))
+    done = place.run("render", file, "--model", "demo", "--json")
+    [line] = done.out.splitlines()
+    rendered = place.run("render", "-", "--model", "demo", "--json", stdin=few(1))
+    assert rendered.out == done.out
+    prompt = b"<s><|user|>\\nQuestion 0<|end|>\\n<|assistant|>\\n"
+    assert b'"prompt":"%b","prompt_tokens":12}' % prompt in line
+
+
+def test_the_input_may_come_from_stdin(place):
+    done = place.run("submit", "-", "--model", "demo", "--no-wait", stdin=LINES)
+    assert done.code == 0
+    batch_id = done.out.decode().strip()
+    assert place.run("status", batch_id, "--json").json()["status"] == "validating"
+    [content] = place.storage.glob("projects/default/files/*/content")
+    assert content.read_bytes() == LINES
+
+
+def test_stdin_is_not_validated_as_it_can_be_read_only_once(place):
+    done = place.run("validate", "-", stdin=LINES)
+    assert (done.code, done.out) == (2, b"")
+    assert "hint: write it to a file first" in done.err
+
+
+UNREADABLE = {
+    "a missing file": "missing.jsonl",
+    "a folder": ".",
+    "a file below a file": "a-file/requests.jsonl",
+    "a name too long": "x" * 300,
+    "somebody who is not": "~nobody-of-that-name/requests.jsonl",
+    "what can't be read": "/proc/self/mem",
+}
+
+
+@pytest.mark.parametrize("command", ["submit", "validate", "render"])
+@pytest.mark.parametrize("file", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_is_no_readable_file_is_an_error_with_a_hint(place, command, file):
+    place.file("a-file", b"")
+    done = place.run(command, file, "--model", "demo")
+    assert (done.code, done.out) == (2, b"")
+    assert done.err.startswith("error: ")
+    assert file[:40] in done.err
+    assert "\n\nhint: " in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read_is_an_error_with_a_hint(place):
+    file = place.file("secret.jsonl", LINES)
+    file.chmod(stat.S_IWUSR)
+    done = place.run("submit", file, "--model", "demo")
+    assert done.code == 2
+    assert done.err.startswith(f"error: can't read `{file}`: Permission denied")
+
+
+@pytest.mark.parametrize("data", [b"", b"\n \n", BOM], ids=["empty", "blank", "mark"])
+def test_a_file_without_a_request_is_refused_without_an_engine(place, data):
+    file = place.file("empty.jsonl", data)
+    [problem] = place.run("validate", file, "--json").json()["errors"]["data"]
+    assert (problem["code"], problem["line"]) == ("empty_file", None)
+    done = place.run("submit", file, "--model", "demo", "--json")
+    assert done.code == 1
+    assert done.json()["status"] == "failed"
+    assert "the file has no requests" in done.err
+
+
+def test_a_file_whose_name_is_no_text_is_taken(place):
+    file = place.folder / os.fsdecode(b"\xff.jsonl")
+    file.write_bytes(LINES)
+    assert place.run("validate", file, "--model", "demo").code == 0
+    assert place.run("submit", file, "--model", "demo", "--no-wait").code == 0
+
+
+def test_lines_that_name_no_model_are_refused_without_one(place):
+    file = place.file("requests.jsonl", LINES)
+    done = place.run("submit", file)
+    assert done.code == 1
+    assert "body.model: required: name the model here or with `--model`" in done.err

@@ -1,0 +1,230 @@
+"""`batchchat submit` on the examples: every answer, on real vLLM."""
+
+import json
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.acceptance import needs
+from tests.acceptance.command import Done, Place
+from tests.acceptance.inputs import custom_ids
+
+pytestmark = needs.ENGINE
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "requests.jsonl"
+ASKED = [json.loads(line) for line in EXAMPLES.read_bytes().splitlines()]
+MILLION = 1_000_000
+OURS = re.compile(
+    "batch_[0-9a-f]{32}|checking the input.*|loading the model|writing the results"
+    "|[0-9]+%  .* requests  .*|completed  164 of 164 requests"
+    "|  (tokens|cost|engine|wrote)  .*"
+)
+"""Each line of talk that is ours."""
+
+
+class Ended(NamedTuple):
+    """The batch that this module looks at, ended and well."""
+
+    place: Place
+    done: Done
+    output: Path
+    batch: dict[str, Any]
+    results: list[dict[str, Any]]
+
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        """The chat completions, in the order of the output."""
+        return [result["response"]["body"] for result in self.results]
+
+
+@pytest.fixture(scope="module")
+def ended(make_place):
+    place = make_place()
+    output = place.folder / "out.jsonl"
+    wish = ["--model", "demo", "--output", output, "--format", "both", "--seed", "7"]
+    done = place.run("submit", EXAMPLES, *wish, "--json", engine=True)
+    assert done.code == 0, done.err
+    results = [_parsed(line) for line in output.read_bytes().splitlines()]
+    return Ended(place, done, output, done.json(), results)
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(line, parse_float=Decimal)
+    return parsed
+
+
+def test_every_request_is_answered_once_in_the_order_of_the_input(ended):
+    answered = [result["custom_id"] for result in ended.results]
+    assert answered == custom_ids(EXAMPLES.read_bytes())
+    assert len(set(answered)) == len(answered) == 164
+    assert not ended.output.with_suffix(".errors.jsonl").exists()
+
+
+def test_each_line_is_openais(ended):
+    ids = {result["id"] for result in ended.results}
+    assert len(ids) == 164
+    for result in ended.results:
+        assert list(result) == ["id", "custom_id", "response", "error"]
+        assert result["id"].startswith("batch_req_")
+        assert result["error"] is None
+        assert result["response"]["status_code"] == 200
+        assert result["response"]["request_id"]
+
+
+def test_the_official_client_reads_each_body(ended):
+    from openai.types.chat import ChatCompletion
+
+    for line in ended.output.read_bytes().splitlines():
+        body = json.loads(line)["response"]["body"]
+        completion = ChatCompletion.model_validate(body, strict=True)
+        assert completion.object == "chat.completion"
+        assert completion.model == "demo"
+        assert completion.system_fingerprint in ended.batch["engines"]
+
+
+def test_as_many_choices_come_as_were_asked_for(ended):
+    for asked, body in zip(ASKED, ended.bodies, strict=True):
+        indices = [choice["index"] for choice in body["choices"]]
+        assert indices == list(range(asked["body"].get("n", 1)))
+    assert any(len(body["choices"]) > 1 for body in ended.bodies)
+
+
+def test_logprobs_come_where_they_were_asked_for_and_nowhere_else(ended):
+    wanted = [one["body"] for one in ASKED if one["body"].get("logprobs")]
+    got = [body for body in ended.bodies if body["choices"][0]["logprobs"]]
+    for asked, body in zip(wanted, got, strict=True):
+        tokens = body["choices"][0]["logprobs"]["content"]
+        assert len(tokens) == body["usage"]["completion_tokens"]
+        top = asked.get("top_logprobs", 0)
+        assert {len(token["top_logprobs"]) for token in tokens} == {top}
+    assert len(got) == 3
+
+
+def test_no_answer_is_longer_than_was_asked_for(ended):
+    for asked, body in zip(ASKED, ended.bodies, strict=True):
+        most = asked["body"].get("max_tokens") or asked["body"]["max_completion_tokens"]
+        tokens = body["usage"]["completion_tokens"]
+        assert 0 < tokens <= most * len(body["choices"])
+
+
+def test_every_answer_says_its_seed_and_keeps_the_requests_own(ended):
+    for asked, body in zip(ASKED, ended.bodies, strict=True):
+        assert isinstance(body["seed"], int)
+        assert body["seed"] == asked["body"].get("seed", body["seed"])
+    drawn = [
+        body["seed"]
+        for asked, body in zip(ASKED, ended.bodies, strict=True)
+        if "seed" not in asked["body"]
+    ]
+    assert len(set(drawn)) == len(drawn) > 50
+
+
+def test_usage_adds_up_to_the_batchs(ended):
+    used = [body["usage"] for body in ended.bodies]
+    batch = ended.batch["usage"]
+    assert batch["input_tokens"] == sum(one["prompt_tokens"] for one in used)
+    assert batch["output_tokens"] == sum(one["completion_tokens"] for one in used)
+    assert batch["total_tokens"] == sum(one["total_tokens"] for one in used)
+    for one in used:
+        assert one["total_tokens"] == one["prompt_tokens"] + one["completion_tokens"]
+
+
+def test_costs_are_exactly_tokens_times_prices(ended):
+    models = ended.place.run("models", "--json").json()["data"]
+    [demo] = (model for model in models if model["id"] == "demo")
+    price = {way: Decimal(str(demo["price"][way])) for way in ("input", "output")}
+
+    def cost(input_tokens: int, output_tokens: int) -> Decimal:
+        spent = input_tokens * price["input"] + output_tokens * price["output"]
+        return spent / MILLION
+
+    for one in (body["usage"] for body in ended.bodies):
+        tokens = one["prompt_tokens"], one["completion_tokens"]
+        assert one["estimated_cost"] == cost(*tokens) > 0
+    total = ended.batch["usage"]
+    expected = cost(total["input_tokens"], total["output_tokens"])
+    assert ended.batch["estimated_cost"] == expected
+    assert sum(b["usage"]["estimated_cost"] for b in ended.bodies) == expected
+
+
+def test_stdout_is_the_batch_as_the_official_client_reads_it(ended):
+    from openai.types import Batch
+
+    batch = Batch.model_validate(json.loads(ended.done.out), strict=True)
+    assert batch.status == "completed"
+    assert batch.request_counts is not None
+    assert batch.request_counts.completed == batch.request_counts.total == 164
+    assert batch.completed_at is not None
+    assert batch.in_progress_at is not None
+    assert batch.created_at <= batch.in_progress_at <= batch.completed_at
+    assert ended.batch["seed"] == 7
+
+
+def test_the_parquet_file_has_the_same_rows(ended):
+    from pyarrow import parquet
+
+    rows = parquet.read_table(ended.output.with_suffix(".parquet")).to_pylist()
+    for row, result, asked in zip(rows, ended.results, ASKED, strict=True):
+        body = result["response"]["body"]
+        content = body["choices"][0]["message"]["content"]
+        assert row["custom_id"] == result["custom_id"]
+        assert row["content"] == content
+        assert row["messages"][-1] == {"role": "assistant", "content": content}
+        assert len(row["messages"]) == len(asked["body"]["messages"]) + 1
+        assert row["estimated_cost"] == body["usage"]["estimated_cost"]
+        assert json.loads(row["response"], parse_float=Decimal) == result["response"]
+
+
+def test_nothing_of_the_engines_own_talk_is_seen(ended):
+    assert ended.done.out.count(b"\n") == 1
+    alien = [it for it in ended.done.err.splitlines() if not OURS.fullmatch(it)]
+    assert alien == []
+
+
+def test_status_and_list_show_the_same_batch(ended):
+    place, batch = ended.place, ended.batch
+    assert place.run("status", batch["id"], "--json").json() == batch
+    listed = place.run("list", "--json").json()
+    assert (listed["object"], listed["data"]) == ("list", [batch])
+    assert (listed["first_id"], listed["last_id"]) == (batch["id"], batch["id"])
+    assert listed["has_more"] is False
+    for command in (["status", batch["id"]], ["list"]):
+        assert b"completed" in place.run(*command).out
+
+
+def test_results_come_again_byte_by_byte(ended):
+    place, batch_id = ended.place, ended.batch["id"]
+    assert place.run("results", batch_id).out == ended.output.read_bytes()
+    again = place.folder / "again.parquet"
+    done = place.run("results", batch_id, "-o", again, "--format", "parquet")
+    assert done.code == 0
+    assert again.read_bytes() == ended.output.with_suffix(".parquet").read_bytes()
+    assert place.run("results", batch_id, "--errors").out == b""
+
+
+def test_a_batch_without_failures_is_not_retried(ended):
+    done = ended.place.run("retry", ended.batch["id"])
+    assert (done.code, done.out) == (2, b"")
+    assert done.err.startswith("error: nothing to retry: all requests of `batch_")
+    assert len(ended.place.run("list", "--json").json()["data"]) == 1
+
+
+def test_a_completed_batch_is_not_cancelled(ended):
+    done = ended.place.run("cancel", ended.batch["id"])
+    assert done.code == 2
+    message = "error: Cannot cancel a batch with status 'completed'.\n"
+    assert done.err.startswith(message)
+
+
+def test_resuming_an_ended_batch_writes_its_results_again_without_an_engine(ended):
+    files = [ended.output, ended.output.with_suffix(".parquet")]
+    before = [file.read_bytes() for file in files]
+    for file in files:
+        file.unlink()
+    done = ended.place.run("resume", ended.batch["id"], "--json")
+    assert done.code == 0, done.err
+    assert done.json() == ended.batch
+    assert [file.read_bytes() for file in files] == before

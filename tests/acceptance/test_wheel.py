@@ -1,0 +1,53 @@
+"""What is in the wheel: the application and nothing else."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CACHES = shutil.ignore_patterns(".*", "__pycache__", "build", "dist")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    source = tmp_path_factory.mktemp("wheel") / "source"
+    shutil.copytree(ROOT, source, ignore=CACHES)
+    command = [sys.executable, "-m", "uv", "build", "--wheel", str(source)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "`build-system.requires`" in built.stderr:
+        pytest.skip("needs hatchling, which is neither cached here nor to be had")
+    assert built.returncode == 0, built.stderr
+    [wheel] = (source / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def names(wheel):
+    return set(wheel.namelist())
+
+
+def test_it_has_every_module_and_its_data(names):
+    packages = [ROOT / name for name in ("cli", "jobs", "workers")]
+    files = [file for package in packages for file in package.rglob("*.py")]
+    expected = {file.relative_to(ROOT).as_posix() for file in files}
+    assert expected <= names
+    assert {"jobs/catalog.toml", "jobs/demo_corpus.txt"} <= names
+
+
+def test_it_has_nothing_else(names):
+    tops = {name.partition("/")[0] for name in names}
+    info = {top for top in tops if top.endswith(".dist-info")}
+    assert tops - info == {"cli", "jobs", "workers"}
+    assert len(info) == 1
+
+
+def test_it_brings_the_command_and_the_engines_guard(wheel, names):
+    [points] = (name for name in names if name.endswith("entry_points.txt"))
+    text = wheel.read(points).decode()
+    assert "batchchat = cli.main:main" in text
+    assert "[vllm.general_plugins]\nbatchchat_guard = workers.guard:install" in text

@@ -1,0 +1,239 @@
+"""What only a bucket, and the way to it, can do wrong."""
+
+import tracemalloc
+from contextlib import suppress
+
+import pytest
+
+from jobs.errors import ObjectMissingError, StorageError
+from jobs.storage import s3_download
+from jobs.storage.s3 import S3Storage
+from jobs.storage.s3_upload import PART, Upload
+from tests.servers.cutting_proxy import cutting_proxy
+from tests.servers.s3_server import BUCKET, credentials
+
+MIB = 1024 * 1024
+LARGE = bytes(range(256)) * (9 * MIB // 256) + b"end"
+
+
+@pytest.fixture(params=["moto", "swift"])
+def server(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def storage(server):
+    return server.storage()
+
+
+@pytest.fixture
+def proxy(server):
+    with cutting_proxy(server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    backoff = "botocore.retries.standard.ExponentialBackoff.delay_amount"
+    monkeypatch.setattr(backoff, lambda *_: 0)
+    monkeypatch.setattr(s3_download, "_FIRST_WAIT", 0.001)
+
+
+def write(storage, key, pieces, error=None):
+    """Write pieces of 1 MiB, each of its own letter; return the peak of memory."""
+    tracemalloc.start()
+    try:
+        with storage.writer(key) as file:
+            for index in range(pieces):
+                file.write(bytes([index]) * MIB)
+            if error:
+                raise error
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def open_uploads(server):
+    return server.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
+
+
+def test_a_large_object_is_written_and_read_in_bounded_memory(server, storage):
+    assert write(storage, "a", 80) < 60 * MIB
+    assert storage.size("a") == 80 * MIB
+    assert storage.read("a", PART - 1, 2) == b"\x0f\x10"
+    tracemalloc.start()
+    letters = [piece[0] for piece in storage.stream("a")]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert letters == list(range(0, 80, 4))
+    assert peak < 20 * MIB
+    assert open_uploads(server) == []
+
+
+@pytest.mark.parametrize("size", [PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 1])
+def test_no_size_of_an_object_is_special(storage, size):
+    with storage.writer("a") as file:
+        file.write(b"x" * size)
+    assert storage.size("a") == size
+
+
+@pytest.mark.parametrize("error", [KeyError(), KeyboardInterrupt()])
+def test_an_aborted_writer_leaves_no_object_and_no_upload(server, storage, error):
+    with suppress(KeyError, KeyboardInterrupt):
+        write(storage, "a", 40, error)
+    assert list(storage.list("")) == []
+    assert open_uploads(server) == []
+
+
+def test_a_large_object_replaces_a_small_one_only_at_the_end(storage):
+    storage.put("a", b"old")
+    with storage.writer("a") as file:
+        file.write(b"x" * (PART + 1))
+        assert storage.get("a") == b"old"
+    assert storage.size("a") == PART + 1
+
+
+@pytest.mark.parametrize("cuts", [[5 * MIB], [1000, MIB, 0, 9, 5 * MIB]], ids=str)
+def test_reading_goes_on_where_a_connection_was_cut(server, proxy, cuts):
+    storage = server.open(proxy.port)
+    storage.put("a", LARGE)
+    for read in (
+        lambda: storage.get("a"),
+        lambda: b"".join(storage.stream("a")),
+        lambda: storage.read("a", 3, MIB * 8),
+    ):
+        proxy.close_idle()
+        proxy.cuts[:] = cuts
+        assert read() in (LARGE, LARGE[3:][: MIB * 8])
+        assert proxy.cuts == []
+
+
+def test_a_connection_that_brings_nothing_is_given_up_in_the_end(server, proxy):
+    storage = server.open(proxy.port)
+    storage.put("a", LARGE)
+    proxy.close_idle()
+    proxy.cuts[:] = [9] * 99
+    with pytest.raises(StorageError, match="s3://bucket") as raised:
+        storage.get("a")
+    assert raised.value.retryable
+
+
+@pytest.mark.parametrize("other", [LARGE[1:], b"short"], ids=["same", "shorter"])
+def test_an_object_replaced_while_it_is_read_is_never_mixed(server, proxy, other):
+    storage = server.open(proxy.port)
+    storage.put("a", LARGE)
+    proxy.close_idle()
+    proxy.cuts[:] = [5 * MIB]
+    pieces = storage.stream("a")
+    read = next(pieces)
+    storage.put("a", other)
+    with pytest.raises(StorageError, match="replaced") as raised:
+        read += b"".join(pieces)
+    assert raised.value.retryable
+    assert LARGE.startswith(read)
+
+
+def test_a_server_in_trouble_is_asked_again(server, proxy):
+    storage = server.open(proxy.port)
+    proxy.statuses[:] = [503, 500, 503]
+    storage.put("a", b"x")
+    assert proxy.connections > 3
+    assert storage.get("a") == b"x"
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_server_that_stays_in_trouble_is_worth_another_try(server, proxy, status):
+    proxy.statuses[:] = [status] * 99
+    with pytest.raises(StorageError) as raised:
+        server.open(proxy.port).get("a")
+    assert raised.value.retryable
+    assert proxy.connections == 6
+
+
+def test_a_create_whose_answer_got_lost_is_known_as_one_s_own(server, proxy):
+    storage = server.open(proxy.port)
+    assert storage.create("before", b"")
+    proxy.lost = 1
+    assert storage.create("a", b"mine")
+    assert not storage.create("a", b"mine")
+    assert storage.get("a") == b"mine"
+
+
+def test_a_large_object_whose_last_answer_got_lost_is_there(server, proxy, monkeypatch):
+    storage = server.open(proxy.port)
+    complete = Upload._complete
+
+    def lose_answer(upload):
+        proxy.lost = 1
+        complete(upload)
+
+    monkeypatch.setattr(Upload, "_complete", lose_answer)
+    write(storage, "a", 17)
+    assert storage.size("a") == 17 * MIB
+
+
+def test_another_s_create_is_not_taken_for_one_s_own(server, proxy):
+    storage = server.open(proxy.port)
+    assert storage.create("a", b"same")
+    assert not storage.create("a", b"same")
+
+
+def test_a_missing_bucket_is_named_with_its_endpoint(server):
+    storage = server.open(bucket="nowhere")
+    for call in (storage.get, lambda key: storage.put(key, b""), storage.folders):
+        with pytest.raises(StorageError) as raised:
+            list(call("a") or ())
+        assert not raised.value.retryable
+        assert not isinstance(raised.value, ObjectMissingError)
+        assert f"s3://nowhere/{storage.url.rpartition('/')[2]}" in raised.value.message
+        assert f"http://127.0.0.1:{server.port}" in raised.value.message
+        assert "BATCHCHAT_STORAGE" in str(raised.value.hint)
+
+
+def test_wrong_credentials_are_no_matter_of_patience_and_no_secret_is_told(swift):
+    for storage in (swift.open(secret="geheim"), swift.open(key="test:nobody")):
+        with pytest.raises(StorageError, match="s3://bucket") as raised:
+            storage.get("a")
+        assert not raised.value.retryable
+        assert "AWS_SECRET_ACCESS_KEY" in str(raised.value.hint)
+        assert "geheim" not in f"{raised.value} {raised.value.hint} {storage.url}"
+
+
+def test_without_credentials_it_is_said_how_to_give_some(moto):
+    with credentials(None, None):
+        storage = S3Storage(BUCKET, endpoint=f"http://127.0.0.1:{moto.port}")
+        with pytest.raises(StorageError, match="credentials") as raised:
+            storage.get("a")
+    assert not raised.value.retryable
+    assert "AWS_ACCESS_KEY_ID" in str(raised.value.hint)
+
+
+def test_a_server_that_is_away_is_worth_another_try(moto):
+    with cutting_proxy(moto.port) as gone:
+        storage = moto.open(gone.port)
+    with pytest.raises(StorageError, match=f"127.0.0.1:{gone.port}") as raised:
+        storage.get("a")
+    assert raised.value.retryable
+    assert "BATCHCHAT_S3_ENDPOINT" in str(raised.value.hint)
+
+
+def test_a_console_s_folder_is_no_object(storage):
+    where = storage._where("p")
+    storage._client.put_object(Bucket=BUCKET, Key=f"{where['Key']}/", Body=b"")
+    storage.put("p/a", b"x")
+    assert [entry.key for entry in storage.list("")] == ["p/a"]
+    assert list(storage.folders("p")) == ["a"]
+
+
+def test_a_listing_has_many_pages(storage, monkeypatch):
+    names = [f"p/{index:02}/x" for index in range(25)]
+    for name in names:
+        storage.put(name, b"")
+    paginate = storage._client.get_paginator("list_objects_v2")
+    real = paginate.paginate
+    small = {"PaginationConfig": {"PageSize": 4}}
+    monkeypatch.setattr(paginate, "paginate", lambda **asked: real(**asked, **small))
+    monkeypatch.setattr(storage._client, "get_paginator", lambda _: paginate)
+    assert [entry.key for entry in storage.list("p/")] == names
+    assert [entry.key for entry in storage.list("p/", "p/09/x")] == names[10:]
+    assert list(storage.folders("p")) == [name[2:4] for name in names]
