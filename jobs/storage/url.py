@@ -26,7 +26,8 @@ def open_storage(
         return LocalStorage(unquote(parts.path))
     if "://" not in url:
         return LocalStorage(url)
-    message = f"BATCHCHAT_STORAGE: `{url}` is no storage this version knows"
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    message = f"BATCHCHAT_STORAGE: `{shown}` is no storage this version knows"
     raise ConfigError(message, hint="use `file:///folder` or `s3://bucket/prefix`")
 
 

@@ -11,7 +11,7 @@ PIECE = 64 * 1024
 
 
 class CuttingProxy:
-    """Hands bytes to and fro; each list is used up by connections as they come."""
+    """Hands bytes both ways; each list is used up by connections as they come."""
 
     def __init__(self, target: int) -> None:
         """Listen, but not yet accept."""

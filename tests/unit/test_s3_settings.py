@@ -61,6 +61,7 @@ def test_the_bucket_is_in_the_host_at_aws_and_in_the_path_elsewhere():
         *["s3://", "s3:///prefix", "s3://b", "s3://bucket//a", "s3://bucket/../a"],
         *["s3://bucket/a b", "s3://bucket/a?x=1", "s3://bucket/a#x", "s3://a:b"],
         *["s3://key:geheim@bucket/a", "s3://bucket/%20", "s3://bu_cket!"],
+        "https://key:geheim@s3.example.org/bucket",
     ],
 )
 def test_a_url_that_names_no_bucket_is_a_wrong_setting(url):
