@@ -29,7 +29,7 @@ test: $(READY)  ## Set up everything, then run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
 unit: $(READY)  ## Run the fast tests, which need no torch: make unit ARGS='-k custom_id'
-	$(BIN)/python -m pytest tests/unit tests/contract $(ARGS)
+	$(BIN)/python -m pytest tests/unit tests/contract -m "not server" $(ARGS)
 
 check: $(READY)  ## Check format, lint, types, layers and spelling
 	$(BIN)/ruff format --check .

@@ -85,7 +85,7 @@ class Place:
         self._environment = os.environ | {
             "XDG_DATA_HOME": str(folder),
             "BATCHCHAT_STORAGE": str(self.storage),
-            "BATCHCHAT_MODELS": str(folder.parent / "models"),
+            "BATCHCHAT_MODEL_CACHE": str(folder.parent / "models"),
         }
 
     def start(self, *arguments: str) -> "Run":

@@ -63,7 +63,7 @@ def run_batchchat(path: Path, models: Path) -> dict[str, Any]:
 
     catalog = load_catalog()
     engine = start_vllm(catalog.find("demo"), models, apart=False, log="error")
-    settings = Settings(shard_requests=SHARD, models=str(models))
+    settings = Settings(shard_requests=SHARD, model_cache=str(models))
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(LocalStorage(folder), "default")
         began = time.perf_counter()

@@ -21,7 +21,7 @@ class Session:
     @property
     def models(self) -> Path:
         """Where the demo model is made."""
-        return Path(self.settings.models).expanduser()
+        return Path(self.settings.model_cache).expanduser()
 
     @property
     def prompters(self) -> Prompters:

@@ -1,6 +1,7 @@
 """Every setting, in one place: the only reader of the environment."""
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +47,7 @@ class Settings(BaseSettings):
     config: Path | None = None
     """A TOML file with settings, and with models under `[models.NAME]`."""
 
-    models: str = Field(default_factory=lambda: str(data_folder() / "models"))
+    model_cache: str = Field(default_factory=lambda: str(data_folder() / "models"))
     """Where the demo model is made."""
 
     shard_requests: Annotated[int, Field(ge=1, le=100_000)] = 1_000
@@ -96,8 +97,13 @@ def load_settings() -> Settings:
         ConfigError: one of them is wrong; the message names it.
 
     """
+    named = os.environ.get("BATCHCHAT_CONFIG")
+    if named and not Path(named).is_file():
+        raise ConfigError(f"BATCHCHAT_CONFIG: there is no file `{named}`")
     try:
         return Settings()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"BATCHCHAT_CONFIG: can't read `{named}`: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         name = "BATCHCHAT_" + "_".join(str(part) for part in first["loc"]).upper()

@@ -18,7 +18,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     home = tmp_path_factory.mktemp("home")
     ours = ("BATCHCHAT_", "XDG_", "PYTHON", "NO_COLOR")
     kept = {name: it for name, it in os.environ.items() if not name.startswith(ours)}
-    return kept | {"HOME": str(home), "BATCHCHAT_MODELS": str(home / "models")}
+    return kept | {"HOME": str(home), "BATCHCHAT_MODEL_CACHE": str(home / "models")}
 
 
 @pytest.fixture(scope="session")

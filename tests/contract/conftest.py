@@ -17,7 +17,10 @@ SERVERS = {"s3-moto": "moto", "s3-swift": "swift"}
 NOT_ATOMIC = {"s3-swift"}
 
 
-@pytest.fixture(params=[*STORAGES, *SERVERS])
+_SERVED = [pytest.param(name, marks=pytest.mark.server) for name in SERVERS]
+
+
+@pytest.fixture(params=[*STORAGES, *_SERVED])
 def storage(request, tmp_path):
     if server := SERVERS.get(request.param):
         return request.getfixturevalue(server).storage()

@@ -5,6 +5,8 @@ import pytest
 from tests.unit.running import Bench, lines, text
 from tests.unit.test_crashes import Killed, Mortal
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture
 def bench(tmp_path, moto):
