@@ -40,6 +40,7 @@ def test_a_file_that_is_no_toml_is_named(config):
         load_settings()
 
 
-def test_a_file_that_is_not_there_is_named(config):
+@pytest.mark.usefixtures("config")
+def test_a_file_that_is_not_there_is_named():
     with pytest.raises(ConfigError, match=r"batchchat\.toml"):
         load_settings()
