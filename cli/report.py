@@ -28,7 +28,7 @@ def report_end(state: State, written: list[Path]) -> int:
         f"  tokens   {short(usage.input_tokens)} in, {short(usage.output_tokens)} out"
     )
     terminal.say(f"  cost     ${state.cost():f}")
-    terminal.say(f"  engine   {duration(state.engine_seconds())}")
+    terminal.say(f"  engine   {engine_time(state)}")
     for path in written:
         terminal.say(f"  wrote    {terminal.paint(str(path), 'cyan')}")
     batch_id = state.batch.id
@@ -38,6 +38,13 @@ def report_end(state: State, written: list[Path]) -> int:
         return 0
     terminal.hint(f"run what failed again with `batchchat retry {batch_id}`")
     return BAD_ANSWER
+
+
+def engine_time(state: State) -> str:
+    """Return how long the engine took, and what that cost where it is known."""
+    cost = state.engine_cost()
+    took = duration(state.engine_seconds())
+    return took if cost is None else f"{took}, ${cost:f} of GPUs"
 
 
 def _report_refused(state: State) -> int:

@@ -1,7 +1,7 @@
 """`batchchat status`: where a batch stands."""
 
 from cli import options, terminal
-from cli.text import count, duration, moment, short
+from cli.text import count, moment, short
 
 
 def status(batch_id: options.BatchId, json: options.Json = False) -> int:
@@ -9,6 +9,7 @@ def status(batch_id: options.BatchId, json: options.Json = False) -> int:
 
     batchchat status batch_0199…
     """
+    from cli.report import engine_time
     from cli.session import open_session
     from jobs.batch_object import batch_object
 
@@ -28,7 +29,7 @@ def status(batch_id: options.BatchId, json: options.Json = False) -> int:
         ("failed", count(counts.failed)),
         ("tokens", f"{short(usage.input_tokens)} in, {short(usage.output_tokens)} out"),
         ("cost", f"${state.cost():f}"),
-        ("engine", duration(state.engine_seconds())),
+        ("engine", engine_time(state)),
     ]
     if state.plan and not state.is_terminal:
         shards = len(state.plan.shards)

@@ -2,7 +2,9 @@
 
 import tomllib
 from collections.abc import Iterator
+from decimal import Decimal
 from importlib import resources
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +39,17 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     stop_token_ids: list[int] = []
     engine: dict[str, Any] = {}
     price: Price | None = None
+    gpu_hour: Decimal | None = None
+    """What an hour of one of your GPUs costs, in US dollars."""
+
+    def engine_cost(self, seconds: float) -> Decimal | None:
+        """Return what the GPUs cost for so long, None where no price is set."""
+        if self.gpu_hour is None:
+            return None
+        parallel = ("tensor_parallel_size", "pipeline_parallel_size")
+        gpus = prod(int(self.engine.get(name, 1)) for name in parallel)
+        hours = Decimal(repr(seconds)) / 3600
+        return round(self.gpu_hour * gpus * hours, 6)
 
     @property
     def renders_alone(self) -> bool:

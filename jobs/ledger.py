@@ -113,6 +113,11 @@ class State:
             return self.final.engine_seconds
         return sum(commit.engine_seconds for commit in self.commits.values())
 
+    def engine_cost(self) -> Decimal | None:
+        """Return what the GPUs cost for that, None where no price is set."""
+        model = self.plan.model if self.plan else None
+        return model.engine_cost(self.engine_seconds()) if model else None
+
     def last_commit_at(self) -> int | None:
         """Return when the last shard was committed, None while some are not."""
         if self.plan is None or not self.commits or self.pending():

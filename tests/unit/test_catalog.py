@@ -196,3 +196,14 @@ def test_any_other_name_is_no_model(name):
     with pytest.raises(ModelNotFoundError, match="no model") as raised:
         load_catalog().find(name)
     assert "`demo`" in str(raised.value.hint)
+
+
+def test_the_engines_time_costs_what_its_gpus_do():
+    model = Model(
+        name="m",
+        source="s",
+        engine={"tensor_parallel_size": 4},
+        gpu_hour=Decimal("2.50"),
+    )
+    assert model.engine_cost(1800) == Decimal(5)
+    assert Model(name="m", source="s").engine_cost(1800) is None
