@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 COMMAND = Path(sys.executable).with_name("batchchat")
-PATIENCE = 240.0
+PATIENCE = 300.0
 """Seconds after which something that should have come never will."""
 
 TINY = 4_096

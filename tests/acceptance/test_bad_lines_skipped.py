@@ -9,7 +9,7 @@ from tests.acceptance import bad_lines, needs
 from tests.acceptance.bad_lines import GOOD, BadFile
 from tests.acceptance.command import Done, Place
 
-pytestmark = needs.ENGINE
+pytestmark = needs.engine()
 
 
 class Skipped(NamedTuple):

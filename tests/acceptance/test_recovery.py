@@ -9,7 +9,7 @@ from tests.acceptance.inputs import custom_ids, lognormal
 from tests.acceptance.stored import checkpointed, checkpoints
 from tests.acceptance.story import CAPACITY, GRACE, SHARD, Story
 
-pytestmark = needs.ENGINE
+pytestmark = needs.engine()
 
 REQUESTS = lognormal(600, middle=64, most=256)
 

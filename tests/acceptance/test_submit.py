@@ -12,7 +12,7 @@ from tests.acceptance import needs
 from tests.acceptance.command import Done, Place
 from tests.acceptance.inputs import custom_ids
 
-pytestmark = needs.ENGINE
+pytestmark = needs.engine()
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "requests.jsonl"
 ASKED = [json.loads(line) for line in EXAMPLES.read_bytes().splitlines()]
