@@ -19,8 +19,7 @@ def cancel(batch_id: options.BatchId, json: options.Json = False) -> int:
     cancel_batch(ledger, batch_id)
     try:
         with batch_lock(session.locks, batch_id):
-            line_bytes = session.settings.max_line_bytes
-            finalize(ledger, batch_id, "cancelled", line_bytes)
+            finalize(ledger, batch_id, "cancelled")
     except BusyError:
         terminal.say("the process that runs it will stop within a few seconds")
     state = ledger.state(batch_id)

@@ -5,7 +5,7 @@ from pathlib import Path
 from cli import terminal
 from cli.text import count, duration, short
 from jobs.ledger import State
-from jobs.problem import Problem
+from jobs.problem import SHOWN, Problem
 
 BAD_ANSWER = 1
 """Exit status when the tool worked and not every request was completed."""
@@ -31,6 +31,10 @@ def report_end(state: State, written: list[Path]) -> int:
     terminal.say(f"  engine   {engine_time(state)}")
     for path in written:
         terminal.say(f"  wrote    {terminal.paint(str(path), 'cyan')}")
+    streamed = state.made_plan().streamed if state.plan else 0
+    if streamed:
+        asked = count(streamed, "request")
+        terminal.say(f"  note     {asked} with `stream`; a batch answers whole")
     batch_id = state.batch.id
     if not written and counts.completed:
         terminal.hint(f"read the results with `batchchat results {batch_id}`")
@@ -73,4 +77,5 @@ def show_problems(
         param = f"{problem.param}: " if problem.param else ""
         terminal.say(f"  {where}  {param}{problem.message}")
     if len(problems) > _SHOWN:
-        terminal.say(f"  … and {count(len(problems) - _SHOWN, 'more problem')}")
+        more = count(len(problems) - _SHOWN, "more problem")
+        terminal.say(f"  … and {'many more' if len(problems) == SHOWN else more}")

@@ -22,9 +22,16 @@ def results(
     batchchat results batch_0199… --output results.parquet --format parquet
     """
     from cli.session import open_session
-    from jobs.errors import ConflictError
+    from jobs.errors import ConflictError, UsageError
     from jobs.export import export
 
+    if output is None and format_ is not Format.JSONL:
+        raise UsageError("Parquet goes to a file", hint="name it with `--output`")
+    if output is not None and errors:
+        raise UsageError(
+            "`--errors` prints, and `--output` writes both files",
+            hint="leave out one of them",
+        )
     session = open_session()
     state = session.ledger.state(batch_id)
     final = state.final

@@ -10,11 +10,13 @@ from cli.report import report_end
 from cli.session import Session
 from jobs.batch_object import batch_object
 from jobs.catalog import Model
+from jobs.errors import BatchchatError
 from jobs.ledger import Ledger, State
 from jobs.progress import Progress
 from jobs.stop import Stop
 from jobs.storage import PatientStorage
 from workers.embedded import ClosableEngine, EmbeddedRun
+from workers.lock import BusyError
 
 _APART = {"auto": None, "inside": False, "apart": True}
 
@@ -30,7 +32,14 @@ class Wish:
 
 def run_batch(session: Session, batch_id: str, wish: Wish) -> int:
     """Run the batch to its end and deliver the results; return the exit status."""
-    state = _run(session, batch_id, wish)
+    try:
+        state = _run(session, batch_id, wish)
+    except BusyError:
+        raise
+    except BatchchatError as error:
+        on = f"go on with `batchchat resume {batch_id}`"
+        error.hint = f"{error.hint}; then {on}" if error.hint else on
+        raise
     if not state.is_terminal:
         _say_stopped(state)
         return INTERRUPTED

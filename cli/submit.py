@@ -46,7 +46,13 @@ def submit(
     from cli.running import Wish, run_batch
     from cli.session import open_session
     from jobs.create import Options, create_batch, store_file
+    from jobs.errors import UsageError
 
+    if output == "-" and (json or not wait or format_ is not Format.JSONL):
+        raise UsageError(
+            "`--output -` prints JSONL, alone and at once",
+            hint="name a file with `--output`",
+        )
     session = open_session()
     if model is not None:
         session.catalog.find(model)

@@ -49,8 +49,9 @@ def out_json(value: Any) -> None:
 
 def say(text: str = "") -> None:
     """Print talk."""
-    stderr().write(text + "\n")
-    stderr().flush()
+    with suppress(BrokenPipeError):  # nobody listens, and the work goes on
+        stderr().write(text + "\n")
+        stderr().flush()
 
 
 def hint(text: str) -> None:

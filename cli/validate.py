@@ -1,7 +1,28 @@
 """`batchchat validate`: everything that is wrong with a file, before it is run."""
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from cli import options, terminal
 from cli.text import count
+
+if TYPE_CHECKING:
+    from jobs.problem import Problem
+
+
+def _print_json(counts: dict[str, int], problems: "Iterable[Problem]") -> None:
+    """Print one object, problem by problem: there may be millions."""
+    from msgspec.json import encode
+
+    from jobs.batch_object import problem_object
+
+    head = b'{"request_counts":%b,"errors":{"object":"list","data":[' % encode(counts)
+    terminal.out_bytes(head)
+    between = b""
+    for problem in problems:
+        terminal.out_bytes(between + encode(problem_object(problem)))
+        between = b","
+    terminal.out_bytes(b"]}}\n")
 
 
 def validate(
@@ -16,17 +37,14 @@ def validate(
     from cli.checking import check_file
     from cli.report import BAD_ANSWER, show_problems
     from cli.session import open_session
-    from jobs.batch_object import problem_object
 
     found = check_file(open_session(), file, model)
     good = found.requests - found.invalid
     if json:
         counts = {"total": found.requests, "valid": good, "invalid": found.invalid}
-        data = [problem_object(problem) for problem in found.problems]
-        errors = {"object": "list", "data": data}
-        terminal.out_json({"request_counts": counts, "errors": errors})
+        _print_json(counts, found.problems)
     elif found.problem_count:
-        problems = list(found.problems)
+        problems = found.first_problems()
         show_problems(problems, found.invalid, found.requests, f"`{file}`")
         terminal.hint(f"see all as JSON with `batchchat validate {file} --json`")
     else:

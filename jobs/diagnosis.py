@@ -5,6 +5,7 @@ table of parameters. A value that comes from a user is never repeated whole.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
@@ -21,6 +22,7 @@ _LINE_FIELDS = ("custom_id", "method", "url", "body")
 _MESSAGE_FIELDS = ("role", "content", "name", "tool_call_id")
 _BODY_FIELDS = ("model", "messages", *PARAMETERS)
 
+_TOKEN = re.compile(r"0|[1-9][0-9]{0,8}")
 _MOST = 100
 """Problems that are named for one line."""
 
@@ -310,7 +312,7 @@ def _logit_bias(parameter: Parameter, value: Any, at: str) -> Iterator[Found]:
         yield "invalid_value", f"may have up to {parameter.most} tokens", at
     for token, bias in value.items():
         param = f"{at}.{token[:20]}"
-        if not (token.isascii() and token.isdigit() and len(token) <= 9):  # noqa: PLR2004
+        if not _TOKEN.fullmatch(token):
             yield "invalid_value", "must be a token id in decimal digits", param
         else:
             yield from _number(parameter, bias, param)

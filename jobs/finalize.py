@@ -35,14 +35,14 @@ _NEVER_RUN = {
 }
 
 
-def finalize(ledger: Ledger, batch_id: str, status: str, line_bytes: int) -> State:
+def finalize(ledger: Ledger, batch_id: str, status: str) -> State:
     """End the batch as `completed`, `cancelled` or `expired`; return its state.
 
     Holds the results of one shard in memory.
     """
     state = ledger.state(batch_id)
     if state.final is None:
-        writer = _Writer(ledger, state.batch, status, line_bytes)
+        writer = _Writer(ledger, state.batch, status)
         outcome = writer.write(state.plan)
         key = ledger.keys.of(batch_id).final
         ledger.storage.create(key, record.encode(outcome))
@@ -76,17 +76,16 @@ def publish_results(ledger: Ledger, state: State) -> None:
 class _Writer:
     """Writes the output and the error file of one batch."""
 
-    def __init__(
-        self, ledger: Ledger, batch: Batch, status: str, line_bytes: int
-    ) -> None:
+    def __init__(self, ledger: Ledger, batch: Batch, status: str) -> None:
         self._ledger = ledger
         self._batch = batch
         self._status = status
-        self._line_bytes = line_bytes
+        self._line_bytes = 0
 
     def write(self, plan: Plan | None) -> Outcome:
         """Write both files, and return the record that would make them count."""
         shards = plan.shards if plan else []
+        self._line_bytes = plan.line_bytes if plan else 0
         commits = [self._commit(shard) for shard in shards]
         with ExitStack() as stack:
             output, errors = (_Lines(self._ledger, stack) for _ in range(2))

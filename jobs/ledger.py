@@ -82,7 +82,9 @@ class State:
 
     def pending(self) -> list[int]:
         """Return the shards that have no commit."""
-        shards = self.plan.shards if self.plan else []
+        if self.final is not None or self.plan is None:
+            return []
+        shards = self.plan.shards
         return [s.index for s in shards if s.index not in self.commits]
 
     def counts(self) -> Counts:

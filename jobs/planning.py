@@ -47,7 +47,8 @@ def make_plan(
         check=check,
         on_progress=on_progress,
     )
-    plan = _plan(ledger, batch, found, model_of(parser, prompters.catalog, found))
+    model = model_of(parser, prompters.catalog, found)
+    plan = _plan(ledger, batch, found, model, sizes.line_bytes)
     if found.problem_count:
         with ledger.storage.writer(keys.problems) as report:
             for problem in found.problems:
@@ -88,7 +89,9 @@ def model_of(parser: Parser, catalog: Catalog, found: Scan) -> Model | None:
         return None
 
 
-def _plan(ledger: Ledger, batch: Batch, found: Scan, model: Model | None) -> Plan:
+def _plan(
+    ledger: Ledger, batch: Batch, found: Scan, model: Model | None, line_bytes: int
+) -> Plan:
     good = found.requests - found.invalid if model else 0
     runs = good and (not found.problem_count or batch.on_invalid == "skip")
     return Plan(
@@ -98,5 +101,6 @@ def _plan(ledger: Ledger, batch: Batch, found: Scan, model: Model | None) -> Pla
         invalid=found.invalid,
         shards=found.shards if runs else [],
         problems=found.first_problems(),
+        line_bytes=line_bytes,
         streamed=found.streamed,
     )

@@ -39,7 +39,7 @@ class Prompter:
         vocabulary: int | None = None,
     ) -> None:
         """`encode` is None where the tokenizer can't be read without the engine."""
-        self._template = template
+        self.template = template
         self.encode = encode
         self.context_length = context_length
         self.vocabulary = vocabulary
@@ -51,7 +51,7 @@ class Prompter:
 
     def render(self, request: Request) -> str:
         """Return the prompt's text. Raises `RequestRefusedError`."""
-        return self._template.render(request.body.messages)
+        return self.template.render(request.body.messages)
 
     def prepare(self, request: Request) -> Prompt:
         """Return the prompt with its tokens, if the model can answer it.
@@ -142,10 +142,14 @@ def _prompter(model: Model, folder: Path | None) -> Prompter:
             hint="set `chat_template` for it in the catalog",
         )
     tokens = _special_tokens(settings) | {**model.special_tokens}
-    length = model.context_length or config.get("max_position_embeddings")
-    return Prompter(
-        ChatTemplate(source, tokens), _encoder(folder), length, config.get("vocab_size")
+    shape = config.get("text_config") or config
+    length = (
+        model.context_length
+        or model.engine.get("max_model_len")
+        or shape.get("max_position_embeddings")
     )
+    template = ChatTemplate(source, tokens)
+    return Prompter(template, _encoder(folder), length, shape.get("vocab_size"))
 
 
 def _encoder(folder: Path | None) -> Callable[[str], list[int]] | None:

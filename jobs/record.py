@@ -106,6 +106,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     invalid: int
     shards: list[Shard]
     problems: list[Problem]
+    line_bytes: int = 8 * 1024 * 1024
+    """What a line may have; whoever reads the input later goes by this."""
+
     streamed: int = 0
     """Requests that asked for a stream, which a batch answers whole."""
 

@@ -18,7 +18,7 @@ ENDPOINT = "/v1/chat/completions"
 
 _String = Annotated[str, Meta(max_length=parameters.MAX_STRING)]
 _Word = Annotated[str, Meta(min_length=1, max_length=parameters.MAX_STRING)]
-_TokenKey = Annotated[str, Meta(pattern=r"^[0-9]{1,9}\Z")]
+_TokenKey = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,8})\Z")]
 CustomId = Annotated[str, Meta(min_length=1, max_length=parameters.MAX_CUSTOM_ID)]
 
 

@@ -26,7 +26,3 @@ class Stop:
     def over(self) -> bool:
         """Whether the grace has run out as well."""
         return self.asked and time.monotonic() >= self._deadline
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep for so long, or until the end is asked for; say whether it is."""
-        return self._asked.wait(seconds)

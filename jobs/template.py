@@ -34,6 +34,7 @@ class ChatTemplate:
             self._template = _environment().from_string(source)
         except TemplateError as error:
             raise ConfigError(f"the chat template can't be read: {error}") from None
+        self.source = source
         self._special_tokens = special_tokens
         self._knows_developer = "developer" in source
 

@@ -140,6 +140,7 @@ class DrivenEngine:
         self._thread.join(_CLOSE)
         for child in multiprocessing.active_children():
             child.kill()
+            child.join(_CLOSE)
 
     def _wait_until_ready(self) -> None:
         """Wait for the core, or for the death of a process that it needs."""
@@ -165,9 +166,10 @@ class DrivenEngine:
         try:
             while not self._closing.is_set():
                 self._turn()
-        except Exception as error:  # noqa: BLE001 - a core's deaths have no one base
+        except BaseException as error:  # noqa: BLE001 - a panic in Rust is no Exception
             self._die(error)
-        self._core.close()
+        finally:
+            self._core.close()
 
     def _turn(self) -> None:
         """Take what is new, compute one step, hand out what has finished."""
@@ -220,7 +222,7 @@ class DrivenEngine:
         self._core.abort(mine)
         self._slots.release(len(mine)) if mine else None
 
-    def _die(self, error: Exception) -> None:
+    def _die(self, error: BaseException) -> None:
         """Tell everybody who waits for an answer that there will be none."""
         self._dead = EngineDeadError(f"the engine died: {_first_line(error)}")
         self._dead.__cause__ = error

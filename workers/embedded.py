@@ -16,8 +16,8 @@ from typing import Protocol
 from jobs.attempt import Attempt
 from jobs.catalog import Model
 from jobs.engine import Engine
-from jobs.errors import EngineDeadError
-from jobs.finalize import finalize
+from jobs.errors import EngineDeadError, EngineError, EngineStartError
+from jobs.finalize import finalize, publish_results
 from jobs.ledger import Ledger, State
 from jobs.planning import limits, make_plan
 from jobs.progress import Progress
@@ -108,15 +108,18 @@ class EmbeddedRun:
         deaths = 0
         while state.pending() and not self._stop.asked:
             left = len(state.pending())
+            failure: EngineError = EngineDeadError("the shards can't be finished")
             try:
                 with self._engine(state) as engine:
                     self._dispatch(state, engine)
-            except EngineDeadError:
-                deaths += 1
-                if deaths == _ENGINE_DEATHS:
+            except EngineError as error:
+                failure = error
+                if isinstance(error, EngineStartError) and not deaths:
                     raise
             state = self._ledger.state(state.batch.id)
-            deaths = 0 if len(state.pending()) < left else deaths
+            deaths = 0 if len(state.pending()) < left else deaths + 1
+            if deaths == _ENGINE_DEATHS and not self._stop.asked:
+                raise failure
         return state
 
     @contextmanager
@@ -157,7 +160,7 @@ class EmbeddedRun:
             engine=engine,
             stop=self._stop,
             progress=self._progress,
-            line_bytes=self._settings.max_line_bytes,
+            line_bytes=state.made_plan().line_bytes,
             checkpoint_seconds=self._settings.checkpoint_seconds,
         )
 
@@ -183,14 +186,29 @@ class EmbeddedRun:
 
     def _ended(self, state: State) -> State:
         """Finalize if there is nothing left to run."""
+        if state.final is not None:  # by one who may have died before it was seen
+            publish_results(self._ledger, state)
+            return state
         ending = self._ending
         if ending is None and state.plan is not None and not state.pending():
-            ending = "completed"
+            ending = _natural_ending(state)
         if ending is None or state.status == "failed":
             return state
         self._progress.phase = "finalizing"
-        line_bytes = self._settings.max_line_bytes
-        return finalize(self._ledger, state.batch.id, ending, line_bytes)
+        return finalize(self._ledger, state.batch.id, ending)
+
+
+def _natural_ending(state: State) -> str:
+    """Return how a batch ends whose shards are all committed.
+
+    Some may have been committed short, by a finalizer that was cut off before it
+    wrote down why.
+    """
+    shards = state.made_plan().shards
+    whole = all(state.commits[s.index].counts.total == s.requests for s in shards)
+    if whole:
+        return "completed"
+    return "expired" if state.cancelled_at is None else "cancelled"
 
 
 def _run(task: Task, shard: Shard, fed: Event) -> bool:

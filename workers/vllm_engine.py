@@ -5,6 +5,7 @@ What is done differently from the obvious, and why, stands in
 """
 
 import os
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,8 @@ def _build(
     if apart is None:
         apart = not on_cpu
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(apart))
-    core = VllmCore(model, _arguments(model, source, prompter, on_cpu=on_cpu))
+    arguments = _arguments(model, source, prompter, on_cpu=on_cpu)
+    core = VllmCore(model, arguments, prompter.template.source)
     prompter.adopt(core.context_length, core.encode)
     return core
 
@@ -109,7 +111,7 @@ def _arguments(
 class VllmCore:
     """vLLM's `LLMEngine`, its core in this process or in a child."""
 
-    def __init__(self, model: Model, arguments: dict[str, Any]) -> None:
+    def __init__(self, model: Model, arguments: dict[str, Any], template: str) -> None:
         """Load the model; `arguments` are those of vLLM's `EngineArgs`."""
         from vllm import EngineArgs, SamplingParams
         from vllm.inputs.engine import tokens_input
@@ -125,7 +127,7 @@ class VllmCore:
         config = self._llm.vllm_config
         self.context_length: int = config.model_config.max_model_len
         self.capacity = 2 * config.scheduler_config.max_num_seqs
-        self.identity = _identity(model, config)
+        self.identity = _identity(model, config, template)
         self._top: dict[str, int] = {}
 
     def encode(self, text: str) -> list[int]:
@@ -253,7 +255,7 @@ def _logprob(logprob: Any) -> dict[str, Any]:
     }
 
 
-def _identity(model: Model, config: Any) -> dict[str, Any]:
+def _identity(model: Model, config: Any, template: str) -> dict[str, Any]:
     """Return what shapes the answers beside the request."""
     import torch
     import vllm
@@ -262,7 +264,10 @@ def _identity(model: Model, config: Any) -> dict[str, Any]:
         "model": model.name,
         "source": model.source,
         "revision": model.revision,
-        "chat_template": model.chat_template,
+        "chat_template": sha256(template.encode()).hexdigest()[:16],
+        "special_tokens": dict(model.special_tokens),
+        "stop": [*model.stop, *model.stop_token_ids],
+        "arguments": model.engine,
         "engine": f"vllm {vllm.__version__}",
         "torch": str(torch.__version__),
         "device": config.device_config.device_type,

@@ -88,9 +88,11 @@ class LocalStorage:
                     yield Entry(key, path.stat().st_size)
 
     def folders(self, prefix: str) -> Iterator[str]:  # noqa: D102
+        path = self._path(prefix)
         try:
-            names = os.listdir(self._path(prefix))  # noqa: PTH208 - names are enough
-        except FileNotFoundError:
+            with _named_errors(path):
+                names = os.listdir(path)  # noqa: PTH208 - names are enough
+        except ObjectMissingError:
             return
         yield from sorted(name for name in names if not name.startswith("."))
 
@@ -138,9 +140,11 @@ class _LocalWriter:
 def _partial(path: Path) -> Iterator[tuple[_LocalWriter, Path]]:
     """Open a hidden file beside `path`, and leave none behind."""
     partial = path.parent / f"{_PARTIAL}{uuid4().hex}"
-    with _named_errors(path):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = partial.open("xb")
+    except OSError as error:
+        raise _storage_error(path, error) from error
     try:
         yield _LocalWriter(file, path), partial
     finally:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from jobs.errors import StorageError
 from jobs.stop import Stop
-from jobs.storage.base import Entry, Storage, Writer
+from jobs.storage.base import Entry, Storage, Writer, ranged
 
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 5.0
@@ -55,7 +55,7 @@ class PatientStorage:
         return self._insist(partial(self._storage.read, key, offset, length))
 
     def stream(self, key: str) -> Iterator[bytes]:  # noqa: D102
-        return self._storage.stream(key)
+        return ranged(self, key, 0, self.size(key))
 
     def size(self, key: str) -> int:  # noqa: D102
         return self._insist(partial(self._storage.size, key))

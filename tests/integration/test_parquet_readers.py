@@ -108,8 +108,9 @@ def test_every_column_is_read_with_its_type_and_value(tmp_path, read):
 
 def test_a_file_without_one_answer_is_read_with_all_columns(tmp_path, read):
     hand = Hand()
-    [row] = read(write(tmp_path, hand, hand.ended(b"{", on_invalid="skip")))
-    assert row["error_code"] == "invalid_json_line"
+    batch_id = hand.submit(whole("a", "x"))
+    [row] = read(write(tmp_path, hand, hand.finalize(batch_id, "expired")))
+    assert row["error_code"] == "batch_expired"
     assert row["messages"] is row["estimated_cost"] is row["n_choices"] is None
 
 

@@ -154,7 +154,7 @@ class Hand:
 
     def finalize(self, batch_id: str, status: str = "completed") -> State:
         """End the batch."""
-        return finalize(self.ledger, batch_id, status, LINE_BYTES)
+        return finalize(self.ledger, batch_id, status)
 
     def ended(
         self, data: bytes, answer: Callable[[Request], Answer] = echo, **options: Any
