@@ -6,8 +6,12 @@ from threading import Timer
 
 import pytest
 
+from jobs import record
 from jobs.create import cancel_batch
-from tests.unit.running import Bench, lines, text
+from jobs.errors import EngineError
+from jobs.recovery import Kept
+from tests.unit.running import SETTINGS, Bench, lines, text
+from workers.echo_core import echo
 from workers.lock import BusyError, batch_lock
 
 
@@ -129,3 +133,51 @@ def test_two_processes_do_not_run_one_batch(bench):
     batch_id = bench.submit(lines(3))
     with batch_lock(bench.locks, batch_id), pytest.raises(BusyError):
         bench.run(batch_id)
+
+
+def test_a_resume_with_another_limit_reads_the_lines_as_they_were_planned(bench):
+    batch_id = bench.submit(lines(3) + b" " * 2_000 + b"\n", on_invalid="skip")
+    bench.settings = SETTINGS.model_copy(update={"max_line_bytes": 1_024})
+    bench.stop.ask(0)
+    assert bench.run(batch_id).status == "in_progress"
+    again = Bench(bench.locks, bench.storage)
+    output, errors = again.results(again.run(batch_id))
+    assert (len(output), len(errors)) == (3, 1)
+
+
+def test_an_engine_that_drops_a_request_is_asked_again(bench, monkeypatch):
+    dropped: list[str] = []
+
+    def echo_but_once(work):
+        if dropped:
+            return echo(work)
+        dropped.append(work.key)
+        return EngineError("dropped")
+
+    monkeypatch.setattr("workers.echo_core.echo", echo_but_once)
+    output, _ = bench.results(bench.run(bench.submit(lines(20))))
+    assert len(output) == 20
+    assert len(dropped) == 1
+
+
+def test_shards_that_were_committed_short_end_as_the_cancel_that_did_it(bench):
+    batch_id = bench.submit(lines(20))
+    bench.stop.ask(0)
+    bench.run(batch_id)
+    cancel_batch(bench.ledger, batch_id)
+    keys = bench.ledger.keys.of(batch_id)
+    for shard in bench.ledger.state(batch_id).plan.shards:
+        made = Kept().commit(shard.index, "a", 1)
+        bench.storage.create(keys.commit(shard.index), record.encode(made))
+    again = Bench(bench.locks, bench.storage)
+    state = again.run(batch_id)
+    assert state.status == "cancelled"
+    assert len(again.results(state)[1]) == 20
+
+
+def test_files_that_a_killed_finalizer_did_not_show_are_shown_by_the_next_run(bench):
+    batch_id = bench.submit(lines(3))
+    file_id = bench.run(batch_id).final.output_file_id
+    bench.storage.delete(bench.ledger.keys.file(file_id))
+    bench.run(batch_id)
+    assert bench.ledger.file(file_id).purpose == "batch_output"
