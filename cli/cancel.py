@@ -21,7 +21,7 @@ def cancel(batch_id: options.BatchId, json: options.Json = False) -> int:
         with batch_lock(session.locks, batch_id):
             finalize(ledger, batch_id, "cancelled")
     except BusyError:
-        terminal.say("the process that runs it will stop within a few seconds")
+        terminal.say("the process that runs it stops when it next looks")
     state = ledger.state(batch_id)
     if json:
         terminal.out_json(batch_object(state))

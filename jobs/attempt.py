@@ -211,10 +211,20 @@ class Attempt:
             seed=asked.seed,
         )
         usage = response.usage_of(answer)
-        self._keep(Result(asked.line, True, usage, answer.engine_seconds, text))  # noqa: FBT003
+        result = Result(
+            line=asked.line,
+            completed=True,
+            usage=usage,
+            engine_seconds=answer.engine_seconds,
+            text=text,
+        )
+        self._keep(result)
 
     def _note_failure(self, line: int, text: bytes) -> None:
-        self._keep(Result(line, False, Usage(), 0.0, text))  # noqa: FBT003
+        result = Result(
+            line=line, completed=False, usage=Usage(), engine_seconds=0.0, text=text
+        )
+        self._keep(result)
 
     def _keep(self, result: Result) -> None:
         if not self._fresh:

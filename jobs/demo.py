@@ -13,7 +13,11 @@ from array import array
 from importlib import resources
 from pathlib import Path
 from shutil import rmtree
+from typing import TYPE_CHECKING
 from uuid import uuid4
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 VERSION = 1
 """Part of the folder's name: another version never meets the files of this one."""
@@ -61,7 +65,7 @@ def _make(folder: Path) -> None:
     _write_weights(folder / "model.safetensors")
 
 
-def _train_tokenizer() -> "Tokenizer":  # type: ignore[name-defined]  # noqa: F821
+def _train_tokenizer() -> "Tokenizer":
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())

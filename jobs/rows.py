@@ -56,10 +56,10 @@ class Rows:
         for line in self._lines():
             head = b'{"id":"%b",' % request_id(self._batch.id, line.number).encode()
             if good.startswith(head):
-                yield Row(line, True, good)  # noqa: FBT003 - a field, not a switch
+                yield Row(line, completed=True, result=good)
                 good = next(output, b"")
             elif bad.startswith(head):
-                yield Row(line, False, bad)  # noqa: FBT003
+                yield Row(line, completed=False, result=bad)
                 bad = next(errors, b"")
             elif self.raw(line).strip():
                 message = f"`{self._batch.id}` has no result for line {line.number:,}"

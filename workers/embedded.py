@@ -167,7 +167,7 @@ class EmbeddedRun:
     def _still_open(self, shards: set[Future[bool]]) -> set[Future[bool]]:
         for future in shards:
             if future.done() and (error := future.exception()):
-                # the others stop asking; what they have is checkpointed
+                # no other shard is opened; those that are open end first
                 raise error
         return {future for future in shards if not future.done()}
 
