@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import msgspec
 
 from jobs import record
+from jobs.active import Active
 from jobs.errors import ConflictError
 from jobs.ids import new_batch_id, new_file_id
 from jobs.ledger import Ledger
@@ -27,6 +28,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     retry_of: str | None = None
     output: str | None = None
     output_format: str = "jsonl"
+    priority: str = "normal"
 
 
 def store_file(
@@ -55,8 +57,13 @@ def publish_file(ledger: Ledger, file: File) -> None:
     ledger.storage.create(ledger.keys.file(file.id), record.encode(file))
 
 
-def create_batch(ledger: Ledger, input_file: File, options: Options) -> Batch:
-    """Write down what is asked for; from here on the batch exists."""
+def create_batch(
+    ledger: Ledger, input_file: File, options: Options, *, hand_over: bool = False
+) -> Batch:
+    """Write down what is asked for; from here on the batch exists.
+
+    `hand_over` puts it first into the index of those that a cluster runs.
+    """
     now = ledger.now()
     seed = options.seed if options.seed is not None else secrets.randbelow(2**53)
     batch = Batch(
@@ -74,7 +81,10 @@ def create_batch(ledger: Ledger, input_file: File, options: Options) -> Batch:
         retry_of=options.retry_of,
         output=options.output,
         output_format=options.output_format,
+        priority=options.priority,
     )
+    if hand_over:
+        Active(ledger.storage).add(ledger.project, batch.id)
     ledger.storage.create(ledger.keys.of(batch.id).batch, record.encode(batch))
     return batch
 

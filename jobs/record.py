@@ -73,6 +73,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """Where the one who submitted it wants the results, an absolute path."""
 
     output_format: str = "jsonl"
+    priority: str = "normal"
+    """Which batches go first where several wait: low, normal or high."""
 
 
 class Shard(msgspec.Struct, frozen=True, array_like=True):

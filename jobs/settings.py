@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     s3_path_style: bool | None = None
     """Whether URLs have the bucket in their path; unset, if there is an endpoint."""
 
+    broker: str | None = None
+    """The Redis of a cluster, as `redis://host:6379/0`; unset, no cluster is used."""
+
     project: str = "default"
     """Whose batches these are; projects do not see each other's."""
 
@@ -67,6 +70,15 @@ class Settings(BaseSettings):
 
     patience_seconds: Annotated[float, Field(ge=0)] = 60.0
     """Seconds that a failing storage is given to come back."""
+
+    lease_seconds: Annotated[float, Field(ge=1)] = 15.0
+    """Seconds after which a worker that says nothing more has lost its shards."""
+
+    sweep_seconds: Annotated[float, Field(gt=0)] = 2.0
+    """Seconds between two looks of the controller at what is to be done."""
+
+    stall_seconds: Annotated[float, Field(ge=1)] = 120.0
+    """Seconds without any progress after which a worker gives its engine up."""
 
     engine_process: Annotated[str, Field(pattern="^(auto|inside|apart)$")] = "auto"
     """Whether vLLM's core runs inside this process or in one of its own."""
