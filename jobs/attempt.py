@@ -7,14 +7,15 @@
 
 Wherever it is killed, the next attempt finds the checkpoints and generates only
 what they lack. Two attempts at once do no harm: each writes under its own id,
-and the commit is created once.
+and the commit is created once. Where earlier attempts died, this one asks for
+few lines at a time, alone with the engine (see `jobs.suspicion`).
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from queue import Empty, SimpleQueue
 
 import msgspec
@@ -22,7 +23,7 @@ import msgspec
 from jobs import record, response
 from jobs.checkpoint import Result, pack
 from jobs.engine import Answer, Choice, Completion, Work
-from jobs.errors import BatchchatError, RequestRefusedError
+from jobs.errors import BatchchatError, EngineDeadError, RequestRefusedError
 from jobs.ids import new_attempt_id, request_id
 from jobs.lines import RawLine, iter_lines
 from jobs.parse import Invalid, Parser
@@ -33,6 +34,7 @@ from jobs.recovery import Kept, recover
 from jobs.request import Request
 from jobs.sampling import Sampling, derived_seed, sampling_of
 from jobs.storage.base import ranged
+from jobs.suspicion import Mark, Suspicion, read_marks
 from jobs.task import Task
 from jobs.usage import Usage
 
@@ -66,6 +68,13 @@ class Attempt:
     _fresh_since: float = 0.0
     _written: int = 0
     _failure: BatchchatError | None = None
+    _suspicion: Suspicion = field(default_factory=Suspicion)
+    _has_place: bool = False
+    _alone: tuple[int, ...] = ()
+    _died_with: list[int] = field(default_factory=list)
+    _steps: int = -1
+    moves: int = 0
+    """Grows while there is progress; whoever watches over the attempt looks at it."""
 
     def feed(self) -> None:
         """Ask the engine for every answer that is not there yet.
@@ -73,16 +82,14 @@ class Attempt:
         Returns when all are asked for, or the end is. Raises `StorageError`.
         """
         self._begin()
-        omitted = self.task.batch.model is not None
-        parser = Parser(self.task.model.name, may_omit=omitted)
-        for line in self._lines():
-            if self.task.stop.asked or self._failure:
-                return
-            blank = line.raw is not None and not line.raw.strip()
-            if not blank and line.number not in self._kept.lines:
-                parsed = parse_line(parser, line, self.task.line_bytes)
-                self._take(self._without_repeated(parsed))
-            self._collect(0)
+        alone = self._suspicion.is_strong
+        self._has_place = self.task.floor.take(alone=alone, gives_up=self._gives_up)
+        try:
+            if self._has_place:
+                self._feed_slices() if alone else self._feed_all()
+        except BaseException:
+            self._leave()
+            raise
 
     def finish(self) -> bool:
         """Wait for the answers; commit the shard, or hand it back. Say which.
@@ -92,38 +99,99 @@ class Attempt:
             EngineError: the engine died; what it had finished is checkpointed.
 
         """
+        try:
+            self._drain()
+        finally:
+            self._leave()
+        if len(self._kept.lines) == self.shard.requests:
+            self._commit()
+        elif isinstance(self._failure, EngineDeadError):
+            self._put_mark(alone=self._alone, asked=tuple(self._died_with))
+            raise self._failure
+        self.task.storage.delete(self._mark)
+        if self._failure:
+            raise self._failure
+        return len(self._kept.lines) == self.shard.requests
+
+    def _feed_all(self) -> None:
+        """Ask for all lines that have no result, as fast as the engine takes them."""
+        for line in self._lines():
+            if self._is_over:
+                return
+            self._take(self._parsed(line))
+            self._collect(0)
+
+    def _feed_slices(self) -> None:
+        """Ask for few lines at a time, so that the one that kills can be told."""
+        lines = {line.number: line for line in self._lines()}
+        for number in sorted(lines.keys() & self._suspicion.convicted()):
+            self._convict(self._parsed(lines.pop(number)))
+        for numbers in self._suspicion.slices(lines):
+            if self._is_over:
+                return
+            self._alone = numbers
+            self._put_mark(alone=numbers)
+            for number in numbers:
+                self._take(self._parsed(lines[number]))
+            self._drain()
+
+    def _drain(self) -> None:
+        """Wait for all that was asked, until the end is; checkpoint what came."""
         while self._asked and not self.task.stop.over:
             self._collect(_LOOK)
         self.task.engine.abort(list(self._asked))
         self._collect(0)
         self._flush()
-        if len(self._kept.lines) == self.shard.requests:
-            self._commit()
-            return True
-        if self._failure:
-            raise self._failure
-        self.task.storage.delete(self._marker)
-        return False
+
+    def _gives_up(self) -> bool:
+        self._note_steps()
+        return self._is_over
+
+    def _leave(self) -> None:
+        if self._has_place:
+            self._has_place = False
+            self.task.floor.leave(alone=self._suspicion.is_strong)
 
     @property
-    def _marker(self) -> str:
-        return self.task.keys.marker(self.shard.index, self.id)
+    def _is_over(self) -> bool:
+        return self.task.stop.asked or self._failure is not None
+
+    @property
+    def _mark(self) -> str:
+        return self.task.keys.mark(self.shard.index, self.id)
 
     def _begin(self) -> None:
         """Read what is there, and leave a mark that this attempt has begun."""
         task, shard = self.task, self.shard
         self._kept = recover(task.storage, task.keys, shard.index)
+        self._suspicion = read_marks(task.storage, task.keys, shard.index)
         task.progress.keep(self._kept.counts)
-        mark = msgspec.json.encode({"created_at": task.ledger.now()})
-        task.storage.put(self._marker, mark)
+        self._put_mark()
+
+    def _put_mark(self, **lines: tuple[int, ...]) -> None:
+        mark = Mark(created_at=self.task.ledger.now(), **lines)
+        self.task.storage.put(self._mark, msgspec.json.encode(mark))
 
     def _lines(self) -> Iterator[RawLine]:
+        """Yield the shard's lines that have no result yet."""
         task, shard = self.task, self.shard
         key = task.ledger.keys.content(task.batch.input_file_id)
         chunks = ranged(task.storage, key, shard.offset, shard.length)
-        return iter_lines(
+        for line in iter_lines(
             chunks, task.line_bytes, offset=shard.offset, first=shard.first_line
-        )
+        ):
+            blank = line.raw is not None and not line.raw.strip()
+            if not blank and line.number not in self._kept.lines:
+                yield line
+
+    def _parsed(self, line: RawLine) -> Request | Invalid:
+        parsed = parse_line(self._parser, line, self.task.line_bytes)
+        return self._without_repeated(parsed)
+
+    @cached_property
+    def _parser(self) -> Parser:
+        omitted = self.task.batch.model is not None
+        return Parser(self.task.model.name, may_omit=omitted)
 
     def _without_repeated(self, parsed: Request | Invalid) -> Request | Invalid:
         if isinstance(parsed, Invalid) or parsed.line not in self.shard.repeated:
@@ -134,6 +202,7 @@ class Attempt:
 
     def _take(self, parsed: Request | Invalid) -> None:
         """Ask for the answer to a line, or note why there will be none."""
+        self.moves += 1
         name = request_id(self.task.batch.id, parsed.line)
         if isinstance(parsed, Invalid):
             self._note_failure(parsed.line, response.invalid(name, parsed))
@@ -145,6 +214,20 @@ class Attempt:
             self._note_failure(parsed.line, text)
         except BatchchatError as error:
             self._failure = error
+
+    def _convict(self, parsed: Request | Invalid) -> None:
+        """Note that there is no answer to a line that kills every engine."""
+        if isinstance(parsed, Invalid):
+            self._take(parsed)
+            return
+        error = RequestRefusedError(
+            "the engine died each time it had this request alone",
+            code="engine_error",
+            status_code=500,
+        )
+        name = request_id(self.task.batch.id, parsed.line)
+        text = response.refused(name, parsed.custom_id, error)
+        self._note_failure(parsed.line, text)
 
     def _ask(self, name: str, request: Request) -> None:
         """Give a request to the engine, waiting until it has room."""
@@ -182,8 +265,15 @@ class Attempt:
             self._note(*self._answers.get(block=seconds > 0, timeout=seconds))
             while True:
                 self._note(*self._answers.get_nowait())
+        self._note_steps()
         if self._is_due():
             self._flush()
+
+    def _note_steps(self) -> None:
+        """Take the engine's steps for progress: they answer what was asked."""
+        if self.task.engine.steps != self._steps:
+            self._steps = self.task.engine.steps
+            self.moves += 1
 
     def _note(self, key: str, answer: Answer) -> None:
         """Turn an answer into a result; one that is none is asked again later."""
@@ -196,6 +286,7 @@ class Attempt:
             text = response.refused(asked.name, asked.custom_id, answer)
             self._note_failure(asked.line, text)
         else:
+            self._died_with.append(asked.line)
             self._failure = answer
 
     def _note_completion(self, asked: _Asked, answer: Completion) -> None:
@@ -253,6 +344,7 @@ class Attempt:
         self._written += 1
         self._fresh = []
         self._fresh_bytes = 0
+        self.moves += 1
 
     def _commit(self) -> None:
         """Make the results final, unless another attempt was first."""

@@ -67,9 +67,13 @@ class BatchKeys:
         """Return what the keys of a shard's attempts begin with."""
         return f"{self.top}/shards/{shard:05d}/"
 
-    def marker(self, shard: int, attempt: str) -> str:
-        """Return the key of the marker of an attempt that has begun."""
-        return f"{self.shard(shard)}attempts/{attempt}.json"
+    def marks(self, shard: int) -> str:
+        """Return what the keys of the marks of a shard's attempts begin with."""
+        return f"{self.shard(shard)}attempts/"
+
+    def mark(self, shard: int, attempt: str) -> str:
+        """Return the key of the mark of an attempt that has begun."""
+        return f"{self.marks(shard)}{attempt}.json"
 
     def checkpoint(self, shard: int, attempt: str, number: int) -> str:
         """Return the key of an attempt's checkpoint."""

@@ -64,9 +64,8 @@ class Kept:
 def recover(storage: Storage, keys: BatchKeys, shard: int) -> Kept:
     """Return what the attempts so far have checkpointed, leaving out what is torn."""
     kept = Kept()
-    markers = f"{keys.shard(shard)}attempts/"
     for entry in list(storage.list(keys.shard(shard))):
-        if entry.key.startswith(markers):
+        if entry.key.startswith(keys.marks(shard)):
             continue
         try:
             data = storage.get(entry.key)

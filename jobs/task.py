@@ -1,9 +1,10 @@
 """What all attempts at one batch's shards in a process have in common."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jobs.catalog import Model
 from jobs.engine import Engine
+from jobs.floor import Floor
 from jobs.keys import BatchKeys
 from jobs.ledger import Ledger
 from jobs.progress import Progress
@@ -16,7 +17,8 @@ from jobs.storage import Storage
 class Task:
     """A batch, what runs it, and what it reports to.
 
-    `line_bytes` is what a line may have at most.
+    `line_bytes` is what a line may have at most; `floor` is shared by all who use
+    the engine.
     """
 
     ledger: Ledger
@@ -27,6 +29,7 @@ class Task:
     progress: Progress
     line_bytes: int
     checkpoint_seconds: float
+    floor: Floor = field(default_factory=Floor)
 
     @property
     def storage(self) -> Storage:

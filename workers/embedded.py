@@ -33,8 +33,10 @@ _CANCEL_LOOK = 1.0
 _OPEN_SHARDS = 64
 """Shards that may wait for their last answers at once."""
 
-_ENGINE_DEATHS = 3
-"""Deaths of the engine without a commit in between, after which we give up."""
+_ENGINE_DEATHS = 8
+"""Deaths of the engine without a result in between, after which we give up.
+
+Fewer do to find a request that kills it."""
 
 
 class ClosableEngine(Engine, Protocol):
@@ -107,7 +109,6 @@ class EmbeddedRun:
         self._progress.total = state.counts().total
         deaths = 0
         while state.pending() and not self._stop.asked:
-            left = len(state.pending())
             failure: EngineError = EngineDeadError("the shards can't be finished")
             try:
                 with self._engine(state) as engine:
@@ -117,7 +118,7 @@ class EmbeddedRun:
                 if isinstance(error, EngineStartError) and not deaths:
                     raise
             state = self._ledger.state(state.batch.id)
-            deaths = 0 if len(state.pending()) < left else deaths + 1
+            deaths = 0 if self._progress.counts.total else deaths + 1
             if deaths == _ENGINE_DEATHS and not self._stop.asked:
                 raise failure
         return state

@@ -17,6 +17,7 @@ class OddEngine:
     """Answers the first few requests, then does what it is told to."""
 
     capacity = 8
+    steps = 1
     fingerprint = "fp"
     identity = {"engine": "odd"}  # noqa: RUF012 - as the Protocol has it
 

@@ -83,7 +83,7 @@ def test_every_key_is_one_that_storages_take():
     of = keys.of(new_batch_id())
     file, attempt = new_file_id(), new_attempt_id()
     made = [of.batch, of.plan, of.problems, of.cancel, of.final, of.commit(3)]
-    made += [of.marker(3, attempt), of.checkpoint(3, attempt, 1)]
+    made += [of.mark(3, attempt), of.checkpoint(3, attempt, 1)]
     made += [keys.file(file), keys.content(file)]
     assert [checked_key(key) for key in made] == made
     assert len(set(made)) == len(made)
@@ -94,7 +94,7 @@ def test_what_lies_below_begins_with_what_is_above():
     of = keys.of(new_batch_id())
     assert of.batch.startswith(keys.batches() + "/")
     assert of.commit(1).startswith(of.commits)
-    assert of.marker(1, "a").startswith(of.shard(1))
+    assert of.mark(1, "a").startswith(of.shard(1))
     assert of.checkpoint(1, "a", 0).startswith(of.shard(1))
     assert not of.checkpoint(10, "a", 0).startswith(of.shard(1))
 
