@@ -7,6 +7,8 @@ import typer
 
 from cli import (
     cancel,
+    controller,
+    doctor,
     list_,
     models,
     render,
@@ -17,6 +19,8 @@ from cli import (
     submit,
     terminal,
     validate,
+    watch,
+    worker,
 )
 from jobs.errors import BatchchatError
 
@@ -38,11 +42,15 @@ for name, command in (
     ("render", render.render),
     ("status", status.status),
     ("list", list_.list_batches),
+    ("watch", watch.watch),
     ("results", results.results),
     ("cancel", cancel.cancel),
     ("resume", resume.resume),
     ("retry", retry.retry),
     ("models", models.models),
+    ("worker", worker.worker),
+    ("controller", controller.controller),
+    ("doctor", doctor.doctor),
 ):
     app.command(name)(command)
 
@@ -87,3 +95,7 @@ def main() -> NoReturn:
         sys.stderr.close()
         code = 0
     sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()
