@@ -128,7 +128,7 @@ def _cluster(url: str) -> Finding:
     there = RedisNews(open_redis(url)).workers()
     controllers = sum(worker.queue == CONTROL for worker in there)
     models = sorted(worker.model for worker in there if worker.queue != CONTROL)
-    text = f"{controllers} controllers, {len(models)} workers"
+    text = f"controllers: {controllers}, workers: {len(models)}"
     if models:
         text += f" ({', '.join(models)})"
     if not controllers:
