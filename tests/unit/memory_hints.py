@@ -2,8 +2,6 @@
 
 from collections import defaultdict
 
-from workers.hint import Hint
-
 
 class MemoryLeases:
     """Leases of one owner; `all` is shared by those of all owners."""
@@ -48,7 +46,7 @@ class MemoryQueue:
     def waiting(self, queue):
         return {hint.name for hint in self.queues[queue]}
 
-    def take(self, queue) -> Hint:
+    def take(self, queue):
         """Take the first hint."""
         return self.queues[queue].pop(0)
 
