@@ -1,0 +1,39 @@
+"""Batches as they are shown; those that have ended are made into JSON once."""
+
+from collections import OrderedDict
+
+from api.answer import encode
+from jobs.batch_object import batch_object
+from jobs.ledger import Ledger
+
+_SETTLED = 60
+"""Seconds after which nobody else is still about to write how a batch ended."""
+
+_MOST = 10_000
+
+
+class Shown:
+    """The JSON of batches, for all projects of a server."""
+
+    def __init__(self) -> None:
+        """Remember none."""
+        self._ended: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+
+    def remembered(self, project: str, batch_id: str) -> bytes | None:
+        """Return the JSON of a batch that is known to have ended."""
+        return self._ended.get((project, batch_id))
+
+    def of(self, ledger: Ledger, batch_id: str) -> bytes:
+        """Return the JSON of a batch as it is now. Raises `NotFoundError`."""
+        place = ledger.project, batch_id
+        known = self._ended.get(place)
+        if known is not None:
+            return known
+        state = ledger.state(batch_id)
+        shown = encode(batch_object(state))
+        final = state.final
+        if final is not None and ledger.now() - final.created_at > _SETTLED:
+            self._ended[place] = shown
+            if len(self._ended) > _MOST:
+                self._ended.popitem(last=False)
+        return shown
