@@ -13,6 +13,7 @@ from api.limits import Limits
 from api.service import Service
 from api.shown import Shown
 from api.trail import Trail
+from workers.local_process import RunnerProcess
 
 _ABOUT = """\
 OpenAI's Files and Batches on your own GPUs: a program written for OpenAI's Batch API
@@ -21,15 +22,15 @@ fields; `docs/api.md` says it all.
 """
 
 
-def make_app(service: Service) -> FastAPI:
-    """Return the application over `service`."""
-    app = FastAPI(
-        title="batchchat", version=version("batchchat"), description=_ABOUT
-    )
+def make_app(service: Service, runner: RunnerProcess | None = None) -> FastAPI:
+    """Return the application over `service`; `runner` is the one that it has itself."""
+    app = FastAPI(title="batchchat", version=version("batchchat"), description=_ABOUT)
     app.state.service = service
     app.state.door = Door(service)
     app.state.limits = Limits(service.settings.requests_per_minute)
     app.state.shown = Shown()
+    app.state.runner = runner
+    app.state.is_closing = lambda: False
     for routes in (files, batches, models, health):
         app.include_router(routes.router)
     handle_errors(app)

@@ -41,7 +41,9 @@ Again = Annotated[
 ]
 
 
-@router.post("", openapi_extra=_BODY, responses=_BATCH | errors(404, 408, 413, 415, 422))
+@router.post(
+    "", openapi_extra=_BODY, responses=_BATCH | errors(404, 408, 413, 415, 422)
+)
 async def create_batch(
     request: Request, mine: Mine, parts: Parts, key: Again = None
 ) -> Response:
@@ -92,9 +94,7 @@ def cancel(batch_id: str, request: Request, mine: Mine) -> Response:
 
 
 @router.post("/{batch_id}/retry", responses=_BATCH | errors(404, 409, 422))
-def retry(
-    batch_id: str, request: Request, mine: Mine, key: Again = None
-) -> Response:
+def retry(batch_id: str, request: Request, mine: Mine, key: Again = None) -> Response:
     """Make a new batch of the requests that failed or never ran."""
     state = mine.state(batch_id)
     lines = retry_input(mine, state)

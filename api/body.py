@@ -12,7 +12,10 @@ from api.errors import ApiError
 _MOST = 1_000_000
 _SECONDS = 30.0
 
-_CODES = {"missing": "missing_required_parameter", "extra_forbidden": "unknown_parameter"}
+_CODES = {
+    "missing": "missing_required_parameter",
+    "extra_forbidden": "unknown_parameter",
+}
 
 M = TypeVar("M", bound=BaseModel)
 

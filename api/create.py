@@ -102,9 +102,7 @@ def begin(
         except NotFoundError:  # the first one was cut off before it came so far
             pass
     Files(ledger).use(file.id, mine.batch_id)
-    return create_batch(
-        ledger, file, options, hand_over=True, batch_id=mine.batch_id
-    )
+    return create_batch(ledger, file, options, hand_over=True, batch_id=mine.batch_id)
 
 
 def _check_model(service: Service, name: str | None) -> None:

@@ -102,9 +102,7 @@ def handle_errors(app: FastAPI) -> None:
         first = error.errors()[0]
         param = ".".join(str(part) for part in first["loc"][1:])
         message = f"Invalid value for '{param}': {first['msg']}."
-        return error_response(
-            ApiError(400, message, param=param, code="invalid_value")
-        )
+        return error_response(ApiError(400, message, param=param, code="invalid_value"))
 
     @app.exception_handler(ClientDisconnect)
     async def _gone(_: Request, _error: ClientDisconnect) -> Response:

@@ -81,7 +81,9 @@ def retrieve(file_id: str, mine: Mine) -> Response:
     return Json(file_object(Files(mine).get(file_id)))
 
 
-@router.delete("/{file_id}", responses={200: {"model": DeletedFile}, **errors(404, 409)})
+@router.delete(
+    "/{file_id}", responses={200: {"model": DeletedFile}, **errors(404, 409)}
+)
 def delete(file_id: str, mine: Mine) -> Response:
     """Delete a file that no running batch reads."""
     Files(mine).delete(file_id)
@@ -98,7 +100,9 @@ def delete(file_id: str, mine: Mine) -> Response:
     },
 )
 def content(
-    file_id: str, mine: Mine, range_: Annotated[str | None, Header(alias="range")] = None
+    file_id: str,
+    mine: Mine,
+    range_: Annotated[str | None, Header(alias="range")] = None,
 ) -> Response:
     """Download a file, or a range of it."""
     file = Files(mine).get(file_id)

@@ -7,12 +7,14 @@ import typer
 
 from cli import (
     cancel,
+    keys,
     list_,
     models,
     render,
     results,
     resume,
     retry,
+    serve,
     status,
     submit,
     terminal,
@@ -43,8 +45,10 @@ for name, command in (
     ("resume", resume.resume),
     ("retry", retry.retry),
     ("models", models.models),
+    ("serve", serve.serve),
 ):
     app.command(name)(command)
+app.add_typer(keys.app, name="keys")
 
 
 def _version(asked: bool) -> None:

@@ -32,6 +32,11 @@ def new_file_id() -> str:
     return f"file_{_uuid7()}"
 
 
+def made_at(made_id: str) -> float:
+    """Return when a batch's or a file's id was made, in Unix seconds."""
+    return int(made_id.rpartition("_")[2][:12], 16) / 1000
+
+
 def new_attempt_id() -> str:
     """Return a fresh id for one try at one shard."""
     return _uuid7()
