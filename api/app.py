@@ -6,10 +6,11 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import batches, files, health, models
+from api import batches, files, health, metrics, models, results, webhooks
 from api.auth import Door
 from api.errors import handle_errors
 from api.limits import Limits
+from api.metrics import Metrics
 from api.service import Service
 from api.shown import Shown
 from api.trail import Trail
@@ -28,10 +29,11 @@ def make_app(service: Service, runner: RunnerProcess | None = None) -> FastAPI:
     app.state.service = service
     app.state.door = Door(service)
     app.state.limits = Limits(service.settings.requests_per_minute)
-    app.state.shown = Shown()
+    app.state.shown = Shown(lambda: runner.news if runner else {})
     app.state.runner = runner
+    app.state.metrics = Metrics(service, runner)
     app.state.is_closing = lambda: False
-    for routes in (files, batches, models, health):
+    for routes in (files, batches, results, models, webhooks, health, metrics):
         app.include_router(routes.router)
     handle_errors(app)
     app.add_middleware(Trail)

@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from api.answer import Json, encode, list_object
 from api.auth import Mine, Parts
-from api.body import checked, read_json
-from api.create import CreateBatch, Sending, begin, create, schema
+from api.body import body_of, checked, read_json
+from api.create import CreateBatch, Sending, begin, create
 from api.errors import ApiError
 from api.objects import BatchList, BatchObject, errors
 from api.shown import Shown
@@ -29,7 +29,6 @@ router = APIRouter(prefix="/v1/batches", tags=["batches"])
 _READ_AT_ONCE = 16
 
 _BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchObject}}
-_BODY = {"requestBody": {"content": {"application/json": {"schema": schema()}}}}
 
 Again = Annotated[
     str | None,
@@ -42,7 +41,9 @@ Again = Annotated[
 
 
 @router.post(
-    "", openapi_extra=_BODY, responses=_BATCH | errors(404, 408, 413, 415, 422)
+    "",
+    openapi_extra=body_of(CreateBatch),
+    responses=_BATCH | errors(404, 408, 413, 415, 422),
 )
 async def create_batch(
     request: Request, mine: Mine, parts: Parts, key: Again = None

@@ -79,3 +79,24 @@ def _named(error: ValidationError) -> ApiError:
         case _:
             message = f"Invalid value for '{param}': {first['msg']}."
     return ApiError(400, message, param=param or None, code=code)
+
+
+def body_of(kind: type[BaseModel]) -> dict[str, Any]:
+    """Return what the document says of a body that is `kind`."""
+    schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+    definitions = schema.pop("$defs", {})
+    required = bool(schema.get("required"))
+    content = {"application/json": {"schema": _inlined(schema, definitions)}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
+    """Return a schema with what it refers to in the place of the references."""
+    if isinstance(part, dict):
+        if "$ref" in part:
+            name = part["$ref"].rpartition("/")[2]
+            return _inlined(definitions[name], definitions)
+        return {key: _inlined(value, definitions) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_inlined(value, definitions) for value in part]
+    return part

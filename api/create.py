@@ -1,6 +1,6 @@
 """POST /v1/batches: what may be asked, and the batch that it makes."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -11,8 +11,10 @@ from jobs.create import Options, create_batch
 from jobs.errors import ModelNotFoundError, NotFoundError
 from jobs.files import Files
 from jobs.ledger import Ledger
+from jobs.outbox import Outbox
 from jobs.record import Batch, File
 from jobs.sent import KEY_SECONDS, RESEND_SECONDS, RETRY_SECONDS, claim
+from jobs.webhook import Endpoints
 
 _strict = ConfigDict(extra="forbid", strict=True)
 
@@ -102,6 +104,8 @@ def begin(
         except NotFoundError:  # the first one was cut off before it came so far
             pass
     Files(ledger).use(file.id, mine.batch_id)
+    if Endpoints(ledger).exist():
+        Outbox(ledger.storage).add(ledger.project, mine.batch_id)
     return create_batch(ledger, file, options, hand_over=True, batch_id=mine.batch_id)
 
 
@@ -132,8 +136,3 @@ def _input_file(service: Service, ledger: Ledger, file_id: str) -> File:
         message = f"The file has {file.lines:,} lines, and a batch up to {most:,}."
         raise ApiError(400, message, param=param, code="too_many_requests")
     return file
-
-
-def schema() -> dict[str, Any]:
-    """Return the body for the document."""
-    return CreateBatch.model_json_schema()

@@ -147,6 +147,60 @@ class ModelList(BaseModel):
     data: list[ModelObject]
 
 
+class Webhook(BaseModel):
+    """An endpoint that hears of events."""
+
+    id: str
+    object: Literal["webhook_endpoint"]
+    name: str
+    url: str
+    event_types: list[str]
+    created_at: int
+    updated_at: int
+    signing_secret_hint: str
+
+
+class WebhookWithSecret(Webhook):
+    """The same when its secret is new."""
+
+    signing_secret: str
+
+
+class WebhookList(BaseModel):
+    """Some endpoints, newest first."""
+
+    object: Literal["list"]
+    data: list[Webhook]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class DeletedWebhook(BaseModel):
+    """An endpoint that is gone."""
+
+    id: str
+    object: Literal["webhook_endpoint.deleted"]
+    deleted: Literal[True]
+
+
+class WebhookTest(BaseModel):
+    """What an endpoint answered to a sample."""
+
+    object: Literal["webhook_endpoint.test"]
+    webhook_endpoint_id: str
+    event_type: str
+    status_code: int
+    success: Literal[True]
+
+
+class EventTypes(BaseModel):
+    """The events that there are."""
+
+    object: Literal["list"]
+    data: list[str]
+
+
 _ERRORS = {
     400: "What was asked for can't be done as it was asked.",
     401: "The key is missing or wrong.",

@@ -4,6 +4,7 @@ import logging
 import sys
 
 from api.app import make_app
+from api.notifier import Notifier
 from api.server import Server, is_loopback, listen
 from api.service import Service, make_service
 from jobs.catalog import Catalog
@@ -37,6 +38,8 @@ def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
     with listen(settings.host, settings.port) as listener:
         if runner is not None:
             runner.start()
+        notifier = Notifier(service)
+        notifier.start()
         app = make_app(service, runner)
         port = listener.getsockname()[1]
         _say_ready(service, port, runs=runner is not None, has_keys=has_keys)
@@ -45,6 +48,7 @@ def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
         finally:
             if runner is not None:
                 runner.close(settings.grace_seconds)
+            notifier.close()
             _logger.info("stopped", extra=about("server_stopped"))
 
 

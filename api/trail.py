@@ -30,16 +30,16 @@ class Trail:
             return
         request_id = f"req_{uuid4().hex}"
         began = time.perf_counter()
-        status = 0
+        status, seconds = 0, 0.0
 
         async def send_marked(message: Message) -> None:
-            nonlocal status
+            nonlocal status, seconds
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
-                milliseconds = (time.perf_counter() - began) * 1e3
-                headers["openai-processing-ms"] = f"{milliseconds:.0f}"
+                seconds = time.perf_counter() - began
+                headers["openai-processing-ms"] = f"{seconds * 1e3:.0f}"
             await send(message)
 
         try:
@@ -52,11 +52,12 @@ class Trail:
             await answer(scope, receive, send_marked)
         finally:
             _log(scope, request_id, status, time.perf_counter() - began)
+            metrics = scope["app"].state.metrics
+            metrics.count(scope["method"], _route(scope), status, seconds)
 
 
 def _log(scope: Scope, request_id: str, status: int, seconds: float) -> None:
-    route = scope.get("route")
-    path = getattr(route, "path", "unknown")
+    path = _route(scope)
     level = logging.DEBUG if path in _QUIET else logging.INFO
     fields = {
         "event": "request_answered",
@@ -70,3 +71,8 @@ def _log(scope: Scope, request_id: str, status: int, seconds: float) -> None:
     }
     text = f"{fields['method']} {scope['path'][:200]!r} {status} {fields['ms']} ms"
     _logger.log(level, text, extra={"fields": fields})
+
+
+def _route(scope: Scope) -> str:
+    """Return the route's template, which names no object."""
+    return getattr(scope.get("route"), "path", "unknown")

@@ -8,7 +8,7 @@ import time
 from jobs.errors import NotFoundError, UsageError
 
 _HEX = "[0-9a-f]{32}"
-_ID = {kind: re.compile(f"{kind}_{_HEX}") for kind in ("batch", "file")}
+_ID = {kind: re.compile(f"{kind}_{_HEX}") for kind in ("batch", "file", "webhook")}
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -30,6 +30,11 @@ def new_batch_id() -> str:
 def new_file_id() -> str:
     """Return a fresh id such as `file_0199…`; later ids sort after earlier."""
     return f"file_{_uuid7()}"
+
+
+def new_webhook_id() -> str:
+    """Return a fresh id of a webhook endpoint."""
+    return f"webhook_{_uuid7()}"
 
 
 def made_at(made_id: str) -> float:

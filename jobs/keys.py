@@ -7,6 +7,7 @@
                                     deleted.json     it is gone
                                     uses/<batch>     a batch that reads it
     projects/<project>/sent/<digest>.json            which batch a create has made
+    projects/<project>/webhooks/<endpoint>.json      who wants to hear of its end
     projects/<project>/batches/<batch>/
         batch.json       create-once  what was asked
         plan.json        create-once  the shards, or what is wrong with the input
@@ -55,6 +56,10 @@ class Keys:
     def sent(self, digest: str) -> str:
         """Return the key of what a create with that digest has made."""
         return f"{self._top}/sent/{digest}.json"
+
+    def webhooks(self) -> str:
+        """Return what the keys of the webhook endpoints begin with."""
+        return f"{self._top}/webhooks"
 
     def of(self, batch_id: str) -> "BatchKeys":
         """Return the keys of one batch."""

@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     requests_per_minute: Annotated[int, Field(ge=1)] | None = None
     """How often a project may ask the API; unset, as often as it likes."""
 
+    webhooks_anywhere: bool = False
+    """Whether webhooks may go to this network's own addresses, and by plain http."""
+
     engine_process: Annotated[str, Field(pattern="^(auto|inside|apart)$")] = "auto"
     """Whether vLLM's core runs inside this process or in one of its own."""
 

@@ -8,7 +8,10 @@ is cancelled or expires while it waits is ended without waiting for its turn.
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +20,7 @@ from jobs.catalog import Catalog, Model
 from jobs.errors import BatchchatError, NotFoundError
 from jobs.finalize import finalize
 from jobs.ids import made_at
-from jobs.ledger import Ledger
+from jobs.ledger import Ledger, State
 from jobs.log import about
 from jobs.progress import Progress
 from jobs.prompters import Prompters
@@ -48,6 +51,22 @@ class Running(NamedTuple):
     progress: Progress
 
 
+@dataclass
+class Totals:
+    """What a runner has done since it was started."""
+
+    batches_ended: Counter[str] = field(default_factory=Counter)
+    requests_done: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
+    cost: Decimal = Decimal(0)
+
+    def add(self, progress: Progress) -> None:
+        """Add what one run has done."""
+        counts, usage = progress.counts, progress.usage
+        self.requests_done += Counter(completed=counts.completed, failed=counts.failed)
+        self.tokens += Counter(input=usage.input_tokens, output=usage.output_tokens)
+
+
 class LocalRunner:
     """A thread that runs batches, and one that looks after those that wait."""
 
@@ -73,6 +92,7 @@ class LocalRunner:
         self._wait_until: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self.running: Running | None = None
+        self.totals = Totals()
         self._threads = [
             threading.Thread(target=self._work, name="runner", daemon=True),
             threading.Thread(target=self._tend, name="tender", daemon=True),
@@ -162,9 +182,10 @@ class LocalRunner:
             self._put_off(batch, "a bug")
         else:
             if state.is_terminal:
-                self._end(batch, state.status)
+                self._end(state)
         finally:
             self.running = None
+            self.totals.add(progress)
 
     def _run_of(self, batch: Batch, stop: Stop, progress: Progress) -> EmbeddedRun:
         storage = PatientStorage(
@@ -187,15 +208,19 @@ class LocalRunner:
             return
         try:
             with batch_lock(self._locks, batch.id):
-                state = ledger.state(batch.id)
-                if not state.is_terminal:
-                    ending = "cancelled" if cancelled else "expired"
-                    state = finalize(ledger, batch.id, ending)
+                if ledger.state(batch.id).is_terminal:
+                    self._active.remove(batch.project, batch.id)
+                    return
+                ending = "cancelled" if cancelled else "expired"
+                state = finalize(ledger, batch.id, ending)
         except BusyError:
             return
-        self._end(batch, state.status)
+        self._end(state)
 
-    def _end(self, batch: Batch, status: str) -> None:
+    def _end(self, state: State) -> None:
+        batch, status = state.batch, state.status
+        self.totals.batches_ended[status] += 1
+        self.totals.cost += state.cost()
         self._active.remove(batch.project, batch.id)
         self._failures.pop(batch.id, None)
         self._wait_until.pop(batch.id, None)

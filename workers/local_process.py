@@ -159,7 +159,17 @@ def _runner(settings: Settings) -> LocalRunner:
 
 def _news(runner: LocalRunner) -> dict[str, Any]:
     running = runner.running
-    told: dict[str, Any] = {"model": runner.loaded, "batch_id": None}
+    totals = runner.totals
+    told: dict[str, Any] = {
+        "model": runner.loaded,
+        "batch_id": None,
+        "totals": {
+            "batches_ended": totals.batches_ended,
+            "requests_done": totals.requests_done,
+            "tokens": totals.tokens,
+            "cost": float(totals.cost),
+        },
+    }
     if running is not None:
         progress = running.progress
         done = progress.so_far()

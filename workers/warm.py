@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 from jobs.catalog import Model
-from jobs.engine import Answer, Work
-from jobs.errors import BatchchatError
+from jobs.engine import Answer, Completion, Work
+from jobs.errors import BatchchatError, RequestRefusedError
 from jobs.prompt import Prompt
 from jobs.request import Request
 from workers.embedded import ClosableEngine
@@ -35,7 +36,7 @@ class WarmEngine:
         """The name of the model that is loaded."""
         return self._model.name if self._model else None
 
-    def lend(self, model: Model) -> "ClosableEngine":
+    def lend(self, model: Model) -> ClosableEngine:
         """Return a living engine for `model`; to close it is to give it back."""
         engine = self._engine
         if engine is None or self._model != model or not engine.is_alive:
@@ -44,9 +45,9 @@ class WarmEngine:
             self._engine, self._model = engine, model
         return _Lent(engine, self)
 
-    def take_back(self) -> None:
-        """Keep the engine, unless it has died."""
-        if self._engine is not None and not self._engine.is_alive:
+    def take_back(self, *, spoilt: bool) -> None:
+        """Keep the engine, unless it has died or gave something that is no answer."""
+        if self._engine is not None and (spoilt or not self._engine.is_alive):
             self.close()
 
     def close(self) -> None:
@@ -63,9 +64,14 @@ class _Lent:
     def __init__(self, engine: LivingEngine, owner: WarmEngine) -> None:
         self._engine = engine
         self._owner = owner
+        self._spoilt = False
         self.capacity = engine.capacity
         self.identity = engine.identity
         self.fingerprint = engine.fingerprint
+
+    @property
+    def steps(self) -> int:
+        return self._engine.steps
 
     def prepare(self, request: Request) -> Prompt:
         return self._engine.prepare(request)
@@ -76,10 +82,15 @@ class _Lent:
     def submit(
         self, work: Work, on_done: Callable[[Answer], None], timeout: float
     ) -> bool:
-        return self._engine.submit(work, on_done, timeout)
+        return self._engine.submit(work, partial(self._note, on_done), timeout)
 
     def abort(self, keys: list[str]) -> None:
         self._engine.abort(keys)
 
     def close(self) -> None:
-        self._owner.take_back()
+        self._owner.take_back(spoilt=self._spoilt)
+
+    def _note(self, on_done: Callable[[Answer], None], answer: Answer) -> None:
+        if not isinstance(answer, Completion | RequestRefusedError):
+            self._spoilt = True
+        on_done(answer)
