@@ -9,12 +9,14 @@ from cli import (
     cancel,
     controller,
     doctor,
+    keys,
     list_,
     models,
     render,
     results,
     resume,
     retry,
+    serve,
     status,
     submit,
     terminal,
@@ -51,8 +53,10 @@ for name, command in (
     ("worker", worker.worker),
     ("controller", controller.controller),
     ("doctor", doctor.doctor),
+    ("serve", serve.serve),
 ):
     app.command(name)(command)
+app.add_typer(keys.app, name="keys")
 
 
 def _version(asked: bool) -> None:

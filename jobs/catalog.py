@@ -60,9 +60,10 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 class Catalog:
     """Finds a model by its name or an alias, by a hub id, or by a folder's path."""
 
-    def __init__(self, models: dict[str, Model]) -> None:
-        """Hold `models` by name."""
+    def __init__(self, models: dict[str, Model], *, is_closed: bool = False) -> None:
+        """Hold `models` by name; a closed catalog has these and finds no others."""
         self._models = models
+        self._is_closed = is_closed
         self._aliases = {
             alias: model for model in models.values() for alias in model.aliases
         }
@@ -70,6 +71,10 @@ class Catalog:
     def __iter__(self) -> Iterator[Model]:
         """Yield the named models."""
         return iter(self._models.values())
+
+    def closed(self) -> "Catalog":
+        """Return the same for callers who may name no folder and no other model."""
+        return Catalog(self._models, is_closed=True)
 
     def find(self, name: str) -> Model:
         """Return the model that `name` means, called as it was asked for.
@@ -82,6 +87,11 @@ class Catalog:
         model = self._models.get(name) or self._aliases.get(name)
         if model is not None:
             return _found(model, name)
+        if self._is_closed:
+            raise ModelNotFoundError(
+                f"no model `{name[:80]}`: it is not in this server's catalog",
+                hint="an entry of BATCHCHAT_CONFIG adds it",
+            )
         if _is_folder(name):
             return Model(name=name, source=str(Path(name).expanduser().absolute()))
         if _is_hub_id(name):

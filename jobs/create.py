@@ -29,6 +29,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     output: str | None = None
     output_format: str = "jsonl"
     priority: str = "normal"
+    output_expires_after: int | None = None
 
 
 def store_file(
@@ -58,16 +59,22 @@ def publish_file(ledger: Ledger, file: File) -> None:
 
 
 def create_batch(
-    ledger: Ledger, input_file: File, options: Options, *, hand_over: bool = False
+    ledger: Ledger,
+    input_file: File,
+    options: Options,
+    *,
+    hand_over: bool = False,
+    batch_id: str | None = None,
 ) -> Batch:
     """Write down what is asked for; from here on the batch exists.
 
-    `hand_over` puts it first into the index of those that a cluster runs.
+    `hand_over` puts it first into the index of those that a cluster or a server
+    runs. With a `batch_id` that exists the batch is returned as it was made.
     """
     now = ledger.now()
     seed = options.seed if options.seed is not None else secrets.randbelow(2**53)
     batch = Batch(
-        id=new_batch_id(),
+        id=batch_id or new_batch_id(),
         project=ledger.project,
         input_file_id=input_file.id,
         endpoint=ENDPOINT,
@@ -82,11 +89,14 @@ def create_batch(
         output=options.output,
         output_format=options.output_format,
         priority=options.priority,
+        output_expires_after=options.output_expires_after,
     )
     if hand_over:
         Active(ledger.storage).add(ledger.project, batch.id)
-    ledger.storage.create(ledger.keys.of(batch.id).batch, record.encode(batch))
-    return batch
+    key = ledger.keys.of(batch.id).batch
+    if ledger.storage.create(key, record.encode(batch)):
+        return batch
+    return ledger.batch(batch.id)
 
 
 def cancel_batch(ledger: Ledger, batch_id: str) -> None:

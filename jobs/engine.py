@@ -56,8 +56,10 @@ class Engine(Protocol):
     identity: dict[str, Any]
     """What the fingerprint is a hash of, spelled out."""
 
-    steps: int
-    """Steps that it has computed: while this grows, it lives."""
+    @property
+    def steps(self) -> int:
+        """Steps that it has computed: while this grows, it lives."""
+        ...
 
     def prepare(self, request: Request) -> Prompt:
         """Render and tokenize one request. Raises `RequestRefusedError`."""

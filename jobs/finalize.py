@@ -68,6 +68,7 @@ def publish_results(ledger: Ledger, state: State) -> None:
         (final.output_file_id, final.output_bytes, "output"),
         (final.error_file_id, final.error_bytes, "error"),
     )
+    kept = state.batch.output_expires_after
     for file_id, size, kind in names:
         if file_id is not None:
             file = File(
@@ -76,6 +77,7 @@ def publish_results(ledger: Ledger, state: State) -> None:
                 created_at=final.created_at,
                 filename=f"{state.batch.id}_{kind}.jsonl",
                 purpose="batch_output",
+                expires_at=final.created_at + kept if kept else None,
             )
             publish_file(ledger, file)
 

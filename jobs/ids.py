@@ -8,7 +8,7 @@ import time
 from jobs.errors import NotFoundError, UsageError
 
 _HEX = "[0-9a-f]{32}"
-_ID = {kind: re.compile(f"{kind}_{_HEX}") for kind in ("batch", "file")}
+_ID = {kind: re.compile(f"{kind}_{_HEX}") for kind in ("batch", "file", "webhook")}
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -32,9 +32,14 @@ def new_file_id() -> str:
     return f"file_{_uuid7()}"
 
 
-def made_at(made: str) -> float:
-    """Return when an id was made, in Unix seconds, as it says itself."""
-    return int(made.rpartition("_")[2][:12], 16) / 1000
+def new_webhook_id() -> str:
+    """Return a fresh id of a webhook endpoint."""
+    return f"webhook_{_uuid7()}"
+
+
+def made_at(made_id: str) -> float:
+    """Return when a batch's or a file's id was made, in Unix seconds."""
+    return int(made_id.rpartition("_")[2][:12], 16) / 1000
 
 
 def new_attempt_id() -> str:

@@ -4,6 +4,10 @@
 
     projects/<project>/files/<file>/file.json        create-once: what the file is
                                     content          its bytes
+                                    deleted.json     it is gone
+                                    uses/<batch>     a batch that reads it
+    projects/<project>/sent/<digest>.json            which batch a create has made
+    projects/<project>/webhooks/<endpoint>.json      who wants to hear of its end
     projects/<project>/batches/<batch>/
         batch.json       create-once  what was asked
         plan.json        create-once  the shards, or what is wrong with the input
@@ -40,6 +44,22 @@ class Keys:
     def content(self, file_id: str) -> str:
         """Return the key of a file's bytes."""
         return f"{self.files()}/{checked_id('file', file_id)}/content"
+
+    def deleted(self, file_id: str) -> str:
+        """Return the key of the mark that a file is gone."""
+        return f"{self.files()}/{checked_id('file', file_id)}/deleted.json"
+
+    def uses(self, file_id: str) -> str:
+        """Return what the keys of the marks of a file's readers begin with."""
+        return f"{self.files()}/{checked_id('file', file_id)}/uses/"
+
+    def sent(self, digest: str) -> str:
+        """Return the key of what a create with that digest has made."""
+        return f"{self._top}/sent/{digest}.json"
+
+    def webhooks(self) -> str:
+        """Return what the keys of the webhook endpoints begin with."""
+        return f"{self._top}/webhooks"
 
     def of(self, batch_id: str) -> "BatchKeys":
         """Return the keys of one batch."""

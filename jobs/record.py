@@ -48,6 +48,8 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     filename: str
     purpose: str
     expires_at: int | None = None
+    lines: int | None = None
+    """Line feeds in it, None where nobody counted."""
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +77,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     output_format: str = "jsonl"
     priority: str = "normal"
     """Which batches go first where several wait: low, normal or high."""
+
+    output_expires_after: int | None = None
+    """Seconds that its output and error files are kept, None for ever."""
 
 
 class Shard(msgspec.Struct, frozen=True, array_like=True):

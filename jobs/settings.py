@@ -80,6 +80,27 @@ class Settings(BaseSettings):
     stall_seconds: Annotated[float, Field(ge=1)] = 120.0
     """Seconds without any progress after which a worker gives its engine up."""
 
+    host: str = "127.0.0.1"
+    """The address that `batchchat serve` listens on."""
+
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    """The port that it listens on; 0 takes a free one."""
+
+    max_file_bytes: Annotated[int, Field(ge=1)] = 16 * 1024**3
+    """Bytes of an uploaded file, at most."""
+
+    max_batch_requests: Annotated[int, Field(ge=1)] = 50_000_000
+    """Lines of a batch's input that the API takes, at most."""
+
+    upload_pause_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds for which an upload may bring nothing."""
+
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    """How often a project may ask the API; unset, as often as it likes."""
+
+    webhooks_anywhere: bool = False
+    """Whether webhooks may go to this network's own addresses, and by plain http."""
+
     engine_process: Annotated[str, Field(pattern="^(auto|inside|apart)$")] = "auto"
     """Whether vLLM's core runs inside this process or in one of its own."""
 

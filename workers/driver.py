@@ -110,6 +110,11 @@ class DrivenEngine:
         self._slots = threading.Semaphore(self.capacity)
         threading.Thread(target=self._watch, name="engine-watch", daemon=True).start()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can take more work."""
+        return self._dead is None and self._core.is_alive()
+
     def prepare(self, request: Request) -> Prompt:
         """Render and tokenize one request. Raises `RequestRefusedError`."""
         return self._prompter.prepare(request)

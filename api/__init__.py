@@ -1,0 +1,1 @@
+"""The REST API: OpenAI's Files and Batches over the objects of `jobs`."""

@@ -1,0 +1,62 @@
+"""The application: the routes, what guards them, and the document about them."""
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api import batches, files, health, metrics, models, results, webhooks
+from api.auth import Door
+from api.errors import handle_errors
+from api.limits import Limits
+from api.metrics import Metrics
+from api.service import Service
+from api.shown import Shown
+from api.trail import Trail
+from workers.local_process import RunnerProcess
+
+_ABOUT = """\
+OpenAI's Files and Batches on your own GPUs: a program written for OpenAI's Batch API
+uses this one by changing `base_url`. What is ours rides in `extra_body` and in extra
+fields; `docs/api.md` says it all.
+"""
+
+
+def make_app(service: Service, runner: RunnerProcess | None = None) -> FastAPI:
+    """Return the application over `service`; `runner` is the one that it has itself."""
+    app = FastAPI(title="batchchat", version=version("batchchat"), description=_ABOUT)
+    app.state.service = service
+    app.state.door = Door(service)
+    app.state.limits = Limits(service.settings.requests_per_minute)
+    app.state.shown = Shown(lambda: runner.news if runner else {})
+    app.state.runner = runner
+    app.state.metrics = Metrics(service, runner)
+    app.state.is_closing = lambda: False
+    for routes in (files, batches, results, models, webhooks, health, metrics):
+        app.include_router(routes.router)
+    handle_errors(app)
+    app.add_middleware(Trail)
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+    return app
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """Return the document without the 422 that FastAPI adds and we never answer."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+        )
+        for path in document["paths"].values():
+            for operation in path.values():
+                answers = operation["responses"]
+                if "HTTPValidationError" in str(answers.get("422")):
+                    del answers["422"]
+        schemas = document["components"]["schemas"]
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        app.openapi_schema = document
+    return app.openapi_schema

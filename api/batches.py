@@ -1,0 +1,137 @@
+"""/v1/batches."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from typing import Annotated, Any
+
+import msgspec
+from anyio import to_thread
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import Response
+
+from api.answer import Json, encode, list_object
+from api.auth import Mine, Parts
+from api.body import body_of, checked, read_json
+from api.create import CreateBatch, Sending, begin, create
+from api.errors import ApiError
+from api.objects import BatchList, BatchObject, errors
+from api.shown import Shown
+from jobs.create import Options, cancel_batch, store_file
+from jobs.errors import NotFoundError
+from jobs.ids import checked_id
+from jobs.ledger import Ledger
+from jobs.record import Batch
+from jobs.retry import retry_input
+
+router = APIRouter(prefix="/v1/batches", tags=["batches"])
+
+_READ_AT_ONCE = 16
+
+_BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchObject}}
+
+Again = Annotated[
+    str | None,
+    Header(
+        alias="idempotency-key",
+        max_length=255,
+        description="The same key makes the same batch for a day.",
+    ),
+]
+
+
+@router.post(
+    "",
+    openapi_extra=body_of(CreateBatch),
+    responses=_BATCH | errors(404, 408, 413, 415, 422),
+)
+async def create_batch(
+    request: Request, mine: Mine, parts: Parts, key: Again = None
+) -> Response:
+    """Create a batch of an uploaded file."""
+    asked = checked(CreateBatch, await read_json(request))
+    sending = _sending(request, key)
+    batch = await to_thread.run_sync(create, parts, mine, asked, sending)
+    return await to_thread.run_sync(_show, request, mine, batch)
+
+
+@router.get("", responses={200: {"model": BatchList}, **errors(404)})
+def list_batches(
+    request: Request,
+    mine: Mine,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> Response:
+    """List batches, newest first."""
+    if after is not None:
+        checked_id("batch", after)
+    ids = sorted(mine.storage.folders(mine.keys.batches()), reverse=True)
+    shown = partial(_shown_if_there, request.app.state.shown, mine)
+    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        wanted = [batch_id for batch_id in ids if after is None or batch_id < after]
+        there = (
+            pair
+            for at in range(0, len(wanted), _READ_AT_ONCE)
+            for pair in pool.map(shown, wanted[at : at + _READ_AT_ONCE])
+            if pair is not None
+        )
+        found = list(islice(there, limit + 1))
+    page = found[:limit]
+    data = [msgspec.Raw(text) for _, text in page]
+    return list_object(data, [one for one, _ in page], has_more=len(found) > limit)
+
+
+@router.get("/{batch_id}", responses=_BATCH | errors(404))
+def retrieve(batch_id: str, request: Request, mine: Mine) -> Response:
+    """Say where a batch stands."""
+    return Json(request.app.state.shown.of(mine, batch_id))
+
+
+@router.post("/{batch_id}/cancel", responses=_BATCH | errors(404, 409))
+def cancel(batch_id: str, request: Request, mine: Mine) -> Response:
+    """Stop a batch; what is finished is kept."""
+    cancel_batch(mine, batch_id)
+    return Json(request.app.state.shown.of(mine, batch_id))
+
+
+@router.post("/{batch_id}/retry", responses=_BATCH | errors(404, 409, 422))
+def retry(batch_id: str, request: Request, mine: Mine, key: Again = None) -> Response:
+    """Make a new batch of the requests that failed or never ran."""
+    state = mine.state(batch_id)
+    lines = retry_input(mine, state)
+    file = store_file(mine, lines, f"{batch_id}_retry.jsonl")
+    before = state.batch
+    options = Options(
+        model=before.model,
+        seed=before.seed,
+        completion_window=before.completion_window,
+        metadata=before.metadata,
+        retry_of=batch_id,
+        priority=before.priority,
+        output_expires_after=before.output_expires_after,
+    )
+    asked = encode(["retry", batch_id])
+    batch = begin(mine, file, options, asked=asked, sending=_sending(request, key))
+    return _show(request, mine, batch)
+
+
+def _show(request: Request, ledger: Ledger, batch: Batch) -> Json:
+    shown: Shown = request.app.state.shown
+    return Json(shown.of(ledger, batch.id))
+
+
+def _shown_if_there(
+    shown: Shown, ledger: Ledger, batch_id: str
+) -> tuple[str, bytes] | None:
+    try:
+        return batch_id, shown.of(ledger, batch_id)
+    except NotFoundError:
+        return None
+
+
+def _sending(request: Request, key: str | None) -> Sending:
+    retries = request.headers.get("x-stainless-retry-count", "")
+    if key is not None and not key.strip():
+        message = "Invalid value for 'idempotency-key': it is empty."
+        raise ApiError(400, message, param="idempotency-key", code="invalid_value")
+    return Sending(key=key, retries=int(retries) if retries.isdecimal() else None)

@@ -1,0 +1,50 @@
+"""Whether the server is alive, and whether it can do its work."""
+
+from anyio import to_thread
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from api.answer import Json
+from api.auth import Parts
+from api.errors import ApiError
+from api.objects import ErrorAnswer
+from api.service import Service
+from jobs.errors import BatchchatError
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz")
+async def alive() -> Response:
+    """Answer, which is all there is to it."""
+    return Json({"status": "ok"})
+
+
+@router.get("/readyz", responses={503: {"model": ErrorAnswer}})
+async def ready(parts: Parts) -> Response:
+    """Say whether the storage and the broker, if there is one, can be reached."""
+    await to_thread.run_sync(_try, parts)
+    return Json({"status": "ok"})
+
+
+def _try(service: Service) -> None:
+    try:
+        service.keys.exist()
+    except BatchchatError as error:
+        message = "The storage can't be reached."
+        raise ApiError(503, message, code=error.code) from None
+    if service.settings.broker is not None:
+        _try_broker(service.settings.broker)
+
+
+def _try_broker(url: str) -> None:
+    import redis
+
+    try:
+        with redis.Redis.from_url(
+            url, socket_timeout=2, socket_connect_timeout=2
+        ) as broker:
+            broker.ping()
+    except (redis.RedisError, ValueError):
+        message = "The broker can't be reached."
+        raise ApiError(503, message, code="broker_error") from None

@@ -1,0 +1,40 @@
+"""/v1/models: the catalog."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from api.answer import Json
+from api.auth import Mine, Parts
+from api.objects import ModelList, ModelObject, errors
+from jobs.catalog import Model
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+@router.get("", responses={200: {"model": ModelList}, **errors()})
+def list_models(_: Mine, parts: Parts) -> Response:
+    """List the models that batches may ask for."""
+    return Json({"object": "list", "data": [model_object(m) for m in parts.catalog]})
+
+
+@router.get("/{model:path}", responses={200: {"model": ModelObject}, **errors(404)})
+def retrieve(model: str, _: Mine, parts: Parts) -> Response:
+    """Say what a model is."""
+    return Json(model_object(parts.catalog.find(model)))
+
+
+def model_object(model: Model) -> dict[str, Any]:
+    """Return OpenAI's Model object; what is ours comes after it."""
+    price = model.price
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": model.source.partition("/")[0],
+        "description": model.description,
+        "context_length": model.context_length,
+        "price": price
+        and {"input": price.input, "output": price.output, "date": price.date},
+    }

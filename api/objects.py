@@ -1,0 +1,229 @@
+"""The objects of the API, for its document; OpenAI's fields first, then ours."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class Failure(BaseModel):
+    """What is wrong with a request."""
+
+    message: str
+    type: Literal["invalid_request_error", "rate_limit_error", "server_error"]
+    param: str | None
+    code: str | None
+
+
+class ErrorAnswer(BaseModel):
+    """The body of every answer that is an error."""
+
+    error: Failure
+
+
+class FileObject(BaseModel):
+    """A file."""
+
+    id: str
+    object: Literal["file"]
+    bytes: int
+    created_at: int
+    expires_at: int | None
+    filename: str
+    purpose: str
+    status: Literal["processed"]
+    status_details: str | None
+
+
+class FileList(BaseModel):
+    """Some files."""
+
+    object: Literal["list"]
+    data: list[FileObject]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class DeletedFile(BaseModel):
+    """A file that is gone."""
+
+    id: str
+    object: Literal["file"]
+    deleted: Literal[True]
+
+
+class BatchError(BaseModel):
+    """Something that is wrong with an input file; lines count from 1."""
+
+    code: str | None
+    line: int | None
+    message: str
+    param: str | None
+
+
+class BatchErrors(BaseModel):
+    """The first of all that is wrong with an input file."""
+
+    object: Literal["list"]
+    data: list[BatchError]
+
+
+class RequestCounts(BaseModel):
+    """Requests that are done; those that never ran are in neither of the last two."""
+
+    total: int
+    completed: int
+    failed: int
+
+
+class BatchObject(BaseModel):
+    """A batch; times are Unix seconds, null for what has not happened."""
+
+    id: str
+    object: Literal["batch"]
+    endpoint: str
+    model: str | None
+    errors: BatchErrors | None
+    input_file_id: str
+    completion_window: str
+    status: Literal[
+        "validating",
+        "failed",
+        "in_progress",
+        "finalizing",
+        "completed",
+        "expired",
+        "cancelling",
+        "cancelled",
+    ]
+    output_file_id: str | None
+    error_file_id: str | None
+    created_at: int
+    in_progress_at: int | None
+    finalizing_at: int | None
+    completed_at: int | None
+    failed_at: int | None
+    expired_at: int | None
+    cancelling_at: int | None
+    cancelled_at: int | None
+    expires_at: int
+    request_counts: RequestCounts
+    usage: dict[str, Any]
+    metadata: dict[str, str] | None
+    estimated_cost: float = Field(description="US dollars, by the catalog's prices.")
+    engine_seconds: float
+    engine_cost: float | None
+    seed: int
+    retry_of: str | None
+    engines: dict[str, Any]
+
+
+class BatchList(BaseModel):
+    """Some batches, newest first."""
+
+    object: Literal["list"]
+    data: list[BatchObject]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class ModelObject(BaseModel):
+    """A model of the catalog."""
+
+    id: str
+    object: Literal["model"]
+    created: int = Field(description="Not known, so 0.")
+    owned_by: str
+    description: str
+    context_length: int | None
+    price: dict[str, Any] | None
+
+
+class ModelList(BaseModel):
+    """The catalog."""
+
+    object: Literal["list"]
+    data: list[ModelObject]
+
+
+class Webhook(BaseModel):
+    """An endpoint that hears of events."""
+
+    id: str
+    object: Literal["webhook_endpoint"]
+    name: str
+    url: str
+    event_types: list[str]
+    created_at: int
+    updated_at: int
+    signing_secret_hint: str
+
+
+class WebhookWithSecret(Webhook):
+    """The same when its secret is new."""
+
+    signing_secret: str
+
+
+class WebhookList(BaseModel):
+    """Some endpoints, newest first."""
+
+    object: Literal["list"]
+    data: list[Webhook]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class DeletedWebhook(BaseModel):
+    """An endpoint that is gone."""
+
+    id: str
+    object: Literal["webhook_endpoint.deleted"]
+    deleted: Literal[True]
+
+
+class WebhookTest(BaseModel):
+    """What an endpoint answered to a sample."""
+
+    object: Literal["webhook_endpoint.test"]
+    webhook_endpoint_id: str
+    event_type: str
+    status_code: int
+    success: Literal[True]
+
+
+class EventTypes(BaseModel):
+    """The events that there are."""
+
+    object: Literal["list"]
+    data: list[str]
+
+
+_ERRORS = {
+    400: "What was asked for can't be done as it was asked.",
+    401: "The key is missing or wrong.",
+    403: "Without keys only this machine's users are answered.",
+    404: "There is no such object in this project.",
+    405: "The method does not exist here.",
+    408: "The request came too slowly.",
+    409: "The state of the object forbids it.",
+    413: "The request is too large.",
+    416: "The file has no such range.",
+    415: "The content type is not one that is understood here.",
+    422: "The Idempotency-Key was used for another request.",
+    429: "Too many requests.",
+    500: "Something went wrong here.",
+    503: "The storage can't be reached.",
+}
+
+_ALWAYS = (400, 401, 403, 429, 500, 503)
+
+
+def errors(*more: int) -> dict[int | str, dict[str, Any]]:
+    """Return the errors of a route for the document: `more`, and those of all."""
+    return {
+        status: {"model": ErrorAnswer, "description": _ERRORS[status]}
+        for status in sorted({*_ALWAYS, *more})
+    }

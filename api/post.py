@@ -1,0 +1,80 @@
+"""Sends a webhook to an address of the open internet, and to no other.
+
+A project's own URL must not make the server talk to what only the server can reach.
+So every address of the host is looked at, the one that was looked at is the one that
+is called, redirects are not followed, and no proxy is asked.
+"""
+
+import socket
+from ipaddress import ip_address
+
+import httpx
+
+from jobs.errors import BatchchatError
+
+_SECONDS = 10.0
+
+
+class PostError(BatchchatError):
+    """A webhook could not be sent at all."""
+
+    code = "webhook_failed"
+
+
+def post(url: str, body: bytes, headers: dict[str, str], *, anywhere: bool) -> int:
+    """Send `body`; return the status of the answer, which is not read.
+
+    `anywhere` lets it go to private addresses, and unencrypted.
+
+    Raises:
+        PostError: the URL is not allowed, or nobody answers there.
+
+    """
+    target = checked_url(url, anywhere=anywhere)
+    host = target.host
+    address = host if anywhere else _public_address(target)
+    pinned = target.copy_with(host=address)
+    port = f":{target.port}" if target.port else ""
+    shown = f"[{host}]" if ":" in host else host
+    asked = {**headers, "host": f"{shown}{port}", "user-agent": "batchchat-webhooks"}
+    try:
+        with (
+            httpx.Client(timeout=_SECONDS, trust_env=False) as client,
+            client.stream(
+                "POST",
+                pinned,
+                content=body,
+                headers=asked,
+                extensions={"sni_hostname": host},
+            ) as answer,
+        ):
+            return answer.status_code
+    except httpx.HTTPError as error:
+        reason = str(error) or type(error).__name__
+        raise PostError(f"nobody answers at {target.host}: {reason}") from None
+
+
+def checked_url(url: str, *, anywhere: bool) -> httpx.URL:
+    """Return the URL of an endpoint. Raises `PostError` if it can't be one."""
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise PostError(f"this is no URL: {error}") from None
+    schemes = {"https", "http"} if anywhere else {"https"}
+    if parsed.scheme not in schemes or not parsed.host or parsed.userinfo:
+        raise PostError("a webhook's URL begins with https:// and names a host")
+    return parsed
+
+
+def _public_address(url: httpx.URL) -> str:
+    try:
+        found = socket.getaddrinfo(url.host, url.port or 443, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise PostError(f"there is no host `{url.host}`") from None
+    addresses = [str(info[4][0]).partition("%")[0] for info in found]
+    for address in addresses:
+        parsed = ip_address(address)
+        mapped = getattr(parsed, "ipv4_mapped", None)
+        if not (mapped or parsed).is_global or parsed.is_multicast:
+            raise PostError(f"`{url.host}` is not on the open internet")
+    return addresses[0]

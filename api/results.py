@@ -1,0 +1,177 @@
+"""GET /v1/batches/{id}/results: what is finished, while it runs and after."""
+
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Annotated, Any, Literal
+
+from anyio import sleep, to_thread
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from api.answer import encode
+from api.auth import Mine
+from api.errors import ApiError
+from api.objects import errors
+from jobs.finished import finished_results
+from jobs.ledger import Ledger, State
+from jobs.parquet import write_parquet
+from jobs.storage.base import CHUNK
+
+router = APIRouter(prefix="/v1/batches", tags=["batches"])
+
+_LOOK = 1.0
+_QUIET = 15
+"""Looks after which somebody who follows hears that there is nothing new."""
+
+_TOGETHER = 256 * 1024
+"""Bytes of lines that are sent at once."""
+
+_LINES = 200
+_TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+_EVENTS = "text/event-stream"
+_PARQUET = "application/vnd.apache.parquet"
+
+After = Annotated[
+    int, Query(ge=0, le=2**53, description="How many results you have already.")
+]
+
+
+@router.get(
+    "/{batch_id}/results",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {
+                "application/jsonl": _TEXT,
+                _EVENTS: _TEXT,
+                _PARQUET: {"schema": {"type": "string", "format": "binary"}},
+            },
+            "description": "Lines of the output and the error file, in the order of the"
+            " input, as far as they are finished.",
+        },
+        **errors(404, 409),
+    },
+)
+def results(
+    batch_id: str,
+    request: Request,
+    mine: Mine,
+    *,
+    after: After = 0,
+    format_: Annotated[Literal["jsonl", "parquet"], Query(alias="format")] = "jsonl",
+    last_event_id: Annotated[str | None, Header(alias="last-event-id")] = None,
+) -> Response:
+    """Read what is finished; with `Accept: text/event-stream` follow the batch."""
+    state = mine.state(batch_id)
+    if format_ == "parquet":
+        return _parquet(mine, state, after)
+    if _EVENTS in request.headers.get("accept", ""):
+        if last_event_id is not None:
+            after = _number(last_event_id)
+        events = _Events(request, mine, batch_id, after)
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(events.follow(), 200, headers, media_type=_EVENTS)
+    lines = finished_results(mine, state, after)
+    complete = "true" if state.is_terminal else "false"
+    return StreamingResponse(
+        _together(lines),
+        200,
+        {"x-batchchat-complete": complete, "cache-control": "no-store"},
+        media_type="application/jsonl",
+    )
+
+
+class _Events:
+    """A batch as server-sent events: its results, its object, and its end.
+
+    The id of an event is the number of results so far, so a client that comes back
+    says by `Last-Event-ID` where to go on.
+    """
+
+    def __init__(
+        self, request: Request, ledger: Ledger, batch_id: str, after: int
+    ) -> None:
+        state = request.app.state
+        self._is_closing: Callable[[], bool] = state.is_closing
+        self._show: Callable[[], bytes] = partial(state.shown.of, ledger, batch_id)
+        self._state: Callable[[], State] = partial(ledger.state, batch_id)
+        self._ledger = ledger
+        self._count = after
+
+    async def follow(self) -> AsyncIterator[bytes]:
+        """Yield the events until the batch has ended, or the server is to stop."""
+        last, quiet = b"", 0
+        while not self._is_closing():
+            state = await to_thread.run_sync(self._state)
+            lines = finished_results(self._ledger, state, self._count)
+            while some := await to_thread.run_sync(_take, lines):
+                for line in some:
+                    self._count += 1
+                    yield self._event("result", line.rstrip())
+                quiet = 0
+            shown = await to_thread.run_sync(self._show)
+            if shown != last:
+                yield self._event("batch", shown)
+                last, quiet = shown, 0
+            if state.is_terminal:
+                yield self._event("done", encode({"status": state.status}))
+                return
+            quiet += 1
+            if quiet % _QUIET == 0:
+                yield b": nothing new\n\n"
+            await sleep(_LOOK)
+
+    def _event(self, name: str, data: bytes) -> bytes:
+        return b"id: %d\nevent: %b\ndata: %b\n\n" % (self._count, name.encode(), data)
+
+
+def _take(lines: Iterator[bytes]) -> list[bytes]:
+    return list(islice(lines, _LINES))
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(2**53))):
+        message = "Invalid value for 'last-event-id': it is the id of an event."
+        raise ApiError(400, message, param="last-event-id", code="invalid_value")
+    return int(text)
+
+
+def _together(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in larger pieces."""
+    pieces = bytearray()
+    for line in lines:
+        pieces += line
+        if len(pieces) >= _TOGETHER:
+            yield bytes(pieces)
+            pieces.clear()
+    if pieces:
+        yield bytes(pieces)
+
+
+def _parquet(ledger: Ledger, state: State, after: int) -> Response:
+    """Return the results of an ended batch as Parquet, by way of a file here."""
+    if after:
+        message = "Invalid value for 'after': Parquet is sent whole."
+        raise ApiError(400, message, param="after", code="invalid_value")
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is sent
+    try:
+        write_parquet(ledger, state, file)
+    except BaseException:
+        file.close()
+        raise
+    size = file.tell()
+    file.seek(0)
+
+    def chunks() -> Iterator[bytes]:
+        with file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+
+    name = f"{state.batch.id}.parquet"
+    headers = {
+        "content-length": f"{size}",
+        "content-disposition": f'attachment; filename="{name}"',
+    }
+    return StreamingResponse(chunks(), 200, headers, media_type=_PARQUET)

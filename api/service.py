@@ -1,0 +1,45 @@
+"""What the routes work with, made once for a server."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from jobs.active import Active
+from jobs.api_key import ApiKeys
+from jobs.catalog import Catalog
+from jobs.ledger import Ledger
+from jobs.settings import Settings
+from jobs.storage import CachedStorage, Storage
+
+
+@dataclass(frozen=True)
+class Service:
+    """The parts; `storage` answers what never changes from memory.
+
+    `is_private` says that nobody but this machine's users can reach the server, so
+    that it may go without keys.
+    """
+
+    settings: Settings
+    catalog: Catalog
+    storage: Storage
+    keys: ApiKeys
+    is_private: bool
+    clock: Callable[[], float] = field(default=time.time)
+
+    def ledger(self, project: str) -> Ledger:
+        """Return the ledger of a project."""
+        return Ledger(self.storage, project, self.clock)
+
+    @property
+    def active(self) -> Active:
+        """The batches that somebody shall run."""
+        return Active(self.storage)
+
+
+def make_service(
+    settings: Settings, catalog: Catalog, storage: Storage, *, is_private: bool
+) -> Service:
+    """Return the parts over `storage`."""
+    cached = CachedStorage(storage)
+    return Service(settings, catalog, cached, ApiKeys(cached), is_private)

@@ -1,0 +1,143 @@
+"""The files of a project as its users see them.
+
+A file is there from the moment its `file.json` is written, and gone from the moment
+that its `deleted.json` is, or its time is over. Its bytes are removed after that,
+unless a batch that has not ended reads them.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby, islice
+from typing import NamedTuple
+
+from jobs.errors import ConflictError, NotFoundError, ObjectMissingError
+from jobs.ledger import Ledger
+from jobs.record import File
+
+_READ_AT_ONCE = 16
+
+
+class Page(NamedTuple):
+    """Some files of a list, and whether more come after them."""
+
+    files: list[File]
+    has_more: bool
+
+
+class Files:
+    """The files of the project that `ledger` serves."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Look at them as they are now."""
+        self._ledger = ledger
+        self._storage = ledger.storage
+        self._keys = ledger.keys
+
+    def get(self, file_id: str) -> File:
+        """Return a file that is there. Raises `NotFoundError`."""
+        file = self._ledger.file(file_id)
+        if self._is_over(file) or self._exists(self._keys.deleted(file_id)):
+            raise NotFoundError(f"No such File object: {file_id}")
+        return file
+
+    def page(
+        self, *, after: str | None, limit: int, newest_first: bool, purpose: str | None
+    ) -> Page:
+        """Return the next files behind `after`, in the order in which they came."""
+        ids = sorted(self._ids(), reverse=newest_first)
+        if after is not None:
+            ids = [i for i in ids if (i < after if newest_first else i > after)]
+        with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+            files = (
+                file
+                for at in range(0, len(ids), _READ_AT_ONCE)
+                for file in pool.map(self._read, ids[at : at + _READ_AT_ONCE])
+                if file and (purpose is None or file.purpose == purpose)
+            )
+            found = list(islice(files, limit + 1))
+        return Page(found[:limit], len(found) > limit)
+
+    def use(self, file_id: str, batch_id: str) -> File:
+        """Note that a batch reads the file, and return it.
+
+        Raises:
+            NotFoundError: it is not there, or was deleted meanwhile.
+
+        """
+        self.get(file_id)
+        mark = self._keys.uses(file_id) + batch_id
+        self._storage.put(mark, b"{}")
+        try:
+            return self.get(file_id)
+        except NotFoundError:
+            self._storage.delete(mark)
+            raise
+
+    def delete(self, file_id: str) -> None:
+        """Let a file be gone, and free its bytes.
+
+        Raises:
+            NotFoundError: there is no such file.
+            ConflictError: a batch that has not ended reads it.
+
+        """
+        self.get(file_id)
+        self._remove(file_id)
+
+    def sweep(self) -> None:
+        """Remove the files whose time is over and that no batch reads."""
+        for file_id in list(self._ids()):
+            file = self._read(file_id, over_too=True)
+            if file is not None and self._is_over(file):
+                try:
+                    self._remove(file_id)
+                except ConflictError:
+                    continue
+
+    def _remove(self, file_id: str) -> None:
+        """Mark it first, then look for readers: one that comes now sees the mark."""
+        mark = self._keys.deleted(file_id)
+        self._storage.create(mark, b"{}")
+        reader = next(self._readers(file_id), None)
+        if reader is not None:
+            self._storage.delete(mark)
+            raise ConflictError(
+                f"`{file_id}` is the input of `{reader}`, which has not ended:"
+                " cancel that or wait for it"
+            )
+        self._storage.delete(self._keys.content(file_id))
+
+    def _readers(self, file_id: str) -> Iterator[str]:
+        for entry in self._storage.list(self._keys.uses(file_id)):
+            batch_id = entry.key.rpartition("/")[2]
+            try:
+                if not self._ledger.state(batch_id).is_terminal:
+                    yield batch_id
+            except NotFoundError:  # its create was cut off
+                continue
+
+    def _ids(self) -> Iterator[str]:
+        """Yield the ids of the files that are not deleted, from one listing."""
+        top = f"{self._keys.files()}/"
+        keys = (entry.key[len(top) :] for entry in self._storage.list(top))
+        for file_id, paths in groupby(keys, lambda key: key.partition("/")[0]):
+            names = {path.partition("/")[2] for path in paths}
+            if "file.json" in names and "deleted.json" not in names:
+                yield file_id
+
+    def _read(self, file_id: str, *, over_too: bool = False) -> File | None:
+        try:
+            file = self._ledger.file(file_id)
+        except NotFoundError:
+            return None
+        return None if self._is_over(file) and not over_too else file
+
+    def _is_over(self, file: File) -> bool:
+        return file.expires_at is not None and file.expires_at <= self._ledger.now()
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self._storage.size(key)
+        except ObjectMissingError:
+            return False
+        return True

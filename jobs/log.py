@@ -1,0 +1,42 @@
+"""Logs of the processes that serve: a line a record, JSON for machines.
+
+Logs never hold prompts or answers. What a record is about goes into `fields`.
+"""
+
+import json
+import logging
+from typing import Any, TextIO
+
+_TALKATIVE = ("botocore", "boto3", "httpcore", "httpx", "urllib3", "uvicorn.error")
+
+
+def start_logging(stream: TextIO, *, as_json: bool) -> None:
+    """Log to `stream`: JSON, or plain lines for somebody who watches."""
+    handler = logging.StreamHandler(stream)
+    plain = logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S")
+    handler.setFormatter(_JsonLines() if as_json else plain)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        fields: dict[str, Any] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
+
+
+def about(event: str, **fields: object) -> dict[str, dict[str, object]]:
+    """Return the `extra` of a record: its event's name, and the ids it is about."""
+    return {"fields": {"event": event, **fields}}
