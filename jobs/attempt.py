@@ -24,6 +24,7 @@ from jobs import record, response
 from jobs.checkpoint import Result, pack
 from jobs.engine import Answer, Choice, Completion, Work
 from jobs.errors import BatchchatError, EngineDeadError, RequestRefusedError
+from jobs.form import form_of
 from jobs.ids import new_attempt_id, request_id
 from jobs.lines import RawLine, iter_lines
 from jobs.parse import Invalid, Parser
@@ -241,7 +242,7 @@ class Attempt:
         if sampling.max_tokens == 0:
             answer(_nothing(len(prompt.token_ids), sampling.n))
             return
-        work = Work(key, prompt, sampling)
+        work = Work(key, prompt, sampling, form_of(request))
         try:
             while not engine.submit(work, answer, _LOOK):
                 self._collect(0)

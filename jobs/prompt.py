@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 
 from jobs.catalog import Model, SpecialToken
 from jobs.errors import ConfigError, ModelNotFoundError, RequestRefusedError
+from jobs.form import must_call, template_arguments
 from jobs.model_files import model_folder
 from jobs.problem import Problem
 from jobs.request import Request
@@ -37,8 +38,14 @@ class Prompter:
         encode: Callable[[str], list[int]] | None,
         context_length: int | None,
         vocabulary: int | None = None,
+        *,
+        finds_calls: bool = True,
     ) -> None:
-        """`encode` is None where the tokenizer can't be read without the engine."""
+        """`encode` is None where the tokenizer can't be read without the engine.
+
+        `finds_calls` says whether calls of tools are found in the model's answers.
+        """
+        self.finds_calls = finds_calls
         self.template = template
         self.encode = encode
         self.context_length = context_length
@@ -51,7 +58,19 @@ class Prompter:
 
     def render(self, request: Request) -> str:
         """Return the prompt's text. Raises `RequestRefusedError`."""
-        return self.template.render(request.body.messages)
+        if must_call(request) and not self.finds_calls:
+            raise RequestRefusedError(
+                "nothing here finds tool calls in what this model writes: its entry"
+                " of the catalog has no `tool_parser`",
+                code="unsupported_parameter",
+                param="body.tools",
+            )
+        return self.template.render(
+            request.body.messages,
+            request.given("tools"),
+            must_know=must_call(request),
+            **template_arguments(request),
+        )
 
     def prepare(self, request: Request) -> Prompt:
         """Return the prompt with its tokens, if the model can answer it.
@@ -94,7 +113,7 @@ class Prompter:
         """Refuse token ids past the vocabulary: the engine would choke on them."""
         if self.vocabulary is None:
             return
-        for name in ("logit_bias", "stop_token_ids"):
+        for name in ("logit_bias", "stop_token_ids", "allowed_token_ids"):
             largest = max(
                 (int(token) for token in request.given(name) or ()), default=0
             )
@@ -149,7 +168,13 @@ def _prompter(model: Model, folder: Path | None) -> Prompter:
         or shape.get("max_position_embeddings")
     )
     template = ChatTemplate(source, tokens)
-    return Prompter(template, _encoder(folder), length, shape.get("vocab_size"))
+    return Prompter(
+        template,
+        _encoder(folder),
+        length,
+        shape.get("vocab_size"),
+        finds_calls=model.tool_parser is not None,
+    )
 
 
 def _encoder(folder: Path | None) -> Callable[[str], list[int]] | None:

@@ -42,10 +42,7 @@ def completed(
         "model": model,
         "choices": [_choice(choice) for choice in completion.choices],
         "usage": {
-            "prompt_tokens": usage.input_tokens,
-            "completion_tokens": usage.output_tokens,
-            "total_tokens": usage.input_tokens + usage.output_tokens,
-            "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+            **_tokens(completion),
             "estimated_cost": price.cost(usage) if price else Decimal(0),
         },
         "system_fingerprint": fingerprint,
@@ -76,17 +73,39 @@ def never_run(request_id: str, custom_id: str | None, code: str, message: str) -
     return _line(request_id, custom_id, None, {"code": code, "message": message})
 
 
+def _tokens(completion: Completion) -> dict[str, Any]:
+    tokens: dict[str, Any] = {
+        "prompt_tokens": completion.prompt_tokens,
+        "completion_tokens": completion.completion_tokens,
+        "total_tokens": completion.prompt_tokens + completion.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": completion.cached_tokens},
+    }
+    if completion.reasoning_tokens is not None:
+        details = {"reasoning_tokens": completion.reasoning_tokens}
+        tokens["completion_tokens_details"] = details
+    return tokens
+
+
 def _choice(choice: Choice) -> dict[str, Any]:
     logprobs = choice.logprobs
     return {
         "index": choice.index,
-        "message": {"role": "assistant", "content": choice.text, "refusal": None},
+        "message": _message(choice),
         "logprobs": None
         if logprobs is None
         else {"content": logprobs, "refusal": None},
         "finish_reason": choice.finish_reason,
         "stop_reason": choice.stop_reason,
     }
+
+
+def _message(choice: Choice) -> dict[str, Any]:
+    message = {"role": "assistant", "content": choice.text, "refusal": None}
+    if choice.tool_calls:
+        message["tool_calls"] = choice.tool_calls
+    if choice.reasoning is not None:
+        message["reasoning"] = choice.reasoning
+    return message
 
 
 def _error_body(message: str, code: str, param: str | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class _Said(msgspec.Struct, gc=False):
-    content: str
+    content: str | None
 
 
 class _Choice(msgspec.Struct, gc=False):
