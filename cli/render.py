@@ -18,6 +18,8 @@ def render(
 ) -> int:
     """Print the prompt of each request, as the model gets it, and its tokens.
 
+    Of a request with turns that the model fills, the prompt of the first of them.
+
     batchchat render requests.jsonl --model demo
     """
     from cli.report import BAD_ANSWER
@@ -66,9 +68,10 @@ def _rendered(
 
 def _prompt(prompter: "Prompter", request: "Request") -> dict[str, Any]:
     from jobs.errors import RequestRefusedError
+    from jobs.turns import Turns
 
     try:
-        prompt = prompter.render(request)
+        prompt = prompter.render(Turns(request).next)
     except RequestRefusedError as error:
         return {"line": request.line, "error": f"{error.param}: {error.message}"}
     encode = prompter.encode

@@ -40,6 +40,14 @@ class Completion(msgspec.Struct, kw_only=True):
     cached_tokens: int = 0
     reasoning_tokens: int | None = None
     engine_seconds: float = 0.0
+    turns: list["Turn"] = []
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """A slot that the model has filled; `index` is its place in the messages."""
+
+    index: int
+    completion: Completion
 
 
 class Work(msgspec.Struct, frozen=True):

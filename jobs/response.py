@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from jobs.engine import Choice, Completion
+from jobs.engine import Choice, Completion, Turn
 from jobs.errors import RequestRefusedError
 from jobs.parse import Invalid
 from jobs.usage import Price, Usage
@@ -48,6 +48,8 @@ def completed(
         "system_fingerprint": fingerprint,
         "seed": seed,
     }
+    if completion.turns:
+        body["turns"] = [_turn(turn) for turn in completion.turns]
     return _line(request_id, custom_id, _response(request_id, 200, body), None)
 
 
@@ -71,6 +73,12 @@ def invalid(request_id: str, bad: Invalid) -> bytes:
 def never_run(request_id: str, custom_id: str | None, code: str, message: str) -> bytes:
     """Return the line of a request that nobody ran."""
     return _line(request_id, custom_id, None, {"code": code, "message": message})
+
+
+def _turn(turn: Turn) -> dict[str, Any]:
+    """Return a filled slot: its place in the messages, and its answer."""
+    answer = _choice(turn.completion.choices[0])
+    return answer | {"index": turn.index, "usage": _tokens(turn.completion)}
 
 
 def _tokens(completion: Completion) -> dict[str, Any]:
@@ -100,7 +108,11 @@ def _choice(choice: Choice) -> dict[str, Any]:
 
 
 def _message(choice: Choice) -> dict[str, Any]:
-    message = {"role": "assistant", "content": choice.text, "refusal": None}
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": choice.text,
+        "refusal": None,
+    }
     if choice.tool_calls:
         message["tool_calls"] = choice.tool_calls
     if choice.reasoning is not None:
