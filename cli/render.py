@@ -71,13 +71,14 @@ def _prompt(prompter: "Prompter", request: "Request") -> dict[str, Any]:
     from jobs.turns import Turns
 
     try:
-        prompt = prompter.render(Turns(request).next)
+        request = Turns(request).next
+        prompt = prompter.render(request)
+        tokens = len(prompter.tokens(request, prompt)) if prompter.encode else None
     except RequestRefusedError as error:
         return {"line": request.line, "error": f"{error.param}: {error.message}"}
-    encode = prompter.encode
     return {
         "custom_id": request.custom_id,
         "line": request.line,
         "prompt": prompt,
-        "prompt_tokens": len(encode(prompt)) if encode else None,
+        "prompt_tokens": tokens,
     }

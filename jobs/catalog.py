@@ -41,6 +41,10 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     stop_token_ids: list[int] = []
     tool_parser: str | None = None
     reasoning_parser: str | None = None
+    turn_markers: list[str] = []
+    """Plain text by which the template tells turns apart; no message may spell it."""
+    allow_special_tokens: bool = False
+    """Whether a message may spell special tokens and markers, and be taken so."""
     engine: dict[str, Any] = {}
     price: Price | None = None
     gpu_hour: Decimal | None = None

@@ -134,4 +134,5 @@ def _message(choice: Choice) -> Message:
         choice.text,
         tool_calls=calls or UNSET,
         reasoning=choice.reasoning or UNSET,
+        generate=False,
     )

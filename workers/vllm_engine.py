@@ -319,6 +319,7 @@ def _identity(model: Model, config: Any, template: str) -> dict[str, Any]:
         "chat_template": sha256(template.encode()).hexdigest()[:16],
         "special_tokens": dict(model.special_tokens),
         "stop": [*model.stop, *model.stop_token_ids],
+        "allow_special_tokens": model.allow_special_tokens,
         "tool_parser": model.tool_parser,
         "reasoning_parser": model.reasoning_parser,
         "arguments": model.engine,
