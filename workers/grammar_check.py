@@ -8,18 +8,22 @@ some memory, and is killed when they are used up; what it took, the engine takes
 import multiprocessing
 import re
 import resource
+import signal
 import threading
 from collections.abc import Callable
 from hashlib import sha256
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from jobs.errors import EngineError, RequestRefusedError
-from workers import guard
 
 _START_SECONDS = 120.0
 _SECONDS = 5.0
-"""That a grammar may take to compile; those of real schemas take milliseconds."""
+"""Of a processor that a grammar may take; those of real schemas take milliseconds."""
+
+_WAIT = 60.0
+"""Seconds that are waited for it on a machine that is busy with other things."""
 
 _BYTES = 2 * 1024**3
 _KNOWN = 4096
@@ -69,17 +73,20 @@ class GrammarCheck:
     def _tried(self, grammar: Grammar) -> str | None:
         """Return what is wrong with the grammar, None where nothing is."""
         process, connection = self._child or self._start()
+        if not process.is_alive():
+            self.close()
+            process, connection = self._start()
         try:
             connection.send(grammar)
-            if connection.poll(_SECONDS):
+            if connection.poll(_WAIT):
                 fault: str | None = connection.recv()
                 return fault
+            too_much = "time"
         except (EOFError, OSError):
             process.join()
-            self.close()
-            return "the grammar takes too much memory to compile"
+            too_much = "time" if process.exitcode == -signal.SIGPROF else "memory"
         self.close()
-        return f"the grammar takes over {_SECONDS:.0f} seconds to compile"
+        return f"the grammar takes too much {too_much} to compile"
 
     def _start(self) -> tuple[Any, Connection]:
         from xgrammar import TokenizerInfo
@@ -105,7 +112,8 @@ def serve(connection: Connection, tokenizer: str) -> None:
     """Compile what comes, and say what is wrong with it; the child's main."""
     import xgrammar
 
-    guard.install()
+    # The parent decides when it is over; when it is gone, so is the connection.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     info = xgrammar.TokenizerInfo.deserialize_json(tokenizer)
     compiler = xgrammar.GrammarCompiler(info, max_threads=1, cache_enabled=False)
     compile_as: dict[str, Callable[[str], Any]] = {
@@ -114,8 +122,8 @@ def serve(connection: Connection, tokenizer: str) -> None:
         "grammar": compiler.compile_grammar,
         "structural_tag": compiler.compile_structural_tag,
     }
-    with open("/proc/self/statm") as file:  # noqa: PTH123 - not a path to speak of
-        used = int(file.read().split()[0]) * resource.getpagesize()
+    pages = Path("/proc/self/statm").read_text("utf-8").split()[0]
+    used = int(pages) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + _BYTES, used + _BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     connection.send(None)
@@ -124,11 +132,13 @@ def serve(connection: Connection, tokenizer: str) -> None:
             kind, text = connection.recv()
         except EOFError:
             return
+        signal.setitimer(signal.ITIMER_PROF, _SECONDS)  # its signal ends the process
         try:
-            grammar = compile_as[kind](text)
-            connection.send(None if _has_begin(grammar) else "nothing can match it")
+            fault = None if _has_begin(compile_as[kind](text)) else "nothing matches it"
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the grammar's
-            connection.send(_first_line(error))
+            fault = _first_line(error)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        connection.send(fault)
 
 
 def _has_begin(grammar: Any) -> bool:

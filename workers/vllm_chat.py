@@ -86,9 +86,10 @@ class Chats:
 
 def _source(form: Form) -> str:
     """Return which field says what an answer must look like."""
-    if form.get("tools") and form.get("tool_choice", "auto") not in ("none", "auto"):
-        return "tools"
-    return "structured_outputs" if "structured_outputs" in form else "response_format"
+    for name in ("structured_outputs", "response_format"):
+        if name in form and form.get("tool_choice", "auto") in ("none", "auto"):
+            return name
+    return "tools"
 
 
 class Chat:
