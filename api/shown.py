@@ -6,7 +6,7 @@ from typing import Any
 
 from api.answer import encode
 from jobs.batch_object import batch_object
-from jobs.ledger import Ledger
+from jobs.ledger import Ledger, State
 
 _SETTLED = 60
 """Seconds after which nobody else is still about to write how a batch ended."""
@@ -35,16 +35,20 @@ class Shown:
         if known is not None:
             return known
         state = ledger.state(batch_id)
-        shown = batch_object(state)
-        if not state.is_terminal:
-            self._add_news(shown)
-        text = encode(shown)
+        text = self.of_state(state)
         ended = state.final or state.plan
         if state.is_terminal and ended and ledger.now() - ended.created_at > _SETTLED:
             self._ended[ledger.project, batch_id] = text
             if len(self._ended) > _MOST:
                 self._ended.popitem(last=False)
         return text
+
+    def of_state(self, state: State) -> bytes:
+        """Return the JSON of a batch that stands there."""
+        shown = batch_object(state)
+        if not state.is_terminal:
+            self._add_news(shown)
+        return encode(shown)
 
     def _add_news(self, shown: dict[str, Any]) -> None:
         """Count what is finished in shards that are not committed yet."""
