@@ -1,0 +1,87 @@
+"""How bad a run is: which faults there are, and how often."""
+
+from dataclasses import dataclass, fields
+from random import Random
+from typing import Self
+
+
+@dataclass
+class Weather:
+    """Probabilities, per call if nothing else is said.
+
+    Each kind of fault is there in half of the runs, so that some runs have one kind
+    alone, and often: rare faults hide behind frequent ones.
+    """
+
+    store_refuses: float = 0.0
+    """An error, and nothing was written."""
+
+    store_lies: float = 0.0
+    """An error, though it was written."""
+
+    store_lags: float = 0.0
+    """An error, and it is written seconds later."""
+
+    store_repeats: float = 0.0
+    """It is written, and once more seconds later."""
+
+    store_slow: float = 0.0
+    """The answer takes long."""
+
+    killed_at_store: float = 0.0
+    """The process dies, before the call or after it."""
+
+    killed_at_redis: float = 0.0
+    redis_fails: float = 0.0
+    redis_lies: float = 0.0
+    message_lost: float = 0.0
+    message_repeated: float = 0.0
+    engine_dies: float = 0.0
+    """Per step."""
+
+    kills: float = 0.0
+    """Per second, as all that follow."""
+
+    freezes: float = 0.0
+    terms: float = 0.0
+    flushes: float = 0.0
+    redis_goes: float = 0.0
+    store_goes: float = 0.0
+    store_fills: float = 0.0
+
+    @classmethod
+    def drawn(cls, dice: Random) -> Self:
+        """Return some weather."""
+        weather = cls()
+        for name, most in _MOST.items():
+            if dice.random() < 0.5:
+                setattr(weather, name, most * dice.random() ** 2)
+        return weather
+
+    def calm(self) -> None:
+        """End all faults."""
+        for one in fields(self):
+            setattr(self, one.name, 0.0)
+
+
+_MOST = {
+    "store_refuses": 0.2,
+    "store_lies": 0.2,
+    "store_lags": 0.1,
+    "store_repeats": 0.2,
+    "store_slow": 0.1,
+    "killed_at_store": 0.05,
+    "killed_at_redis": 0.02,
+    "redis_fails": 0.2,
+    "redis_lies": 0.2,
+    "message_lost": 0.5,
+    "message_repeated": 0.7,
+    "engine_dies": 0.03,
+    "kills": 0.2,
+    "freezes": 0.2,
+    "terms": 0.1,
+    "flushes": 0.2,
+    "redis_goes": 0.05,
+    "store_goes": 0.05,
+    "store_fills": 0.05,
+}
