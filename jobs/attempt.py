@@ -122,10 +122,14 @@ class Attempt:
         elif isinstance(self._failure, EngineDeadError):
             self._put_mark(alone=self._alone, asked=tuple(self._died_with))
             raise self._failure
-        self.task.storage.delete(self._mark)
+        self.withdraw()
         if self._failure:
             raise self._failure
         return len(self._kept.lines) == self.shard.requests
+
+    def withdraw(self) -> None:
+        """Take the mark away: the engine did not die of this. Raises `StorageError`."""
+        self.task.storage.delete(self._mark)
 
     def _feed_all(self) -> None:
         """Ask for all lines that have no result, as fast as the engine takes them."""

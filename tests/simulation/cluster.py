@@ -96,6 +96,10 @@ class Cluster:
         for process in list(self._running.values()):
             self._tell(process)
 
+    def watch(self, until: float) -> None:
+        """Have the clock go on to `until`, though nothing else may run."""
+        self._operate(self.world.sleep, until - self.world.now + 0.001)
+
     @property
     def is_empty(self) -> bool:
         """Whether nothing runs any more."""
@@ -249,12 +253,12 @@ class Cluster:
                 self._tell(victim)
 
     def _tell(self, process: Process) -> None:
-        def handle() -> None:
-            handlers, process.on_term = process.on_term, []
-            for handler in handlers:
-                handler()
-
-        self.world.spawn(process, handle)
+        """Send SIGTERM, which ends a process that has no handler yet."""
+        if process.on_term:
+            for handler in process.on_term:
+                self.world.spawn(process, handler)
+        else:
+            self.world.kill(process)
 
     def _flush(self) -> None:
         while self._now_and_then("flushes"):

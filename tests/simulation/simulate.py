@@ -63,6 +63,9 @@ def _tidy(cluster: Cluster) -> None:
     world.run(lambda: cluster.is_empty or world.now > soon)
     if not cluster.is_empty:
         world.problems.append("a process does not end when it is told to")
+    over = world.now + SETTINGS.lease_seconds
+    cluster.watch(over)
+    world.run(lambda: world.now > over)
     left = [name for name in cluster.redis.leases if cluster.redis.owner(name)]
     if left:
         world.problems.append(f"leases are left: {left}")
