@@ -79,7 +79,7 @@ class SimulatedLeases:
 
     def take(self, name: str) -> bool:
         def effect() -> bool:
-            if self._redis.owner(name) is not None:
+            if self._sees(name):
                 return False
             self._claim(name)
             return True
@@ -105,7 +105,7 @@ class SimulatedLeases:
     def held(self, names: Collection[str]) -> set[str]:
         if not names:
             return set()
-        return self._redis.call(lambda: {n for n in names if self._redis.owner(n)})
+        return self._redis.call(lambda: {n for n in names if self._sees(n)})
 
     def begin(self) -> bool:
         def effect() -> bool:
@@ -113,6 +113,10 @@ class SimulatedLeases:
             return not known
 
         return self._redis.call(effect)
+
+    def _sees(self, name: str) -> bool:
+        split = self._redis.world.chance(self._redis.weather.leases_split)
+        return self._redis.owner(name) is not None and not split
 
     def _claim(self, name: str) -> None:
         until = self._redis.world.now + self._seconds

@@ -122,6 +122,8 @@ class Door:
     def _create_in_two_steps(self, key: str, data: bytes) -> bool:
         if self._bucket.has(key):
             return False
+        if self._world.chance(self._weather.store_dawdles):
+            self._world.sleep(self._world.dice.uniform(0, 10))
         self._written(lambda: self._bucket.put(key, data))
         return True
 
@@ -169,7 +171,7 @@ class Door:
         dice = self._world.dice
         if self._world.chance(self._weather.store_slow):
             return dice.uniform(0, 8)
-        return 0.05 * dice.random()
+        return (0.05 + self._weather.store_crawls) * dice.random()
 
     def _peril(self) -> None:
         process = self._world.current.process

@@ -59,7 +59,7 @@ class Cluster:
         dice = world.dice
         self.world = world
         self.weather = Weather.drawn(dice)
-        self.bucket = Bucket(world, atomic=dice.random() < 0.5)
+        self.bucket = Bucket(world, atomic=not self.weather.races and dice.random() < 0.6)
         self.redis = Redis(world, self.weather)
         self.door = Door(world, self.bucket, self.weather)
         self.faults_until = dice.uniform(10, 60)
@@ -75,9 +75,9 @@ class Cluster:
     def start(self) -> None:
         """Start everything."""
         dice = self.world.dice
-        for number in range(dice.randint(1, 2)):
+        for number in range(2 if self.weather.races else dice.randint(1, 2)):
             self._keep_up(f"controller {number}", self._control)
-        for number in range(dice.randint(1, 3)):
+        for number in range(3 if self.weather.races else dice.randint(1, 3)):
             self._keep_up(f"worker {number}", self._work)
         for number in range(dice.choice([1, 1, 2, 3])):
             self.users_left += 1
@@ -85,6 +85,7 @@ class Cluster:
         for kind in (self._kill, self._freeze, self._term):
             self._operate(kind)
         self._operate(self._flush)
+        self._operate(self._evict)
         for which, rate in (("redis", "redis_goes"), ("bucket", "store_goes")):
             self._operate(self._take_away, which, rate)
         self._operate(self._fill)
@@ -263,6 +264,11 @@ class Cluster:
     def _flush(self) -> None:
         while self._now_and_then("flushes"):
             self.redis.flush()
+
+    def _evict(self) -> None:
+        while self._now_and_then("evictions"):
+            if leases := sorted(self.redis.leases):
+                del self.redis.leases[self.world.dice.choice(leases)]
 
     def _take_away(self, which: str, rate: str) -> None:
         while self._now_and_then(rate):

@@ -46,6 +46,7 @@ class SimulatedEngine:
         self._aborted: list[str] = []
         self._dead: EngineDeadError | None = None
         self._stepped = 0.0
+        self._pace = _STEP * weather.slowness
         world.spawn(world.current.process, self._live)
 
     def prepare(self, request: Request) -> Prompt:
@@ -92,7 +93,7 @@ class SimulatedEngine:
                 self._changed.wait(None)
                 self._changed.clear()
                 continue
-            self._world.sleep(_STEP * self._world.dice.random())
+            self._world.sleep(self._pace * self._world.dice.random())
             self._step()
 
     def _step(self) -> None:

@@ -1,6 +1,6 @@
 """How bad a run is: which faults there are, and how often."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from random import Random
 from typing import Self
 
@@ -28,14 +28,29 @@ class Weather:
     store_slow: float = 0.0
     """The answer takes long."""
 
+    store_dawdles: float = 0.0
+    """Where creates aren't atomic: time goes by between the look and the write."""
+
+    store_crawls: float = 0.0
+    """Seconds that each call takes at most, beside the usual ones."""
+
     killed_at_store: float = 0.0
     """The process dies, before the call or after it."""
 
     killed_at_redis: float = 0.0
     redis_fails: float = 0.0
     redis_lies: float = 0.0
+    leases_split: float = 0.0
+    """A lease that somebody has is granted to another, or not seen."""
+
     message_lost: float = 0.0
     message_repeated: float = 0.0
+    races: bool = False
+    """Whether everything is done twice at once, on a store that lets both win."""
+
+    slowness: float = 1.0
+    """Of engines, from one to five."""
+
     engine_dies: float = 0.0
     """Per step."""
 
@@ -45,6 +60,9 @@ class Weather:
     freezes: float = 0.0
     terms: float = 0.0
     flushes: float = 0.0
+    evictions: float = 0.0
+    """Leases that Redis forgets."""
+
     redis_goes: float = 0.0
     store_goes: float = 0.0
     store_fills: float = 0.0
@@ -52,16 +70,21 @@ class Weather:
     @classmethod
     def drawn(cls, dice: Random) -> Self:
         """Return some weather."""
-        weather = cls()
+        weather = cls(slowness=5 ** dice.random())
         for name, most in _MOST.items():
             if dice.random() < 0.5:
                 setattr(weather, name, most * dice.random() ** 2)
+        if dice.random() < 0.2:
+            weather.races = True
+            weather.leases_split = 0.5
+            weather.message_repeated = 0.6
+            weather.store_dawdles = 0.6
         return weather
 
     def calm(self) -> None:
         """End all faults."""
-        for one in fields(self):
-            setattr(self, one.name, 0.0)
+        for name in _MOST:
+            setattr(self, name, 0.0)
 
 
 _MOST = {
@@ -70,10 +93,13 @@ _MOST = {
     "store_lags": 0.1,
     "store_repeats": 0.2,
     "store_slow": 0.1,
+    "store_crawls": 2.0,
+    "store_dawdles": 1.0,
     "killed_at_store": 0.05,
     "killed_at_redis": 0.02,
     "redis_fails": 0.2,
     "redis_lies": 0.2,
+    "leases_split": 0.1,
     "message_lost": 0.5,
     "message_repeated": 0.7,
     "engine_dies": 0.03,
@@ -81,6 +107,7 @@ _MOST = {
     "freezes": 0.2,
     "terms": 0.1,
     "flushes": 0.2,
+    "evictions": 6.0,
     "redis_goes": 0.05,
     "store_goes": 0.05,
     "store_fills": 0.05,
