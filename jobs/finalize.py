@@ -53,9 +53,10 @@ def finalize(ledger: Ledger, batch_id: str, status: str) -> State:
         writer = _Writer(ledger, state.batch, status)
         outcome = writer.write(state.plan)
         key = ledger.keys.of(batch_id).final
-        ledger.storage.create(key, record.encode(outcome))
+        written = ledger.storage.create(key, record.encode(outcome))
         state = ledger.state(batch_id)
-        _drop_unless_chosen(ledger, outcome, state.final)
+        if not written:  # where creates aren't atomic, a record may come back
+            _drop_unless_chosen(ledger, outcome, state.final)
     publish_results(ledger, state)
     return state
 

@@ -295,7 +295,7 @@ def input_file(world: World) -> bytes:
     """Return an input: mostly good lines, at times bad ones and a deadly one."""
     dice = world.dice
     requests = dice.choice([1, 3, 8, 14, 22])
-    deadly = {dice.randrange(requests)} if dice.random() < 0.2 else set()
+    deadly = {dice.randrange(requests)} if dice.random() < 0.25 else set()
     bad = {dice.randrange(requests)} - deadly if dice.random() < 0.2 else set()
     twice = {requests - 1} - deadly - bad if dice.random() < 0.1 else set()
     lines = []

@@ -113,7 +113,9 @@ class SimulatedEngine:
         for key, (work, on_done, due) in list(self._running.items()):
             if due <= self.steps and DEADLY not in work.prompt.text:
                 del self._running[key]
-                on_done(echo(work))
+                answer = echo(work)
+                answer.cached_tokens = self._world.dice.randint(0, 3)
+                on_done(answer)
 
     def _die(self) -> None:
         self._on_death()

@@ -74,7 +74,7 @@ class Weather:
         for name, most in _MOST.items():
             if dice.random() < 0.5:
                 setattr(weather, name, most * dice.random() ** 2)
-        if dice.random() < 0.2:
+        if dice.random() < 0.3:
             weather.races = True
             weather.leases_split = 0.5
             weather.message_repeated = 0.6
@@ -105,7 +105,7 @@ _MOST = {
     "engine_dies": 0.03,
     "kills": 0.2,
     "freezes": 0.2,
-    "terms": 0.1,
+    "terms": 0.3,
     "flushes": 0.2,
     "evictions": 6.0,
     "redis_goes": 0.05,

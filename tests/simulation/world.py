@@ -7,7 +7,6 @@ time, and the same seed gives the same run to the last step.
 
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
 
@@ -32,6 +31,7 @@ class Process:
         self.skew = skew
         self.mortal = mortal
         self.dead = False
+        self.killed = False
         self.code = 0
         self.frozen_until = 0.0
         self.actors: set[Actor] = set()
@@ -76,9 +76,13 @@ class World:
         actor = Actor(process)
 
         def live() -> None:
-            with suppress(Killed):
+            try:
                 function(*arguments)
+            except Killed:
+                return
             process.actors.discard(actor)
+            if process.killed:
+                self.problems.append(f"{process.name} outlived its kill")
 
         actor.greenlet = greenlet(live, self._hub)
         if process not in self._processes:
@@ -130,6 +134,7 @@ class World:
     def kill(self, process: Process) -> None:
         """End a process where it stands; no line of it runs any more."""
         if not process.dead:
+            process.killed = True
             for tell in process.on_death:
                 tell()
             self.bury(process)
@@ -192,13 +197,11 @@ class World:
             process.actors.clear()
 
     def _unwind(self, actor: Actor) -> None:
-        """Take an actor's frames down; see that nothing swallows its end."""
-        if not actor.greenlet.dead and actor.greenlet:
+        """Take an actor's frames down."""
+        if actor.greenlet:
             self.current = actor
             actor.greenlet.throw(Killed)
             self.current = self._nobody
-            if not actor.greenlet.dead:
-                self.problems.append(f"{actor.process.name} outlived its kill")
 
     def _alive(self, actor: Actor) -> None:
         if actor.process.dead:
