@@ -14,6 +14,7 @@ COMMANDS = [
     "cancel",
     "resume",
     "retry",
+    "verify",
     "models",
 ]
 HEAVY = {"boto3", "pyarrow", "pydantic", "tokenizers", "torch", "transformers", "vllm"}
