@@ -51,7 +51,7 @@ def make_model(name, folder):
     tokenizer().save(str(folder / "tokenizer.json"))
     entry = load_catalog().find(name)
     tokens: dict[str, str] = {"tokenizer_class": "PreTrainedTokenizerFast"}
-    tokens |= {token: text for token, text in entry.special_tokens.items()}
+    tokens |= dict(entry.special_tokens.items())
     (folder / "tokenizer_config.json").write_text(json.dumps(tokens), "utf-8")
     engine = {"dtype": "float32", "max_num_seqs": 16}
     return structs.replace(
