@@ -147,6 +147,11 @@ class Chat:
         """Say whether the parser can do without special tokens in the text."""
         return bool(self._request.skip_special_tokens)
 
+    @property
+    def hides_logprobs(self) -> bool:
+        """Say whether log probabilities would tell of reasoning that is hidden."""
+        return self._parser is not None and not self._request.include_reasoning
+
     def read(self, output: Any) -> dict[str, Any]:
         """Return the fields of a `Choice` that the output's text holds.
 

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from jobs.catalog import Model
+from jobs.demo import demo_model
+from jobs.errors import ConfigError
 from tests.integration.chat_batches import NAMED, TOOLS, answer, batches, choice
 
 pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
@@ -239,3 +242,38 @@ def test_hostile_requests_are_refused_one_by_one_and_the_others_complete(ask):
     assert all(error(one)["message"] for one in bad.values())
     for one in results[8 + len(HOSTILE) : -8]:
         assert answer(one)["usage"]["completion_tokens"] <= 8
+
+
+def test_reasoning_is_told_from_the_answer(tmp_path):
+    from types import SimpleNamespace as Bag
+
+    from transformers import PreTrainedTokenizerFast
+
+    from workers.vllm_chat import Chats
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(demo_model(tmp_path) / "tokenizer.json")
+    )
+    config = Bag(model="m", hf_config=Bag(model_type="llama"))
+    model = Model(name="m", source="m", reasoning_parser="granite")
+    text = "Here is my thought process: rain. Here is my response: Yes."
+    output = Bag(text=text, token_ids=[5, 6], finish_reason="stop")
+    chats = Chats(model, config, tokenizer)
+    plain = chats.of(None)
+    hidden = chats.of({"include_reasoning": False})
+    assert plain is not None
+    assert hidden is not None
+    read = plain.read(output)
+    assert (read["reasoning"].strip(), read["text"].strip()) == ("rain.", "Yes.")
+    assert "reasoning" not in hidden.read(output)
+    assert hidden.hides_logprobs
+
+
+def test_a_parser_that_can_t_be_used_is_a_wrong_catalog():
+    from types import SimpleNamespace as Bag
+
+    from workers.vllm_chat import Chats
+
+    config = Bag(model="m", hf_config=Bag(model_type="llama"))
+    with pytest.raises(ConfigError, match="no-such-parser"):
+        Chats(Model(name="m", source="m", tool_parser="no-such-parser"), config, None)
