@@ -12,7 +12,7 @@ from jobs.catalog import load_catalog
 from jobs.engine import Work
 from jobs.parse import Parser
 from jobs.sampling import derived_seed, sampling_of
-from tests.unit.tiny_tokenizers import byte_level, legacy
+from tests.unit.tiny_tokenizers import LLAMA_2, LLAMA_3, byte_level
 
 pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -26,14 +26,13 @@ SHAPE = {
     "num_key_value_heads": 1,
     "max_position_embeddings": 1024,
 }
-MODELS: dict[str, tuple[str, dict[str, Any], Any]] = {
-    "Llama-2-7b-chat-hf": ("LlamaConfig", {}, legacy),
-    "L3-8B-Lunaris-v1": ("LlamaConfig", {"rope_theta": 5e5}, byte_level),
-    "Mistral-7B-Instruct-v0.2": ("MistralConfig", {"sliding_window": None}, legacy),
+MODELS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    "L3-8B-Lunaris-v1": ("LlamaConfig", {"rope_theta": 5e5}, LLAMA_3),
+    "Mistral-7B-Instruct-v0.2": ("MistralConfig", {"sliding_window": None}, LLAMA_2),
     "wizardlm-2-8x22b": (
         "MixtralConfig",
         {"num_local_experts": 4, "num_experts_per_tok": 2},
-        legacy,
+        LLAMA_2,
     ),
 }
 
@@ -43,12 +42,12 @@ def make_model(name, folder):
     import torch
     import transformers
 
-    config_class, fields, tokenizer = MODELS[name]
+    config_class, fields, special = MODELS[name]
     torch.manual_seed(0)
     config = getattr(transformers, config_class)(**SHAPE, **fields, dtype="float32")
     model = transformers.AutoModelForCausalLM.from_config(config)
     model.save_pretrained(folder)
-    tokenizer().save(str(folder / "tokenizer.json"))
+    byte_level(special).save(str(folder / "tokenizer.json"))
     entry = load_catalog().find(name)
     tokens: dict[str, str] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     tokens |= dict(entry.special_tokens.items())

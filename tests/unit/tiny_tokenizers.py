@@ -23,13 +23,13 @@ LLAMA_3 = [
 LLAMA_2 = ["<unk>", "<s>", "</s>"]
 
 
-def byte_level() -> Tokenizer:
+def byte_level(special: list[str] = LLAMA_3) -> Tokenizer:
     """Return one of Llama 3's kind."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    return trained(tokenizer, LLAMA_3, initial_alphabet=alphabet)
+    return trained(tokenizer, special, initial_alphabet=alphabet)
 
 
 def metaspace(scheme: str) -> Tokenizer:
