@@ -48,6 +48,7 @@ bench: $(READY)  ## Run a benchmark by its name: make bench NAME=engine
 
 docs: $(READY)  ## Write the pages that are generated
 	$(BIN)/python docs/settings_page.py
+	$(BIN)/python docs/requests_page.py
 
 lock: $(READY)  ## Compile the locks after a change of pyproject.toml (ARGS=--upgrade raises all)
 	$(COMPILE) --extra cpu --override requirements/overrides.txt --output-file requirements/dev-cpu.lock

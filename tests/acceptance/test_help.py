@@ -15,6 +15,7 @@ COMMANDS = [
     "cancel",
     "resume",
     "retry",
+    "verify",
     "models",
     "worker",
     "controller",
