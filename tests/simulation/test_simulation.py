@@ -6,6 +6,9 @@ from tests.simulation.mutations import HARMLESS, MUTATIONS
 from tests.simulation.simulate import simulate
 from tests.simulation.weather import Weather
 
+# A killed process leaves its temporary files to the operating system.
+pytestmark = pytest.mark.filterwarnings("ignore:Unclosed file:ResourceWarning")
+
 _BLOCK = 100
 _BLOCKS = 15
 _SEARCH = 1000
