@@ -17,10 +17,10 @@ OLD_PYTHON = error: batchchat needs Python 3.11 or newer, $(PYTHON) is %d.%d\nhi
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit check fix bench docs lock clean
+.PHONY: help demo test unit simulate check fix bench docs lock clean
 
 help:  ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' Makefile
 
 demo: $(READY)  ## Set up everything, then run a sample on vLLM with the tiny demo model
 	$(BIN)/batchchat submit examples/requests.jsonl --model demo --output build/demo.jsonl --format both $(ARGS)
@@ -30,6 +30,9 @@ test: $(READY)  ## Set up everything, then run all tests
 
 unit: $(READY)  ## Run the fast tests, which need no torch: make unit ARGS='-k custom_id'
 	$(BIN)/python -m pytest tests/unit tests/contract -m "not server" $(ARGS)
+
+simulate: $(READY)  ## Run the cluster's protocol in memory, by seeds: make simulate ARGS='--seed 4711'
+	$(BIN)/python tests/simulation/simulate.py $(ARGS)
 
 check: $(READY)  ## Check format, lint, types, layers and spelling
 	$(BIN)/ruff format --check .

@@ -129,7 +129,9 @@ class SimulatedNews:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def tell(self, worker: WorkerNews, _running: dict[tuple[str, str], Running]) -> None:
+    def tell(
+        self, worker: WorkerNews, _running: dict[tuple[str, str], Running]
+    ) -> None:
         def effect() -> None:
             self._redis.workers[worker.id] = (worker, self._redis.world.now + _NEWS)
 
@@ -150,6 +152,8 @@ class SimulatedNews:
     def stopped(self, batches: Iterable[str]) -> set[str]:
         asked = set(batches)
         if not asked:
+            return set()
+        if self._redis.world.chance(self._redis.weather.leases_split):
             return set()
         return self._redis.call(lambda: self._redis.stopped & asked)
 
