@@ -9,7 +9,7 @@ from examples.mt_bench import judge_prompt
 from examples.mt_bench.answer import first_choices
 from examples.mt_bench.folder import PAIR, SINGLE, Folder, Model
 from examples.mt_bench.judge_prompt import JudgePrompts
-from examples.mt_bench.judging import Bench
+from examples.mt_bench.judging import Bench, Judging
 from examples.mt_bench.report import Report
 from examples.mt_bench.steps import answer_questions, judge_answers
 
@@ -48,15 +48,16 @@ def _answer(asked: Asked) -> bool:
 def _judge(asked: Asked) -> bool:
     folder, judge = Folder(asked.out), Model.of(asked.judge)
     bench = _bench(folder, asked)
-    tokens = asked.judge_max_tokens
-    if asked.mode == "single":
-        wanted = bench.gradings()
-        return judge_answers(folder, judge, SINGLE, wanted, max_tokens=tokens)
-    with_one = asked.mode == "pairwise-baseline"
-    if with_one and not asked.baseline:
-        raise RecipeError("`pairwise-baseline` needs `--baseline ID`")
-    matches = bench.matches(asked.baseline if with_one else None)
-    return judge_answers(folder, judge, PAIR, matches, max_tokens=tokens)
+    wanted: dict[str, list[Judging]] = {}
+    if "single" in asked.mode:
+        wanted[SINGLE] = list(bench.gradings())
+    if "pairwise-all" in asked.mode:
+        wanted[PAIR] = list(bench.matches())
+    elif "pairwise-baseline" in asked.mode:
+        if not asked.baseline:
+            raise RecipeError("`pairwise-baseline` needs `--baseline ID`")
+        wanted[PAIR] = list(bench.matches(asked.baseline))
+    return judge_answers(folder, judge, wanted, max_tokens=asked.judge_max_tokens)
 
 
 def _show(asked: Asked) -> bool:
@@ -67,12 +68,10 @@ def _show(asked: Asked) -> bool:
 
 
 def _nightly(asked: Asked) -> bool:
-    well = [_answer(asked)]
+    answered = _answer(asked)
     asked.models = [Model.of(name).id for name in asked.models]
-    modes = ["single", "pairwise-baseline"] if asked.baseline else ["single"]
-    for asked.mode in modes:
-        well.append(_judge(asked))
-    return all([*well, _show(asked)])
+    asked.mode = ["single", "pairwise-baseline"] if asked.baseline else ["single"]
+    return all([answered, _judge(asked), _show(asked)])
 
 
 def _bench(folder: Folder, asked: Asked) -> Bench:
@@ -110,8 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--models", nargs="+", default=[], metavar="ID")
     judge.add_argument(
         "--mode",
+        nargs="+",
         choices=["single", "pairwise-baseline", "pairwise-all"],
-        default="single",
+        default=["single"],
     )
     for step in (judge, nightly):
         _add_judge_options(step)

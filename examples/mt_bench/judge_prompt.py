@@ -37,14 +37,14 @@ class JudgePrompt:
         """Return what the judge is asked.
 
         Raises:
-            RecipeError: the template has a field that there is nothing for.
+            RecipeError: the template has a field that is not there.
 
         """
         try:
             return self.prompt_template.format(**fields)
         except (KeyError, IndexError, ValueError) as error:
-            message = f"judge prompt `{self.name}`: no field {error}; there are"
-            raise RecipeError(f"{message} {', '.join(fields)}") from None
+            message = f"judge prompt `{self.name}` can't be filled: {error}; its fields"
+            raise RecipeError(f"{message} are {', '.join(fields)}") from None
 
 
 class JudgePrompts:

@@ -18,13 +18,14 @@ _TURNS = 2
 """Only conversations of two turns have their second one judged."""
 
 Line = dict[str, Any]
+Key = tuple[int | str, ...]
 
 
 class Judging(Protocol):
     """One line of a judgment file, to be made of one or two answers of the judge."""
 
     @property
-    def key(self) -> tuple[int | str, ...]:
+    def key(self) -> Key:
         """What tells it from the others of a file; files are sorted by it."""
 
     @property
@@ -50,7 +51,7 @@ class Grading:
     user_prompt: str
 
     @property
-    def key(self) -> tuple[int | str, ...]:
+    def key(self) -> Key:
         """See `Judging`."""
         return self.turn, self.question.id, self.model
 
@@ -85,7 +86,7 @@ class Match:
     user_prompts: tuple[str, str]
 
     @property
-    def key(self) -> tuple[int | str, ...]:
+    def key(self) -> Key:
         """See `Judging`."""
         return self.turn, self.question.id, *self.models
 
@@ -217,7 +218,7 @@ def is_judged(judging: Judging, line: Mapping[str, Any] | None) -> bool:
     )
 
 
-def key_of(line: Mapping[str, Any]) -> tuple[int | str, ...]:
+def key_of(line: Mapping[str, Any]) -> Key:
     """Return the key of the judging that a line is of."""
     names = ("model",) if "model" in line else ("model_1", "model_2")
     return line.get("turn", 1), line["question_id"], *(line[name] for name in names)

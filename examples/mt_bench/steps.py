@@ -5,7 +5,7 @@ started again at any time. It returns whether all was answered.
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from examples.batch import Result, read_lines, say, write_lines
@@ -24,8 +24,9 @@ def answer_questions(
     questions = folder.questions()
     missing = [it for it in questions if not _is_answered(it, lines, choices)]
     if not missing:
-        say(f"{model.id}: all {len(questions)} questions are answered already")
+        say(f"{model.id} has answered all {len(questions)} questions already")
         return True
+    say(f"{model.id} answers {len(missing)} of {len(questions)} questions")
     batch = folder.batch(f"answer-{model.id}", model)
     batch.run(
         answer.requests(missing, choices=choices, seed=seed, max_tokens=max_tokens)
@@ -38,36 +39,47 @@ def answer_questions(
         if line is not None:
             lines[it.id] = line
     write_lines(path, (lines[key] for key in sorted(lines)))
+    say(f"wrote {path}")
     batch.mark_used()
-    return _report(path, results, f"the answer `{answer.FAILED}`")
+    return _report(results, f"the answer `{answer.FAILED}`")
 
 
 def judge_answers(
     folder: Folder,
     judge: Model,
-    kind: str,
-    wanted: Iterable[Judging],
+    wanted: Mapping[str, Sequence[Judging]],
     *,
     max_tokens: int,
 ) -> bool:
-    """Have a judge judge; `kind` is `folder.SINGLE` or `folder.PAIR`."""
-    path = folder.judgment_file(judge.id, kind)
-    lines = {judging.key_of(line): line for line in read_lines(path)}
-    judgings = list(wanted)
-    missing = [it for it in judgings if not judging.is_judged(it, lines.get(it.key))]
+    """Have a judge judge, all in one batch; `wanted` is by `SINGLE` and `PAIR`."""
+    files = {kind: folder.judgment_file(judge.id, kind) for kind in wanted}
+    lines = {kind: _by_key(path) for kind, path in files.items()}
+    missing = [
+        (kind, it)
+        for kind, judgings in wanted.items()
+        for it in judgings
+        if not judging.is_judged(it, lines[kind].get(it.key))
+    ]
     if not missing:
-        say(f"{judge.id}: all {len(judgings)} judgments are there already")
+        say(f"{judge.id} has judged all answers already")
         return True
-    batch = folder.batch(f"judge-{judge.id}{kind}", judge)
-    batch.run(line for it in missing for line in judging.requests(it, max_tokens))
+    say(f"{judge.id} judges {len(missing)} times")
+    batch = folder.batch(f"judge-{judge.id}", judge)
+    batch.run(line for _, it in missing for line in judging.requests(it, max_tokens))
     results, now = batch.results(), time.time()
-    for it in missing:
+    for kind, it in missing:
         line = judging.judgment_line(it, results, judge.id, now)
         if line is not None:
-            lines[it.key] = line
-    write_lines(path, (lines[key] for key in sorted(lines)))
+            lines[kind][it.key] = line
+    for kind, path in files.items():
+        write_lines(path, (lines[kind][key] for key in sorted(lines[kind])))
+        say(f"wrote {path}")
     batch.mark_used()
-    return _report(path, results, f"the judgment `{judging.FAILED}`")
+    return _report(results, f"the judgment `{judging.FAILED}`")
+
+
+def _by_key(path: Path) -> dict[judging.Key, judging.Line]:
+    return {judging.key_of(line): line for line in read_lines(path)}
 
 
 def _is_answered(
@@ -77,9 +89,8 @@ def _is_answered(
     return line is not None and len(line["choices"]) == choices
 
 
-def _report(path: Path, results: Mapping[str, Result], instead: str) -> bool:
-    """Say what was written and what failed."""
-    say(f"wrote {path}")
+def _report(results: Mapping[str, Result], instead: str) -> bool:
+    """Say what failed; return whether nothing did."""
     failed = {name: it.error for name, it in results.items() if it.body is None}
     never = sum(not it.ran for it in results.values())
     if failed:
