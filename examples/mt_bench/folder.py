@@ -14,6 +14,10 @@ _ID = re.compile(r"\w[\w.-]*", re.ASCII)
 
 SINGLE = "_single"
 PAIR = "_pair"
+_NEEDED = {
+    SINGLE: ("question_id", "turn", "model", "score"),
+    PAIR: ("question_id", "turn", "model_1", "model_2", "g1_winner", "g2_winner"),
+}
 
 
 @dataclass(frozen=True)
@@ -92,10 +96,29 @@ class Folder:
         """Return where a judge's judgments stand; `kind` is `SINGLE` or `PAIR`."""
         return self._judgments / f"{judge_id}{kind}.jsonl"
 
-    def judgments(self, kind: str) -> dict[str, list[dict[str, Any]]]:
-        """Return all judgments of a kind by their judges."""
+    def judges(self, kind: str) -> list[str]:
+        """Return who has judged."""
         files = sorted(self._judgments.glob(f"[!.]*{kind}.jsonl"))
-        return {it.stem.removesuffix(kind): list(read_lines(it)) for it in files}
+        return [it.stem.removesuffix(kind) for it in files]
+
+    def judgments(self, judge_id: str, kind: str) -> list[dict[str, Any]]:
+        """Return a judge's judgments; none where there are none yet.
+
+        Raises:
+            RecipeError: a line is none, or of a question that the run does not have.
+
+        """
+        path = self.judgment_file(judge_id, kind)
+        lines, known = list(read_lines(path)), {it.id for it in self.questions()}
+        for number, line in enumerate(lines, 1):
+            where = f"`{path}`, judgment {number}"
+            for name in _NEEDED[kind]:
+                if name not in line:
+                    raise RecipeError(f"{where}: `{name}` is missing")
+            if line["question_id"] not in known:
+                message = f"{where}: the run has no question {line['question_id']}"
+                raise RecipeError(message)
+        return lines
 
     def batch(self, name: str, model: Model) -> Batch:
         """Return the batch of that name."""

@@ -179,11 +179,12 @@ class Bench:
         return prompt.fill(fields(question, turn, said, refs))
 
     def _said(self, question: Question, model: str) -> list[str]:
-        try:
-            return first_turns(self.answers[model][question.id])
-        except KeyError:
-            message = f"`{model}` has no answer to question {question.id}"
-            raise RecipeError(f"{message}: run `answer` for it again") from None
+        answer = self.answers[model].get(question.id)
+        turns = first_turns(answer) if answer else []
+        if len(turns) < len(question.turns):
+            message = f"`{model}` has not answered question {question.id}"
+            raise RecipeError(f"{message}: run `answer` for it again")
+        return turns
 
 
 def requests(judging: Judging, max_tokens: int) -> Iterator[Line]:
@@ -221,7 +222,7 @@ def is_judged(judging: Judging, line: Mapping[str, Any] | None) -> bool:
 def key_of(line: Mapping[str, Any]) -> Key:
     """Return the key of the judging that a line is of."""
     names = ("model",) if "model" in line else ("model_1", "model_2")
-    return line.get("turn", 1), line["question_id"], *(line[name] for name in names)
+    return line["turn"], line["question_id"], *(line[name] for name in names)
 
 
 def _custom_id(judging: Judging, name: str) -> str:

@@ -25,22 +25,29 @@ class Report:
 
         """
         self._folder = folder
+        self._against = f" against {baseline}" if baseline else ""
         categories = {it.id: it.category for it in folder.questions()}
         self._rated = {
-            judge: ratings(lines, categories)
-            for judge, lines in folder.judgments(SINGLE).items()
+            judge: ratings(folder.judgments(judge, SINGLE), categories)
+            for judge in folder.judges(SINGLE)
         }
         self._compared = {
-            judge: standings(lines, categories, baseline)
-            for judge, lines in folder.judgments(PAIR).items()
+            judge: standings(folder.judgments(judge, PAIR), categories, baseline)
+            for judge in folder.judges(PAIR)
         }
         if not self._rated and not self._compared:
             raise RecipeError(f"nothing in `{folder.path}` is judged: run `judge`")
 
     def print(self) -> None:
         """Print the tables."""
-        tables = [rating_table(*it) for it in self._rated.items()]
-        tables += [standing_table(*it) for it in self._compared.items()]
+        tables = [
+            rating_table(f"Ratings by {judge}, from 1 to 10", found)
+            for judge, found in self._rated.items()
+        ]
+        tables += [
+            standing_table(f"Matches{self._against} by {judge}'s word", places)
+            for judge, places in self._compared.items()
+        ]
         print("\n\n".join(tables), flush=True)
 
     def write(self) -> None:
@@ -51,7 +58,7 @@ class Report:
             chart = bar_chart(title, rated, top=_TOP_RATING, form=".2f")
             self._write(f"{judge}{SINGLE}.svg", chart)
         for judge, places in self._compared.items():
-            title = f"Win rate as {judge} sees it, a tie as half"
+            title = f"Win rate{self._against} by {judge}'s word, a tie as half"
             rates = {model: it.rates() for model, it in places.items()}
             chart = bar_chart(title, rates, top=1.0, form=".0%")
             self._write(f"{judge}{PAIR}.svg", chart)

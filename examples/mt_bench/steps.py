@@ -6,9 +6,8 @@ started again at any time. It returns whether all was answered.
 
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from examples.batch import Result, read_lines, say, write_lines
+from examples.batch import Result, say, write_lines
 from examples.mt_bench import answer, judging
 from examples.mt_bench.folder import Folder, Model
 from examples.mt_bench.judging import Judging
@@ -53,7 +52,10 @@ def judge_answers(
 ) -> bool:
     """Have a judge judge, all in one batch; `wanted` is by `SINGLE` and `PAIR`."""
     files = {kind: folder.judgment_file(judge.id, kind) for kind in wanted}
-    lines = {kind: _by_key(path) for kind, path in files.items()}
+    lines = {
+        kind: {judging.key_of(it): it for it in folder.judgments(judge.id, kind)}
+        for kind in wanted
+    }
     missing = [
         (kind, it)
         for kind, judgings in wanted.items()
@@ -76,10 +78,6 @@ def judge_answers(
         say(f"wrote {path}")
     batch.mark_used()
     return _report(results, f"the judgment `{judging.FAILED}`")
-
-
-def _by_key(path: Path) -> dict[judging.Key, judging.Line]:
-    return {judging.key_of(line): line for line in read_lines(path)}
 
 
 def _is_answered(

@@ -7,8 +7,8 @@ from examples.mt_bench.score import Rating, Standing
 _NONE = "-"
 
 
-def rating_table(judge: str, found: Mapping[str, Rating]) -> str:
-    """Return what a judge gave: by turn, then by category."""
+def rating_table(title: str, found: Mapping[str, Rating]) -> str:
+    """Return a judge's means by turn, then by category."""
     head = ["model", "first turn", "second turn", "average", "rated"]
     rows = [
         [
@@ -22,11 +22,11 @@ def rating_table(judge: str, found: Mapping[str, Rating]) -> str:
         model: {name: _mean(mean) for name, mean in it.categories.items()}
         for model, it in found.items()
     }
-    return _text(f"Ratings by {judge}, from 1 to 10", [head, *rows], cells)
+    return _text(title, [head, *rows], cells)
 
 
-def standing_table(judge: str, found: Mapping[str, Standing]) -> str:
-    """Return how models compare by a judge's word: in all, then by category."""
+def standing_table(title: str, found: Mapping[str, Standing]) -> str:
+    """Return how models compare in all, then by category."""
     head = ["model", "win", "loss", "tie", "error", "win rate, a tie as half"]
     rows = []
     for model, it in found.items():
@@ -36,7 +36,7 @@ def standing_table(judge: str, found: Mapping[str, Standing]) -> str:
         model: {name: _share(rate) for name, rate in it.rates().items()}
         for model, it in found.items()
     }
-    return _text(f"Matches judged by {judge}", [head, *rows], cells)
+    return _text(title, [head, *rows], cells)
 
 
 def _text(

@@ -53,7 +53,7 @@ def rows(table):
 
 def test_show_result_prints_the_recipe_s_means(folder):
     judge_run(folder)
-    found = ratings(folder.judgments(SINGLE)[JUDGE], CATEGORIES)
+    found = ratings(folder.judgments(JUDGE, SINGLE), CATEGORIES)
     _, first, second, average = show_result(folder)
     assert list(average) == list(found)
     for model, it in found.items():
@@ -65,7 +65,7 @@ def test_show_result_prints_the_recipe_s_means(folder):
 @pytest.mark.parametrize("baseline", [None, "two"])
 def test_show_result_prints_the_recipe_s_win_rates(folder, baseline):
     judge_run(folder, baseline)
-    found = standings(folder.judgments(PAIR)[JUDGE], CATEGORIES, baseline)
+    found = standings(folder.judgments(JUDGE, PAIR), CATEGORIES, baseline)
     asked = ["pairwise-baseline", "--baseline-model", baseline]
     [table] = show_result(folder, "--mode", *(asked if baseline else ["pairwise-all"]))
     assert table == {
@@ -94,7 +94,7 @@ def test_fastchat_s_own_judging_writes_the_same_lines(folder, tmp_path, baseline
     run = folder.path, words, judge_prompt.SHIPPED, baseline or ""
     python(JUDGING, *run, cwd=tmp_path)
     for kind, file in ((SINGLE, "single.jsonl"), (PAIR, "pair.jsonl")):
-        ours = {judging.key_of(it): it for it in folder.judgments(kind)[JUDGE]}
+        ours = {judging.key_of(it): it for it in folder.judgments(JUDGE, kind)}
         theirs = {judging.key_of(it): it for it in read_lines(folder.path / file)}
         assert len(theirs) == len(ours) > 0
         for key, line in theirs.items():

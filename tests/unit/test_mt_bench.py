@@ -239,12 +239,12 @@ def test_what_is_judged_is_not_judged_again_unless_the_answer_changed(folder):
         (SINGLE, bench_of(folder).gradings()),
         (PAIR, bench_of(folder).matches()),
     ):
-        lines = {judging.key_of(it): it for it in folder.judgments(kind)[JUDGE]}
+        lines = {judging.key_of(it): it for it in folder.judgments(JUDGE, kind)}
         assert all(judging.is_judged(it, lines[it.key]) for it in judgings)
     answers = list(read_lines(folder.answer_file("one")))
     answers[0]["choices"][0]["turns"] = ["new", "new"]
     write_lines(folder.answer_file("one"), answers)
-    graded = {judging.key_of(it): it for it in folder.judgments(SINGLE)[JUDGE]}
+    graded = {judging.key_of(it): it for it in folder.judgments(JUDGE, SINGLE)}
     gradings = bench_of(folder).gradings()
     stale = [it.key for it in gradings if not judging.is_judged(it, graded[it.key])]
     assert stale == [(1, 7, "one"), (2, 7, "one")]
@@ -379,3 +379,24 @@ def test_a_missing_reference_is_named(folder):
     bench.references[8].pop()
     with pytest.raises(RecipeError, match=r"question 8 .* no reference for turn 2"):
         list(bench.gradings())
+
+
+def test_a_missing_turn_is_named(folder):
+    lines = list(read_lines(folder.answer_file("one")))
+    lines[1]["choices"][0]["turns"].pop()
+    write_lines(folder.answer_file("one"), lines)
+    with pytest.raises(RecipeError, match="`one` has not answered question 8"):
+        list(bench_of(folder).gradings())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"question_id": 99}, "no question 99"), ({"turn": ...}, "`turn` is missing")],
+)
+def test_a_bad_judgment_is_named(folder, change, message):
+    judge_run(folder)
+    first, *others = folder.judgments(JUDGE, SINGLE)
+    changed = {name: it for name, it in (first | change).items() if it is not ...}
+    write_lines(folder.judgment_file(JUDGE, SINGLE), [*others, changed])
+    with pytest.raises(RecipeError, match=f"judgment 24: .*{message}"):
+        Report(folder)
