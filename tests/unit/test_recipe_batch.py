@@ -13,13 +13,13 @@ def test_each_request_has_been_answered_or_refused_or_has_not_run(tmp_path):
     good = {"status_code": 200, "body": ANSWER}
     bad = {"status_code": 400, "body": {"error": {"message": "too long"}}}
     never = {"code": "batch_expired", "message": "not in time"}
-    lines = [
+    others: list[dict[str, object]] = [
         {"custom_id": "bad", "response": bad, "error": None},
         {"custom_id": "never", "response": None, "error": never},
     ]
     done = {"custom_id": "good", "response": good, "error": None}
     write_lines(tmp_path / "b.results.jsonl", [done])
-    write_lines(tmp_path / "b.results.errors.jsonl", lines)
+    write_lines(tmp_path / "b.results.errors.jsonl", others)
     found = Batch(tmp_path, "b", "demo").results()
     assert found["good"].text == "Hi"
     assert (found["bad"].error, found["bad"].ran) == ("too long", True)
