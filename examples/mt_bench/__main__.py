@@ -46,18 +46,23 @@ def _answer(asked: Asked) -> bool:
 
 
 def _judge(asked: Asked) -> bool:
-    folder, judge = Folder(asked.out), Model.of(asked.judge)
-    bench = _bench(folder, asked)
+    return _judge_by(asked, asked.models, asked.mode)
+
+
+def _judge_by(asked: Asked, models: list[str], modes: list[str]) -> bool:
+    folder = Folder(asked.out)
+    bench = _bench(folder, models, asked)
     wanted: dict[str, list[Judging]] = {}
-    if "single" in asked.mode:
+    if "single" in modes:
         wanted[SINGLE] = list(bench.gradings())
-    if "pairwise-all" in asked.mode:
+    if "pairwise-all" in modes:
         wanted[PAIR] = list(bench.matches())
-    elif "pairwise-baseline" in asked.mode:
+    elif "pairwise-baseline" in modes:
         if not asked.baseline:
             raise RecipeError("`pairwise-baseline` needs `--baseline ID`")
         wanted[PAIR] = list(bench.matches(asked.baseline))
-    return judge_answers(folder, judge, wanted, max_tokens=asked.judge_max_tokens)
+    judge, tokens = Model.of(asked.judge), asked.judge_max_tokens
+    return judge_answers(folder, judge, wanted, max_tokens=tokens)
 
 
 def _show(asked: Asked) -> bool:
@@ -68,19 +73,19 @@ def _show(asked: Asked) -> bool:
 
 
 def _nightly(asked: Asked) -> bool:
-    answered = _answer(asked)
-    asked.models = [Model.of(name).id for name in asked.models]
-    asked.mode = ["single", "pairwise-baseline"] if asked.baseline else ["single"]
-    return all([answered, _judge(asked), _show(asked)])
+    models = [Model.of(name).id for name in asked.models]
+    modes = ["single", "pairwise-baseline"] if asked.baseline else ["single"]
+    steps = _answer(asked), _judge_by(asked, models, modes), _show(asked)
+    return all(steps)
 
 
-def _bench(folder: Folder, asked: Asked) -> Bench:
+def _bench(folder: Folder, models: list[str], asked: Asked) -> Bench:
     questions = folder.questions()
     references = {it.id: it.reference for it in questions}
     if asked.references:
         references |= first_choices(asked.references)
     prompts = JudgePrompts(asked.judge_prompts)
-    return Bench(questions, references, folder.answers(asked.models), prompts)
+    return Bench(questions, references, folder.answers(models), prompts)
 
 
 def _parser() -> argparse.ArgumentParser:

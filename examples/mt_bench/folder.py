@@ -74,7 +74,7 @@ class Folder:
 
     def answer_file(self, model_id: str) -> Path:
         """Return where a model's answers stand."""
-        return self.path / "model_answer" / f"{model_id}.jsonl"
+        return self._answers / f"{model_id}.jsonl"
 
     def answers(self, model_ids: list[str]) -> dict[str, dict[int, dict[str, Any]]]:
         """Return the answers of these models, or else of all, by model and question.
@@ -83,7 +83,7 @@ class Folder:
             RecipeError: there are none.
 
         """
-        here = sorted(it.stem for it in self.answer_file("").parent.glob("[!.]*.jsonl"))
+        here = sorted(it.stem for it in self._answers.glob("[!.]*.jsonl"))
         found = {it: read_answers(self.answer_file(it)) for it in model_ids or here}
         for model_id, answers in found.items():
             if not answers:
@@ -127,6 +127,10 @@ class Folder:
     @property
     def _question_file(self) -> Path:
         return self.path / "question.jsonl"
+
+    @property
+    def _answers(self) -> Path:
+        return self.path / "model_answer"
 
     @property
     def _judgments(self) -> Path:

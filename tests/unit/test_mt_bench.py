@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from examples.batch import RecipeError, Result, read_lines, write_lines
+from examples.mt_bench import __main__ as recipe
 from examples.mt_bench import answer, judge_prompt, judging, question
 from examples.mt_bench.chart import bar_chart
 from examples.mt_bench.folder import PAIR, SINGLE, Folder, Model
@@ -400,3 +401,22 @@ def test_a_bad_judgment_is_named(folder, change, message):
     write_lines(folder.judgment_file(JUDGE, SINGLE), [*others, changed])
     with pytest.raises(RecipeError, match=f"judgment 24: .*{message}"):
         Report(folder)
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (["show"], "nothing in .* is judged"),
+        (["judge", "--judge", "j", "--models", "four"], "no answers of `four`"),
+        (["judge", "--judge", "a:b"], "can't name a model's file"),
+        (["judge", "--judge", "j", "--mode", "pairwise-baseline"], "--baseline ID"),
+        (["judge", "--judge", "j", "--references", "none.jsonl"], "no file"),
+        (["judge", "--judge", "j", "--judge-prompts", "none.jsonl"], "no prompt"),
+        (["answer", "--models", "a:b"], "can't name a model's file"),
+    ],
+)
+def test_what_can_t_be_done_is_said(folder, step, message, monkeypatch, capsys):
+    arguments = ["mt_bench", *step, "--out", str(folder.path)]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert recipe.main() == 2
+    assert re.search(f"^error: .*{message}", capsys.readouterr().err)
