@@ -37,6 +37,7 @@ check: $(READY)  ## Check format, lint, types, layers and spelling
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 
 fix: $(READY)  ## Repair format and lint where a tool can
 	$(BIN)/ruff check --fix-only .

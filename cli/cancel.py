@@ -9,6 +9,7 @@ def cancel(batch_id: options.BatchId, json: options.Json = False) -> int:
     batchchat cancel batch_0199…
     """
     from cli.session import open_session
+    from jobs.active import Active
     from jobs.batch_object import batch_object
     from jobs.create import cancel_batch
     from jobs.finalize import finalize
@@ -17,11 +18,15 @@ def cancel(batch_id: options.BatchId, json: options.Json = False) -> int:
     session = open_session()
     ledger = session.ledger
     cancel_batch(ledger, batch_id)
-    try:
-        with batch_lock(session.locks, batch_id):
-            finalize(ledger, batch_id, "cancelled")
-    except BusyError:
-        terminal.say("the process that runs it stops when it next looks")
+    if session.cluster:
+        Active(ledger.storage).add(ledger.project, batch_id)
+        terminal.say("its workers stop, and a controller writes what is finished")
+    else:
+        try:
+            with batch_lock(session.locks, batch_id):
+                finalize(ledger, batch_id, "cancelled")
+        except BusyError:
+            terminal.say("the process that runs it stops when it next looks")
     state = ledger.state(batch_id)
     if json:
         terminal.out_json(batch_object(state))

@@ -15,6 +15,7 @@ _PHASES = {
     "checking": "checking the input",
     "loading": "loading the model",
     "finalizing": "writing the results",
+    "waiting": "waiting for a worker",
 }
 
 

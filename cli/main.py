@@ -7,6 +7,8 @@ import typer
 
 from cli import (
     cancel,
+    controller,
+    doctor,
     keys,
     list_,
     models,
@@ -19,6 +21,8 @@ from cli import (
     submit,
     terminal,
     validate,
+    watch,
+    worker,
 )
 from jobs.errors import BatchchatError
 
@@ -40,12 +44,16 @@ for name, command in (
     ("render", render.render),
     ("status", status.status),
     ("list", list_.list_batches),
+    ("watch", watch.watch),
     ("results", results.results),
     ("cancel", cancel.cancel),
     ("resume", resume.resume),
     ("retry", retry.retry),
     ("models", models.models),
     ("serve", serve.serve),
+    ("worker", worker.worker),
+    ("controller", controller.controller),
+    ("doctor", doctor.doctor),
 ):
     app.command(name)(command)
 app.add_typer(keys.app, name="keys")
@@ -91,3 +99,7 @@ def main() -> NoReturn:
         sys.stderr.close()
         code = 0
     sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -21,6 +21,14 @@ class OnInvalid(StrEnum):
     SKIP = "skip"
 
 
+class Priority(StrEnum):
+    """Which batches go first where several wait."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
 class Window(StrEnum):
     """By when a batch must be done."""
 

@@ -41,7 +41,9 @@ def retry(
         retry_of=batch_id,
         output=wanted,
         output_format=format_,
+        priority=before.priority,
     )
-    batch = create_batch(ledger, input_file, asked)
+    on_cluster = session.cluster is not None
+    batch = create_batch(ledger, input_file, asked, hand_over=on_cluster)
     terminal.say(batch.id) if json else terminal.out(batch.id)
     return run_batch(session, batch.id, Wish(progress=progress, json=json))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cli import terminal
 from cli.display import Display
+from cli.follow import follow
 from cli.interrupt import INTERRUPTED, interruptible
 from cli.report import report_end
 from cli.session import Session
@@ -15,7 +16,8 @@ from jobs.ledger import Ledger, State
 from jobs.progress import Progress
 from jobs.stop import Stop
 from jobs.storage import PatientStorage
-from workers.embedded import ClosableEngine, EmbeddedRun
+from workers.driver import DrivenEngine
+from workers.embedded import EmbeddedRun
 from workers.lock import BusyError
 
 _APART = {"auto": None, "inside": False, "apart": True}
@@ -32,6 +34,8 @@ class Wish:
 
 def run_batch(session: Session, batch_id: str, wish: Wish) -> int:
     """Run the batch to its end and deliver the results; return the exit status."""
+    if session.cluster:
+        return follow_batch(session, batch_id, wish)
     try:
         state = _run(session, batch_id, wish)
     except BusyError:
@@ -43,10 +47,30 @@ def run_batch(session: Session, batch_id: str, wish: Wish) -> int:
     if not state.is_terminal:
         _say_stopped(state)
         return INTERRUPTED
+    return end_batch(session, state, wish)
+
+
+def end_batch(session: Session, state: State, wish: Wish) -> int:
+    """Deliver and report what a batch that has ended gave; return the exit status."""
     written = _deliver(session, state, wish)
     if wish.json:
         terminal.out_json(batch_object(state))
     return report_end(state, written)
+
+
+def follow_batch(session: Session, batch_id: str, wish: Wish) -> int:
+    """Show how a batch that runs elsewhere goes; see `run_batch`."""
+    progress = Progress()
+    display = Display(progress, shown=wish.progress)
+    try:
+        state = follow(session, batch_id, progress, say=wish.progress)
+    except KeyboardInterrupt:
+        display.stop()
+        terminal.hint(f"it goes on; follow it with `batchchat watch {batch_id}`")
+        return INTERRUPTED
+    finally:
+        display.stop()
+    return end_batch(session, state, wish)
 
 
 def _run(session: Session, batch_id: str, wish: Wish) -> State:
@@ -59,7 +83,7 @@ def _run(session: Session, batch_id: str, wish: Wish) -> State:
         Ledger(storage, settings.project),
         settings,
         session.prompters,
-        start_engine=lambda model: _start(session, model),
+        start_engine=lambda model: start_engine(session, model),
         stop=stop,
         progress=progress,
         locks=session.locks,
@@ -75,7 +99,8 @@ def _run(session: Session, batch_id: str, wish: Wish) -> State:
             display.stop()
 
 
-def _start(session: Session, model: Model) -> ClosableEngine:
+def start_engine(session: Session, model: Model) -> DrivenEngine:
+    """Return a running vLLM. Raises `EngineStartError`, `ModelNotFoundError`."""
     from workers.vllm_engine import start_vllm
 
     return start_vllm(

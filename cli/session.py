@@ -1,18 +1,23 @@
 """What a command works with: the settings, the catalog, and the ledger."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs.catalog import Catalog, load_catalog
-from jobs.ledger import Ledger
+from jobs.ledger import Ledger, State
 from jobs.prompters import Prompters
 from jobs.settings import Settings, data_folder, load_settings
 from jobs.storage import open_storage
 
+if TYPE_CHECKING:
+    from workers.cluster import Cluster
 
-@dataclass(frozen=True)
+
+@dataclass
 class Session:
-    """The embedded way: everything in this process."""
+    """What the settings describe."""
 
     settings: Settings
     catalog: Catalog
@@ -27,6 +32,20 @@ class Session:
     def prompters(self) -> Prompters:
         """The prompters of the catalog's models."""
         return Prompters(self.catalog, self.models)
+
+    @cached_property
+    def cluster(self) -> "Cluster | None":
+        """The cluster that runs batches, None where this process does."""
+        if self.settings.broker is None:
+            return None
+        from workers.cluster import Cluster
+
+        return Cluster(self.settings.broker)
+
+    def state(self, batch_id: str) -> State:
+        """Return where a batch stands. Raises `NotFoundError`."""
+        state = self.ledger.state(batch_id)
+        return self.cluster.with_news(state) if self.cluster else state
 
     @property
     def locks(self) -> Path:

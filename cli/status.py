@@ -13,7 +13,8 @@ def status(batch_id: options.BatchId, json: options.Json = False) -> int:
     from cli.session import open_session
     from jobs.batch_object import batch_object
 
-    state = open_session().ledger.state(batch_id)
+    session = open_session()
+    state = session.state(batch_id)
     if json:
         terminal.out_json(batch_object(state))
         return 0
@@ -36,16 +37,24 @@ def status(batch_id: options.BatchId, json: options.Json = False) -> int:
         rows.append(
             ("shards", f"{shards - len(state.pending())} of {shards} committed")
         )
+    if session.cluster and not state.is_terminal:
+        workers = session.cluster.workers_of(state)
+        speed = sum(worker.tokens_per_second for worker in workers)
+        rows.append(("workers", f"{len(workers)}, {short(speed)} tokens/s"))
     for name, value in rows:
         terminal.out(f"  {name:<10} {value}")
-    _say_next(state.status, batch_id)
+    _say_next(state.status, batch_id, on_cluster=session.cluster is not None)
     return 0
 
 
-def _say_next(status: str, batch_id: str) -> None:
+def _say_next(status: str, batch_id: str, *, on_cluster: bool) -> None:
     if status == "failed":
         terminal.hint(f"see why with `batchchat status {batch_id} --json`")
     elif status == "completed":
         terminal.hint(f"read the results with `batchchat results {batch_id}`")
-    elif status in {"in_progress", "validating", "finalizing"}:
+    elif status in {"cancelled", "expired"}:
+        return
+    elif on_cluster:
+        terminal.hint(f"follow it with `batchchat watch {batch_id}`")
+    elif status != "cancelling":
         terminal.hint(f"if nothing runs it, go on with `batchchat resume {batch_id}`")

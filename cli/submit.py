@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli import options, paths, terminal
-from cli.options import Format, OnInvalid, Window
+from cli.options import Format, OnInvalid, Priority, Window
 
 
 def submit(
@@ -31,6 +31,9 @@ def submit(
     window: Annotated[
         Window, typer.Option("--completion-window", help="By when it must be done.")
     ] = Window.DAY,
+    priority: Annotated[
+        Priority, typer.Option(help="Of batches that wait for a worker.")
+    ] = Priority.NORMAL,
     on_invalid: Annotated[
         OnInvalid,
         typer.Option(help="With bad lines: refuse the file, or run the others."),
@@ -70,18 +73,25 @@ def submit(
         metadata=options.pairs(metadata),
         output=wanted,
         output_format=format_,
+        priority=priority,
     )
     with open_input(file) as stream:
         name = "stdin" if file == "-" else paths.printable(Path(file).name)
         input_file = store_file(session.ledger, chunks(stream, file), name)
-    batch = create_batch(session.ledger, input_file, asked)
+    on_cluster = session.cluster is not None
+    batch = create_batch(session.ledger, input_file, asked, hand_over=on_cluster)
     to_stdout = output == "-"
     if to_stdout or json:
         terminal.say(batch.id)
     else:
         terminal.out(batch.id)
     if not wait:
-        terminal.hint(f"run it with `batchchat resume {batch.id}`")
+        verb = (
+            "follow it with `batchchat watch"
+            if on_cluster
+            else "run it with `batchchat resume"
+        )
+        terminal.hint(f"{verb} {batch.id}`")
         return 0
     wish = Wish(progress=progress, json=json, to_stdout=to_stdout)
     return run_batch(session, batch.id, wish)

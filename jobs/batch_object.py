@@ -35,6 +35,7 @@ def batch_object(state: State) -> dict[str, Any]:
         "estimated_cost": state.cost(),
         "engine_seconds": state.engine_seconds(),
         "engine_cost": state.engine_cost(),
+        "priority": batch.priority,
         "seed": batch.seed,
         "retry_of": batch.retry_of,
         "engines": final.engines if final else {},

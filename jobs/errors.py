@@ -15,6 +15,7 @@
     │  ├─ ObjectMissingError   no object under that key
     │  ├─ CorruptObjectError   an object is not what was written
     │  └─ StorageFullError     no room left
+    ├─ BrokerError             Redis failed; worth another try
     └─ EngineError             the engine failed
        ├─ EngineStartError     it never came up
        └─ EngineDeadError      it died; worth another engine
@@ -124,6 +125,13 @@ class StorageFullError(StorageError):
     """The storage has no room left; freed, the same call succeeds."""
 
     code = "storage_full"
+
+
+class BrokerError(BatchchatError):
+    """Redis failed; it holds nothing that could be lost."""
+
+    code = "broker_error"
+    retryable = True
 
 
 class EngineError(BatchchatError):

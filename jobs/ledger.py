@@ -26,6 +26,7 @@ from decimal import Decimal
 from jobs import record
 from jobs.errors import ConflictError, NotFoundError, ObjectMissingError
 from jobs.keys import BatchKeys, Keys, shard_of_commit
+from jobs.memo import Memo
 from jobs.record import Batch, Commit, Counts, File, Outcome, Plan
 from jobs.storage import Storage
 from jobs.usage import Usage
@@ -57,6 +58,8 @@ class State:
     cancelled_at: int | None = None
     commits: dict[int, Commit] = field(default_factory=dict)
     final: Outcome | None = None
+    running: dict[int, tuple[Counts, Usage]] = field(default_factory=dict)
+    """What is done of shards without a commit, as far as there are news of them."""
 
     @property
     def status(self) -> str:
@@ -88,21 +91,23 @@ class State:
         return [s.index for s in shards if s.index not in self.commits]
 
     def counts(self) -> Counts:
-        """Return how many requests are done, as far as they are committed."""
+        """Return how many requests are done, as far as that is known."""
         if self.final:
             return self.final.counts
         done = sum((c.counts for c in self.commits.values()), Counts())
+        done += sum((counts for counts, _ in self._news()), Counts())
         total = self.plan.requests if self.plan else 0
         return Counts(total, done.completed, done.failed)
 
     def usage(self) -> Usage:
-        """Return the tokens used, as far as they are committed."""
+        """Return the tokens used, as far as that is known."""
         if self.final:
             return self.final.usage
-        return sum((c.usage for c in self.commits.values()), Usage())
+        used = sum((c.usage for c in self.commits.values()), Usage())
+        return used + sum((usage for _, usage in self._news()), Usage())
 
     def cost(self) -> Decimal:
-        """Return what the tokens cost, as far as they are committed."""
+        """Return what the tokens cost, as far as that is known."""
         if self.final:
             return self.final.estimated_cost
         model = self.plan.model if self.plan else None
@@ -119,6 +124,9 @@ class State:
         """Return what the GPUs cost for that, None where no price is set."""
         model = self.plan.model if self.plan else None
         return model.engine_cost(self.engine_seconds()) if model else None
+
+    def _news(self) -> list[tuple[Counts, Usage]]:
+        return [n for shard, n in self.running.items() if shard not in self.commits]
 
     def last_commit_at(self) -> int | None:
         """Return when the last shard was committed, None while some are not."""
@@ -141,7 +149,9 @@ class Ledger:
         self.keys = Keys(project)
         self.project = project
         self.clock = clock
-        self._commits: dict[str, Commit] = {}
+        self._batches: Memo[Batch] = Memo(1_000)
+        self._plans: Memo[Plan] = Memo(16)
+        self._commits: Memo[Commit] = Memo(50_000)
 
     def now(self) -> int:
         """Return the time in whole Unix seconds."""
@@ -156,8 +166,8 @@ class Ledger:
         """
         keys = self.keys.of(batch_id)
         batch = self.batch(batch_id)
-        final = self._optional(Outcome, keys.final)
-        plan = self._optional(Plan, keys.plan)
+        final = self.outcome(batch_id)
+        plan = self.plan(batch_id)
         cancel = self._optional(record.Cancel, keys.cancel)
         return State(
             batch=batch,
@@ -169,17 +179,26 @@ class Ledger:
 
     def batch(self, batch_id: str) -> Batch:
         """Return what was asked for. Raises `NotFoundError`."""
-        batch = self._optional(Batch, self.keys.of(batch_id).batch)
+        batch = self._fixed(Batch, self.keys.of(batch_id).batch, self._batches)
         if batch is None:
             hint = "see `batchchat list`"
             raise NotFoundError(f"no such batch: `{batch_id}`", hint=hint)
         return batch
 
+    def plan(self, batch_id: str) -> Plan | None:
+        """Return the plan of a batch, None where there is none yet."""
+        return self._fixed(Plan, self.keys.of(batch_id).plan, self._plans)
+
+    def outcome(self, batch_id: str) -> Outcome | None:
+        """Return how a batch ended, None where it has not."""
+        return self._optional(Outcome, self.keys.of(batch_id).final)
+
     def batches(self) -> Iterator[Batch]:
         """Yield the project's batches, newest first."""
         ids = list(self.storage.folders(self.keys.batches()))
         for batch_id in reversed(ids):
-            batch = self._optional(Batch, self.keys.of(batch_id).batch)
+            key = self.keys.of(batch_id).batch
+            batch = self._fixed(Batch, key, self._batches)
             if batch is not None:
                 yield batch
 
@@ -192,13 +211,7 @@ class Ledger:
 
     def commit(self, keys: BatchKeys, shard: int) -> Commit | None:
         """Return the commit of a shard, None where there is none yet."""
-        key = keys.commit(shard)
-        if key not in self._commits:
-            commit = self._optional(Commit, key)
-            if commit is None:
-                return None
-            self._commits[key] = commit
-        return self._commits[key]
+        return self._fixed(Commit, keys.commit(shard), self._commits)
 
     def is_cancelled(self, batch_id: str) -> bool:
         """Say whether somebody wishes the batch to stop."""
@@ -212,6 +225,16 @@ class Ledger:
             if commit is not None:
                 commits[shard] = commit
         return commits
+
+    def _fixed(
+        self, kind: type[record.R], key: str, memo: Memo[record.R]
+    ) -> record.R | None:
+        known = memo.get(key)
+        if known is None:
+            known = self._optional(kind, key)
+            if known is not None:
+                memo.put(key, known)
+        return known
 
     def _optional(self, kind: type[record.R], key: str) -> record.R | None:
         try:

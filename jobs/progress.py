@@ -12,7 +12,7 @@ from jobs.usage import Usage
 class Progress:
     """Counters that threads add to and a display reads.
 
-    `phase` is checking, loading, running or finalizing. `kept` are the results
+    `phase` is checking, waiting, loading, running or finalizing. `kept` are the results
     that were there before; `trouble` is what the run waits for, such as room on
     a disk, None when it doesn't.
     """
@@ -51,6 +51,16 @@ class Progress:
         """Count results that were there before."""
         with self._lock:
             self.kept += counts
+
+    def has(self, counts: Counts, usage: Usage) -> None:
+        """Note what a run elsewhere has done, since `begin` and before it."""
+        mine = Counts(
+            counts.total,
+            counts.completed - self.kept.completed,
+            counts.failed - self.kept.failed,
+        )
+        with self._lock:
+            self.counts, self.usage = mine, usage
 
     def waits_for(self, trouble: str | None) -> None:
         """Note what the run waits for."""

@@ -86,6 +86,7 @@ class DrivenEngine:
         self._inbox: SimpleQueue[tuple[Work, OnDone] | list[str] | None] = SimpleQueue()
         self._running: dict[str, _Running] = {}
         self._busy = 0.0
+        self._stepped = time.monotonic()
         self._dead: EngineDeadError | None = None
         self._ready = threading.Event()
         self._closing = threading.Event()
@@ -138,6 +139,10 @@ class DrivenEngine:
         if keys:
             self._inbox.put(keys)
 
+    def idle_seconds(self) -> float | None:
+        """Return how long ago the last step ended, None where there is no work."""
+        return time.monotonic() - self._stepped if self._running else None
+
     def close(self) -> None:
         """End the engine and every process of it."""
         self._closing.set()
@@ -180,10 +185,12 @@ class DrivenEngine:
         """Take what is new, compute one step, hand out what has finished."""
         self._take_all()
         if not self._running:
+            self._stepped = time.monotonic()
             return
         before = time.monotonic()
         answers = self._core.step()
-        self._busy += (time.monotonic() - before) / len(self._running)
+        self._stepped = time.monotonic()
+        self._busy += (self._stepped - before) / len(self._running)
         self.steps += 1
         for key, answer in answers:
             self._finish(key, answer)

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from jobs.attempt import Attempt
 from jobs.catalog import Model
+from jobs.ending import ending
 from jobs.engine import Engine
 from jobs.errors import EngineDeadError, EngineError, EngineStartError
 from jobs.finalize import finalize, publish_results
@@ -190,26 +191,11 @@ class EmbeddedRun:
         if state.final is not None:  # by one who may have died before it was seen
             publish_results(self._ledger, state)
             return state
-        ending = self._ending
-        if ending is None and state.plan is not None and not state.pending():
-            ending = _natural_ending(state)
-        if ending is None or state.status == "failed":
+        how = self._ending if state.pending() else ending(state, self._ledger.now())
+        if how is None or state.status == "failed":
             return state
         self._progress.phase = "finalizing"
-        return finalize(self._ledger, state.batch.id, ending)
-
-
-def _natural_ending(state: State) -> str:
-    """Return how a batch ends whose shards are all committed.
-
-    Some may have been committed short, by a finalizer that was cut off before it
-    wrote down why.
-    """
-    shards = state.made_plan().shards
-    whole = all(state.commits[s.index].counts.total == s.requests for s in shards)
-    if whole:
-        return "completed"
-    return "expired" if state.cancelled_at is None else "cancelled"
+        return finalize(self._ledger, state.batch.id, how)
 
 
 def _run(task: Task, shard: Shard, fed: Event) -> bool:

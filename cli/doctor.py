@@ -1,0 +1,96 @@
+"""`batchchat doctor`: try storage, broker and engine, and say what was found."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import options, terminal
+
+if TYPE_CHECKING:
+    from cli.session import Session
+    from workers.examination import Finding
+
+_LINE = b'{"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}\n'
+_SIGNS = {"good": ("ok", "green"), "fair": ("note", "yellow"), "bad": ("bad", "red")}
+
+
+def doctor(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Load this model too, and have it answer once."
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> int:
+    """Try everything that a batch needs, and say what to mend.
+
+    batchchat doctor --model demo
+    """
+    from cli.report import BAD_ANSWER
+    from cli.session import open_session
+    from workers.examination import examine
+
+    session = open_session()
+    findings = []
+    for finding in examine(session.settings, session.ledger.storage):
+        findings.append(finding)
+        _show(finding, json=json)
+    if model is not None:
+        finding = _try_model(session, model)
+        findings.append(finding)
+        _show(finding, json=json)
+    if json:
+        terminal.out_json(findings)
+    return BAD_ANSWER if any(f.state == "bad" for f in findings) else 0
+
+
+def _try_model(session: "Session", name: str) -> "Finding":
+    """Have the model answer a batch of one request, in memory."""
+    from cli.running import start_engine
+    from jobs.create import Options, create_batch, store_file
+    from jobs.errors import BatchchatError
+    from jobs.ledger import Ledger
+    from jobs.progress import Progress
+    from jobs.stop import Stop
+    from jobs.storage import MemoryStorage
+    from workers.embedded import EmbeddedRun
+    from workers.examination import Finding
+
+    ledger = Ledger(MemoryStorage(), "default")
+    batch = create_batch(
+        ledger, store_file(ledger, [_LINE], "doctor.jsonl"), Options(model=name)
+    )
+    run = EmbeddedRun(
+        ledger,
+        session.settings,
+        session.prompters,
+        start_engine=lambda model: start_engine(session, model),
+        stop=Stop(),
+        progress=Progress(),
+        locks=session.locks,
+    )
+    began = time.monotonic()
+    try:
+        session.catalog.find(name)
+        with terminal.engine_output(session.engine_log):
+            state = run.run(batch.id)
+    except BatchchatError as error:
+        return Finding(about="model", state="bad", text=error.message, hint=error.hint)
+    if state.counts().completed != 1:
+        return Finding(about="model", state="bad", text=f"{name} gave no answer")
+    seconds = time.monotonic() - began
+    text = f"{name} was loaded and has answered, in {seconds:.0f}s"
+    return Finding(about="model", state="good", text=text)
+
+
+def _show(finding: "Finding", *, json: bool) -> None:
+    if json:
+        return
+    sign, colour = _SIGNS[finding.state]
+    terminal.out(
+        f"{terminal.paint(f'{sign:<5}', colour)} {finding.about:<10} {finding.text}"
+    )
+    if finding.hint:
+        terminal.out(f"{'':<17}{finding.hint}")

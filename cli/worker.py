@@ -1,0 +1,75 @@
+"""`batchchat worker`: run shards of one model for a cluster."""
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cli.session import Session
+    from jobs.catalog import Model
+    from workers.driver import DrivenEngine
+
+_log = logging.getLogger(__name__)
+
+
+def worker(
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Catalog name, hub id, or a folder.")
+    ],
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart/--no-restart",
+            help="Start again after the engine died, or leave that to others.",
+        ),
+    ] = True,
+    simulate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TOKENS",
+            min=0.1,
+            help="Answer noise at TOKENS a second for each request, without vLLM:"
+            " only to test a cluster under load.",
+        ),
+    ] = None,
+) -> int:
+    """Load a model, then run shards until told to end (Ctrl-C, SIGTERM).
+
+    BATCHCHAT_BROKER=redis://localhost:6379/0 batchchat worker --model demo
+    """
+    from cli.service import broker_of, log_to_stderr
+    from cli.session import open_session
+
+    log_to_stderr()
+    session = open_session()
+    broker = broker_of(session.settings)
+    found = session.catalog.find(model)
+    if restart:
+        from workers.supervisor import Supervisor
+
+        command = [sys.executable, "-m", "cli.main", "worker", "--model", model]
+        speed = [] if simulate is None else ["--simulate", str(simulate)]
+        return Supervisor([*command, *speed, "--no-restart"]).run()
+    from workers.worker import Worker
+
+    engine = _engine(session, found, simulate)
+    storage = session.ledger.storage
+    return Worker(storage, session.settings, broker, found, engine).run()
+
+
+def _engine(
+    session: "Session", model: "Model", simulate: float | None
+) -> "DrivenEngine":
+    from jobs.prompt import load_prompter
+
+    _log.info("loading %s", model.name)
+    if simulate is not None:
+        from workers.echo_core import start_echo
+
+        prompter = load_prompter(model, session.models)
+        return start_echo(prompter, per_token=1 / simulate)
+    from cli.running import start_engine
+
+    return start_engine(session, model)

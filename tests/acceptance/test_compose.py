@@ -1,0 +1,116 @@
+"""`docker-compose.yml`: the very commands it names, with the settings it gives them.
+
+Without Docker: its Redis and its S3 are servers of this machine, the rest is as it
+stands in the file.
+"""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.acceptance import needs
+from tests.servers.redis_server import redis_server
+from tests.servers.s3_server import PLAIN
+
+pytestmark = [*needs.engine(), pytest.mark.server]
+
+ROOT = Path(__file__).parents[2]
+REQUESTS = ROOT / "examples" / "requests.jsonl"
+VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
+
+
+@pytest.fixture(scope="module")
+def services():
+    text = (ROOT / "docker-compose.yml").read_text()
+    return yaml.safe_load(VARIABLE.sub(r"\2", text))["services"]
+
+
+@pytest.fixture(scope="module")
+def settings(services, moto, tmp_path_factory):
+    """The environment of the file, its two hosts being here."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as redis:
+        given = services["controller"]["environment"]
+        assert given == services["worker-cpu"]["environment"]
+        bucket = services["storage"]["command"][-1].removeprefix("-bucket=")
+        assert f"s3://{bucket}/" in given["BATCHCHAT_STORAGE"]
+        moto.client.create_bucket(Bucket=bucket)
+        here = {
+            "BATCHCHAT_BROKER": redis.url,
+            "BATCHCHAT_S3_ENDPOINT": f"http://127.0.0.1:{moto.port}",
+        }
+        yield PLAIN | given | here
+
+
+@pytest.fixture(scope="module")
+def cluster(make_place, services, settings):
+    """A place whose environment is a service's, with the services running."""
+    place = make_place()
+    place.environment |= settings
+    del place.environment["BATCHCHAT_STORAGE"]
+    place.environment |= {"BATCHCHAT_STORAGE": settings["BATCHCHAT_STORAGE"]}
+    for name in ("controller", "worker-cpu"):
+        place.start(*services[name]["command"], engine=True)
+    place.started[1].until_it_says("ready for shards")
+    return place
+
+
+def test_every_setting_of_the_file_is_one(services):
+    page = (ROOT / "docs" / "settings.md").read_text()
+    given = services["controller"]["environment"]
+    ours = [name for name in given if name.startswith("BATCHCHAT_")]
+    assert all(f"`{name}`" in page for name in ours)
+
+
+def test_a_batch_that_is_handed_in_is_run_and_fetched(cluster):
+    done = cluster.run(
+        "submit", REQUESTS, "--model", "demo", "--output", "out.jsonl", "--json"
+    )
+    assert done.code == 0, done.err
+    assert done.json()["status"] == "completed"
+    asked = [json.loads(line) for line in REQUESTS.read_text().splitlines()]
+    got = (cluster.folder / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["custom_id"] for line in got] == [
+        line["custom_id"] for line in asked
+    ]
+
+
+def test_the_doctor_finds_all_of_it(cluster):
+    done = cluster.run("doctor", "--json")
+    found = {finding["about"]: finding for finding in done.json()}
+    assert done.code == 0, done.out
+    assert found["cluster"]["text"] == "controllers: 1, workers: 1 (demo)"
+    assert {finding["state"] for finding in found.values()} == {"good"}
+
+
+def test_a_batch_is_followed_from_another_terminal(cluster):
+    done = cluster.run("submit", REQUESTS, "--model", "demo", "--no-wait")
+    batch_id = done.out.decode().strip()
+    watched = cluster.run("watch", batch_id, "--json")
+    assert watched.code == 0, watched.err
+    assert watched.json()["request_counts"]["completed"] == 164
+    assert "164" in cluster.run("status", batch_id).out.decode()
+
+
+def test_a_cancelled_batch_ends_and_keeps_what_is_finished(cluster):
+    done = cluster.run("submit", REQUESTS, "--model", "demo", "--no-wait")
+    batch_id = done.out.decode().strip()
+    assert cluster.run("cancel", batch_id).code == 0
+    watched = cluster.run("watch", batch_id, "--json").json()
+    assert watched["status"] in {"cancelled", "completed"}
+    results = cluster.run("results", batch_id).out.splitlines()
+    errors = cluster.run("results", batch_id, "--errors").out.splitlines()
+    assert len(results) + len(errors) in {0, 164}  # none, if it had no plan yet
+
+
+def test_the_services_end_on_sigterm_within_their_grace(cluster, services):
+    for name, running in zip(
+        ("worker-cpu", "controller"), reversed(cluster.started[:2]), strict=True
+    ):
+        os.kill(running.pid, signal.SIGTERM)  # the first process of the container
+        grace = float(services[name]["stop_grace_period"].removesuffix("s"))
+        assert running.end(grace).code == 0

@@ -1,0 +1,138 @@
+"""Leases, news and queues on a real Redis, which forgets everything now and then."""
+
+import time
+
+import pytest
+
+from jobs.errors import BrokerError
+from jobs.record import Counts
+from jobs.usage import Usage
+from tests.servers.redis_server import redis_server
+from workers.celery_app import CeleryQueue, make_app
+from workers.hint import Hint
+from workers.leases import RedisLeases
+from workers.news import RedisNews, Running, WorkerNews
+from workers.redis_client import open_redis
+
+pytestmark = pytest.mark.server
+SECONDS = 0.4
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with redis_server(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def redis(server):
+    server.client.flushall()
+    return open_redis(server.url)
+
+
+@pytest.fixture
+def two(redis):
+    return [RedisLeases(redis, owner, SECONDS) for owner in ("one", "two")]
+
+
+def test_only_one_has_a_lease(two):
+    assert [leases.take("a") for leases in two] == [True, False]
+    assert two[1].held(["a", "b"]) == {"a"}
+
+
+def test_a_lease_ends_by_itself_unless_it_is_renewed(two):
+    two[0].take("a")
+    two[0].take("b")
+    time.sleep(SECONDS * 0.7)
+    assert two[0].renew("a")
+    time.sleep(SECONDS * 0.7)
+    assert two[0].held(["a", "b"]) == {"a"}
+    assert two[1].take("b")
+
+
+def test_a_lease_that_somebody_else_has_by_now_is_lost(two):
+    two[0].take("a")
+    time.sleep(SECONDS * 1.2)
+    two[1].take("a")
+    assert not two[0].renew("a")
+    two[0].release("a")
+    assert two[1].held(["a"]) == {"a"}
+
+
+def test_a_lease_that_redis_forgot_is_taken_again(two, server):
+    two[0].take("a")
+    server.client.flushall()
+    assert two[0].renew("a")
+    assert not two[1].take("a")
+
+
+def test_redis_says_once_that_it_is_empty(two, server):
+    assert [two[0].begin(), two[1].begin()] == [True, False]
+    server.client.flushall()
+    assert two[0].begin()
+
+
+def test_what_waits_in_a_queue_is_seen_until_it_is_taken(server, redis):
+    queue = CeleryQueue(make_app(server.url), redis)
+    hints = [Hint.of_shard("p", "batch_1", shard) for shard in range(3)]
+    for hint in hints:
+        queue.send("model.x", hint)
+    assert queue.waiting("model.x") == {hint.name for hint in hints}
+    assert queue.waiting("model.y") == set()
+
+
+def test_news_are_read_as_they_were_told(redis):
+    news = RedisNews(redis)
+    worker = WorkerNews(
+        id="w",
+        queue="model.x",
+        model="x",
+        host="h",
+        since=1.0,
+        tokens_per_second=5.0,
+        shards=["p/batch_1/00002"],
+    )
+    running = Running(Counts(4, 3, 1), Usage(10, 2, 7), time.time())
+    news.tell(worker, {("batch_1", "00002"): running})
+    assert news.workers() == [worker]
+    assert news.running("batch_1") == {2: running}
+    news.forget("w")
+    assert news.workers() == []
+
+
+def test_old_news_are_no_news(redis):
+    news = RedisNews(redis)
+    worker = WorkerNews(
+        id="w", queue="", model="", host="", since=0, tokens_per_second=0, shards=[]
+    )
+    old = Running(Counts(4, 3, 1), Usage(), time.time() - 3600)
+    news.tell(worker, {("batch_1", "00002"): old})
+    assert news.running("batch_1") == {}
+
+
+def test_a_batch_is_stopped_by_its_id(redis):
+    news = RedisNews(redis)
+    news.stop("batch_1")
+    assert news.stopped(["batch_1", "batch_2"]) == {"batch_1"}
+    assert news.stopped([]) == set()
+
+
+def test_a_redis_that_is_away_is_said_to_be(tmp_path):
+    with redis_server(tmp_path) as server:
+        redis = open_redis(server.url)
+        queue = CeleryQueue(make_app(server.url), redis)
+        leases = RedisLeases(redis, "one", SECONDS)
+        leases.take("a")
+        server.stop()
+        for call in (
+            lambda: leases.renew("a"),
+            lambda: leases.held(["a"]),
+            lambda: queue.waiting("q"),
+            lambda: queue.send("q", Hint("p", "b", "plan")),
+        ):
+            with pytest.raises(BrokerError, match="Redis does not answer"):
+                call()
+        server.start()
+        assert leases.take("a")
+        queue.send("q", Hint("p", "b", "plan"))
+        assert queue.waiting("q") == {"p/b/plan"}

@@ -1,0 +1,185 @@
+"""What the dispatcher sends, for what it sees."""
+
+import pytest
+
+from jobs.active import Active
+from jobs.create import cancel_batch
+from jobs.ids import new_batch_id
+from jobs.ledger import Ledger
+from tests.unit.ended import MODEL, Hand, bare
+from tests.unit.memory_hints import MemoryLeases, MemoryNews, MemoryQueue
+from tests.unit.running import SETTINGS
+from workers.dispatcher import Dispatcher
+from workers.hint import CONTROL, Hint, queue_of
+
+QUEUE = queue_of(MODEL)
+
+
+class Desk:
+    """A dispatcher with everything around it, and a clock."""
+
+    def __init__(self):
+        self.hand = Hand()
+        self.leases, self.queue, self.news = MemoryLeases(), MemoryQueue(), MemoryNews()
+        self.now = 1_000.0
+        self.leases.begin()
+        self.dispatcher = Dispatcher(
+            self.hand.storage,
+            SETTINGS,
+            queue=self.queue,
+            leases=self.leases,
+            news=self.news,
+            clock=lambda: self.now,
+            monotonic=lambda: self.now,
+        )
+
+    def submit(self, requests, project="default", **options):
+        """Hand a batch over that is planned, two requests a shard."""
+        lines = b"".join(bare(f"{n}") + b"\n" for n in range(requests))
+        batch_id = self.hand.submit(lines, **options)
+        Active(self.hand.storage).add(project, batch_id)
+        return batch_id
+
+    def sweep(self, seconds=10.0):
+        """Sweep a while later; return what has been sent since."""
+        before = {name: len(hints) for name, hints in self.queue.queues.items()}
+        self.now += seconds
+        self.dispatcher.sweep()
+        return [
+            hint
+            for name, hints in self.queue.queues.items()
+            for hint in hints[before.get(name, 0) :]
+        ]
+
+    @property
+    def ledger(self):
+        return Ledger(self.hand.storage, "default", lambda: self.now)
+
+
+@pytest.fixture
+def desk():
+    return Desk()
+
+
+def shards(hints):
+    return [hint.shard for hint in hints]
+
+
+def test_a_new_batch_is_to_be_planned_once(desk):
+    batch_id = desk.submit(3, plan=False)
+    assert desk.sweep() == [Hint("default", batch_id, "plan")]
+    assert desk.sweep() == []
+    desk.queue.take(CONTROL)
+    desk.leases.take(f"default/{batch_id}/plan")
+    assert desk.sweep() == []
+    desk.leases.all.clear()
+    assert desk.sweep() == [Hint("default", batch_id, "plan")]
+
+
+def test_shards_are_sent_as_far_as_the_window_goes(desk):
+    batch_id = desk.submit(40)
+    sent = desk.sweep()
+    assert shards(sent) == list(range(8))
+    assert {hint.batch_id for hint in sent} == {batch_id}
+    assert desk.sweep() == []
+    desk.leases.take(desk.queue.take(QUEUE).name)
+    assert shards(desk.sweep()) == [8]
+
+
+def test_what_was_just_sent_is_not_sent_again_when_it_has_left_the_queue(desk):
+    desk.submit(2)
+    desk.sweep()
+    desk.queue.take(QUEUE)
+    assert desk.sweep(1.0) == []
+    assert shards(desk.sweep(10.0)) == [0]
+
+
+def test_a_committed_shard_is_done_and_a_lost_lease_is_not(desk):
+    batch_id = desk.submit(6)
+    for _ in desk.sweep():
+        desk.leases.take(desk.queue.take(QUEUE).name)
+    desk.hand.run(batch_id, shards=1)
+    assert desk.sweep() == []
+    desk.leases.all.clear()
+    assert shards(desk.sweep()) == [1, 2]
+
+
+def test_leases_that_redis_forgot_are_believed_in_for_a_while(desk):
+    desk.submit(4)
+    for _ in desk.sweep():
+        desk.leases.take(desk.queue.take(QUEUE).name)
+    desk.sweep()
+    desk.leases.forget()
+    assert desk.sweep() == []
+    assert shards(desk.sweep(SETTINGS.lease_seconds + 1)) == [0, 1]
+
+
+def test_a_batch_whose_shards_are_committed_is_to_be_finalized(desk):
+    batch_id = desk.submit(4)
+    desk.hand.run(batch_id)
+    assert desk.sweep() == [Hint("default", batch_id, "finalize")]
+
+
+def test_an_ended_batch_is_active_no_more(desk):
+    batch_id = desk.submit(4)
+    desk.hand.run(batch_id)
+    desk.hand.finalize(batch_id)
+    assert desk.sweep() == []
+    assert list(Active(desk.hand.storage)) == []
+
+
+def test_a_refused_batch_is_active_no_more(desk):
+    desk.hand.submit(b"{\n")
+    batch_id = desk.hand.submit(b"{\n")
+    Active(desk.hand.storage).add("default", batch_id)
+    assert desk.sweep() == []
+    assert list(Active(desk.hand.storage)) == []
+
+
+@pytest.mark.parametrize("how", ["cancelled", "expired"])
+def test_a_batch_that_must_end_is_stopped_and_finalized_when_nobody_has_a_shard(
+    desk, how
+):
+    batch_id = desk.submit(4)
+    for _ in desk.sweep():
+        desk.leases.take(desk.queue.take(QUEUE).name)
+    if how == "cancelled":
+        cancel_batch(desk.ledger, batch_id)
+    else:
+        desk.now += 100_000
+    assert desk.sweep() == []
+    assert desk.news.stops == {batch_id}
+    desk.leases.all.clear()
+    assert desk.sweep() == [Hint("default", batch_id, "finalize")]
+
+
+def test_a_high_priority_goes_before_a_low_one(desk):
+    low, high = desk.submit(8, priority="low"), desk.submit(8, priority="high")
+    sent = [hint.batch_id for hint in desk.sweep()]
+    assert sent == [high] * 4 + [low] * 4
+
+
+def test_projects_share_the_workers_whoever_came_first(desk):
+    first = desk.submit(100)
+    ledger = Ledger(desk.hand.storage, "other", lambda: desk.now)
+    hand = Hand(desk.hand.storage)
+    hand.__class__ = type("Other", (Hand,), {"ledger": property(lambda _: ledger)})
+    second = hand.submit(b"".join(bare(f"{n}") + b"\n" for n in range(100)))
+    Active(desk.hand.storage).add("other", second)
+    sent = [hint.batch_id for hint in desk.sweep()]
+    assert sorted(sent) == sorted([first, second] * 4)
+
+
+def test_an_entry_without_a_batch_is_dropped_when_it_is_old(desk):
+    Active(desk.hand.storage).add("default", new_batch_id())
+    desk.sweep()
+    assert len(list(Active(desk.hand.storage))) == 1
+    desk.now = 10_000_000_000.0
+    desk.sweep()
+    assert list(Active(desk.hand.storage)) == []
+
+
+def test_a_batch_that_is_broken_does_not_hold_up_the_others(desk):
+    broken, whole = desk.submit(2), desk.submit(2)
+    desk.hand.storage.put(desk.ledger.keys.of(broken).plan, b"{")
+    assert [hint.batch_id for hint in desk.sweep()] == [whole]

@@ -1,0 +1,123 @@
+"""The controller: plans batches, has their shards run, and ends them."""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from threading import Event, Thread
+from uuid import uuid4
+
+from jobs.ending import ending
+from jobs.errors import BatchchatError, BrokerError, StorageError
+from jobs.finalize import finalize
+from jobs.ledger import Ledger
+from jobs.planning import limits, make_plan
+from jobs.prompters import Prompters
+from jobs.settings import Settings
+from jobs.storage import Storage
+from workers.dispatcher import Dispatcher
+from workers.hint import CONTROL, FINALIZE, PLAN, Hint
+from workers.keeper import Keeper
+from workers.news import News, WorkerNews
+
+log = logging.getLogger(__name__)
+
+
+class Controller:
+    """Does what hints on the control queue say, and sweeps beside it."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        settings: Settings,
+        prompters: Prompters,
+        *,
+        dispatcher: Dispatcher,
+        keeper: Keeper,
+        news: News,
+        name: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Work on the batches in `storage`."""
+        self._storage = storage
+        self._settings = settings
+        self._prompters = prompters
+        self._dispatcher = dispatcher
+        self._keeper = keeper
+        self._news = news
+        self._me = WorkerNews(
+            id=uuid4().hex,
+            queue=CONTROL,
+            model="",
+            host=name,
+            since=clock(),
+            tokens_per_second=0,
+            shards=[],
+        )
+        self._clock = clock
+        self._wake = Event()
+        self._ended = Event()
+
+    def run(self, hint: Hint) -> None:
+        """Plan a batch, or end it, unless another controller does. Never raises."""
+        moves = count()
+        try:
+            with self._keeper.holding(
+                hint.name, lambda: next(moves), lambda: None
+            ) as held:
+                if held:
+                    self._run(hint)
+        except BatchchatError as error:
+            log.warning("%s is left for later: %s", hint.name, error)
+        except Exception:
+            log.exception("%s failed", hint.name)
+        self._wake.set()
+
+    def start(self) -> None:
+        """Begin to sweep, in a thread."""
+        Thread(target=self._sweep, name="dispatcher", daemon=True).start()
+
+    def stop(self) -> None:
+        """Sweep no more."""
+        self._ended.set()
+        self._wake.set()
+        with suppress(BrokerError):
+            self._news.forget(self._me.id)
+
+    def _run(self, hint: Hint) -> None:
+        ledger = Ledger(self._storage, hint.project, self._clock)
+        state = ledger.state(hint.batch_id)
+        if hint.what == PLAN and state.plan is None and not state.is_terminal:
+            plan = make_plan(
+                ledger, state.batch, self._prompters, limits(self._settings)
+            )
+            log.info(
+                "%s has %d requests in %d shards",
+                hint.batch_id,
+                plan.requests,
+                len(plan.shards),
+            )
+        elif hint.what == FINALIZE:
+            how = ending(state, ledger.now())
+            if how is not None:
+                state = finalize(ledger, hint.batch_id, how)
+                log.info("%s is %s", hint.batch_id, state.status)
+
+    def _sweep(self) -> None:
+        said: str | None = None
+        while not self._ended.is_set():
+            try:
+                self._news.tell(self._me, {})
+                self._dispatcher.sweep()
+                problem = None
+            except (BrokerError, StorageError) as error:
+                problem = error.message
+            except Exception as error:
+                log.exception("a sweep failed")
+                problem = str(error)
+            if problem != said:
+                log.warning("%s", problem or "all answers again")
+                said = problem
+            self._wake.wait(self._settings.sweep_seconds)
+            self._wake.clear()

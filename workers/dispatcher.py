@@ -1,0 +1,207 @@
+"""The dispatcher: works out, again and again, what is to be done next.
+
+Level-triggered: nothing depends on what was seen or sent before. Of each batch
+it asks where it stands, and what is pending is *planned - committed - leased -
+queued*. So the first run, a resume, a lost message, a dead worker and a Redis
+that was emptied are one code path, and two dispatchers at once do no harm.
+"""
+
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from jobs.active import Active
+from jobs.ending import ending
+from jobs.errors import BatchchatError, NotFoundError
+from jobs.finalize import publish_results
+from jobs.ids import made_at
+from jobs.ledger import Ledger, State
+from jobs.settings import Settings
+from jobs.storage import Storage
+from workers.celery_app import Queue
+from workers.hint import CONTROL, FINALIZE, PLAN, Hint, queue_of
+from workers.leases import Leases
+from workers.news import News
+
+log = logging.getLogger(__name__)
+
+_LEAST_WINDOW = 8
+_A_WORKER = 4
+"""Hints that wait in a model's queue, at least and for each worker."""
+
+_ON_THE_WAY = 5.0
+"""Seconds between a message's leaving the queue and its lease, at most."""
+
+_ORPHAN = 3600
+"""Seconds after which an entry of the index whose batch never came is dropped."""
+
+_AT_ONCE = 64
+_RANK = {"high": 0, "normal": 1, "low": 2}
+
+
+@dataclass
+class _Waiting:
+    """A batch with shards to run; `free` are some of those that nobody has."""
+
+    project: str
+    state: State
+    free: list[Hint] = field(default_factory=list)
+
+    @property
+    def rank(self) -> int:
+        """Its place by priority: the lowest goes first."""
+        return _RANK[self.state.batch.priority]
+
+
+class Dispatcher:
+    """Looks at all active batches, and sends hints about what should be done."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        settings: Settings,
+        *,
+        queue: Queue,
+        leases: Leases,
+        news: News,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Work through the batches in `storage`."""
+        self._storage = storage
+        self._settings = settings
+        self._queue = queue
+        self._leases = leases
+        self._news = news
+        self._clock = clock
+        self._monotonic = monotonic
+        self._ledgers: dict[str, Ledger] = {}
+        self._sent: dict[tuple[str, str], float] = {}
+        self._seen: set[str] = set()
+        self._ghosts: set[str] = set()
+        self._ghosts_until = 0.0
+
+    def sweep(self) -> None:
+        """Look at everything once. Raises `StorageError`, `BrokerError`."""
+        self._begin()
+        waiting: dict[str, list[_Waiting]] = defaultdict(list)
+        active = Active(self._storage)
+        for project, batch_id in list(active):
+            try:
+                self._look(project, batch_id, waiting)
+            except NotFoundError:
+                if self._clock() - made_at(batch_id) > _ORPHAN:
+                    active.remove(project, batch_id)
+            except BatchchatError as error:
+                log.warning("%s: %s", batch_id, error)
+        workers = Counter(worker.queue for worker in self._news.workers())
+        for queue, batches in waiting.items():
+            window = max(_LEAST_WINDOW, _A_WORKER * workers[queue])
+            self._top_up(queue, batches, window)
+
+    def _begin(self) -> None:
+        """Believe in the leases that were there when Redis was emptied.
+
+        Their holders take them again; until they have had the time to, nobody
+        else is sent to their shards.
+        """
+        now = self._monotonic()
+        if self._leases.begin():
+            self._ghosts = self._seen
+            self._ghosts_until = now + self._settings.lease_seconds
+        elif now >= self._ghosts_until:
+            self._ghosts = set()
+        self._seen = set()
+        self._sent = {
+            sent: at for sent, at in self._sent.items() if now - at < _ON_THE_WAY
+        }
+
+    def _look(
+        self, project: str, batch_id: str, waiting: dict[str, list[_Waiting]]
+    ) -> None:
+        """Do what one batch needs next."""
+        ledger = self._ledger(project)
+        state = ledger.state(batch_id)
+        how = ending(state, ledger.now())
+        if state.is_terminal:
+            publish_results(ledger, state)
+            Active(self._storage).remove(project, batch_id)
+        elif how is not None:
+            if state.pending():
+                self._news.stop(batch_id)
+            if not self._is_running(project, state):
+                self._control(Hint(project, batch_id, FINALIZE))
+        elif state.plan is None:
+            self._control(Hint(project, batch_id, PLAN))
+        else:
+            queue = queue_of(state.plan.runs_on())
+            waiting[queue].append(_Waiting(project, state))
+
+    def _is_running(self, project: str, state: State) -> bool:
+        """Say whether a worker still has a shard of the batch."""
+        names = [
+            Hint.of_shard(project, state.batch.id, shard).name
+            for shard in state.pending()
+        ]
+        return bool(self._held(names))
+
+    def _control(self, hint: Hint) -> None:
+        """Have a controller do something, unless one does already."""
+        if hint.name not in self._on_the_way(CONTROL) and not self._held([hint.name]):
+            self._send(CONTROL, hint)
+
+    def _top_up(self, queue: str, batches: list[_Waiting], window: int) -> None:
+        """Fill the window of a model's queue.
+
+        Of the batches with the highest priority the one goes first whose project
+        has the fewest shards on the workers; of a project's batches the oldest.
+        """
+        on_the_way = self._on_the_way(queue)
+        space = window - len(on_the_way)
+        busy = Counter(Hint.parse(name).project for name in on_the_way)
+        for batch in batches:
+            busy[batch.project] += self._find_free(batch, on_the_way, space)
+        while space > 0 and (batches := [batch for batch in batches if batch.free]):
+            first = min(
+                batches, key=lambda b: (b.rank, busy[b.project], b.state.batch.id)
+            )
+            self._send(queue, first.free.pop(0))
+            busy[first.project] += 1
+            space -= 1
+
+    def _find_free(self, batch: _Waiting, taken: set[str], most: int) -> int:
+        """Find up to `most` shards that nobody has; return how many are leased."""
+        batch_id, leased = batch.state.batch.id, 0
+        pending = batch.state.pending()
+        for at in range(0, len(pending), _AT_ONCE):
+            some = [
+                Hint.of_shard(batch.project, batch_id, shard)
+                for shard in pending[at : at + _AT_ONCE]
+            ]
+            held = self._held([hint.name for hint in some])
+            leased += len(held)
+            batch.free += [h for h in some if h.name not in held | taken]
+            if len(batch.free) >= most:
+                break
+        return leased
+
+    def _held(self, names: list[str]) -> set[str]:
+        held = self._leases.held(names) | (self._ghosts & set(names))
+        self._seen |= held
+        return held
+
+    def _on_the_way(self, queue: str) -> set[str]:
+        """Return the names of what waits in a queue, or has just been sent to it."""
+        sent = {name for to, name in self._sent if to == queue}
+        return sent | self._queue.waiting(queue)
+
+    def _send(self, queue: str, hint: Hint) -> None:
+        self._queue.send(queue, hint)
+        self._sent[queue, hint.name] = self._monotonic()
+
+    def _ledger(self, project: str) -> Ledger:
+        if project not in self._ledgers:
+            self._ledgers[project] = Ledger(self._storage, project, self._clock)
+        return self._ledgers[project]

@@ -1,0 +1,7 @@
+"""What a worker's exit status says to whoever started it."""
+
+ENGINE_DEAD = 70
+"""The engine died or hangs: start the worker again (EX_SOFTWARE of sysexits.h)."""
+
+BROKER_SILENT = 75
+"""The broker says nothing: start the worker again (EX_TEMPFAIL of sysexits.h)."""

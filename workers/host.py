@@ -1,0 +1,240 @@
+"""What a worker process does with hints: runs shards on its one engine."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Event, Lock
+from uuid import uuid4
+
+from jobs.attempt import Attempt
+from jobs.catalog import Model
+from jobs.engine import Engine
+from jobs.errors import BrokerError, EngineError, NotFoundError, StorageError
+from jobs.floor import Floor
+from jobs.ledger import Ledger
+from jobs.progress import Progress
+from jobs.record import Plan, Shard
+from jobs.settings import Settings
+from jobs.stop import Stop
+from jobs.storage import PatientStorage, Storage
+from jobs.task import Task
+from workers.hint import Hint, queue_of
+from workers.keeper import Keeper
+from workers.leases import Leases
+from workers.news import News, Running, WorkerNews
+
+log = logging.getLogger(__name__)
+
+
+class _Open:
+    """An attempt that runs, and how it is stopped and watched."""
+
+    def __init__(self) -> None:
+        self.stop = Stop()
+        self.progress = Progress()
+        self.attempt: Attempt | None = None
+
+    def moves(self) -> int:
+        return self.attempt.moves if self.attempt else 0
+
+
+class Host:
+    """Runs one shard after the other, several at a time, on one engine."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        settings: Settings,
+        model: Model,
+        engine: Engine,
+        *,
+        leases: Leases,
+        news: News,
+        name: str = "",
+    ) -> None:
+        """Read and write `storage`; `name` says on which machine this is."""
+        self.queue = queue_of(model)
+        self.keeper = Keeper(
+            leases, seconds=settings.lease_seconds, stall=settings.stall_seconds
+        )
+        self.stop = Stop()
+        self.engine_died = Event()
+        self.on_room: Callable[[], object] = lambda: None
+        self._storage = PatientStorage(
+            storage, settings.patience_seconds, self.stop, self._trouble
+        )
+        self._settings = settings
+        self._model = model
+        self._engine = engine
+        self._news = news
+        self._name = name
+        self._id = uuid4().hex
+        self._since = time.time()
+        self._floor = Floor()
+        self._ledgers: dict[str, Ledger] = {}
+        self._open: dict[Hint, _Open] = {}
+        self._fed = 0
+        self._lock = Lock()
+        self._said: str | None = None
+        self._generated = 0
+        self._told = (time.monotonic(), 0)
+
+    def has_room(self, here: int) -> bool:
+        """Say whether a shard may be begun, when `here` are in this process."""
+        return here <= self._fed and not self._is_ending
+
+    @property
+    def open_shards(self) -> int:
+        """Shards that run here now."""
+        return len(self._open)
+
+    def run(self, hint: Hint) -> None:
+        """Run a shard, unless it is done or somebody else's. Never raises."""
+        try:
+            if not self._is_ending:
+                self._run(hint)
+        except (BrokerError, StorageError) as error:
+            log.warning("%s is left for later: %s", hint.name, error)
+        except NotFoundError as error:
+            log.warning("%s is left: %s", hint.name, error)
+        except EngineError as error:
+            log.error("%s is left for later: %s", hint.name, error)  # noqa: TRY400
+            self.engine_died.set()
+        except Exception:
+            log.exception("%s failed", hint.name)
+
+    def look(self) -> None:
+        """Tell the news, and stop what is to be stopped."""
+        with self._lock:
+            mine = dict(self._open)
+        try:
+            for batch_id in self._news.stopped({hint.batch_id for hint in mine}):
+                for hint, one in mine.items():
+                    if hint.batch_id == batch_id:
+                        one.stop.ask(0)
+            self._tell(mine)
+        except BrokerError as error:
+            log.debug("no news can be told: %s", error)
+
+    def end(self, grace: float) -> None:
+        """Stop everything; running requests get `grace` seconds to finish."""
+        self.stop.ask(grace)
+        with self._lock:
+            mine = list(self._open.values())
+        for one in mine:
+            one.stop.ask(grace)
+
+    def close(self) -> None:
+        """Say that this worker is gone."""
+        self.keeper.stop()
+        with suppress(BrokerError):
+            self._news.forget(self._id)
+
+    @property
+    def _is_ending(self) -> bool:
+        return self.stop.asked or self.engine_died.is_set()
+
+    def _run(self, hint: Hint) -> None:
+        one = _Open()
+        with self.keeper.holding(hint.name, one.moves, lambda: one.stop.ask(0)) as held:
+            if not held:
+                return
+            work = self._work(hint)
+            if work is None:
+                return
+            plan, shard = work
+            one.attempt = Attempt(self._task(hint, plan, one), shard)
+            with self._opened(hint, one):
+                one.attempt.feed()
+                with self._feeding_is_done():
+                    done = one.attempt.finish()
+            log.info("%s is %s", hint.name, "committed" if done else "handed back")
+
+    def _work(self, hint: Hint) -> tuple[Plan, Shard] | None:
+        """Return plan and shard, None where nothing is to be done."""
+        ledger = self._ledger(hint.project)
+        keys = ledger.keys.of(hint.batch_id)
+        plan = ledger.plan(hint.batch_id)
+        if plan is None or hint.shard >= len(plan.shards):
+            return None
+        is_done = ledger.commit(keys, hint.shard) or ledger.outcome(hint.batch_id)
+        return None if is_done else (plan, plan.shards[hint.shard])
+
+    def _task(self, hint: Hint, plan: Plan, one: _Open) -> Task:
+        ledger = self._ledger(hint.project)
+        return Task(
+            ledger=ledger,
+            batch=ledger.batch(hint.batch_id),
+            model=plan.runs_on(),
+            engine=self._engine,
+            stop=one.stop,
+            progress=one.progress,
+            line_bytes=plan.line_bytes,
+            checkpoint_seconds=self._settings.checkpoint_seconds,
+            floor=self._floor,
+        )
+
+    @contextmanager
+    def _opened(self, hint: Hint, one: _Open) -> Iterator[None]:
+        with self._lock:
+            self._open[hint] = one
+        if self.stop.asked:  # it came between the two lines that look
+            one.stop.ask(0)
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._open[hint]
+                self._generated += one.progress.usage.output_tokens
+
+    @contextmanager
+    def _feeding_is_done(self) -> Iterator[None]:
+        with self._lock:
+            self._fed += 1
+        self.on_room()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._fed -= 1
+
+    def _ledger(self, project: str) -> Ledger:
+        with self._lock:
+            if project not in self._ledgers:
+                self._ledgers[project] = Ledger(self._storage, project)
+            return self._ledgers[project]
+
+    def _tell(self, mine: dict[Hint, _Open]) -> None:
+        now = time.time()
+        running = {
+            (hint.batch_id, hint.what): Running(
+                one.progress.so_far(), one.progress.usage, now
+            )
+            for hint, one in mine.items()
+        }
+        worker = WorkerNews(
+            id=self._id,
+            queue=self.queue,
+            model=self._model.name,
+            host=self._name,
+            since=self._since,
+            tokens_per_second=self._speed(mine),
+            shards=[hint.name for hint in mine],
+        )
+        self._news.tell(worker, running)
+
+    def _speed(self, mine: dict[Hint, _Open]) -> float:
+        """Return the tokens generated in a second since the last look."""
+        tokens = self._generated + sum(
+            one.progress.usage.output_tokens for one in mine.values()
+        )
+        now = time.monotonic()
+        then, before = self._told
+        self._told = (now, tokens)
+        return max(0.0, (tokens - before) / (now - then)) if now > then else 0.0
+
+    def _trouble(self, trouble: str | None) -> None:
+        if trouble != self._said:
+            self._said = trouble
+            log.warning("storage: %s", trouble or "answers again")

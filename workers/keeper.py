@@ -1,0 +1,113 @@
+"""Keeps what a process claims: renews its leases while there is progress."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+
+from jobs.errors import BrokerError
+from workers.leases import Leases
+
+_LOOK = 1.0
+_RENEWALS = 3
+"""Renewals of a lease in its time, so that two may fail."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Claim:
+    """A lease that is held; `moves` grows while there is progress."""
+
+    name: str
+    moves: Callable[[], int]
+    on_lost: Callable[[], object]
+    renewed: float
+    seen: int = -1
+    moved: float = 0.0
+
+
+class Keeper:
+    """Renews leases from a thread of its own, and calls whoever wants to look too."""
+
+    def __init__(
+        self,
+        leases: Leases,
+        *,
+        seconds: float,
+        stall: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """A lease lasts `seconds`, and is let go after `stall` without progress."""
+        self._leases = leases
+        self._seconds = seconds
+        self._stall = stall
+        self._clock = clock
+        self._claims: dict[str, Claim] = {}
+        self._lock = Lock()
+        self._end = Event()
+
+    @contextmanager
+    def holding(
+        self, name: str, moves: Callable[[], int], on_lost: Callable[[], object]
+    ) -> Iterator[bool]:
+        """Hold the lease `name` for the length of the block; yield if we have it."""
+        taken = self._leases.take(name)
+        if not taken:
+            yield False
+            return
+        now = self._clock()
+        claim = Claim(name, moves, on_lost, renewed=now, moved=now)
+        with self._lock:
+            self._claims[name] = claim
+        try:
+            yield True
+        finally:
+            with self._lock:
+                del self._claims[name]
+            self._let_go(name)
+
+    def start(self, also: Callable[[], object] = lambda: None) -> None:
+        """Begin to renew; `also` is called with each look."""
+
+        def look_on() -> None:
+            while not self._end.wait(min(_LOOK, self._seconds / 10)):
+                self.look()
+                also()
+
+        Thread(target=look_on, name="keeper", daemon=True).start()
+
+    def stop(self) -> None:
+        """Renew no more."""
+        self._end.set()
+
+    def look(self) -> None:
+        """Renew what is due and has moved."""
+        now = self._clock()
+        with self._lock:
+            claims = list(self._claims.values())
+        for claim in claims:
+            if (moves := claim.moves()) != claim.seen:
+                claim.seen, claim.moved = moves, now
+            due = now - claim.renewed >= self._seconds / _RENEWALS
+            if due and now - claim.moved < self._stall:
+                self._renew(claim, now)
+
+    def _renew(self, claim: Claim, now: float) -> None:
+        try:
+            ours = self._leases.renew(claim.name)
+        except BrokerError as error:  # works on: a lease decides nothing
+            log.warning("can't renew a lease: %s", error)
+            return
+        claim.renewed = now
+        if not ours:
+            log.warning("%s is somebody else's by now", claim.name)
+            claim.on_lost()
+
+    def _let_go(self, name: str) -> None:
+        try:
+            self._leases.release(name)
+        except BrokerError as error:  # it ends by itself
+            log.warning("can't release a lease: %s", error)

@@ -1,0 +1,123 @@
+"""News of what runs: for people to look at. It may vanish without harm."""
+
+import time
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import msgspec
+
+from jobs.record import Counts
+from jobs.usage import Usage
+from workers.redis_client import PREFIX, redis_errors
+
+_KEPT = 30
+"""Seconds after which news are old."""
+
+
+class Running(msgspec.Struct, frozen=True):
+    """What an open attempt has of its shard, `at` a Unix time."""
+
+    counts: Counts
+    usage: Usage
+    at: float
+
+
+class WorkerNews(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker; `shards` are the names of those that it has open."""
+
+    id: str
+    queue: str
+    model: str
+    host: str
+    since: float
+    tokens_per_second: float
+    shards: list[str]
+
+
+class News(Protocol):
+    """Where news are told; each method may raise `BrokerError`."""
+
+    def tell(self, worker: WorkerNews, running: dict[tuple[str, str], Running]) -> None:
+        """Say how a worker is, and its open attempts by batch and shard."""
+        ...
+
+    def forget(self, worker: str) -> None:
+        """Say that a worker has ended."""
+        ...
+
+    def workers(self) -> list[WorkerNews]:
+        """Return the workers that are there."""
+        ...
+
+    def stop(self, batch_id: str) -> None:
+        """Ask all workers to stop what they do for a batch."""
+        ...
+
+    def stopped(self, batches: Iterable[str]) -> set[str]:
+        """Return those of the batches that are to be stopped."""
+        ...
+
+
+class RedisNews:
+    """News in Redis."""
+
+    def __init__(self, redis: Any) -> None:
+        """Tell them there."""
+        self._redis = redis
+
+    def tell(  # noqa: D102 - see News
+        self, worker: WorkerNews, running: dict[tuple[str, str], Running]
+    ) -> None:
+        with redis_errors():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.set(_worker(worker.id), msgspec.json.encode(worker), ex=_KEPT)
+            for (batch_id, shard), news in running.items():
+                pipe.hset(_batch(batch_id), shard, msgspec.json.encode(news))
+                pipe.expire(_batch(batch_id), _KEPT)
+            pipe.execute()
+
+    def forget(self, worker: str) -> None:  # noqa: D102
+        with redis_errors():
+            self._redis.delete(_worker(worker))
+
+    def stop(self, batch_id: str) -> None:  # noqa: D102
+        with redis_errors():
+            self._redis.set(_stop(batch_id), "1", ex=3600)
+
+    def stopped(self, batches: Iterable[str]) -> set[str]:  # noqa: D102
+        asked = list(batches)
+        if not asked:
+            return set()
+        with redis_errors():
+            marks = self._redis.mget([_stop(batch_id) for batch_id in asked])
+        return {b for b, mark in zip(asked, marks, strict=True) if mark}
+
+    def running(self, batch_id: str) -> dict[int, Running]:
+        """Return what open attempts have of a batch's shards."""
+        with redis_errors():
+            found = self._redis.hgetall(_batch(batch_id))
+        news = {
+            int(shard): msgspec.json.decode(text, type=Running)
+            for shard, text in found.items()
+        }
+        oldest = time.time() - _KEPT
+        return {shard: one for shard, one in news.items() if one.at > oldest}
+
+    def workers(self) -> list[WorkerNews]:
+        """Return the workers that are there."""
+        with redis_errors():
+            keys = sorted(self._redis.scan_iter(match=_worker("*"), count=1000))
+            texts = self._redis.mget(keys) if keys else []
+        return [msgspec.json.decode(t, type=WorkerNews) for t in texts if t]
+
+
+def _worker(name: str) -> str:
+    return f"{PREFIX}worker:{name}"
+
+
+def _batch(batch_id: str) -> str:
+    return f"{PREFIX}running:{batch_id}"
+
+
+def _stop(batch_id: str) -> str:
+    return f"{PREFIX}stop:{batch_id}"
