@@ -22,9 +22,9 @@ def list_batches(
     from cli.session import open_session
     from jobs.batch_object import batch_object
 
-    ledger = open_session().ledger
-    batches = list(islice(ledger.batches(), limit + 1))
-    states = [ledger.state(batch.id) for batch in batches[:limit]]
+    session = open_session()
+    batches = list(islice(session.ledger.batches(), limit + 1))
+    states = [session.state(batch.id) for batch in batches[:limit]]
     if json:
         data = [batch_object(state) for state in states]
         ids = [state.batch.id for state in states]

@@ -5,6 +5,7 @@ under fresh ids, `final.json` is created once and says which of them count, and
 whoever finds it makes them visible, if the one that wrote it did not.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from decimal import Decimal
@@ -12,7 +13,7 @@ from decimal import Decimal
 from jobs import record, response
 from jobs.checkpoint import Result
 from jobs.create import publish_file
-from jobs.errors import ObjectMissingError
+from jobs.errors import CorruptObjectError, ObjectMissingError
 from jobs.ids import new_attempt_id, new_file_id, request_id
 from jobs.ledger import Ledger, State
 from jobs.lines import iter_lines
@@ -23,6 +24,12 @@ from jobs.recovery import read_part, recover
 from jobs.storage.base import ranged
 from jobs.usage import Usage
 
+log = logging.getLogger(__name__)
+
+_DAMAGED = (
+    "result_damaged",
+    "The stored result of this request was damaged; run it again by a retry.",
+)
 _NEVER_RUN = {
     "cancelled": (
         "batch_cancelled",
@@ -83,6 +90,7 @@ class _Writer:
         self._batch = batch
         self._status = status
         self._line_bytes = 0
+        self._counts = Counts()
 
     def write(self, plan: Plan | None) -> Outcome:
         """Write both files, and return the record that would make them count."""
@@ -117,14 +125,21 @@ class _Writer:
         """Yield the lines of a shard in the input's order, and whether completed."""
         results = read_results(self._ledger, commit)
         lines = [(r.line, r.completed, r.text) for r in results.values()]
+        damaged = commit.counts.total - len(lines)
+        completed = sum(result.completed for result in results.values())
+        self._counts += Counts(0, completed, commit.counts.total - completed)
         if len(lines) < shard.requests:
-            never_run = self._never_run(shard, set(results))
-            lines.extend((line, False, text) for line, text in never_run)
-        for _, completed, text in sorted(lines):
-            yield completed, text
+            why = _DAMAGED if damaged else _NEVER_RUN[self._status]
+            missing = self._without_result(shard, set(results), why)
+            lines.extend((line, False, text) for line, text in missing)
+        for _, is_completed, text in sorted(lines):
+            yield is_completed, text
 
-    def _never_run(self, shard: Shard, done: set[int]) -> Iterator[tuple[int, bytes]]:
-        code, message = _NEVER_RUN[self._status]
+    def _without_result(
+        self, shard: Shard, done: set[int], why: tuple[str, str]
+    ) -> Iterator[tuple[int, bytes]]:
+        """Yield an error line for each line that is not in `done`."""
+        code, message = why
         key = self._ledger.keys.content(self._batch.input_file_id)
         chunks = ranged(self._ledger.storage, key, shard.offset, shard.length)
         parser = Parser()
@@ -145,15 +160,13 @@ class _Writer:
         output: "_Lines",
         errors: "_Lines",
     ) -> Outcome:
-        counts = sum((c.counts for c in commits), Counts())
+        requests = plan.requests if plan else 0
         usage = sum((c.usage for c in commits), Usage())
         price = plan.model.price if plan and plan.model else None
         return Outcome(
             status=self._status,
             created_at=self._ledger.now(),
-            counts=Counts(
-                plan.requests if plan else 0, counts.completed, counts.failed
-            ),
+            counts=Counts(requests, self._counts.completed, self._counts.failed),
             usage=usage,
             estimated_cost=price.cost(usage) if price else Decimal(0),
             engine_seconds=sum(commit.engine_seconds for commit in commits),
@@ -188,13 +201,17 @@ class _Lines:
 def read_results(ledger: Ledger, commit: Commit) -> dict[int, Result]:
     """Return the results that a commit names, by line; of two the first counts.
 
-    Raises:
-        CorruptObjectError: a checkpoint is not what was committed.
-
+    A checkpoint that is not what was committed is left out, and logged: a damaged
+    object costs its own results and not the batch.
     """
     results: dict[int, Result] = {}
     for part in commit.parts:
-        for result in read_part(ledger.storage, part):
+        try:
+            read = read_part(ledger.storage, part)
+        except (CorruptObjectError, ObjectMissingError) as error:
+            log.error("results are lost: %s", error)  # noqa: TRY400 - no bug of ours
+            continue
+        for result in read:
             results.setdefault(result.line, result)
     return results
 
