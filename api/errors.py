@@ -17,10 +17,12 @@ from starlette.responses import JSONResponse, Response
 from jobs.errors import (
     BatchchatError,
     ConflictError,
+    ModelNotFoundError,
     NotFoundError,
     StorageError,
     UsageError,
 )
+from jobs.sent import ReusedKeyError
 
 _logger = logging.getLogger(__name__)
 
@@ -66,8 +68,10 @@ def api_error(error: BatchchatError) -> ApiError:
     """Return what one of our errors is on the wire."""
     message = error.message
     match error:
-        case NotFoundError():
+        case NotFoundError() | ModelNotFoundError():
             return ApiError(404, message, code=error.code)
+        case ReusedKeyError():
+            return ApiError(422, message, code=error.code, headers=NO_RETRY)
         case ConflictError():
             return ApiError(409, message, headers=NO_RETRY)
         case UsageError():

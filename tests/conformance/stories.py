@@ -1,0 +1,108 @@
+"""Batches that end in each way there is, made and waited for once."""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any, Self
+
+from openai import OpenAI
+from openai.types import Batch
+
+ENDED = {"completed", "failed", "expired", "cancelled"}
+URL = "/v1/chat/completions"
+
+
+def line(custom_id: str, **fields: Any) -> dict[str, Any]:
+    """Return a line of an input."""
+    message = {"role": "user", "content": f"Say something about {custom_id}."}
+    body = {"model": "demo", "messages": [message], "max_tokens": 8} | fields
+    return {"custom_id": custom_id, "method": "POST", "url": URL, "body": body}
+
+
+def jsonl(*lines: Any) -> bytes:
+    """Return an input file."""
+    return b"".join(json.dumps(one).encode() + b"\n" for one in lines)
+
+
+GOOD = [line(f"q-{number}") for number in range(6)]
+REFUSED = line("refused", logit_bias={"99999999": 1})
+LONG = [
+    line(f"slow-{number}", max_tokens=1_900, ignore_eos=True) for number in range(64)
+]
+BAD = jsonl(
+    GOOD[0], {"custom_id": "b", "method": "GET", "url": URL, "body": {}}, GOOD[0]
+)
+
+
+def start(client: OpenAI, data: bytes, **options: Any) -> Batch:
+    """Hand a file in; ours among the `options` go into `extra_body`."""
+    file = client.files.create(file=("input.jsonl", data), purpose="batch")
+    return client.batches.create(
+        input_file_id=file.id, endpoint=URL, completion_window="24h", **options
+    )
+
+
+def until_ended(client: OpenAI, batch: Batch, seconds: float = 240) -> Batch:
+    """Poll a batch until it has ended."""
+    deadline = time.monotonic() + seconds
+    while batch.status not in ENDED:
+        assert time.monotonic() < deadline, batch
+        time.sleep(0.2)
+        batch = client.batches.retrieve(batch.id)
+    return batch
+
+
+def lines_of(client: OpenAI, file_id: str | None) -> list[dict[str, Any]]:
+    """Return the lines of an output or an error file."""
+    if file_id is None:
+        return []
+    return [
+        json.loads(text) for text in client.files.content(file_id).text.splitlines()
+    ]
+
+
+@dataclass
+class Stories:
+    """The batches."""
+
+    mixed: Batch
+    all_failed: Batch
+    refused: Batch
+    skipped: Batch
+    seeded: Batch
+    seeded_again: Batch
+    kept_briefly: Batch
+    cancelled: Batch
+
+    @classmethod
+    def begin(cls, client: OpenAI) -> Self:
+        """Hand all of them in."""
+        seeded = {"extra_body": {"seed": 7}}
+        warm = [line(f"warm-{n}", temperature=1) for n in range(4)]
+        skip = {"on_invalid": "skip"}
+        return cls(
+            mixed=start(client, jsonl(*GOOD, REFUSED)),
+            all_failed=start(client, jsonl(REFUSED)),
+            refused=start(client, BAD),
+            skipped=start(client, BAD, extra_body=skip),
+            seeded=start(client, jsonl(*warm), **seeded),
+            seeded_again=start(client, jsonl(*warm), **seeded),
+            kept_briefly=start(
+                client,
+                jsonl(*GOOD),
+                output_expires_after={"anchor": "created_at", "seconds": 7_200},
+            ),
+            cancelled=start(client, jsonl(*LONG), extra_body={"priority": "low"}),
+        )
+
+    def until_ended(self, client: OpenAI) -> Self:
+        """Wait for all; the last one is cancelled while it runs."""
+        for name, batch in vars(self).items():
+            if name != "cancelled":
+                setattr(self, name, until_ended(client, batch))
+        while self.cancelled.status == "validating":
+            time.sleep(0.1)
+            self.cancelled = client.batches.retrieve(self.cancelled.id)
+        client.batches.cancel(self.cancelled.id)
+        self.cancelled = until_ended(client, self.cancelled)
+        return self

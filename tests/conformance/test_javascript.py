@@ -1,0 +1,46 @@
+"""The API, by OpenAI's JavaScript client."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance import needs
+
+pytestmark = needs.engine()
+
+HERE = Path(__file__).parent / "javascript"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the tests and the client, as npm brings it."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("needs node and npm, which are not installed here")
+    folder = tmp_path_factory.mktemp("javascript")
+    shutil.copytree(HERE, folder, dirs_exist_ok=True)
+    install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"]
+    done = subprocess.run(
+        install, cwd=folder, capture_output=True, text=True, check=False, timeout=120
+    )
+    if done.returncode:
+        pytest.skip("needs OpenAI's JavaScript client, which npm can't bring here")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.usefixtures("many")
+def test_its_every_check_holds(folder, url, stories):
+    done = subprocess.run(
+        ["node", "--test", "--test-reporter=tap", "api.test.mjs"],
+        cwd=folder,
+        env=os.environ | {"API_URL": url, "MIXED": stories.mixed.id},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert "# fail 0" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
