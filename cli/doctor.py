@@ -48,7 +48,7 @@ def doctor(
 
 def _try_model(session: "Session", name: str) -> "Finding":
     """Have the model answer a batch of one request, in memory."""
-    from cli.running import start_engine
+    from cli.embedded import start_engine
     from jobs.create import Options, create_batch, store_file
     from jobs.errors import BatchchatError
     from jobs.ledger import Ledger
