@@ -5,12 +5,15 @@ The commands work with `Batches` and can't tell which of the three it is.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cli.input import Input
 from cli.view import Delivery, Page, View
 from jobs.create import Options
-from jobs.settings import load_settings
+from jobs.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from cli.server import Server
 
 
 class Batches(Protocol):
@@ -77,15 +80,21 @@ class Batches(Protocol):
         """Say what to do for a batch that has not ended; no `status`: it is new."""
 
 
+def open_server(settings: Settings) -> "Server":
+    """Return the server that the settings name. Raises `ConfigError`."""
+    from cli.server import Server
+
+    key = settings.api_key.get_secret_value() if settings.api_key else None
+    return Server(settings.url or "", key or None, settings.patience_seconds)
+
+
 def open_batches() -> Batches:
     """Return the batches that the settings name. Raises `ConfigError`."""
     settings = load_settings()
-    if settings.url is not None:
+    if settings.url:
         from cli.remote import RemoteBatches
-        from cli.server import Server
 
-        key = settings.api_key.get_secret_value() if settings.api_key else None
-        return RemoteBatches(Server(settings.url, key, settings.patience_seconds))
+        return RemoteBatches(open_server(settings))
     from cli.session import open_session
 
     session = open_session()

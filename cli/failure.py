@@ -101,7 +101,7 @@ def _strange(answer: httpx.Response, url: str) -> BatchchatError:
 
 def _refused(message: str, url: str) -> ConfigError:
     return ConfigError(
-        f"the server at {url} lets nobody in without a key of its own: {message}",
+        f"the server at {url} does not let us in: {message}",
         hint="set BATCHCHAT_API_KEY to one that `batchchat keys create` has made there",
     )
 

@@ -16,7 +16,7 @@ from cli.input import Input
 from cli.server import Server
 from cli.transfer import Transfer
 from cli.upload import upload
-from cli.view import Delivery, Page, View, encode, read_models, read_shown
+from cli.view import Delivery, Page, Shown, View, encode, read_models, read_shown
 from cli.wanted import Wanted
 from jobs.create import Options
 from jobs.errors import ConfigError, ServerError, UsageError
@@ -78,9 +78,7 @@ class RemoteBatches:
         try:
             new_id = self._make(f"{_place(batch_id)}/retry")
         except UsageError as error:
-            error.hint = (
-                error.hint or f"see how it is with `batchchat status {batch_id}`"
-            )
+            error.hint = error.hint or _instead_of_retry(self.get(batch_id).batch)
             raise
         if delivery is not None:
             self._wanted.note(new_id, delivery)
@@ -195,6 +193,18 @@ class RemoteBatches:
                 f" {error}",
                 hint="see whether BATCHCHAT_URL is right, and which version runs there",
             ) from None
+
+
+def _instead_of_retry(batch: Shown) -> str | None:
+    """Say what to do about a batch that can't be retried."""
+    if batch.status == "failed":
+        return f"see what is wrong with its input: `batchchat status {batch.id}`"
+    if not batch.is_terminal:
+        return f"see how far it is with `batchchat status {batch.id}`"
+    counts = batch.request_counts
+    if counts.completed == counts.total:
+        return None if counts.total else "hand the file in with `batchchat submit`"
+    return f"see why with `batchchat results {batch.id} --errors`"
 
 
 def _place(batch_id: str) -> str:

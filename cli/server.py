@@ -32,7 +32,10 @@ class Server:
 
     def __init__(self, url: str, key: str | None, patience: float = 0.0) -> None:
         """Ask the server at `url`, with `patience` seconds where much is at stake."""
-        self.url = _base(url)
+        self.root = _root(url)
+        """Where the server begins; its API does at `url`."""
+
+        self.url = f"{self.root}/v1"
         self._patience = patience
         headers = {
             "user-agent": f"batchchat/{version('batchchat')}",
@@ -114,8 +117,8 @@ class Server:
                 patience.wait(error)
 
 
-def _base(url: str) -> str:
-    """Return where the routes begin; `url` may say `/v1`, as OpenAI's clients do."""
+def _root(url: str) -> str:
+    """Return where a server begins; `url` may say `/v1`, as OpenAI's clients do."""
     parts = urlsplit(url)
     try:
         is_good = parts.scheme in {"http", "https"} and bool(parts.hostname)
@@ -127,7 +130,7 @@ def _base(url: str) -> str:
             f"BATCHCHAT_URL: `{url}` is no server's URL",
             hint="set it as in `export BATCHCHAT_URL=http://127.0.0.1:8000`",
         )
-    return f"{url.rstrip('/').removesuffix('/v1')}/v1"
+    return url.rstrip("/").removesuffix("/v1").rstrip("/")
 
 
 def _checked_key(key: str) -> str:
