@@ -26,7 +26,12 @@ fields; `docs/api.md` says it all.
 
 def make_app(service: Service, runner: RunnerProcess | None = None) -> FastAPI:
     """Return the application over `service`; `runner` is the one that it has itself."""
-    app = FastAPI(title="batchchat", version=version("batchchat"), description=_ABOUT)
+    app = FastAPI(
+        title="batchchat",
+        version=version("batchchat"),
+        description=_ABOUT,
+        redirect_slashes=False,
+    )
     app.state.service = service
     app.state.door = Door(service)
     app.state.limits = Limits(service.settings.requests_per_minute)
