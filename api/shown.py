@@ -24,17 +24,20 @@ class Shown:
         self._with_news = with_news
         self._ended: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 
+    def remembered(self, project: str, batch_id: str) -> bytes | None:
+        """Return the JSON of a batch that is known to have ended."""
+        return self._ended.get((project, batch_id))
+
     def of(self, ledger: Ledger, batch_id: str) -> bytes:
         """Return the JSON of a batch as it is now. Raises `NotFoundError`."""
-        place = ledger.project, batch_id
-        known = self._ended.get(place)
+        known = self.remembered(ledger.project, batch_id)
         if known is not None:
             return known
         state = self._with_news(ledger.state(batch_id))
         text = encode(batch_object(state))
-        final = state.final
-        if final is not None and ledger.now() - final.created_at > _SETTLED:
-            self._ended[place] = text
+        ended = state.final or state.plan
+        if state.is_terminal and ended and ledger.now() - ended.created_at > _SETTLED:
+            self._ended[ledger.project, batch_id] = text
             if len(self._ended) > _MOST:
                 self._ended.popitem(last=False)
         return text
