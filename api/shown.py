@@ -33,11 +33,15 @@ class Shown:
         known = self.remembered(ledger.project, batch_id)
         if known is not None:
             return known
-        state = self._with_news(ledger.state(batch_id))
-        text = encode(batch_object(state))
+        state = ledger.state(batch_id)
+        text = self.of_state(state)
         ended = state.final or state.plan
         if state.is_terminal and ended and ledger.now() - ended.created_at > _SETTLED:
             self._ended[ledger.project, batch_id] = text
             if len(self._ended) > _MOST:
                 self._ended.popitem(last=False)
         return text
+
+    def of_state(self, state: State) -> bytes:
+        """Return the JSON of a batch that stands there."""
+        return encode(batch_object(self._with_news(state)))

@@ -79,7 +79,7 @@ class Served:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["id"])
 
-    def keys(self) -> list[str]:
+    def stored(self) -> list[str]:
         """Return the keys of all that is stored."""
         return [entry.key for entry in self.storage.list("")]
 

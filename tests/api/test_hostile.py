@@ -51,9 +51,9 @@ def server():
 
 @pytest.fixture
 def unchanged(server):
-    before = server.keys()
+    before = server.stored()
     yield
-    assert server.keys() == before
+    assert server.stored() == before
 
 
 pytestmark = pytest.mark.usefixtures("unchanged")

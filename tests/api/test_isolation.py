@@ -70,7 +70,7 @@ BODIES = {
 
 @pytest.mark.parametrize(("method", "path"), routes_with_ids())
 def test_another_projects_object_does_not_exist(server, stranger, things, method, path):
-    before = server.keys()
+    before = server.stored()
     body = {} if method == "get" else {"json": BODIES.get(path, {})}
     answer = server.client.request(
         method, path.format(**things), headers=stranger, **body
@@ -78,7 +78,7 @@ def test_another_projects_object_does_not_exist(server, stranger, things, method
     assert answer.status_code == 404, answer.text
     assert "secret" not in answer.text
     error_of(answer)
-    assert server.keys() == before
+    assert server.stored() == before
 
 
 @pytest.mark.parametrize(("method", "path"), routes_with_ids())
