@@ -57,7 +57,8 @@ def test_news_never_takes_back_what_is_committed(hand, news):
 
 def test_pages_of_batches_hold_each_once(served, hand):
     made = [hand.submit(DATA) for _ in range(11)]
-    seen, after = [], {}
+    seen: list[str] = []
+    after: dict[str, str] = {}
     while True:
         page = served.client.get("/v1/batches", params={"limit": 4, **after}).json()
         seen += [one["id"] for one in page["data"]]

@@ -170,7 +170,7 @@ def test_a_model_is_of_the_catalog_and_no_folder_of_the_server(served, tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({}))
     for name in (str(tmp_path), "org/name"):
         answer = served.create(served.upload(), model=name)
-        assert answer.status_code == 400
+        assert answer.status_code == 404
         assert error_of(answer)["code"] == "model_not_found"
 
 

@@ -132,6 +132,7 @@ def test_the_metrics_name_no_project(server, things):
 def test_an_ended_batchs_output_is_its_projects_only(server, owner, stranger):
     hand = Hand(storage=server.storage)
     state = hand.ended(whole("a", "the prompt"))
+    assert state.final
     file_id = state.final.output_file_id
     for headers in (owner, stranger):  # it is of the project `default`
         answer = server.client.get(f"/v1/files/{file_id}/content", headers=headers)

@@ -25,7 +25,7 @@ def lines(served, batch_id, **params):
 
 def test_they_grow_shard_by_shard_and_what_was_there_stays(served, hand):
     batch_id = hand.submit(DATA)
-    seen = []
+    seen: list[str] = []
     for shards in range(5):
         hand.run(batch_id, shards=shards)
         now, complete = lines(served, batch_id)

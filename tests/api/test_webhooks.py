@@ -31,8 +31,8 @@ class Receiver:
     """A server that takes webhooks, and answers with the statuses that are set."""
 
     def __init__(self):
-        self.got = []
-        self.statuses = []
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.statuses: list[int] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -136,7 +136,8 @@ def test_the_end_of_a_batch_is_told_in_a_way_that_openais_client_accepts(
     [(headers, body)] = receiver.got
     client = OpenAI(api_key="none", webhook_secret=secret)
     told = client.webhooks.unwrap(body, headers)
-    assert (told.type, told.data.id) == ("batch.completed", batch_id)
+    assert told.type == "batch.completed"
+    assert told.data.id == batch_id
     assert told.object == "event"
     assert told.id == headers["webhook-id"]
 

@@ -4,6 +4,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,10 +29,9 @@ class Bench:
 
     def __init__(self, folder: Path):
         self.storage = MemoryStorage()
-        self.started = []
-        self.order = []
-        self.fails = set()
-        self.speed = {}
+        self.started: list[str] = []
+        self.fails: set[str] = set()
+        self.speed: dict[str, float] = {}
         self.runner = LocalRunner(
             self.storage,
             SETTINGS,
@@ -239,9 +239,10 @@ def test_a_storage_that_is_away_is_waited_for(bench):
 class Mortal:
     """An engine that dies when it is told to."""
 
-    capacity, identity, fingerprint, steps = 1, {}, "fp", 0
+    capacity, fingerprint, steps = 1, "fp", 0
 
     def __init__(self):
+        self.identity: dict[str, object] = {}
         self.is_alive = True
         self.is_closed = threading.Event()
 
@@ -250,7 +251,7 @@ class Mortal:
 
 
 def test_a_dead_engine_is_not_lent_again():
-    engines = []
+    engines: list[Any] = []
 
     def start(_):
         engines.append(Mortal())
@@ -265,7 +266,7 @@ def test_a_dead_engine_is_not_lent_again():
 
 
 def test_another_model_has_another_engine_and_one_is_loaded_at_a_time():
-    engines = []
+    engines: list[Any] = []
 
     def start(_):
         assert all(one.is_closed.is_set() for one in engines)
