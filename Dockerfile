@@ -20,6 +20,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY requirements ./requirements
 COPY jobs ./jobs
 COPY workers ./workers
+COPY api ./api
 COPY cli ./cli
 
 # The versions that the tests ran with. PyPI's torch is the CUDA build.

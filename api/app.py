@@ -12,8 +12,9 @@ from api.errors import handle_errors
 from api.limits import Limits
 from api.metrics import Metrics
 from api.service import Service
-from api.shown import Shown
+from api.shown import Shown, WithNews
 from api.trail import Trail
+from workers.cluster import Cluster
 from workers.local_process import RunnerProcess
 
 _ABOUT = """\
@@ -25,11 +26,16 @@ fields; `docs/api.md` says it all.
 
 def make_app(service: Service, runner: RunnerProcess | None = None) -> FastAPI:
     """Return the application over `service`; `runner` is the one that it has itself."""
-    app = FastAPI(title="batchchat", version=version("batchchat"), description=_ABOUT)
+    app = FastAPI(
+        title="batchchat",
+        version=version("batchchat"),
+        description=_ABOUT,
+        redirect_slashes=False,
+    )
     app.state.service = service
     app.state.door = Door(service)
     app.state.limits = Limits(service.settings.requests_per_minute)
-    app.state.shown = Shown(lambda: runner.news if runner else {})
+    app.state.shown = Shown(_with_news(service, runner))
     app.state.runner = runner
     app.state.metrics = Metrics(service, runner)
     app.state.is_closing = lambda: False
@@ -39,6 +45,15 @@ def make_app(service: Service, runner: RunnerProcess | None = None) -> FastAPI:
     app.add_middleware(Trail)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
+
+
+def _with_news(service: Service, runner: RunnerProcess | None) -> WithNews:
+    """Return what adds the news of whoever runs the batches."""
+    if runner is not None:
+        return runner.with_news
+    if service.settings.broker is not None:
+        return Cluster(service.settings.broker).with_news
+    return lambda state: state
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

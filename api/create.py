@@ -116,7 +116,7 @@ def _check_model(service: Service, name: str | None) -> None:
         service.catalog.find(name)
     except ModelNotFoundError as error:
         raise ApiError(
-            400, error.message, param="model", code="model_not_found"
+            404, error.message, param="model", code="model_not_found"
         ) from None
 
 

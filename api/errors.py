@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from jobs.errors import (
     BatchchatError,
@@ -121,10 +122,19 @@ def _routing_error(request: Request, error: HTTPException) -> ApiError:
         return ApiError(404, message, code="unknown_url")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         message = f"Not allowed: {where}. See /docs for what is."
-        return ApiError(
-            405, message, code="method_not_allowed", headers=error.headers or {}
-        )
+        headers = {"allow": ", ".join(sorted(_methods(request)))}
+        return ApiError(405, message, code="method_not_allowed", headers=headers)
     return ApiError(error.status_code, str(error.detail), headers=error.headers or {})
+
+
+def _methods(request: Request) -> set[str]:
+    """Return the methods of all routes of a URL, not of the first one only."""
+    return {
+        method
+        for route in request.app.routes
+        if isinstance(route, Route) and route.path_regex.match(request.url.path)
+        for method in route.methods or ()
+    }
 
 
 def _type(status: int) -> str:

@@ -95,7 +95,7 @@ class _Events:
     ) -> None:
         state = request.app.state
         self._is_closing: Callable[[], bool] = state.is_closing
-        self._show: Callable[[], bytes] = partial(state.shown.of, ledger, batch_id)
+        self._show: Callable[[State], bytes] = state.shown.of_state
         self._state: Callable[[], State] = partial(ledger.state, batch_id)
         self._ledger = ledger
         self._count = after
@@ -111,7 +111,7 @@ class _Events:
                     self._count += 1
                     yield self._event("result", line.rstrip())
                 quiet = 0
-            shown = await to_thread.run_sync(self._show)
+            shown = await to_thread.run_sync(self._show, state)
             if shown != last:
                 yield self._event("batch", shown)
                 last, quiet = shown, 0

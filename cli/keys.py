@@ -7,7 +7,12 @@ import typer
 from cli import options, terminal
 from cli.text import moment
 
-app = typer.Typer(help="Keys to the server: make, list and revoke them.")
+_HELP = """Make, list and revoke the keys to the server.
+
+batchchat keys create --project research
+"""
+
+app = typer.Typer(help=_HELP)
 
 
 @app.command("create")

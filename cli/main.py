@@ -50,10 +50,10 @@ for name, command in (
     ("resume", resume.resume),
     ("retry", retry.retry),
     ("models", models.models),
-    ("serve", serve.serve),
     ("worker", worker.worker),
     ("controller", controller.controller),
     ("doctor", doctor.doctor),
+    ("serve", serve.serve),
 ):
     app.command(name)(command)
 app.add_typer(keys.app, name="keys")

@@ -18,6 +18,8 @@ def render(
 ) -> int:
     """Print the prompt of each request, as the model gets it, and its tokens.
 
+    Of a request with turns that the model fills, the prompt of the first of them.
+
     batchchat render requests.jsonl --model demo
     """
     from cli.report import BAD_ANSWER
@@ -66,15 +68,17 @@ def _rendered(
 
 def _prompt(prompter: "Prompter", request: "Request") -> dict[str, Any]:
     from jobs.errors import RequestRefusedError
+    from jobs.turns import Turns
 
     try:
+        request = Turns(request).next
         prompt = prompter.render(request)
+        tokens = len(prompter.tokens(request, prompt)) if prompter.encode else None
     except RequestRefusedError as error:
         return {"line": request.line, "error": f"{error.param}: {error.message}"}
-    encode = prompter.encode
     return {
         "custom_id": request.custom_id,
         "line": request.line,
         "prompt": prompt,
-        "prompt_tokens": len(encode(prompt)) if encode else None,
+        "prompt_tokens": tokens,
     }

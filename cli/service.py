@@ -1,10 +1,10 @@
 """What the commands that stay up have in common."""
 
-import logging
 import sys
 import warnings
 
 from jobs.errors import UsageError
+from jobs.log import start_logging
 from jobs.settings import Settings
 
 
@@ -20,14 +20,7 @@ def broker_of(settings: Settings) -> str:
 
 def log_to_stderr() -> None:
     """Have a line a fact on stderr; requests and answers are never among them."""
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
-    for name in ("botocore", "celery", "kombu"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    start_logging(sys.stderr, as_json=not sys.stderr.isatty())
     # Celery warns of a default that our early acknowledgement makes meaningless, and
     # of root, which is nobody in particular in a container.
     warnings.filterwarnings("ignore", module="celery")

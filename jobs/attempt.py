@@ -12,6 +12,7 @@ few lines at a time, alone with the engine (see `jobs.suspicion`).
 """
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,7 +25,9 @@ from jobs import record, response
 from jobs.checkpoint import Result, pack
 from jobs.engine import Answer, Choice, Completion, Work
 from jobs.errors import BatchchatError, EngineDeadError, RequestRefusedError
+from jobs.form import form_of
 from jobs.ids import new_attempt_id, request_id
+from jobs.kept_turns import KeptTurn, pack_turns, read_turns
 from jobs.lines import RawLine, iter_lines
 from jobs.parse import Invalid, Parser
 from jobs.plan import parse_line
@@ -36,6 +39,7 @@ from jobs.sampling import Sampling, derived_seed, sampling_of
 from jobs.storage.base import ranged
 from jobs.suspicion import Mark, Suspicion, read_marks
 from jobs.task import Task
+from jobs.turns import Turns
 from jobs.usage import Usage
 
 _FLUSH_BYTES = 4 * 1024 * 1024
@@ -45,12 +49,19 @@ _LOOK = 0.2
 
 @dataclass(slots=True)
 class _Asked:
-    """A request that the engine has; `name` is the id of its result."""
+    """A turn of a request that the engine has; `name` is the id of its result."""
 
     name: str
-    line: int
-    custom_id: str
+    turns: Turns
     seed: int
+
+    @property
+    def line(self) -> int:
+        return self.turns.request.line
+
+    @property
+    def custom_id(self) -> str:
+        return self.turns.request.custom_id
 
 
 @dataclass
@@ -62,8 +73,11 @@ class Attempt:
     id: str = field(default_factory=new_attempt_id)
     _kept: Kept = field(default_factory=Kept)
     _asked: dict[str, _Asked] = field(default_factory=dict)
+    _going_on: deque[Turns] = field(default_factory=deque)
     _answers: SimpleQueue[tuple[str, Answer]] = field(default_factory=SimpleQueue)
     _fresh: list[Result] = field(default_factory=list)
+    _kept_turns: dict[int, list[Completion]] = field(default_factory=dict)
+    _fresh_turns: list[KeptTurn] = field(default_factory=list)
     _fresh_bytes: int = 0
     _fresh_since: float = 0.0
     _written: int = 0
@@ -120,6 +134,7 @@ class Attempt:
                 return
             self._take(self._parsed(line))
             self._collect(0)
+            self._go_on()
 
     def _feed_slices(self) -> None:
         """Ask for few lines at a time, so that the one that kills can be told."""
@@ -137,7 +152,8 @@ class Attempt:
 
     def _drain(self) -> None:
         """Wait for all that was asked, until the end is; checkpoint what came."""
-        while self._asked and not self.task.stop.over:
+        while (self._asked or self._goes_on) and not self.task.stop.over:
+            self._go_on()
             self._collect(_LOOK)
         self.task.engine.abort(list(self._asked))
         self._collect(0)
@@ -164,6 +180,7 @@ class Attempt:
         """Read what is there, and leave a mark that this attempt has begun."""
         task, shard = self.task, self.shard
         self._kept = recover(task.storage, task.keys, shard.index)
+        self._kept_turns = read_turns(task.storage, task.keys, shard.index)
         self._suspicion = read_marks(task.storage, task.keys, shard.index)
         task.progress.keep(self._kept.counts)
         self._put_mark()
@@ -203,15 +220,28 @@ class Attempt:
     def _take(self, parsed: Request | Invalid) -> None:
         """Ask for the answer to a line, or note why there will be none."""
         self.moves += 1
-        name = request_id(self.task.batch.id, parsed.line)
         if isinstance(parsed, Invalid):
+            name = request_id(self.task.batch.id, parsed.line)
             self._note_failure(parsed.line, response.invalid(name, parsed))
-            return
+        else:
+            self._try(Turns(parsed, self._kept_turns.pop(parsed.line, ())))
+
+    def _go_on(self) -> None:
+        """Ask for the turns that follow those that were answered."""
+        while self._goes_on:
+            self._try(self._going_on.popleft())
+
+    @property
+    def _goes_on(self) -> bool:
+        return bool(self._going_on) and not self._is_over
+
+    def _try(self, turns: Turns) -> None:
+        """Ask for the next turn of a request, or note why there will be none."""
+        name = request_id(self.task.batch.id, turns.request.line)
         try:
-            self._ask(name, parsed)
+            self._ask(name, turns)
         except RequestRefusedError as error:
-            text = response.refused(name, parsed.custom_id, error)
-            self._note_failure(parsed.line, text)
+            self._note_refusal(name, turns, error)
         except BatchchatError as error:
             self._failure = error
 
@@ -229,19 +259,18 @@ class Attempt:
         text = response.refused(name, parsed.custom_id, error)
         self._note_failure(parsed.line, text)
 
-    def _ask(self, name: str, request: Request) -> None:
-        """Give a request to the engine, waiting until it has room."""
-        engine = self.task.engine
+    def _ask(self, name: str, turns: Turns) -> None:
+        """Give a request's next turn to the engine, waiting until it has room."""
+        engine, request = self.task.engine, turns.next
         prompt = engine.prepare(request)
         sampling = self._sampling(request, engine.room(prompt))
-        key = f"{name}-{self.id}"
-        seed = sampling.seed
-        self._asked[key] = _Asked(name, request.line, request.custom_id, seed)
+        key = f"{name}-{self.id}-{turns.number}"
+        self._asked[key] = _Asked(name, turns, sampling.seed)
         answer = partial(self._answer, key)
         if sampling.max_tokens == 0:
             answer(_nothing(len(prompt.token_ids), sampling.n))
             return
-        work = Work(key, prompt, sampling)
+        work = Work(key, prompt, sampling, form_of(request))
         try:
             while not engine.submit(work, answer, _LOOK):
                 self._collect(0)
@@ -281,10 +310,14 @@ class Attempt:
         if asked is None:
             return
         if isinstance(answer, Completion):
-            self._note_completion(asked, answer)
+            asked.turns.take(answer)
+            if asked.turns.are_done:
+                self._note_completion(asked, asked.turns.answer)
+            else:
+                self._keep_turn(asked.turns, answer)
+                self._going_on.append(asked.turns)
         elif isinstance(answer, RequestRefusedError):
-            text = response.refused(asked.name, asked.custom_id, answer)
-            self._note_failure(asked.line, text)
+            self._note_refusal(asked.name, asked.turns, answer)
         else:
             self._died_with.append(asked.line)
             self._failure = answer
@@ -311,27 +344,43 @@ class Attempt:
         )
         self._keep(result)
 
+    def _note_refusal(
+        self, name: str, turns: Turns, error: RequestRefusedError
+    ) -> None:
+        request = turns.request
+        text = response.refused(name, request.custom_id, turns.blamed(error))
+        self._note_failure(request.line, text)
+
     def _note_failure(self, line: int, text: bytes) -> None:
         result = Result(
             line=line, completed=False, usage=Usage(), engine_seconds=0.0, text=text
         )
         self._keep(result)
 
-    def _keep(self, result: Result) -> None:
-        if not self._fresh:
+    def _keep_turn(self, turns: Turns, answer: Completion) -> None:
+        self._note_fresh()
+        line, number = turns.request.line, turns.number - 1
+        self._fresh_turns.append(KeptTurn(line, number, answer))
+
+    def _note_fresh(self) -> None:
+        if not (self._fresh or self._fresh_turns):
             self._fresh_since = time.monotonic()
+
+    def _keep(self, result: Result) -> None:
+        self._note_fresh()
         self._fresh.append(result)
         self._fresh_bytes += len(result.text)
         self.task.progress.add([result])
 
     def _is_due(self) -> bool:
-        if not self._fresh:
+        if not (self._fresh or self._fresh_turns):
             return False
         age = time.monotonic() - self._fresh_since
         return age >= self.task.checkpoint_seconds or self._fresh_bytes >= _FLUSH_BYTES
 
     def _flush(self) -> None:
         """Write the results that no checkpoint has yet."""
+        self._flush_turns()
         if not self._fresh:
             return
         engine = self.task.engine
@@ -345,6 +394,19 @@ class Attempt:
         self._fresh = []
         self._fresh_bytes = 0
         self.moves += 1
+
+    def _flush_turns(self) -> None:
+        """Keep the turns whose requests have no result yet."""
+        if not self._fresh_turns:
+            return
+        done = self._kept.lines | {result.line for result in self._fresh}
+        kept = [turn for turn in self._fresh_turns if turn.line not in done]
+        self._fresh_turns = []
+        if kept:
+            keys = self.task.keys
+            key = keys.kept_turns(self.shard.index, self.id, self._written)
+            self.task.storage.put(key, pack_turns(kept))
+            self._written += 1
 
     def _commit(self) -> None:
         """Make the results final, unless another attempt was first."""

@@ -22,7 +22,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the catalog; what is absent is the model's own.
 
     `source` is a hub id, a folder, or `demo`. `aliases` are other names of it.
-    `engine` are arguments of vLLM's `EngineArgs`. In a catalog `chat_template` is a
+    `engine` are arguments of vLLM's `EngineArgs`. `tool_parser` and
+    `reasoning_parser` are names of vLLM's parsers, which find tool calls and
+    reasoning in what the model writes. In a catalog `chat_template` is a
     template's text, a file's path, or the name of a shipped one; in a model that was
     found it is the text, so that a plan holds what its prompts are made with.
     """
@@ -37,6 +39,12 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int | None = None
     stop: list[str] = []
     stop_token_ids: list[int] = []
+    tool_parser: str | None = None
+    reasoning_parser: str | None = None
+    turn_markers: list[str] = []
+    """Plain text by which the template tells turns apart; no message may spell it."""
+    allow_special_tokens: bool = False
+    """Whether a message may spell special tokens and markers, and be taken so."""
     engine: dict[str, Any] = {}
     price: Price | None = None
     gpu_hour: Decimal | None = None

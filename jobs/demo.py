@@ -16,11 +16,15 @@ from shutil import rmtree
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from jobs.template_text import template_text
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-VERSION = 1
+VERSION = 2
 """Part of the folder's name: another version never meets the files of this one."""
+
+_SEED = 1
 
 _VOCABULARY = 1024
 _HIDDEN = 256
@@ -29,14 +33,6 @@ _HEADS = 4
 _INNER = 768
 _CONTEXT = 2048
 _TOKENS = ["<s>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>"]
-_TEMPLATE = """\
-{{ bos_token }}{% for message in messages %}
-<|{{ message.role }}|>
-{{ message.content }}<|end|>
-{% endfor %}
-{% if add_generation_prompt %}
-<|assistant|>
-{% endif %}"""
 
 
 def demo_model(models: Path) -> Path:
@@ -61,7 +57,7 @@ def _make(folder: Path) -> None:
     _train_tokenizer().save(str(folder / "tokenizer.json"))
     _write_json(folder / "config.json", _config())
     _write_json(folder / "tokenizer_config.json", _tokenizer_config())
-    (folder / "chat_template.jinja").write_text(_TEMPLATE, "utf-8")
+    (folder / "chat_template.jinja").write_text(template_text("demo"), "utf-8")
     _write_weights(folder / "model.safetensors")
 
 
@@ -148,7 +144,7 @@ def _write_weights(file: Path) -> None:
         at += size
     head = json.dumps(header).encode()
     head += b" " * (-len(head) % 8)
-    source = random.Random(VERSION)  # noqa: S311 - weights, no secrets
+    source = random.Random(_SEED)  # noqa: S311 - weights, no secrets
     with file.open("wb") as out:
         out.write(struct.pack("<Q", len(head)) + head)
         for shape in _shapes().values():

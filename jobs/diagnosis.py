@@ -13,13 +13,28 @@ from itertools import islice
 from math import isfinite
 from typing import Any, Never
 
+import msgspec
+
 from jobs import parameters
 from jobs.parameters import PARAMETERS, REFUSED, Parameter
 from jobs.problem import Problem
-from jobs.request import ENDPOINT, default_custom_id
+from jobs.request import ENDPOINT, Message, default_custom_id
 
 _LINE_FIELDS = ("custom_id", "method", "url", "body")
-_MESSAGE_FIELDS = ("role", "content", "name", "tool_call_id")
+_MESSAGE_FIELDS = Message.__struct_fields__
+_WALKED = ("role", "content", "name", "tool_call_id")
+"""Fields of a message that are looked at one by one."""
+
+_SHAPED = {
+    field.name: field.type
+    for field in msgspec.structs.fields(Message)
+    if field.name not in _WALKED
+}
+_AT = re.compile(r" - at `\$?(?:\[\.\.\.\])?\.?(?P<path>[^`]*)`$")
+"""Where msgspec says that something is wrong."""
+
+_FIELD = re.compile(r" field `(?P<name>.*)`$", re.DOTALL)
+
 _BODY_FIELDS = ("model", "messages", *PARAMETERS)
 
 _TOKEN = re.compile(r"0|[1-9][0-9]{0,8}")
@@ -206,15 +221,25 @@ def _message(value: Any, at: str) -> Iterator[Found]:
     elif value["role"] not in parameters.ROLES:
         roles = ", ".join(parameters.ROLES)
         yield "invalid_value", f"must be one of {roles}", f"{at}.role"
-    if "content" not in value:
-        yield "missing_required_parameter", "required", f"{at}.content"
-    else:
+    if value.get("content") is not None:
         yield from _content(value["content"], f"{at}.content")
+    elif not (value.get("tool_calls") or value.get("generate")):
+        yield no_content(f"{at}.content", missing="content" not in value)
     for name in ("name", "tool_call_id"):
         if name in value:
             yield from _text(
                 value[name], f"{at}.{name}", parameters.MAX_STRING, least=0
             )
+    for name, shape in _SHAPED.items():
+        if name in value:
+            yield from _shaped(shape, value[name], f"{at}.{name}")
+
+
+def no_content(at: str, *, missing: bool) -> tuple[str, str, str]:
+    """Return the problem of a turn without content that has nothing in its place."""
+    if missing:
+        return "missing_required_parameter", "required", at
+    return "invalid_type", _expected("a string or text parts", None), at
 
 
 def _content(value: Any, at: str) -> Iterator[Found]:
@@ -251,8 +276,54 @@ def _parameter(parameter: Parameter, value: Any, at: str) -> Iterator[Found]:
         "logit_bias": _logit_bias,
         "metadata": _metadata,
         "anything": lambda *_: iter(()),
+        "shape": lambda parameter, value, at: _shaped(parameter.shape, value, at),
     }
     return checks[parameter.kind](parameter, value, at)
+
+
+def _shaped(shape: Any, value: Any, at: str) -> Iterator[Found]:
+    """Check an object against its type, which names the first thing wrong."""
+    inner = list(_inner(value, at))
+    yield from inner
+    if inner:
+        return
+    try:
+        msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        code, message, path = _said(str(error))
+        joint = "." if path and not path.startswith("[") else ""
+        yield code, message, f"{at}{joint}{path}"
+
+
+def _said(text: str) -> tuple[str, str, str]:
+    """Return what msgspec says: a code, a message without a user's words, a path."""
+    where = _AT.search(text)
+    path = where["path"] if where else ""
+    reason = _AT.sub("", text)
+    name = _FIELD.search(reason)
+    if name is not None:
+        path = f"{path}.{name['name'][:80]}" if path else name["name"][:80]
+        if reason.startswith("Object contains"):
+            return "unknown_parameter", "unknown field", path
+        return "missing_required_parameter", "required", path
+    if reason.startswith("Invalid enum value"):
+        return "invalid_value", "none of the values that it may have", path
+    code = "invalid_type" if ", got `" in reason else "invalid_value"
+    return code, reason[:1].lower() + reason[1:], path
+
+
+def _inner(value: Any, at: str) -> Iterator[Found]:
+    """Look through a value for keys that stand twice and halves of pairs."""
+    if isinstance(value, Object):
+        yield from _doubled(value, f"{at}.")
+        for name, inner in value.items():
+            yield from _unicode(name, at)
+            yield from _inner(inner, f"{at}.{name[:80]}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _inner(inner, f"{at}[{index}]")
+    elif isinstance(value, str):
+        yield from _unicode(value, at)
 
 
 def _number(parameter: Parameter, value: Any, at: str) -> Iterator[Found]:

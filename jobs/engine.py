@@ -6,29 +6,48 @@ from typing import Any, Protocol
 import msgspec
 
 from jobs.errors import BatchchatError
+from jobs.form import Form
 from jobs.prompt import Prompt
 from jobs.request import Request
 from jobs.sampling import Sampling
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """One generated text; `logprobs` is OpenAI's `content` list where asked for."""
+    """One answer; `logprobs` is OpenAI's `content` list where asked for.
+
+    `text` is None where the model has called tools and said nothing.
+    """
 
     index: int
-    text: str
+    text: str | None
     finish_reason: str
     stop_reason: str | int | None = None
     logprobs: list[dict[str, Any]] | None = None
+    reasoning: str | None = None
+    tool_calls: list[dict[str, Any]] = []
 
 
 class Completion(msgspec.Struct, kw_only=True):
-    """The answer to one request; `engine_seconds` is its share of the engine."""
+    """The answer to one request; `engine_seconds` is its share of the engine.
+
+    `reasoning_tokens` are those of `completion_tokens` that are no answer, None
+    where the model does not reason.
+    """
 
     choices: list[Choice]
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int | None = None
     engine_seconds: float = 0.0
+    turns: list["Turn"] = []
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """A slot that the model has filled; `index` is its place in the messages."""
+
+    index: int
+    completion: Completion
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -37,6 +56,7 @@ class Work(msgspec.Struct, frozen=True):
     key: str
     prompt: Prompt
     sampling: Sampling
+    form: Form | None = None
 
 
 Answer = Completion | BatchchatError
@@ -62,7 +82,10 @@ class Engine(Protocol):
         ...
 
     def prepare(self, request: Request) -> Prompt:
-        """Render and tokenize one request. Raises `RequestRefusedError`."""
+        """Render and tokenize one request, and see that its form can be had.
+
+        Raises `RequestRefusedError`.
+        """
         ...
 
     def room(self, prompt: Prompt) -> int:

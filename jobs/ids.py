@@ -37,9 +37,9 @@ def new_webhook_id() -> str:
     return f"webhook_{_uuid7()}"
 
 
-def made_at(made: str) -> float:
-    """Return when an id was made, in Unix seconds, as it says itself."""
-    return int(made.rpartition("_")[2][:12], 16) / 1000
+def made_at(made_id: str) -> float:
+    """Return when a batch's or a file's id was made, in Unix seconds."""
+    return int(made_id.rpartition("_")[2][:12], 16) / 1000
 
 
 def new_attempt_id() -> str:

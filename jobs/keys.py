@@ -16,6 +16,7 @@
         commits/00012.json            create-once  makes the shard's results final
         shards/00012/attempts/<attempt>.json         a try that has begun
         shards/00012/<attempt>/00003.jsonl           a checkpoint of it
+        shards/00012/turns/<attempt>-00003.json      turns of unanswered requests
         final.json       create-once  how it ended; pins one commit a shard
 """
 
@@ -98,6 +99,14 @@ class BatchKeys:
     def checkpoint(self, shard: int, attempt: str, number: int) -> str:
         """Return the key of an attempt's checkpoint."""
         return f"{self.shard(shard)}{attempt}/{number:05d}.jsonl"
+
+    def turns(self, shard: int) -> str:
+        """Return what the keys of a shard's kept turns begin with."""
+        return f"{self.shard(shard)}turns/"
+
+    def kept_turns(self, shard: int, attempt: str, number: int) -> str:
+        """Return the key of turns that an attempt keeps."""
+        return f"{self.turns(shard)}{attempt}-{number:05d}.json"
 
 
 def shard_of_commit(key: str) -> int:

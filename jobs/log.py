@@ -7,7 +7,16 @@ import json
 import logging
 from typing import Any, TextIO
 
-_TALKATIVE = ("botocore", "boto3", "httpcore", "httpx", "urllib3", "uvicorn.error")
+_TALKATIVE = (
+    "boto3",
+    "botocore",
+    "celery",
+    "httpcore",
+    "httpx",
+    "kombu",
+    "urllib3",
+    "uvicorn.error",
+)
 
 
 def start_logging(stream: TextIO, *, as_json: bool) -> None:

@@ -11,7 +11,9 @@ OpenAI's chat completion reference, then vLLM's own limits, narrowest first.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from jobs import shapes
 
 Kind = Literal[
     "number",
@@ -24,6 +26,7 @@ Kind = Literal[
     "logit_bias",
     "metadata",
     "anything",
+    "shape",
 ]
 
 MAX_SEED = 2**63 - 1
@@ -47,6 +50,8 @@ class Parameter:
     most: int = MAX_LIST
     used: bool = True
     """False: taken, as OpenAI takes it, and without effect on the answer."""
+    shape: Any = None
+    """What an object or an array must be, as a type; see `jobs.shapes`."""
 
     def range(self) -> str:
         """Return the bounds in words, empty where there are none."""
@@ -72,6 +77,10 @@ def _integer(**bounds: int) -> Parameter:
     return Parameter(kind="integer", **bounds)  # type: ignore[arg-type]
 
 
+def _shaped(shape: Any) -> Parameter:
+    return Parameter(kind="shape", shape=shape)
+
+
 _UNUSED = Parameter(kind="anything", used=False)
 
 PARAMETERS: dict[str, Parameter] = {
@@ -89,6 +98,7 @@ PARAMETERS: dict[str, Parameter] = {
     "n": _integer(at_least=1, at_most=128),
     "stop": Parameter(kind="stop", most=4),
     "stop_token_ids": Parameter(kind="integers", at_least=0, at_most=2**31 - 1),
+    "allowed_token_ids": Parameter(kind="integers", at_least=0, at_most=2**31 - 1),
     "bad_words": Parameter(kind="strings"),
     "logit_bias": Parameter(kind="logit_bias", at_least=-100, at_most=100, most=300),
     "logprobs": Parameter(kind="boolean"),
@@ -97,6 +107,14 @@ PARAMETERS: dict[str, Parameter] = {
     "skip_special_tokens": Parameter(kind="boolean"),
     "spaces_between_special_tokens": Parameter(kind="boolean"),
     "include_stop_str_in_output": Parameter(kind="boolean"),
+    "tools": _shaped(shapes.Tools),
+    "tool_choice": _shaped(shapes.ToolChoice),
+    "parallel_tool_calls": Parameter(kind="boolean"),
+    "response_format": _shaped(shapes.ResponseFormat),
+    "structured_outputs": _shaped(shapes.StructuredOutputs),
+    "reasoning_effort": _shaped(shapes.ReasoningEffort),
+    "include_reasoning": Parameter(kind="boolean"),
+    "chat_template_kwargs": _shaped(shapes.TemplateArguments),
     "stream": Parameter(kind="boolean", used=False),
     "user": Parameter(kind="string", used=False),
     "metadata": Parameter(kind="metadata", most=16, used=False),
@@ -109,18 +127,24 @@ PARAMETERS: dict[str, Parameter] = {
 }
 
 REFUSED: dict[str, str] = {
+    "add_generation_prompt": "an answer is always asked for",
     "audio": "answers are text",
+    "cache_salt": "a batch has one owner, and shares its prefixes with nobody",
     "chat_template": "the template belongs to the model, not to a request",
-    "function_call": "it is deprecated; tools are the way, in a later version",
-    "functions": "it is deprecated; tools are the way, in a later version",
+    "continue_final_message": "the assistant always begins a turn of its own",
+    "documents": "put them into a message",
+    "echo": "the conversation stands in the input",
+    "function_call": "it is deprecated; use `tool_choice`",
+    "functions": "it is deprecated; use `tools`",
+    "guided_choice": "it was renamed; use `structured_outputs`",
+    "guided_grammar": "it was renamed; use `structured_outputs`",
+    "guided_json": "it was renamed; use `structured_outputs`",
+    "guided_regex": "it was renamed; use `structured_outputs`",
     "modalities": "answers are text",
-    "parallel_tool_calls": "tools are not supported yet",
+    "moderation": "nothing here moderates",
     "prediction": "vLLM has no predicted outputs",
-    "reasoning_effort": "reasoning is not supported yet",
-    "response_format": "structured output is not supported yet",
-    "structured_outputs": "structured output is not supported yet",
-    "tool_choice": "tools are not supported yet",
-    "tools": "tools are not supported yet",
+    "prompt_logprobs": "log probabilities are those of the answer",
+    "truncate_prompt_tokens": "a prompt is never cut; too long, it is an error",
     "use_beam_search": "beam search is not offered",
     "verbosity": "no model here reads it",
     "web_search_options": "there is no web here",

@@ -2,8 +2,9 @@
 
 `status` is `completed` or `failed`; a request that never ran has failed with the
 code `batch_cancelled` or `batch_expired`. `messages` is the conversation with its
-first answer, as fine-tuning takes it; it is null where there was no answer, since
-that is no example. `estimated_cost` is `decimal128(38, 18)`: exact for prices of
+first answer and with its slots filled, as fine-tuning takes it; it is null where
+there was no answer, since that is no example. A turn that only calls tools has no
+content there. `estimated_cost` is `decimal128(38, 18)`: exact for prices of
 up to 12 decimals a million tokens (finer ones are rounded), with room for sums.
 """
 
@@ -162,8 +163,7 @@ class _Group:
         body = body_of(row, result)
         self.cells.append(_completed(row, result, body))
         asked = decoded(_request, request, "request", row)
-        messages = (asked.body or asked).messages
-        self._conversations.add(messages, body.choices[0].message.content)
+        self._conversations.add((asked.body or asked).messages, body)
 
     def table(self, schema: Any, model: str | None) -> Any:
         """Return the group as a table of Arrow."""
@@ -189,16 +189,21 @@ class _Conversations:
     def __init__(self) -> None:
         self._lengths: list[int] = []
         self._roles: list[str] = []
-        self._contents: list[str] = []
+        self._contents: list[str | None] = []
 
-    def add(self, messages: list[Message], answer: str) -> None:
-        """Append a conversation and its answer."""
-        for message in messages:
+    def add(self, messages: list[Message], body: Body) -> None:
+        """Append a conversation with its slots filled, and its answer."""
+        filled = {turn.index: turn.message.content for turn in body.turns}
+        before = len(self._roles)
+        for index, message in enumerate(messages):
             self._roles.append(message.role)
-            self._contents.append(message.text())
-        self._roles.append("assistant")
-        self._contents.append(answer)
-        self._lengths.append(len(messages) + 1)
+            has_text = isinstance(message.content, str | list)
+            said = message.text() if has_text else None
+            self._contents.append(filled.get(index, said))
+        if not messages[-1].is_slot:
+            self._roles.append("assistant")
+            self._contents.append(body.choices[0].message.content)
+        self._lengths.append(len(self._roles) - before)
 
     def add_none(self) -> None:
         """Append a null."""

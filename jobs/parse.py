@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
+from jobs.combinations import combinations
 from jobs.diagnosis import diagnose
-from jobs.parameters import MAX_SEED
 from jobs.problem import Problem
 from jobs.request import Bare, Line, Request, default_custom_id
 
@@ -79,7 +79,7 @@ class Parser:
 
     def _problems(self, request: Request) -> list[Problem]:
         """Return what is wrong between fields, and with the model."""
-        found = [*_combinations(request)]
+        found = [*combinations(request)]
         model = request.given("model")
         if model is None and not self._may_omit:
             message = "required: name the model here or with `--model`"
@@ -112,32 +112,12 @@ def _is_plain(body: Any, model: str | None) -> bool:
         and body.n is unset
         and body.top_logprobs is unset
         and body.min_tokens is unset
+        and body.tools is unset
+        and body.tool_choice is unset
+        and body.response_format is unset
+        and body.structured_outputs is unset
+        and all([message.is_plain for message in body.messages])  # noqa: C419 - faster
     )
-
-
-def _combinations(request: Request) -> list[tuple[str, str, str]]:
-    """Return what no single field's type can say."""
-    given = request.given
-    found = []
-    children = given("n") or 1
-    if children > 1 and given("temperature") == 0:
-        message = "must be 1 when `temperature` is 0: all would be the same"
-        found.append(("invalid_value", message, "body.n"))
-    if (given("seed") or 0) + children - 1 > MAX_SEED:
-        message = f"seed + n - 1 must be at most {MAX_SEED}"
-        found.append(("invalid_value", message, "body.seed"))
-    if given("top_logprobs") and not given("logprobs"):
-        message = "needs `logprobs` to be true"
-        found.append(("invalid_value", message, "body.top_logprobs"))
-    most = _first(given("max_completion_tokens"), given("max_tokens"))
-    if most is not None and (given("min_tokens") or 0) > most:
-        message = f"must be at most the tokens that may be generated, {most}"
-        found.append(("invalid_value", message, "body.min_tokens"))
-    return found
-
-
-def _first(*values: int | None) -> int | None:
-    return next((value for value in values if value is not None), None)
 
 
 def _invalid(raw: bytes, line: int, error: Exception | None) -> Invalid:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -9,10 +10,12 @@ from tokenizers import Tokenizer
 
 from jobs.catalog import Model, SpecialToken
 from jobs.errors import ConfigError, ModelNotFoundError, RequestRefusedError
+from jobs.form import must_call, template_arguments
 from jobs.model_files import model_folder
 from jobs.problem import Problem
 from jobs.request import Request
 from jobs.template import ChatTemplate
+from jobs.text_guard import TextGuard, special_tokens
 
 _MARGIN = 512
 """Tokens that a template may add to what a user wrote."""
@@ -37,8 +40,17 @@ class Prompter:
         encode: Callable[[str], list[int]] | None,
         context_length: int | None,
         vocabulary: int | None = None,
+        *,
+        finds_calls: bool = True,
+        guard: TextGuard | None = None,
     ) -> None:
-        """`encode` is None where the tokenizer can't be read without the engine."""
+        """`encode` is None where the tokenizer can't be read without the engine.
+
+        `finds_calls` says whether calls of tools are found in the model's answers.
+        Without a `guard` a text of the request may spell special tokens.
+        """
+        self._guard = guard
+        self.finds_calls = finds_calls
         self.template = template
         self.encode = encode
         self.context_length = context_length
@@ -51,7 +63,39 @@ class Prompter:
 
     def render(self, request: Request) -> str:
         """Return the prompt's text. Raises `RequestRefusedError`."""
-        return self.template.render(request.body.messages)
+        if must_call(request) and not self.finds_calls:
+            raise RequestRefusedError(
+                "nothing here finds tool calls in what this model writes: its entry"
+                " of the catalog has no `tool_parser`",
+                code="unsupported_parameter",
+                param="body.tools",
+            )
+        if self._guard is not None:
+            self._guard.check(request)
+        return self._rendered(request, str)
+
+    def _rendered(self, request: Request, protect: Callable[[str], str]) -> str:
+        return self.template.render(
+            request.body.messages,
+            request.given("tools"),
+            must_know=must_call(request),
+            protect=protect,
+            **template_arguments(request),
+        )
+
+    def tokens(self, request: Request, text: str) -> list[int]:
+        """Return the tokens of the request's prompt, which is `text`.
+
+        Raises:
+            RequestRefusedError: the request spells a special token, and it can't be
+                taken as text.
+
+        """
+        if self.encode is None:
+            raise ConfigError("the model's tokenizer is not at hand")
+        if self._guard is not None and self._guard.spells(request):
+            return self._guard.encode(partial(self._rendered, request))
+        return self.encode(text)
 
     def prepare(self, request: Request) -> Prompt:
         """Return the prompt with its tokens, if the model can answer it.
@@ -61,11 +105,9 @@ class Prompter:
                 long for the model, or it names tokens that there are not.
 
         """
-        if self.encode is None:
-            raise ConfigError("the model's tokenizer is not at hand")
         self._check_tokens(request)
         text = self.render(request)
-        token_ids = self.encode(text)
+        token_ids = self.tokens(request, text)
         if self.context_length and len(token_ids) >= self.context_length:
             raise RequestRefusedError(
                 f"the prompt has {len(token_ids):,} tokens, and the model's context"
@@ -94,7 +136,7 @@ class Prompter:
         """Refuse token ids past the vocabulary: the engine would choke on them."""
         if self.vocabulary is None:
             return
-        for name in ("logit_bias", "stop_token_ids"):
+        for name in ("logit_bias", "stop_token_ids", "allowed_token_ids"):
             largest = max(
                 (int(token) for token in request.given(name) or ()), default=0
             )
@@ -148,17 +190,35 @@ def _prompter(model: Model, folder: Path | None) -> Prompter:
         or model.engine.get("max_model_len")
         or shape.get("max_position_embeddings")
     )
-    template = ChatTemplate(source, tokens)
-    return Prompter(template, _encoder(folder), length, shape.get("vocab_size"))
+    tokenizer = _tokenizer(folder)
+    return Prompter(
+        ChatTemplate(source, tokens),
+        _encoder(tokenizer) if tokenizer else None,
+        length,
+        shape.get("vocab_size"),
+        finds_calls=model.tool_parser is not None,
+        guard=None if model.allow_special_tokens else _guard(model, tokens, tokenizer),
+    )
 
 
-def _encoder(folder: Path | None) -> Callable[[str], list[int]] | None:
+def _guard(
+    model: Model, tokens: dict[str, str], tokenizer: Tokenizer | None
+) -> TextGuard:
+    special = special_tokens(tokenizer) if tokenizer else tokens.values()
+    return TextGuard(special, model.turn_markers, tokenizer)
+
+
+def _tokenizer(folder: Path | None) -> Tokenizer | None:
     file = folder and folder / "tokenizer.json"
     if file is None or not file.is_file():
         return None
     tokenizer = Tokenizer.from_file(str(file))
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    return tokenizer
+
+
+def _encoder(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
     return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
 
 

@@ -65,7 +65,7 @@ def recover(storage: Storage, keys: BatchKeys, shard: int) -> Kept:
     """Return what the attempts so far have checkpointed, leaving out what is torn."""
     kept = Kept()
     for entry in list(storage.list(keys.shard(shard))):
-        if entry.key.startswith(keys.marks(shard)):
+        if entry.key.startswith((keys.marks(shard), keys.turns(shard))):
             continue
         try:
             data = storage.get(entry.key)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from jobs import parameters
+from jobs import parameters, shapes
 from jobs.parameters import PARAMETERS, Parameter
 
 ENDPOINT = "/v1/chat/completions"
@@ -19,6 +19,7 @@ ENDPOINT = "/v1/chat/completions"
 _String = Annotated[str, Meta(max_length=parameters.MAX_STRING)]
 _Word = Annotated[str, Meta(min_length=1, max_length=parameters.MAX_STRING)]
 _TokenKey = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,8})\Z")]
+_TEXTS = (str, list)
 CustomId = Annotated[str, Meta(min_length=1, max_length=parameters.MAX_CUSTOM_ID)]
 
 
@@ -43,6 +44,7 @@ def _type(parameter: Parameter) -> Any:
         "logit_bias": Annotated[dict[_TokenKey, number], most],  # type: ignore[valid-type]
         "metadata": Annotated[dict[_String, _String], most],
         "anything": Any,
+        "shape": parameter.shape,
     }
     return types[parameter.kind]
 
@@ -55,18 +57,62 @@ class TextPart(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
-    """One turn of the conversation; `tool_call_id` is what a tool's turn answers."""
+    """One turn of the conversation; `tool_call_id` is what a tool's turn answers.
+
+    With `generate` it is a slot: a turn of the assistant that the model fills, for
+    which the four fields behind it count instead of the body's. The fields at the
+    end are those of an answer that is handed in again; they may only be empty.
+    """
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart]
+    content: str | list[TextPart] | UnsetType | None = UNSET
     name: _String | UnsetType = UNSET
     tool_call_id: _String | UnsetType = UNSET
+    tool_calls: shapes.ToolCalls | UnsetType | None = UNSET
+    reasoning: str | UnsetType | None = UNSET
+    reasoning_content: str | UnsetType | None = UNSET
+    generate: bool | UnsetType = UNSET
+    tools: shapes.Tools | UnsetType = UNSET
+    tool_choice: shapes.ToolChoice | UnsetType = UNSET
+    response_format: shapes.ResponseFormat | UnsetType = UNSET
+    structured_outputs: shapes.StructuredOutputs | UnsetType = UNSET
+    refusal: UnsetType | None = UNSET
+    audio: UnsetType | None = UNSET
+    function_call: UnsetType | None = UNSET
+    annotations: Annotated[list[Any], Meta(max_length=0)] | UnsetType | None = UNSET
 
     def text(self) -> str:
         """Return the content as one string; parts are joined as vLLM does."""
         if isinstance(self.content, str):
             return self.content
-        return "\n".join(part.text for part in self.content)
+        if isinstance(self.content, list):
+            return "\n".join(part.text for part in self.content)
+        return ""
+
+    @property
+    def is_slot(self) -> bool:
+        """Say whether the model is to fill it."""
+        return self.generate is True
+
+    @property
+    def calls(self) -> list[shapes.ToolCall]:
+        """Return the tools that the assistant has called."""
+        return self.tool_calls if isinstance(self.tool_calls, list) else []
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether it is somebody's text and nothing else."""
+        return (
+            self.content.__class__ in _TEXTS
+            and self.tool_calls is UNSET
+            and self.reasoning is UNSET
+            and self.reasoning_content is UNSET
+            and self.generate is UNSET
+            and self.tools is UNSET
+            and self.tool_choice is UNSET
+            and self.response_format is UNSET
+            and self.structured_outputs is UNSET
+        )
 
 
 class _Conversation(msgspec.Struct, forbid_unknown_fields=True, gc=False):

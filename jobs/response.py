@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from jobs.engine import Choice, Completion
+from jobs.engine import Choice, Completion, Turn
 from jobs.errors import RequestRefusedError
 from jobs.parse import Invalid
 from jobs.usage import Price, Usage
@@ -42,15 +42,14 @@ def completed(
         "model": model,
         "choices": [_choice(choice) for choice in completion.choices],
         "usage": {
-            "prompt_tokens": usage.input_tokens,
-            "completion_tokens": usage.output_tokens,
-            "total_tokens": usage.input_tokens + usage.output_tokens,
-            "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+            **_tokens(completion),
             "estimated_cost": price.cost(usage) if price else Decimal(0),
         },
         "system_fingerprint": fingerprint,
         "seed": seed,
     }
+    if completion.turns:
+        body["turns"] = [_turn(turn) for turn in completion.turns]
     return _line(request_id, custom_id, _response(request_id, 200, body), None)
 
 
@@ -76,17 +75,49 @@ def never_run(request_id: str, custom_id: str | None, code: str, message: str) -
     return _line(request_id, custom_id, None, {"code": code, "message": message})
 
 
+def _turn(turn: Turn) -> dict[str, Any]:
+    """Return a filled slot: its place in the messages, and its answer."""
+    answer = _choice(turn.completion.choices[0])
+    return answer | {"index": turn.index, "usage": _tokens(turn.completion)}
+
+
+def _tokens(completion: Completion) -> dict[str, Any]:
+    tokens: dict[str, Any] = {
+        "prompt_tokens": completion.prompt_tokens,
+        "completion_tokens": completion.completion_tokens,
+        "total_tokens": completion.prompt_tokens + completion.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": completion.cached_tokens},
+    }
+    if completion.reasoning_tokens is not None:
+        details = {"reasoning_tokens": completion.reasoning_tokens}
+        tokens["completion_tokens_details"] = details
+    return tokens
+
+
 def _choice(choice: Choice) -> dict[str, Any]:
     logprobs = choice.logprobs
     return {
         "index": choice.index,
-        "message": {"role": "assistant", "content": choice.text, "refusal": None},
+        "message": _message(choice),
         "logprobs": None
         if logprobs is None
         else {"content": logprobs, "refusal": None},
         "finish_reason": choice.finish_reason,
         "stop_reason": choice.stop_reason,
     }
+
+
+def _message(choice: Choice) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": choice.text,
+        "refusal": None,
+    }
+    if choice.tool_calls:
+        message["tool_calls"] = choice.tool_calls
+    if choice.reasoning is not None:
+        message["reasoning"] = choice.reasoning
+    return message
 
 
 def _error_body(message: str, code: str, param: str | None) -> dict[str, Any]:

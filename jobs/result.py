@@ -14,12 +14,19 @@ T = TypeVar("T")
 
 
 class _Said(msgspec.Struct, gc=False):
-    content: str
+    content: str | None
 
 
 class _Choice(msgspec.Struct, gc=False):
     message: _Said
     finish_reason: str
+
+
+class Turn(msgspec.Struct, gc=False):
+    """A slot that the model has filled; `index` is its place in the messages."""
+
+    index: int
+    message: _Said
 
 
 class _Details(msgspec.Struct, gc=False):
@@ -43,6 +50,7 @@ class Body(msgspec.Struct, gc=False):
     usage: Used
     system_fingerprint: str
     seed: int
+    turns: list[Turn] = []
 
 
 class Failure(msgspec.Struct, gc=False):

@@ -31,6 +31,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     repetition_penalty: float = 1.0
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
+    allowed_token_ids: tuple[int, ...] = ()
     bad_words: tuple[str, ...] = ()
     logit_bias: dict[int, float] = {}
     logprobs: int | None = None
@@ -74,6 +75,7 @@ def sampling_of(request: Request, model: Model, seed: int, room: int) -> Samplin
         seed=seed if own_seed is None else own_seed,
         stop=(*((stop,) if isinstance(stop, str) else stop), *model.stop),
         stop_token_ids=(*(given("stop_token_ids") or ()), *model.stop_token_ids),
+        allowed_token_ids=tuple(given("allowed_token_ids") or ()),
         bad_words=tuple(given("bad_words") or ()),
         logit_bias={int(token): value for token, value in bias.items()},
         logprobs=(given("top_logprobs") or 0) if given("logprobs") else None,

@@ -6,15 +6,18 @@ It is sandboxed: templates come from models, and may not reach out.
 """
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Never
 
-from jinja2 import TemplateError
+import msgspec
+from jinja2 import TemplateError, meta
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from jobs.errors import ConfigError, RequestRefusedError
 from jobs.request import Message
+from jobs.shapes import Tool, ToolCall
 
 _FAILURES = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
 """What a template may raise over a conversation that it was not written for."""
@@ -30,28 +33,49 @@ class ChatTemplate:
             ConfigError: it is no template.
 
         """
+        environment = _environment()
         try:
-            self._template = _environment().from_string(source)
+            tree = environment.parse(source)
+            self._template = environment.from_string(tree)
         except TemplateError as error:
             raise ConfigError(f"the chat template can't be read: {error}") from None
         self.source = source
         self._special_tokens = special_tokens
         self._knows_developer = "developer" in source
+        self._knows_tools = "tools" in meta.find_undeclared_variables(tree)
+        self._knows_calls = "tool_calls" in source
 
-    def render(self, messages: list[Message]) -> str:
+    def render(
+        self,
+        messages: list[Message],
+        tools: list[Tool] | None = None,
+        *,
+        must_know: bool = True,
+        protect: Callable[[str], str] = str,
+        **arguments: Any,
+    ) -> str:
         """Return the prompt, up to where the assistant begins to speak.
+
+        `must_know` says that a template without a place for the tools is no
+        template for this request, `protect` is done to every text of the request,
+        and `arguments` are what else the template may read.
 
         Raises:
             RequestRefusedError: the template does not take this conversation.
 
         """
+        self._check(messages, tools if must_know else None)
+        described = [protected(_tool(tool), protect) for tool in tools or ()]
         try:
             return self._template.render(
-                messages=[self._turn(message) for message in messages],
+                messages=[
+                    protected(self._turn(message), protect) for message in messages
+                ],
                 add_generation_prompt=True,
-                tools=None,
+                tools=described or None,
                 documents=None,
                 **self._special_tokens,
+                **arguments,
             )
         except _FAILURES as error:
             raise RequestRefusedError(
@@ -60,15 +84,72 @@ class ChatTemplate:
                 param="body.messages",
             ) from None
 
-    def _turn(self, message: Message) -> dict[str, str]:
+    def _check(self, messages: list[Message], tools: list[Tool] | None) -> None:
+        """Refuse what the template would pass over in silence."""
+        if tools and not self._knows_tools:
+            raise RequestRefusedError(
+                "the model's chat template has no place for tools",
+                code="unsupported_parameter",
+                param="body.tools",
+            )
+        if not self._knows_calls and any(message.calls for message in messages):
+            raise RequestRefusedError(
+                "the model's chat template has no place for an assistant's tool_calls",
+                code="unsupported_parameter",
+                param="body.messages",
+            )
+
+    def _turn(self, message: Message) -> dict[str, Any]:
+        """Return a message as templates expect it, which is as vLLM makes it."""
         role: str = message.role
         if role == "developer" and not self._knows_developer:
             role = "system"
-        turn = {"role": role, "content": message.text()}
+        turn: dict[str, Any] = {"role": role, "content": message.text()}
         for name in ("name", "tool_call_id"):
             if isinstance(value := getattr(message, name), str):
                 turn[name] = value
+        if message.calls:
+            turn["tool_calls"] = [_call(call) for call in message.calls]
+        thought = message.reasoning or message.reasoning_content
+        if thought:
+            turn["reasoning"] = turn["reasoning_content"] = thought
         return turn
+
+
+def protected(value: Any, protect: Callable[[str], str]) -> Any:
+    """Return `value` with `protect` done to every text in it, keys too."""
+    if protect is str:
+        return value
+    if isinstance(value, str):
+        return protect(value)
+    if isinstance(value, dict):
+        return {protect(k): protected(v, protect) for k, v in value.items()}
+    if isinstance(value, list):
+        return [protected(item, protect) for item in value]
+    return value
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    """Return a tool with what it leaves out as null, as vLLM's server has it."""
+    function = tool.function
+    given = {"name": function.name, "description": None, "parameters": None}
+    return {"type": "function", "function": given | msgspec.to_builtins(function)}
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    """Return a call with its arguments as an object, which templates expect.
+
+    A model may have written no JSON; as vLLM does, the turn then goes on with an
+    empty object.
+    """
+    try:
+        arguments = json.loads(call.function.arguments or "{}")
+    except ValueError:
+        arguments = {}
+    if not isinstance(arguments, dict):
+        arguments = {}
+    function = {"name": call.function.name, "arguments": arguments}
+    return {"id": call.id, "type": "function", "function": function}
 
 
 def _environment() -> ImmutableSandboxedEnvironment:

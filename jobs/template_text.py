@@ -8,6 +8,8 @@ from jobs.errors import ConfigError
 
 _SHIPPED = resources.files("jobs") / "chat_templates"
 _SUFFIX = ".jinja"
+_PART = "{#- tools -#}\n"
+"""Where a shipped template has what they all have in common about tools."""
 
 
 def template_text(source: str) -> str:
@@ -21,7 +23,8 @@ def template_text(source: str) -> str:
 
     """
     if source in shipped_templates():
-        return (_SHIPPED / f"{source}{_SUFFIX}").read_text("utf-8")
+        text = (_SHIPPED / f"{source}{_SUFFIX}").read_text("utf-8")
+        return text.replace(_PART, (_SHIPPED / "tools.part").read_text("utf-8"))
     if source.endswith(_SUFFIX) and "\n" not in source:
         return _file(Path(source))
     if "{" not in source:  # it would make the same prompt of every conversation

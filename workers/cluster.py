@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from jobs.errors import BrokerError
-from jobs.ledger import Ledger, State
+from jobs.ledger import State
 from workers.hint import CONTROL, queue_of
 from workers.news import RedisNews, WorkerNews
 from workers.redis_client import open_redis
@@ -15,10 +15,6 @@ class Cluster:
     def __init__(self, broker: str) -> None:
         """Look at the Redis at `broker`. Raises `ConfigError`."""
         self._news = RedisNews(open_redis(broker))
-
-    def state(self, ledger: Ledger, batch_id: str) -> State:
-        """Return where a batch stands, with what is done in shards that run."""
-        return self.with_news(ledger.state(batch_id))
 
     def with_news(self, state: State) -> State:
         """Return the state with what is done in shards that run."""

@@ -11,7 +11,7 @@ from uuid import uuid4
 from jobs.ending import ending
 from jobs.errors import BatchchatError, BrokerError, StorageError
 from jobs.finalize import finalize
-from jobs.ledger import Ledger
+from jobs.ledger import Ledger, State
 from jobs.planning import limits, make_plan
 from jobs.prompters import Prompters
 from jobs.settings import Settings
@@ -37,6 +37,7 @@ class Controller:
         keeper: Keeper,
         news: News,
         name: str = "",
+        on_ended: Callable[[State], object] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Work on the batches in `storage`."""
@@ -55,6 +56,7 @@ class Controller:
             tokens_per_second=0,
             shards=[],
         )
+        self._on_ended = on_ended
         self._clock = clock
         self._wake = Event()
         self._ended = Event()
@@ -103,6 +105,7 @@ class Controller:
             if how is not None:
                 state = finalize(ledger, hint.batch_id, how)
                 log.info("%s is %s", hint.batch_id, state.status)
+                self._on_ended(state)
 
     def _sweep(self) -> None:
         said: str | None = None

@@ -158,6 +158,7 @@ class Dispatcher:
         Of the batches with the highest priority the one goes first whose project
         has the fewest shards on the workers; of a project's batches the oldest.
         """
+        self._forget_arrived(queue, batches)
         on_the_way = self._on_the_way(queue)
         space = window - len(on_the_way)
         busy = Counter(Hint.parse(name).project for name in on_the_way)
@@ -170,6 +171,15 @@ class Dispatcher:
             self._send(queue, first.free.pop(0))
             busy[first.project] += 1
             space -= 1
+
+    def _forget_arrived(self, queue: str, batches: list[_Waiting]) -> None:
+        """Count on the way no more what has a lease, or is done already."""
+        sent = [name for to, name in self._sent if to == queue]
+        pending = {batch.state.batch.id: {*batch.state.pending()} for batch in batches}
+        arrived = self._held(sent)
+        for hint in map(Hint.parse, sent):
+            if hint.name in arrived or hint.shard not in pending.get(hint.batch_id, ()):
+                del self._sent[queue, hint.name]
 
     def _find_free(self, batch: _Waiting, taken: set[str], most: int) -> int:
         """Find up to `most` shards that nobody has; return how many are leased."""

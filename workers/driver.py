@@ -23,6 +23,7 @@ from jobs.errors import (
     EngineStartError,
     RequestRefusedError,
 )
+from jobs.form import Form, form_of
 from jobs.prompt import Prompt, Prompter
 from jobs.request import Request
 
@@ -37,7 +38,7 @@ OnDone = Callable[[Answer], None]
 
 
 class Core(Protocol):
-    """What computes. Only the driver's thread calls it, but for the last two."""
+    """What computes. Only the driver's thread calls it, but for the last three."""
 
     capacity: int
     identity: dict[str, Any]
@@ -64,6 +65,13 @@ class Core(Protocol):
 
     def wake(self) -> None:
         """Make a `step` that waits for a dead process raise; from any thread."""
+        ...
+
+    def check(self, form: Form) -> None:
+        """See that answers can have this form; from any thread, may take seconds.
+
+        Raises `RequestRefusedError`.
+        """
         ...
 
 
@@ -116,8 +124,12 @@ class DrivenEngine:
         return self._dead is None and self._core.is_alive()
 
     def prepare(self, request: Request) -> Prompt:
-        """Render and tokenize one request. Raises `RequestRefusedError`."""
-        return self._prompter.prepare(request)
+        """Render and tokenize one request; see `jobs.engine.Engine`."""
+        prompt = self._prompter.prepare(request)
+        form = form_of(request)
+        if form is not None:
+            self._core.check(form)
+        return prompt
 
     def room(self, prompt: Prompt) -> int:
         """Return how many tokens the context has left behind the prompt."""

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from jobs.engine import Answer, Choice, Completion, Work
+from jobs.form import Form
 from jobs.prompt import Prompter
 from workers.driver import DrivenEngine
 
@@ -60,6 +61,9 @@ class EchoCore:
     def wake(self) -> None:
         """Do nothing: no step waits for long."""
 
+    def check(self, form: Form) -> None:
+        """Do nothing: an echo has no form."""
+
 
 def echo(work: Work) -> Completion:
     """Return the answer that the seed and the prompt determine."""
@@ -71,7 +75,7 @@ def echo(work: Work) -> Completion:
     return Completion(
         choices=choices,
         prompt_tokens=len(work.prompt.token_ids),
-        completion_tokens=sum(len(choice.text.split()) for choice in choices),
+        completion_tokens=sum(len((choice.text or "").split()) for choice in choices),
     )
 
 

@@ -14,17 +14,22 @@ from jobs.errors import BrokerError, EngineError, NotFoundError, StorageError
 from jobs.floor import Floor
 from jobs.ledger import Ledger
 from jobs.progress import Progress
-from jobs.record import Plan, Shard
+from jobs.record import Counts, Plan, Shard
 from jobs.settings import Settings
 from jobs.stop import Stop
 from jobs.storage import PatientStorage, Storage
 from jobs.task import Task
+from jobs.usage import Usage
 from workers.hint import Hint, queue_of
 from workers.keeper import Keeper
 from workers.leases import Leases
 from workers.news import News, Running, WorkerNews
 
 log = logging.getLogger(__name__)
+
+
+def _sum(done: tuple[Counts, Usage], progress: Progress) -> tuple[Counts, Usage]:
+    return done[0] + progress.counts, done[1] + progress.usage
 
 
 class _Open:
@@ -77,7 +82,7 @@ class Host:
         self._fed = 0
         self._lock = Lock()
         self._said: str | None = None
-        self._generated = 0
+        self._done = (Counts(), Usage())
         self._told = (time.monotonic(), 0)
 
     def has_room(self, here: int) -> bool:
@@ -88,6 +93,14 @@ class Host:
     def open_shards(self) -> int:
         """Shards that run here now."""
         return len(self._open)
+
+    def done(self) -> tuple[Counts, Usage]:
+        """Return the requests and tokens that were done here."""
+        with self._lock:
+            done = self._done
+            for one in self._open.values():
+                done = _sum(done, one.progress)
+            return done
 
     def run(self, hint: Hint) -> None:
         """Run a shard, unless it is done or somebody else's. Never raises."""
@@ -141,7 +154,7 @@ class Host:
             if not held:
                 return
             work = self._work(hint)
-            if work is None:
+            if work is None or self._news.stopped([hint.batch_id]):
                 return
             plan, shard = work
             one.attempt = Attempt(self._task(hint, plan, one), shard)
@@ -186,7 +199,7 @@ class Host:
         finally:
             with self._lock:
                 del self._open[hint]
-                self._generated += one.progress.usage.output_tokens
+                self._done = _sum(self._done, one.progress)
 
     @contextmanager
     def _feeding_is_done(self) -> Iterator[None]:
@@ -219,16 +232,14 @@ class Host:
             model=self._model.name,
             host=self._name,
             since=self._since,
-            tokens_per_second=self._speed(mine),
+            tokens_per_second=self._speed(),
             shards=[hint.name for hint in mine],
         )
         self._news.tell(worker, running)
 
-    def _speed(self, mine: dict[Hint, _Open]) -> float:
+    def _speed(self) -> float:
         """Return the tokens generated in a second since the last look."""
-        tokens = self._generated + sum(
-            one.progress.usage.output_tokens for one in mine.values()
-        )
+        tokens = self.done()[1].output_tokens
         now = time.monotonic()
         then, before = self._told
         self._told = (now, tokens)

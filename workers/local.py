@@ -1,54 +1,52 @@
-"""Runs the batches that a server was given, one after the other, on this machine.
+"""A cluster within one process: the same dispatcher, the same way to run shards.
 
-Level-triggered: again and again it takes from the index of active batches the one
-that is most urgent, then oldest. What fails is put off, and the others go first; what
-is cancelled or expires while it waits is ended without waiting for its turn.
+One engine is loaded at a time. All batches of its model share it, by priority and
+project by project; batches of another model get their turn when it is idle, or after
+a while.
 """
 
 import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from threading import Event, Thread
 
-from jobs.active import Active
 from jobs.catalog import Catalog, Model
-from jobs.errors import BatchchatError, NotFoundError
-from jobs.finalize import finalize
-from jobs.ids import made_at
+from jobs.errors import BatchchatError
 from jobs.ledger import Ledger, State
 from jobs.log import about
-from jobs.progress import Progress
 from jobs.prompters import Prompters
-from jobs.record import Batch
+from jobs.record import Counts
 from jobs.settings import Settings
-from jobs.stop import Stop
-from jobs.storage import CachedStorage, PatientStorage, Storage
-from workers.embedded import EmbeddedRun
-from workers.lock import BusyError, batch_lock
-from workers.warm import LivingEngine, WarmEngine
+from jobs.storage import CachedStorage, Storage
+from jobs.usage import Usage
+from workers.controller import Controller
+from workers.dispatcher import Dispatcher
+from workers.embedded import ClosableEngine
+from workers.hint import CONTROL, Hint
+from workers.host import Host
+from workers.keeper import Keeper
+from workers.local_hints import LocalHints
+from workers.news import Running
 
 _logger = logging.getLogger(__name__)
 
 _LOOK = 0.5
-"""Seconds between two looks at an index with nothing to do in it."""
+_CONTROLLERS = 2
+"""Batches that are planned or ended at once."""
 
-_ABANDONED = 3_600
-"""Seconds after which an entry without a batch is that of a create that was cut off."""
+_SHARDS = 32
+"""Shards that may wait for their last answers at once."""
+
+_TURN = 600.0
+"""Seconds after which a model that never rests lets another one have the machine."""
 
 _FIRST_WAIT, _LONGEST_WAIT = 5.0, 300.0
-_RANKS = {"high": 0, "normal": 1, "low": 2}
-
-
-class Running(NamedTuple):
-    """The batch that is being run, and how far it is."""
-
-    batch: Batch
-    progress: Progress
 
 
 @dataclass
@@ -60,15 +58,14 @@ class Totals:
     tokens: Counter[str] = field(default_factory=Counter)
     cost: Decimal = Decimal(0)
 
-    def add(self, progress: Progress) -> None:
-        """Add what one run has done."""
-        counts, usage = progress.counts, progress.usage
+    def add(self, counts: Counts, usage: Usage) -> None:
+        """Add what one engine has done."""
         self.requests_done += Counter(completed=counts.completed, failed=counts.failed)
         self.tokens += Counter(input=usage.input_tokens, output=usage.output_tokens)
 
 
 class LocalRunner:
-    """A thread that runs batches, and one that looks after those that wait."""
+    """Runs the active batches of all projects, in threads of its own."""
 
     def __init__(
         self,
@@ -76,170 +73,187 @@ class LocalRunner:
         settings: Settings,
         catalog: Catalog,
         *,
-        start_engine: Callable[[Model], LivingEngine],
+        start_engine: Callable[[Model], ClosableEngine],
         models: Path,
-        locks: Path,
     ) -> None:
-        """Run the batches of all projects in `storage`."""
+        """Run the batches in `storage`."""
         self._storage = CachedStorage(storage)
-        self._settings = settings
-        self._prompters = Prompters(catalog, models)
-        self._locks = locks
-        self._active = Active(storage)
-        self._engine = WarmEngine(start_engine)
-        self._closing = threading.Event()
-        self._stop: Stop | None = None
+        self._settings = settings.model_copy(update={"sweep_seconds": _LOOK})
+        self._start_engine = start_engine
+        self._hints = LocalHints()
+        self._closing = Event()
+        self._room = Event()
+        self._grace = 0.0
+        self._host: Host | None = None
+        self._failures: Counter[str] = Counter()
         self._wait_until: dict[str, float] = {}
-        self._failures: dict[str, int] = {}
-        self.running: Running | None = None
-        self.totals = Totals()
+        self._served: dict[str, float] = {}
+        self._totals = Totals()
+        self._control = self._make_controller(Prompters(catalog, models))
         self._threads = [
-            threading.Thread(target=self._work, name="runner", daemon=True),
-            threading.Thread(target=self._tend, name="tender", daemon=True),
+            Thread(target=self._work, name="runner"),
+            *(Thread(target=self._plan_and_end) for _ in range(_CONTROLLERS)),
         ]
+        self.loaded: str | None = None
 
     @property
-    def loaded(self) -> str | None:
-        """The name of the model that is loaded."""
-        return self._engine.model
+    def totals(self) -> Totals:
+        """What was done so far."""
+        done = self._totals
+        now = Totals(
+            done.batches_ended, done.requests_done.copy(), done.tokens.copy(), done.cost
+        )
+        if self._host:
+            now.add(*self._host.done())
+        return now
+
+    @property
+    def running(self) -> dict[tuple[str, str], Running]:
+        """What open attempts have, by batch and shard."""
+        return self._hints.running
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The tokens that are generated in a second."""
+        return self._hints.tokens_per_second
 
     def start(self) -> None:
         """Begin."""
+        self._control.start()
         for thread in self._threads:
             thread.start()
 
     def close(self, grace: float) -> None:
         """End; running requests get `grace` seconds, and what is done is kept."""
+        self._grace = grace
         self._closing.set()
-        if self._stop is not None:
-            self._stop.ask(grace)
+        self._control.stop()
         for thread in self._threads:
             thread.join()
-        self._engine.close()
+
+    def _make_controller(self, prompters: Prompters) -> Controller:
+        hints, settings = self._hints, self._settings
+        return Controller(
+            self._storage,
+            settings,
+            prompters,
+            dispatcher=Dispatcher(
+                self._storage, settings, queue=hints, leases=hints, news=hints
+            ),
+            keeper=self._keeper(),
+            news=hints,
+            on_ended=self._note_end,
+        )
+
+    def _keeper(self) -> Keeper:
+        settings = self._settings
+        return Keeper(
+            self._hints, seconds=settings.lease_seconds, stall=settings.stall_seconds
+        )
+
+    def _plan_and_end(self) -> None:
+        while not self._closing.is_set():
+            hint = self._hints.receive(CONTROL, _LOOK)
+            if hint is not None:
+                self._control.run(hint)
+
+    def _note_end(self, state: State) -> None:
+        self._totals.batches_ended[state.status] += 1
+        self._totals.cost += state.cost()
 
     def _work(self) -> None:
+        """Serve one model after the other."""
         while not self._closing.is_set():
+            ready = self._ready()
+            if not ready:
+                self._hints.wait(_LOOK)
+                continue
+            queue, hint = min(
+                ready.items(), key=lambda one: self._served.get(one[0], 0)
+            )
             try:
-                batch = self._next()
+                progressed = self._serve(hint)
             except BatchchatError as error:
-                _logger.warning("can't read the index: %s", error.message)
-                batch = None
-            if batch is None:
-                self._closing.wait(_LOOK)
-            else:
-                self._run(batch)
-
-    def _tend(self) -> None:
-        """End what is cancelled or expires while it waits for its turn."""
-        while not self._closing.wait(2 * _LOOK):
-            try:
-                for batch in self._batches():
-                    running = self.running
-                    if running is None or running.batch.id != batch.id:
-                        self._end_if_over(batch)
-            except BatchchatError as error:
-                _logger.warning("can't look after the batches: %s", error.message)
+                _logger.warning("%s can't be run: %s", queue, error.message)
+                progressed = False
             except Exception:
-                _logger.exception("can't look after the batches")
+                _logger.exception("%s can't be run", queue)
+                progressed = False
+            self._served[queue] = time.monotonic()
+            self._note_result(queue, progressed=progressed)
 
-    def _next(self) -> Batch | None:
-        """Return the batch whose turn it is."""
+    def _ready(self) -> dict[str, Hint]:
+        """Return the models' queues that have work, and are not put off."""
         now = time.monotonic()
-        waiting = [
-            batch
-            for batch in self._batches()
-            if self._wait_until.get(batch.id, 0.0) <= now
-        ]
-        return min(waiting, key=_urgency, default=None)
+        return {
+            queue: hint
+            for queue, hint in self._hints.model_queues().items()
+            if self._wait_until.get(queue, 0.0) <= now
+        }
 
-    def _batches(self) -> list[Batch]:
-        """Return the batches of the index, and drop what has none for long."""
-        found = []
-        for project, batch_id in list(self._active):
+    def _note_result(self, queue: str, *, progressed: bool) -> None:
+        """Put a model off whose engine came to nothing, each time for longer."""
+        if progressed:
+            self._failures.pop(queue, None)
+            return
+        wait = min(_FIRST_WAIT * 2 ** self._failures[queue], _LONGEST_WAIT)
+        self._failures[queue] += 1
+        self._wait_until[queue] = time.monotonic() + wait
+
+    def _serve(self, hint: Hint) -> bool:
+        """Load the model of a shard and run what waits for it; say if it was any use.
+
+        Raises:
+            EngineError: the engine did not start.
+            StorageError: the plan can't be read.
+
+        """
+        plan = Ledger(self._storage, hint.project).plan(hint.batch_id)
+        if plan is None:
+            return False
+        model = plan.runs_on()
+        about_it = about("model_loading", model=model.name)
+        _logger.info("loading %s", model.name, extra=about_it)
+        with closing(self._start_engine(model)) as engine:
+            host = Host(
+                self._storage,
+                self._settings,
+                model,
+                engine,
+                leases=self._hints,
+                news=self._hints,
+            )
+            host.on_room = self._room.set
+            self._host, self.loaded = host, model.name
+            host.keeper.start(host.look)
             try:
-                found.append(self._ledger(project).batch(batch_id))
-            except NotFoundError:
-                if time.time() - made_at(batch_id) > _ABANDONED:
-                    self._active.remove(project, batch_id)
-        return found
+                self._feed(host)
+            finally:
+                host.close()
+                self._host = self.loaded = None
+                self._totals.add(*host.done())
+        return not host.engine_died.is_set() or bool(host.done()[0].total)
 
-    def _run(self, batch: Batch) -> None:
-        """Run a batch as far as it goes; whatever fails, the others go on."""
-        self._stop, progress = Stop(), Progress()
-        if self._closing.is_set():
-            return
-        self.running = Running(batch, progress)
-        about_it = about("batch_begun", batch_id=batch.id, project=batch.project)
-        _logger.info("%s begun", batch.id, extra=about_it)
-        try:
-            state = self._run_of(batch, self._stop, progress).run(batch.id)
-        except BusyError:
-            self._put_off(batch, "another process runs it")
-        except BatchchatError as error:
-            self._put_off(batch, error.message)
-        except Exception:
-            _logger.exception("%s failed", batch.id)
-            self._put_off(batch, "a bug")
-        else:
-            if state.is_terminal:
-                self._end(state)
-        finally:
-            self.running = None
-            self.totals.add(progress)
+    def _feed(self, host: Host) -> None:
+        """Run the shards of one model, until another's turn, a death or the end."""
+        began = time.monotonic()
+        with ThreadPoolExecutor(_SHARDS, "shard") as pool:
+            here: set[Future[None]] = set()
+            while not (self._closing.is_set() or host.engine_died.is_set()):
+                here = {future for future in here if not future.done()}
+                if self._is_others_turn(host.queue, began, is_busy=bool(here)):
+                    break
+                if host.has_room(len(here)):
+                    hint = self._hints.receive(host.queue, _LOOK)
+                    if hint is not None:
+                        here.add(pool.submit(host.run, hint))
+                else:
+                    self._room.wait(_LOOK)
+                    self._room.clear()
+            if self._closing.is_set():
+                host.end(self._grace)
 
-    def _run_of(self, batch: Batch, stop: Stop, progress: Progress) -> EmbeddedRun:
-        storage = PatientStorage(
-            self._storage, self._settings.patience_seconds, stop, progress.waits_for
-        )
-        return EmbeddedRun(
-            Ledger(storage, batch.project),
-            self._settings,
-            self._prompters,
-            start_engine=self._engine.lend,
-            stop=stop,
-            progress=progress,
-            locks=self._locks,
-        )
-
-    def _end_if_over(self, batch: Batch) -> None:
-        ledger = self._ledger(batch.project)
-        cancelled = ledger.is_cancelled(batch.id)
-        if not cancelled and ledger.now() < batch.expires_at:
-            return
-        try:
-            with batch_lock(self._locks, batch.id):
-                if ledger.state(batch.id).is_terminal:
-                    self._active.remove(batch.project, batch.id)
-                    return
-                ending = "cancelled" if cancelled else "expired"
-                state = finalize(ledger, batch.id, ending)
-        except BusyError:
-            return
-        self._end(state)
-
-    def _end(self, state: State) -> None:
-        batch, status = state.batch, state.status
-        self.totals.batches_ended[status] += 1
-        self.totals.cost += state.cost()
-        self._active.remove(batch.project, batch.id)
-        self._failures.pop(batch.id, None)
-        self._wait_until.pop(batch.id, None)
-        about_it = about("batch_ended", batch_id=batch.id, status=status)
-        _logger.info("%s %s", batch.id, status, extra=about_it)
-
-    def _put_off(self, batch: Batch, reason: str) -> None:
-        """Let the others go first for a while, a longer one each time."""
-        failures = self._failures.get(batch.id, 0)
-        wait = min(_FIRST_WAIT * 2**failures, _LONGEST_WAIT)
-        self._failures[batch.id] = failures + 1
-        self._wait_until[batch.id] = time.monotonic() + wait
-        about_it = about("batch_put_off", batch_id=batch.id, seconds=wait)
-        _logger.warning("%s put off: %s", batch.id, reason, extra=about_it)
-
-    def _ledger(self, project: str) -> Ledger:
-        return Ledger(self._storage, project)
-
-
-def _urgency(batch: Batch) -> tuple[int, str]:
-    """Return what orders batches: their priority, then their age."""
-    return _RANKS.get(batch.priority, _RANKS["normal"]), batch.id
+    def _is_others_turn(self, queue: str, since: float, *, is_busy: bool) -> bool:
+        others = self._ready().keys() - {queue}
+        is_idle = not is_busy and not self._hints.waiting(queue)
+        return bool(others) and (is_idle or time.monotonic() - since > _TURN)

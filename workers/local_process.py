@@ -14,17 +14,23 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TextIO
 
+import msgspec
+
 from jobs.catalog import Model, load_catalog
+from jobs.ledger import State
 from jobs.log import about, start_logging
 from jobs.settings import Settings, data_folder, load_settings
 from jobs.storage import open_storage
+from workers.embedded import ClosableEngine
 from workers.local import LocalRunner
-from workers.warm import LivingEngine
+from workers.news import Running
 
 _logger = logging.getLogger(__name__)
 
@@ -48,6 +54,15 @@ class RunnerProcess:
         self._closing = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep, name="runner", daemon=True)
+
+    def with_news(self, state: State) -> State:
+        """Return the state of a batch with what is done in shards that run."""
+        told = self.news.get("running", {}).get(state.batch.id)
+        if not told or state.is_terminal:
+            return state
+        news = msgspec.convert(told, dict[str, Running])
+        running = {int(shard): (one.counts, one.usage) for shard, one in news.items()}
+        return replace(state, running=running)
 
     @property
     def is_alive(self) -> bool:
@@ -136,7 +151,7 @@ def main(arguments: list[str]) -> None:
 def _runner(settings: Settings) -> LocalRunner:
     models = Path(settings.model_cache).expanduser()
 
-    def start(model: Model) -> LivingEngine:
+    def start(model: Model) -> ClosableEngine:
         from workers.vllm_engine import start_vllm
 
         apart = _APART[settings.engine_process]
@@ -153,16 +168,18 @@ def _runner(settings: Settings) -> LocalRunner:
         load_catalog(settings.config).closed(),
         start_engine=start,
         models=models,
-        locks=data_folder() / "locks",
     )
 
 
 def _news(runner: LocalRunner) -> dict[str, Any]:
-    running = runner.running
     totals = runner.totals
-    told: dict[str, Any] = {
+    running: dict[str, dict[str, Any]] = defaultdict(dict)
+    for (batch_id, shard), news in runner.running.items():
+        running[batch_id][shard] = msgspec.to_builtins(news)
+    return {
         "model": runner.loaded,
-        "batch_id": None,
+        "tokens_per_second": runner.tokens_per_second,
+        "running": running,
         "totals": {
             "batches_ended": totals.batches_ended,
             "requests_done": totals.requests_done,
@@ -170,20 +187,6 @@ def _news(runner: LocalRunner) -> dict[str, Any]:
             "cost": float(totals.cost),
         },
     }
-    if running is not None:
-        progress = running.progress
-        done = progress.so_far()
-        told |= {
-            "batch_id": running.batch.id,
-            "phase": progress.phase,
-            "total": progress.total,
-            "completed": done.completed,
-            "failed": done.failed,
-            "tokens_per_second": progress.tokens_per_second(),
-            "seconds_left": progress.seconds_left(),
-            "trouble": progress.trouble,
-        }
-    return told
 
 
 def _die_with(parent: int) -> None:

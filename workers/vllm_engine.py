@@ -1,4 +1,4 @@
-"""The vLLM engine's core: the one file that knows vLLM.
+"""The vLLM engine's core; only this file and `workers.vllm_chat` know vLLM.
 
 What is done differently from the obvious, and why, stands in
 `docs/decisions/0004-the-engine.md`.
@@ -13,17 +13,27 @@ from typing import Any
 from jobs.catalog import Model
 from jobs.engine import Answer, Choice, Completion, Work
 from jobs.errors import EngineError, EngineStartError, RequestRefusedError
+from jobs.form import Form
 from jobs.model_files import model_folder
 from jobs.prompt import Prompter, load_prompter
 from jobs.sampling import Sampling
 from workers import guard
 from workers.driver import DrivenEngine
+from workers.grammar_check import GrammarCheck
+from workers.vllm_chat import Chat, Chats
 
 _CPU = {
     # A seeded request whose prompt is prefilled in chunks kills the CPU's engine.
     "enable_chunked_prefill": False,
     # Compiling takes longer than it saves on the short runs of a CPU.
     "enforce_eager": True,
+}
+_STRUCTURED = {
+    # With `auto` the first request decides the backend for all that come after it,
+    # and a request's answer would depend on its neighbours.
+    "backend": "xgrammar",
+    # JSON allows blanks without end, and a weak model fills its answer with them.
+    "disable_any_whitespace": True,
 }
 _LEAST_LOGPROB = -9999.0
 """What vLLM's own server says for minus infinity, which JSON can't."""
@@ -100,7 +110,10 @@ def _arguments(
         "use_tqdm_on_load": False,
         "trust_remote_code": False,
         "seed": 0,
+        "structured_outputs_config": dict(_STRUCTURED),
     }
+    if model.reasoning_parser:
+        arguments["reasoning_parser"] = model.reasoning_parser
     if on_cpu:
         length = prompter.context_length or 0
         arguments |= _CPU | {"max_num_batched_tokens": max(length, 4096)}
@@ -129,6 +142,10 @@ class VllmCore:
         self.capacity = 2 * config.scheduler_config.max_num_seqs
         self.identity = _identity(model, config, template)
         self._top: dict[str, int] = {}
+        tokenizer = self._llm.get_tokenizer()
+        self._chats = Chats(model, config.model_config, tokenizer)
+        self._chat: dict[str, Chat] = {}
+        self._grammars = GrammarCheck(tokenizer, config.model_config.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
         """Tokenize with the model's own tokenizer, where no file can be read."""
@@ -140,29 +157,44 @@ class VllmCore:
     def add(self, work: Work) -> None:
         """Begin with `work`. Raises `RequestRefusedError`."""
         prompt = self._input(work.prompt.token_ids, prompt=work.prompt.text)
+        chat = self._chats.of(work.form)
         try:
-            self._llm.add_request(work.key, prompt, self._sampling(work.sampling))
+            params = self._sampling(work.sampling, chat)
+            self._llm.add_request(work.key, prompt, params)
         except self._dead_error:
             raise
         except Exception as error:  # whatever else it is, it is about this request
             raise RequestRefusedError(str(error), code="invalid_value") from error
         if work.sampling.logprobs is not None:
             self._top[work.key] = work.sampling.logprobs
+        if chat is not None:
+            self._chat[work.key] = chat
+
+    def check(self, form: Form) -> None:
+        """See that a grammar can be made for the form. Raises `RequestRefusedError`."""
+        chat = self._chats.of(form)
+        if chat is not None and chat.grammar is not None:
+            self._grammars.check(*chat.grammar)
 
     def step(self) -> list[tuple[str, Answer]]:
         """Compute one token for each running request."""
         done = [output for output in self._llm.step() if output.finished]
-        return [
-            (output.request_id, _answer(output, self._top.pop(output.request_id, 0)))
-            for output in done
-        ]
+        return [(output.request_id, self._answer(output)) for output in done]
+
+    def _answer(self, output: Any) -> Answer:
+        key = output.request_id
+        return _answer(output, self._top.pop(key, 0), self._chat.pop(key, None))
 
     def abort(self, keys: list[str]) -> None:
         """Forget work."""
         self._llm.abort_request(keys)
+        for key in keys:
+            self._top.pop(key, None)
+            self._chat.pop(key, None)
 
     def close(self) -> None:
         """End the core; a child that does not go by itself is killed."""
+        self._grammars.close()
         self._llm.engine_core.shutdown(timeout=0)
 
     def is_alive(self) -> bool:
@@ -177,7 +209,10 @@ class VllmCore:
         """
         self._llm.engine_core.outputs_queue.put_nowait(self._dead_error())
 
-    def _sampling(self, sampling: Sampling) -> Any:
+    def _sampling(self, sampling: Sampling, chat: Chat | None) -> Any:
+        hides = sampling.skip_special_tokens
+        if chat is not None:
+            hides = hides and chat.hides_special_tokens
         return self._params(
             n=sampling.n,
             temperature=sampling.temperature,
@@ -193,46 +228,63 @@ class VllmCore:
             stop=list(sampling.stop),
             stop_token_ids=list(sampling.stop_token_ids),
             bad_words=list(sampling.bad_words),
+            allowed_token_ids=list(sampling.allowed_token_ids) or None,
+            structured_outputs=chat.constraint if chat else None,
             logit_bias=sampling.logit_bias or None,
             logprobs=sampling.logprobs,
             ignore_eos=sampling.ignore_eos,
-            skip_special_tokens=sampling.skip_special_tokens,
+            skip_special_tokens=hides,
             spaces_between_special_tokens=sampling.spaces_between_special_tokens,
             include_stop_str_in_output=sampling.include_stop_str_in_output,
             output_kind=self._final_only,
         )
 
 
-def _answer(output: Any, top: int) -> Answer:
+def _answer(output: Any, top: int, chat: Chat | None = None) -> Answer:
     """Turn vLLM's `RequestOutput` into an answer.
 
     A signal that reaches vLLM makes it end requests with `abort` and half a
-    text, as if all were well: that is no result.
+    text, as if all were well: that is no result. `error` is what it says when it
+    can't follow a grammar.
     """
     outputs = sorted(output.outputs, key=lambda one: one.index)
-    if any(one.finish_reason in (None, "abort", "error") for one in outputs):
+    reasons = {one.finish_reason for one in outputs}
+    if chat is not None and "error" in reasons:
+        return _unreadable("the engine could not keep to the form of the answer")
+    if reasons & {None, "abort", "error"}:
         return EngineError("the engine ended the request before it was done")
+    try:
+        choices = [_choice(one, top, chat) for one in outputs]
+    except Exception as error:  # noqa: BLE001 - a parser's fault is one answer's
+        return _unreadable(f"the answer can't be parsed: {type(error).__name__}")
+    generated = [one.token_ids for one in outputs]
     return Completion(
-        choices=[_choice(one, top) for one in outputs],
+        choices=choices,
         prompt_tokens=len(output.prompt_token_ids),
-        completion_tokens=sum(len(one.token_ids) for one in outputs),
+        completion_tokens=sum(map(len, generated)),
         cached_tokens=output.num_cached_tokens or 0,
+        reasoning_tokens=sum(map(chat.reasoning_tokens, generated))
+        if chat is not None and chat.reasons
+        else None,
     )
 
 
-def _choice(one: Any, top: int) -> Choice:
+def _unreadable(message: str) -> RequestRefusedError:
+    return RequestRefusedError(message, code="engine_error", status_code=500)
+
+
+def _choice(one: Any, top: int, chat: Chat | None) -> Choice:
     logprobs = one.logprobs
     if logprobs is not None:
         logprobs = [
             _token(step, token, top)
             for step, token in zip(logprobs, one.token_ids, strict=True)
         ]
+    fields = {"text": one.text, "finish_reason": one.finish_reason}
+    if chat is not None:
+        fields |= chat.read(one)
     return Choice(
-        index=one.index,
-        text=one.text,
-        finish_reason=one.finish_reason,
-        stop_reason=one.stop_reason,
-        logprobs=logprobs,
+        index=one.index, stop_reason=one.stop_reason, logprobs=logprobs, **fields
     )
 
 
@@ -267,6 +319,9 @@ def _identity(model: Model, config: Any, template: str) -> dict[str, Any]:
         "chat_template": sha256(template.encode()).hexdigest()[:16],
         "special_tokens": dict(model.special_tokens),
         "stop": [*model.stop, *model.stop_token_ids],
+        "allow_special_tokens": model.allow_special_tokens,
+        "tool_parser": model.tool_parser,
+        "reasoning_parser": model.reasoning_parser,
         "arguments": model.engine,
         "engine": f"vllm {vllm.__version__}",
         "torch": str(torch.__version__),

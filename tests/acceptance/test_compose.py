@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from openai import OpenAI
 
 from tests.acceptance import needs
 from tests.servers.redis_server import redis_server
@@ -105,6 +106,30 @@ def test_a_cancelled_batch_ends_and_keeps_what_is_finished(cluster):
     results = cluster.run("results", batch_id).out.splitlines()
     errors = cluster.run("results", batch_id, "--errors").out.splitlines()
     assert len(results) + len(errors) in {0, 164}  # none, if it had no plan yet
+
+
+def test_its_api_runs_batches_on_the_same_cluster(cluster, services):
+    service = services["api"]
+    key = cluster.run("keys", "create").out.decode().strip()
+    port = {"BATCHCHAT_HOST": service["environment"]["BATCHCHAT_HOST"]}
+    cluster.environment |= port | {"BATCHCHAT_PORT": "0"}
+    server = cluster.start(*service["command"])
+    server.until_it_says("listening on")
+    [url] = re.findall(r"http://0\.0\.0\.0:\d+/v1", server.err.read_text())
+    url = url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - read, not listened to
+    with OpenAI(base_url=url, api_key=key) as client:
+        file = client.files.create(file=REQUESTS, purpose="batch")
+        batch = client.batches.create(
+            input_file_id=file.id,
+            endpoint="/v1/chat/completions",
+            completion_window="24h",
+            extra_body={"model": "demo"},
+        )
+        assert cluster.run("watch", batch.id).code == 0
+        assert client.batches.retrieve(batch.id).request_counts.completed == 164
+    os.kill(server.pid, signal.SIGTERM)
+    grace = float(service["stop_grace_period"].removesuffix("s"))
+    assert server.end(grace).code == 0
 
 
 def test_the_services_end_on_sigterm_within_their_grace(cluster, services):

@@ -10,11 +10,17 @@ COMMANDS = [
     "render",
     "status",
     "list",
+    "watch",
     "results",
     "cancel",
     "resume",
     "retry",
     "models",
+    "worker",
+    "controller",
+    "doctor",
+    "serve",
+    "keys",
 ]
 HEAVY = {"boto3", "pyarrow", "pydantic", "tokenizers", "torch", "transformers", "vllm"}
 

@@ -32,7 +32,7 @@ def names(wheel):
 
 
 def test_it_has_every_module_and_its_data(names):
-    packages = [ROOT / name for name in ("cli", "jobs", "workers")]
+    packages = [ROOT / name for name in ("api", "cli", "jobs", "workers")]
     files = [file for package in packages for file in package.rglob("*.*")]
     kept = [file for file in files if file.is_file() and file.suffix != ".pyc"]
     assert {file.relative_to(ROOT).as_posix() for file in kept} <= names
@@ -42,7 +42,7 @@ def test_it_has_every_module_and_its_data(names):
 def test_it_has_nothing_else(names):
     tops = {name.partition("/")[0] for name in names}
     info = {top for top in tops if top.endswith(".dist-info")}
-    assert tops - info == {"cli", "jobs", "workers"}
+    assert tops - info == {"api", "cli", "jobs", "workers"}
     assert len(info) == 1
 
 

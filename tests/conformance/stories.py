@@ -3,13 +3,13 @@
 import json
 import time
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from openai import OpenAI
 from openai.types import Batch
 
 ENDED = {"completed", "failed", "expired", "cancelled"}
-URL = "/v1/chat/completions"
+URL: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 
 
 def line(custom_id: str, **fields: Any) -> dict[str, Any]:

@@ -1,7 +1,12 @@
 """/v1/batches, by OpenAI's Python clients, over real answers of a real engine."""
 
 import pytest
-from openai import BadRequestError, ConflictError, NotFoundError
+from openai import (
+    BadRequestError,
+    ConflictError,
+    NotFoundError,
+    UnprocessableEntityError,
+)
 from openai.types import Batch
 
 from tests.acceptance import needs
@@ -209,7 +214,6 @@ def test_an_input_file_of_another_purpose_is_refused(api):
         ("metadata", {f"key-{n}": "" for n in range(17)}),
         ("metadata", {"key": "x" * 513}),
         ("output_expires_after", {"anchor": "created_at", "seconds": 3}),
-        ("extra_body", {"model": "gpt-nobody"}),
         ("extra_body", {"seed": -1}),
         ("extra_body", {"seed": True}),
         ("extra_body", {"priority": "urgent"}),
@@ -221,8 +225,14 @@ def test_what_cannot_be_is_refused_and_the_field_named(api, file, field, value):
     with pytest.raises(BadRequestError) as caught:
         create(api, file, **{field: value})
     named = next(iter(value)) if field == "extra_body" else field
-    assert caught.value.param.split(".")[0] == named
+    assert (caught.value.param or "").split(".")[0] == named
     assert caught.value.type == "invalid_request_error"
+
+
+def test_an_unknown_model_is_not_found(api, file):
+    with pytest.raises(NotFoundError) as caught:
+        create(api, file, extra_body={"model": "gpt-nobody"})
+    assert (caught.value.param, caught.value.code) == ("model", "model_not_found")
 
 
 def test_a_missing_field_is_named(api):
@@ -241,9 +251,9 @@ def test_the_same_idempotency_key_makes_one_batch(api, file):
 def test_an_idempotency_key_is_for_one_request(api, file):
     header = {"idempotency-key": f"another key of {type(api).__name__}"}
     create(api, file, extra_headers=header)
-    with pytest.raises(Exception, match="Idempotency-Key") as caught:
+    with pytest.raises(UnprocessableEntityError) as caught:
         create(api, file, metadata={"a": "b"}, extra_headers=header)
-    assert caught.value.status_code == 422
+    assert caught.value.code == "idempotency_key_reused"
 
 
 def test_our_own_fields_reach_the_client(api, stories):

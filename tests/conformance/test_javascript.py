@@ -33,8 +33,9 @@ def folder(tmp_path_factory):
 
 @pytest.mark.usefixtures("many")
 def test_its_every_check_holds(folder, url, stories):
+    command = ["node", "--test", "--test-reporter=tap", "api.test.mjs"]
     done = subprocess.run(
-        ["node", "--test", "--test-reporter=tap", "api.test.mjs"],
+        command,
         cwd=folder,
         env=os.environ | {"API_URL": url, "MIXED": stories.mixed.id},
         capture_output=True,

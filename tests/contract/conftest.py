@@ -6,11 +6,18 @@ from pathlib import Path
 import pytest
 
 from jobs.stop import Stop
-from jobs.storage import LocalStorage, MemoryStorage, PatientStorage, Storage
+from jobs.storage import (
+    CachedStorage,
+    LocalStorage,
+    MemoryStorage,
+    PatientStorage,
+    Storage,
+)
 
 STORAGES: dict[str, Callable[[Path], Storage]] = {
     "memory": lambda _: MemoryStorage(),
     "local": LocalStorage,
+    "cached": lambda _: CachedStorage(MemoryStorage()),
     "patient": lambda _: PatientStorage(MemoryStorage(), 0, Stop(), lambda _: None),
 }
 SERVERS = {"s3-moto": "moto", "s3-swift": "swift"}

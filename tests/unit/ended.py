@@ -45,13 +45,13 @@ class NoPrompters(Prompters):
         """Return none."""
 
 
-def completion(*texts: str, **fields: int) -> Completion:
+def completion(*texts: str, **fields: Any) -> Completion:
     """Return an answer of three and five tokens a text."""
     choices = [
         Choice(index=index, text=text, finish_reason="stop")
         for index, text in enumerate(texts)
     ]
-    tokens = {"prompt_tokens": 3, "completion_tokens": 5 * len(texts)}
+    tokens: dict[str, Any] = {"prompt_tokens": 3, "completion_tokens": 5 * len(texts)}
     return Completion(choices=choices, **(tokens | fields))
 
 

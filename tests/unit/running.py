@@ -18,7 +18,7 @@ from jobs.stop import Stop
 from jobs.storage import MemoryStorage, Storage
 from jobs.template import ChatTemplate
 from workers.echo_core import start_echo
-from workers.embedded import EmbeddedRun
+from workers.embedded import EmbeddedRun, StartEngine
 
 ECHO = Model(name="echo", source="echo", context_length=512)
 SETTINGS = Settings(shard_requests=7, checkpoint_seconds=0.001, patience_seconds=0)
@@ -69,6 +69,8 @@ class Bench:
     stop: Stop = field(default_factory=Stop)
     speed: dict[str, float] = field(default_factory=dict)
     clock: Callable[[], float] = time.time
+    prompters: Prompters | None = None
+    start_engine: StartEngine | None = None
 
     @property
     def ledger(self) -> Ledger:
@@ -86,8 +88,9 @@ class Bench:
         return EmbeddedRun(
             Ledger(storage or self.storage, "default", self.clock),
             self.settings,
-            EchoPrompters(Catalog({"echo": ECHO}), self.locks),
-            start_engine=lambda _: start_echo(prompter(), **self.speed),
+            self.prompters or EchoPrompters(Catalog({"echo": ECHO}), self.locks),
+            start_engine=self.start_engine
+            or (lambda _: start_echo(prompter(), **self.speed)),
             stop=self.stop,
             progress=self.progress,
             locks=self.locks,

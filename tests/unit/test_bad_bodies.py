@@ -1,11 +1,14 @@
 """What is wrong with a body: each kind by its code and its field."""
 
+import json
+
 import pytest
 
 from jobs.parameters import MAX_MESSAGES, REFUSED
 from tests.unit.input_lines import (
     ABSENT,
     MESSAGES,
+    present,
     raw_body,
     refused,
     with_body,
@@ -36,6 +39,8 @@ def test_faults_of_messages(messages, code, at):
     assert wrong(with_body(messages=messages)) == [(code, f"body.messages{at}")]
 
 
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": ""}}
+SLOT = {"role": "assistant", "generate": True, "content": ABSENT}
 IN_A_MESSAGE = {
     "role missing": ({"role": ABSENT}, MISSING, "role"),
     "role null": ({"role": None}, VALUE, "role"),
@@ -66,8 +71,33 @@ IN_A_MESSAGE = {
     "name long": ({"name": "x" * 1025}, VALUE, "name"),
     "a call's id a number": ({"tool_call_id": 7}, TYPE, "tool_call_id"),
     "a field": ({"contents": "hi"}, UNKNOWN, "contents"),
-    "tool calls": ({"tool_calls": []}, UNKNOWN, "tool_calls"),
-    "a slot": ({"generate": True}, UNKNOWN, "generate"),
+    "a user's tool calls": ({"tool_calls": []}, VALUE, "tool_calls"),
+    "a user's reasoning": ({"reasoning": "a"}, VALUE, "reasoning"),
+    "a call without id": (
+        {"role": "assistant", "tool_calls": [{"type": "function"}]},
+        MISSING,
+        "tool_calls[0].id",
+    ),
+    "a call's arguments": (
+        {
+            "role": "assistant",
+            "tool_calls": [CALL | {"function": {"name": "f", "arguments": {}}}],
+        },
+        TYPE,
+        "tool_calls[0].function.arguments",
+    ),
+    "a refusal": ({"refusal": "no"}, TYPE, "refusal"),
+    "no slot": ({"generate": False}, VALUE, "generate"),
+    "a slot's number": ({"generate": 1}, TYPE, "generate"),
+    "a slot's text": ({"role": "assistant", "generate": True}, VALUE, "content"),
+    "a slot's calls": (SLOT | {"tool_calls": [CALL]}, VALUE, "tool_calls"),
+    "a user's slot": (SLOT | {"role": "user"}, VALUE, "generate"),
+    "a slot's choice of none": (SLOT | {"tool_choice": "auto"}, VALUE, "tool_choice"),
+    "a format without a slot": (
+        {"response_format": {"type": "text"}},
+        VALUE,
+        "response_format",
+    ),
 }
 
 
@@ -78,6 +108,18 @@ def test_faults_of_a_message(fields, code, at):
     assert wrong(with_message(**fields)) == [(code, f"body.messages[0].{at}")]
 
 
+def _tool(**function):
+    return {"type": "function", "function": {"name": "f"} | function}
+
+
+def _schema(**fields):
+    schema = {"name": "n", "schema": {}} | fields
+    return {"type": "json_schema", "json_schema": present(schema)}
+
+
+DEEP = json.loads('{"a":' * 40 + "{}" + "}" * 40)
+TOOL, NAMED = _tool(), {"type": "function", "function": {"name": "f"}}
+FORMAT, STRUCTURED, SCHEMA = "response_format", "structured_outputs", ".json_schema"
 STOP, BIAS, DATA = "stop", "logit_bias", "metadata"
 IN_A_FIELD = [
     ("model", 7, TYPE, ""),
@@ -122,6 +164,45 @@ IN_A_FIELD = [
     ("ignore_eos", "no", TYPE, ""),
     ("response_formats", {}, UNKNOWN, ""),
     ("x" * 99, 1, UNKNOWN, ""),
+    ("tools", [], VALUE, ""),
+    ("tools", {}, TYPE, ""),
+    ("tools", [TOOL] * 129, VALUE, ""),
+    ("tools", [TOOL, TOOL], VALUE, ""),
+    ("tools", [{"type": "function"}], MISSING, "[0].function"),
+    ("tools", [{"type": "custom"}], VALUE, "[0].type"),
+    ("tools", [TOOL | {"x": 1}], UNKNOWN, "[0].x"),
+    ("tools", [_tool(name="a b")], VALUE, "[0].function.name"),
+    ("tools", [_tool(name="a" * 65)], VALUE, "[0].function.name"),
+    ("tools", [_tool(parameters=[])], TYPE, "[0].function.parameters"),
+    ("tools", [_tool(parameters=DEEP)], VALUE, "[0].function.parameters"),
+    ("tool_choice", "any", VALUE, ""),
+    ("tool_choice", "auto", VALUE, ""),
+    ("tool_choice", NAMED, VALUE, ""),
+    ("parallel_tool_calls", "yes", TYPE, ""),
+    (FORMAT, "json", TYPE, ""),
+    (FORMAT, {}, MISSING, ".type"),
+    (FORMAT, {"type": "xml"}, VALUE, ".type"),
+    (FORMAT, {"type": "json_schema"}, MISSING, ".json_schema"),
+    (FORMAT, {"type": "json_object", "json_schema": {"name": "n"}}, VALUE, SCHEMA),
+    (FORMAT, _schema(name="a b"), VALUE, f"{SCHEMA}.name"),
+    (FORMAT, _schema(schema=ABSENT), MISSING, f"{SCHEMA}.schema"),
+    (FORMAT, _schema(schema=True), TYPE, f"{SCHEMA}.schema"),
+    (FORMAT, _schema(schema=DEEP), VALUE, f"{SCHEMA}.schema"),
+    (FORMAT, _schema(schema={"title": "x" * 70_000}), VALUE, f"{SCHEMA}.schema"),
+    (STRUCTURED, {}, VALUE, ""),
+    (STRUCTURED, {"regex": "a", "choice": ["b"]}, VALUE, ""),
+    (STRUCTURED, {"regex": "a" * 2049}, VALUE, ".regex"),
+    (STRUCTURED, {"choice": []}, VALUE, ".choice"),
+    (STRUCTURED, {"choice": ["a"] * 1001}, VALUE, ".choice"),
+    (STRUCTURED, {"choice": ["a", ""]}, VALUE, ".choice[1]"),
+    (STRUCTURED, {"grammar": "a" * 40_000}, VALUE, ".grammar"),
+    (STRUCTURED, {"json_object": False}, VALUE, ".json_object"),
+    (STRUCTURED, {"json": DEEP}, VALUE, ".json"),
+    (STRUCTURED, {"structural_tag": "x"}, UNKNOWN, ".structural_tag"),
+    ("reasoning_effort", "much", VALUE, ""),
+    ("chat_template_kwargs", {"messages": []}, UNKNOWN, ".messages"),
+    ("chat_template_kwargs", {"thinking": 1}, TYPE, ".thinking"),
+    ("allowed_token_ids", [-1], VALUE, "[0]"),
 ]
 
 

@@ -80,7 +80,7 @@ WRONG = {
     "body text": (line(body="{}"), [("invalid_type", "body")]),
     "a field too many": (line(customid="b"), [("unknown_parameter", "customid")]),
     "half a name": (line(**{"\ud800": 1}), [("unknown_parameter", "\\ud800")]),
-    "a body's field": (line(tools=[]), [("unsupported_parameter", "tools")]),
+    "a body's field": (line(audio={}), [("unsupported_parameter", "audio")]),
     "bare, not a list": (b'{"messages": 7}', [("invalid_type", "messages")]),
     "bare, empty id": (
         encoded({"custom_id": "", "messages": MESSAGES}),

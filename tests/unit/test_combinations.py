@@ -2,8 +2,14 @@
 
 import pytest
 
-from tests.unit.input_lines import with_body, wrong
+from tests.unit.input_lines import MESSAGES, with_body, wrong
 
+
+def _tool(name):
+    return {"type": "function", "function": {"name": name}}
+
+
+_named = _tool
 TOGETHER = {
     "several children of a greedy one": ({"n": 2, "temperature": 0}, "n"),
     "a last child past the seeds": ({"n": 2, "seed": 2**63 - 1}, "seed"),
@@ -14,6 +20,29 @@ TOGETHER = {
     "the newer name wins": (
         {"min_tokens": 6, "max_tokens": 9, "max_completion_tokens": 5},
         "min_tokens",
+    ),
+    "a tool that there is not": (
+        {"tools": [_tool("f")], "tool_choice": _named("g")},
+        "tool_choice.function.name",
+    ),
+    "two formats": (
+        {
+            "response_format": {"type": "json_object"},
+            "structured_outputs": {"regex": "a"},
+        },
+        "structured_outputs",
+    ),
+    "a format and a tool that must be called": (
+        {
+            "tools": [_tool("f")],
+            "tool_choice": "required",
+            "structured_outputs": {"regex": "a"},
+        },
+        "structured_outputs",
+    ),
+    "several answers to go on with": (
+        {"n": 2, "messages": [*MESSAGES, {"role": "assistant", "generate": True}]},
+        "n",
     ),
 }
 
@@ -33,6 +62,11 @@ AGREEING = [
     {"min_tokens": 5, "max_tokens": 5},
     {"min_tokens": 6, "max_tokens": 5, "max_completion_tokens": 6},
     {"min_tokens": 5},
+    {"tools": [_tool("f")], "tool_choice": _named("f")},
+    {"tools": [_tool("f")], "response_format": {"type": "json_object"}},
+    {"tools": [_tool("f")], "structured_outputs": {"regex": "a"}},
+    {"tool_choice": "none"},
+    {"response_format": {"type": "text"}, "structured_outputs": {"regex": "a"}},
 ]
 
 

@@ -1,5 +1,6 @@
 """What the parser takes, and what it makes of it."""
 
+import msgspec
 import pytest
 
 from jobs.parameters import PARAMETERS
@@ -32,6 +33,7 @@ EVERYTHING = {
     "n": 2,
     "stop": ["a", "b"],
     "stop_token_ids": [1, 2],
+    "allowed_token_ids": [1, 2],
     "bad_words": ["c"],
     "logit_bias": {"5": -100, "6": 0.5},
     "logprobs": True,
@@ -40,6 +42,14 @@ EVERYTHING = {
     "skip_special_tokens": True,
     "spaces_between_special_tokens": True,
     "include_stop_str_in_output": False,
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
+    "tool_choice": "auto",
+    "parallel_tool_calls": False,
+    "response_format": {"type": "text"},
+    "structured_outputs": {"choice": ["yes", "no"]},
+    "reasoning_effort": "low",
+    "include_reasoning": False,
+    "chat_template_kwargs": {"enable_thinking": True},
     "stream": True,
     "user": "u",
     "metadata": {"k": "v"},
@@ -55,7 +65,8 @@ EVERYTHING = {
 def test_every_parameter_is_taken_as_it_is_given():
     assert EVERYTHING.keys() == PARAMETERS.keys()
     request = parsed(with_body(model="m", **EVERYTHING))
-    assert {name: request.given(name) for name in EVERYTHING} == EVERYTHING
+    given = {name: msgspec.to_builtins(request.given(name)) for name in EVERYTHING}
+    assert given == EVERYTHING
 
 
 def test_a_request_knows_its_line_and_its_name():
@@ -102,12 +113,12 @@ def test_everything_wrong_with_a_line_is_named():
     raw = line(
         custom_id=ABSENT,
         method="GET",
-        body={"messages": [{"role": "x"}], "top_p": 0, "n": 1.5, "tools": [], "nn": 1},
+        body={"messages": [{"role": "x"}], "top_p": 0, "n": 1.5, "audio": {}, "nn": 1},
     )
     assert wrong(raw) == [
         ("missing_required_parameter", "custom_id"),
         ("invalid_method", "method"),
-        ("unsupported_parameter", "body.tools"),
+        ("unsupported_parameter", "body.audio"),
         ("unknown_parameter", "body.nn"),
         ("invalid_value", "body.messages[0].role"),
         ("missing_required_parameter", "body.messages[0].content"),

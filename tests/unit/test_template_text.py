@@ -7,7 +7,8 @@ from jobs.template_text import shipped_templates, template_text
 
 
 def test_the_shipped_ones_go_by_their_names():
-    assert shipped_templates() == ("llama-2", "llama-3", "mistral-v0.2", "wizardlm-2")
+    names = ("demo", "llama-2", "llama-3", "mistral-v0.2", "wizardlm-2")
+    assert shipped_templates() == names
     assert "[INST]" in template_text("llama-2")
 
 

@@ -1,0 +1,122 @@
+"""The objects of a body: tools, formats of an answer, a model's template arguments.
+
+They are types, so that one go of the decoder checks them, with bounds on
+everything that a hostile line could make large. What no type can say (one of
+several fields, a tool that is named, a schema's size) is in `jobs.combinations`.
+
+Sources: OpenAI's chat completion reference, and vLLM's `ChatCompletionRequest`.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+MAX_TOOLS = 128
+MAX_SCHEMA_BYTES = 64 * 1024
+"""Of a schema or a tool's parameters, written as JSON."""
+
+MAX_SCHEMA_DEPTH = 32
+"""Objects and arrays within each other in a schema; vLLM itself stops at 64."""
+
+MAX_PATTERN = 2048
+"""Characters of a regular expression."""
+
+MAX_GRAMMAR = 32 * 1024
+MAX_CHOICES = 1000
+
+_Name = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_.\-]{1,64}\Z")]
+_Text = Annotated[str, Meta(max_length=MAX_GRAMMAR)]
+_Choice = Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+class _Shape(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """An object that holds what it names and nothing else."""
+
+
+class Function(_Shape):
+    """What a tool is: `parameters` is the JSON schema of its arguments."""
+
+    name: _Name
+    description: _Text | UnsetType | None = UNSET
+    parameters: dict[str, Any] | UnsetType | None = UNSET
+    strict: bool | UnsetType | None = UNSET
+
+
+class Tool(_Shape):
+    """A function that the model may call."""
+
+    type: Literal["function"]
+    function: Function
+
+
+class _Named(_Shape):
+    name: _Name
+
+
+class NamedTool(_Shape):
+    """The choice of one tool, which must be called."""
+
+    type: Literal["function"]
+    function: _Named
+
+
+class Called(_Shape):
+    """The call of a function; `arguments` is the text that the model wrote."""
+
+    name: _Name
+    arguments: str
+
+
+class ToolCall(_Shape):
+    """A call that an assistant has made earlier in the conversation."""
+
+    id: Annotated[str, Meta(max_length=1024)]
+    type: Literal["function"]
+    function: Called
+
+
+class JsonSchema(_Shape):
+    """The schema that an answer must follow; `strict` changes nothing."""
+
+    name: _Name
+    schema: dict[str, Any] | UnsetType = UNSET
+    description: _Text | UnsetType | None = UNSET
+    strict: bool | UnsetType | None = UNSET
+
+
+class ResponseFormat(_Shape):
+    """OpenAI's `response_format`."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | UnsetType = UNSET
+
+
+class StructuredOutputs(_Shape):
+    """vLLM's `structured_outputs`: exactly one of these."""
+
+    json: dict[str, Any] | UnsetType = UNSET
+    regex: Annotated[str, Meta(max_length=MAX_PATTERN)] | UnsetType = UNSET
+    choice: (
+        Annotated[list[_Choice], Meta(min_length=1, max_length=MAX_CHOICES)] | UnsetType
+    ) = UNSET
+    grammar: Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR)] | UnsetType = (
+        UNSET
+    )
+    json_object: bool | UnsetType = UNSET
+
+
+class TemplateArguments(_Shape):
+    """What a request may say to its model's template.
+
+    A list of two, since a template loops over whatever it is given.
+    """
+
+    enable_thinking: bool | UnsetType = UNSET
+    thinking: bool | UnsetType = UNSET
+
+
+Tools = Annotated[list[Tool], Meta(min_length=1, max_length=MAX_TOOLS)]
+ToolCalls = Annotated[list[ToolCall], Meta(max_length=MAX_TOOLS)]
+ToolChoice = Literal["none", "auto", "required"] | NamedTool
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]

@@ -1,0 +1,262 @@
+"""`batchchat serve` and `keys` as processes: started, killed, started again."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+LINE = b'{"messages": [{"role": "user", "content": "a secret question"}]}\n'
+BEGIN = (
+    b'--x\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+    b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
+)
+END = b"\r\n--x--\r\n"
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+MOST_MEMORY = 250
+"""MiB that a server may have however large the upload is."""
+
+
+class Server:
+    """A running `batchchat serve`."""
+
+    def __init__(self, place, *arguments, **settings):
+        self.place = place
+        self.run = place.start("serve", "--port", "0", *arguments, settings=settings)
+        self.run.until(lambda: "http://" in self.run.err.read_text())
+        [found] = re.findall(r"http://[^ \"]+:\d+", self.run.err.read_text())[:1]
+        self.client = httpx.Client(base_url=found, timeout=30)
+        self.get = self.client.get
+
+    def upload(self, data=LINE):
+        files = {"file": ("in.jsonl", data)}
+        answer = self.client.post("/v1/files", files=files, data={"purpose": "batch"})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["id"]
+
+    def create(self, file_id, **fields):
+        asked = {
+            "input_file_id": file_id,
+            "endpoint": "/v1/chat/completions",
+            "completion_window": "24h",
+        }
+        return self.client.post("/v1/batches", json=asked | fields)
+
+    def kill(self):
+        """End it with -9."""
+        os.kill(self.run.pid, signal.SIGKILL)
+        self.run.process.wait()
+
+    def runner(self):
+        """Return the process id of its runner, 0 while there is none."""
+        children = Path(f"/proc/{self.run.pid}/task/{self.run.pid}/children")
+        tasks = children.parent.parent.iterdir()
+        with suppress(FileNotFoundError):
+            found = [(task / "children").read_text().split() for task in tasks]
+            return int(next((one for some in found for one in some), 0))
+        return 0
+
+    def memory(self):
+        """Return the most memory that it ever had, in MiB."""
+        status = Path(f"/proc/{self.run.pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024
+
+
+@pytest.fixture
+def start(place):
+    """Start servers in the test's place."""
+    with ExitStack() as stack:
+
+        def start(*arguments, **settings):
+            server = Server(place, *arguments, **settings)
+            stack.enter_context(server.client)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def server(start):
+    return start()
+
+
+def test_it_says_where_it_is_and_stops_when_it_is_told(server):
+    assert server.get("/healthz").json() == {"status": "ok"}
+    assert server.get("/readyz").json() == {"status": "ok"}
+    os.kill(server.run.pid, signal.SIGTERM)
+    done = server.run.end()
+    assert (done.code, done.out) == (0, b"")
+
+
+def test_each_line_of_its_log_is_json_and_tells_no_prompt(server):
+    server.create(server.upload())
+    os.kill(server.run.pid, signal.SIGTERM)
+    lines = [json.loads(line) for line in server.run.end().err.splitlines()]
+    events = {line.get("event") for line in lines}
+    assert {"server_started", "request_answered", "server_stopped"} <= events
+    assert "secret" not in json.dumps(lines)
+
+
+def test_its_runner_ends_with_it_however_that_came(server):
+    runner = server.run.until(server.runner)
+    server.kill()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{runner}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{runner}").exists()
+
+
+def test_its_runner_is_started_again_and_nobody_waits_for_that(server):
+    file_id = server.upload(b"no JSON\n")
+    runner = server.run.until(server.runner)
+    os.kill(runner, signal.SIGKILL)
+    assert server.get("/healthz").status_code == 200
+    batch = server.create(file_id).json()
+    place = f"/v1/batches/{batch['id']}"
+    server.run.until(lambda: server.get(place).json()["status"] == "failed")
+    assert server.runner() not in {0, runner}
+    assert "batchchat_runner_starts_total 2.0" in server.get("/metrics").text
+
+
+def test_a_batch_that_a_dead_server_took_is_run_by_the_next(start):
+    first = start()
+    file_id = first.upload(b"no JSON\n")
+    runner = first.run.until(first.runner)
+    os.kill(runner, signal.SIGSTOP)
+    batch_id = first.create(file_id).json()["id"]
+    first.kill()
+    second = start()
+    batch = f"/v1/batches/{batch_id}"
+    second.run.until(lambda: second.get(batch).json()["status"] == "failed")
+
+
+def test_a_server_killed_in_an_upload_leaves_nothing_to_be_seen(place, start):
+    server = start()
+    sent = threading.Event()
+
+    def body():
+        yield BEGIN
+        for _ in range(80):
+            yield LINE * 2_000
+        sent.set()
+        while server.run.process.poll() is None:
+            yield LINE
+            time.sleep(0.01)
+
+    def upload():
+        with suppress(httpx.HTTPError):
+            server.client.post("/v1/files", content=body(), headers=FORM)
+
+    thread = threading.Thread(target=upload)
+    thread.start()
+    assert sent.wait(20)
+    server.kill()
+    thread.join()
+    again = start()
+    assert again.get("/v1/files").json()["data"] == []
+    objects = [path for path in place.storage.rglob("*") if path.is_file()]
+    assert [path for path in objects if not path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("kill_at", range(4))
+def test_a_server_killed_in_a_create_lists_nothing_half_made(start, kill_at):
+    server = start()
+    file_id = server.upload(b"no JSON\n")
+    answered = []
+
+    def create():
+        with suppress(httpx.HTTPError):
+            for number in range(10_000):
+                answer = server.create(file_id, metadata={"n": f"{number}"})
+                answered.append(answer.json()["id"])
+
+    thread = threading.Thread(target=create)
+    thread.start()
+    server.run.until(lambda: len(answered) > 3 * kill_at)
+    server.kill()
+    thread.join()
+    again = start()
+    listed = []
+    page = again.get("/v1/batches?limit=100").json()
+    while page["data"]:
+        listed += [one["id"] for one in page["data"]]
+        page = again.get(f"/v1/batches?limit=100&after={listed[-1]}").json()
+    assert set(answered) <= set(listed)
+    assert len(listed) - len(answered) in {0, 1}
+    for batch_id in listed:
+        status = f"/v1/batches/{batch_id}"
+        again.run.until(lambda: again.get(status).json()["status"] == "failed")  # noqa: B023
+
+
+def test_its_memory_does_not_grow_with_an_upload(server):
+    pieces, piece = 300, LINE * 16_384
+
+    def body():
+        yield BEGIN
+        for _ in range(pieces):
+            yield piece
+        yield END
+
+    answer = server.client.post("/v1/files", content=body(), headers=FORM, timeout=120)
+    assert answer.json()["bytes"] == pieces * len(piece)
+    assert server.memory() < MOST_MEMORY
+
+
+def test_without_keys_it_listens_to_this_machine_only(place):
+    done = place.run("serve", "--host", "0.0.0.0")  # noqa: S104 - it is refused
+    assert done.code == 2
+    assert "hint: make a key with `batchchat keys create`" in done.err
+
+
+def test_with_a_key_it_listens_to_everybody(place, start):
+    key = place.run("keys", "create").out.decode().strip()
+    server = start("--host", "0.0.0.0")  # noqa: S104 - as it is meant
+    assert server.get("/v1/models").status_code == 401
+    header = {"authorization": f"Bearer {key}"}
+    assert server.get("/v1/models", headers=header).status_code == 200
+
+
+def test_a_port_that_is_taken_is_said(place, server):
+    port = server.client.base_url.port
+    done = place.run("serve", "--port", port)
+    assert done.code == 2
+    assert f"can't listen on 127.0.0.1, port {port}" in done.err
+
+
+def test_keys_are_made_listed_and_taken_back(place):
+    made = place.run("keys", "create", "--project", "blue", "--name", "ci", "--json")
+    key = made.json()
+    listed = place.run("keys", "list").out.decode()
+    assert key["id"] in listed
+    assert "blue" in listed
+    assert key["key"] not in listed
+    assert place.run("keys", "revoke", key["id"]).code == 0
+    assert "revoked" in place.run("keys", "list").out.decode()
+
+
+def test_a_key_is_for_a_project_that_can_be(place):
+    done = place.run("keys", "create", "--project", "../other")
+    assert done.code == 2
+    assert "project name" in done.err
+
+
+def test_a_key_that_is_not_there_can_not_be_taken_back(place):
+    done = place.run("keys", "revoke", "nobodys")
+    assert done.code == 2
+    assert "no such key" in done.err
+
+
+def test_the_server_loads_no_engine():
+    code = "import sys, api.serve; print({'torch', 'vllm'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,115 @@
+"""Batches as they are shown: what is cached, what is news, what pages hold."""
+
+from dataclasses import replace
+
+import pytest
+
+from api.shown import Shown
+from jobs.record import Counts
+from jobs.usage import Usage
+from tests.unit.ended import Hand, whole
+
+DATA = b"".join(whole(f"q-{n}", "text") + b"\n" for n in range(4))
+
+
+@pytest.fixture
+def hand(served):
+    return Hand(storage=served.storage)
+
+
+def test_a_batch_that_ended_is_read_once(serve, monkeypatch):
+    served = serve()
+    state = Hand(storage=served.storage).ended(DATA)
+    place = f"/v1/batches/{state.batch.id}"
+    first = served.client.get(place).json()
+    monkeypatch.setattr(served.service.storage, "get", None)
+    assert served.client.get(place).json() == first
+
+
+def test_how_a_batch_ended_is_believed_after_a_while(serve):
+    now = 1_010.0  # it ended at 1,000
+    served = serve(clock=lambda: now)
+    state = Hand(storage=served.storage).ended(DATA)
+    served.client.get(f"/v1/batches/{state.batch.id}")
+    assert served.app.state.shown.remembered("default", state.batch.id) is None
+
+
+def test_what_is_finished_but_not_committed_is_counted(hand):
+    batch_id = hand.submit(DATA)
+    hand.run(batch_id, shards=1)
+    running = {1: (Counts(2, 0, 1), Usage())}
+    shown = Shown(lambda state: replace(state, running=running))
+    counts = b'"request_counts":{"total":4,"completed":2,"failed":1}'
+    assert counts in shown.of(hand.ledger, batch_id)
+
+
+def test_pages_of_batches_hold_each_once(served, hand):
+    made = [hand.submit(DATA) for _ in range(11)]
+    seen: list[str] = []
+    after: dict[str, str] = {}
+    while True:
+        page = served.client.get("/v1/batches", params={"limit": 4, **after}).json()
+        seen += [one["id"] for one in page["data"]]
+        assert (page["first_id"], page["last_id"]) == (
+            page["data"][0]["id"],
+            page["data"][-1]["id"],
+        )
+        if not page["has_more"]:
+            break
+        after = {"after": page["last_id"]}
+    assert seen == sorted(made, reverse=True)
+
+
+def test_a_page_reads_only_its_own_batches(served, hand, monkeypatch):
+    for _ in range(40):
+        hand.submit(DATA)
+    read = set()
+    get = served.storage.get
+
+    def noted(key):
+        read.add(key.split("/")[3] if "/batches/" in key else "")
+        return get(key)
+
+    monkeypatch.setattr(served.storage, "get", noted)
+    served.client.get("/v1/batches", params={"limit": 2})
+    assert len(read - {""}) <= 16
+
+
+def test_a_batch_without_a_record_is_not_listed(served, hand):
+    batch_id = hand.submit(DATA)
+    other = hand.submit(DATA, plan=False)
+    served.storage.delete(hand.ledger.keys.of(other).batch)
+    listed = served.client.get("/v1/batches").json()["data"]
+    assert [one["id"] for one in listed] == [batch_id]
+
+
+def test_a_retry_is_a_new_batch_of_what_never_ran(served, hand):
+    batch_id = hand.submit(DATA)
+    hand.run(batch_id, shards=1)
+    hand.finalize(batch_id, "expired")
+    answer = served.client.post(f"/v1/batches/{batch_id}/retry")
+    assert answer.status_code == 200
+    again = answer.json()
+    assert again["retry_of"] == batch_id
+    content = served.client.get(f"/v1/files/{again['input_file_id']}/content")
+    assert len(content.text.splitlines()) == 2
+
+
+def test_a_retry_that_is_sent_again_is_the_same(served, hand):
+    batch_id = hand.submit(DATA)
+    hand.finalize(batch_id, "expired")
+    ids = {
+        served.client.post(f"/v1/batches/{batch_id}/retry").json()["id"]
+        for _ in range(2)
+    }
+    assert len(ids) == 1
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_there_is_not_always_something_to_retry(served, hand, ended):
+    batch_id = hand.submit(DATA)
+    if ended:
+        hand.run(batch_id)
+        hand.finalize(batch_id)
+    answer = served.client.post(f"/v1/batches/{batch_id}/retry")
+    assert answer.status_code == (400 if ended else 409)

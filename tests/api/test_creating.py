@@ -1,0 +1,213 @@
+"""Creates: one batch each, however often they are sent and wherever they are cut."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from jobs.active import Active
+from jobs.errors import StorageError
+from jobs.files import Files
+from jobs.storage import MemoryStorage
+from tests.api.served import error_of
+
+RETRY = {"x-stainless-retry-count": "1"}
+FIRST = {"x-stainless-retry-count": "0"}
+
+
+def ids(served):
+    return [one["id"] for one in served.client.get("/v1/batches").json()["data"]]
+
+
+def test_a_create_puts_the_batch_where_a_runner_finds_it(served):
+    batch_id = served.batch()
+    assert list(Active(served.storage)) == [("default", batch_id)]
+
+
+def test_the_same_create_within_seconds_makes_one_batch(served):
+    file_id = served.upload()
+    first, second = (served.create(file_id, metadata={"a": "b"}) for _ in range(2))
+    assert first.json()["id"] == second.json()["id"]
+    assert len(ids(served)) == 1
+
+
+def test_another_create_makes_another_batch(served):
+    file_id = served.upload()
+    first, second = (served.create(file_id, metadata={"n": n}) for n in "12")
+    assert first.json()["id"] != second.json()["id"]
+
+
+def test_the_same_create_later_makes_another_batch(serve):
+    now = [1_000.0]
+    served = serve(clock=lambda: now[0])
+    file_id = served.upload()
+    first = served.create(file_id).json()["id"]
+    now[0] += 11
+    assert served.create(file_id).json()["id"] != first
+
+
+def test_a_client_that_says_it_is_the_first_time_is_believed(served):
+    file_id = served.upload()
+    first, second = (served.create(file_id, headers=FIRST) for _ in range(2))
+    assert first.json()["id"] != second.json()["id"]
+
+
+def test_a_client_that_says_it_retries_is_believed(serve):
+    now = [1_000.0]
+    served = serve(clock=lambda: now[0])
+    file_id = served.upload()
+    first = served.create(file_id, headers=FIRST).json()["id"]
+    now[0] += 600
+    assert served.create(file_id, headers=RETRY).json()["id"] == first
+    now[0] += 600
+    assert served.create(file_id, headers=RETRY).json()["id"] != first
+
+
+def test_an_idempotency_key_is_known_for_a_day(serve):
+    now = [1_000.0]
+    served = serve(clock=lambda: now[0])
+    key = {"idempotency-key": "mine"}
+    file_id = served.upload()
+    first = served.create(file_id, headers=key).json()["id"]
+    now[0] += 86_000
+    assert served.create(file_id, headers=key).json()["id"] == first
+    now[0] += 1_000
+    assert served.create(file_id, headers=key).json()["id"] != first
+
+
+def test_an_idempotency_key_is_for_one_request(served):
+    key = {"idempotency-key": "mine"}
+    file_id = served.upload()
+    served.create(file_id, headers=key)
+    answer = served.create(file_id, headers=key, seed=1)
+    assert answer.status_code == 422
+    assert error_of(answer)["code"] == "idempotency_key_reused"
+    assert answer.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+def test_an_idempotency_key_has_bounds(served, key):
+    answer = served.create(served.upload(), headers={"idempotency-key": key})
+    assert answer.status_code == 400
+    error_of(answer)
+
+
+def test_creates_at_the_same_moment_make_one_batch(served):
+    file_id = served.upload()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: served.create(file_id), range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len(ids(served)) == 1
+
+
+class CutStorage(MemoryStorage):
+    """Fails at the nth write, and at all after it, until it is mended."""
+
+    left = 10**9
+
+    def _write(self):
+        self.left -= 1
+        if self.left < 0:
+            raise StorageError("cut off")
+
+    def create(self, key, data):
+        self._write()
+        return super().create(key, data)
+
+    def put(self, key, data):
+        self._write()
+        super().put(key, data)
+
+
+@pytest.mark.parametrize("writes", range(5))
+@pytest.mark.parametrize("key", [None, "mine"])
+def test_a_create_that_is_cut_off_lists_nothing_and_can_be_sent_again(
+    serve, writes, key
+):
+    storage = CutStorage()
+    served = serve(storage)
+    file_id = served.upload()
+    headers = {"idempotency-key": key} if key else None
+    storage.left = writes
+    cut = served.create(file_id, headers=headers)
+    storage.left = 10**9
+    half = ids(served)
+    assert half == [] if cut.status_code != 200 else len(half) == 1
+    again = served.create(file_id, headers=headers)
+    assert ids(served) == [again.json()["id"]]
+    assert again.json()["status"] == "validating"
+    assert ("default", again.json()["id"]) in list(Active(storage))
+
+
+def test_a_storage_that_is_away_is_said_to_come_back(serve):
+    storage = CutStorage()
+    served = serve(storage)
+    file_id = served.upload()
+    storage.left = 0
+    answer = served.create(file_id)
+    assert answer.status_code == 503
+    assert error_of(answer)["type"] == "server_error"
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_what_is_asked_is_written_down(served):
+    fields = {
+        "seed": 5,
+        "priority": "high",
+        "on_invalid": "skip",
+        "completion_window": "7d",
+        "output_expires_after": {"anchor": "created_at", "seconds": 3_600},
+    }
+    answer = served.create(served.upload(), **fields).json()
+    batch = served.service.ledger("default").batch(answer["id"])
+    assert (batch.seed, batch.priority, batch.on_invalid) == (5, "high", "skip")
+    assert batch.expires_at - batch.created_at == 604_800
+    assert batch.output_expires_after == 3_600
+
+
+def test_a_model_is_of_the_catalog_and_no_folder_of_the_server(served, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({}))
+    for name in (str(tmp_path), "org/name"):
+        answer = served.create(served.upload(), model=name)
+        assert answer.status_code == 404
+        assert error_of(answer)["code"] == "model_not_found"
+
+
+def test_a_file_that_a_batch_reads_stays(served):
+    file_id = served.upload()
+    served.create(file_id)
+    answer = served.client.delete(f"/v1/files/{file_id}")
+    assert answer.status_code == 409
+    assert served.client.get(f"/v1/files/{file_id}").status_code == 200
+
+
+def test_a_deleted_file_makes_no_batch(served):
+    file_id = served.upload()
+    served.client.delete(f"/v1/files/{file_id}")
+    answer = served.create(file_id)
+    assert answer.status_code == 404
+    assert error_of(answer)["param"] == "input_file_id"
+
+
+def test_a_file_past_its_time_is_gone_and_its_bytes_too(serve):
+    now = [1_000.0]
+    served = serve(clock=lambda: now[0])
+    answer = served.client.post(
+        "/v1/files",
+        files={"file": ("a.jsonl", b"{}")},
+        data={
+            "purpose": "batch",
+            "expires_after[anchor]": "created_at",
+            "expires_after[seconds]": "3600",
+        },
+    )
+    file_id = answer.json()["id"]
+    now[0] += 3_599
+    assert served.client.get(f"/v1/files/{file_id}").status_code == 200
+    now[0] += 1
+    assert served.client.get(f"/v1/files/{file_id}").status_code == 404
+    assert served.client.get("/v1/files").json()["data"] == []
+    assert served.create(file_id).status_code == 404
+    Files(served.service.ledger("default")).sweep()
+    assert not [key for key in served.stored() if key.endswith("/content")]

@@ -1,0 +1,235 @@
+"""What nobody sends by mistake: a 4xx with a message, and nothing stored."""
+
+import json
+import socket
+from contextlib import suppress
+
+import pytest
+
+from tests.api.served import LINE, Served, error_of
+
+ID = "batch_" + "0" * 32
+TRICKS = [
+    "..",
+    "%2e%2e",
+    "%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+    "..%5c..%5cwindows",
+    "batch_..%2f..%2fx",
+    "batch_%00",
+    ID + "%00",
+    ID + "%2f..%2f..",
+    ID + "%0a",
+    ID.upper(),
+    ID + "0",
+    "file_" + "٣" * 32,
+    "x" * 5_000,
+    "%ff%fe",
+    "*",
+    "~root",
+    "C:%5c",
+]
+PLACES = [
+    ("get", "/v1/files/{}"),
+    ("delete", "/v1/files/{}"),
+    ("get", "/v1/files/{}/content"),
+    ("get", "/v1/batches/{}"),
+    ("post", "/v1/batches/{}/cancel"),
+    ("post", "/v1/batches/{}/retry"),
+    ("get", "/v1/batches/{}/results"),
+    ("get", "/v1/models/{}"),
+    ("get", "/v1/webhook_endpoints/{}"),
+    ("post", "/v1/webhook_endpoints/{}/rotate_secret"),
+]
+
+
+@pytest.fixture(scope="module")
+def server():
+    served = Served()
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def unchanged(server):
+    before = server.stored()
+    yield
+    assert server.stored() == before
+
+
+pytestmark = pytest.mark.usefixtures("unchanged")
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+@pytest.mark.parametrize(("method", "place"), PLACES)
+def test_a_trick_for_an_id_finds_nothing(server, method, place, trick):
+    answer = server.client.request(method, place.format(trick))
+    assert answer.status_code in {404, 405}
+    error_of(answer)
+
+
+@pytest.mark.parametrize("trick", ["../x", "", "batch_1", "%00", "x" * 9_999])
+@pytest.mark.parametrize("place", ["files", "batches", "webhook_endpoints"])
+def test_a_trick_for_a_place_in_a_list_finds_nothing(server, place, trick):
+    answer = server.client.get(f"/v1/{place}", params={"after": trick})
+    assert answer.status_code == 404
+    error_of(answer)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../up.jsonl",
+        "/etc/passwd",
+        "a/b.jsonl",
+        "..\\up.jsonl",
+        "C:\\x.jsonl",
+        "..",
+        ".",
+        "a\x7fb",
+        "\u202egnp.exe",
+        "x" * 256,
+    ],
+)
+def test_a_trick_for_a_files_name_is_refused(server, name):
+    answer = server.client.post(
+        "/v1/files", files={"file": (name, LINE)}, data={"purpose": "batch"}
+    )
+    assert answer.status_code == 400
+    assert error_of(answer)["param"] == "file"
+
+
+NESTED = b'{"metadata":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (NESTED, 400),
+        (b'{"metadata":' * 80_000, 400),
+        (b'{"seed": NaN}', 400),
+        (b'{"seed": 1e999}', 400),
+        (b'{"model": "\xff"}', 400),
+        (b'{"model": "\\ud800"}', 400),
+        (b"[]", 400),
+        (b"null", 400),
+        (b'"text"', 400),
+        (b"{", 400),
+        (b"", 400),
+        (b"\x00", 400),
+        (b'{"x":"' + b"x" * 1_100_000 + b'"}', 413),
+    ],
+)
+def test_a_body_that_is_a_bomb_is_refused(server, body, status):
+    headers = {"content-type": "application/json"}
+    answer = server.client.post("/v1/batches", content=body, headers=headers)
+    assert answer.status_code == status
+    error_of(answer)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/xml", "x", "json"])
+def test_a_body_of_another_kind_is_refused(server, kind):
+    headers = {"content-type": kind}
+    answer = server.client.post("/v1/batches", content=b"{}", headers=headers)
+    assert answer.status_code == 415
+    error_of(answer)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/json",
+        "multipart/form-data",
+        "multipart/mixed; boundary=x",
+        "application/x-www-form-urlencoded",
+        f"multipart/form-data; boundary={'x' * 5_000}",
+        "",
+    ],
+)
+def test_an_upload_of_another_kind_is_refused(server, kind):
+    headers = {"content-type": kind}
+    answer = server.client.post("/v1/files", content=b"x", headers=headers)
+    assert answer.status_code in {400, 415}
+    error_of(answer)
+
+
+def form(*parts, end=b"--x--\r\n"):
+    return b"".join(b"--x\r\n" + part + b"\r\n" for part in parts) + end
+
+
+FILE = b'content-disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{}'
+PURPOSE = b'content-disposition: form-data; name="purpose"\r\n\r\nbatch'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no form",
+        form(),
+        form(FILE),
+        form(PURPOSE),
+        form(FILE, PURPOSE, end=b""),
+        form(FILE, FILE, PURPOSE),
+        form(PURPOSE, FILE.replace(b'; filename="a.jsonl"', b"")),
+        form(PURPOSE, FILE, b'content-disposition: form-data; name="x"\r\n\r\n1'),
+        form(PURPOSE.replace(b"batch", b"nothing"), FILE),
+        form(PURPOSE.replace(b"batch", b"b" * 2_000), FILE),
+        form(PURPOSE.replace(b"batch", b"\xff"), FILE),
+        form(b"content-disposition: form-data\r\n\r\nx", PURPOSE, FILE),
+        form(b"\r\nx", PURPOSE, FILE),
+        form(b"x" * 20_000 + b": y\r\n\r\nx", PURPOSE, FILE),
+        form(*[b"a: b\r\n" * 50 + PURPOSE], FILE),
+        form(*[PURPOSE] * 40, FILE),
+        form(FILE.replace(b"a.jsonl", b"a\xff.jsonl"), PURPOSE),
+    ],
+)
+def test_a_broken_form_is_refused(server, body):
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    answer = server.client.post("/v1/files", content=body, headers=headers)
+    assert answer.status_code == 400
+    error_of(answer)
+
+
+def raw(server, request):
+    """Return what the server answers to bytes that may be no HTTP."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as stream:
+        answer = b""
+        with suppress(ConnectionError, OSError):  # it may close before it has read all
+            stream.sendall(request)
+            stream.shutdown(socket.SHUT_WR)
+        with suppress(ConnectionError):
+            while some := stream.recv(65_536):
+                answer += some
+        return answer
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /v1/files HTTP/1.1\r\nhost: localhost\r\nx: " + b"x" * 200_000,
+        b"GET /" + b"x" * 200_000 + b" HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /v1/files HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+        b"POST /v1/batches HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_answered_in_the_same_shape(server, request_):
+    head, _, body = raw(server, request_).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 4")
+    assert json.loads(body)["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v2/files", "/v1/files/"])
+def test_an_unknown_url_is_not_found(server, path):
+    answer = server.client.get(path)
+    assert answer.status_code == 404
+    assert error_of(answer)["code"] == "unknown_url"
+
+
+@pytest.mark.parametrize("method", ["put", "patch", "options", "delete"])
+def test_a_wrong_method_is_refused(server, method):
+    answer = server.client.request(method, "/v1/batches")
+    assert answer.status_code == 405
+    assert error_of(answer)["code"] == "method_not_allowed"
+    assert "GET" in answer.headers["allow"]

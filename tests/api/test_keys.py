@@ -1,0 +1,105 @@
+"""Who is let in."""
+
+import pytest
+
+from tests.api.served import error_of
+
+
+def ask(served, **headers):
+    return served.client.get("/v1/models", headers=headers)
+
+
+def test_a_private_server_without_keys_needs_none(served):
+    assert ask(served).status_code == 200
+    assert ask(served, authorization="Bearer anything").status_code == 200
+
+
+def test_a_private_server_with_a_key_needs_it(serve):
+    served = serve()
+    key = served.key("p")
+    assert ask(served).status_code == 401
+    assert ask(served, **key).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "",
+        "Bearer",
+        "Basic dXNlcjpwYXNz",
+        "Bearer bc_",
+        "Bearer bc_0123456789abcdef_",
+        "Bearer bc_0123456789abcdef_x",
+        "Bearer bc_../../etc_x",
+        "Bearer " + "x" * 10_000,
+        "Bearer bc_ÄÖ_x".encode(),
+    ],
+)
+def test_a_wrong_key_is_refused(serve, sent):
+    served = serve(is_private=False)
+    served.key("p")
+    answer = ask(served, authorization=sent)
+    assert answer.status_code == 401
+    assert error_of(answer)["code"] == "invalid_api_key"
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_key_with_another_end_is_refused(serve):
+    served = serve(is_private=False)
+    key = served.key("p")["authorization"]
+    assert ask(served, authorization=key).status_code == 200
+    other = key[:-1] + ("A" if key[-1] != "A" else "B")
+    assert ask(served, authorization=other).status_code == 401
+
+
+def test_a_revoked_key_is_refused(serve):
+    served = serve(is_private=False)
+    key, text = served.service.keys.create("p")
+    served.service.keys.revoke(key.id)
+    assert ask(served, authorization=f"Bearer {text}").status_code == 401
+
+
+def test_what_is_stored_does_not_open_the_door(serve):
+    served = serve(is_private=False)
+    key, text = served.service.keys.create("p")
+    stored = served.storage.get(f"keys/{key.id}/key.json").decode()
+    assert text not in stored
+    assert text.rpartition("_")[2] not in stored
+    assert ask(served, authorization=f"Bearer {key.sha256}").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "evil.example"},
+        {"host": "evil.example:8000"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_a_web_page_does_not_reach_an_open_server(served, headers):
+    answer = ask(served, **headers)
+    assert answer.status_code == 403
+    assert error_of(answer)["code"] == "keys_needed"
+
+
+def test_with_a_key_it_may_have_any_name(serve):
+    served = serve()
+    key = served.key("p")
+    assert ask(served, host="batch.example.org", **key).status_code == 200
+
+
+def test_too_many_requests_are_told_when_to_come_again(serve):
+    served = serve(requests_per_minute=3)
+    answers = [ask(served) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert error_of(answers[-1])["type"] == "rate_limit_error"
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+
+
+def test_one_projects_requests_are_not_anothers(serve):
+    served = serve(is_private=False, requests_per_minute=1)
+    first, second = served.key("a"), served.key("b")
+    assert ask(served, **first).status_code == 200
+    assert ask(served, **first).status_code == 429
+    assert ask(served, **second).status_code == 200

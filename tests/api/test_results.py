@@ -1,0 +1,169 @@
+"""The results while a batch runs, and after."""
+
+import json
+from io import BytesIO
+
+import pytest
+from pyarrow import parquet
+
+from tests.api.served import error_of
+from tests.unit.ended import Hand, whole
+
+DATA = b"".join(whole(f"q-{n}", f"text {n}") + b"\n" for n in range(7))
+
+
+@pytest.fixture
+def hand(served):
+    return Hand(storage=served.storage)
+
+
+def lines(served, batch_id, **params):
+    answer = served.client.get(f"/v1/batches/{batch_id}/results", params=params)
+    assert answer.status_code == 200, answer.text
+    return answer.text.splitlines(), answer.headers["x-batchchat-complete"]
+
+
+def test_they_grow_shard_by_shard_and_what_was_there_stays(served, hand):
+    batch_id = hand.submit(DATA)
+    seen: list[str] = []
+    for shards in range(5):
+        hand.run(batch_id, shards=shards)
+        now, complete = lines(served, batch_id)
+        assert now[: len(seen)] == seen
+        assert (len(now), complete) == (min(2 * shards, 7), "false")
+        seen = now
+    hand.finalize(batch_id)
+    assert lines(served, batch_id) == (seen, "true")
+
+
+def test_they_are_in_the_order_of_the_input_whichever_shard_is_first(served, hand):
+    batch_id = hand.submit(DATA)
+    for shard in reversed(hand.plan(batch_id).shards[1:]):
+        hand.commit(batch_id, shard.index, hand.results(batch_id, shard))
+    assert lines(served, batch_id)[0] == []
+    hand.run(batch_id, shards=1)
+    ids = [json.loads(line)["custom_id"] for line in lines(served, batch_id)[0]]
+    assert ids == [f"q-{n}" for n in range(7)]
+
+
+@pytest.mark.parametrize("after", range(9))
+def test_one_goes_on_where_one_stopped(served, hand, after):
+    batch_id = hand.submit(DATA)
+    hand.run(batch_id)
+    running, _ = lines(served, batch_id)
+    assert lines(served, batch_id, after=after)[0] == running[after:]
+    hand.finalize(batch_id)
+    assert lines(served, batch_id, after=after)[0] == running[after:]
+
+
+def test_failed_requests_are_among_them(served, hand):
+    batch_id = hand.submit(b"no JSON\n" + DATA, on_invalid="skip")
+    hand.run(batch_id)
+    hand.finalize(batch_id)
+    first, *rest = (json.loads(line) for line in lines(served, batch_id)[0])
+    assert first["response"]["status_code"] == 400
+    assert {one["response"]["status_code"] for one in rest} == {200}
+
+
+def test_requests_that_never_ran_come_when_it_has_ended(served, hand):
+    batch_id = hand.submit(DATA)
+    hand.run(batch_id, shards=2)
+    before, _ = lines(served, batch_id)
+    served.client.post(f"/v1/batches/{batch_id}/cancel")
+    hand.finalize(batch_id, "cancelled")
+    after, _ = lines(served, batch_id)
+    assert after[:4] == before
+    assert {json.loads(one)["error"]["code"] for one in after[4:]} == {
+        "batch_cancelled"
+    }
+
+
+def test_a_refused_batch_has_none(served, hand):
+    batch_id = hand.submit(b"no JSON\n")
+    assert lines(served, batch_id) == ([], "true")
+
+
+def test_they_can_be_had_as_parquet(served, hand):
+    state = hand.ended(DATA)
+    place = f"/v1/batches/{state.batch.id}/results"
+    answer = served.client.get(place, params={"format": "parquet"})
+    table = parquet.read_table(BytesIO(answer.content))
+    assert table["custom_id"].to_pylist() == [f"q-{n}" for n in range(7)]
+
+
+def test_parquet_is_there_when_it_has_ended(served, hand):
+    batch_id = hand.submit(DATA)
+    place = f"/v1/batches/{batch_id}/results"
+    answer = served.client.get(place, params={"format": "parquet"})
+    assert answer.status_code == 409
+    error_of(answer)
+
+
+@pytest.mark.parametrize("params", [{"after": -1}, {"after": "x"}, {"format": "csv"}])
+def test_a_wrong_question_is_refused(served, hand, params):
+    place = f"/v1/batches/{hand.submit(DATA)}/results"
+    answer = served.client.get(place, params=params)
+    assert answer.status_code == 400
+    assert error_of(answer)["param"] in params
+
+
+def events(served, batch_id, **headers):
+    """Yield id, name and data of the events, until the stream ends."""
+    place = f"/v1/batches/{batch_id}/results"
+    headers = {"accept": "text/event-stream", **headers}
+    with served.client.stream("GET", place, headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        event = {}
+        for line in answer.iter_lines():
+            if line:
+                name, _, value = line.partition(": ")
+                event[name] = value
+            elif event:
+                yield int(event["id"]), event["event"], json.loads(event["data"])
+                event = {}
+
+
+def test_one_can_follow_a_batch_to_its_end(served, hand):
+    batch_id = hand.submit(DATA)
+    followed = events(served, batch_id)
+    number, name, shown = next(followed)
+    assert (number, name, shown["status"]) == (0, "batch", "in_progress")
+    hand.run(batch_id, shards=2)
+    some = [next(followed) for _ in range(4)]
+    assert [number for number, _, _ in some] == [1, 2, 3, 4]
+    assert [one["custom_id"] for _, _, one in some] == ["q-0", "q-1", "q-2", "q-3"]
+    hand.run(batch_id)
+    hand.finalize(batch_id)
+    rest = list(followed)
+    assert [one["custom_id"] for _, name, one in rest if name == "result"] == [
+        "q-4",
+        "q-5",
+        "q-6",
+    ]
+    assert rest[-1] == (7, "done", {"status": "completed"})
+    assert rest[-2][2]["request_counts"]["completed"] == 7
+
+
+def test_one_who_comes_back_goes_on_behind_the_last_event(served, hand):
+    state = hand.ended(DATA)
+    header = {"last-event-id": "5"}
+    names = [
+        (number, name) for number, name, _ in events(served, state.batch.id, **header)
+    ]
+    assert names == [(6, "result"), (7, "result"), (7, "batch"), (7, "done")]
+
+
+@pytest.mark.parametrize("last", ["x", "-1", "9" * 40])
+def test_an_id_that_is_no_event_is_refused(served, hand, last):
+    place = f"/v1/batches/{hand.submit(DATA)}/results"
+    headers = {"accept": "text/event-stream", "last-event-id": last}
+    answer = served.client.get(place, headers=headers)
+    assert answer.status_code == 400
+
+
+def test_one_who_follows_does_not_hold_up_the_end_of_the_server(serve):
+    served = serve()
+    followed = events(served, Hand(storage=served.storage).submit(DATA))
+    next(followed)
+    served._server.should_exit = True
+    assert list(followed) == []

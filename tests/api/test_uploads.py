@@ -1,0 +1,216 @@
+"""Uploads: whole or not at all, in bounded memory, whatever the network does."""
+
+import socket
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from api.form import UploadForm
+from jobs.errors import StorageFullError
+from jobs.storage import LocalStorage, MemoryStorage
+from tests.api.served import LINE, error_of
+
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+BEGIN = (
+    b'--x\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+    b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
+)
+END = b"\r\n--x--\r\n"
+
+
+@given(
+    st.lists(st.sampled_from([b"\r\n", b"--x", b"-", b"\n", b"\x00", b"{}", b"x"])),
+    st.integers(1, 40),
+)
+def test_a_file_is_found_in_its_form_wherever_that_is_cut(parts, step):
+    data = b"".join(parts).replace(b"\r\n--x", b"")
+    body = BEGIN + data + END
+    form = UploadForm(FORM["content-type"])
+    pieces = [body[at : at + step] for at in range(0, len(body), step)]
+    found = b"".join(piece for part in pieces for piece in form.feed(part))
+    assert found == data
+    assert form.is_whole
+    assert form.fields == {"purpose": "batch"}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@given(st.binary(max_size=300_000))
+def test_any_bytes_come_back_as_they_were(served, data):
+    file_id = served.upload(data)
+    answer = served.client.get(f"/v1/files/{file_id}/content")
+    assert answer.content == data
+
+
+def test_the_fields_may_come_behind_the_file(served):
+    body = (
+        b'--x\r\ncontent-disposition: form-data; name="file"; filename="a"'
+        b"\r\n\r\n{}\r\n"
+        b'--x\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nevals\r\n--x--'
+    )
+    answer = served.client.post("/v1/files", content=body, headers=FORM)
+    assert answer.json()["purpose"] == "evals"
+
+
+@pytest.mark.parametrize(
+    ("data", "lines"), [(b"", 0), (b"a", 1), (b"a\n", 1), (b"a\nb", 2), (b"\n\n", 2)]
+)
+def test_its_lines_are_counted(served, data, lines):
+    file_id = served.upload(data)
+    assert served.service.ledger("default").file(file_id).lines == lines
+
+
+def test_a_file_with_too_many_lines_makes_no_batch(serve):
+    served = serve(max_batch_requests=2)
+    assert served.create(served.upload(LINE * 2)).status_code == 200
+    answer = served.create(served.upload(LINE * 3))
+    assert answer.status_code == 400
+    assert error_of(answer)["code"] == "too_many_requests"
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_sent(serve):
+    served = serve(max_file_bytes=1_000_000)
+    answer = served.client.post(
+        "/v1/files",
+        files={"file": ("a.jsonl", b"x" * 20_000_000)},
+        data={"purpose": "batch"},
+    )
+    assert answer.status_code == 413
+    assert error_of(answer)["code"] == "file_too_large"
+    assert served.stored() == []
+
+
+def test_a_file_that_gets_too_large_is_refused_on_the_way(serve):
+    served = serve(max_file_bytes=1_000_000)
+
+    def body():
+        yield BEGIN
+        for _ in range(100):
+            yield b"x" * 100_000
+
+    answer = served.client.post("/v1/files", content=body(), headers=FORM)
+    assert answer.status_code == 413
+    assert served.stored() == []
+
+
+@pytest.mark.parametrize("sent", [0, 10, len(BEGIN), 100_000, 6_000_000])
+def test_an_upload_that_is_cut_leaves_nothing(serve, tmp_path, sent):
+    served = serve(LocalStorage(tmp_path / "storage"))
+    with socket.create_connection(("127.0.0.1", served.port)) as stream:
+        head = (
+            "POST /v1/files HTTP/1.1\r\nhost: localhost\r\n"
+            f"content-type: {FORM['content-type']}\r\ncontent-length: 99999999\r\n\r\n"
+        )
+        stream.sendall(head.encode())
+        stream.sendall((BEGIN + b"x" * 6_000_000)[:sent])
+        until(lambda: not sent > len(BEGIN) or partial_files(tmp_path))
+    until(lambda: not partial_files(tmp_path))
+    assert served.stored() == []
+    assert served.client.get("/v1/files").json()["data"] == []
+
+
+def partial_files(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def until(seen, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_an_upload_that_stands_still_is_given_up(serve):
+    served = serve(upload_pause_seconds=0.2)
+
+    def body():
+        yield BEGIN
+        time.sleep(1)
+        yield END
+
+    answer = served.client.post("/v1/files", content=body(), headers=FORM)
+    assert answer.status_code == 408
+    error_of(answer)
+    assert served.stored() == []
+
+
+def test_an_upload_that_drips_is_given_up(serve):
+    served = serve(upload_pause_seconds=0.3)
+
+    def body():
+        yield BEGIN
+        for _ in range(100):
+            time.sleep(0.05)
+            yield b"x"
+
+    answer = served.client.post("/v1/files", content=body(), headers=FORM)
+    assert answer.status_code == 408
+    assert served.stored() == []
+
+
+class FullStorage(MemoryStorage):
+    """A disk with no room."""
+
+    def writer(self, key):
+        raise StorageFullError(f"no room to write `{key}`")
+
+
+def test_a_full_storage_is_a_server_error(serve):
+    served = serve(FullStorage())
+    answer = served.client.post(
+        "/v1/files", files={"file": ("a", LINE)}, data={"purpose": "batch"}
+    )
+    assert answer.status_code == 503
+    assert error_of(answer)["code"] == "storage_full"
+
+
+class BrokenStorage(MemoryStorage):
+    """Has a bug."""
+
+    def writer(self, key):
+        raise ZeroDivisionError(key)
+
+
+def test_a_bug_is_answered_in_the_same_shape_and_not_told(serve):
+    served = serve(BrokenStorage())
+    answer = served.client.post(
+        "/v1/files", files={"file": ("a", LINE)}, data={"purpose": "batch"}
+    )
+    assert answer.status_code == 500
+    assert error_of(answer)["message"] == "Something went wrong here."
+    assert answer.headers["x-request-id"].startswith("req_")
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "got"),
+    [
+        ("bytes=0-0", 206, b"0"),
+        ("bytes=2-4", 206, b"234"),
+        ("bytes=5-", 206, b"56789"),
+        ("bytes=-3", 206, b"789"),
+        ("bytes=-99", 206, b"0123456789"),
+        ("bytes=8-99", 206, b"89"),
+        ("bytes=0-1,4-5", 200, b"0123456789"),
+        ("bytes=4-2", 200, b"0123456789"),
+        ("bytes=-", 200, b"0123456789"),
+        ("lines=0-1", 200, b"0123456789"),
+        ("bytes=" + "9" * 400 + "-", 200, b"0123456789"),
+    ],
+)
+def test_a_range_is_what_http_says(served, asked, status, got):
+    file_id = served.upload(b"0123456789")
+    place = f"/v1/files/{file_id}/content"
+    answer = served.client.get(place, headers={"range": asked})
+    assert (answer.status_code, answer.content) == (status, got)
+    assert answer.headers["content-length"] == f"{len(got)}"
+
+
+@pytest.mark.parametrize("asked", ["bytes=10-", "bytes=99-100", "bytes=-0"])
+def test_a_range_behind_the_end_is_none(served, asked):
+    file_id = served.upload(b"0123456789")
+    place = f"/v1/files/{file_id}/content"
+    answer = served.client.get(place, headers={"range": asked})
+    assert answer.status_code == 416
+    assert answer.headers["content-range"] == "bytes */10"
+    error_of(answer)

@@ -1,0 +1,325 @@
+"""Webhooks: told at least once, signed, to nobody inside."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from openai import InvalidWebhookSignatureError, OpenAI
+
+from api.notifier import Notifier
+from api.post import PostError, checked_url, post
+from jobs.catalog import Catalog
+from jobs.ledger import Ledger
+from jobs.outbox import Letter, Outbox
+from jobs.plan import Limits
+from jobs.planning import make_plan
+from jobs.webhook import Endpoints, event
+from tests.api.served import error_of
+from tests.unit.ended import MODEL, Hand, NoPrompters, whole
+
+DATA = whole("q", "the prompt") + b"\n"
+NOW = int(time.time())
+
+
+class Receiver:
+    """A server that takes webhooks, and answers with the statuses that are set."""
+
+    def __init__(self):
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.statuses: list[int] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["content-length"]))
+                outer.got.append((dict(self.headers), body))
+                status = outer.statuses.pop(0) if outer.statuses else 200
+                self.send_response(status)
+                if status == 302:
+                    self.send_header("location", "http://127.0.0.1:1/")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def receiver():
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+class Clock:
+    """A time that one moves."""
+
+    def __init__(self):
+        self.now = float(NOW)
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def served(serve, clock):
+    return serve(webhooks_anywhere=True, clock=clock)
+
+
+@pytest.fixture
+def notifier(served):
+    return Notifier(served.service)
+
+
+def add(served, url, *types):
+    asked = {"name": "n", "url": url, "event_types": types or ["batch.completed"]}
+    answer = served.client.post("/v1/webhook_endpoints", json=asked)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@dataclass
+class TimedHand(Hand):
+    """Ends batches at the server's time."""
+
+    clock: Callable[[], float] = time.time
+
+    @property
+    def ledger(self):
+        return Ledger(self.storage, "default", self.clock)
+
+
+def plan(served, batch_id):
+    """Plan a batch; return who can go on with it."""
+    hand = TimedHand(storage=served.storage, clock=served.service.clock)
+    prompters = NoPrompters(Catalog({"m": MODEL}), Path())
+    batch = hand.ledger.batch(batch_id)
+    make_plan(hand.ledger, batch, prompters, Limits(2, 10_000, 4_096))
+    return hand
+
+
+def end(served, batch_id, status="completed"):
+    hand = plan(served, batch_id)
+    hand.run(batch_id)
+    hand.finalize(batch_id, status)
+
+
+def test_the_end_of_a_batch_is_told_in_a_way_that_openais_client_accepts(
+    served, receiver, notifier
+):
+    secret = add(served, receiver.url)["signing_secret"]
+    batch_id = served.batch(DATA)
+    notifier.look()
+    assert receiver.got == []
+    end(served, batch_id)
+    notifier.look()
+    [(headers, body)] = receiver.got
+    client = OpenAI(api_key="none", webhook_secret=secret)
+    told = client.webhooks.unwrap(body, headers)
+    assert told.type == "batch.completed"
+    assert told.data.id == batch_id
+    assert told.object == "event"
+    assert told.id == headers["webhook-id"]
+
+
+def test_it_is_told_once_when_that_went_well(served, receiver, notifier, clock):
+    add(served, receiver.url)
+    end(served, served.batch(DATA))
+    for _ in range(3):
+        notifier.look()
+        clock.now += 100
+    assert len(receiver.got) == 1
+    assert list(Outbox(served.storage)) == []
+
+
+def test_it_is_told_again_with_the_same_id_until_that_goes_well(
+    served, receiver, notifier, clock
+):
+    add(served, receiver.url)
+    end(served, served.batch(DATA))
+    receiver.statuses = [500, 302, 404]
+    for waited in (0, 4, 1, 9, 1, 20, 100):
+        clock.now += waited
+        notifier.look()
+    assert len(receiver.got) == 4
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
+    assert len({body for _, body in receiver.got}) == 1
+
+
+def test_it_is_given_up_after_three_days(served, receiver, notifier, clock):
+    add(served, receiver.url)
+    end(served, served.batch(DATA))
+    receiver.statuses = [500] * 100
+    for _ in range(16):
+        notifier.look()
+        clock.now += 6 * 3_600
+    assert list(Outbox(served.storage)) == []
+    before = len(receiver.got)
+    notifier.look()
+    assert len(receiver.got) == before
+
+
+def test_a_server_that_died_while_it_told_leaves_it_to_another(
+    served, receiver, notifier, clock
+):
+    endpoint = add(served, receiver.url)
+    batch_id = served.batch(DATA)
+    end(served, batch_id)
+    letter = Letter("default", batch_id)
+    assert Outbox(served.storage).begin(letter, endpoint["id"], int(clock.now))
+    notifier.look()
+    assert receiver.got == []
+    clock.now += 5
+    notifier.look()
+    assert len(receiver.got) == 1
+
+
+def test_two_servers_do_not_both_tell_it(served, receiver):
+    add(served, receiver.url)
+    end(served, served.batch(DATA))
+    first, second = (Notifier(served.service) for _ in range(2))
+    threads = [threading.Thread(target=one.look) for one in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(receiver.got) == 1
+
+
+def test_each_endpoint_hears_what_it_asked_for(served, receiver, notifier):
+    add(served, receiver.url, "batch.failed")
+    add(served, receiver.url, "batch.failed", "batch.cancelled")
+    end(served, served.batch(DATA), "cancelled")
+    notifier.look()
+    assert [json.loads(body)["type"] for _, body in receiver.got] == ["batch.cancelled"]
+    assert list(Outbox(served.storage)) == []
+
+
+def test_a_batch_whose_input_is_refused_is_told_to_have_failed(
+    served, receiver, notifier
+):
+    add(served, receiver.url, "batch.failed")
+    batch_id = served.batch(b"no JSON\n")
+    plan(served, batch_id)
+    notifier.look()
+    [(_, body)] = receiver.got
+    assert json.loads(body)["type"] == "batch.failed"
+
+
+def test_both_secrets_sign_for_a_day_if_one_wishes(served, receiver, notifier, clock):
+    endpoint = add(served, receiver.url)
+    place = f"/v1/webhook_endpoints/{endpoint['id']}/rotate_secret"
+    wish = {"keep_old_secret_active_for_24_hours": True}
+    rotated = served.client.post(place, json=wish).json()
+    end(served, served.batch(DATA))
+    notifier.look()
+    clock.now += 86_400
+    end(served, served.batch(DATA, metadata={"later": ""}))
+    notifier.look()
+    (first, body), (second, _) = receiver.got
+    assert len(first["webhook-signature"].split()) == 2
+    assert len(second["webhook-signature"].split()) == 1
+    for secret in (endpoint["signing_secret"], rotated["signing_secret"]):
+        OpenAI(api_key="none").webhooks.verify_signature(body, first, secret=secret)
+
+
+def test_a_wrong_secret_does_not_fit(served, receiver, notifier):
+    add(served, receiver.url)
+    end(served, served.batch(DATA))
+    notifier.look()
+    [(headers, body)] = receiver.got
+    with pytest.raises(InvalidWebhookSignatureError):
+        OpenAI(api_key="none").webhooks.verify_signature(
+            body, headers, secret="whsec_AAAA"
+        )
+
+
+def test_a_deleted_endpoint_hears_nothing(served, receiver, notifier):
+    endpoint = add(served, receiver.url)
+    batch_id = served.batch(DATA)
+    served.client.delete(f"/v1/webhook_endpoints/{endpoint['id']}")
+    end(served, batch_id)
+    notifier.look()
+    assert receiver.got == []
+    assert list(Outbox(served.storage)) == []
+
+
+def test_a_sample_says_what_the_endpoint_answered(served, receiver):
+    endpoint = add(served, receiver.url)
+    receiver.statuses = [418]
+    place = f"/v1/webhook_endpoints/{endpoint['id']}/test"
+    answer = served.client.post(place, json={"event_type": "batch.failed"})
+    assert answer.json()["status_code"] == 418
+
+
+INSIDE = [
+    "127.0.0.1",
+    "localhost",
+    "10.0.0.1",
+    "192.168.1.1",
+    "172.16.0.1",
+    "169.254.169.254",
+    "0.0.0.0",  # noqa: S104 - it is to be refused
+    "[::1]",
+    "[fd00::1]",
+    "[fe80::1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:10.0.0.1]",
+    "224.0.0.1",
+    "2130706433",
+    "0x7f000001",
+]
+
+
+@pytest.mark.parametrize("host", INSIDE)
+def test_nobody_inside_is_called(host):
+    sample = event("batch.failed", f"batch_{'0' * 32}", NOW)
+    with pytest.raises(PostError, match=r"open internet|no host"):
+        post(f"https://{host}:8443/x", sample.body, {}, anywhere=False)
+
+
+def test_a_url_is_https_and_has_no_password():
+    for url in ("http://example.com", "https://u:p@example.com", "https://", "x"):
+        with pytest.raises(PostError):
+            checked_url(url, anywhere=False)
+    assert checked_url("https://example.com/x", anywhere=False) == httpx.URL(
+        "https://example.com/x"
+    )
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"name": "n", "url": "https://example.com", "event_types": []},
+        {"name": "n", "url": "https://example.com", "event_types": ["batch.begun"]},
+        {"name": "", "url": "https://example.com", "event_types": ["batch.failed"]},
+        {"name": "n", "url": "nonsense", "event_types": ["batch.failed"]},
+        {"name": "n", "url": "https://e.com", "event_types": ["batch.failed"], "x": 1},
+    ],
+)
+def test_a_wrong_endpoint_is_refused(served, asked):
+    answer = served.client.post("/v1/webhook_endpoints", json=asked)
+    assert answer.status_code == 400
+    error_of(answer)
+    assert list(Endpoints(served.service.ledger("default"))) == []

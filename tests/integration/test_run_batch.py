@@ -1,0 +1,171 @@
+"""The same lines through vLLM's own `run-batch`: the same answers."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from jobs.catalog import load_catalog
+from jobs.demo import demo_model
+from tests.integration.chat_batches import NAMED, TOOLS, answer, batches, full
+
+pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+SYSTEM = {"role": "system", "content": "Be brief."}
+USER = {"role": "user", "content": "Tell me of rivers"}
+CALL = {
+    "id": "call-1",
+    "type": "function",
+    "function": {"name": "weather", "arguments": '{"city": "Ulm", "days": 2}'},
+}
+CALLED = [
+    USER,
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "call-1", "content": "rain"},
+    {"role": "user", "content": "And then?"},
+]
+PARTS = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
+SCHEMA = {"name": "place", "schema": TOOLS[0]["function"]["parameters"]}
+
+BODIES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "greedy": {"temperature": 0},
+    "nearly greedy": {"temperature": 0.001},
+    "warm": {"temperature": 1.7, "top_p": 0.8},
+    "top_k": {"top_k": 5},
+    "min_p": {"min_p": 0.2},
+    "penalties": {"presence_penalty": 1.5, "frequency_penalty": 1, "top_k": 20},
+    "repetition": {"repetition_penalty": 1.4, "temperature": 0},
+    "n": {"n": 3},
+    "system": {"messages": [SYSTEM, USER]},
+    "developer": {"messages": [SYSTEM | {"role": "developer"}, USER]},
+    "content parts": {"messages": [{"role": "user", "content": PARTS}]},
+    "stop": {"stop": ["e", "a"]},
+    "stop, included": {"stop": "e", "include_stop_str_in_output": True},
+    "stop token": {"stop_token_ids": list(range(300, 500))},
+    "min_tokens": {"stop": ["e"], "min_tokens": 8},
+    "ignore_eos": {"ignore_eos": True},
+    "bad words": {"bad_words": ["e", "the"]},
+    "allowed tokens": {"allowed_token_ids": [70, 71, 72]},
+    "logit_bias": {"logit_bias": {"70": 100, "71": 99.5}},
+    "logprobs": {"logprobs": True, "top_logprobs": 4},
+    "logprobs of n": {"logprobs": True, "n": 2},
+    "special tokens": {"skip_special_tokens": False, "ignore_eos": True},
+    "the newer limit": {"max_completion_tokens": 5, "max_tokens": 9},
+    "json object": {"response_format": {"type": "json_object"}},
+    "json schema": {"response_format": {"type": "json_schema", "json_schema": SCHEMA}},
+    "choice": {"structured_outputs": {"choice": ["yes", "no", "maybe"]}},
+    "regex": {"structured_outputs": {"regex": "[a-z]{3}-[0-9]{2}"}},
+    "grammar": {"structured_outputs": {"grammar": 'root ::= "a" root | "b"'}},
+    "tools": {"tools": TOOLS},
+    "no tool": {"tools": TOOLS, "tool_choice": "none"},
+    "a tool": {"tools": TOOLS, "tool_choice": "required", "max_tokens": 200},
+    "one tool": {
+        "tools": TOOLS,
+        "tool_choice": "required",
+        "parallel_tool_calls": False,
+        "max_tokens": 200,
+    },
+    "this tool": {"tools": TOOLS, "tool_choice": NAMED, "max_tokens": 200},
+    "a cut tool": {"tools": TOOLS, "tool_choice": NAMED, "max_tokens": 12},
+    "calls before": {"messages": CALLED, "tools": TOOLS},
+    "calls before, no tools": {"messages": CALLED},
+}
+
+
+def requests():
+    return [
+        full({"messages": [USER], "max_tokens": 24} | body) for body in BODIES.values()
+    ]
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    """Return the answers of `vllm run-batch`, with the settings of our engine."""
+    folder = tmp_path_factory.mktemp("run-batch")
+    lines = [
+        {"custom_id": name, "method": "POST", "url": "/v1/chat/completions"}
+        | {"body": body | {"model": "demo"}}
+        for name, body in zip(BODIES, requests(), strict=True)
+    ]
+    (folder / "in.jsonl").write_text("\n".join(map(json.dumps, lines)), "utf-8")
+    structured = {"backend": "xgrammar", "disable_any_whitespace": True}
+    command = [
+        *(sys.executable, "-m", "vllm.entrypoints.openai.run_batch"),
+        *("-i", str(folder / "in.jsonl"), "-o", str(folder / "out.jsonl")),
+        *("--model", str(demo_model(folder)), "--served-model-name", "demo"),
+        *("--dtype", "float32", "--max-model-len", "2048", "--seed", "0"),
+        *("--max-num-seqs", "128", "--max-num-batched-tokens", "4096"),
+        *("--no-enable-chunked-prefill", "--enforce-eager"),
+        *("--distributed-executor-backend", "uni", "--generation-config", "vllm"),
+        *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
+        *("--structured-outputs-config", json.dumps(structured)),
+    ]
+    environment = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+    subprocess.run(
+        command, env=os.environ | environment, check=True, capture_output=True
+    )
+    written = (folder / "out.jsonl").read_text("utf-8").splitlines()
+    return {result["custom_id"]: result for result in map(json.loads, written)}
+
+
+@pytest.fixture(scope="module")
+def ours(theirs, tmp_path_factory):
+    del theirs  # two engines at once would slow each other
+    with batches(tmp_path_factory) as ask:
+        return dict(zip(BODIES, ask(*requests()), strict=True))
+
+
+def said(result):
+    """Return what an answer says, without what is drawn or measured anew."""
+    body = answer(result)
+    choices = [
+        {
+            "index": choice["index"],
+            "content": choice["message"]["content"],
+            "calls": [call["function"] for call in calls(choice)],
+            "finish_reason": choice["finish_reason"],
+            "stop_reason": choice["stop_reason"],
+        }
+        for choice in body["choices"]
+    ]
+    tokens = body["usage"]["prompt_tokens"], body["usage"]["completion_tokens"]
+    return {"choices": choices, "tokens": tokens}
+
+
+def calls(choice):
+    return choice["message"].get("tool_calls") or []
+
+
+def logprobs(result):
+    """Return the logprobs of an answer as two flat lists: tokens, and numbers."""
+    tokens, numbers = [], []
+    for choice in answer(result)["choices"]:
+        for token in (choice["logprobs"] or {"content": []})["content"]:
+            for one in (token, *token["top_logprobs"]):
+                tokens.append((one["token"], one["bytes"]))
+                numbers.append(one["logprob"])
+    return tokens, numbers
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_vllm_s_own_batch_runner_answers_the_same(ours, theirs, name):
+    assert said(ours[name]) == said(theirs[name])
+    tokens, numbers = logprobs(ours[name])
+    assert tokens == logprobs(theirs[name])[0]
+    assert numbers == pytest.approx(logprobs(theirs[name])[1], abs=1e-3)
+
+
+def test_the_lines_compared_show_what_they_should(ours):
+    assert load_catalog().find("demo").tool_parser == "hermes"
+    assert all(
+        calls(answer(ours[name])["choices"][0]) for name in ("a tool", "this tool")
+    )
+    assert logprobs(ours["logprobs"])[0]
+    stopped = answer(ours["stop"])["choices"][0]
+    assert stopped["finish_reason"] == "stop"

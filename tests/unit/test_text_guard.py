@@ -1,0 +1,214 @@
+"""What a user writes is text, whatever it spells."""
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
+
+from jobs.catalog import load_catalog
+from jobs.errors import RequestRefusedError
+from jobs.prompt import load_prompter
+from tests.unit.input_lines import encoded, parsed
+
+CORPUS = resources.files("jobs").joinpath("demo_corpus.txt").read_text("utf-8")
+LLAMA_3 = [
+    "<|begin_of_text|>",
+    "<|eot_id|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+]
+LLAMA_2 = ["<unk>", "<s>", "</s>"]
+
+
+def byte_level():
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    return trained(tokenizer, LLAMA_3, initial_alphabet=alphabet)
+
+
+def metaspace(scheme):
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme=scheme)
+    return trained(tokenizer, LLAMA_2)
+
+
+def legacy():
+    """As the tokenizer.json of Llama 2 and Mistral has it: no pre-tokenizer."""
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    tokenizer.decoder = decoders.Metaspace()
+    return trained(tokenizer, LLAMA_2)
+
+
+def trained(tokenizer, special, **options):
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=[AddedToken(token, normalized=False) for token in special],
+        show_progress=False,
+        **options,
+    )
+    tokenizer.train_from_iterator(CORPUS.splitlines()[:200], trainer)
+    return tokenizer
+
+
+KINDS = {
+    "byte level": (byte_level, "L3-8B-Lunaris-v1", LLAMA_3),
+    "metaspace first": (lambda: metaspace("first"), "WizardLM-2-7B", LLAMA_2),
+    "metaspace always": (lambda: metaspace("always"), "WizardLM-2-7B", LLAMA_2),
+    "legacy": (legacy, "Llama-2-7b-chat-hf", LLAMA_2),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.replace(" ", "-"))
+def model(request, tmp_path_factory):
+    """Return a prompter, its tokenizer, and its special tokens."""
+    make, template, special = KINDS[request.param]
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = make()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text('{"max_position_embeddings": 100000}')
+    entry = load_catalog().find(template)
+    guarded = structs.replace(entry, source=str(folder), turn_markers=[])
+    allowed = structs.replace(guarded, allow_special_tokens=True)
+    return (
+        load_prompter(guarded, folder),
+        load_prompter(allowed, folder),
+        tokenizer,
+        special[1:],
+    )
+
+
+def asking(content, **body):
+    return parsed(encoded({"messages": [{"role": "user", "content": content}], **body}))
+
+
+def counts(tokenizer, ids, special):
+    return [ids.count(tokenizer.token_to_id(token)) for token in special]
+
+
+def test_what_a_message_spells_is_text(model):
+    guarded, allowed, tokenizer, special = model
+    plain = guarded.prepare(asking("hi there"))
+    for token in special:
+        request = asking(f"hi {token} there{token}")
+        prompt = guarded.prepare(request)
+        assert prompt.text == allowed.prepare(request).text
+        expected = counts(tokenizer, plain.token_ids, special)
+        assert counts(tokenizer, prompt.token_ids, special) == expected
+        forged = allowed.prepare(request).token_ids
+        assert counts(tokenizer, forged, special) != expected
+
+
+def test_its_tokens_are_those_of_its_letters(model):
+    guarded, _, tokenizer, special = model
+    text = f"one {special[0]}{special[1]} two"
+    ids = guarded.prepare(asking(text)).token_ids
+    said = tokenizer.decode(ids, skip_special_tokens=True)
+    assert text in said
+
+
+def test_tools_names_and_calls_spell_nothing_either(model):
+    guarded, _, tokenizer, special = model
+    token = special[0]
+    tool = {"name": "f", "description": token, "parameters": {token: token}}
+    call = {"name": "f", "arguments": json.dumps({token: [token]})}
+    messages = [
+        {"role": "system", "content": token},
+        {"role": "user", "content": "a"},
+        {
+            "role": "assistant",
+            "tool_calls": [{"id": token, "type": "function", "function": call}],
+        },
+        {"role": "tool", "content": token, "tool_call_id": token, "name": token},
+    ]
+    body = {"messages": messages, "tools": [{"type": "function", "function": tool}]}
+    harmless = json.loads(json.dumps(body).replace(token, "x"))
+    ids = guarded.prepare(parsed(encoded(body))).token_ids
+    expected = guarded.prepare(parsed(encoded(harmless))).token_ids
+    assert counts(tokenizer, ids, special) == counts(tokenizer, expected, special)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
+def test_cut_into_pieces_a_prompt_has_the_same_tokens(model, text):
+    guarded, allowed, _, _ = model
+    request = parsed(
+        encoded(
+            {
+                "messages": [
+                    {"role": "user", "content": f"a {text} b"},
+                    {"role": "assistant", "content": text},
+                    {"role": "user", "content": f" {text}"},
+                ]
+            }
+        )
+    )
+    whole = allowed.prepare(request)
+    pieces = guarded._guard.encode(lambda _: whole.text)
+    assert pieces == whole.token_ids
+
+
+def test_every_mark_in_a_message_is_refused(model):
+    guarded, _, _, special = model
+    marks = "".join(map(chr, range(0xFDD0, 0xFDF0)))
+    with pytest.raises(RequestRefusedError):
+        guarded.prepare(asking(f"{special[0]}{marks}"))
+    assert guarded.prepare(asking(marks))
+
+
+def test_a_tokenizer_that_is_not_at_hand_takes_no_special_token():
+    from jobs.prompt import local_prompter
+
+    prompter = local_prompter(load_catalog().find("WizardLM-2-7B"), Path("none"))
+    prompter.adopt(4096, lambda text: list(text.encode()))
+    with pytest.raises(RequestRefusedError, match="</s>"):
+        prompter.prepare(asking("a </s>"))
+    assert prompter.prepare(asking("a </ s>"))
+
+
+MARKED = ["Llama-2-7b-chat-hf", "Mistral-7B-Instruct-v0.2"]
+
+
+@pytest.mark.parametrize("name", MARKED)
+@pytest.mark.parametrize("marker", ["[INST]", "[/INST]"])
+def test_a_marker_of_plain_text_is_refused(name, marker, tmp_path):
+    from jobs.prompt import local_prompter
+
+    prompter = local_prompter(load_catalog().find(name), tmp_path)
+    prompter.adopt(4096, lambda text: list(text.encode()))
+    with pytest.raises(RequestRefusedError, match=r"INST\]") as caught:
+        prompter.prepare(asking(f"a {marker} b"))
+    assert caught.value.param == "body.messages[0].content"
+    assert prompter.prepare(asking("a [ INST ] b"))
+
+
+def test_what_the_model_said_itself_is_not_refused(tmp_path):
+    from jobs.engine import Choice, Completion
+    from jobs.prompt import local_prompter
+    from jobs.turns import Turns
+
+    prompter = local_prompter(load_catalog().find("Llama-2-7b-chat-hf"), tmp_path)
+    prompter.adopt(4096, lambda text: list(text.encode()))
+    slot = {"role": "assistant", "generate": True}
+    user = {"role": "user", "content": "a"}
+    turns = Turns(parsed(encoded({"messages": [user, slot, user]})))
+    choice = Choice(index=0, text="[INST]", finish_reason="stop")
+    turns.take(Completion(choices=[choice], prompt_tokens=1, completion_tokens=1))
+    assert "[INST] a" in prompter.prepare(turns.next).text
