@@ -119,16 +119,21 @@ class Attempt:
             self._leave()
         if len(self._kept.lines) == self.shard.requests:
             self._commit()
-        elif isinstance(self._failure, EngineDeadError):
+        elif self._died_with and isinstance(self._failure, EngineDeadError):
             self._put_mark(alone=self._alone, asked=tuple(self._died_with))
             raise self._failure
-        self.task.storage.delete(self._mark)
+        self.withdraw()
         if self._failure:
             raise self._failure
         return len(self._kept.lines) == self.shard.requests
 
+    def withdraw(self) -> None:
+        """Take the mark away: the engine did not die of this. Raises `StorageError`."""
+        self.task.storage.delete(self._mark)
+
     def _feed_all(self) -> None:
         """Ask for all lines that have no result, as fast as the engine takes them."""
+        self._put_mark()
         for line in self._lines():
             if self._is_over:
                 return
@@ -177,15 +182,15 @@ class Attempt:
         return self.task.keys.mark(self.shard.index, self.id)
 
     def _begin(self) -> None:
-        """Read what is there, and leave a mark that this attempt has begun."""
+        """Read what earlier attempts have left."""
         task, shard = self.task, self.shard
         self._kept = recover(task.storage, task.keys, shard.index)
         self._kept_turns = read_turns(task.storage, task.keys, shard.index)
         self._suspicion = read_marks(task.storage, task.keys, shard.index)
         task.progress.keep(self._kept.counts)
-        self._put_mark()
 
     def _put_mark(self, **lines: tuple[int, ...]) -> None:
+        """Say, before the engine is asked, that an attempt has begun."""
         mark = Mark(created_at=self.task.ledger.now(), **lines)
         self.task.storage.put(self._mark, msgspec.json.encode(mark))
 

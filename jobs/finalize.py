@@ -45,16 +45,18 @@ _NEVER_RUN = {
 def finalize(ledger: Ledger, batch_id: str, status: str) -> State:
     """End the batch as `completed`, `cancelled` or `expired`; return its state.
 
-    Holds the results of one shard in memory.
+    One that has ended by now, or was refused, stays as it is. Holds the results of
+    one shard in memory.
     """
     state = ledger.state(batch_id)
-    if state.final is None:
+    if not state.is_terminal:
         writer = _Writer(ledger, state.batch, status)
         outcome = writer.write(state.plan)
         key = ledger.keys.of(batch_id).final
-        ledger.storage.create(key, record.encode(outcome))
+        written = ledger.storage.create(key, record.encode(outcome))
         state = ledger.state(batch_id)
-        _drop_unless_chosen(ledger, outcome, state.final)
+        if not written:  # where creates aren't atomic, a record may come back
+            _drop_unless_chosen(ledger, outcome, state.final)
     publish_results(ledger, state)
     return state
 

@@ -38,7 +38,6 @@ class Rows:
     def __init__(self, ledger: Ledger, state: State) -> None:
         """Read the batch of `state`. Raises `ConflictError` unless it has ended."""
         self._batch = state.batch
-        self._planned = state.plan is not None
         self._final = outcome_of(state)
         self._storage = ledger.storage
         self._keys = ledger.keys
@@ -76,7 +75,7 @@ class Rows:
         return self._storage.read(key, line.offset, line.length)
 
     def _lines(self) -> Iterator[RawLine]:
-        if not self._planned:  # cancelled before its lines were counted
+        if not self._final.counts.total:  # cancelled before its lines were counted
             return iter(())
         key = self._keys.content(self._batch.input_file_id)
         return iter_lines(self._storage.stream(key), _LINE_BYTES)

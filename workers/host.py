@@ -27,6 +27,9 @@ from workers.news import News, Running, WorkerNews
 
 log = logging.getLogger(__name__)
 
+_PAUSE = 1.0
+"""Seconds between two tries at a storage that did not answer for long."""
+
 
 def _sum(done: tuple[Counts, Usage], progress: Progress) -> tuple[Counts, Usage]:
     return done[0] + progress.counts, done[1] + progress.usage
@@ -104,11 +107,15 @@ class Host:
 
     def run(self, hint: Hint) -> None:
         """Run a shard, unless it is done or somebody else's. Never raises."""
+        one = _Open()
         try:
             if not self._is_ending:
-                self._run(hint)
-        except (BrokerError, StorageError) as error:
+                self._run(hint, one)
+        except BrokerError as error:
             log.warning("%s is left for later: %s", hint.name, error)
+        except StorageError as error:
+            log.warning("%s is left for later: %s", hint.name, error)
+            self._withdraw(one)
         except NotFoundError as error:
             log.warning("%s is left: %s", hint.name, error)
         except EngineError as error:
@@ -148,8 +155,7 @@ class Host:
     def _is_ending(self) -> bool:
         return self.stop.asked or self.engine_died.is_set()
 
-    def _run(self, hint: Hint) -> None:
-        one = _Open()
+    def _run(self, hint: Hint, one: _Open) -> None:
         with self.keeper.holding(hint.name, one.moves, lambda: one.stop.ask(0)) as held:
             if not held:
                 return
@@ -163,6 +169,19 @@ class Host:
                 with self._feeding_is_done():
                     done = one.attempt.finish()
             log.info("%s is %s", hint.name, "committed" if done else "handed back")
+
+    def _withdraw(self, one: _Open) -> None:
+        """Take back that an attempt died, once the storage answers again.
+
+        Until then this counts as a shard that is here, so no other is begun.
+        """
+        while one.attempt and not self._is_ending:
+            try:
+                one.attempt.withdraw()
+            except StorageError:
+                time.sleep(_PAUSE)
+            else:
+                return
 
     def _work(self, hint: Hint) -> tuple[Plan, Shard] | None:
         """Return plan and shard, None where nothing is to be done."""

@@ -46,6 +46,7 @@ class Keeper:
         self._stall = stall
         self._clock = clock
         self._claims: dict[str, Claim] = {}
+        self._here: set[str] = set()
         self._lock = Lock()
         self._end = Event()
 
@@ -53,17 +54,40 @@ class Keeper:
     def holding(
         self, name: str, moves: Callable[[], int], on_lost: Callable[[], object]
     ) -> Iterator[bool]:
-        """Hold the lease `name` for the length of the block; yield if we have it."""
-        taken = self._leases.take(name)
-        if not taken:
-            yield False
-            return
+        """Hold the lease `name` for the length of the block; yield if we have it.
+
+        Of two blocks in one process the second has it not, even if Redis was emptied
+        in between and would grant it again.
+        """
+        with self._one_here(name) as first:
+            if first and self._leases.take(name):
+                with self._renewed(name, moves, on_lost):
+                    yield True
+            else:
+                yield False
+
+    @contextmanager
+    def _one_here(self, name: str) -> Iterator[bool]:
+        with self._lock:
+            first = name not in self._here
+            self._here.add(name)
+        try:
+            yield first
+        finally:
+            if first:
+                with self._lock:
+                    self._here.remove(name)
+
+    @contextmanager
+    def _renewed(
+        self, name: str, moves: Callable[[], int], on_lost: Callable[[], object]
+    ) -> Iterator[None]:
         now = self._clock()
         claim = Claim(name, moves, on_lost, renewed=now, moved=now)
         with self._lock:
             self._claims[name] = claim
         try:
-            yield True
+            yield
         finally:
             with self._lock:
                 del self._claims[name]

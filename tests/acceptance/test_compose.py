@@ -126,7 +126,9 @@ def test_its_api_runs_batches_on_the_same_cluster(cluster, services):
             extra_body={"model": "demo"},
         )
         assert cluster.run("watch", batch.id).code == 0
-        assert client.batches.retrieve(batch.id).request_counts.completed == 164
+        counts = client.batches.retrieve(batch.id).request_counts
+        assert counts is not None
+        assert counts.completed == 164
     os.kill(server.pid, signal.SIGTERM)
     grace = float(service["stop_grace_period"].removesuffix("s"))
     assert server.end(grace).code == 0

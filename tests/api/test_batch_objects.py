@@ -1,13 +1,14 @@
 """Batches as they are shown: what is cached, what is news, what pages hold."""
 
-from dataclasses import replace
-
+import msgspec
 import pytest
 
 from api.shown import Shown
 from jobs.record import Counts
 from jobs.usage import Usage
 from tests.unit.ended import Hand, whole
+from workers.local_process import RunnerProcess
+from workers.news import Running
 
 DATA = b"".join(whole(f"q-{n}", "text") + b"\n" for n in range(4))
 
@@ -34,13 +35,25 @@ def test_how_a_batch_ended_is_believed_after_a_while(serve):
     assert served.app.state.shown.remembered("default", state.batch.id) is None
 
 
-def test_what_is_finished_but_not_committed_is_counted(hand):
+def test_what_is_finished_but_not_committed_is_counted_once(hand):
     batch_id = hand.submit(DATA)
     hand.run(batch_id, shards=1)
-    running = {1: (Counts(2, 0, 1), Usage())}
-    shown = Shown(lambda state: replace(state, running=running))
-    counts = b'"request_counts":{"total":4,"completed":2,"failed":1}'
-    assert counts in shown.of(hand.ledger, batch_id)
+    runner = RunnerProcess(as_json=False)
+    running = Running(Counts(1, 0, 1), Usage(), 0.0)
+    told = {f"{shard:05d}": msgspec.to_builtins(running) for shard in range(2)}
+    runner.news = {"running": {batch_id: told}}
+    shown = Shown(runner.with_news).of(hand.ledger, batch_id)
+    assert b'"request_counts":{"total":4,"completed":2,"failed":1}' in shown
+
+
+@pytest.mark.parametrize("news", [{}, {"running": {}}, {"running": {"another": {}}}])
+def test_without_news_what_is_committed_counts(hand, news):
+    batch_id = hand.submit(DATA)
+    hand.run(batch_id, shards=1)
+    runner = RunnerProcess(as_json=False)
+    runner.news = news
+    shown = Shown(runner.with_news).of(hand.ledger, batch_id)
+    assert b'"request_counts":{"total":4,"completed":2,"failed":0}' in shown
 
 
 def test_pages_of_batches_hold_each_once(served, hand):

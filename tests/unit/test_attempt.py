@@ -105,6 +105,28 @@ def test_a_death_of_the_engine_keeps_what_it_had_finished(bench, death):
     assert len(again.task.engine.taken) == 2
 
 
+def test_an_engine_that_was_dead_before_accuses_nobody(bench):
+    class Dead(OddEngine):
+        def submit(self, *_):
+            raise EngineDeadError("gone")
+
+    batch_id = bench.submit(lines(6))
+    tried = attempt(bench, batch_id, Dead(0, lambda: None))
+    tried.feed()
+    with pytest.raises(EngineDeadError):
+        tried.finish()
+    assert shard_keys(bench, batch_id) == []
+
+
+def test_who_waits_for_the_engine_leaves_no_mark(bench):
+    batch_id = bench.submit(lines(6))
+    waiting = attempt(bench, batch_id, OddEngine(6, lambda: None))
+    waiting.task.floor.take(alone=True, gives_up=lambda: False)
+    bench.stop.ask(0)
+    waiting.feed()
+    assert shard_keys(bench, batch_id) == []
+
+
 def test_of_two_attempts_at_once_the_first_commit_counts(bench):
     batch_id = bench.submit(lines(6))
     tries = [attempt(bench, batch_id, OddEngine(6, lambda: None)) for _ in range(2)]

@@ -109,6 +109,22 @@ def test_of_two_finalizers_one_counts_and_the_other_leaves_nothing():
     assert contents(hand) == {keys.content(file_id) for file_id in mine if file_id}
 
 
+def test_where_both_finalizers_win_the_files_of_both_stay():
+    class BothWin(Overtaken):
+        def create(self, key, data):
+            return super().create(key, data) or key.endswith("/final.json")
+
+    hand = Hand(BothWin())
+    hand.ended(FIVE)
+    assert len(contents(hand)) == 3
+
+
+def test_a_batch_that_was_refused_meanwhile_stays_refused(hand):
+    batch_id = hand.submit(FIVE + b"\n{")
+    state = hand.finalize(batch_id, "expired")
+    assert (state.status, state.final) == ("failed", None)
+
+
 @pytest.mark.parametrize(
     ("status", "code"),
     [("cancelled", "batch_cancelled"), ("expired", "batch_expired")],

@@ -150,6 +150,17 @@ def test_a_cancelled_batch_keeps_what_is_finished(site):
     assert 0 < state.counts().completed < 200
 
 
+def test_a_batch_that_is_cancelled_while_it_waits_ends_at_once(site):
+    site.start = lambda _model: start_echo(prompter(), latency=0.2, capacity=4)
+    first, waiting = site.submit(lines(200)), site.submit(lines(9), model="other")
+    cancel_batch(site.ledger(), waiting)
+    site.runner.start()
+    [state] = site.ended(waiting)
+    assert state.status == "cancelled"
+    assert not site.ledger().state(first).is_terminal
+    cancel_batch(site.ledger(), first)
+
+
 def test_an_ended_batch_is_active_no_more(site):
     batch = site.submit(lines(3))
     site.runner.start()

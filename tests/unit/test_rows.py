@@ -2,16 +2,20 @@
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs import rows as module
+from jobs.catalog import Catalog
 from jobs.errors import ConflictError, CorruptObjectError, RequestRefusedError
 from jobs.ids import request_id
+from jobs.plan import Limits
+from jobs.planning import make_plan
 from jobs.rows import Rows
-from tests.unit.ended import Hand, bare, completion, echo, whole
+from tests.unit.ended import MODEL, Hand, NoPrompters, bare, completion, echo, whole
 
 LINES = {
     "good": lambda n: bare(f"text {n}"),
@@ -44,6 +48,15 @@ def rows_of(hand, state):
 def content_key(hand, file_id):
     assert file_id is not None
     return hand.ledger.keys.content(file_id)
+
+
+def test_a_plan_that_came_after_the_end_adds_no_rows(hand):
+    batch_id = hand.submit(bare("text"), plan=False)
+    hand.finalize(batch_id, "cancelled")
+    ledger = hand.ledger
+    prompters = NoPrompters(Catalog({"m": MODEL}), Path())
+    make_plan(ledger, ledger.batch(batch_id), prompters, Limits(2, 1_000, 1_000))
+    assert rows_of(hand, ledger.state(batch_id)) == []
 
 
 @given(st.lists(st.sampled_from(sorted(LINES)), min_size=1, max_size=12), st.booleans())

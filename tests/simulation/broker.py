@@ -1,0 +1,241 @@
+"""Redis: leases, queues and news in memory, with a clock of their own."""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterable
+from typing import TypeVar
+
+from jobs.errors import BrokerError
+from tests.simulation.weather import Weather
+from tests.simulation.world import World
+from workers.hint import Hint
+from workers.news import Running, WorkerNews
+
+_NEWS = 30.0
+
+T = TypeVar("T")
+
+
+class Redis:
+    """The server, and a connection to it: calls take time and may fail."""
+
+    def __init__(self, world: World, weather: Weather) -> None:
+        """Be empty."""
+        self.world = world
+        self.weather = weather
+        self.away = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Forget everything."""
+        self.known = False
+        self.leases: dict[str, tuple[str, float]] = {}
+        self.queues: dict[str, deque[str]] = defaultdict(deque)
+        self.workers: dict[str, tuple[WorkerNews, float]] = {}
+        self.stopped: set[str] = set()
+
+    def call(self, effect: Callable[[], T]) -> T:
+        """Do something at the server. Raises `BrokerError`."""
+        world, weather = self.world, self.weather
+        process = world.current.process
+        if process.mortal and world.chance(weather.killed_at_redis):
+            world.kill(process)
+        world.sleep(0.004 * world.dice.random())
+        if self.away:
+            world.sleep(world.dice.uniform(0, 2))
+            raise BrokerError("Redis does not answer")
+        if world.chance(weather.redis_fails):
+            raise BrokerError("the connection broke")
+        done = effect()
+        if world.chance(weather.redis_lies):
+            raise BrokerError("the answer got lost")
+        world.sleep(0.004 * world.dice.random())
+        return done
+
+    def owner(self, name: str) -> str | None:
+        """Return who has a lease now."""
+        owner, until = self.leases.get(name, ("", 0.0))
+        return owner if until > self.world.now else None
+
+    def pop(self, queue: str) -> str | None:
+        """Take a message, as a consumer does; it may be lost in its hands."""
+
+        def take() -> str | None:
+            waiting = self.queues[queue]
+            return waiting.popleft() if waiting else None
+
+        message = self.call(take)
+        if self.world.chance(self.weather.message_lost):
+            return None
+        return message
+
+
+class SimulatedLeases:
+    """Leases of one owner; see `workers.leases.RedisLeases`."""
+
+    def __init__(self, redis: Redis, owner: str, seconds: float) -> None:
+        self._redis = redis
+        self._owner = owner
+        self._seconds = seconds
+
+    def take(self, name: str) -> bool:
+        def effect() -> bool:
+            if self._sees(name):
+                return False
+            self._claim(name)
+            return True
+
+        return self._redis.call(effect)
+
+    def renew(self, name: str) -> bool:
+        def effect() -> bool:
+            if self._redis.owner(name) not in {None, self._owner}:
+                return False
+            self._claim(name)
+            return True
+
+        return self._redis.call(effect)
+
+    def release(self, name: str) -> None:
+        def effect() -> None:
+            if self._redis.owner(name) == self._owner:
+                del self._redis.leases[name]
+
+        self._redis.call(effect)
+
+    def held(self, names: Collection[str]) -> set[str]:
+        if not names:
+            return set()
+        return self._redis.call(lambda: {n for n in names if self._sees(n)})
+
+    def begin(self) -> bool:
+        def effect() -> bool:
+            known, self._redis.known = self._redis.known, True
+            return not known
+
+        return self._redis.call(effect)
+
+    def _sees(self, name: str) -> bool:
+        split = self._redis.world.chance(self._redis.weather.leases_split)
+        return self._redis.owner(name) is not None and not split
+
+    def _claim(self, name: str) -> None:
+        until = self._redis.world.now + self._seconds
+        self._redis.leases[name] = (self._owner, until)
+
+
+class SimulatedNews:
+    """See `workers.news.RedisNews`."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def tell(self, worker: WorkerNews, _running: dict[tuple[str, str], Running]) -> None:
+        def effect() -> None:
+            self._redis.workers[worker.id] = (worker, self._redis.world.now + _NEWS)
+
+        self._redis.call(effect)
+
+    def forget(self, worker: str) -> None:
+        self._redis.call(lambda: self._redis.workers.pop(worker, None))
+
+    def workers(self) -> list[WorkerNews]:
+        now = self._redis.world.now
+        return self._redis.call(
+            lambda: [w for w, until in self._redis.workers.values() if until > now]
+        )
+
+    def stop(self, batch_id: str) -> None:
+        self._redis.call(lambda: self._redis.stopped.add(batch_id))
+
+    def stopped(self, batches: Iterable[str]) -> set[str]:
+        asked = set(batches)
+        if not asked:
+            return set()
+        return self._redis.call(lambda: self._redis.stopped & asked)
+
+
+class SimulatedQueue:
+    """See `workers.celery_app.CeleryQueue`."""
+
+    def __init__(self, _app: object, redis: Redis) -> None:
+        self._redis = redis
+
+    def send(self, queue: str, hint: Hint) -> None:
+        self._redis.call(lambda: self._redis.queues[queue].append(hint.name))
+
+    def waiting(self, queue: str) -> set[str]:
+        return self._redis.call(lambda: set(self._redis.queues[queue]))
+
+
+class SimulatedConsumer:
+    """Takes messages as Celery does; see `workers.celery_app.Consumer`."""
+
+    def __init__(
+        self,
+        app: Redis,
+        queue: str,
+        run: Callable[[Hint], object],
+        *,
+        threads: int,
+        has_room: Callable[[int], bool],
+    ) -> None:
+        from tests.simulation.threads import Event
+
+        self._redis = app
+        self._world = app.world
+        self._queue = queue
+        self._run = run
+        self._threads = threads
+        self._has_room = has_room
+        self._here = 0
+        self._changed = Event(self._world)
+        self._stopping = False
+        self._code = 0
+        process = self._world.current.process
+        process.on_term.append(self.stop)
+
+    def stop(self, code: int = 0) -> None:
+        """Take no more messages; end when all that are here are done."""
+        self._code = self._code or code
+        self._stopping = True
+        self.wake()
+
+    def wake(self) -> None:
+        self._changed.set()
+
+    def consume(self) -> int:
+        while not self._stopping:
+            if self._here < self._threads and self._has_room(self._here):
+                self._take()
+            self._rest()
+        while self._here:
+            self._rest()
+        return self._code
+
+    def _take(self) -> None:
+        try:
+            message = self._redis.pop(self._queue)
+        except BrokerError:
+            return
+        if message is None:
+            return
+        self._begin(message)
+        while self._world.chance(self._redis.weather.message_repeated):
+            if self._world.chance(0.5):
+                self._begin(message)
+            else:
+                self._redis.queues[self._queue].append(message)
+        self._changed.set()
+
+    def _begin(self, message: str) -> None:
+        self._here += 1
+        self._world.spawn(self._world.current.process, self._work, Hint.parse(message))
+
+    def _work(self, hint: Hint) -> None:
+        self._run(hint)
+        self._here -= 1
+        self._changed.set()
+
+    def _rest(self) -> None:
+        self._changed.wait(self._world.dice.uniform(0.1, 1.0))
+        self._changed.clear()

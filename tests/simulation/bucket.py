@@ -1,0 +1,183 @@
+"""The bucket, and the doors through which processes reach it."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TypeVar
+
+from jobs.errors import StorageError, StorageFullError
+from jobs.storage import MemoryStorage
+from jobs.storage.base import Entry
+from tests.simulation.weather import Weather
+from tests.simulation.world import Process, World
+
+_PAGE = 3
+"""Entries of a listing that are read at a time."""
+
+T = TypeVar("T")
+
+
+class Bucket(MemoryStorage):
+    """What is stored, and all that ever was under the keys that decide something."""
+
+    def __init__(self, world: World, *, atomic: bool) -> None:
+        """Be empty; `atomic` says whether one of racing creates wins."""
+        super().__init__()
+        self.atomic = atomic
+        self.away = False
+        self.full = False
+        self.history: dict[str, list[tuple[float, bytes]]] = defaultdict(list)
+        self._world = world
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, and remember when."""
+        super().put(key, data)
+        self.history[key].append((self._world.now, data))
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write an object if there is none, and remember when."""
+        done = super().create(key, data)
+        if done:
+            self.history[key].append((self._world.now, data))
+        return done
+
+    def has(self, key: str) -> bool:
+        """Say whether there is such an object."""
+        return key in self._objects
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys that begin with `prefix`."""
+        return sorted(key for key in self._objects if key.startswith(prefix))
+
+
+class Door:
+    """The bucket as one process sees it: each call takes time, and may fail."""
+
+    url = "s3://simulated"
+
+    def __init__(self, world: World, bucket: Bucket, weather: Weather) -> None:
+        """Let processes in."""
+        self._world = world
+        self._bucket = bucket
+        self._weather = weather
+        self.calls = 0
+
+    def create(self, key: str, data: bytes) -> bool:
+        """See `Storage`; where creates aren't atomic, it looks first."""
+        if self._bucket.atomic:
+            return self._written(lambda: self._bucket.create(key, data))
+        return self._call(lambda: self._create_in_two_steps(key, data))
+
+    def put(self, key: str, data: bytes) -> None:
+        """See `Storage`."""
+        self._written(lambda: self._bucket.put(key, data))
+
+    @contextmanager
+    def writer(self, key: str) -> Iterator[BytesIO]:
+        """See `Storage`."""
+        buffer = BytesIO()
+        yield buffer
+        self.put(key, buffer.getvalue())
+
+    def get(self, key: str) -> bytes:
+        """See `Storage`."""
+        return self._call(lambda: self._bucket.get(key))
+
+    def read(self, key: str, offset: int, length: int) -> bytes:
+        """See `Storage`."""
+        return self._call(lambda: self._bucket.read(key, offset, length))
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """See `Storage`."""
+        size = self.size(key)
+        for at in range(0, size, 2048):
+            yield self.read(key, at, 2048)
+
+    def size(self, key: str) -> int:
+        """See `Storage`."""
+        return self._call(lambda: self._bucket.size(key))
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:
+        """See `Storage`; each page is of its own moment."""
+        while True:
+            page = self._call(lambda: self._page(prefix, start_after))
+            yield from page
+            if len(page) < _PAGE:
+                return
+            start_after = page[-1].key
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """See `Storage`."""
+        yield from self._call(lambda: [*self._bucket.folders(prefix)])
+
+    def delete(self, key: str) -> None:
+        """See `Storage`."""
+        self._written(lambda: self._bucket.delete(key))
+
+    def _page(self, prefix: str, start_after: str) -> "list[Entry]":
+        found = zip(self._bucket.list(prefix, start_after), range(_PAGE), strict=False)
+        return [entry for entry, _ in found]
+
+    def _create_in_two_steps(self, key: str, data: bytes) -> bool:
+        if self._bucket.has(key):
+            return False
+        if self._world.chance(self._weather.store_dawdles):
+            self._world.sleep(self._world.dice.uniform(0, 10))
+        self._written(lambda: self._bucket.put(key, data))
+        return True
+
+    def _written(self, effect: Callable[[], T]) -> T:
+        """Write something: the ways of it to go wrong that reading has not."""
+        if self._bucket.full:
+            self._call(_nothing)
+            raise StorageFullError("the bucket is full")
+        if self._world.chance(self._weather.store_lags):
+            self._later(effect)
+            self._call(_nothing)
+            raise StorageError("no answer came")
+        done = self._call(effect)
+        if self._world.chance(self._weather.store_repeats):
+            self._later(effect)
+        return done
+
+    def _later(self, effect: Callable[[], object]) -> None:
+        """Have it written by a request that somebody held up on its way."""
+
+        def come() -> None:
+            self._world.sleep(3 * self._world.dice.random() ** 3)
+            effect()
+
+        self._world.spawn(Process("wire", mortal=False), come)
+
+    def _call(self, effect: Callable[[], T]) -> T:
+        world, weather = self._world, self._weather
+        self.calls += 1
+        self._peril()
+        world.sleep(self._latency())
+        if self._bucket.away:
+            world.sleep(world.dice.uniform(0, 2))
+            raise StorageError("the bucket does not answer")
+        if world.chance(weather.store_refuses):
+            raise StorageError("the bucket refuses")
+        done = effect()
+        self._peril()
+        if world.chance(weather.store_lies):
+            raise StorageError("the answer got lost")
+        world.sleep(self._latency())
+        return done
+
+    def _latency(self) -> float:
+        dice = self._world.dice
+        if self._world.chance(self._weather.store_slow):
+            return dice.uniform(0, 8)
+        return (0.05 + self._weather.store_crawls) * dice.random()
+
+    def _peril(self) -> None:
+        process = self._world.current.process
+        if process.mortal and self._world.chance(self._weather.killed_at_store):
+            self._world.kill(process)
+
+
+def _nothing() -> None:
+    """Have no effect."""

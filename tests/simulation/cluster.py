@@ -1,0 +1,315 @@
+"""A cluster in a simulation: controllers, workers, users, and who starts them."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from jobs.catalog import Catalog, Model
+from jobs.create import Options, cancel_batch, create_batch, store_file
+from jobs.errors import BatchchatError
+from jobs.ledger import Ledger
+from jobs.prompt import Prompter
+from jobs.prompters import Prompters
+from jobs.settings import Settings
+from jobs.template import ChatTemplate
+from tests.simulation.broker import Redis
+from tests.simulation.bucket import Bucket, Door
+from tests.simulation.engines import DEADLY, SimulatedEngine
+from tests.simulation.patches import WINDOW
+from tests.simulation.weather import Weather
+from tests.simulation.world import Process, World
+from workers.control import run_controller
+from workers.worker import Worker
+
+SETTINGS = Settings(
+    storage="",
+    model_cache="",
+    shard_requests=4,
+    checkpoint_seconds=0.7,
+    grace_seconds=2,
+    patience_seconds=6,
+    lease_seconds=8,
+    sweep_seconds=2,
+    stall_seconds=20,
+)
+MODEL = Model(name="echo", source="echo", context_length=512)
+HOUR = 3600.0
+PROMPTER = Prompter(
+    ChatTemplate("{{ messages[-1].content }}", {}),
+    lambda text: list(text.encode()),
+    512,
+)
+
+
+class _Prompters(Prompters):
+    def of(self, _name: str) -> Prompter:
+        return PROMPTER
+
+
+PROMPTERS = _Prompters(Catalog({"echo": MODEL}), Path())
+
+
+class Cluster:
+    """Everything that runs, and the faults that befall it."""
+
+    def __init__(self, world: World) -> None:
+        """Draw what there is and how bad it gets."""
+        dice = world.dice
+        self.world = world
+        self.weather = Weather.drawn(dice)
+        self.bucket = Bucket(world, atomic=not self.weather.races and dice.random() < 0.6)
+        self.redis = Redis(world, self.weather)
+        self.door = Door(world, self.bucket, self.weather)
+        self.faults_until = dice.uniform(10, 60)
+        self.window = dice.randint(5, 60)
+        self.projects = ["default", "other"]
+        self.deaths_alone: dict[tuple[str, int], set[str]] = defaultdict(set)
+        self.users_left = 0
+        self._closed = False
+        self._operator = Process("operator", mortal=False)
+        self._running: dict[str, Process] = {}
+        self._kills_process = dice.random() < 0.3
+
+    def start(self) -> None:
+        """Start everything."""
+        dice = self.world.dice
+        for number in range(2 if self.weather.races else dice.randint(1, 2)):
+            self._keep_up(f"controller {number}", self._control)
+        for number in range(3 if self.weather.races else dice.randint(1, 3)):
+            self._keep_up(f"worker {number}", self._work)
+        for number in range(dice.choice([1, 1, 2, 3])):
+            self.users_left += 1
+            self._operate(self._use, number)
+        for kind in (self._kill, self._freeze, self._term):
+            self._operate(kind)
+        self._operate(self._flush)
+        self._operate(self._evict)
+        for which, rate in (("redis", "redis_goes"), ("bucket", "store_goes")):
+            self._operate(self._take_away, which, rate)
+        self._operate(self._fill)
+        self._operate(self._end_faults)
+
+    def close(self) -> None:
+        """Tell everything to end, and start nothing again."""
+        self._closed = True
+        for process in list(self._running.values()):
+            self._tell(process)
+
+    def watch(self, until: float) -> None:
+        """Have the clock go on to `until`, though nothing else may run."""
+        self._operate(self.world.sleep, until - self.world.now + 0.001)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing runs any more."""
+        return not self._running
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all has been asked for, and the index says that all has ended."""
+        if self.users_left or self.world.now < self.faults_until:
+            return False
+        return not any(self._exists(key) for key in self.bucket.keys("active/"))
+
+    def _exists(self, entry: str) -> bool:
+        _, project, batch_id = entry.split("/")
+        return self.bucket.has(f"projects/{project}/batches/{batch_id}/batch.json")
+
+    def _operate(self, function: Callable[..., object], *arguments: object) -> None:
+        self.world.spawn(self._operator, function, *arguments)
+
+    # --- processes ------------------------------------------------------------
+
+    def _keep_up(self, name: str, main: Callable[[Process], int]) -> None:
+        """Run a process, and start it again whenever it ends."""
+        dice = self.world.dice
+        skew = dice.choice([0.0, 0.0, HOUR, -HOUR]) if main == self._work else 0.0
+
+        def supervise() -> None:
+            while not self._closed:
+                process = Process(name, skew=skew)
+                self._running[name] = process
+                self._run(process, main)
+                self.world.wait_for(process)
+                del self._running[name]
+                self.world.sleep(dice.uniform(0.5, 2))
+
+        self._operate(supervise)
+
+    def _run(self, process: Process, main: Callable[[Process], object]) -> None:
+        def live() -> None:
+            main(process)
+            self.world.bury(process)
+
+        self.world.spawn(process, live)
+
+    def _control(self, _process: Process) -> int:
+        return run_controller(self.door, SETTINGS, "redis://", PROMPTERS)
+
+    def _work(self, process: Process) -> int:
+        self.world.sleep(self.world.dice.uniform(0, 2))  # the engine is loaded
+        workers: list[Worker] = []
+
+        def note() -> None:
+            self._note_death(workers)
+
+        engine = SimulatedEngine(
+            self.world,
+            self.weather,
+            PROMPTER,
+            kills_process=self._kills_process,
+            on_death=note,
+        )
+        process.on_death.append(note)
+        workers.append(Worker(self.door, SETTINGS, "redis://", MODEL, engine))  # type: ignore[arg-type]
+        return workers[0].run()
+
+    def _note_death(self, workers: list[Worker]) -> None:
+        """Remember which request had an engine to itself when that died."""
+        for worker in workers:
+            for hint, one in worker._host._open.items():
+                if one.attempt and len(one.attempt._alone) == 1:
+                    key = (hint.batch_id, one.attempt._alone[0])
+                    self.deaths_alone[key].add(one.attempt.id)
+
+    # --- users ----------------------------------------------------------------
+
+    def _use(self, number: int) -> None:
+        """Submit a batch, perhaps cancel it; try again when that fails."""
+        dice = self.world.dice
+        self.world.sleep(dice.uniform(0, 10) * number)
+        data = input_file(self.world)
+        options = Options(
+            model="echo",
+            seed=1,
+            on_invalid=dice.choice(["skip", "skip", "skip", "fail"]),
+            completion_window=dice.choice(["24h", "24h", WINDOW]),
+            priority=dice.choice(["low", "normal", "high"]),
+        )
+        project = dice.choice(self.projects)
+        submitted: list[str] = []
+
+        def submit() -> None:
+            ledger = Ledger(self.door, project, self.world.wall)
+            with suppress(BatchchatError):
+                file = store_file(ledger, [data], "input.jsonl")
+                batch = create_batch(ledger, file, options, hand_over=True)
+                submitted.append(batch.id)
+
+        self._insist(submit, lambda: bool(submitted))
+        if dice.random() < 0.25:
+            self.world.sleep(dice.uniform(0, 30))
+            asked: list[str] = []
+
+            def cancel() -> None:
+                ledger = Ledger(self.door, project, self.world.wall)
+                with suppress(BatchchatError):
+                    cancel_batch(ledger, submitted[0])
+                    asked.append(submitted[0])
+
+            self._insist(cancel, lambda: bool(asked), tries=3)
+        self.users_left -= 1
+
+    def _insist(
+        self, act: Callable[[], object], done: Callable[[], bool], tries: int = 1000
+    ) -> None:
+        for _ in range(tries):
+            process = Process("user")
+            self._run(process, lambda _: act())
+            self.world.wait_for(process)
+            if done():
+                return
+            self.world.sleep(1)
+
+    # --- faults ---------------------------------------------------------------
+
+    def _now_and_then(self, rate: str) -> bool:
+        """Wait for the next fault of a kind; False when there will be none."""
+        per_second = getattr(self.weather, rate)
+        if per_second <= 0:
+            return False
+        self.world.sleep(self.world.dice.expovariate(per_second))
+        return self.world.now < self.faults_until
+
+    def _victim(self) -> Process | None:
+        processes = sorted(self._running.items())
+        return self.world.dice.choice(processes)[1] if processes else None
+
+    def _kill(self) -> None:
+        while self._now_and_then("kills"):
+            if victim := self._victim():
+                self.world.kill(victim)
+
+    def _freeze(self) -> None:
+        while self._now_and_then("freezes"):
+            if victim := self._victim():
+                long = 3 * SETTINGS.lease_seconds * self.world.dice.random()
+                victim.frozen_until = min(self.world.now + long, self.faults_until)
+
+    def _term(self) -> None:
+        while self._now_and_then("terms"):
+            if victim := self._victim():
+                self._tell(victim)
+
+    def _tell(self, process: Process) -> None:
+        """Send SIGTERM, which ends a process that has no handler yet."""
+        if process.on_term:
+            for handler in process.on_term:
+                self.world.spawn(process, handler)
+        else:
+            self.world.kill(process)
+
+    def _flush(self) -> None:
+        while self._now_and_then("flushes"):
+            self.redis.flush()
+
+    def _evict(self) -> None:
+        while self._now_and_then("evictions"):
+            if leases := sorted(self.redis.leases):
+                del self.redis.leases[self.world.dice.choice(leases)]
+
+    def _take_away(self, which: str, rate: str) -> None:
+        while self._now_and_then(rate):
+            server = getattr(self, which)
+            server.away = True
+            self.world.sleep(30 * self.world.dice.random() ** 2)
+            server.away = False
+            if which == "redis":
+                self.redis.flush()
+
+    def _fill(self) -> None:
+        while self._now_and_then("store_fills"):
+            self.bucket.full = True
+            self.world.sleep(20 * self.world.dice.random())
+            self.bucket.full = False
+
+    def _end_faults(self) -> None:
+        self.world.sleep(self.faults_until)
+        self.weather.calm()
+        self.bucket.full = self.bucket.away = self.redis.away = False
+
+
+def input_file(world: World) -> bytes:
+    """Return an input: mostly good lines, at times bad ones and a deadly one."""
+    dice = world.dice
+    requests = dice.choice([1, 3, 8, 14, 22])
+    deadly = {dice.randrange(requests)} if dice.random() < 0.25 else set()
+    bad = {dice.randrange(requests)} - deadly if dice.random() < 0.2 else set()
+    twice = {requests - 1} - deadly - bad if dice.random() < 0.1 else set()
+    lines = []
+    for index in range(requests):
+        content = f"question {index}" + (f" {DEADLY}" if index in deadly else "")
+        lines.append(
+            {
+                "custom_id": "q-0" if index in twice else f"q-{index}",
+                "method": "GET" if index in bad else "POST",
+                "url": "/v1/chat/completions",
+                "body": {
+                    "messages": [{"role": "user", "content": content}],
+                    "max_tokens": 1 + index % 5,
+                },
+            }
+        )
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)

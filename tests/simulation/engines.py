@@ -1,0 +1,127 @@
+"""Engines whose answers follow from seed and prompt, and that may die of either."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jobs.engine import Answer, Work
+from jobs.errors import EngineDeadError
+from jobs.prompt import Prompt, Prompter
+from jobs.request import Request
+from tests.simulation.threads import Event
+from tests.simulation.weather import Weather
+from tests.simulation.world import World
+from workers.echo_core import echo
+
+DEADLY = "deadly"
+"""What is in a prompt that kills every engine."""
+
+_STEP = 0.4
+
+
+class SimulatedEngine:
+    """Does a step for all that it has, every now and then."""
+
+    fingerprint = "fp_simulated"
+
+    def __init__(
+        self,
+        world: World,
+        weather: Weather,
+        prompter: Prompter,
+        *,
+        kills_process: bool,
+        on_death: Callable[[], object],
+    ) -> None:
+        """Begin; `kills_process` says that its death is its worker's too."""
+        self.capacity = world.dice.choice([2, 4, 16])
+        self.identity: dict[str, Any] = {"engine": "simulated"}
+        self.steps = 0
+        self._world = world
+        self._weather = weather
+        self._prompter = prompter
+        self._kills_process = kills_process
+        self._on_death = on_death
+        self._running: dict[str, tuple[Work, Callable[[Answer], None], int]] = {}
+        self._changed = Event(world)
+        self._aborted: list[str] = []
+        self._dead: EngineDeadError | None = None
+        self._stepped = 0.0
+        self._pace = _STEP * weather.slowness
+        world.spawn(world.current.process, self._live)
+
+    def prepare(self, request: Request) -> Prompt:
+        """See `jobs.engine.Engine`."""
+        return self._prompter.prepare(request)
+
+    def room(self, prompt: Prompt) -> int:
+        """See `jobs.engine.Engine`."""
+        return (self._prompter.context_length or 0) - len(prompt.token_ids)
+
+    def submit(
+        self, work: Work, on_done: Callable[[Answer], None], timeout: float
+    ) -> bool:
+        """See `jobs.engine.Engine`."""
+        until = self._world.now + timeout
+        while len(self._running) >= self.capacity and self._dead is None:
+            self._world.sleep(0.05)
+            if self._world.now >= until:
+                return False
+        if self._dead is not None:
+            raise self._dead
+        steps = self._world.dice.randint(1, 5)
+        self._running[work.key] = (work, on_done, self.steps + steps)
+        self._changed.set()
+        return True
+
+    def abort(self, keys: list[str]) -> None:
+        """See `jobs.engine.Engine`; heard of with the next step."""
+        self._aborted += keys
+
+    def idle_seconds(self) -> float | None:
+        """Return how long ago the last step ended, None where there is no work."""
+        return self._world.now - self._stepped if self._running else None
+
+    def close(self) -> None:
+        """End."""
+        self._dead = self._dead or EngineDeadError("closed")
+        self._changed.set()
+
+    def _live(self) -> None:
+        while self._dead is None:
+            if not self._running:
+                self._stepped = self._world.now
+                self._changed.wait(None)
+                self._changed.clear()
+                continue
+            self._world.sleep(self._pace * self._world.dice.random())
+            self._step()
+
+    def _step(self) -> None:
+        if self._dead is not None:
+            return
+        for key in self._aborted:
+            self._running.pop(key, None)
+        self._aborted = []
+        deadly = any(DEADLY in work.prompt.text for work, _, _ in self._running.values())
+        if (deadly and self._world.chance(0.5)) or (
+            self._running and self._world.chance(self._weather.engine_dies)
+        ):
+            self._die()
+            return
+        self.steps += 1
+        self._stepped = self._world.now
+        for key, (work, on_done, due) in list(self._running.items()):
+            if due <= self.steps and DEADLY not in work.prompt.text:
+                del self._running[key]
+                answer = echo(work)
+                answer.cached_tokens = self._world.dice.randint(0, 3)
+                on_done(answer)
+
+    def _die(self) -> None:
+        self._on_death()
+        self._dead = EngineDeadError("the engine died")
+        if self._kills_process:
+            self._world.kill(self._world.current.process)
+        running, self._running = self._running, {}
+        for _, on_done, _ in running.values():
+            on_done(self._dead)

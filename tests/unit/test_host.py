@@ -1,0 +1,63 @@
+"""A worker's storage that was away is no sign of a request that kills engines."""
+
+import pytest
+
+from jobs.catalog import Catalog
+from jobs.errors import StorageError
+from jobs.planning import limits, make_plan
+from tests.unit.memory_hints import MemoryLeases, MemoryNews
+from tests.unit.running import ECHO, SETTINGS, Bench, EchoPrompters, lines, prompter
+from workers import host as module
+from workers.echo_core import start_echo
+from workers.hint import Hint
+from workers.host import Host
+
+
+class Outage:
+    """A storage that takes no checkpoint and removes nothing, for a few calls."""
+
+    def __init__(self, storage, calls):
+        self._storage = storage
+        self._left = calls
+        self.url = storage.url
+
+    def __getattr__(self, name):
+        method = getattr(self._storage, name)
+
+        def call(key, *arguments):
+            away = name == "delete" or (name == "put" and key.endswith(".jsonl"))
+            if away and self._left:
+                self._left -= 1
+                raise StorageError("away")
+            return method(key, *arguments)
+
+        return call
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_PAUSE", 0)
+    return Bench(tmp_path)
+
+
+def test_once_the_storage_is_back_its_outage_is_no_evidence(bench):
+    batch_id = bench.submit(lines(5))
+    ledger = bench.ledger
+    prompters = EchoPrompters(Catalog({"echo": ECHO}), bench.locks)
+    make_plan(ledger, ledger.batch(batch_id), prompters, limits(SETTINGS))
+    engine = start_echo(prompter())
+    leases = MemoryLeases()
+    host = Host(
+        Outage(bench.storage, 4),
+        SETTINGS,
+        ECHO,
+        engine,
+        leases=leases,
+        news=MemoryNews(),
+    )
+    host.run(Hint.of_shard("default", batch_id, 0))
+    engine.close()
+    keys = ledger.keys.of(batch_id)
+    assert list(bench.storage.list(keys.marks(0))) == []
+    assert leases.all == {}
+    assert ledger.commit(keys, 0) is None
