@@ -1,14 +1,12 @@
 """/v1/models: the catalog."""
 
-from typing import Any
-
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from api.answer import Json
 from api.auth import Mine, Parts
 from api.objects import ModelList, ModelObject, errors
-from jobs.catalog import Model
+from jobs.model_object import model_object
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -23,18 +21,3 @@ def list_models(_: Mine, parts: Parts) -> Response:
 def retrieve(model: str, _: Mine, parts: Parts) -> Response:
     """Say what a model is."""
     return Json(model_object(parts.catalog.find(model)))
-
-
-def model_object(model: Model) -> dict[str, Any]:
-    """Return OpenAI's Model object; what is ours comes after it."""
-    price = model.price
-    return {
-        "id": model.name,
-        "object": "model",
-        "created": 0,
-        "owned_by": model.source.partition("/")[0],
-        "description": model.description,
-        "context_length": model.context_length,
-        "price": price
-        and {"input": price.input, "output": price.output, "date": price.date},
-    }

@@ -76,6 +76,13 @@ class RequestCounts(BaseModel):
     failed: int
 
 
+class Shards(BaseModel):
+    """The parts that a batch is run in, and how many of them are final."""
+
+    total: int
+    committed: int
+
+
 class BatchObject(BaseModel):
     """A batch; times are Unix seconds, null for what has not happened."""
 
@@ -113,8 +120,14 @@ class BatchObject(BaseModel):
     estimated_cost: float = Field(description="US dollars, by the catalog's prices.")
     engine_seconds: float
     engine_cost: float | None
+    priority: Literal["low", "normal", "high"]
     seed: int
     retry_of: str | None
+    invalid_lines: int = Field(description="Bad lines, which `errors` says more of.")
+    streamed_requests: int = Field(
+        description="Requests with `stream`, which a batch answers whole."
+    )
+    shards: Shards | None = Field(description="Null before and after it runs.")
     engines: dict[str, Any]
 
 
@@ -135,7 +148,9 @@ class ModelObject(BaseModel):
     object: Literal["model"]
     created: int = Field(description="Not known, so 0.")
     owned_by: str
+    aliases: list[str]
     description: str
+    source: str
     context_length: int | None
     price: dict[str, Any] | None
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from cli import terminal
 from cli.text import count, duration, short
@@ -15,16 +16,30 @@ _PHASES = {
     "checking": "checking the input",
     "loading": "loading the model",
     "finalizing": "writing the results",
-    "waiting": "waiting for a worker",
+    "waiting": "waiting for the first results",
 }
 
 
-class Display:
-    """Reports a run's progress on stderr until it is stopped."""
+Bar = Callable[[float], str]
+"""Draws a bar of a share from 0 to 1, or nothing where there is no room for one."""
 
-    def __init__(self, progress: Progress, *, shown: bool) -> None:
-        """Watch `progress`; say nothing unless `shown`."""
-        self._progress = progress
+
+class Told(NamedTuple):
+    """What there is to say now, and in which phase: a new phase is said at once."""
+
+    phase: str
+    line: str
+
+
+Tell = Callable[[Bar], Told]
+
+
+class Display:
+    """Reports on stderr how something goes, until it is stopped."""
+
+    def __init__(self, tell: Tell, *, shown: bool) -> None:
+        """Ask `tell` again and again; say nothing unless `shown`."""
+        self._tell = tell
         self._done = threading.Event()
         report = self._move if terminal.is_terminal() else self._print_lines
         self._thread = threading.Thread(target=report, name="display", daemon=True)
@@ -53,39 +68,49 @@ class Display:
         )
         with live:
             while not self._done.wait(_LOOK):
-                text = _line(self._progress, _bar)
+                text = self._tell(_bar).line
                 live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def _print_lines(self) -> None:
         """Print a line when the phase changes, and every few seconds a new one."""
         phase, said, next_line = "", "", 0.0
         while not self._done.wait(_LOOK):
-            line, now = _line(self._progress, lambda _share: ""), time.monotonic()
-            if line != said and (self._progress.phase != phase or now >= next_line):
-                terminal.say(line)
-                phase, said, next_line = self._progress.phase, line, now + _LINE_EVERY
+            told, now = self._tell(lambda _share: ""), time.monotonic()
+            if told.line != said and (told.phase != phase or now >= next_line):
+                terminal.say(told.line)
+                phase, said, next_line = *told, now + _LINE_EVERY
 
 
-def _line(progress: Progress, bar: Callable[[float], str]) -> str:
+def told_of(progress: Progress) -> Tell:
+    """Return what tells how a run goes."""
+
+    def tell(bar: Bar) -> Told:
+        phase = "waiting" if progress.trouble else progress.phase
+        return Told(phase, _line(progress, bar))
+
+    return tell
+
+
+def _line(progress: Progress, bar: Bar) -> str:
     """Return what there is to say now."""
     if progress.trouble:
-        return f"waiting for the storage: {progress.trouble}"
+        return f"waiting for the {progress.awaited}: {progress.trouble}"
     if progress.phase == "running":
         return _running(progress, bar)
     checked = progress.checked_requests if progress.phase == "checking" else 0
     return _PHASES[progress.phase] + (f": {count(checked)} requests" if checked else "")
 
 
-def _running(progress: Progress, bar: Callable[[float], str]) -> str:
+def _running(progress: Progress, bar: Bar) -> str:
     counts = progress.so_far()
     done = counts.completed + counts.failed
     share = done / progress.total if progress.total else 1.0
-    left = progress.seconds_left()
+    left, speed = progress.seconds_left(), progress.tokens_per_second()
     parts = [
         f"{bar(share)}{share:.0%}",
         f"{count(done)} / {count(progress.total)} requests",
         f"{count(counts.failed)} failed",
-        f"{short(progress.tokens_per_second())} tokens/s",
+        f"{short(speed)} tokens/s" if speed else "",
         f"about {duration(left)} left" if left is not None else "",
     ]
     return "  ".join(part for part in parts if part)

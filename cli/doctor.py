@@ -8,6 +8,8 @@ import typer
 from cli import options, terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cli.session import Session
     from workers.examination import Finding
 
@@ -29,16 +31,10 @@ def doctor(
     batchchat doctor --model demo
     """
     from cli.report import BAD_ANSWER
-    from cli.session import open_session
-    from workers.examination import examine
+    from jobs.settings import load_settings
 
-    session = open_session()
     findings = []
-    for finding in examine(session.settings, session.ledger.storage):
-        findings.append(finding)
-        _show(finding, json=json)
-    if model is not None:
-        finding = _try_model(session, model)
+    for finding in (_server if load_settings().url else _here)(model):
         findings.append(finding)
         _show(finding, json=json)
     if json:
@@ -46,9 +42,29 @@ def doctor(
     return BAD_ANSWER if any(f.state == "bad" for f in findings) else 0
 
 
+def _here(model: str | None) -> "Iterator[Finding]":
+    from cli.session import open_session
+    from workers.examination import examine
+
+    session = open_session()
+    yield from examine(session.settings, session.ledger.storage)
+    if model is not None:
+        yield _try_model(session, model)
+
+
+def _server(model: str | None) -> "Iterator[Finding]":
+    from cli.batches import open_batches, open_server
+    from cli.checkup import examine_server, try_model
+    from jobs.settings import load_settings
+
+    yield from examine_server(open_server(load_settings()))
+    if model is not None:
+        yield try_model(open_batches(), model, _LINE)
+
+
 def _try_model(session: "Session", name: str) -> "Finding":
     """Have the model answer a batch of one request, in memory."""
-    from cli.running import start_engine
+    from cli.embedded import start_engine
     from jobs.create import Options, create_batch, store_file
     from jobs.errors import BatchchatError
     from jobs.ledger import Ledger

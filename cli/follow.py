@@ -3,9 +3,10 @@
 import time
 
 from cli import terminal
-from cli.session import Session
-from jobs.errors import StorageError
-from jobs.ledger import State
+from cli.batches import Batches
+from cli.display import Display, told_of
+from cli.view import View
+from jobs.errors import BatchchatError, ServerError
 from jobs.progress import Progress
 from jobs.usage import Usage
 
@@ -20,75 +21,85 @@ _PHASES = {
 }
 
 
-def follow(
-    session: Session, batch_id: str, progress: Progress, *, say: bool = True
-) -> State:
-    """Look at the batch every second, note in `progress` how it goes.
+def follow(batches: Batches, batch_id: str, *, shown: bool) -> View | None:
+    """Show how a batch goes until it has ended; None when Ctrl-C comes first.
 
-    Returns its state once it has ended. Storage that fails is waited for.
+    Storage and servers that fail are waited for.
     """
-    watcher = _Watcher(session, progress, say=say)
+    progress = Progress()
+    display = Display(told_of(progress), shown=shown)
+    goes_on = f"it goes on; follow it with `batchchat watch {batch_id}`"
+    try:
+        return _until_ended(batches, batch_id, _Watcher(batches, progress, say=shown))
+    except KeyboardInterrupt:
+        display.stop()
+        terminal.hint(goes_on)
+        return None
+    except BatchchatError as error:
+        error.hint = f"{error.hint}; {goes_on}" if error.hint else goes_on
+        raise
+    finally:
+        display.stop()
+
+
+def _until_ended(batches: Batches, batch_id: str, watcher: "_Watcher") -> View:
     while True:
+        pause = _LOOK
         try:
-            state = session.state(batch_id)
-        except StorageError as error:
+            view = batches.get(batch_id)
+        except BatchchatError as error:
             if not error.retryable:
                 raise
-            progress.waits_for(error.message)
+            watcher.miss(error)
+            if isinstance(error, ServerError):
+                pause = max(pause, error.after)
         else:
-            progress.waits_for(None)
-            if state.is_terminal:
-                return state
-            watcher.note(state)
-        time.sleep(_LOOK)
+            if view.batch.is_terminal:
+                return view
+            watcher.note(view)
+        time.sleep(pause)
 
 
 class _Watcher:
-    """Turns states into progress, and says what is missing."""
+    """Turns views into progress, and says what is missing."""
 
-    def __init__(self, session: Session, progress: Progress, *, say: bool) -> None:
-        self._session = session
+    def __init__(self, batches: Batches, progress: Progress, *, say: bool) -> None:
+        self._batches = batches
         self._progress = progress
         self._say = say
-        self._before: Usage | None = None
-        self._began = time.monotonic()
+        self._before: int | None = None
+        self._next_look = time.monotonic() + _SOON
         self._said: set[str] = set()
 
-    def note(self, state: State) -> None:
-        progress = self._progress
-        progress.total = state.counts().total
-        phase = _PHASES.get(state.status, "running")
-        if phase == "running":
-            phase = self._running(state)
-        progress.phase = phase
-        self._miss(state)
+    def miss(self, error: BatchchatError) -> None:
+        """Note that nobody knows how the batch is."""
+        whom = "server" if isinstance(error, ServerError) else "storage"
+        self._progress.waits_for(error.message, whom)
 
-    def _running(self, state: State) -> str:
-        counts, usage = state.counts(), state.usage()
+    def note(self, view: View) -> None:
+        """Note how the batch is."""
+        progress, batch = self._progress, view.batch
+        progress.waits_for(None)
+        progress.total = batch.request_counts.total
+        phase = _PHASES.get(batch.status, "running")
+        progress.phase = self._running(view) if phase == "running" else phase
+        if time.monotonic() >= self._next_look:
+            self._next_look += _SOON
+            self._once(self._batches.missing(view))
+
+    def _running(self, view: View) -> str:
+        counts, tokens = view.batch.request_counts, view.batch.usage.output_tokens
         if self._before is None:
-            if not any(counts.done()) and not state.running:
+            if not any(counts.done()) and not view.started:
                 return "waiting"
-            self._before = usage
+            self._before = tokens
             self._progress.begin(counts)
-        since = usage.output_tokens - self._before.output_tokens
-        self._progress.has(counts, Usage(output_tokens=max(0, since)))
+        since = max(0, tokens - self._before)
+        self._progress.has(counts, Usage(output_tokens=since))
         return "running"
 
-    def _miss(self, state: State) -> None:
+    def _once(self, text: str | None) -> None:
         """Say who is missing, once, when nothing has happened for a while."""
-        cluster = self._session.cluster
-        if cluster is None or time.monotonic() - self._began < _SOON:
-            return
-        if state.plan is None and not cluster.has_controller():
-            self._once("no controller is there: start one with `batchchat controller`")
-        elif state.plan and state.plan.model and not cluster.workers_of(state):
-            model = state.plan.model.name
-            self._once(
-                f"no worker runs `{model}`: start one with"
-                f" `batchchat worker --model {model}`"
-            )
-
-    def _once(self, text: str) -> None:
-        if self._say and text not in self._said:
+        if text and self._say and text not in self._said:
             self._said.add(text)
             terminal.say(text)

@@ -1,15 +1,55 @@
 """Opens what a user names as the input."""
 
+import os
+import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from cli.paths import expanded
+from cli.paths import expanded, printable
 from jobs.errors import InputFileError, OutputError
 from jobs.export import places_of
 from jobs.storage.base import CHUNK
+
+
+@dataclass(frozen=True)
+class Input:
+    """An open input; `file` is how the user names it, `size` None for a pipe's."""
+
+    file: str
+    stream: BinaryIO
+    size: int | None
+
+    @property
+    def name(self) -> str:
+        """What the file is called once it is stored."""
+        return "stdin" if self.file == "-" else printable(Path(self.file).name)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield its bytes in pieces. Raises `InputFileError`."""
+        return chunks(self.stream, self.file)
+
+    def rewind(self) -> bool:
+        """Go back to where it began; say whether that can be done."""
+        if self.size is not None:
+            self.stream.seek(0)
+        return self.size is not None
+
+
+def input_of(file: str, stream: BinaryIO) -> Input:
+    """Return the open `stream` as an input.
+
+    A file that is read from its middle, as stdin may be, is taken for a pipe.
+    """
+    size = None
+    with suppress(OSError):
+        found = os.fstat(stream.fileno())
+        if stat.S_ISREG(found.st_mode) and stream.tell() == 0:
+            size = found.st_size
+    return Input(file, stream, size)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """`batchchat list`: the batches, newest first."""
 
-from itertools import islice
 from typing import Annotated
 
 import typer
@@ -19,31 +18,18 @@ def list_batches(
 
     batchchat list --limit 5
     """
-    from cli.session import open_session
-    from jobs.batch_object import batch_object
+    from cli.batches import open_batches
 
-    session = open_session()
-    batches = list(islice(session.ledger.batches(), limit + 1))
-    states = [session.state(batch.id) for batch in batches[:limit]]
+    page = open_batches().newest(limit)
     if json:
-        data = [batch_object(state) for state in states]
-        ids = [state.batch.id for state in states]
-        terminal.out_json(
-            {
-                "object": "list",
-                "data": data,
-                "first_id": ids[0] if ids else None,
-                "last_id": ids[-1] if ids else None,
-                "has_more": len(batches) > limit,
-            }
-        )
+        terminal.out_json(page.as_list())
         return 0
-    if not states:
+    if not page.views:
         terminal.hint("hand in a file with `batchchat submit requests.jsonl`")
-    for state in states:
-        counts = state.counts()
+    for view in page.views:
+        batch, counts = view.batch, view.batch.request_counts
         done = f"{count(counts.completed + counts.failed)} / {count(counts.total)}"
-        when = moment(state.batch.created_at)
         failed = f"  {count(counts.failed)} failed" if counts.failed else ""
-        terminal.out(f"{state.batch.id}  {state.status:<11}  {when}  {done}{failed}")
+        when = moment(batch.created_at)
+        terminal.out(f"{batch.id}  {batch.status:<11}  {when}  {done}{failed}")
     return 0

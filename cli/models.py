@@ -1,11 +1,11 @@
 """`batchchat models`: what the catalog has."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cli import options, terminal
 
 if TYPE_CHECKING:
-    from jobs.catalog import Model
+    from cli.view import ListedModel
 
 _HEADINGS = ("model", "context", "$/1M in", "$/1M out", "seen on")
 
@@ -15,14 +15,15 @@ def models(json: options.Json = False) -> int:
 
     batchchat models --json
     """
-    from cli.session import open_session
+    from cli.batches import open_batches
+    from cli.view import read_models
 
-    catalog = open_session().catalog
+    batches = open_batches()
+    text = batches.models()
     if json:
-        data = [_object(model) for model in catalog]
-        terminal.out_json({"object": "list", "data": data})
+        terminal.out(text.decode())
         return 0
-    listed = list(catalog)
+    listed = read_models(text)
     rows = [_HEADINGS, *map(_row, listed)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     terminal.out(_line(_HEADINGS, widths))
@@ -30,18 +31,19 @@ def models(json: options.Json = False) -> int:
         terminal.out(_line(row, widths))
         if model.description:
             terminal.out(f"  {model.description}")
-    terminal.hint(
-        "a hub id or a folder works too: `--model org/name`, `--model ./mine`"
-    )
+    if batches.takes_any_model:
+        terminal.hint(
+            "a hub id or a folder works too: `--model org/name`, `--model ./mine`"
+        )
     return 0
 
 
-def _row(model: "Model") -> tuple[str, ...]:
+def _row(model: "ListedModel") -> tuple[str, ...]:
     length = f"{model.context_length:,}" if model.context_length else "its own"
     price = model.price
     if price is None:
-        return model.name, length, "-", "-", ""
-    return model.name, length, f"{price.input:f}", f"{price.output:f}", price.date
+        return model.id, length, "-", "-", ""
+    return model.id, length, f"{price.input:f}", f"{price.output:f}", price.date
 
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:
@@ -49,17 +51,3 @@ def _line(row: tuple[str, ...], widths: list[int]) -> str:
     name, *numbers, date = row
     cells = map(str.rjust, numbers, widths[1:])
     return "  ".join([name.ljust(widths[0]), *cells, date]).rstrip()
-
-
-def _object(model: "Model") -> dict[str, Any]:
-    price = model.price
-    return {
-        "id": model.name,
-        "object": "model",
-        "owned_by": "batchchat",
-        "aliases": model.aliases,
-        "description": model.description,
-        "source": model.source,
-        "context_length": model.context_length,
-        "price": price,
-    }

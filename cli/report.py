@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cli import terminal
 from cli.text import count, duration, short
-from jobs.ledger import State
+from cli.view import Shown
 from jobs.problem import SHOWN, Problem
 
 BAD_ANSWER = 1
@@ -13,49 +13,47 @@ BAD_ANSWER = 1
 _SHOWN = 20
 
 
-def report_end(state: State, written: list[Path]) -> int:
+def report_end(batch: Shown, written: list[Path]) -> int:
     """Report a batch that has ended; return the exit status."""
-    if state.status == "failed":
-        return _report_refused(state)
-    counts, usage = state.counts(), state.usage()
+    if batch.status == "failed":
+        return _report_refused(batch)
+    counts, usage = batch.request_counts, batch.usage
     colour = "green" if counts.completed == counts.total else "yellow"
     terminal.say(
-        f"{terminal.paint(state.status, colour)}  {count(counts.completed)} of"
+        f"{terminal.paint(batch.status, colour)}  {count(counts.completed)} of"
         f" {count(counts.total, 'request')}"
         + (f", {count(counts.failed)} failed" if counts.failed else "")
     )
     terminal.say(
         f"  tokens   {short(usage.input_tokens)} in, {short(usage.output_tokens)} out"
     )
-    terminal.say(f"  cost     ${state.cost():f}")
-    terminal.say(f"  engine   {engine_time(state)}")
+    terminal.say(f"  cost     ${batch.estimated_cost:f}")
+    terminal.say(f"  engine   {engine_time(batch)}")
     for path in written:
         terminal.say(f"  wrote    {terminal.paint(str(path), 'cyan')}")
-    streamed = state.made_plan().streamed if state.plan else 0
-    if streamed:
-        asked = count(streamed, "request")
+    if batch.streamed_requests:
+        asked = count(batch.streamed_requests, "request")
         terminal.say(f"  note     {asked} with `stream`; a batch answers whole")
-    batch_id = state.batch.id
     if not written and counts.completed:
-        terminal.hint(f"read the results with `batchchat results {batch_id}`")
+        terminal.hint(f"read the results with `batchchat results {batch.id}`")
     if counts.completed == counts.total:
         return 0
-    terminal.hint(f"run what failed again with `batchchat retry {batch_id}`")
+    terminal.hint(f"run what failed again with `batchchat retry {batch.id}`")
     return BAD_ANSWER
 
 
-def engine_time(state: State) -> str:
+def engine_time(batch: Shown) -> str:
     """Return how long the engine took, and what that cost where it is known."""
-    cost = state.engine_cost()
-    took = duration(state.engine_seconds())
+    cost = batch.engine_cost
+    took = duration(batch.engine_seconds)
     return took if cost is None else f"{took}, ${cost:f} of GPUs"
 
 
-def _report_refused(state: State) -> int:
-    plan = state.made_plan()
-    name = state.batch.id
-    show_problems(plan.problems, plan.invalid, plan.requests, f"`{name}`: the input")
-    if plan.invalid and plan.invalid < plan.requests:
+def _report_refused(batch: Shown) -> int:
+    problems = batch.errors.data if batch.errors else []
+    bad, total = batch.invalid_lines, batch.request_counts.total
+    show_problems(problems, bad, total, f"`{batch.id}`: the input")
+    if bad and bad < total:
         terminal.hint(
             "nothing was run; mend the file, or let the good lines run with"
             " `--on-invalid skip`"

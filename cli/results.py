@@ -21,9 +21,9 @@ def results(
 
     batchchat results batch_0199… --output results.parquet --format parquet
     """
-    from cli.session import open_session
+    from cli.batches import open_batches
+    from cli.view import Delivery
     from jobs.errors import ConflictError, UsageError
-    from jobs.export import export
 
     if output is None and format_ is not Format.JSONL:
         raise UsageError("Parquet goes to a file", hint="name it with `--output`")
@@ -32,23 +32,23 @@ def results(
             "`--errors` prints, and `--output` writes both files",
             hint="leave out one of them",
         )
-    session = open_session()
-    state = session.ledger.state(batch_id)
-    final = state.final
-    if final is None:
+    batches = open_batches()
+    view = batches.get(batch_id)
+    batch = view.batch
+    if batch.status == "failed" or not batch.is_terminal:
         raise ConflictError(
-            f"`{batch_id}` has no results yet: it is {state.status}",
+            f"`{batch_id}` has no results yet: it is {batch.status}",
             hint=f"see how far it is with `batchchat status {batch_id}`",
         )
     path = paths.absolute(output)
     if path is not None:
-        for written in export(session.ledger, batch_id, Path(path), format_):
+        for written in batches.export(view, Delivery(Path(path), format_)):
             terminal.say(f"wrote {terminal.paint(str(written), 'cyan')}")
         return 0
-    file_id = final.error_file_id if errors else final.output_file_id
+    file_id = batch.error_file_id if errors else batch.output_file_id
     if file_id is None:
         terminal.say("there are none")
         return 0
-    for chunk in session.ledger.storage.stream(session.ledger.keys.content(file_id)):
+    for chunk in batches.content(file_id):
         terminal.out_bytes(chunk)
     return 0

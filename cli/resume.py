@@ -12,13 +12,12 @@ def resume(
 
     batchchat resume batch_0199…
     """
+    from cli.batches import open_batches
     from cli.running import Wish, run_batch
-    from cli.session import open_session
-    from jobs.active import Active
 
-    session = open_session()
-    if session.ledger.state(batch_id).is_terminal:
+    batches = open_batches()
+    if batches.get(batch_id).batch.is_terminal:
         terminal.say(f"`{batch_id}` has ended already")
-    elif session.cluster:
-        Active(session.ledger.storage).add(session.ledger.project, batch_id)
-    return run_batch(session, batch_id, Wish(progress=progress, json=json))
+    else:
+        batches.hand_over(batch_id)
+    return run_batch(batches, batch_id, Wish(progress=progress, json=json))

@@ -17,33 +17,18 @@ def retry(
     """
     from pathlib import Path
 
+    from cli.batches import open_batches
     from cli.running import Wish, run_batch
-    from cli.session import open_session
-    from jobs.create import Options, create_batch, store_file
-    from jobs.retry import retry_input
+    from cli.view import Delivery
 
-    session = open_session()
-    ledger = session.ledger
-    state = ledger.state(batch_id)
-    wanted = paths.absolute(output)
+    batches = open_batches()
+    batches.get(batch_id)  # that there is one comes before where its results go
+    delivery, wanted = None, paths.absolute(output)
     if wanted is not None:
         from jobs.export import check_output
 
-        check_output(Path(wanted), format_)
-    name = f"{batch_id}_retry.jsonl"
-    input_file = store_file(ledger, retry_input(ledger, state), name)
-    before = state.batch
-    asked = Options(
-        model=before.model,
-        seed=before.seed,
-        completion_window=before.completion_window,
-        metadata=before.metadata,
-        retry_of=batch_id,
-        output=wanted,
-        output_format=format_,
-        priority=before.priority,
-    )
-    on_cluster = session.cluster is not None
-    batch = create_batch(ledger, input_file, asked, hand_over=on_cluster)
-    terminal.say(batch.id) if json else terminal.out(batch.id)
-    return run_batch(session, batch.id, Wish(progress=progress, json=json))
+        delivery = Delivery(Path(wanted), format_)
+        check_output(*delivery)
+    new_id = batches.retry(batch_id, delivery)
+    terminal.say(new_id) if json else terminal.out(new_id)
+    return run_batch(batches, new_id, Wish(progress=progress, json=json))

@@ -1,26 +1,14 @@
-"""Runs a batch in this process, shows how it goes, and reports how it ended."""
+"""Runs a batch or follows it, delivers its results, and reports how it ended."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from cli import terminal
-from cli.display import Display
+from cli.batches import Batches
 from cli.follow import follow
-from cli.interrupt import INTERRUPTED, interruptible
+from cli.interrupt import INTERRUPTED
 from cli.report import report_end
-from cli.session import Session
-from jobs.batch_object import batch_object
-from jobs.catalog import Model
-from jobs.errors import BatchchatError
-from jobs.ledger import Ledger, State
-from jobs.progress import Progress
-from jobs.stop import Stop
-from jobs.storage import PatientStorage
-from workers.driver import DrivenEngine
-from workers.embedded import EmbeddedRun
-from workers.lock import BusyError
-
-_APART = {"auto": None, "inside": False, "apart": True}
+from cli.view import View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,103 +20,31 @@ class Wish:
     to_stdout: bool = False
 
 
-def run_batch(session: Session, batch_id: str, wish: Wish) -> int:
+def run_batch(batches: Batches, batch_id: str, wish: Wish) -> int:
     """Run the batch to its end and deliver the results; return the exit status."""
-    if session.cluster:
-        return follow_batch(session, batch_id, wish)
-    try:
-        state = _run(session, batch_id, wish)
-    except BusyError:
-        raise
-    except BatchchatError as error:
-        on = f"go on with `batchchat resume {batch_id}`"
-        error.hint = f"{error.hint}; then {on}" if error.hint else on
-        raise
-    if not state.is_terminal:
-        _say_stopped(state)
+    return _end(batches, batches.run(batch_id, shown=wish.progress), wish)
+
+
+def follow_batch(batches: Batches, batch_id: str, wish: Wish) -> int:
+    """Do the same for a batch that runs elsewhere in any case."""
+    return _end(batches, follow(batches, batch_id, shown=wish.progress), wish)
+
+
+def _end(batches: Batches, view: View | None, wish: Wish) -> int:
+    if view is None:
         return INTERRUPTED
-    return end_batch(session, state, wish)
-
-
-def end_batch(session: Session, state: State, wish: Wish) -> int:
-    """Deliver and report what a batch that has ended gave; return the exit status."""
-    written = _deliver(session, state, wish)
+    written = _deliver(batches, view, wish)
     if wish.json:
-        terminal.out_json(batch_object(state))
-    return report_end(state, written)
+        terminal.out(view.text.decode())
+    return report_end(view.batch, written)
 
 
-def follow_batch(session: Session, batch_id: str, wish: Wish) -> int:
-    """Show how a batch that runs elsewhere goes; see `run_batch`."""
-    progress = Progress()
-    display = Display(progress, shown=wish.progress)
-    try:
-        state = follow(session, batch_id, progress, say=wish.progress)
-    except KeyboardInterrupt:
-        display.stop()
-        terminal.hint(f"it goes on; follow it with `batchchat watch {batch_id}`")
-        return INTERRUPTED
-    finally:
-        display.stop()
-    return end_batch(session, state, wish)
-
-
-def _run(session: Session, batch_id: str, wish: Wish) -> State:
-    progress, stop = Progress(), Stop()
-    settings = session.settings
-    storage = PatientStorage(
-        session.ledger.storage, settings.patience_seconds, stop, progress.waits_for
-    )
-    run = EmbeddedRun(
-        Ledger(storage, settings.project),
-        settings,
-        session.prompters,
-        start_engine=lambda model: start_engine(session, model),
-        stop=stop,
-        progress=progress,
-        locks=session.locks,
-    )
-    with (
-        terminal.engine_output(session.engine_log),
-        interruptible(batch_id, progress, stop, settings.grace_seconds),
-    ):
-        display = Display(progress, shown=wish.progress)
-        try:
-            return run.run(batch_id)
-        finally:
-            display.stop()
-
-
-def start_engine(session: Session, model: Model) -> DrivenEngine:
-    """Return a running vLLM. Raises `EngineStartError`, `ModelNotFoundError`."""
-    from workers.vllm_engine import start_vllm
-
-    return start_vllm(
-        model,
-        session.models,
-        apart=_APART[session.settings.engine_process],
-        log=session.settings.engine_log,
-    )
-
-
-def _deliver(session: Session, state: State, wish: Wish) -> list[Path]:
+def _deliver(batches: Batches, view: View, wish: Wish) -> list[Path]:
     """Write the results where the user wants them."""
-    batch = state.batch
-    if wish.to_stdout and state.final and state.final.output_file_id:
-        key = session.ledger.keys.content(state.final.output_file_id)
-        for chunk in session.ledger.storage.stream(key):
+    batch = view.batch
+    if wish.to_stdout and batch.output_file_id:
+        for chunk in batches.content(batch.output_file_id):
             terminal.out_bytes(chunk)
-    if batch.output is None or state.final is None:
+    if view.delivery is None or batch.status == "failed":
         return []
-    from jobs.export import export
-
-    return export(session.ledger, batch.id, Path(batch.output), batch.output_format)
-
-
-def _say_stopped(state: State) -> None:
-    counts = state.counts()
-    terminal.say(
-        f"stopped: {counts.completed + counts.failed:,} of {counts.total:,} requests"
-        " are committed, and what else was finished is kept"
-    )
-    terminal.hint(f"go on with `batchchat resume {state.batch.id}`")
+    return batches.export(view, view.delivery)

@@ -1,7 +1,13 @@
 """`batchchat status`: where a batch stands."""
 
+from typing import TYPE_CHECKING
+
 from cli import options, terminal
 from cli.text import count, moment, short
+
+if TYPE_CHECKING:
+    from cli.batches import Batches
+    from cli.view import Shown
 
 
 def status(batch_id: options.BatchId, json: options.Json = False) -> int:
@@ -9,52 +15,44 @@ def status(batch_id: options.BatchId, json: options.Json = False) -> int:
 
     batchchat status batch_0199…
     """
+    from cli.batches import open_batches
     from cli.report import engine_time
-    from cli.session import open_session
-    from jobs.batch_object import batch_object
 
-    session = open_session()
-    state = session.state(batch_id)
+    batches = open_batches()
+    view = batches.get(batch_id)
     if json:
-        terminal.out_json(batch_object(state))
+        terminal.out(view.text.decode())
         return 0
-    counts, usage, batch = state.counts(), state.usage(), state.batch
+    batch, counts, usage = view.batch, view.batch.request_counts, view.batch.usage
     done = counts.completed + counts.failed
     share = f" ({done / counts.total:.0%})" if counts.total else ""
     progress = f"{count(done)} / {count(counts.total)} requests{share}"
-    terminal.out(f"{batch.id}  {state.status}  {progress}")
+    terminal.out(f"{batch.id}  {batch.status}  {progress}")
     rows = [
-        ("model", batch_object(state)["model"] or "not known yet"),
+        ("model", batch.model or "not known yet"),
         ("created", moment(batch.created_at)),
         ("completed", count(counts.completed)),
         ("failed", count(counts.failed)),
         ("tokens", f"{short(usage.input_tokens)} in, {short(usage.output_tokens)} out"),
-        ("cost", f"${state.cost():f}"),
-        ("engine", engine_time(state)),
+        ("cost", f"${batch.estimated_cost:f}"),
+        ("engine", engine_time(batch)),
     ]
-    if state.plan and not state.is_terminal:
-        shards = len(state.plan.shards)
-        rows.append(
-            ("shards", f"{shards - len(state.pending())} of {shards} committed")
-        )
-    if session.cluster and not state.is_terminal:
-        workers = session.cluster.workers_of(state)
-        speed = sum(worker.tokens_per_second for worker in workers)
-        rows.append(("workers", f"{len(workers)}, {short(speed)} tokens/s"))
+    if batch.shards:
+        shards = batch.shards
+        rows.append(("shards", f"{shards.committed} of {shards.total} committed"))
+    if not batch.is_terminal:
+        rows += batches.rows(view)
     for name, value in rows:
         terminal.out(f"  {name:<10} {value}")
-    _say_next(state.status, batch_id, on_cluster=session.cluster is not None)
+    terminal.hint(_next_step(batches, batch))
     return 0
 
 
-def _say_next(status: str, batch_id: str, *, on_cluster: bool) -> None:
-    if status == "failed":
-        terminal.hint(f"see why with `batchchat status {batch_id} --json`")
-    elif status == "completed":
-        terminal.hint(f"read the results with `batchchat results {batch_id}`")
-    elif status in {"cancelled", "expired"}:
-        return
-    elif on_cluster:
-        terminal.hint(f"follow it with `batchchat watch {batch_id}`")
-    elif status != "cancelling":
-        terminal.hint(f"if nothing runs it, go on with `batchchat resume {batch_id}`")
+def _next_step(batches: "Batches", batch: "Shown") -> str | None:
+    if batch.status == "failed":
+        return f"see why with `batchchat status {batch.id} --json`"
+    if batch.status == "completed":
+        return f"read the results with `batchchat results {batch.id}`"
+    if batch.is_terminal:
+        return None
+    return batches.next_step(batch.id, batch.status)

@@ -45,10 +45,10 @@ def submit(
 
     batchchat submit requests.jsonl --model demo --output results.jsonl
     """
-    from cli.input import chunks, open_input, refuse_to_overwrite
+    from cli.batches import open_batches
+    from cli.input import input_of, open_input, refuse_to_overwrite
     from cli.running import Wish, run_batch
-    from cli.session import open_session
-    from jobs.create import Options, create_batch, store_file
+    from jobs.create import Options
     from jobs.errors import UsageError
 
     if output == "-" and (json or not wait or format_ is not Format.JSONL):
@@ -56,9 +56,9 @@ def submit(
             "`--output -` prints JSONL, alone and at once",
             hint="name a file with `--output`",
         )
-    session = open_session()
+    batches = open_batches()
     if model is not None:
-        session.catalog.find(model)
+        batches.check_model(model)
     wanted = paths.absolute(output)
     if wanted is not None:
         from jobs.export import check_output
@@ -76,22 +76,14 @@ def submit(
         priority=priority,
     )
     with open_input(file) as stream:
-        name = "stdin" if file == "-" else paths.printable(Path(file).name)
-        input_file = store_file(session.ledger, chunks(stream, file), name)
-    on_cluster = session.cluster is not None
-    batch = create_batch(session.ledger, input_file, asked, hand_over=on_cluster)
+        batch_id = batches.submit(input_of(file, stream), asked, shown=progress)
     to_stdout = output == "-"
     if to_stdout or json:
-        terminal.say(batch.id)
+        terminal.say(batch_id)
     else:
-        terminal.out(batch.id)
+        terminal.out(batch_id)
     if not wait:
-        verb = (
-            "follow it with `batchchat watch"
-            if on_cluster
-            else "run it with `batchchat resume"
-        )
-        terminal.hint(f"{verb} {batch.id}`")
+        terminal.hint(batches.next_step(batch_id))
         return 0
     wish = Wish(progress=progress, json=json, to_stdout=to_stdout)
-    return run_batch(session, batch.id, wish)
+    return run_batch(batches, batch_id, wish)

@@ -54,17 +54,17 @@ def say(text: str = "") -> None:
         stderr().flush()
 
 
-def hint(text: str) -> None:
-    """Say what to do next."""
-    say()
-    say(f"{paint('hint:', 'cyan')} {text}")
+def hint(text: str | None) -> None:
+    """Say what to do next, if anything."""
+    if text:
+        say()
+        say(f"{paint('hint:', 'cyan')} {text}")
 
 
 def show_error(error: BatchchatError) -> None:
     """Say what went wrong, and what to do about it."""
     say(f"{paint('error:', 'red')} {error.message}")
-    if error.hint:
-        hint(error.hint)
+    hint(error.hint)
 
 
 def is_terminal() -> bool:

@@ -12,9 +12,9 @@ def watch(
 
     batchchat watch batch_0199…
     """
+    from cli.batches import open_batches
     from cli.running import Wish, follow_batch
-    from cli.session import open_session
 
-    session = open_session()
-    session.state(batch_id)  # that there is one is said before anything is shown
-    return follow_batch(session, batch_id, Wish(progress=progress, json=json))
+    batches = open_batches()
+    batches.get(batch_id)  # that there is one is said before anything is shown
+    return follow_batch(batches, batch_id, Wish(progress=progress, json=json))

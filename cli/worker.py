@@ -70,6 +70,6 @@ def _engine(
 
         prompter = load_prompter(model, session.models)
         return start_echo(prompter, per_token=1 / simulate)
-    from cli.running import start_engine
+    from cli.embedded import start_engine
 
     return start_engine(session, model)

@@ -38,6 +38,9 @@ def batch_object(state: State) -> dict[str, Any]:
         "priority": batch.priority,
         "seed": batch.seed,
         "retry_of": batch.retry_of,
+        "invalid_lines": state.plan.invalid if state.plan else 0,
+        "streamed_requests": state.plan.streamed if state.plan else 0,
+        "shards": _shards(state),
         "engines": final.engines if final else {},
     }
 
@@ -71,6 +74,14 @@ def _errors(state: State) -> dict[str, Any] | None:
     if not problems:
         return None
     return {"object": "list", "data": [problem_object(p) for p in problems]}
+
+
+def _shards(state: State) -> dict[str, int] | None:
+    """Return how many there are and how many are final, while it runs."""
+    if state.plan is None or state.is_terminal:
+        return None
+    total = len(state.plan.shards)
+    return {"total": total, "committed": total - len(state.pending())}
 
 
 def _times(state: State) -> dict[str, int | None]:

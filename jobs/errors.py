@@ -16,6 +16,7 @@
     │  ├─ CorruptObjectError   an object is not what was written
     │  └─ StorageFullError     no room left
     ├─ BrokerError             Redis failed; worth another try
+    ├─ ServerError             the API's server failed; worth another try
     └─ EngineError             the engine failed
        ├─ EngineStartError     it never came up
        └─ EngineDeadError      it died; worth another engine
@@ -132,6 +133,20 @@ class BrokerError(BatchchatError):
 
     code = "broker_error"
     retryable = True
+
+
+class ServerError(BatchchatError):
+    """The server of the API can't be reached, or could not answer."""
+
+    code = "server_error"
+    retryable = True
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, after: float = 0.0
+    ) -> None:
+        """`after` is in how many seconds the server wants to be asked again."""
+        super().__init__(message, hint=hint)
+        self.after = after
 
 
 class EngineError(BatchchatError):

@@ -42,10 +42,16 @@ def export(ledger: Ledger, batch_id: str, output: Path, formats: str) -> list[Pa
 
     """
     state = ledger.state(batch_id)
+    places = places_of(output, formats)
+    return write_files(batch_id, places, list(_wanted(ledger, state, places)))
+
+
+def write_files(
+    batch_id: str, places: Places, wanted: list[tuple[Path, Write]]
+) -> list[Path]:
+    """Write each of `wanted` to its place among `places`; see `export`."""
     kept = "the results are kept: write them to another place with"
     hint = f"{kept} `batchchat results {batch_id} --output PATH`"
-    places = places_of(output, formats)
-    wanted = list(_wanted(ledger, state, places))
     with ExitStack() as stack:
         partials = []
         for path, write in wanted:

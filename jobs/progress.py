@@ -25,6 +25,7 @@ class Progress:
         self.counts = Counts()
         self.usage = Usage()
         self.trouble: str | None = None
+        self.awaited = "storage"
         self.began: float | None = None
         self.checked_requests = 0
         self._lock = Lock()
@@ -62,9 +63,9 @@ class Progress:
         with self._lock:
             self.counts, self.usage = mine, usage
 
-    def waits_for(self, trouble: str | None) -> None:
-        """Note what the run waits for."""
-        self.trouble = trouble
+    def waits_for(self, trouble: str | None, whom: str = "storage") -> None:
+        """Note what the run waits for, and of whom."""
+        self.awaited, self.trouble = whom, trouble
 
     def so_far(self) -> Counts:
         """Return all that is done, by this run and before it."""

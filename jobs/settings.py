@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -43,6 +43,12 @@ class Settings(BaseSettings):
 
     broker: str | None = None
     """The Redis of a cluster, as `redis://host:6379/0`; unset, no cluster is used."""
+
+    url: str | None = None
+    """A server to work with, as `http://host:8000`; unset, batches are kept here."""
+
+    api_key: SecretStr | None = None
+    """The key to that server; `batchchat keys create` makes them there."""
 
     project: str = "default"
     """Whose batches these are; projects do not see each other's."""

@@ -17,6 +17,10 @@ class CuttingProxy:
         """Listen, but not yet accept."""
         self.cuts: list[int] = []
         """After so many bytes of answers a connection is cut."""
+        self.upward_cuts: list[int] = []
+        """After so many bytes of requests a connection is cut."""
+        self.unanswered: list[bytes] = []
+        """What requests begin with that the server gets and whose answer is lost."""
         self.statuses: list[int] = []
         """What connections are answered instead of by the server."""
         self.lost = 0
@@ -64,10 +68,21 @@ class CuttingProxy:
                 up.join()
 
     def _upward(self, client: socket.socket, server: socket.socket) -> None:
+        left = self.upward_cuts.pop(0) if self.upward_cuts else None
         with suppress(OSError):
             while data := client.recv(PIECE):
-                server.sendall(data)
-            server.shutdown(socket.SHUT_WR)
+                if any(map(data.startswith, self.unanswered)):
+                    self.unanswered.clear()
+                    self.lost += 1
+                server.sendall(data[:left])
+                left = None if left is None else left - len(data)
+                if left is not None and left <= 0:
+                    break
+            else:
+                server.shutdown(socket.SHUT_WR)
+                return
+            for end in (server, client):
+                end.shutdown(socket.SHUT_RDWR)
 
     def _downward(
         self, server: socket.socket, client: socket.socket, left: int | None

@@ -92,10 +92,14 @@ class Hand:
             self.ledger, store_file(self.ledger, [data], "in.jsonl"), asked
         )
         if plan:
-            prompters = NoPrompters(Catalog({"m": MODEL}), Path())
-            sizes = Limits(self.shard_requests, 1_000_000, LINE_BYTES)
-            make_plan(self.ledger, batch, prompters, sizes)
+            self.make_plan(batch.id)
         return batch.id
+
+    def make_plan(self, batch_id: str) -> None:
+        """Plan a batch."""
+        prompters = NoPrompters(Catalog({"m": MODEL}), Path())
+        sizes = Limits(self.shard_requests, 1_000_000, LINE_BYTES)
+        make_plan(self.ledger, self.ledger.batch(batch_id), prompters, sizes)
 
     def plan(self, batch_id: str) -> Plan:
         """Return the plan."""

@@ -1,0 +1,107 @@
+"""Where batches run: in this process, on a cluster, or on a server.
+
+The commands work with `Batches` and can't tell which of the three it is.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from cli.input import Input
+from cli.view import Delivery, Page, View
+from jobs.create import Options
+from jobs.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from cli.server import Server
+
+
+class Batches(Protocol):
+    """The batches of one project.
+
+    Whatever names a batch raises `NotFoundError` where there is none, and everything
+    raises an error that is `retryable` while the storage or the server is away.
+    """
+
+    takes_any_model: bool
+    """Whether models beyond the catalog can be asked for, by hub id or folder."""
+
+    def check_model(self, name: str) -> None:
+        """See that there is such a model. Raises `ModelNotFoundError`."""
+
+    def models(self) -> bytes:
+        """Return the catalog as OpenAI's list of Model objects, in JSON."""
+
+    def submit(self, file: Input, asked: Options, *, shown: bool) -> str:
+        """Hand a file in; return the batch's id. `shown` is whether to say how it goes.
+
+        Raises:
+            InputFileError: it can't be read, or is too large.
+
+        """
+
+    def retry(self, batch_id: str, delivery: Delivery | None) -> str:
+        """Hand in what failed or never ran of a batch; return the new batch's id.
+
+        Raises:
+            ConflictError: the batch has not ended.
+            UsageError: there is nothing to retry.
+
+        """
+
+    def get(self, batch_id: str) -> View:
+        """Return where a batch stands."""
+
+    def newest(self, limit: int) -> Page:
+        """Return the last `limit` batches, newest first."""
+
+    def cancel(self, batch_id: str) -> View:
+        """Stop a batch. Raises `ConflictError` where it has ended otherwise."""
+
+    def hand_over(self, batch_id: str) -> None:
+        """See that whoever runs batches elsewhere knows of this one."""
+
+    def run(self, batch_id: str, *, shown: bool) -> View | None:
+        """Run or follow a batch to its end; None where somebody interrupted that."""
+
+    def content(self, file_id: str) -> Iterator[bytes]:
+        """Yield the bytes of an output or an error file."""
+
+    def export(self, view: View, delivery: Delivery) -> list[Path]:
+        """Write the results of a batch that has ended; see `jobs.export.export`."""
+
+    def missing(self, view: View) -> str | None:
+        """Say who would have to be there so that the batch goes on."""
+
+    def rows(self, view: View) -> list[tuple[str, str]]:
+        """Return what else there is to say of a batch that has not ended."""
+
+    def next_step(self, batch_id: str, status: str | None = None) -> str | None:
+        """Say what to do for a batch that has not ended; no `status`: it is new."""
+
+
+def open_server(settings: Settings) -> "Server":
+    """Return the server that the settings name. Raises `ConfigError`."""
+    from cli.server import Server
+
+    key = settings.api_key.get_secret_value() if settings.api_key else None
+    return Server(settings.url or "", key or None, settings.patience_seconds)
+
+
+def open_batches() -> Batches:
+    """Return the batches that the settings name. Raises `ConfigError`."""
+    settings = load_settings()
+    if settings.url:
+        from cli.remote import RemoteBatches
+
+        return RemoteBatches(open_server(settings))
+    from cli.session import open_session
+
+    session = open_session()
+    if session.cluster is not None:
+        from cli.cluster import ClusterBatches
+
+        return ClusterBatches(session, session.cluster)
+    from cli.embedded import EmbeddedBatches
+
+    return EmbeddedBatches(session)

@@ -1,0 +1,52 @@
+"""Batches that a cluster's workers run, over a storage that all of them share."""
+
+from cli import terminal
+from cli.follow import follow
+from cli.session import Session
+from cli.stored import StoredBatches
+from cli.text import short
+from cli.view import View
+from jobs.active import Active
+from workers.cluster import Cluster
+
+
+class ClusterBatches(StoredBatches):
+    """See `Batches`."""
+
+    handed_over = True
+
+    def __init__(self, session: Session, cluster: Cluster) -> None:
+        """Hand batches over to `cluster`."""
+        super().__init__(session)
+        self._cluster = cluster
+
+    def hand_over(self, batch_id: str) -> None:  # noqa: D102 - see Batches
+        Active(self.ledger.storage).add(self.ledger.project, batch_id)
+
+    def run(self, batch_id: str, *, shown: bool) -> View | None:  # noqa: D102
+        return follow(self, batch_id, shown=shown)
+
+    def missing(self, view: View) -> str | None:  # noqa: D102
+        state = self.ledger.state(view.batch.id)
+        if state.plan is None and not self._cluster.has_controller():
+            return "no controller is there: start one with `batchchat controller`"
+        if state.plan and state.plan.model and not self._cluster.workers_of(state):
+            model = state.plan.model.name
+            return (
+                f"no worker runs `{model}`: start one with"
+                f" `batchchat worker --model {model}`"
+            )
+        return None
+
+    def rows(self, view: View) -> list[tuple[str, str]]:  # noqa: D102
+        workers = self._cluster.workers_of(self.ledger.state(view.batch.id))
+        speed = sum(worker.tokens_per_second for worker in workers)
+        return [("workers", f"{len(workers)}, {short(speed)} tokens/s")]
+
+    def next_step(self, batch_id: str, status: str | None = None) -> str | None:  # noqa: D102
+        del status
+        return f"follow it with `batchchat watch {batch_id}`"
+
+    def _cancelled(self, batch_id: str) -> None:
+        self.hand_over(batch_id)
+        terminal.say("its workers stop, and a controller writes what is finished")

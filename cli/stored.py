@@ -1,0 +1,90 @@
+"""Batches of the storage that this process reads itself."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from cli.input import Input
+from cli.session import Session
+from cli.view import Delivery, Page, View, encode
+from jobs.create import Options, cancel_batch, create_batch, store_file
+from jobs.model_object import model_object
+
+
+class StoredBatches:
+    """What a cluster and a run in this process have in common; see `Batches`."""
+
+    takes_any_model = True
+    handed_over = False
+    """Whether somebody else runs what is submitted."""
+
+    def __init__(self, session: Session) -> None:
+        """Use the storage of `session`."""
+        self.session = session
+        self.ledger = session.ledger
+
+    def check_model(self, name: str) -> None:  # noqa: D102 - see Batches
+        self.session.catalog.find(name)
+
+    def models(self) -> bytes:  # noqa: D102
+        data = [model_object(model) for model in self.session.catalog]
+        return encode({"object": "list", "data": data})
+
+    def submit(self, file: Input, asked: Options, *, shown: bool) -> str:  # noqa: D102
+        del shown  # it is quick
+        stored = store_file(self.ledger, file.chunks(), file.name)
+        hand_over = self.handed_over
+        return create_batch(self.ledger, stored, asked, hand_over=hand_over).id
+
+    def retry(self, batch_id: str, delivery: Delivery | None) -> str:  # noqa: D102
+        from jobs.retry import retry_input
+
+        state = self.ledger.state(batch_id)
+        lines = retry_input(self.ledger, state)
+        stored = store_file(self.ledger, lines, f"{batch_id}_retry.jsonl")
+        before = state.batch
+        asked = Options(
+            model=before.model,
+            seed=before.seed,
+            completion_window=before.completion_window,
+            metadata=before.metadata,
+            retry_of=batch_id,
+            output=str(delivery.output) if delivery else None,
+            output_format=delivery.formats if delivery else "jsonl",
+            priority=before.priority,
+        )
+        hand_over = self.handed_over
+        return create_batch(self.ledger, stored, asked, hand_over=hand_over).id
+
+    def get(self, batch_id: str) -> View:  # noqa: D102
+        return View.of_state(self.session.state(batch_id))
+
+    def newest(self, limit: int) -> Page:  # noqa: D102
+        found = list(islice(self.ledger.batches(), limit + 1))
+        views = [self.get(batch.id) for batch in found[:limit]]
+        return Page(views, has_more=len(found) > limit)
+
+    def cancel(self, batch_id: str) -> View:  # noqa: D102
+        cancel_batch(self.ledger, batch_id)
+        self._cancelled(batch_id)
+        return View.of_state(self.ledger.state(batch_id))
+
+    def content(self, file_id: str) -> Iterator[bytes]:  # noqa: D102
+        return self.ledger.storage.stream(self.ledger.keys.content(file_id))
+
+    def export(self, view: View, delivery: Delivery) -> list[Path]:  # noqa: D102
+        from jobs.export import export
+
+        return export(self.ledger, view.batch.id, delivery.output, delivery.formats)
+
+    def missing(self, view: View) -> str | None:  # noqa: D102
+        del view
+        return None
+
+    def rows(self, view: View) -> list[tuple[str, str]]:  # noqa: D102
+        del view
+        return []
+
+    def _cancelled(self, batch_id: str) -> None:
+        """See that the wish to stop a batch is heard."""
+        raise NotImplementedError

@@ -1,0 +1,265 @@
+"""The commands as a server's client say what they say of the same storage."""
+
+import re
+
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.create import cancel_batch
+from jobs.errors import RequestRefusedError
+from tests.acceptance.serving import Serving
+from tests.unit.ended import bare, completion, whole
+
+pytestmark = pytest.mark.slow
+
+GOOD = b"".join(whole(f"q-{n}", f"question {n}") + b"\n" for n in range(5))
+BAD = whole("a", "x", top_k="7") + b"\n{\n" + whole("b", "y") + b"\n"
+
+
+def half(request):
+    """Refuse every second request."""
+    if request.line % 2:
+        return completion(f"re: {request.custom_id}")
+    return RequestRefusedError("no", code="no", param="body.n")
+
+
+@pytest.fixture(scope="module")
+def server(make_place):
+    server = Serving(make_place())
+    server.start()
+    return server
+
+
+@pytest.fixture(scope="module")
+def batches(server):
+    """One batch in each state, by its name."""
+    hand = server.hand
+    made = {"validating": hand.submit(GOOD, plan=False)}
+    made["in progress"] = hand.submit(GOOD)
+    hand.run(made["in progress"], shards=1)
+    made["failed"] = hand.submit(BAD)
+    made["all completed"] = hand.ended(GOOD).batch.id
+    made["some failed"] = hand.ended(GOOD, half, metadata={"k": "v"}).batch.id
+    made["all failed"] = hand.ended(GOOD, lambda _: RequestRefusedError("n")).batch.id
+    made["streamed"] = hand.ended(bare("x", stream=True)).batch.id
+    made["cancelled"] = hand.submit(GOOD)
+    cancel_batch(hand.ledger, made["cancelled"])
+    hand.finalize(made["cancelled"], "cancelled")
+    made["expired"] = hand.submit(GOOD)
+    hand.run(made["expired"], shards=2)
+    hand.finalize(made["expired"], "expired")
+    return made
+
+
+ENDED = [
+    "failed",
+    "all completed",
+    "some failed",
+    "all failed",
+    "streamed",
+    "cancelled",
+    "expired",
+]
+RUNNING = ["validating", "in progress"]
+
+
+@pytest.fixture
+def both(server):
+    """Run a command here and as a client; return how both ended."""
+
+    def run(*arguments):
+        here, there = server.place.start(*arguments), server.client(*arguments)
+        return here.end(), there.end()
+
+    return run
+
+
+def said(done):
+    return done.code, done.out, done.err
+
+
+COMMANDS = [
+    ["status", "--json"],
+    ["watch", "--json", "--no-progress"],
+    ["resume"],
+    ["results"],
+    ["results", "--errors"],
+]
+
+
+@pytest.mark.parametrize("command", ["status", "watch"])
+@pytest.mark.parametrize("state", ENDED)
+def test_of_each_batch_that_has_ended_it_says_the_same(both, batches, state, command):
+    here, there = both(command, batches[state])
+    assert said(here) == said(there)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("state", ["failed", "some failed", "cancelled"])
+def test_each_command_says_the_same(both, batches, state, command):
+    here, there = both(command[0], batches[state], *command[1:])
+    assert said(here) == said(there)
+
+
+@pytest.mark.parametrize("state", RUNNING)
+@pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["results"]])
+def test_of_a_batch_that_runs_it_says_the_same_but_for_the_hint(
+    both, batches, state, command
+):
+    here, there = both(command[0], batches[state], *command[1:])
+    assert (here.code, here.out) == (there.code, there.out)
+    assert here.err.partition("hint:")[0] == there.err.partition("hint:")[0]
+    if command == ["status"]:
+        assert f"hint: follow it with `batchchat watch {batches[state]}`" in there.err
+
+
+@pytest.mark.parametrize("state", ["failed", "all completed", "all failed", *RUNNING])
+def test_what_cant_be_retried_is_refused_with_the_same_words(both, batches, state):
+    here, there = both("retry", batches[state])
+    assert here.code == 2
+    assert said(here) == said(there)
+
+
+@pytest.mark.parametrize("state", ["failed", "all completed", "cancelled"])
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["", "json"])
+def test_what_has_ended_is_cancelled_or_not_with_the_same_words(
+    both, batches, state, options
+):
+    here, there = both("cancel", batches[state], *options)
+    assert here.code == (0 if state == "cancelled" else 2)
+    assert said(here) == said(there)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["list"], ["list", "--json"], ["list", "--limit", "2", "--json"]],
+    ids=" ".join,
+)
+def test_the_list_is_the_same(both, batches, arguments):
+    here, there = both(*arguments)
+    assert here.out.count(b"batch_") >= min(2, len(batches))
+    assert said(here) == said(there)
+
+
+def test_the_list_goes_past_one_page_of_the_server(make_place):
+    server = Serving(make_place())
+    server.start()
+    ids = [server.hand.submit(GOOD, plan=False) for _ in range(130)]
+    listed = server.ask("list", "--limit", "120", "--json").json()
+    assert [batch["id"] for batch in listed["data"]] == ids[::-1][:120]
+    assert listed["has_more"] is True
+    everything = server.ask("list", "--limit", "200", "--json").json()
+    assert (len(everything["data"]), everything["has_more"]) == (130, False)
+
+
+def test_the_models_are_the_same(both):
+    here, there = both("models", "--json")
+    assert said(here) == said(there)
+    here, there = both("models")
+    assert here.out == there.out
+    assert there.err == ""  # a hub id or a folder is nothing to a server
+
+
+WRONG = {
+    "no such batch": ["status", f"batch_{'0' * 32}"],
+    "no id": ["results", "../../etc/passwd"],
+    "to cancel nothing": ["cancel", f"batch_{'0' * 32}"],
+    "to retry nothing": ["retry", f"batch_{'0' * 32}"],
+    "parquet on stdout": ["results", f"batch_{'0' * 32}", "--format", "parquet"],
+    "no such file": ["submit", "nowhere.jsonl", "--model", "m"],
+    "a folder as output": ["submit", "catalog.toml", "--model", "m", "-o", "."],
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG.values(), ids=WRONG)
+def test_a_wrong_call_is_told_the_same(both, arguments):
+    here, there = both(*arguments)
+    assert here.code == 2
+    assert said(here) == said(there)
+
+
+def test_a_model_that_the_server_lacks_is_refused_before_the_upload(server):
+    file = server.place.file("in.jsonl", GOOD)
+    before = len(server.files())
+    done = server.ask("submit", file, "--model", "org/other")
+    assert (done.code, done.out) == (2, b"")
+    assert "error: no model `org/other`" in done.err
+    assert "hint: see what it has with `batchchat models`" in done.err
+    assert len(server.files()) == before
+
+
+@pytest.mark.parametrize("state", ["all completed", "some failed", "cancelled"])
+def test_the_files_written_are_the_same(server, batches, state):
+    folder = server.place.folder / f"both {state}"
+    folder.mkdir()
+    wish = ["--format", "both", "--output"]
+    here, there = (
+        run("results", batches[state], *wish, folder / name / "out.jsonl")
+        for run, name in ((server.place.run, "here"), (server.ask, "there"))
+    )
+    assert here.code == there.code == 0
+    assert here.err == re.sub("/there/", "/here/", there.err)
+    names = {path.name for path in (folder / "here").iterdir()}
+    assert names == {path.name for path in (folder / "there").iterdir()}
+    for name in names:
+        one, other = folder / "here" / name, folder / "there" / name
+        if name.endswith(".parquet"):
+            assert pq.read_table(one).equals(pq.read_table(other))
+        else:
+            assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_submit_waits_delivers_and_reports(server):
+    file = server.place.file("in.jsonl", GOOD)
+    running = server.client("submit", file, "--model", "m", "--output", "mine.jsonl")
+    batch_id = running.until(lambda: running.out.read_text().strip())
+    server.end_batch(batch_id, half)
+    done = running.end()
+    assert (done.code, done.out.decode()) == (1, f"{batch_id}\n")
+    report = server.place.run("watch", batch_id).err
+    output = server.place.folder / "mine.jsonl"
+    assert f"  wrote    {output}\n" in done.err
+    assert report.partition("\n\n")[0] in done.err
+    assert output.read_bytes() == server.place.run("results", batch_id).out
+    assert f"`batchchat retry {batch_id}`" in done.err
+
+
+def test_results_to_stdout_are_alone_there(server):
+    running = server.client("submit", "-", "-o", "-", "--model", "m", stdin=GOOD)
+    running.until_it_says("batch_")
+    batch_id = running.err.read_text().partition("\n")[0]
+    server.end_batch(batch_id)
+    done = running.end()
+    assert done.code == 0
+    assert done.out == server.place.run("results", batch_id).out
+    assert server.files()[1]["filename"] == "stdin"
+
+
+def test_what_is_asked_of_a_batch_reaches_the_server(server):
+    file = server.place.file("in.jsonl", GOOD)
+    wish = ["--seed", "7", "--metadata", "k=v", "--completion-window", "7d"]
+    more = ["--priority", "high", "--on-invalid", "skip", "--model", "m", "--no-wait"]
+    done = server.ask("submit", file, *wish, *more)
+    batch_id = done.out.decode().strip()
+    assert f"hint: follow it with `batchchat watch {batch_id}`" in done.err
+    batch = server.hand.ledger.batch(batch_id)
+    assert (batch.seed, batch.metadata, batch.priority) == (7, {"k": "v"}, "high")
+    assert (batch.completion_window, batch.on_invalid) == ("7d", "skip")
+    assert (batch.model, batch.output) == ("m", None)
+
+
+def test_a_retry_is_a_batch_of_what_failed(server, batches):
+    running = server.client("retry", batches["expired"], "--output", "again.jsonl")
+    batch_id = running.until(lambda: running.out.read_text().strip())
+    server.end_batch(batch_id)
+    done = running.end()
+    assert done.code == 0
+    assert server.hand.ledger.batch(batch_id).retry_of == batches["expired"]
+    assert (server.place.folder / "again.jsonl").read_bytes().count(b"\n") == 1
+
+
+def test_a_cancel_is_heard(server):
+    batch_id = server.hand.submit(GOOD)
+    done = server.ask("cancel", batch_id)
+    assert (done.code, done.out) == (0, b"cancelling\n")
+    assert server.hand.ledger.state(batch_id).status == "cancelling"

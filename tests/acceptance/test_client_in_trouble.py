@@ -1,0 +1,219 @@
+"""Servers that die, connections that are cut, keys that are wrong, users in a hurry."""
+
+import os
+import signal
+
+import pytest
+
+from jobs.api_key import ApiKeys
+from tests.acceptance.serving import Serving, batch_id_of
+from tests.servers.cutting_proxy import cutting_proxy
+from tests.unit.ended import completion, whole
+
+pytestmark = pytest.mark.slow
+
+FEW = b"".join(whole(f"q-{n}", "hi") + b"\n" for n in range(3))
+MANY = b"".join(whole(f"q-{n}", "x" * 1_000) + b"\n" for n in range(8_000))
+NOBODY = f"batch_{'0' * 32}"
+
+
+@pytest.fixture
+def server(make_place):
+    return Serving(make_place())
+
+
+@pytest.fixture
+def listening(server):
+    server.start()
+    return server
+
+
+@pytest.fixture
+def proxy(listening):
+    """Hand everything to the server, until it is told to do otherwise."""
+    with cutting_proxy(listening.port) as proxy:
+        yield proxy
+
+
+def test_a_server_that_is_killed_and_comes_back_is_waited_for(server):
+    serve = server.start()
+    file = server.place.file("in.jsonl", FEW)
+    running = server.client("submit", file, "--model", "m", "--output", "out.jsonl")
+    batch_id = batch_id_of(running)
+    running.until_it_says("checking the input")
+    serve.kill()
+    running.until_it_says("waiting for the server: can't reach the server at")
+    server.end_batch(batch_id)
+    server.start()
+    done = running.end()
+    assert done.code == 0
+    assert "completed  3 of 3 requests" in done.err
+    assert (server.place.folder / "out.jsonl").read_bytes().count(b"\n") == 3
+
+
+def test_a_server_that_is_not_there_is_an_error_at_once(server):
+    file = server.place.file("in.jsonl", FEW)
+    for asked in (["submit", file, "--model", "m"], ["list"], ["status", NOBODY]):
+        done = server.ask(*asked)
+        assert (done.code, done.out) == (2, b"")
+        assert done.err.startswith("error: can't reach the server at http://127.0.0.1:")
+        assert "Connection refused\n\nhint: see whether it runs" in done.err
+
+
+def test_an_upload_that_is_cut_is_sent_again_and_seen_once(listening, proxy):
+    file = listening.place.file("in.jsonl", MANY)
+    proxy.upward_cuts = [3_000_000, 5_000_000]
+    wish = ["--model", "m", "--no-wait"]
+    done = listening.ask("submit", file, *wish, port=proxy.port)
+    assert done.code == 0
+    assert "waiting for the server: can't reach the server" in done.err
+    [seen] = listening.files()
+    assert seen["bytes"] == len(MANY)
+    assert [it["input_file_id"] for it in listening.batches()] == [seen["id"]]
+
+
+def test_a_pipe_that_is_cut_off_is_an_error_and_leaves_nothing(listening, proxy):
+    pipe = listening.place.folder / "pipe"
+    os.mkfifo(pipe)
+    proxy.upward_cuts = [3_000_000]
+    running = listening.client("submit", pipe, "--model", "m", port=proxy.port)
+    with pytest.raises(BrokenPipeError), pipe.open("wb") as end:
+        end.write(MANY)
+    done = running.end()
+    assert (done.code, done.out) == (2, b"")
+    assert done.err.count("error: can't reach the server") == 1
+    assert "hint: nothing was submitted; write it to a file first" in done.err
+    assert listening.files() == listening.batches() == []
+
+
+def test_a_create_whose_answer_is_lost_makes_one_batch(listening, proxy):
+    file = listening.place.file("in.jsonl", FEW)
+    proxy.unanswered = [b"POST /v1/batches"]
+    done = listening.ask("submit", file, "--no-wait", port=proxy.port)
+    assert done.code == 0
+    assert not proxy.unanswered
+    [batch] = listening.batches()
+    assert done.out.decode() == f"{batch['id']}\n"
+    assert len(listening.files()) == 1
+
+
+def test_a_download_that_is_cut_goes_on_where_it_was(listening, proxy):
+    server = listening
+    text = "y" * 100_000
+    batch = server.hand.ended(FEW * 20, lambda _: completion(text), on_invalid="skip")
+    output = server.hand.file(batch.final and batch.final.output_file_id)
+    proxy.cuts = [120_000, 100_000, 150_000]
+    done = server.ask("results", batch.batch.id, "-o", "out.jsonl", port=proxy.port)
+    assert done.code == 0
+    assert (server.place.folder / "out.jsonl").read_bytes() == output
+    serve_log = server.place.started[0].err.read_text()
+    assert proxy.connections == 4
+    assert "206" in serve_log
+
+
+def test_a_download_to_stdout_goes_on_as_well(listening, proxy):
+    batch = listening.hand.ended(MANY)
+    output = listening.hand.file(batch.final and batch.final.output_file_id)
+    proxy.cuts = [1_000_000, 900_000]
+    done = listening.ask("results", batch.batch.id, port=proxy.port)
+    assert (done.code, done.out == output) == (0, True)
+    assert proxy.connections == 3
+
+
+def test_a_wrong_key_is_an_error_before_anything_is_sent(listening):
+    _, key = ApiKeys(listening.hand.storage).create("default")
+    file = listening.place.file("in.jsonl", FEW)
+    for given in ({}, {"api_key": "bc_wrong"}):
+        running = listening.client("submit", file, "--model", "m", settings=given)
+        done = running.end()
+        while done.code == 0:  # a server looks every few seconds whether keys exist
+            done = listening.ask("list", settings=given)
+        assert (done.code, done.out) == (2, b"")
+        assert " does not let us in: " in done.err
+        assert "hint: set BATCHCHAT_API_KEY to one that `batchchat keys" in done.err
+        assert key not in done.err
+    good = listening.ask("list", "--json", settings={"api_key": key})
+    assert (good.code, good.err) == (0, "")
+
+
+def test_a_file_too_large_for_the_server_is_refused(make_place):
+    server = Serving(make_place(), {"max_file_bytes": 1_000})
+    server.start()
+    done = server.ask("submit", server.place.file("in.jsonl", MANY), "--model", "m")
+    assert (done.code, done.out) == (2, b"")
+    assert (
+        "error: The file is too large: a file has up to 1,000 bytes here." in done.err
+    )
+    assert "hint: split it into smaller files" in done.err
+    assert server.files() == []
+
+
+def test_too_many_questions_are_waited_out(make_place):
+    server = Serving(make_place(), {"requests_per_minute": 8})
+    server.start()
+    file = server.place.file("in.jsonl", FEW)
+    running = server.client("submit", file, "--model", "m")
+    batch_id = batch_id_of(running)
+    running.until_it_says("waiting for the server: Rate limit reached")
+    server.end_batch(batch_id)
+    assert running.end().code == 0
+
+
+def test_ctrl_c_while_it_waits_leaves_the_batch_alone(listening):
+    server = listening
+    file = server.place.file("in.jsonl", FEW)
+    running = server.client("submit", file, "--model", "m", "--output", "out.jsonl")
+    batch_id = batch_id_of(running)
+    running.until_it_says("checking the input")
+    running.signal(signal.SIGINT)
+    done = running.end()
+    assert done.code == 130
+    assert f"hint: it goes on; follow it with `batchchat watch {batch_id}`" in done.err
+    assert "Traceback" not in done.err
+    server.end_batch(batch_id)
+    watched = server.ask("watch", batch_id)
+    assert watched.code == 0
+    assert "wrote    " in watched.err
+    assert (server.place.folder / "out.jsonl").read_bytes().count(b"\n") == 3
+
+
+def test_ctrl_c_during_an_upload_leaves_nothing(listening):
+    pipe = listening.place.folder / "pipe"
+    os.mkfifo(pipe)
+    running = listening.client("submit", pipe, "--model", "m")
+    with pipe.open("wb") as end:
+        end.write(MANY)
+        end.flush()
+        running.until_it_says("uploading")
+        running.signal(signal.SIGINT)
+        done = running.end()
+    assert (done.code, done.out) == (130, b"")
+    assert "stopped: nothing was submitted" in done.err
+    assert "Traceback" not in done.err
+    assert listening.files() == listening.batches() == []
+
+
+def test_what_is_no_server_of_ours_is_told_so(server, moto):
+    done = server.ask("list", port=moto.port)
+    assert (done.code, done.out) == (2, b"")
+    assert done.err.startswith("error: the server at ")
+    assert "hint: " in done.err
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8000", "ftp://host", "http://", "http://host:port", "http://h?q"]
+)
+def test_what_is_no_url_is_told_so(place, url):
+    done = place.run("list", settings={"url": url})
+    assert (done.code, done.out) == (2, b"")
+    assert done.err.startswith(f"error: BATCHCHAT_URL: `{url}` is no server's URL")
+
+
+def test_the_doctor_tries_the_server(server):
+    done = server.ask("doctor")
+    assert done.code == 1
+    assert done.out.decode().startswith("bad   server     can't reach the server")
+    server.start()
+    done = server.ask("doctor", "--json")
+    found = {finding["about"]: finding["state"] for finding in done.json()}
+    assert found == {"server": "good", "readiness": "bad", "key": "good"}
