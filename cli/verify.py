@@ -27,14 +27,21 @@ def verify(
 
     batchchat verify batch_0199… --sample 50
     """
+    from cli.batches import open_batches
     from cli.report import BAD_ANSWER
     from cli.running import Wish, run_batch
-    from cli.session import open_session
+    from cli.stored import StoredBatches
     from jobs import verify as verification
     from jobs.create import Options, create_batch, store_file
+    from jobs.errors import UsageError
 
-    session = open_session()
-    ledger = session.ledger
+    batches = open_batches()
+    if not isinstance(batches, StoredBatches):
+        raise UsageError(
+            "`verify` reads the storage itself, and BATCHCHAT_URL names a server",
+            hint="run it where BATCHCHAT_STORAGE is set, without BATCHCHAT_URL",
+        )
+    ledger = batches.ledger
     state = ledger.state(batch_id)
     rows = verification.sample(ledger, state, sample)
     lines = verification.again(ledger, state, rows)
@@ -45,10 +52,10 @@ def verify(
         seed=state.batch.seed,
         metadata={"verifies": batch_id},
     )
-    on_cluster = session.cluster is not None
-    batch = create_batch(ledger, input_file, asked, hand_over=on_cluster)
+    hand_over = batches.handed_over
+    batch = create_batch(ledger, input_file, asked, hand_over=hand_over)
     terminal.say(f"running {len(rows):,} of its requests again as `{batch.id}`")
-    run_batch(session, batch.id, Wish(progress=progress))
+    run_batch(batches, batch.id, Wish(progress=progress))
     ended = ledger.state(batch.id)
     if not ended.is_terminal:
         return BAD_ANSWER
