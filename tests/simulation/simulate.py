@@ -17,7 +17,7 @@ from tests.simulation.verdict import problems
 from tests.simulation.weather import Weather
 from tests.simulation.world import World
 
-_BOUND = 400.0
+_BOUND = 180.0
 """Seconds after the last fault within which everything must have ended."""
 
 
