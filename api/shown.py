@@ -33,8 +33,8 @@ class Shown:
         known = self.remembered(ledger.project, batch_id)
         if known is not None:
             return known
-        state = self._with_news(ledger.state(batch_id))
-        text = encode(batch_object(state))
+        state = ledger.state(batch_id)
+        text = self.of_state(state)
         ended = state.final or state.plan
         if state.is_terminal and ended and ledger.now() - ended.created_at > _SETTLED:
             self._ended[ledger.project, batch_id] = text
