@@ -39,8 +39,11 @@ def _make(asked: argparse.Namespace) -> int:
     say(f"kept {kept:,} of {kept + counts.total():,} samples")
     for fault, number in counts.most_common():
         say(f"  {fault:<12}  {number:,}")
+    if not kept:
+        say("nothing is left to write a dataset of")
+        return _NOTHING_KEPT
     say(f"wrote {output}")
-    return 0 if kept else _NOTHING_KEPT
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -79,7 +79,8 @@ class Filter:
 def keep(results: Path, dataset: Path, samples: Filter) -> Counter[str]:
     """Write the samples that pass; return the number of those kept and dropped.
 
-    The dataset appears whole or not at all. Holds some thousand rows in memory.
+    The dataset appears whole or not at all, and not where nothing passes. Holds some
+    thousand rows in memory.
     """
     counts: Counter[str] = Counter()
     aside = dataset.with_name(f".{dataset.name}")
@@ -93,7 +94,10 @@ def keep(results: Path, dataset: Path, samples: Filter) -> Counter[str]:
                     kept.append(_example(row))
             if kept:
                 writer.write_table(pa.Table.from_pylist(kept, _SCHEMA))
-    aside.replace(dataset)
+    if counts["kept"]:
+        aside.replace(dataset)
+    else:
+        aside.unlink()
     return counts
 
 
