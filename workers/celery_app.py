@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import celery.worker.state
 from celery import Celery
 from celery.bootsteps import StartStopStep
+from celery.signals import setup_logging
 from celery.worker.consumer.tasks import Tasks
 
 from workers.hint import Hint
@@ -47,7 +48,6 @@ def make_app(broker: str) -> Celery:
             "visibility_timeout": 7 * 86_400,
             **SOCKET,
         },
-        worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
     )
     return app
@@ -109,6 +109,8 @@ class Consumer:
 
     def consume(self) -> int:
         """Return the exit status once everything has ended."""
+        # Whoever started this has set up logging; Celery would silence our own lines.
+        setup_logging.connect(_leave_alone, weak=False)
         self._app.task(self._task, name=TASK)
         self._app.steps["consumer"].add(_gate(self._attach))
         worker = self._app.Worker(
@@ -119,7 +121,6 @@ class Consumer:
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
-            loglevel="WARNING",
         )
         worker.start()
         return int(worker.exitcode or 0)
@@ -139,6 +140,10 @@ class Consumer:
         reserved = celery.worker.state.reserved_requests
         qos.can_consume = lambda: self._has_room(len(reserved)) and allows()
         consumer.hub.add_reader(self._wakes, os.read, self._wakes, 4096)
+
+
+def _leave_alone(**_: object) -> None:
+    """Do nothing, in place of Celery."""
 
 
 def _gate(attach: Callable[[Any], object]) -> type:
