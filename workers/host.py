@@ -1,6 +1,7 @@
 """What a worker process does with hints: runs shards on its one engine."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from workers.hint import Hint, queue_of
 from workers.keeper import Keeper
 from workers.leases import Leases
 from workers.news import News, Running, WorkerNews
+from workers.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +71,10 @@ class Host:
         self.stop = Stop()
         self.engine_died = Event()
         self.on_room: Callable[[], object] = lambda: None
-        self._storage = PatientStorage(
-            storage, settings.patience_seconds, self.stop, self._trouble
-        )
+        self._trouble = Trouble("storage")
+        # What is finished and has no checkpoint yet would be generated again: it is
+        # held for as long as it takes.
+        self._storage = PatientStorage(storage, math.inf, self.stop, self._wait)
         self._settings = settings
         self._model = model
         self._engine = engine
@@ -84,8 +87,8 @@ class Host:
         self._open: dict[Hint, _Open] = {}
         self._fed = 0
         self._lock = Lock()
-        self._said: str | None = None
         self._done = (Counts(), Usage())
+        self._waits = 0
         self._told = (time.monotonic(), 0)
 
     def has_room(self, here: int) -> bool:
@@ -156,7 +159,10 @@ class Host:
         return self.stop.asked or self.engine_died.is_set()
 
     def _run(self, hint: Hint, one: _Open) -> None:
-        with self.keeper.holding(hint.name, one.moves, lambda: one.stop.ask(0)) as held:
+        def moves() -> int:  # waiting for the storage is no reason to lose a lease
+            return one.moves() + self._waits
+
+        with self.keeper.holding(hint.name, moves, lambda: one.stop.ask(0)) as held:
             if not held:
                 return
             work = self._work(hint)
@@ -264,7 +270,6 @@ class Host:
         self._told = (now, tokens)
         return max(0.0, (tokens - before) / (now - then)) if now > then else 0.0
 
-    def _trouble(self, trouble: str | None) -> None:
-        if trouble != self._said:
-            self._said = trouble
-            log.warning("storage: %s", trouble or "answers again")
+    def _wait(self, problem: str | None) -> None:
+        self._waits += problem is not None
+        self._trouble.note(problem)

@@ -9,6 +9,7 @@ from threading import Event, Lock, Thread
 
 from jobs.errors import BrokerError
 from workers.leases import Leases
+from workers.trouble import Trouble
 
 _LOOK = 1.0
 _RENEWALS = 3
@@ -45,6 +46,7 @@ class Keeper:
         self._seconds = seconds
         self._stall = stall
         self._clock = clock
+        self._trouble = Trouble("leases")
         self._claims: dict[str, Claim] = {}
         self._here: set[str] = set()
         self._lock = Lock()
@@ -123,8 +125,9 @@ class Keeper:
         try:
             ours = self._leases.renew(claim.name)
         except BrokerError as error:  # works on: a lease decides nothing
-            log.warning("can't renew a lease: %s", error)
+            self._trouble.note(error.message)
             return
+        self._trouble.note(None)
         claim.renewed = now
         if not ours:
             log.warning("%s is somebody else's by now", claim.name)
@@ -134,4 +137,4 @@ class Keeper:
         try:
             self._leases.release(name)
         except BrokerError as error:  # it ends by itself
-            log.warning("can't release a lease: %s", error)
+            log.debug("can't release a lease: %s", error)

@@ -16,11 +16,12 @@ from jobs.active import Active
 from jobs.create import Options, create_batch, store_file
 from jobs.ledger import Ledger, State
 from jobs.storage.s3 import S3Storage
-from tests.chaos.load import Account, account_of
+from tests.chaos.load import Account, account_of, stored_lines
 from tests.chaos.process import Process, all_gone
 from tests.servers.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.servers.redis_server import RedisServer, redis_server
 from tests.servers.s3_server import BUCKET, PLAIN, S3Server, credentials
+from workers.hint import Hint
 
 COMMAND = Path(sys.executable).with_name("batchchat")
 CATALOG = Path(__file__).with_name("catalog.toml")
@@ -130,22 +131,50 @@ class Cluster:
         return {n: o for n, o in zip(names, owners, strict=True) if o}
 
     def until_taken_over(self, before: dict[str, str]) -> dict[str, float]:
-        """Wait until a shard has another owner than `before`; return when, by name.
+        """Wait until all shards of whoever died have another owner than `before`.
 
-        Shards that their owner keeps, or has finished, say nothing.
+        Returns the seconds that each took. Shards that their owner keeps, or has
+        finished, say nothing.
         """
-        began, found = time.monotonic(), dict[str, float]()
+        began, ledger = time.monotonic(), self.ledger
+        found: dict[str, float] = {}
+
+        def is_committed(name: str) -> bool:
+            hint = Hint.parse(name.removeprefix(LEASES))
+            keys = ledger.keys.of(hint.batch_id)
+            return ledger.commit(keys, hint.shard) is not None
 
         def look() -> bool:
             now = self.leases()
             for name, owner in before.items():
                 if now.get(name, owner) != owner:
                     found.setdefault(name, time.monotonic() - began)
-            kept = {n for n, o in before.items() if now.get(n) == o}
-            return bool(found) and not kept - found.keys() - self._kept(before, found)
+            dead = {before[name] for name in found}
+            missing = {n for n, o in before.items() if o in dead} - found.keys()
+            return bool(found) and all(map(is_committed, missing))
 
         until(look, f"no lease of {before} was taken over", 60)
         return found
+
+    def to_do_again(self, before: dict[str, str]) -> dict[str, int]:
+        """Return how many requests of each leased shard have no stored result."""
+        ledger = self.ledger
+        lacking = {}
+        for name in before:
+            hint = Hint.parse(name.removeprefix(LEASES))
+            shard = ledger.state(hint.batch_id).made_plan().shards[hint.shard]
+            stored = set(stored_lines(ledger, hint.batch_id, hint.shard))
+            lacking[name] = shard.requests - len(stored)
+        return lacking
+
+    def until_all_work(self, count: int) -> dict[str, str]:
+        """Wait until so many workers have leases; return the leases."""
+
+        def look() -> dict[str, str]:
+            now = self.leases()
+            return now if len(set(now.values())) >= count else {}
+
+        return until(look, f"{count} workers with leases")
 
     def wait(self, batch_id: str, seconds: float = _PATIENCE) -> Account:
         """Wait until a batch has ended and left the index; return its account."""
@@ -172,12 +201,6 @@ class Cluster:
             "lines": sum(text.count("\n") for text in texts),
             "tracebacks": sum(text.count("Traceback") for text in texts),
         }
-
-    @staticmethod
-    def _kept(before: dict[str, str], found: dict[str, float]) -> set[str]:
-        """Return the shards of owners that lost none: they are alive."""
-        dead = {before[name] for name in found}
-        return {name for name, owner in before.items() if owner not in dead}
 
     def _start(
         self, kind: str, arguments: list[str], settings: Mapping[str, str]
