@@ -71,10 +71,10 @@ class Host:
         self.stop = Stop()
         self.engine_died = Event()
         self.on_room: Callable[[], object] = lambda: None
-        self._trouble = Trouble("storage")
+        trouble = Trouble("storage")
         # What is finished and has no checkpoint yet would be generated again: it is
         # held for as long as it takes.
-        self._storage = PatientStorage(storage, math.inf, self.stop, self._wait)
+        self._storage = PatientStorage(storage, math.inf, self.stop, trouble.note)
         self._settings = settings
         self._model = model
         self._engine = engine
@@ -88,7 +88,6 @@ class Host:
         self._fed = 0
         self._lock = Lock()
         self._done = (Counts(), Usage())
-        self._waits = 0
         self._told = (time.monotonic(), 0)
 
     def has_room(self, here: int) -> bool:
@@ -159,10 +158,7 @@ class Host:
         return self.stop.asked or self.engine_died.is_set()
 
     def _run(self, hint: Hint, one: _Open) -> None:
-        def moves() -> int:  # waiting for the storage is no reason to lose a lease
-            return one.moves() + self._waits
-
-        with self.keeper.holding(hint.name, moves, lambda: one.stop.ask(0)) as held:
+        with self.keeper.holding(hint.name, one.moves, lambda: one.stop.ask(0)) as held:
             if not held:
                 return
             work = self._work(hint)
@@ -269,7 +265,3 @@ class Host:
         then, before = self._told
         self._told = (now, tokens)
         return max(0.0, (tokens - before) / (now - then)) if now > then else 0.0
-
-    def _wait(self, problem: str | None) -> None:
-        self._waits += problem is not None
-        self._trouble.note(problem)

@@ -47,6 +47,7 @@ class Keeper:
         self._stall = stall
         self._clock = clock
         self._trouble = Trouble("leases")
+        self._looked: float | None = None
         self._claims: dict[str, Claim] = {}
         self._here: set[str] = set()
         self._lock = Lock()
@@ -110,10 +111,21 @@ class Keeper:
         self._end.set()
 
     def look(self) -> None:
-        """Renew what is due and has moved."""
+        """Renew what is due and has moved.
+
+        After a sleep longer than a lease (a machine that was suspended, a process
+        that was stopped) all of them are over, and others are at the work by now.
+        """
         now = self._clock()
+        slept = now - self._looked if self._looked is not None else 0.0
+        self._looked = now
         with self._lock:
             claims = list(self._claims.values())
+        if claims and slept > self._seconds:
+            log.warning("asleep for %.0fs: what was begun is handed back", slept)
+            for claim in claims:
+                claim.on_lost()
+            return
         for claim in claims:
             if (moves := claim.moves()) != claim.seen:
                 claim.seen, claim.moved = moves, now

@@ -174,7 +174,7 @@ class Cluster:
             now = self.leases()
             return now if len(set(now.values())) >= count else {}
 
-        return until(look, f"{count} workers with leases")
+        return until(look, f"{count} workers with leases", 60)
 
     def wait(self, batch_id: str, seconds: float = _PATIENCE) -> Account:
         """Wait until a batch has ended and left the index; return its account."""

@@ -260,7 +260,7 @@ def bend_time(cluster: Cluster, load: Load) -> Seen:
     until(lambda: _are_committed(cluster, found), "commits of what was frozen", 120)
     os.kill(pid, signal.SIGCONT)
     thawed = time.monotonic()
-    until(lambda: off[1].says("somebody else's"), "the thawed worker's word", 60)
+    until(lambda: off[1].says("asleep for"), "the thawed worker's word", 60)
     noticed = time.monotonic() - thawed
     account = cluster.wait(batch_id)
     load.check(account)
