@@ -240,10 +240,9 @@ class Host:
             return self._ledgers[project]
 
     def _tell(self, mine: dict[Hint, _Open]) -> None:
-        now = time.time()
         running = {
             (hint.batch_id, hint.what): Running(
-                one.progress.so_far(), one.progress.usage, now
+                one.progress.so_far(), one.progress.usage
             )
             for hint, one in mine.items()
         }

@@ -15,9 +15,7 @@ _CALM = 10.0
 class Trouble:
     """What many threads meet at once, and each of them many times."""
 
-    def __init__(
-        self, about: str, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, about: str, clock: Callable[[], float] = time.monotonic) -> None:
         """Speak of `about`."""
         self._about = about
         self._clock = clock

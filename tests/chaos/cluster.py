@@ -74,14 +74,22 @@ class Cluster:
     def worker(self, **settings: str) -> Process:
         """Start a worker under its supervisor."""
         speed = [] if self.simulates is None else ["--simulate", str(self.simulates)]
-        return self._start("worker", ["worker", "--model", self.model, *speed], settings)
+        command = ["worker", "--model", self.model, *speed]
+        return self._start("worker", command, settings)
 
-    def workers(self, count: int, **settings: str) -> list[Process]:
-        """Start workers, and wait until they take shards."""
-        started = [self.worker(**settings) for _ in range(count)]
-        for worker in started:
-            self.until_ready(worker)
-        return started
+    def staff(self, workers: int = 2) -> None:
+        """Have a controller, and so many workers that take shards."""
+        if not self.living("controller"):
+            self.controller()
+        for _ in range(workers - len(self.living("worker"))):
+            self.worker()
+        for worker in self.living("worker"):
+            until(lambda w=worker: w.is_ready, "a worker that is ready", 120)  # type: ignore[misc]
+
+    def living(self, kind: str) -> list[Process]:
+        """Return the processes of a kind that have not ended."""
+        mine = (p for p in self.processes if p.name.startswith(kind))
+        return [process for process in mine if process.popen.poll() is None]
 
     def until_ready(self, worker: Process, times: int = 1) -> None:
         """Wait until a worker has loaded its engine, so many times in all."""
@@ -104,8 +112,8 @@ class Cluster:
         """Hand a file in; return the batch's id."""
         file = self.folder / "requests.jsonl"
         file.write_bytes(data)
-        given = ["submit", file, "--model", self.model, "--seed", "1", "--no-wait"]
-        return self.run(*given).strip()
+        options = ["--model", self.model, "--seed", "1", "--no-wait"]
+        return self.run("submit", file, *options).strip()
 
     def submit_to_expire(self, data: bytes, seconds: float) -> str:
         """Hand a file in as if it had been a day ago, but for so many seconds."""
@@ -122,12 +130,15 @@ class Cluster:
     def until_committed(self, batch_id: str, shards: int) -> None:
         """Wait until so many shards are committed."""
         ledger = self.ledger
-        until(lambda: len(ledger.state(batch_id).commits) >= shards, f"{shards} commits")
+        until(
+            lambda: len(ledger.state(batch_id).commits) >= shards, f"{shards} commits"
+        )
 
     def leases(self) -> dict[str, str]:
         """Return the owners of the shards that are leased, by the lease's name."""
-        names = sorted(self.redis.client.keys(f"{LEASES}*/*/[0-9]*"))
-        owners = self.redis.client.mget(names) if names else []
+        client: Any = self.redis.client
+        names = sorted(client.keys(f"{LEASES}*/*/[0-9]*"))
+        owners = client.mget(names) if names else []
         return {n: o for n, o in zip(names, owners, strict=True) if o}
 
     def until_taken_over(self, before: dict[str, str]) -> dict[str, float]:
@@ -229,8 +240,10 @@ class Cluster:
             "CONFIG": str(CATALOG),
             **self.settings,
         }
-        given = {n if n.isupper() else f"BATCHCHAT_{n.upper()}": it
-                 for n, it in settings.items()}
+        given = {
+            n if n.isupper() else f"BATCHCHAT_{n.upper()}": it
+            for n, it in settings.items()
+        }
         return {
             **kept,
             **PLAIN,

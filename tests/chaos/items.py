@@ -11,7 +11,6 @@ from tests.acceptance.inputs import line
 from tests.chaos.cluster import Cluster, until
 from tests.chaos.doubling import doubling
 from tests.chaos.load import Load
-from tests.chaos.process import Process
 
 Seen = dict[str, Any]
 
@@ -23,7 +22,7 @@ _WITHIN = 30.0
 
 def kill_workers(cluster: Cluster, load: Load, times: int = 3) -> Seen:
     """Kill a worker with -9, another with its supervisor, and so on."""
-    first, second = cluster.processes[-2:]
+    first, second = cluster.living("worker")
     batch_id = cluster.submit(load.data)
     cluster.until_committed(batch_id, 1)
     seconds, again, gone = [], [], []
@@ -65,7 +64,7 @@ def kill_engines(cluster: Cluster, load: Load) -> Seen:
     batch_id = cluster.submit(load.data)
     cluster.until_committed(batch_id, 1)
     seconds = []
-    for victim in list(cluster.processes[-2:]):
+    for victim in cluster.living("worker"):
         before = cluster.until_all_work(2)
         starts = victim.says("ready for shards")
         victim.kill_engine()
@@ -82,19 +81,17 @@ def kill_engines(cluster: Cluster, load: Load) -> Seen:
 
 def terminate(cluster: Cluster, load: Load) -> Seen:
     """Send SIGTERM to a worker, and to one that is still loading its engine."""
-    victim = cluster.processes[-1]
+    victim = cluster.living("worker")[-1]
     batch_id = cluster.submit(load.data)
     cluster.until_committed(batch_id, 1)
     before = cluster.until_all_work(2)
     victim.terminate()
     code, seconds = victim.end(60)
     found = cluster.until_taken_over(before)
-    marks = _marks(cluster, batch_id)
     late = cluster.worker()
     until(lambda: late.says("loading"), "loading")
     late.terminate()
     late_code, late_seconds = late.end(60)
-    cluster.worker()
     account = cluster.wait(batch_id)
     load.check(account)
     assert code == 0
@@ -103,7 +100,7 @@ def terminate(cluster: Cluster, load: Load) -> Seen:
         "exit": code,
         "ended after s": round(seconds, 1),
         "on another after s": _rounded([max(found.values())]),
-        "attempts open": marks,
+        "attempts left open": _marks(cluster, batch_id),
         "while loading: exit": late_code,
         "while loading: ended after s": round(late_seconds, 1),
         "results stored twice": account.stored_twice,
@@ -172,10 +169,10 @@ def storm(cluster: Cluster, load: Load, seconds: float = 60) -> Seen:
 def kill_controllers(cluster: Cluster, load: Load) -> Seen:
     """Kill controllers with -9 as they write a plan, an end, and publish results."""
     proxy = cluster.proxy
-    first = next(p for p in cluster.processes if p.name.startswith("controller"))
     proxy.hold("/plan.json")
     batch_id = cluster.submit(load.data)
-    seconds, living = [], [first]
+    living = cluster.living("controller")
+    seconds: list[float] = []
     for written in ("/final.json", "/file.json", None):
         assert proxy.held.wait(300)
         for controller in living:
@@ -208,7 +205,8 @@ def poison(cluster: Cluster, load: Load) -> Seen:
     began = time.monotonic()
     account = cluster.wait(cluster.submit(poisoned.data), 900)
     poisoned.check(account)
-    assert [error["custom_id"] for error in account.errors] == ["poison"]
+    found = [(line["custom_id"], line["response"]) for line in account.errors]
+    assert [custom_id for custom_id, _ in found] == ["poison"], found
     assert account.codes == {"engine_error": 1}
     return {
         "error lines": dict(account.codes),
@@ -218,7 +216,7 @@ def poison(cluster: Cluster, load: Load) -> Seen:
     }
 
 
-def cancel_and_expire(cluster: Cluster, load: Load) -> Seen:
+def cancel_and_expire(cluster: Cluster, load: Load, window: float = 20) -> Seen:
     """Cancel a batch in the middle, and let another one expire there."""
     cancelled = cluster.submit(load.data)
     cluster.until_committed(cancelled, 2)
@@ -231,8 +229,8 @@ def cancel_and_expire(cluster: Cluster, load: Load) -> Seen:
         "cancelled: kept, not run": [len(account.output), len(account.errors)],
         "cancelled: ended after s": round(seconds, 1),
     }
-    expiry = time.monotonic() + 20
-    account = cluster.wait(cluster.submit_to_expire(load.data, 20))
+    expiry = time.monotonic() + window
+    account = cluster.wait(cluster.submit_to_expire(load.data, window))
     seconds = time.monotonic() - expiry
     load.check(account, "expired")
     assert account.output
@@ -245,10 +243,13 @@ def cancel_and_expire(cluster: Cluster, load: Load) -> Seen:
 
 def bend_time(cluster: Cluster, load: Load) -> Seen:
     """Have one worker an hour ahead, one behind, and freeze the latter for a while."""
-    for worker in _workers(cluster):
+    for worker in cluster.living("worker"):
         worker.terminate()
         worker.end(60)
-    off = [cluster.worker(PYTHONPATH=_CLOCK, SECONDS_OFF=f"{h * _HOUR}") for h in (1, -1)]
+    off = [
+        cluster.worker(PYTHONPATH=_CLOCK, SECONDS_OFF=f"{hours * _HOUR}")
+        for hours in (1, -1)
+    ]
     for worker in off:
         cluster.until_ready(worker)
     batch_id = cluster.submit(load.data)
@@ -264,6 +265,9 @@ def bend_time(cluster: Cluster, load: Load) -> Seen:
     noticed = time.monotonic() - thawed
     account = cluster.wait(batch_id)
     load.check(account)
+    for worker in off:
+        worker.terminate()
+        worker.end(60)
     return {
         "status shows": status.splitlines()[0].split("  ")[-1],
         "frozen: running elsewhere after s": _rounded([max(found.values())]),
@@ -278,7 +282,7 @@ def fill_storage(cluster: Cluster, load: Load, seconds: float = 90) -> Seen:
     cluster.until_committed(batch_id, 1)
     cluster.proxy.is_full = True
     time.sleep(seconds)
-    said = sum(worker.says("storage") for worker in _workers(cluster))
+    said = sum(worker.says("storage") for worker in cluster.living("worker"))
     cluster.proxy.is_full = False
     account = cluster.wait(batch_id)
     load.check(account)
@@ -288,16 +292,8 @@ def fill_storage(cluster: Cluster, load: Load, seconds: float = 90) -> Seen:
     }
 
 
-def _workers(cluster: Cluster) -> list[Process]:
-    return [
-        p
-        for p in cluster.processes
-        if p.name.startswith("worker") and p.popen.poll() is None
-    ]
-
-
 def _starts(cluster: Cluster) -> int:
-    return sum(worker.says("ready for shards") for worker in _workers(cluster))
+    return sum(worker.says("ready for shards") for worker in cluster.living("worker"))
 
 
 def _marks(cluster: Cluster, batch_id: str) -> int:

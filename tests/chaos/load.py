@@ -70,7 +70,8 @@ class Load:
         assert sorted([*output, *errors], key=place.__getitem__) == asked
         for ids in (output, errors):
             assert ids == sorted(ids, key=place.__getitem__)
-        wrong = [i for i, it in account.answers.items() if self.answers.get(i, it) != it]
+        given = account.answers.items()
+        wrong = [i for i, answer in given if self.answers.get(i, answer) != answer]
         assert wrong == []
         self._check_sums(account)
 

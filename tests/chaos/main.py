@@ -1,6 +1,6 @@
 """`make chaos`: disturbs clusters in all ways of the list, and says what was seen.
 
-    python -m tests.chaos.main [--requests N] [--middle TOKENS] [--simulate TOKENS] [ITEM...]
+    python -m tests.chaos.main [--requests N] [--middle TOKENS] [ITEM...]
 
 Each item has a batch of its own, of the same requests, on two workers with real
 vLLM and the demo model. What is seen is written to build/chaos/seen.json, item by
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.inputs import lognormal
-from tests.chaos.cluster import cluster
+from tests.chaos.cluster import Cluster, cluster
 from tests.chaos.items import ITEMS, Seen
 from tests.chaos.load import Answer, Load
 from tests.servers.s3_server import S3Server, s3_server
@@ -39,13 +39,17 @@ def main() -> int:
     load = Load(lognormal(asked.requests, middle=asked.middle, most=512))
     load.answers = _undisturbed(load, asked.simulate)
     report = {} if asked.items is None else _read("seen.json")
+    wanted = asked.items or [*ITEMS, _SWIFT]
+    own = {*_SETTINGS, *_MODELS, _SWIFT}
+    groups = [[number for number in wanted if number not in own]]
+    groups += [[number] for number in wanted if number in own]
     wrong = 0
-    for number in asked.items or [*ITEMS, _SWIFT]:
-        seen = _run(number, load, asked.simulate)
-        wrong += "failed" in seen
-        report[str(number)] = {"item": _name(number), **seen}
-        (BUILD / "seen.json").write_text(json.dumps(report, indent=1) + "\n")
-        _show(number, seen)
+    for group in filter(None, groups):
+        for number, seen in _run(group, load, asked.simulate):
+            wrong += "failed" in seen
+            report[str(number)] = {"item": _name(number), **seen}
+            (BUILD / "seen.json").write_text(json.dumps(report, indent=1) + "\n")
+            _show(number, seen)
     return wrong
 
 
@@ -60,26 +64,34 @@ def _arguments() -> argparse.Namespace:
     return asked
 
 
-def _run(number: int, load: Load, simulates: float | None) -> Seen:
-    """Run one item in a cluster of its own; its screens stay in build/chaos."""
-    settings = _SETTINGS.get(number, {})
-    folder = BUILD.absolute() / str(number)
+def _run(
+    group: list[int], load: Load, simulates: float | None
+) -> Iterator[tuple[int, Seen]]:
+    """Run items one after the other on one cluster; its screens stay in build/chaos."""
+    first = group[0]
+    settings = _SETTINGS.get(first, {})
+    folder = BUILD.absolute() / str(first)
     shutil.rmtree(folder, ignore_errors=True)
-    began = time.monotonic()
+    with (
+        _server(folder, is_swift=first == _SWIFT) as server,
+        cluster(folder, server, simulates, **_shared(), **settings) as one,
+    ):
+        one.model = _MODELS.get(first, "demo")
+        for number in group:
+            one.staff(WORKERS)
+            yield number, _disturb(number, one, load)
+
+
+def _disturb(number: int, one: Cluster, load: Load) -> Seen:
+    began, before = time.monotonic(), one.talk()
     try:
-        with (
-            _server(folder, is_swift=number == _SWIFT) as server,
-            cluster(folder, server, simulates, **_shared(), **settings) as one,
-        ):
-            one.model = _MODELS.get(number, "demo")
-            one.controller()
-            one.workers(WORKERS)
-            seen = ITEMS[_item(number)][1](one, load)
-            seen |= {"requests": load.requests, **one.talk()}
+        seen = ITEMS[_item(number)][1](one, load)
     except Exception as error:  # noqa: BLE001 - the other items are run all the same
         traceback.print_exc()
         seen = {"failed": str(error)[:400]}
-    return seen | {"took s": round(time.monotonic() - began)}
+    talk = {f"{name} said": n - before[name] for name, n in one.talk().items()}
+    seconds = round(time.monotonic() - began)
+    return seen | {"requests": load.requests, **talk, "took s": seconds}
 
 
 def _undisturbed(load: Load, simulates: float | None) -> dict[str, Answer]:
@@ -92,8 +104,7 @@ def _undisturbed(load: Load, simulates: float | None) -> dict[str, Answer]:
             _server(folder, is_swift=False) as server,
             cluster(folder, server, simulates and 1e6, **_shared()) as one,
         ):
-            one.controller()
-            one.workers(1, OMP_NUM_THREADS="2")
+            one.staff(1)
             account = one.wait(one.submit(load.data), 900)
         load.check(account)
         (BUILD / name).write_text(json.dumps(account.answers))

@@ -37,6 +37,11 @@ class Process:
         """Return how often `text` stands in the log."""
         return self.log.read_text().count(text)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether a worker has loaded its engine, and its last one did not die."""
+        return self.says("ready for shards") > self.says("another starts in")
+
     def kill(self) -> None:
         """Kill what was started with -9, and nothing below it."""
         self.popen.kill()

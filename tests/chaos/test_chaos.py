@@ -1,6 +1,7 @@
 """The short form of `make chaos`: the worst that happens, on one cluster with vLLM."""
 
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,11 @@ from tests.chaos.load import Load
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.server]
 
-SHORT = {"lease_seconds": "6", "sweep_seconds": "1", "shard_requests": "50"}
+SHORT: dict[str, Any] = {
+    "lease_seconds": "4",
+    "sweep_seconds": "1",
+    "shard_requests": "50",
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +34,7 @@ def real(folder, moto):
         folder / "real", moto, model_cache=str(folder / "models"), **SHORT
     ) as one:
         one.model = "fragile"
-        one.controller()
-        one.workers(2)
+        one.staff()
         load.answers = one.wait(one.submit(load.data)).answers
         yield one, load
 
@@ -38,12 +42,11 @@ def real(folder, moto):
 @pytest.fixture(scope="module")
 def simulated(folder, moto):
     """A cluster whose workers answer noise, at a speed that leaves time to disturb."""
-    load = Load(lognormal(1_000, middle=40, most=200))
+    load = Load(lognormal(800, middle=30, most=60))
     with cluster(
-        folder / "simulated", moto, 10, model_cache=str(folder / "models"), **SHORT
+        folder / "simulated", moto, 15, model_cache=str(folder / "models"), **SHORT
     ) as one:
-        one.controller()
-        one.workers(2)
+        one.staff()
         load.answers = one.wait(one.submit(load.data)).answers
         yield one, load
 
@@ -52,10 +55,14 @@ def simulated(folder, moto):
 @pytest.mark.timeout(400)
 def test_killed_workers_a_lost_redis_and_a_poisonous_request_cost_no_answer(real):
     one, load = real
-    print(items.lose_redis(one, load, away=3))  # noqa: T201 - what was seen
-    print(items.kill_workers(one, load, times=1))  # noqa: T201
-    print(items.poison(one, load))  # noqa: T201
-    print(items.terminate(one, load))  # noqa: T201
+    for disturb in (
+        lambda: items.lose_redis(one, load, away=3),
+        lambda: items.kill_workers(one, load, times=1),
+        lambda: items.poison(one, load),
+        lambda: items.terminate(one, load),
+    ):
+        one.staff()
+        print(disturb())  # noqa: T201 - what was seen
     assert one.talk()["tracebacks"] == 0
 
 
@@ -64,7 +71,7 @@ def test_killed_workers_a_lost_redis_and_a_poisonous_request_cost_no_answer(real
     [
         items.deliver_twice,
         items.kill_controllers,
-        items.cancel_and_expire,
+        lambda one, load: items.cancel_and_expire(one, load, window=4),
         lambda one, load: items.storm(one, load, seconds=10),
         lambda one, load: items.fill_storage(one, load, seconds=5),
         items.bend_time,
@@ -73,5 +80,6 @@ def test_killed_workers_a_lost_redis_and_a_poisonous_request_cost_no_answer(real
 )
 def test_every_answer_is_there_once_whatever_is_disturbed(simulated, disturb):
     one, load = simulated
+    one.staff()
     disturb(one, load)
     assert one.talk()["tracebacks"] == 0

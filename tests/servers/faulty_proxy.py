@@ -1,4 +1,4 @@
-"""A proxy before an S3 server that makes weather: storms, a full disk, held requests."""
+"""A proxy before an S3 server: storms, a full disk, requests that never arrive."""
 
 import random
 import socket
