@@ -17,7 +17,7 @@ OLD_PYTHON = error: batchchat needs Python 3.11 or newer, $(PYTHON) is %d.%d\nhi
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit simulate check fix bench docs lock clean
+.PHONY: help demo test chaos unit simulate check fix bench docs lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,9 @@ demo: $(READY)  ## Set up everything, then run a sample on vLLM with the tiny de
 
 test: $(READY)  ## Set up everything, then run all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(READY)  ## Disturb clusters with real vLLM in every way there is (half an hour): make chaos ARGS='1 8'
+	$(BIN)/python -m tests.chaos.main $(ARGS)
 
 unit: $(READY)  ## Run the fast tests, which need no torch: make unit ARGS='-k custom_id'
 	$(BIN)/python -m pytest tests/unit tests/contract -m "not server" $(ARGS)
