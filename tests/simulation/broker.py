@@ -164,8 +164,12 @@ class SimulatedQueue:
     def __init__(self, _app: object, redis: Redis) -> None:
         self._redis = redis
 
-    def send(self, queue: str, hint: Hint) -> None:
-        self._redis.call(lambda: self._redis.queues[queue].append(hint.name))
+    def send(self, queue: str, hint: Hint, *, first: bool = False) -> None:
+        def put() -> None:
+            waiting = self._redis.queues[queue]
+            waiting.insert(0 if first else len(waiting), hint.name)
+
+        self._redis.call(put)
 
     def waiting(self, queue: str) -> set[str]:
         return self._redis.call(lambda: set(self._redis.queues[queue]))
