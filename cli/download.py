@@ -10,7 +10,6 @@ from cli.server import Server
 from cli.transfer import Transfer
 from jobs.errors import ServerError
 
-_PIECE = 256 * 1024
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
@@ -31,7 +30,7 @@ def file_chunks(server: Server, file_id: str, transfer: Transfer) -> Iterator[by
                 total = _size(answer, done, server.url)
                 if not done:
                     transfer.expect(total)
-                for chunk in transfer.counted(answer.iter_raw(_PIECE)):
+                for chunk in transfer.counted(answer.iter_raw()):
                     done += len(chunk)
                     patience.renew()
                     yield chunk
@@ -57,7 +56,7 @@ def fetch_parquet(
             slow=True,
         ) as answer:
             transfer.expect(_size(answer, 0, server.url))
-            sink.writelines(transfer.counted(answer.iter_raw(_PIECE)))
+            sink.writelines(transfer.counted(answer.iter_raw()))
 
     server.insist(fetch)
 

@@ -43,11 +43,11 @@ class Transfer:
         seconds = time.monotonic() - self._began
         speed = self._done / seconds if seconds > _SOON else 0.0
         parts = [self._what, *self._amount(bar)]
+        left = (self._total or self._done) - self._done
         if speed:
             parts.append(f"{size(round(speed))}/s")
-            if self._total:
-                left = (self._total - self._done) / speed
-                parts.append(f"about {duration(max(0.0, left))} left")
+        if speed and left > 0:
+            parts.append(f"about {duration(left / speed)} left")
         return Told(self._what, "  ".join(parts))
 
     def _amount(self, bar: Bar) -> list[str]:

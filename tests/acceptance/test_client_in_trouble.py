@@ -100,15 +100,15 @@ def test_a_create_whose_answer_is_lost_makes_one_batch(listening, proxy):
 def test_a_download_that_is_cut_goes_on_where_it_was(listening, proxy):
     server = listening
     text = "y" * 100_000
-    batch = server.hand.ended(FEW * 20, lambda _: completion(text), on_invalid="skip")
+    batch = server.hand.ended(FEW, lambda _: completion(text))
     output = server.hand.file(batch.final and batch.final.output_file_id)
-    proxy.cuts = [120_000, 100_000, 150_000]
+    proxy.cuts = [120_000, 100_000]
     done = server.ask("results", batch.batch.id, "-o", "out.jsonl", port=proxy.port)
     assert done.code == 0
     assert (server.place.folder / "out.jsonl").read_bytes() == output
     serve_log = server.place.started[0].err.read_text()
-    assert proxy.connections == 4
-    assert "206" in serve_log
+    assert proxy.connections == 3
+    assert serve_log.count('"status": 206') == 2
 
 
 def test_a_download_to_stdout_goes_on_as_well(listening, proxy):
