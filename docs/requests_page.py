@@ -23,7 +23,7 @@ SEEN = {
     "stop": ("the catalog's stop strings come on top", "stop"),
     "stop_token_ids": ("the catalog's come on top", "stop token"),
     "allowed_token_ids": ("", "allowed tokens"),
-    "bad_words": ("", "bad words"),
+    "bad_words": ("vLLM counts one with and without a blank before it", "bad words"),
     "logit_bias": ("by token id", "logit_bias"),
     "logprobs": ("", "logprobs"),
     "top_logprobs": ("needs `logprobs`", "logprobs"),

@@ -99,7 +99,7 @@ PARAMETERS: dict[str, Parameter] = {
     "stop": Parameter(kind="stop", most=4),
     "stop_token_ids": Parameter(kind="integers", at_least=0, at_most=2**31 - 1),
     "allowed_token_ids": Parameter(kind="integers", at_least=0, at_most=2**31 - 1),
-    "bad_words": Parameter(kind="strings"),
+    "bad_words": Parameter(kind="strings", most=128),  # vLLM's own limit
     "logit_bias": Parameter(kind="logit_bias", at_least=-100, at_most=100, most=300),
     "logprobs": Parameter(kind="boolean"),
     "top_logprobs": _integer(at_least=0, at_most=20),

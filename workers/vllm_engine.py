@@ -164,7 +164,8 @@ class VllmCore:
         except self._dead_error:
             raise
         except Exception as error:  # whatever else it is, it is about this request
-            raise RequestRefusedError(str(error), code="invalid_value") from error
+            reason = str(error).partition(" (parameter=")[0][:200]  # not the value
+            raise RequestRefusedError(reason, code="invalid_value") from error
         if work.sampling.logprobs is not None:
             self._top[work.key] = work.sampling.logprobs
         if chat is not None:

@@ -222,7 +222,7 @@ HARD = {
         {"type": "array", "minItems": 10**9, "items": {"type": "integer"}}
     ),
     "every logprob": {"logprobs": True, "top_logprobs": 20},
-    "many bad words": {"bad_words": [f"word {number}" for number in range(256)]},
+    "many bad words": {"bad_words": [f"word {number}" for number in range(60)]},
 }
 
 
