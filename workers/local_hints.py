@@ -45,10 +45,13 @@ class LocalHints:
         """Say no: nothing is ever forgotten."""
         return False
 
-    def send(self, queue: str, hint: Hint) -> None:
-        """Put a hint at the end of a queue; see `Queue`."""
+    def send(self, queue: str, hint: Hint, *, first: bool = False) -> None:
+        """Put a hint at the end of a queue, or before all others; see `Queue`."""
         with self._changed:
-            self._queues[queue][hint.name] = hint
+            waiting = self._queues[queue]
+            waiting[hint.name] = hint
+            if first:
+                self._queues[queue] = {hint.name: hint} | waiting
             self._changed.notify_all()
 
     def waiting(self, queue: str) -> set[str]:

@@ -164,8 +164,10 @@ class SimulatedQueue:
     def __init__(self, _app: object, redis: Redis) -> None:
         self._redis = redis
 
-    def send(self, queue: str, hint: Hint) -> None:
-        self._redis.call(lambda: self._redis.queues[queue].append(hint.name))
+    def send(self, queue: str, hint: Hint, *, first: bool = False) -> None:
+        waiting = self._redis.queues[queue]
+        at = 0 if first else len(waiting)
+        self._redis.call(lambda: waiting.insert(at, hint.name))
 
     def waiting(self, queue: str) -> set[str]:
         return self._redis.call(lambda: set(self._redis.queues[queue]))
