@@ -199,7 +199,7 @@ def kill_controllers(cluster: Cluster, load: Load) -> Seen:
 def poison(cluster: Cluster, load: Load) -> Seen:
     """Have one request kill each engine that it meets."""
     lines = load.data.splitlines(keepends=True)
-    lines.insert(len(lines) // 2, line("poison", "and then? " * 450))
+    lines.insert(len(lines) // 2, line("poison", "and then? " * 600, n=12))
     poisoned = Load(b"".join(lines), load.answers)
     starts = _starts(cluster)
     began = time.monotonic()
