@@ -99,6 +99,8 @@ def _told_ratings(judge: str, found: Mapping[str, Rating]) -> bool:
 
 
 def _told_winners(judge: str, places: Mapping[str, Standing]) -> bool:
+    decided = any(it.total.played for it in places.values())
     if any(it.total.error for it in places.values()):
-        say(f"{judge} named no winner in some matches, which don't count: see `error`")
-    return any(it.total.played for it in places.values())
+        share = "some matches" if decided else "any match"
+        say(f"{judge} named no winner in {share}: those under `error` don't count")
+    return decided
