@@ -13,10 +13,12 @@ import pyarrow.parquet as pq
 from examples.dataset.prompt import named
 
 _MESSAGES = pa.list_(pa.struct({"role": pa.string(), "content": pa.string()}))
+# No column may be called `prompt` or `completion`: TRL takes that for another kind
+# of dataset, whatever else is there.
 _SCHEMA = pa.schema(
     {
         "messages": _MESSAGES,
-        "prompt": pa.int64(),
+        "prompt_id": pa.int64(),
         "sample": pa.int64(),
         "seed": pa.int64(),
         "model": pa.string(),
@@ -112,4 +114,4 @@ def _example(row: Row) -> Row:
     kept = {name: row[name] for name in _SCHEMA.names if name in row}
     *before, last = row["messages"]
     last = last | {"content": last["content"].strip()}
-    return kept | {"messages": [*before, last], "prompt": prompt, "sample": sample}
+    return kept | {"messages": [*before, last], "prompt_id": prompt, "sample": sample}

@@ -63,7 +63,7 @@ def test_a_sample_that_is_kept_becomes_an_example(tmp_path):
     [example], _ = kept(tmp_path, row("4-1", " Hi \n"))
     assert example == {
         "messages": [*HELLO, {"role": "assistant", "content": "Hi"}],
-        "prompt": 4,
+        "prompt_id": 4,
         "sample": 1,
         "seed": 5,
         "model": "demo",
@@ -96,7 +96,7 @@ def test_an_answer_counts_once_a_prompt(tmp_path):
         row("2-0", "Yes, it is"),
     )
     examples, counts = kept(tmp_path, *rows)
-    assert [(it["prompt"], it["sample"]) for it in examples] == [(1, 0), (2, 0)]
+    assert [(it["prompt_id"], it["sample"]) for it in examples] == [(1, 0), (2, 0)]
     assert counts["repeated"] == 1
 
 
