@@ -7,8 +7,8 @@ itself, and asks for its lines in slices, each named in the mark beforehand::
 
     1,000 lines ─► slices of 63 ─► the one that died, in slices of 4 ─► of 1
 
-A line that was alone with the engine at two deaths is convicted: it becomes an
-error line, and all others are answered.
+A line that was alone with the engine at two deaths that were seen, or at four that
+were not, is convicted: it becomes an error line, and all others are answered.
 """
 
 from collections import Counter
@@ -49,9 +49,16 @@ class Suspicion:
         return len(self.marks) >= _DEATHS
 
     def convicted(self) -> set[int]:
-        """Return the lines that are known to kill the engine."""
-        singles = Counter(m.alone[0] for m in self.marks if len(m.alone) == 1)
-        return {line for line, deaths in singles.items() if deaths >= _DEATHS}
+        """Return the lines that are known to kill the engine.
+
+        An engine's death that was seen weighs twice as much as a mark that was only
+        left behind: whole processes are also killed by people and by machines.
+        """
+        weights: Counter[int] = Counter()
+        for mark in self.marks:
+            if len(mark.alone) == 1:
+                weights[mark.alone[0]] += 2 if mark.asked else 1
+        return {line for line, weight in weights.items() if weight >= 2 * _DEATHS}
 
     def slices(self, lines: Iterable[int]) -> Iterator[tuple[int, ...]]:
         """Cut `lines` into what is asked for at a time, the most suspect first."""

@@ -10,7 +10,7 @@ from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
 _FIRST_WAIT = 1.0
-_LONGEST_WAIT = 60.0
+_LONGEST_WAIT = 30.0
 _STEADY = 120.0
 """Seconds after which a worker is taken to have run well."""
 

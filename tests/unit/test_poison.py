@@ -90,3 +90,13 @@ def test_what_the_engine_had_at_every_death_is_asked_first():
     assert slices[:2] == [(6,), (7,)]
     assert sorted(line for lines in slices for line in lines) == list(range(100))
     assert len(slices) == 2 + 14
+
+
+@pytest.mark.parametrize(
+    ("seen", "unseen", "is_convicted"),
+    [(1, 1, False), (2, 0, True), (0, 3, False), (0, 4, True)],
+)
+def test_deaths_that_nobody_saw_weigh_less(seen, unseen, is_convicted):
+    marks = [Mark(created_at=0, alone=(7,), asked=(7,))] * seen
+    marks += [Mark(created_at=0, alone=(7,))] * unseen
+    assert (Suspicion(tuple(marks)).convicted() == {7}) is is_convicted
