@@ -1,7 +1,9 @@
 """Bugs to put into the product on purpose: the simulation must find each of them."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from random import Random
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -103,12 +105,14 @@ def _count_twice(
 _add = Kept.add
 
 
-def _send_once(dispatcher: Dispatcher, queue: str, hint: Hint) -> None:
+def _send_once(
+    dispatcher: Dispatcher, queue: str, hint: Hint, *, first: bool = False
+) -> None:
     """Take a message that was sent for work that will be done."""
     sent = dispatcher.__dict__.setdefault("ever", set())
     if hint.name not in sent:
         sent.add(hint.name)
-        _send(dispatcher, queue, hint)
+        _send(dispatcher, queue, hint, first=first)
 
 
 _send = Dispatcher._send
@@ -116,6 +120,18 @@ _send = Dispatcher._send
 
 def _convict_at_once(suspicion: Suspicion) -> set[int]:
     return {m.alone[0] for m in suspicion.marks if len(m.alone) == 1}
+
+
+def _convict_at_two(suspicion: Suspicion) -> set[int]:
+    """Take a mark that was left behind for a death that was seen."""
+    singles = Counter(m.alone[0] for m in suspicion.marks if len(m.alone) == 1)
+    return {line for line, deaths in singles.items() if deaths > 1}
+
+
+@contextmanager
+def _and_convicted_soon(made: Made) -> Iterator[None]:
+    with made(), patch.object(Suspicion, "convicted", _convict_at_two):
+        yield
 
 
 def _submit_then_index(
@@ -184,10 +200,12 @@ MUTATIONS: dict[str, Mutation] = {
         _changed(Suspicion, "convicted", _convict_at_once), first=13
     ),
     "a dead engine accuses who came later": Mutation(
-        _changed(Attempt, "finish", _blame_the_dead), first=27
+        partial(_and_convicted_soon, _changed(Attempt, "finish", _blame_the_dead)),
+        first=27,
     ),
     "marks stay behind": Mutation(
-        _changed(Attempt, "withdraw", lambda _: None), first=84
+        partial(_and_convicted_soon, _changed(Attempt, "withdraw", lambda _: None)),
+        first=84,
     ),
     "the index comes after the batch": Mutation(
         _changed(cluster, "create_batch", _submit_then_index)
