@@ -6,8 +6,9 @@ whose hash comes twice are compared in full by a second pass over the file.
 """
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import pairwise
+from os import SEEK_END
 from tempfile import SpooledTemporaryFile
 
 import msgspec
@@ -15,8 +16,11 @@ import msgspec
 from jobs.lines import RawLine
 
 _IN_MEMORY = 8 * 1024 * 1024
-_PIECE = 1_000_000
-"""Hashes that are looked at together."""
+_PIECE = 65_536
+"""Hashes that are written together."""
+
+_BUCKETS = 64
+"""Equal hashes share a bucket, so each bucket can be looked at alone."""
 
 
 class CustomIds:
@@ -25,22 +29,23 @@ class CustomIds:
     def __init__(self) -> None:
         """Start with none."""
         self._file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed with self
-        self._recent = array("q")
-        self._count = 0
+        self._recent: list[str] = []
+        self._places: list[list[tuple[int, int]]] = [[] for _ in range(_BUCKETS)]
 
     def add(self, custom_id: str) -> None:
         """Note the id of the next line."""
-        self._recent.append(hash(custom_id))
-        if len(self._recent) == _PIECE:
+        self._recent.append(custom_id)
+        if len(self._recent) >= _PIECE:
             self._flush()
 
     def repeated_hashes(self) -> set[int]:
         """Return the hashes that came more than once."""
         self._flush()
-        parts = 1 << max(0, (self._count // _PIECE).bit_length())
         found: set[int] = set()
-        for part in range(parts):
-            found.update(self._repeated_in(part, parts - 1))
+        for places in self._places:
+            mine = [h for place in places for h in self._read(*place)]
+            if len({*mine}) < len(mine):
+                found.update(h for h, times in Counter(mine).items() if times > 1)
         return found
 
     def close(self) -> None:
@@ -48,20 +53,20 @@ class CustomIds:
         self._file.close()
 
     def _flush(self) -> None:
-        self._file.seek(0, 2)
-        self._file.write(self._recent.tobytes())
-        self._count += len(self._recent)
-        self._recent = array("q")
+        """Write the recent hashes bucket by bucket, and note where each one's lie."""
+        buckets: list[list[int]] = [[] for _ in range(_BUCKETS)]
+        for hashed in map(hash, self._recent):
+            buckets[hashed % _BUCKETS].append(hashed)
+        self._recent = []
+        at = self._file.seek(0, SEEK_END)
+        for places, mine in zip(self._places, buckets, strict=True):
+            if mine:
+                places.append((at, len(mine)))
+                at += self._file.write(array("q", mine).tobytes())
 
-    def _repeated_in(self, part: int, mask: int) -> Iterator[int]:
-        """Yield the repeated hashes among those whose low bits are `part`."""
-        mine = sorted(h for piece in self._pieces() for h in piece if h & mask == part)
-        return (h for h, following in pairwise(mine) if h == following)
-
-    def _pieces(self) -> Iterator["array[int]"]:
-        self._file.seek(0)
-        while data := self._file.read(_PIECE * 8):
-            yield array("q", data)
+    def _read(self, at: int, count: int) -> "array[int]":
+        self._file.seek(at)
+        return array("q", self._file.read(count * 8))
 
 
 class _Named(msgspec.Struct):

@@ -31,15 +31,20 @@ def iter_lines(
     head = b""
     skipped = 0
     for chunk in chunks:
-        pieces = (head + chunk).split(b"\n")
+        pieces = chunk.split(b"\n")
+        pieces[0] = head + pieces[0]
         head = pieces.pop()
         for raw in pieces:
-            length = skipped + len(raw) + 1
-            kept = raw if not skipped and len(raw) <= most else None
-            yield RawLine(number, offset, length, _without_mark(kept, offset))
+            length = len(raw) + 1
+            if skipped or length > most or not offset:
+                length += skipped
+                kept = raw if length <= most + 1 else None
+                yield RawLine(number, offset, length, _without_mark(kept, offset))
+                skipped = 0
+            else:
+                yield RawLine(number, offset, length, raw)
             number += 1
             offset += length
-            skipped = 0
         if len(head) > most:
             skipped += len(head)
             head = b""

@@ -6,6 +6,7 @@ import msgspec
 
 from jobs.combinations import combinations
 from jobs.diagnosis import diagnose
+from jobs.plain import PlainLine
 from jobs.problem import Problem
 from jobs.request import Bare, Line, Request, are_plain, default_custom_id
 
@@ -33,10 +34,28 @@ class Parser:
         """Read lines for `model`."""
         self.model = model
         self._may_omit = may_omit and model is not None
+        self._plain = msgspec.json.Decoder(PlainLine)
         self._line = msgspec.json.Decoder(Line)
         self._bare = msgspec.json.Decoder(Bare)
         self._encoder = msgspec.json.Encoder()
         self._again = bytearray()
+
+    def plain(self, raw: bytes) -> PlainLine | None:
+        """Return a line that is right as it stands, None where `parse` must look.
+
+        It sees of most lines at half the cost that `parse` would return a request.
+        """
+        try:
+            line = self._plain.decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        model = line.body.model
+        if model is msgspec.UNSET:
+            if not self._may_omit:
+                return None
+        elif model != self.model:
+            return None
+        return None if self._may_repeat_a_key(raw, line) else line
 
     def parse(self, raw: bytes, line: int) -> Request | Invalid:
         """Return the request on a line, or why it is none; never raises."""
@@ -89,7 +108,13 @@ class Parser:
         elif model not in (None, self.model):
             message = f"all lines of a batch have one model, here `{self.model}`"
             found.append(("mismatched_model", message, "body.model"))
-        return [Problem(code, request.line, text, at) for code, text, at in found]
+        is_bare = isinstance(request.body, Bare)
+        return [
+            Problem(
+                code, request.line, text, at.removeprefix("body.") if is_bare else at
+            )
+            for code, text, at in found
+        ]
 
 
 def _request(decoded: Any, line: int) -> Request:

@@ -31,6 +31,9 @@ class Limits(NamedTuple):
 class PromptCheck(Protocol):
     """Says whether a prompt is too long for its model."""
 
+    safe_bytes: int
+    """Lines of plain text and of fewer bytes need no look; known once this is not 0."""
+
     def __call__(self, request: Request, size: int) -> Problem | None:
         """Look at a request whose line has `size` bytes."""
         ...
@@ -94,10 +97,22 @@ class _Scanner:
 
     def take(self, line: RawLine) -> None:
         """Check one line and give it to its shard."""
-        if line.raw is not None and not line.raw.strip():
-            self._cutter.add(line, requests=0)
+        is_safe = self._check is None or line.length < self._check.safe_bytes
+        plain = self._parser.plain(line.raw) if is_safe and line.raw else None
+        if plain is None:
+            self._take_closely(line)
             return
-        self._cutter.add(line, requests=1)
+        self._cutter.add(line, 1)
+        self.found.requests += 1
+        self._custom_ids.add(plain.custom_id)
+        if plain.body.stream is True:
+            self.found.streamed += 1
+
+    def _take_closely(self, line: RawLine) -> None:
+        if line.raw is not None and not line.raw.strip():
+            self._cutter.add(line, 0)
+            return
+        self._cutter.add(line, 1)
         self.found.requests += 1
         custom_id, problems = self._look_at(line)
         if custom_id is not None:
@@ -166,18 +181,23 @@ class _Cutter:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._shards: list[Shard] = []
-        self._begin(0, 1)
+        self._first: RawLine | None = None
+        self._last: RawLine | None = None
+        self._offset = 0
+        self._requests = 0
 
-    def add(self, line: RawLine, *, requests: int) -> None:
+    def add(self, line: RawLine, requests: int) -> None:
         """Take the next line, in a new shard if it would make this one too big."""
-        full = self._requests >= self._limits.shard_requests
-        if full or (
-            self._lines and self._length + line.length > self._limits.shard_bytes
+        _, offset, length, _ = line
+        if self._first is None:
+            self._begin(line)
+        elif (
+            self._requests >= self._limits.shard_requests
+            or offset + length - self._offset > self._limits.shard_bytes
         ):
             self._end()
-            self._begin(line.offset, line.number)
-        self._length += line.length
-        self._lines += 1
+            self._begin(line)
+        self._last = line
         self._requests += requests
 
     def finish(self) -> list[Shard]:
@@ -185,19 +205,20 @@ class _Cutter:
         self._end()
         return self._shards
 
-    def _begin(self, offset: int, first_line: int) -> None:
-        self._offset = offset
-        self._first_line = first_line
-        self._length = self._lines = self._requests = 0
+    def _begin(self, line: RawLine) -> None:
+        self._first = line
+        self._offset = line.offset
+        self._requests = 0
 
     def _end(self) -> None:
-        if self._requests:
+        first, last = self._first, self._last
+        if first and last and self._requests:
             shard = Shard(
                 index=len(self._shards),
-                offset=self._offset,
-                length=self._length,
-                first_line=self._first_line,
-                lines=self._lines,
+                offset=first.offset,
+                length=last.offset + last.length - first.offset,
+                first_line=first.number,
+                lines=last.number - first.number + 1,
                 requests=self._requests,
             )
             self._shards.append(shard)

@@ -1,6 +1,7 @@
 """Plans a batch: checks its input, then writes the plan, once."""
 
 from collections.abc import Callable
+from sys import maxsize
 
 import msgspec
 
@@ -64,16 +65,16 @@ class PromptLengths:
 
     def __init__(self, parser: Parser, prompters: Prompters) -> None:
         """Ask `parser` for the model's name, once it has one."""
+        self.safe_bytes = 0
         self._parser = parser
         self._prompters = prompters
         self._prompter: Prompter | None = None
-        self._known = False
 
     def __call__(self, request: Request, size: int) -> Problem | None:
         """Return what is wrong with the prompt; see `plan.PromptCheck`."""
-        if not self._known and self._parser.model is not None:
-            self._known = True
+        if not self.safe_bytes and self._parser.model is not None:
             self._prompter = self._prompters.if_at_hand(self._parser.model)
+            self.safe_bytes = self._prompter.safe_bytes if self._prompter else maxsize
         return self._prompter.check(request, size) if self._prompter else None
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from sys import maxsize
 from typing import Any, NamedTuple, get_args
 
 from tokenizers import Tokenizer
@@ -111,16 +112,22 @@ class Prompter:
             )
         return Prompt(text, token_ids)
 
-    def check(self, request: Request, size: int) -> Problem | None:
-        """Return why a request can't be answered, if that is so.
+    @property
+    def safe_bytes(self) -> int:
+        """Lines of plain text and of fewer bytes can't hold too long a prompt.
 
         Tokenizing a file takes far longer than reading it, and no prompt has more
         tokens than bytes; so only lines of many bytes are looked at closely.
         """
-        short = not self.context_length or size + _MARGIN < self.context_length
+        if self.encode is None or not self.context_length:
+            return maxsize
+        return max(1, self.context_length - _MARGIN)
+
+    def check(self, request: Request, size: int) -> Problem | None:
+        """Return why a request of `size` bytes can't be answered, if that is so."""
         try:
             self._check_tools(request)
-            if self.encode is not None and not short:
+            if size >= self.safe_bytes:
                 self.prepare(request)
         except RequestRefusedError as error:
             return Problem(error.code, request.line, error.message, error.param)

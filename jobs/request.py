@@ -17,7 +17,7 @@ from jobs.parameters import PARAMETERS, Parameter
 
 ENDPOINT = "/v1/chat/completions"
 
-_String = Annotated[str, Meta(max_length=parameters.MAX_STRING)]
+String = Annotated[str, Meta(max_length=parameters.MAX_STRING)]
 _Word = Annotated[str, Meta(min_length=1, max_length=parameters.MAX_STRING)]
 _TokenKey = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,8})\Z")]
 _TEXTS = (str, list)
@@ -38,12 +38,12 @@ def _type(parameter: Parameter) -> Any:
         "number": number,
         "integer": integer,
         "boolean": bool,
-        "string": _String,
+        "string": String,
         "stop": _Word | Annotated[list[_Word], most],
         "integers": Annotated[list[integer], most],  # type: ignore[valid-type]
         "strings": Annotated[list[_Word], most],
         "logit_bias": Annotated[dict[_TokenKey, number], most],  # type: ignore[valid-type]
-        "metadata": Annotated[dict[_String, _String], most],
+        "metadata": Annotated[dict[String, String], most],
         "anything": Any,
         "shape": parameter.shape,
     }
@@ -67,8 +67,8 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart] | UnsetType | None = UNSET
-    name: _String | UnsetType = UNSET
-    tool_call_id: _String | UnsetType = UNSET
+    name: String | UnsetType = UNSET
+    tool_call_id: String | UnsetType = UNSET
     tool_calls: shapes.ToolCalls | UnsetType | None = UNSET
     reasoning: str | UnsetType | None = UNSET
     reasoning_content: str | UnsetType | None = UNSET
@@ -131,7 +131,7 @@ class _Conversation(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     model: str | UnsetType | None = UNSET
 
 
-_FIELDS = [
+FIELDS = [
     (name, _type(parameter) | None | UnsetType, UNSET)
     if parameter.kind != "anything"
     else (name, Any, UNSET)
@@ -140,7 +140,7 @@ _FIELDS = [
 
 Body: Any = msgspec.defstruct(
     "Body",
-    _FIELDS,
+    FIELDS,
     bases=(_Conversation,),
     forbid_unknown_fields=True,
     omit_defaults=True,

@@ -113,6 +113,7 @@ def test_they_agree_about_objects_and_arrays(messages, body):
 
 
 @given(ids, conversations, bodies)
+@example("a", [{"role": "user"}], {})
 def test_they_agree_about_bare_bodies(custom_id, messages, body):
     assert agree(encoded({"custom_id": custom_id, "messages": messages, **body}))
 
@@ -138,6 +139,51 @@ def test_they_agree_about_lines(fields):
 def test_they_agree_about_damaged_lines(at, cut, put):
     raw = with_body(temperature=1.5, stop=["a", "é"], metadata={"a": "b"})
     assert agree(raw[:at] + put + raw[at + cut :])
+
+
+def plain_agrees(raw):
+    """Say whether what a quick look takes for right is right, with the same name."""
+    plain = Parser("m").plain(raw)
+    if plain is None:
+        return True
+    request = Parser("m").parse(raw, 1)
+    return isinstance(request, Request) and request.custom_id == plain.custom_id
+
+
+@given(conversations, bodies | shaped)
+def test_a_quick_look_takes_no_more_than_a_close_one(messages, body):
+    assert plain_agrees(with_body(messages=messages, **body))
+
+
+@given(st.dictionaries(st.sampled_from(["custom_id", "url", "method"]), scalars))
+def test_a_quick_look_takes_no_other_lines(fields):
+    assert plain_agrees(line(**fields))
+
+
+@given(names, values)
+@example("n", 2)
+@example("temperature", 1.5)
+def test_a_quick_look_takes_no_more_of_single_fields(name, value):
+    assert plain_agrees(with_body(**{name: value}))
+    assert plain_agrees(with_body(**{"temperature": 0, "max_tokens": 1, name: value}))
+
+
+def test_a_quick_look_takes_most_lines():
+    usual = with_body(model="m", temperature=0.5, max_tokens=3, seed=1, stop=["a"])
+    assert Parser("m").plain(usual) is not None
+
+
+def test_a_quick_look_leaves_a_repeated_key_to_a_close_one():
+    body = b'{"messages":[{"role":"user","content":"a","content":"b"}]}'
+    raw = line().replace(encoded({"messages": MESSAGES}), body)
+    assert body in raw
+    assert Parser("m").plain(raw) is None
+
+
+def test_a_quick_look_leaves_a_line_without_its_model_to_a_close_one():
+    assert Parser(None).plain(with_body(model="m")) is None
+    assert Parser("m").plain(with_body(model="another")) is None
+    assert Parser("m", may_omit=False).plain(with_body()) is None
 
 
 @given(st.binary(max_size=40))

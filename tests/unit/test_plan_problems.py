@@ -83,16 +83,29 @@ def test_a_line_beyond_the_limit_is_told_both_numbers():
     assert f"{len(line()) + 1} bytes, and 99 are allowed" in problem.message
 
 
-def test_a_check_of_prompts_sees_good_lines_and_reports():
-    seen = []
+class Check:
+    """Finds the third line too long."""
 
-    def check(request, size):
-        seen.append((request.line, size))
+    def __init__(self, safe_bytes):
+        self.safe_bytes = safe_bytes
+        self.seen = []
+
+    def __call__(self, request, size):
+        self.seen.append((request.line, size))
         return Problem("too_long", request.line, "") if request.line == 3 else None
 
+
+def test_a_check_of_prompts_sees_good_lines_and_reports():
+    check = Check(safe_bytes=0)
     _, problems = scanned(line(custom_id="a") + b"\n{\n" + line(), check=check)
-    assert seen == [(1, len(line()) + 1), (3, len(line()))]
+    assert check.seen == [(1, len(line()) + 1), (3, len(line()))]
     assert [(p.line, p.code) for p in problems][-1] == (3, "duplicate_custom_id")
+
+
+def test_a_check_of_prompts_is_spared_lines_that_are_safe():
+    check = Check(safe_bytes=len(line()) + 1)
+    scanned(line(custom_id="x") + b"\n" + line() + b"\n" + line(), check=check)
+    assert check.seen == [(1, len(line()) + 1), (2, len(line()) + 1)]
 
 
 def test_hostile_names_can_be_written_down():
