@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from decimal import Decimal
 
 from jobs import record, response
-from jobs.checkpoint import Result
+from jobs.checkpoint import Finished
 from jobs.create import publish_file
 from jobs.errors import CorruptObjectError, ObjectMissingError
 from jobs.ids import new_attempt_id, new_file_id, request_id
@@ -102,8 +102,9 @@ class _Writer:
         with ExitStack() as stack:
             output, errors = (_Lines(self._ledger, stack) for _ in range(2))
             for shard, commit in zip(shards, commits, strict=True):
-                for completed, text in self._shard(shard, commit):
-                    (output if completed else errors).write(text)
+                good, bad = self._shard(shard, commit)
+                output.write(good)
+                errors.write(bad)
         return self._outcome(plan, commits, output, errors)
 
     def _commit(self, shard: Shard) -> Commit:
@@ -123,19 +124,21 @@ class _Writer:
             raise ObjectMissingError(keys.commit(shard.index))
         return commit
 
-    def _shard(self, shard: Shard, commit: Commit) -> Iterator[tuple[bool, bytes]]:
-        """Yield the lines of a shard in the input's order, and whether completed."""
+    def _shard(self, shard: Shard, commit: Commit) -> tuple[list[bytes], list[bytes]]:
+        """Return the lines of a shard for either file, in the input's order."""
         results = read_results(self._ledger, commit)
-        lines = [(r.line, r.completed, r.text) for r in results.values()]
-        damaged = commit.counts.total - len(lines)
+        damaged = commit.counts.total - len(results)
         completed = sum(result.completed for result in results.values())
         self._counts += Counts(0, completed, commit.counts.total - completed)
-        if len(lines) < shard.requests:
+        if len(results) < shard.requests:
             why = _DAMAGED if damaged else _NEVER_RUN[self._status]
-            missing = self._without_result(shard, set(results), why)
-            lines.extend((line, False, text) for line, text in missing)
-        for _, is_completed, text in sorted(lines):
-            yield is_completed, text
+            for line, text in self._without_result(shard, {*results}, why):
+                results[line] = Finished(line, completed=False, text=text)
+        good: list[bytes] = []
+        bad: list[bytes] = []
+        for _, result in sorted(results.items()):
+            (good if result.completed else bad).append(result.text)
+        return good, bad
 
     def _without_result(
         self, shard: Shard, done: set[int], why: tuple[str, str]
@@ -190,23 +193,26 @@ class _Lines:
         self._ledger = ledger
         self._stack = stack
 
-    def write(self, text: bytes) -> None:
-        """Append a line."""
+    def write(self, lines: list[bytes]) -> None:
+        """Append lines."""
+        if not lines:
+            return
         if self.file_id is None:
             self.file_id = new_file_id()
             key = self._ledger.keys.content(self.file_id)
             self._content = self._stack.enter_context(self._ledger.storage.writer(key))
-        self._content.write(text + b"\n")
-        self.size += len(text) + 1
+        text = b"\n".join([*lines, b""])
+        self._content.write(text)
+        self.size += len(text)
 
 
-def read_results(ledger: Ledger, commit: Commit) -> dict[int, Result]:
+def read_results(ledger: Ledger, commit: Commit) -> dict[int, Finished]:
     """Return the results that a commit names, by line; of two the first counts.
 
     A checkpoint that is not what was committed is left out, and logged: a damaged
     object costs its own results and not the batch.
     """
-    results: dict[int, Result] = {}
+    results: dict[int, Finished] = {}
     for part in commit.parts:
         try:
             read = read_part(ledger.storage, part)

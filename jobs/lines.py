@@ -54,5 +54,17 @@ def iter_lines(
         yield RawLine(number, offset, length, _without_mark(kept, offset))
 
 
+def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a file that is our own, which needs no places and no limit."""
+    head = b""
+    for chunk in chunks:
+        lines = chunk.split(b"\n")
+        lines[0] = head + lines[0]
+        head = lines.pop()
+        yield from lines
+    if head:
+        yield head
+
+
 def _without_mark(raw: bytes | None, offset: int) -> bytes | None:
     return raw.removeprefix(BOM) if raw is not None and offset == 0 else raw

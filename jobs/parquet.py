@@ -16,11 +16,12 @@ from typing import Any, BinaryIO, NamedTuple
 import msgspec
 
 from jobs.ledger import Ledger, State
-from jobs.request import Message
+from jobs.request import TextPart
 from jobs.result import (
+    Answer,
     Body,
     ResultLine,
-    body_of,
+    answer_of,
     decoded,
     failure_of,
     response_text,
@@ -31,6 +32,9 @@ from jobs.rows import Row, Rows
 _GROUP_ROWS = 16_384
 _GROUP_BYTES = 64 * 1024 * 1024
 """Of requests and results in a row group, unless a single one is larger."""
+
+_BATCH_ROWS = 1_024
+"""Rows that are kept as objects of Python, which take five times the memory."""
 
 _SCALE = 18
 _REPEATED = [
@@ -44,8 +48,22 @@ _REPEATED = [
 """Columns of few values, which are stored as a dictionary."""
 
 
+class _Message(msgspec.Struct, gc=False):
+    """What a conversation keeps of a message; see `jobs.request.Message`."""
+
+    role: str
+    content: str | list[TextPart] | None = None
+    generate: bool = False
+
+    @property
+    def text(self) -> str | None:
+        if isinstance(self.content, list):
+            return "\n".join(part.text for part in self.content)
+        return self.content
+
+
 class _Conversation(msgspec.Struct, gc=False):
-    messages: list[Message] = []
+    messages: list[_Message] = []
 
 
 class _Request(_Conversation, gc=False):
@@ -90,16 +108,15 @@ def write_parquet(ledger: Ledger, state: State, sink: BinaryIO) -> int:
     """
     import pyarrow.parquet as pq
 
-    groups = _groups(Rows(ledger, state))
     schema = _schema(state.batch.id)
     model = state.plan.model.name if state.plan and state.plan.model else None
     written = 0
     with pq.ParquetWriter(
         sink, schema, compression="zstd", use_dictionary=_REPEATED
     ) as writer:
-        for group in groups:
-            writer.write_table(group.table(schema, model), row_group_size=_GROUP_ROWS)
-            written += len(group.cells)
+        for group in _groups(Rows(ledger, state), schema, model):
+            writer.write_table(group.table(), row_group_size=_GROUP_ROWS)
+            written += group.rows
     return written
 
 
@@ -131,48 +148,65 @@ def _schema(batch_id: str) -> Any:
     return pa.schema(columns, metadata={"batchchat.batch_id": batch_id})
 
 
-def _groups(rows: Rows) -> Iterator["_Group"]:
+def _groups(rows: Rows, schema: Any, model: str | None) -> Iterator["_Group"]:
     """Cut the rows into groups of bounded size."""
-    group = _Group()
+    group = _Group(schema, model)
     for row in rows:
         group.add(row, rows.raw(row.line) if row.completed else None)
-        if len(group.cells) == _GROUP_ROWS or group.size >= _GROUP_BYTES:
+        if group.rows == _GROUP_ROWS or group.size >= _GROUP_BYTES:
             yield group
-            group = _Group()
-    if group.cells:
+            group = _Group(schema, model)
+    if group.rows:
         yield group
 
 
 class _Group:
-    """The rows of one row group."""
+    """The rows of one row group: few as Python's objects, the others as Arrow's."""
 
-    def __init__(self) -> None:
-        self.cells: list[_Cells] = []
+    def __init__(self, schema: Any, model: str | None) -> None:
+        self.rows = 0
         self.size = 0
-        self._conversations = _Conversations()
+        self._schema = schema
+        self._model = model
+        self._batches: list[Any] = []
+        self._begin()
 
     def add(self, row: Row, request: bytes | None) -> None:
         """Take a row; `request` is its line of the input if it is completed."""
-        result = result_of(row)
+        self.rows += 1
         self.size += len(row.result)
         if request is None:
-            self.cells.append(_failed(row, result))
+            self._cells.append(_failed(row, result_of(row)))
             self._conversations.add_none()
-            return
-        self.size += len(request)
-        body = body_of(row, result)
-        self.cells.append(_completed(row, result, body))
-        asked = decoded(_request, request, "request", row)
-        self._conversations.add((asked.body or asked).messages, body)
+        else:
+            self.size += len(request)
+            answer = answer_of(row)
+            self._cells.append(_completed(row, answer))
+            asked = decoded(_request, request, "request", row)
+            self._conversations.add((asked.body or asked).messages, answer.body)
+        if len(self._cells) == _BATCH_ROWS:
+            self._pack()
 
-    def table(self, schema: Any, model: str | None) -> Any:
+    def table(self) -> Any:
         """Return the group as a table of Arrow."""
         import pyarrow as pa
 
-        cells = zip(*self.cells, strict=True)
+        if self._cells:
+            self._pack()
+        return pa.Table.from_batches(self._batches, self._schema)
+
+    def _begin(self) -> None:
+        self._cells: list[_Cells] = []
+        self._conversations = _Conversations()
+
+    def _pack(self) -> None:
+        """Make what was added since the last time a batch of Arrow's."""
+        import pyarrow as pa
+
+        cells = zip(*self._cells, strict=True)
         columns = dict(zip(_Cells._fields, cells, strict=True))
-        columns["model"] = (model,) * len(self.cells)
-        kinds = {field.name: field.type for field in schema}
+        columns["model"] = (self._model,) * len(self._cells)
+        kinds = {field.name: field.type for field in self._schema}
         made = {
             "messages": self._conversations.array(kinds["messages"]),
             "estimated_cost": _costs(
@@ -180,7 +214,9 @@ class _Group:
             ),
         }
         made |= {n: pa.array(columns[n], kinds[n]) for n in kinds if n not in made}
-        return pa.table(made, schema=schema)
+        arrays = [made[name] for name in kinds]
+        self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        self._begin()
 
 
 class _Conversations:
@@ -191,16 +227,15 @@ class _Conversations:
         self._roles: list[str] = []
         self._contents: list[str | None] = []
 
-    def add(self, messages: list[Message], body: Body) -> None:
+    def add(self, messages: list[_Message], body: Body) -> None:
         """Append a conversation with its slots filled, and its answer."""
-        filled = {turn.index: turn.message.content for turn in body.turns}
         before = len(self._roles)
-        for index, message in enumerate(messages):
+        for message in messages:
             self._roles.append(message.role)
-            has_text = isinstance(message.content, str | list)
-            said = message.text() if has_text else None
-            self._contents.append(filled.get(index, said))
-        if not messages[-1].is_slot:
+            self._contents.append(message.text)
+        for turn in body.turns:
+            self._contents[before + turn.index] = turn.message.content
+        if not messages[-1].generate:
             self._roles.append("assistant")
             self._contents.append(body.choices[0].message.content)
         self._lengths.append(len(self._roles) - before)
@@ -220,23 +255,25 @@ class _Conversations:
         return pa.ListArray.from_arrays(offsets, messages, kind, mask=missing)
 
 
-def _completed(row: Row, result: ResultLine, body: Body) -> _Cells:
-    usage = body.usage
-    return _Cells(
-        custom_id=result.custom_id,
-        line=row.line.number,
-        status="completed",
-        content=body.choices[0].message.content,
-        finish_reason=body.choices[0].finish_reason,
-        n_choices=len(body.choices),
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        total_tokens=usage.total_tokens,
-        cached_tokens=usage.prompt_tokens_details.cached_tokens,
-        estimated_cost=usage.estimated_cost,
-        seed=body.seed,
-        system_fingerprint=body.system_fingerprint,
-        response=response_text(result),
+def _completed(row: Row, answer: Answer) -> _Cells:
+    body, choice, usage = answer.body, answer.body.choices[0], answer.body.usage
+    return _Cells(  # by position: it is made for each row
+        answer.custom_id,
+        row.line.number,
+        "completed",
+        choice.message.content,
+        choice.finish_reason,
+        len(body.choices),
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.total_tokens,
+        usage.prompt_tokens_details.cached_tokens,
+        usage.estimated_cost,
+        body.seed,
+        body.system_fingerprint,
+        None,
+        None,
+        answer.response,
     )
 
 

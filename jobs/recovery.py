@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs.checkpoint import Result, head_of, unpack
+from jobs.checkpoint import Finished, Result, head_of, unpack, unpack_finished
 from jobs.errors import CorruptObjectError, ObjectMissingError
 from jobs.keys import BatchKeys
 from jobs.record import Commit, Counts, Part
@@ -77,11 +77,11 @@ def recover(storage: Storage, keys: BatchKeys, shard: int) -> Kept:
     return kept
 
 
-def read_part(storage: Storage, part: Part) -> list[Result]:
-    """Return the results of a checkpoint that a commit names.
+def read_part(storage: Storage, part: Part) -> list[Finished]:
+    """Return what a checkpoint that a commit names has to write.
 
     Raises:
         CorruptObjectError: it is not what was committed.
 
     """
-    return unpack(storage.get(part.key), part.key, part.sha256)
+    return unpack_finished(storage.get(part.key), part.key, part.sha256)

@@ -1,7 +1,7 @@
 """Reads the lines that `jobs.response` writes: only what somebody asks for."""
 
 from decimal import Decimal
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -73,6 +73,11 @@ class _Answered(msgspec.Struct, gc=False):
     body: Body
 
 
+class _AnsweredLine(msgspec.Struct, gc=False):
+    custom_id: str
+    response: _Answered
+
+
 class _Refusal(msgspec.Struct, gc=False):
     error: Failure
 
@@ -82,9 +87,34 @@ class _Refused(msgspec.Struct, gc=False):
     body: _Refusal
 
 
+_RESPONSE = b',"response":'
+_END = b',"error":null}'
+"""What stands around a response; no text can hold these, with bare quotes."""
+
+
+class Answer(NamedTuple):
+    """A line of the output file; `response` is its JSON text."""
+
+    custom_id: str
+    body: Body
+    response: bytes
+
+
+_answered_line = msgspec.json.Decoder(_AnsweredLine)
 _line = msgspec.json.Decoder(ResultLine)
 _answered = msgspec.json.Decoder(_Answered)
 _refused = msgspec.json.Decoder(_Refused)
+
+
+def answer_of(row: Row) -> Answer:
+    """Return the result of a completed request: `result_of` and more, in one go."""
+    line = decoded(_answered_line, row.result, "result", row)
+    begin = row.result.find(_RESPONSE) + len(_RESPONSE)
+    if not row.result.endswith(_END) or begin < len(_RESPONSE):
+        message = f"the result of line {row.line.number:,} is not what was written"
+        raise CorruptObjectError(message)
+    text = row.result[begin : -len(_END)]
+    return Answer(line.custom_id, line.response.body, text)
 
 
 def result_of(row: Row) -> ResultLine:

@@ -1,13 +1,12 @@
 """The requests of a batch that has ended, each with its result."""
 
-import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from jobs.errors import ConflictError, CorruptObjectError
 from jobs.ids import request_id
 from jobs.ledger import Ledger, State
-from jobs.lines import RawLine, iter_lines
+from jobs.lines import RawLine, iter_lines, split_lines
 from jobs.record import Outcome
 
 _LINE_BYTES = 8 * 1024 * 1024
@@ -82,10 +81,8 @@ class Rows:
 
     def _results(self, file_id: str | None) -> Iterator[bytes]:
         if file_id is None:
-            return
-        chunks = self._storage.stream(self._keys.content(file_id))
-        for line in iter_lines(chunks, sys.maxsize):
-            yield line.raw or b""
+            return iter(())
+        return split_lines(self._storage.stream(self._keys.content(file_id)))
 
 
 def outcome_of(state: State) -> Outcome:

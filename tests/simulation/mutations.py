@@ -15,7 +15,7 @@ import workers.controller
 from jobs import record
 from jobs.active import Active
 from jobs.attempt import Attempt
-from jobs.checkpoint import Result
+from jobs.checkpoint import Finished, Result
 from jobs.create import Options, create_batch
 from jobs.errors import EngineDeadError
 from jobs.finalize import _Writer, finalize
@@ -57,7 +57,7 @@ def _flush_without_writing(attempt: Attempt) -> None:
 _flush = Attempt._flush
 
 
-def _last_counts(ledger: Ledger, commit: Commit) -> dict[int, Result]:
+def _last_counts(ledger: Ledger, commit: Commit) -> dict[int, Finished]:
     return {
         result.line: result
         for part in commit.parts

@@ -1,0 +1,199 @@
+"""How fast do finished shards become an output file, and Parquet, in what memory?
+
+    python benchmarks/finalizing.py --requests 1000000
+
+Writes the input, the plan, and for each shard checkpoints and a commit as attempts
+write them. Then a process of its own finalizes the batch, and another one writes it
+as Parquet.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from report import report
+
+SHARD = 1_000
+PIECE = 250
+"""Results in a checkpoint: what a worker finishes in two seconds."""
+
+WORDS = ["the", "of", "and", "to", "in", "that", "was", "his", "he", "it", "with", "is"]
+
+
+def prepare(folder: Path, requests: int) -> str:
+    """Make a batch whose shards are all committed; return its id."""
+    from jobs import record
+    from jobs.create import Options, create_batch, store_file
+
+    ledger = open_ledger(folder)
+    source = Random(7)
+    words = source.choices(WORDS, k=100_000)
+    file = store_file(ledger, (_line(i, words) for i in range(requests)), "in.jsonl")
+    batch = create_batch(ledger, file, Options(model="demo", seed=1))
+    plan = _plan(ledger, file)
+    ledger.storage.create(ledger.keys.of(batch.id).plan, record.encode(plan))
+    for shard in plan.shards:
+        _commit(ledger, batch, shard, words)
+    return batch.id
+
+
+def open_ledger(folder: Path) -> Any:
+    """Return the ledger of a local folder."""
+    from jobs.ledger import Ledger
+    from jobs.storage import LocalStorage
+
+    return Ledger(LocalStorage(folder), "default")
+
+
+def _line(index: int, words: list[str]) -> bytes:
+    text = " ".join(words[index % 90_000 :][:60])
+    line = {
+        "custom_id": f"request-{index}",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {
+            "model": "demo",
+            "messages": [
+                {"role": "system", "content": "You are a helpful assistant."},
+                {"role": "user", "content": text},
+            ],
+            "max_tokens": 256,
+        },
+    }
+    return json.dumps(line).encode() + b"\n"
+
+
+def _plan(ledger: Any, file: Any) -> Any:
+    from jobs.catalog import load_catalog
+    from jobs.parse import Parser
+    from jobs.plan import Limits, scan
+    from jobs.record import Plan
+
+    content = ledger.keys.content(file.id)
+    found = scan(
+        lambda: ledger.storage.stream(content),
+        Parser("demo"),
+        Limits(SHARD, 1 << 30, 1 << 23),
+    )
+    return Plan(
+        created_at=ledger.now(),
+        model=load_catalog().find("demo"),
+        requests=found.requests,
+        invalid=0,
+        shards=found.shards,
+        problems=[],
+    )
+
+
+def _commit(ledger: Any, batch: Any, shard: Any, words: list[str]) -> None:
+    """Commit a shard, in the order in which an engine finishes."""
+    from jobs import record
+    from jobs.checkpoint import pack
+    from jobs.ids import new_attempt_id
+    from jobs.record import Part
+    from jobs.recovery import Kept
+
+    keys, attempt, kept = ledger.keys.of(batch.id), new_attempt_id(), Kept()
+    lines = [*range(shard.first_line, shard.first_line + shard.lines)]
+    Random(shard.index).shuffle(lines)
+    for number, at in enumerate(range(0, len(lines), PIECE)):
+        results = [_result(batch.id, line, words) for line in lines[at : at + PIECE]]
+        packed = pack(results, {"fp_1": {"engine": "none"}})
+        key = keys.checkpoint(shard.index, attempt, number)
+        ledger.storage.put(key, packed.data)
+        kept.add(Part(key, len(packed.data), packed.sha256), results)
+    commit = kept.commit(shard.index, attempt, ledger.now())
+    ledger.storage.create(keys.commit(shard.index), record.encode(commit))
+
+
+def _result(batch_id: str, line: int, words: list[str]) -> Any:
+    from jobs import response
+    from jobs.checkpoint import Result
+    from jobs.engine import Choice, Completion
+    from jobs.ids import request_id
+
+    answer = " ".join(words[line % 90_000 :][:80])
+    choice = Choice(index=0, text=answer, finish_reason="stop")
+    completion = Completion(choices=[choice], prompt_tokens=70, completion_tokens=80)
+    text = response.completed(
+        request_id(batch_id, line),
+        f"request-{line - 1}",
+        completion,
+        created=1_700_000_000,
+        model="demo",
+        price=None,
+        fingerprint="fp_0123456789abcdef",
+        seed=line,
+    )
+    usage = response.usage_of(completion)
+    return Result(line, completed=True, usage=usage, engine_seconds=0.01, text=text)
+
+
+def measure(kind: str, folder: Path, batch_id: str) -> None:
+    """Do one of the two in this process, and print what it took as JSON."""
+    ledger = open_ledger(folder)
+    began, used = time.perf_counter(), time.process_time()
+    if kind == "jsonl":
+        from jobs.finalize import finalize
+
+        state = finalize(ledger, batch_id, "completed")
+        assert state.counts().completed == state.counts().total
+        size = state.final.output_bytes if state.final else 0
+        rows = state.counts().completed
+    else:
+        from jobs.parquet import write_parquet
+
+        with (folder / "out.parquet").open("wb") as sink:
+            rows = write_parquet(ledger, ledger.state(batch_id), sink)
+        size = (folder / "out.parquet").stat().st_size
+    used, seconds = time.process_time() - used, time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    row = {
+        "format": kind,
+        "rows": rows,
+        "seconds": round(seconds, 2),
+        "cpu seconds": round(used, 2),
+        "rows per cpu second": round(rows / used),
+        "MB": round(size / 1e6),
+        "peak MiB": round(peak, 1),
+    }
+    print(json.dumps(row))
+
+
+def main() -> None:
+    """Prepare a batch, then measure both in processes of their own."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--keep", type=Path, help="make the batch here, and leave it")
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        kind, folder, batch_id = options.measure
+        measure(kind, Path(folder), batch_id)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        batch_id = prepare(folder, options.requests)
+        final = folder / open_ledger(folder).keys.of(batch_id).final
+        rows = []
+        for _ in range(options.runs):
+            final.unlink(missing_ok=True)
+            for kind in ("jsonl", "parquet"):
+                command = [sys.executable, __file__, "--measure", kind]
+                done = subprocess.run(
+                    [*command, str(folder), batch_id], check=True, capture_output=True
+                )
+                rows.append(json.loads(done.stdout))
+    report("finalizing", rows)
+
+
+if __name__ == "__main__":
+    main()
