@@ -1,6 +1,7 @@
 """/v1/batches."""
 
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from functools import partial
 from itertools import islice
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from jobs.ids import checked_id
 from jobs.ledger import Ledger
 from jobs.record import Batch
 from jobs.retry import retry_input
+from jobs.spending import check_limit
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
@@ -31,6 +33,12 @@ _READ_AT_ONCE = 16
 
 _BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchObject}}
 
+MaxCost = Annotated[
+    float | None,
+    Query(
+        gt=0, le=1e9, allow_inf_nan=False, description="US dollars that it may cost."
+    ),
+]
 Again = Annotated[
     str | None,
     Header(
@@ -98,9 +106,18 @@ def cancel(batch_id: str, request: Request, mine: Mine) -> Response:
 
 
 @router.post("/{batch_id}/retry", responses=_BATCH | errors(404, 409, 422))
-def retry(batch_id: str, request: Request, mine: Mine, key: Again = None) -> Response:
+def retry(
+    batch_id: str,
+    request: Request,
+    mine: Mine,
+    key: Again = None,
+    max_cost: MaxCost = None,
+) -> Response:
     """Make a new batch of the requests that failed or never ran."""
     state = mine.state(batch_id)
+    model = state.plan.model if state.plan else None
+    if model is not None:
+        check_limit(max_cost, model.price, model.name)
     need(mine, state.batch.input_file_id, "input")
     lines = retry_input(mine, state)
     file = store_file(mine, lines, f"{batch_id}_retry.jsonl")
@@ -113,8 +130,9 @@ def retry(batch_id: str, request: Request, mine: Mine, key: Again = None) -> Res
         retry_of=batch_id,
         priority=before.priority,
         output_expires_after=before.output_expires_after,
+        max_cost=None if max_cost is None else Decimal(repr(max_cost)),
     )
-    asked = encode(["retry", batch_id])
+    asked = encode(["retry", batch_id, max_cost])
     batch = begin(mine, file, options, asked=asked, sending=_sending(request, key))
     return _show(request, mine, batch)
 

@@ -1,5 +1,6 @@
 """POST /v1/batches: what may be asked, and the batch that it makes."""
 
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -8,12 +9,13 @@ from api.answer import encode
 from api.errors import ApiError
 from api.service import Service
 from jobs.create import Options, create_batch
-from jobs.errors import ModelNotFoundError, NotFoundError
+from jobs.errors import ModelNotFoundError, NotFoundError, UsageError
 from jobs.files import Files
 from jobs.ledger import Ledger
 from jobs.outbox import Outbox
 from jobs.record import Batch, File
 from jobs.sent import KEY_SECONDS, RESEND_SECONDS, RETRY_SECONDS, claim
+from jobs.spending import check_limit
 from jobs.webhook import Endpoints
 
 _strict = ConfigDict(extra="forbid", strict=True)
@@ -46,6 +48,13 @@ class CreateBatch(BaseModel):
         None, ge=0, lt=2**63, description="Of requests that bring none."
     )
     priority: Literal["low", "normal", "high"] = "normal"
+    max_cost: float | None = Field(
+        None,
+        gt=0,
+        le=1e9,
+        allow_inf_nan=False,
+        description="US dollars; the batch stops before what runs would pass it.",
+    )
     on_invalid: Literal["fail", "skip"] = Field(
         "fail", description="With bad lines: refuse the file, or run the others."
     )
@@ -77,7 +86,7 @@ def create(
         ApiError: it asks for something that can't be.
 
     """
-    _check_model(service, asked.model)
+    _check_model(service, asked)
     file = _input_file(service, ledger, asked.input_file_id)
     kept = asked.output_expires_after
     options = Options(
@@ -88,6 +97,7 @@ def create(
         metadata=asked.metadata,
         priority=asked.priority,
         output_expires_after=kept.seconds if kept else None,
+        max_cost=None if asked.max_cost is None else Decimal(repr(asked.max_cost)),
     )
     text = encode(asked.model_dump(mode="json"))
     return begin(ledger, file, options, asked=text, sending=sending)
@@ -109,11 +119,16 @@ def begin(
     return create_batch(ledger, file, options, hand_over=True, batch_id=mine.batch_id)
 
 
-def _check_model(service: Service, name: str | None) -> None:
-    if name is None:
+def _check_model(service: Service, asked: CreateBatch) -> None:
+    if asked.model is None:
         return
     try:
-        service.catalog.find(name)
+        model = service.catalog.find(asked.model)
+        check_limit(asked.max_cost, model.price, model.name)
+    except UsageError as error:
+        raise ApiError(
+            400, error.message, param="max_cost", code="model_without_price"
+        ) from None
     except ModelNotFoundError as error:
         raise ApiError(
             404, error.message, param="model", code="model_not_found"

@@ -120,6 +120,10 @@ class BatchObject(BaseModel):
     estimated_cost: float = Field(description="US dollars, by the catalog's prices.")
     engine_seconds: float
     engine_cost: float | None
+    max_cost: float | None = Field(description="US dollars that it may cost.")
+    cancel_reason: Literal["max_cost_reached"] | None = Field(
+        description="Why it was cancelled, where it was not by a request."
+    )
     priority: Literal["low", "normal", "high"]
     seed: int
     retry_of: str | None

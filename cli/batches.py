@@ -4,6 +4,7 @@ The commands work with `Batches` and can't tell which of the three it is.
 """
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,8 +27,11 @@ class Batches(Protocol):
     takes_any_model: bool
     """Whether models beyond the catalog can be asked for, by hub id or folder."""
 
-    def check_model(self, name: str) -> None:
-        """See that there is such a model. Raises `ModelNotFoundError`."""
+    def check_model(self, name: str, max_cost: Decimal | None = None) -> None:
+        """See that there is such a model, and that a limit to its cost can be held.
+
+        Raises `ModelNotFoundError`, `UsageError`.
+        """
 
     def models(self) -> bytes:
         """Return the catalog as OpenAI's list of Model objects, in JSON."""
@@ -40,7 +44,9 @@ class Batches(Protocol):
 
         """
 
-    def retry(self, batch_id: str, delivery: Delivery | None) -> str:
+    def retry(
+        self, batch_id: str, delivery: Delivery | None, max_cost: Decimal | None
+    ) -> str:
         """Hand in what failed or never ran of a batch; return the new batch's id.
 
         Raises:

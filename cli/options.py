@@ -1,5 +1,6 @@
 """The options that several commands share, worded once."""
 
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated
 
@@ -56,9 +57,23 @@ Output = Annotated[
     ),
 ]
 OutputFormat = Annotated[Format, typer.Option("--format", help="Of the results.")]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cost",
+        metavar="DOLLARS",
+        min=0.000001,
+        help="Stop, with what is finished, before it would cost more.",
+    ),
+]
 Progress = Annotated[
     bool, typer.Option("--progress/--no-progress", help="Show progress on stderr.")
 ]
+
+
+def dollars(amount: float | None) -> Decimal | None:
+    """Return an amount as it was typed."""
+    return None if amount is None else Decimal(repr(amount))
 
 
 def pairs(metadata: list[str] | None) -> dict[str, str] | None:

@@ -1,9 +1,10 @@
 """Batches of a server: what `BATCHCHAT_URL` makes of the commands."""
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -44,7 +45,10 @@ class RemoteBatches:
         self._server = server
         self._wanted = Wanted()
 
-    def check_model(self, name: str) -> None:  # noqa: D102 - see Batches
+    def check_model(  # noqa: D102 - see Batches
+        self, name: str, max_cost: Decimal | None = None
+    ) -> None:
+        del max_cost  # the server looks at it
         self._server.get(f"models/{quote(name, safe='')}")
 
     def models(self) -> bytes:  # noqa: D102
@@ -54,7 +58,7 @@ class RemoteBatches:
 
     def submit(self, file: Input, asked: Options, *, shown: bool) -> str:  # noqa: D102
         file_id = self._upload(file, shown=shown)
-        body = {
+        body: dict[str, Any] = {
             "input_file_id": file_id,
             "endpoint": ENDPOINT,
             "completion_window": asked.completion_window,
@@ -64,6 +68,8 @@ class RemoteBatches:
             "priority": asked.priority,
             "on_invalid": asked.on_invalid,
         }
+        if asked.max_cost is not None:
+            body["max_cost"] = float(asked.max_cost)
         try:
             batch_id = self._make("batches", encode(body))
         except UsageError:
@@ -74,9 +80,12 @@ class RemoteBatches:
             self._wanted.note(batch_id, delivery)
         return batch_id
 
-    def retry(self, batch_id: str, delivery: Delivery | None) -> str:  # noqa: D102
+    def retry(  # noqa: D102
+        self, batch_id: str, delivery: Delivery | None, max_cost: Decimal | None
+    ) -> str:
+        limit = "" if max_cost is None else f"?max_cost={max_cost}"
         try:
-            new_id = self._make(f"{_place(batch_id)}/retry")
+            new_id = self._make(f"{_place(batch_id)}/retry{limit}")
         except UsageError as error:
             error.hint = error.hint or _instead_of_retry(self.get(batch_id).batch)
             raise

@@ -27,7 +27,8 @@ def report_end(batch: Shown, written: list[Path]) -> int:
     terminal.say(
         f"  tokens   {short(usage.input_tokens)} in, {short(usage.output_tokens)} out"
     )
-    terminal.say(f"  cost     ${batch.estimated_cost:f}")
+    limit = " (it came to its `--max-cost`)" if batch.cancel_reason else ""
+    terminal.say(f"  cost     ${batch.estimated_cost:f}{limit}")
     terminal.say(f"  engine   {engine_time(batch)}")
     for path in written:
         terminal.say(f"  wrote    {terminal.paint(str(path), 'cyan')}")

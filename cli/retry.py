@@ -8,6 +8,7 @@ def retry(
     batch_id: options.BatchId,
     output: options.Output = None,
     format_: options.OutputFormat = Format.JSONL,
+    max_cost: options.MaxCost = None,
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> int:
@@ -29,6 +30,6 @@ def retry(
 
         delivery = Delivery(Path(wanted), format_)
         check_output(*delivery)
-    new_id = batches.retry(batch_id, delivery)
+    new_id = batches.retry(batch_id, delivery, options.dollars(max_cost))
     terminal.say(new_id) if json else terminal.out(new_id)
     return run_batch(batches, new_id, Wish(progress=progress, json=json))

@@ -1,6 +1,7 @@
 """Batches of the storage that this process reads itself."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from cli.session import Session
 from cli.view import Delivery, Page, View, encode
 from jobs.create import Options, cancel_batch, create_batch, store_file
 from jobs.model_object import model_object
+from jobs.spending import check_limit
 
 
 class StoredBatches:
@@ -23,8 +25,10 @@ class StoredBatches:
         self.session = session
         self.ledger = session.ledger
 
-    def check_model(self, name: str) -> None:  # noqa: D102 - see Batches
-        self.session.catalog.find(name)
+    def check_model(  # noqa: D102 - see Batches
+        self, name: str, max_cost: Decimal | None = None
+    ) -> None:
+        check_limit(max_cost, self.session.catalog.find(name).price, name)
 
     def models(self) -> bytes:  # noqa: D102
         data = [model_object(model) for model in self.session.catalog]
@@ -36,10 +40,15 @@ class StoredBatches:
         hand_over = self.handed_over
         return create_batch(self.ledger, stored, asked, hand_over=hand_over).id
 
-    def retry(self, batch_id: str, delivery: Delivery | None) -> str:  # noqa: D102
+    def retry(  # noqa: D102
+        self, batch_id: str, delivery: Delivery | None, max_cost: Decimal | None
+    ) -> str:
         from jobs.retry import retry_input
 
         state = self.ledger.state(batch_id)
+        model = state.plan.model if state.plan else None
+        if model is not None:
+            check_limit(max_cost, model.price, model.name)
         lines = retry_input(self.ledger, state)
         stored = store_file(self.ledger, lines, f"{batch_id}_retry.jsonl")
         before = state.batch
@@ -52,6 +61,7 @@ class StoredBatches:
             output=str(delivery.output) if delivery else None,
             output_format=delivery.formats if delivery else "jsonl",
             priority=before.priority,
+            max_cost=max_cost,
         )
         hand_over = self.handed_over
         return create_batch(self.ledger, stored, asked, hand_over=hand_over).id

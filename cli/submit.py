@@ -38,6 +38,7 @@ def submit(
         OnInvalid,
         typer.Option(help="With bad lines: refuse the file, or run the others."),
     ] = OnInvalid.FAIL,
+    max_cost: options.MaxCost = None,
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> int:
@@ -58,7 +59,7 @@ def submit(
         )
     batches = open_batches()
     if model is not None:
-        batches.check_model(model)
+        batches.check_model(model, options.dollars(max_cost))
     wanted = paths.absolute(output)
     if wanted is not None:
         from jobs.export import check_output
@@ -74,6 +75,7 @@ def submit(
         output=wanted,
         output_format=format_,
         priority=priority,
+        max_cost=options.dollars(max_cost),
     )
     with open_input(file) as stream:
         batch_id = batches.submit(input_of(file, stream), asked, shown=progress)

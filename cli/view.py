@@ -55,6 +55,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     estimated_cost: Decimal
     engine_seconds: float
     engine_cost: Decimal | None
+    max_cost: Decimal | None = None
+    cancel_reason: str | None = None
     invalid_lines: int
     streamed_requests: int
     model: str | None

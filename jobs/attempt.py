@@ -174,6 +174,11 @@ class Attempt:
             self.task.floor.leave(alone=self._suspicion.is_strong)
 
     @property
+    def in_flight(self) -> int:
+        """Requests that the engine has of it."""
+        return len(self._asked)
+
+    @property
     def _is_over(self) -> bool:
         return self.task.stop.asked or self._failure is not None
 
@@ -187,7 +192,7 @@ class Attempt:
         self._kept = recover(task.storage, task.keys, shard.index)
         self._kept_turns = read_turns(task.storage, task.keys, shard.index)
         self._suspicion = read_marks(task.storage, task.keys, shard.index)
-        task.progress.keep(self._kept.counts)
+        task.progress.keep(self._kept.counts, self._kept.usage)
 
     def _put_mark(self, **lines: tuple[int, ...]) -> None:
         """Say, before the engine is asked, that an attempt has begun."""

@@ -35,6 +35,8 @@ def batch_object(state: State) -> dict[str, Any]:
         "estimated_cost": state.cost(),
         "engine_seconds": state.engine_seconds(),
         "engine_cost": state.engine_cost(),
+        "max_cost": batch.max_cost,
+        "cancel_reason": state.cancel.reason if state.cancel else None,
         "priority": batch.priority,
         "seed": batch.seed,
         "retry_of": batch.retry_of,

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterable
+from decimal import Decimal
 
 import msgspec
 
@@ -30,6 +31,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     output_format: str = "jsonl"
     priority: str = "normal"
     output_expires_after: int | None = None
+    max_cost: Decimal | None = None
 
 
 def store_file(
@@ -90,6 +92,7 @@ def create_batch(
         output_format=options.output_format,
         priority=options.priority,
         output_expires_after=options.output_expires_after,
+        max_cost=options.max_cost,
     )
     if hand_over:
         Active(ledger.storage).add(ledger.project, batch.id)

@@ -21,6 +21,7 @@ from jobs.parse import Parser
 from jobs.plan import parse_line
 from jobs.record import Batch, Commit, Counts, File, Outcome, Plan, Shard
 from jobs.recovery import read_part, recover
+from jobs.spending import MAX_COST
 from jobs.storage.base import ranged
 from jobs.usage import Usage
 
@@ -29,6 +30,10 @@ log = logging.getLogger(__name__)
 _DAMAGED = (
     "result_damaged",
     "The stored result of this request was damaged; run it again by a retry.",
+)
+_TOO_MUCH = (
+    MAX_COST,
+    "This request was not executed: the batch had come to its `max_cost`.",
 )
 _NEVER_RUN = {
     "cancelled": (
@@ -50,7 +55,7 @@ def finalize(ledger: Ledger, batch_id: str, status: str) -> State:
     """
     state = ledger.state(batch_id)
     if not state.is_terminal:
-        writer = _Writer(ledger, state.batch, status)
+        writer = _Writer(ledger, state.batch, status, _why(status, state))
         outcome = writer.write(state.plan)
         key = ledger.keys.of(batch_id).final
         written = ledger.storage.create(key, record.encode(outcome))
@@ -59,6 +64,14 @@ def finalize(ledger: Ledger, batch_id: str, status: str) -> State:
             _drop_unless_chosen(ledger, outcome, state.final)
     publish_results(ledger, state)
     return state
+
+
+def _why(status: str, state: State) -> tuple[str, str]:
+    """Return the code and the message of the requests that never ran."""
+    reached = state.cancel is not None and state.cancel.reason == MAX_COST
+    if status == "cancelled" and reached:
+        return _TOO_MUCH
+    return _NEVER_RUN[status if status in _NEVER_RUN else "cancelled"]
 
 
 def publish_results(ledger: Ledger, state: State) -> None:
@@ -87,10 +100,13 @@ def publish_results(ledger: Ledger, state: State) -> None:
 class _Writer:
     """Writes the output and the error file of one batch."""
 
-    def __init__(self, ledger: Ledger, batch: Batch, status: str) -> None:
+    def __init__(
+        self, ledger: Ledger, batch: Batch, status: str, why: tuple[str, str]
+    ) -> None:
         self._ledger = ledger
         self._batch = batch
         self._status = status
+        self._why = why
         self._line_bytes = 0
         self._counts = Counts()
 
@@ -131,7 +147,7 @@ class _Writer:
         completed = sum(result.completed for result in results.values())
         self._counts += Counts(0, completed, commit.counts.total - completed)
         if len(results) < shard.requests:
-            why = _DAMAGED if damaged else _NEVER_RUN[self._status]
+            why = _DAMAGED if damaged else self._why
             for line, text in self._without_result(shard, {*results}, why):
                 results[line] = Finished(line, completed=False, text=text)
         good: list[bytes] = []

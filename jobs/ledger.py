@@ -55,11 +55,16 @@ class State:
 
     batch: Batch
     plan: Plan | None = None
-    cancelled_at: int | None = None
+    cancel: record.Cancel | None = None
     commits: dict[int, Commit] = field(default_factory=dict)
     final: Outcome | None = None
     running: dict[int, tuple[Counts, Usage]] = field(default_factory=dict)
     """What is done of shards without a commit, as far as there are news of them."""
+
+    @property
+    def cancelled_at(self) -> int | None:
+        """When somebody wished it to stop, in Unix seconds."""
+        return self.cancel.created_at if self.cancel else None
 
     @property
     def status(self) -> str:
@@ -168,11 +173,11 @@ class Ledger:
         batch = self.batch(batch_id)
         final = self.outcome(batch_id)
         plan = self.plan(batch_id)
-        cancel = self._optional(record.Cancel, keys.cancel)
+        cancel = self.cancel(batch_id)
         return State(
             batch=batch,
             plan=plan,
-            cancelled_at=cancel.created_at if cancel else None,
+            cancel=cancel,
             commits={} if final else self._read_commits(keys),
             final=final,
         )
@@ -213,9 +218,9 @@ class Ledger:
         """Return the commit of a shard, None where there is none yet."""
         return self._fixed(Commit, keys.commit(shard), self._commits)
 
-    def is_cancelled(self, batch_id: str) -> bool:
-        """Say whether somebody wishes the batch to stop."""
-        return self._optional(record.Cancel, self.keys.of(batch_id).cancel) is not None
+    def cancel(self, batch_id: str) -> record.Cancel | None:
+        """Return the wish that the batch stop, None where there is none."""
+        return self._optional(record.Cancel, self.keys.of(batch_id).cancel)
 
     def _read_commits(self, keys: BatchKeys) -> dict[int, Commit]:
         commits = {}

@@ -49,6 +49,8 @@ class Scan:
     shards: list[Shard] = field(default_factory=list)
     problems: ProblemLog = field(default_factory=ProblemLog)
     problem_count: int = 0
+    unfit: bool = False
+    """Whether something is wrong that no skipping of lines mends."""
 
     def first_problems(self) -> list[Problem]:
         """Return as many as a batch object lists."""

@@ -7,7 +7,7 @@ import msgspec
 
 from jobs import record
 from jobs.catalog import Catalog, Model
-from jobs.errors import ModelNotFoundError
+from jobs.errors import ModelNotFoundError, UsageError
 from jobs.ledger import Ledger
 from jobs.parse import Parser
 from jobs.plan import Limits, Scan, scan
@@ -17,6 +17,7 @@ from jobs.prompters import Prompters
 from jobs.record import Batch, Plan
 from jobs.request import Request
 from jobs.settings import Settings
+from jobs.spending import check_limit
 
 
 def limits(settings: Settings) -> Limits:
@@ -49,6 +50,8 @@ def make_plan(
         on_progress=on_progress,
     )
     model = model_of(parser, prompters.catalog, found)
+    if model is not None:
+        _check_limit(batch, model, found)
     plan = _plan(ledger, batch, found, model, sizes.line_bytes)
     if found.problem_count:
         with ledger.storage.writer(keys.problems) as report:
@@ -90,11 +93,26 @@ def model_of(parser: Parser, catalog: Catalog, found: Scan) -> Model | None:
         return None
 
 
+def _check_limit(batch: Batch, model: Model, found: Scan) -> None:
+    """Note that a limit to the cost can't be held, if that is so."""
+    try:
+        check_limit(batch.max_cost, model.price, model.name)
+    except UsageError as error:
+        found.unfit = True
+        found.problem_count += 1
+        problem = Problem("model_without_price", None, error.message, "max_cost")
+        found.problems.add([problem])
+
+
 def _plan(
     ledger: Ledger, batch: Batch, found: Scan, model: Model | None, line_bytes: int
 ) -> Plan:
     good = found.requests - found.invalid if model else 0
-    runs = good and (not found.problem_count or batch.on_invalid == "skip")
+    runs = (
+        good
+        and not found.unfit
+        and (not found.problem_count or batch.on_invalid == "skip")
+    )
     return Plan(
         created_at=ledger.now(),
         model=model,

@@ -1,7 +1,7 @@
 """What a run has done so far, for whoever shows it."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Lock
 
 from jobs.checkpoint import Result, counts_of
@@ -24,18 +24,21 @@ class Progress:
         self.kept = Counts()
         self.counts = Counts()
         self.usage = Usage()
+        self.kept_usage = Usage()
         self.trouble: str | None = None
         self.awaited = "storage"
         self.began: float | None = None
+        self.on_result: Callable[[], object] = lambda: None
         self.checked_requests = 0
         self._lock = Lock()
 
-    def begin(self, before: Counts) -> None:
+    def begin(self, before: Counts, usage: Usage = Usage()) -> None:  # noqa: B008 - frozen
         """Note that an engine is there; `before` is what is committed already."""
         with self._lock:
             self.phase = "running"
             self.began = time.monotonic()
             self.kept, self.counts, self.usage = before, Counts(), Usage()
+            self.kept_usage = usage
 
     def checked(self, _bytes: int, requests: int) -> None:
         """Note how much of the input has been checked."""
@@ -47,11 +50,13 @@ class Progress:
         with self._lock:
             self.counts += counts
             self.usage += usage
+        self.on_result()
 
-    def keep(self, counts: Counts) -> None:
+    def keep(self, counts: Counts, usage: Usage) -> None:
         """Count results that were there before."""
         with self._lock:
             self.kept += counts
+            self.kept_usage += usage
 
     def has(self, counts: Counts, usage: Usage) -> None:
         """Note what a run elsewhere has done, since `begin` and before it."""
@@ -70,6 +75,10 @@ class Progress:
     def so_far(self) -> Counts:
         """Return all that is done, by this run and before it."""
         return self.kept + self.counts
+
+    def used_so_far(self) -> Usage:
+        """Return the tokens of all that is done, by this run and before it."""
+        return self.kept_usage + self.usage
 
     def tokens_per_second(self) -> float:
         """Return the tokens that this run generates in a second."""

@@ -78,6 +78,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     priority: str = "normal"
     """Which batches go first where several wait: low, normal or high."""
 
+    max_cost: Decimal | None = None
+    """US dollars that it may cost; see `jobs.spending`."""
+
     output_expires_after: int | None = None
     """Seconds that its output and error files are kept, None for ever."""
 
@@ -131,9 +134,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cancel(msgspec.Struct, frozen=True):
-    """`cancel.json`: somebody wishes the batch to stop."""
+    """`cancel.json`: the batch is to stop; `reason` is None where somebody asked."""
 
     created_at: int
+    reason: str | None = None
 
 
 class Part(msgspec.Struct, frozen=True):

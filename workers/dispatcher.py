@@ -10,7 +10,7 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jobs.active import Active
 from jobs.ending import ending
@@ -19,6 +19,7 @@ from jobs.finalize import publish_results
 from jobs.ids import made_at
 from jobs.ledger import Ledger, State
 from jobs.settings import Settings
+from jobs.spending import grace_of, is_reached, note_reached
 from jobs.storage import Storage
 from workers.celery_app import Queue
 from workers.hint import CONTROL, FINALIZE, PLAN, Hint, queue_of
@@ -132,14 +133,31 @@ class Dispatcher:
             Active(self._storage).remove(project, batch_id)
         elif how is not None:
             if state.pending():
-                self._news.stop(batch_id)
+                self._news.stop(batch_id, grace_of(state))
             if not self._is_running(project, state):
                 self._control(Hint(project, batch_id, FINALIZE))
         elif state.plan is None:
             self._control(Hint(project, batch_id, PLAN))
+        elif self._costs_enough(state):
+            note_reached(ledger, batch_id)  # so that the next look ends it
         else:
             queue = queue_of(state.plan.runs_on())
             waiting[queue].append(_Waiting(project, state))
+
+    def _costs_enough(self, state: State) -> bool:
+        """Say whether what is done and what runs comes to the most it may cost."""
+        if state.batch.max_cost is None:
+            return False
+        news = self._news.running(state.batch.id)
+        running = {shard: (one.counts, one.usage) for shard, one in news.items()}
+        state = replace(state, running=running)
+        return is_reached(
+            state.batch,
+            state.made_plan().runs_on().price,
+            state.counts(),
+            state.usage(),
+            sum(n.in_flight for shard, n in news.items() if shard not in state.commits),
+        )
 
     def _is_running(self, project: str, state: State) -> bool:
         """Say whether a worker still has a shard of the batch."""

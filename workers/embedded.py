@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Protocol
@@ -25,6 +26,7 @@ from jobs.progress import Progress
 from jobs.prompters import Prompters
 from jobs.record import Shard
 from jobs.settings import Settings
+from jobs.spending import DRAIN, is_reached, note_reached
 from jobs.stop import Stop
 from jobs.task import Task
 from workers.lock import batch_lock
@@ -129,7 +131,9 @@ class EmbeddedRun:
         self._progress.phase = "loading"
         engine = self._start_engine(state.made_plan().runs_on())
         try:
-            self._progress.begin(state.counts())
+            self._progress.begin(state.counts(), state.usage())
+            if state.batch.max_cost is not None:
+                self._progress.on_result = partial(self._look_at_cost, state, engine)
             yield engine
         finally:
             engine.close()
@@ -179,12 +183,26 @@ class EmbeddedRun:
         if self._ending or now - self._looked < _CANCEL_LOOK:
             return
         self._looked = now
-        if self._ledger.is_cancelled(state.batch.id):
+        if self._ledger.cancel(state.batch.id):
             self._ending = "cancelled"
         elif self._ledger.now() >= state.batch.expires_at:
             self._ending = "expired"
         if self._ending:
             self._stop.ask(0)
+
+    def _look_at_cost(self, state: State, engine: Engine) -> None:
+        """See whether the batch has come to the most that it may cost."""
+        if self._ending:
+            return
+        done = self._progress.so_far()
+        left = state.made_plan().requests - done.completed - done.failed
+        price = state.made_plan().runs_on().price
+        used = self._progress.used_so_far()
+        in_flight = min(left, engine.capacity)
+        if left and is_reached(state.batch, price, done, used, in_flight):
+            note_reached(self._ledger, state.batch.id)
+            self._ending = "cancelled"
+            self._stop.ask(DRAIN)
 
     def _ended(self, state: State) -> State:
         """Finalize if there is nothing left to run."""

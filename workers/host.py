@@ -131,10 +131,11 @@ class Host:
         with self._lock:
             mine = dict(self._open)
         try:
-            for batch_id in self._news.stopped({hint.batch_id for hint in mine}):
-                for hint, one in mine.items():
-                    if hint.batch_id == batch_id:
-                        one.stop.ask(0)
+            stopped = self._news.stopped({hint.batch_id for hint in mine})
+            for hint, one in mine.items():
+                grace = stopped.get(hint.batch_id)
+                if grace is not None and not (grace and one.stop.asked):
+                    one.stop.ask(grace)
             self._tell(mine)
         except BrokerError as error:
             log.debug("no news can be told: %s", error)
@@ -242,7 +243,9 @@ class Host:
     def _tell(self, mine: dict[Hint, _Open]) -> None:
         running = {
             (hint.batch_id, hint.what): Running(
-                one.progress.so_far(), one.progress.usage
+                one.progress.so_far(),
+                one.progress.used_so_far(),
+                in_flight=one.attempt.in_flight if one.attempt else 0,
             )
             for hint, one in mine.items()
         }

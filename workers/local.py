@@ -110,7 +110,7 @@ class LocalRunner:
     @property
     def running(self) -> dict[tuple[str, str], Running]:
         """What open attempts have, by batch and shard."""
-        return self._hints.running
+        return self._hints.told
 
     @property
     def tokens_per_second(self) -> float:

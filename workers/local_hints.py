@@ -16,8 +16,8 @@ class LocalHints:
         self._changed = Condition()
         self._leases: set[str] = set()
         self._queues: dict[str, dict[str, Hint]] = defaultdict(dict)
-        self._stopped: set[str] = set()
-        self.running: dict[tuple[str, str], Running] = {}
+        self._stopped: dict[str, float] = {}
+        self.told: dict[tuple[str, str], Running] = {}
         self.tokens_per_second = 0.0
 
     def take(self, name: str) -> bool:
@@ -82,20 +82,25 @@ class LocalHints:
     def tell(self, worker: WorkerNews, running: dict[tuple[str, str], Running]) -> None:
         """Take the news of the one worker; see `News`."""
         if worker.queue != CONTROL:
-            self.running, self.tokens_per_second = running, worker.tokens_per_second
+            self.told, self.tokens_per_second = running, worker.tokens_per_second
 
     def forget(self, _worker: str) -> None:
         """Have no news any more."""
-        self.running, self.tokens_per_second = {}, 0.0
+        self.told, self.tokens_per_second = {}, 0.0
+
+    def running(self, batch_id: str) -> dict[int, Running]:
+        """Return what is open of a batch, by shard."""
+        told = self.told
+        return {int(shard): told[b, shard] for b, shard in told if b == batch_id}
 
     def workers(self) -> list[WorkerNews]:
         """Return none: there is one, which needs no long queue."""
         return []
 
-    def stop(self, batch_id: str) -> None:
+    def stop(self, batch_id: str, grace: float) -> None:
         """Ask for the end of what is done for a batch."""
-        self._stopped.add(batch_id)
+        self._stopped[batch_id] = grace
 
-    def stopped(self, batches: Iterable[str]) -> set[str]:
-        """Return those of the batches that are to be stopped."""
-        return self._stopped & set(batches)
+    def stopped(self, batches: Iterable[str]) -> dict[str, float]:
+        """Return those of the batches that are to be stopped, each with its grace."""
+        return {b: self._stopped[b] for b in batches if b in self._stopped}

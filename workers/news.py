@@ -20,6 +20,7 @@ class Running(msgspec.Struct, frozen=True):
     counts: Counts
     usage: Usage
     at: float = 0.0
+    in_flight: int = 0
 
 
 class WorkerNews(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,12 +50,19 @@ class News(Protocol):
         """Return the workers that are there."""
         ...
 
-    def stop(self, batch_id: str) -> None:
-        """Ask all workers to stop what they do for a batch."""
+    def running(self, batch_id: str) -> dict[int, Running]:
+        """Return what open attempts have of a batch's shards."""
         ...
 
-    def stopped(self, batches: Iterable[str]) -> set[str]:
-        """Return those of the batches that are to be stopped."""
+    def stop(self, batch_id: str, grace: float) -> None:
+        """Ask all workers to stop what they do for a batch.
+
+        What engines have of it gets `grace` seconds to finish.
+        """
+        ...
+
+    def stopped(self, batches: Iterable[str]) -> dict[str, float]:
+        """Return those of the batches that are to be stopped, each with its grace."""
         ...
 
 
@@ -87,20 +95,19 @@ class RedisNews:
         with redis_errors():
             self._redis.delete(_worker(worker))
 
-    def stop(self, batch_id: str) -> None:  # noqa: D102
+    def stop(self, batch_id: str, grace: float) -> None:  # noqa: D102
         with redis_errors():
-            self._redis.set(_stop(batch_id), "1", ex=3600)
+            self._redis.set(_stop(batch_id), repr(grace), ex=3600)
 
-    def stopped(self, batches: Iterable[str]) -> set[str]:  # noqa: D102
+    def stopped(self, batches: Iterable[str]) -> dict[str, float]:  # noqa: D102
         asked = list(batches)
         if not asked:
-            return set()
+            return {}
         with redis_errors():
             marks = self._redis.mget([_stop(batch_id) for batch_id in asked])
-        return {b for b, mark in zip(asked, marks, strict=True) if mark}
+        return {b: float(m) for b, m in zip(asked, marks, strict=True) if m}
 
-    def running(self, batch_id: str) -> dict[int, Running]:
-        """Return what open attempts have of a batch's shards."""
+    def running(self, batch_id: str) -> dict[int, Running]:  # noqa: D102
         with redis_errors():
             found = self._redis.hgetall(_batch(batch_id))
             oldest = self._redis_time() - _KEPT

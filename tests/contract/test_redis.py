@@ -125,9 +125,9 @@ def test_old_news_are_no_news_by_the_clock_of_redis(redis, monkeypatch):
 
 def test_a_batch_is_stopped_by_its_id(redis):
     news = RedisNews(redis)
-    news.stop("batch_1")
-    assert news.stopped(["batch_1", "batch_2"]) == {"batch_1"}
-    assert news.stopped([]) == set()
+    news.stop("batch_1", 2.5)
+    assert news.stopped(["batch_1", "batch_2"]) == {"batch_1": 2.5}
+    assert news.stopped([]) == {}
 
 
 def test_a_redis_that_is_away_is_said_to_be(tmp_path):

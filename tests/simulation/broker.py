@@ -146,16 +146,21 @@ class SimulatedNews:
             lambda: [w for w, until in self._redis.workers.values() if until > now]
         )
 
-    def stop(self, batch_id: str) -> None:
+    def running(self, batch_id: str) -> dict[int, Running]:
+        del batch_id  # no batch here has a limit to its cost
+        return {}
+
+    def stop(self, batch_id: str, grace: float) -> None:
+        del grace  # no batch here has a limit to its cost
         self._redis.call(lambda: self._redis.stopped.add(batch_id))
 
-    def stopped(self, batches: Iterable[str]) -> set[str]:
+    def stopped(self, batches: Iterable[str]) -> dict[str, float]:
         asked = set(batches)
         if not asked:
-            return set()
+            return {}
         if self._redis.world.chance(self._redis.weather.leases_split):
-            return set()
-        return self._redis.call(lambda: self._redis.stopped & asked)
+            return {}
+        return self._redis.call(lambda: dict.fromkeys(self._redis.stopped & asked, 0.0))
 
 
 class SimulatedQueue:

@@ -57,6 +57,8 @@ class MemoryNews:
     def __init__(self, workers=()):
         self.told = list(workers)
         self.stops = set()
+        self.grace = 0.0
+        self.runs = {}
 
     def tell(self, worker, running):
         pass
@@ -67,8 +69,12 @@ class MemoryNews:
     def workers(self):
         return self.told
 
-    def stop(self, batch_id):
+    def running(self, batch_id):
+        return self.runs.get(batch_id, {})
+
+    def stop(self, batch_id, grace):
         self.stops.add(batch_id)
+        self.grace = grace
 
     def stopped(self, batches):
-        return self.stops & set(batches)
+        return dict.fromkeys(self.stops & set(batches), self.grace)

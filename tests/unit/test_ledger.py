@@ -47,9 +47,9 @@ def test_a_plan_without_shards_is_a_refusal(ledger):
 
 
 def test_a_wish_to_cancel_is_seen(ledger):
-    assert not ledger.is_cancelled(BATCH.id)
+    assert ledger.cancel(BATCH.id) is None
     write(ledger, "cancel", Cancel(5))
-    assert ledger.is_cancelled(BATCH.id)
+    assert ledger.cancel(BATCH.id) == Cancel(5)
     state = ledger.state(BATCH.id)
     assert (state.status, state.cancelled_at) == ("cancelling", 5)
 

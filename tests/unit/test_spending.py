@@ -1,0 +1,87 @@
+"""A batch ends when it comes to the most that it may cost."""
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from jobs.catalog import Catalog
+from jobs.errors import UsageError
+from jobs.record import Counts
+from jobs.spending import MAX_COST, check_limit
+from jobs.usage import Price, Usage
+from tests.unit.running import ECHO, Bench, EchoPrompters, lines
+from tests.unit.test_dispatcher import Desk
+from workers.news import Running
+
+PRICE = Price(input=Decimal(1), output=Decimal(1), date="2026-01-01")
+PRICED = msgspec.structs.replace(ECHO, price=PRICE)
+IN_ENGINE = 4
+DEAREST = PRICE.cost(Usage(len("question 199"), 0, 9))
+
+
+@pytest.fixture
+def bench(tmp_path):
+    prompters = EchoPrompters(Catalog({"echo": PRICED}), tmp_path)
+    speed = {"capacity": IN_ENGINE, "latency": 0.001}
+    return Bench(tmp_path, prompters=prompters, speed=speed)
+
+
+@pytest.fixture
+def whole(bench):
+    """What a batch of 200 requests costs that has no limit."""
+    return bench.run(bench.submit(lines(200))).cost()
+
+
+def test_it_ends_with_what_is_finished_and_passes_the_limit_by_no_more_than_ran(
+    bench, whole
+):
+    limit = whole / 2
+    state = bench.run(bench.submit(lines(200), max_cost=limit))
+    assert state.status == "cancelled"
+    assert limit - IN_ENGINE * DEAREST <= state.cost() <= limit + IN_ENGINE * DEAREST
+    output, errors = bench.results(state)
+    ids = [result["custom_id"] for result in output + errors]
+    assert sorted(ids) == sorted(f"q-{index}" for index in range(200))
+    assert {line["error"]["code"] for line in errors} == {MAX_COST}
+    assert state.counts() == Counts(200, len(output), 0)
+
+
+def test_what_was_finished_before_counts_too(bench, whole):
+    batch_id = bench.submit(lines(200), max_cost=whole / 2)
+    bench.stop.ask(0)  # a run that is stopped at once
+    bench.run(batch_id)
+    bench.stop = type(bench.stop)()
+    assert bench.run(batch_id).cost() <= whole / 2 + IN_ENGINE * DEAREST
+    assert bench.run(batch_id).status == "cancelled"
+
+
+def test_a_limit_that_is_not_reached_changes_nothing(bench, whole):
+    state = bench.run(bench.submit(lines(200), max_cost=whole * 2))
+    assert (state.status, state.cost()) == ("completed", whole)
+
+
+def test_a_model_without_a_price_has_no_limit_to_its_cost(tmp_path):
+    bench = Bench(tmp_path)
+    batch_id = bench.submit(lines(2), max_cost=Decimal(1), on_invalid="skip")
+    state = bench.run(batch_id)
+    assert state.status == "failed"
+    assert [p.code for p in state.made_plan().problems] == ["model_without_price"]
+    with pytest.raises(UsageError, match="no price of `echo`"):
+        check_limit(Decimal(1), None, "echo")
+
+
+def test_the_dispatcher_ends_a_batch_by_what_is_committed_and_what_runs(monkeypatch):
+    desk = Desk()
+    monkeypatch.setattr("tests.unit.ended.MODEL", PRICED)
+    batch_id = desk.submit(8, max_cost=Decimal("0.0001"))
+    done = Running(Counts(2, 2, 0), Usage(40, 0, 20), in_flight=1)
+    desk.news.runs[batch_id] = {0: done}
+    desk.sweep()
+    assert desk.ledger.state(batch_id).status == "in_progress"
+    desk.news.runs[batch_id] = {0: msgspec.structs.replace(done, in_flight=2)}
+    desk.sweep()
+    assert desk.ledger.state(batch_id).cancel.reason == MAX_COST
+    desk.sweep()
+    assert desk.news.stops == {batch_id}
+    assert desk.news.grace > 0
