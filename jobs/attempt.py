@@ -40,6 +40,7 @@ from jobs.storage.base import ranged
 from jobs.suspicion import Mark, Suspicion, read_marks
 from jobs.task import Task
 from jobs.turns import Turns
+from jobs.twins import copied
 from jobs.usage import Usage
 
 _FLUSH_BYTES = 4 * 1024 * 1024
@@ -49,11 +50,15 @@ _LOOK = 0.2
 
 @dataclass(slots=True)
 class _Asked:
-    """A turn of a request that the engine has; `name` is the id of its result."""
+    """A turn of a request that the engine has; `name` is the id of its result.
+
+    `alike` is shared by those that get the same answer; see `jobs.twins`.
+    """
 
     name: str
     turns: Turns
     seed: int
+    alike: bytes | None
 
     @property
     def line(self) -> int:
@@ -73,6 +78,7 @@ class Attempt:
     id: str = field(default_factory=new_attempt_id)
     _kept: Kept = field(default_factory=Kept)
     _asked: dict[str, _Asked] = field(default_factory=dict)
+    _waiting: dict[bytes, list[_Asked]] = field(default_factory=dict)
     _going_on: deque[Turns] = field(default_factory=deque)
     _answers: SimpleQueue[tuple[str, Answer]] = field(default_factory=SimpleQueue)
     _fresh: list[Result] = field(default_factory=list)
@@ -275,12 +281,17 @@ class Attempt:
         prompt = engine.prepare(request)
         sampling = self._sampling(request, engine.room(prompt))
         key = f"{name}-{self.id}-{turns.number}"
-        self._asked[key] = _Asked(name, turns, sampling.seed)
-        answer = partial(self._answer, key)
-        if sampling.max_tokens == 0:
-            answer(_nothing(len(prompt.token_ids), sampling.n))
-            return
         work = Work(key, prompt, sampling, form_of(request))
+        asked = _Asked(name, turns, sampling.seed, self._alike(request, work))
+        if asked.alike in self._waiting:
+            self._waiting[asked.alike].append(asked)
+            return
+        self._asked[key] = asked
+        answer = partial(self._answer, key)
+        known = self._known(work, asked)
+        if known is not None:
+            answer(known)
+            return
         try:
             while not engine.submit(work, answer, _LOOK):
                 self._collect(0)
@@ -290,6 +301,23 @@ class Attempt:
         except BatchchatError:
             del self._asked[key]
             raise
+
+    def _alike(self, request: Request, work: Work) -> bytes | None:
+        """Return what those share that get one answer; none do beside a suspect."""
+        if self._suspicion.is_strong:
+            return None
+        return self.task.twins.name_of(request, work)
+
+    def _known(self, work: Work, asked: _Asked) -> Completion | None:
+        """Return an answer that needs no engine, or have those alike wait for it."""
+        if work.sampling.max_tokens == 0:
+            return _nothing(len(work.prompt.token_ids), work.sampling.n)
+        if asked.alike is None:
+            return None
+        known = self.task.twins.answer(asked.alike)
+        if known is None:
+            self._waiting[asked.alike] = []
+        return known
 
     def _sampling(self, request: Request, room: int) -> Sampling:
         seed = derived_seed(self.task.batch.seed, request.custom_id)
@@ -319,18 +347,27 @@ class Attempt:
         asked = self._asked.pop(key, None)
         if asked is None:
             return
+        alike = self._waiting.pop(asked.alike, ()) if asked.alike else ()
         if isinstance(answer, Completion):
-            asked.turns.take(answer)
-            if asked.turns.are_done:
-                self._note_completion(asked, asked.turns.answer)
-            else:
-                self._keep_turn(asked.turns, answer)
-                self._going_on.append(asked.turns)
+            if asked.alike:
+                self.task.twins.keep(asked.alike, answer)
+            self._note_turn(asked, answer)
+            for other in alike:
+                self._note_turn(other, copied(answer))
         elif isinstance(answer, RequestRefusedError):
-            self._note_refusal(asked.name, asked.turns, answer)
+            for one in (asked, *alike):
+                self._note_refusal(one.name, one.turns, answer)
         else:
             self._died_with.append(asked.line)
             self._failure = answer
+
+    def _note_turn(self, asked: _Asked, answer: Completion) -> None:
+        asked.turns.take(answer)
+        if asked.turns.are_done:
+            self._note_completion(asked, asked.turns.answer)
+        else:
+            self._keep_turn(asked.turns, answer)
+            self._going_on.append(asked.turns)
 
     def _note_completion(self, asked: _Asked, answer: Completion) -> None:
         model = self.task.model

@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     checkpoint_seconds: Annotated[float, Field(gt=0, le=600)] = 2.0
     """Seconds between a result and the checkpoint that keeps it, at most."""
 
+    reuse_answers: bool = True
+    """Compute requests once that are alike and greedy, or seeded alike."""
+
     grace_seconds: Annotated[float, Field(ge=0)] = 5.0
     """Seconds that running requests get to finish when a run is stopped."""
 

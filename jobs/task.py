@@ -11,6 +11,7 @@ from jobs.progress import Progress
 from jobs.record import Batch
 from jobs.stop import Stop
 from jobs.storage import Storage
+from jobs.twins import Twins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class Task:
     line_bytes: int
     checkpoint_seconds: float
     floor: Floor = field(default_factory=Floor)
+    twins: Twins = field(default_factory=Twins)
 
     @property
     def storage(self) -> Storage:

@@ -29,6 +29,7 @@ from jobs.settings import Settings
 from jobs.spending import DRAIN, is_reached, note_reached
 from jobs.stop import Stop
 from jobs.task import Task
+from jobs.twins import Twins
 from workers.lock import batch_lock
 
 _LOOK = 0.2
@@ -168,6 +169,7 @@ class EmbeddedRun:
             progress=self._progress,
             line_bytes=state.made_plan().line_bytes,
             checkpoint_seconds=self._settings.checkpoint_seconds,
+            twins=Twins(are_wanted=self._settings.reuse_answers),
         )
 
     def _still_open(self, shards: set[Future[bool]]) -> set[Future[bool]]:

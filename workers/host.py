@@ -20,6 +20,7 @@ from jobs.settings import Settings
 from jobs.stop import Stop
 from jobs.storage import PatientStorage, Storage
 from jobs.task import Task
+from jobs.twins import Twins
 from jobs.usage import Usage
 from workers.hint import Hint, queue_of
 from workers.keeper import Keeper
@@ -208,6 +209,7 @@ class Host:
             line_bytes=plan.line_bytes,
             checkpoint_seconds=self._settings.checkpoint_seconds,
             floor=self._floor,
+            twins=Twins(are_wanted=self._settings.reuse_answers),
         )
 
     @contextmanager

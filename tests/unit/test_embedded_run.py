@@ -97,7 +97,7 @@ def test_a_cancelled_batch_keeps_what_is_finished(bench):
 def test_a_cancel_while_it_runs_ends_it_and_accounts_for_every_line(bench):
     bench.speed = {"latency": 0.05, "capacity": 4}
     batch_id = bench.submit(lines(400))
-    bench.progress.begin = lambda _: cancel_batch(bench.ledger, batch_id)
+    bench.progress.begin = lambda *_: cancel_batch(bench.ledger, batch_id)
     state = bench.run(batch_id)
     output, errors = bench.results(state)
     assert state.status == "cancelled"
@@ -120,7 +120,7 @@ def test_a_batch_past_its_window_expires(bench):
 def test_a_stopped_run_goes_on_where_it_was(bench):
     bench.speed = {"latency": 0.05, "capacity": 4}
     batch_id = bench.submit(lines(60))
-    bench.progress.begin = lambda _: Timer(0.3, bench.stop.ask, [0.2]).start()
+    bench.progress.begin = lambda *_: Timer(0.3, bench.stop.ask, [0.2]).start()
     state = bench.run(batch_id)
     assert state.status == "in_progress"
     again = Bench(bench.locks, bench.storage)
