@@ -17,10 +17,10 @@ OLD_PYTHON = error: batchchat needs Python 3.11 or newer, $(PYTHON) is %d.%d\nhi
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit check fix bench docs lock clean
+.PHONY: help demo test chaos unit simulate check fix bench docs lock clean
 
 help:  ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' Makefile
 
 demo: $(READY)  ## Set up everything, then run a sample on vLLM with the tiny demo model
 	$(BIN)/batchchat submit examples/requests.jsonl --model demo --output build/demo.jsonl --format both $(ARGS)
@@ -28,8 +28,14 @@ demo: $(READY)  ## Set up everything, then run a sample on vLLM with the tiny de
 test: $(READY)  ## Set up everything, then run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
+chaos: $(READY)  ## Disturb clusters with real vLLM in every way there is (half an hour): make chaos ARGS='1 8'
+	$(BIN)/python -m tests.chaos.main $(ARGS)
+
 unit: $(READY)  ## Run the fast tests, which need no torch: make unit ARGS='-k custom_id'
 	$(BIN)/python -m pytest tests/unit tests/contract -m "not server" $(ARGS)
+
+simulate: $(READY)  ## Run the cluster's protocol in memory, by seeds: make simulate ARGS='--seed 4711'
+	$(BIN)/python tests/simulation/simulate.py $(ARGS)
 
 check: $(READY)  ## Check format, lint, types, layers and spelling
 	$(BIN)/ruff format --check .
@@ -48,6 +54,7 @@ bench: $(READY)  ## Run a benchmark by its name: make bench NAME=engine
 
 docs: $(READY)  ## Write the pages that are generated
 	$(BIN)/python docs/settings_page.py
+	$(BIN)/python docs/requests_page.py
 
 lock: $(READY)  ## Compile the locks after a change of pyproject.toml (ARGS=--upgrade raises all)
 	$(COMPILE) --extra cpu --override requirements/overrides.txt --output-file requirements/dev-cpu.lock

@@ -16,6 +16,7 @@ from api.body import body_of, checked, read_json
 from api.create import CreateBatch, Sending, begin, create
 from api.errors import ApiError
 from api.objects import BatchList, BatchObject, errors
+from api.results import need
 from api.shown import Shown
 from jobs.create import Options, cancel_batch, store_file
 from jobs.errors import NotFoundError
@@ -100,6 +101,7 @@ def cancel(batch_id: str, request: Request, mine: Mine) -> Response:
 def retry(batch_id: str, request: Request, mine: Mine, key: Again = None) -> Response:
     """Make a new batch of the requests that failed or never ran."""
     state = mine.state(batch_id)
+    need(mine, state.batch.input_file_id, "input")
     lines = retry_input(mine, state)
     file = store_file(mine, lines, f"{batch_id}_retry.jsonl")
     before = state.batch

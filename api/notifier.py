@@ -23,6 +23,9 @@ _GIVEN_UP = 72 * 3_600
 """Seconds after a batch's end for which it is tried, as OpenAI does."""
 
 _CUT_OFF = 3_600
+_LEFT_OVER = 86_400
+"""Seconds after which half of an upload is nobody's any more."""
+
 _GOOD = range(200, 300)
 
 
@@ -69,6 +72,8 @@ class Notifier:
     def _sweep(self) -> None:
         if time.monotonic() - self._swept < _SWEEP:
             return
+        if self._service.disk is not None:
+            self._service.disk.remove_leftovers(_LEFT_OVER)
         for project in list(self._service.storage.folders("projects")):
             Files(self._service.ledger(project)).sweep()
         self._swept = time.monotonic()

@@ -14,6 +14,7 @@ from api.answer import encode
 from api.auth import Mine
 from api.errors import ApiError
 from api.objects import errors
+from jobs.errors import ObjectMissingError
 from jobs.finished import finished_results
 from jobs.ledger import Ledger, State
 from jobs.parquet import write_parquet
@@ -65,7 +66,12 @@ def results(
 ) -> Response:
     """Read what is finished; with `Accept: text/event-stream` follow the batch."""
     state = mine.state(batch_id)
+    final = state.final
+    if final is not None:
+        need(mine, final.output_file_id, "output")
+        need(mine, final.error_file_id, "error")
     if format_ == "parquet":
+        need(mine, state.batch.input_file_id, "input")
         return _parquet(mine, state, after)
     if _EVENTS in request.headers.get("accept", ""):
         if last_event_id is not None:
@@ -81,6 +87,16 @@ def results(
         {"x-batchchat-complete": complete, "cache-control": "no-store"},
         media_type="application/jsonl",
     )
+
+
+def need(ledger: Ledger, file_id: str | None, kind: str) -> None:
+    """See that a file of a batch is still there. Raises `ApiError`."""
+    try:
+        if file_id is not None:
+            ledger.storage.size(ledger.keys.content(file_id))
+    except ObjectMissingError:
+        message = f"The {kind} file of this batch, `{file_id}`, was deleted."
+        raise ApiError(404, message, code="file_deleted") from None
 
 
 class _Events:

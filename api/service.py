@@ -9,7 +9,7 @@ from jobs.api_key import ApiKeys
 from jobs.catalog import Catalog
 from jobs.ledger import Ledger
 from jobs.settings import Settings
-from jobs.storage import CachedStorage, Storage
+from jobs.storage import CachedStorage, LocalStorage, Storage
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Service:
     keys: ApiKeys
     is_private: bool
     clock: Callable[[], float] = field(default=time.time)
+    disk: LocalStorage | None = None
+    """The storage beneath, where that is a folder of this machine."""
 
     def ledger(self, project: str) -> Ledger:
         """Return the ledger of a project."""
@@ -42,4 +44,5 @@ def make_service(
 ) -> Service:
     """Return the parts over `storage`."""
     cached = CachedStorage(storage)
-    return Service(settings, catalog, cached, ApiKeys(cached), is_private)
+    disk = storage if isinstance(storage, LocalStorage) else None
+    return Service(settings, catalog, cached, ApiKeys(cached), is_private, disk=disk)

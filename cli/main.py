@@ -21,6 +21,7 @@ from cli import (
     submit,
     terminal,
     validate,
+    verify,
     watch,
     worker,
 )
@@ -49,6 +50,7 @@ for name, command in (
     ("cancel", cancel.cancel),
     ("resume", resume.resume),
     ("retry", retry.retry),
+    ("verify", verify.verify),
     ("models", models.models),
     ("worker", worker.worker),
     ("controller", controller.controller),

@@ -1,16 +1,20 @@
 """The results that are there, while a batch runs and after: in the input's order.
 
-Only whole shards are read, up to the first that is not committed, since what is
-committed never changes: so the lines seen so far are always the first lines of what
-is seen later, and their number is the place to go on from.
+While it runs only whole shards are read, up to the first that is not committed, since
+what is committed never changes: so the lines seen so far are always the first lines of
+what is seen later, and their number is the place to go on from. The input is not read:
+it may be deleted when the batch has ended.
 """
 
+import sys
 from collections.abc import Iterator
 from itertools import islice
 
 from jobs.finalize import read_results
+from jobs.ids import request_id
 from jobs.ledger import Ledger, State
-from jobs.rows import Rows
+from jobs.lines import iter_lines
+from jobs.record import Outcome
 
 
 def finished_results(ledger: Ledger, state: State, after: int) -> Iterator[bytes]:
@@ -19,14 +23,38 @@ def finished_results(ledger: Ledger, state: State, after: int) -> Iterator[bytes
     Each is a line of the output or of the error file. Holds one shard.
 
     Raises:
+        ObjectMissingError: the output or the error file was deleted.
         CorruptObjectError: a result is not what was written.
 
     """
     if state.final is not None:
-        for row in islice(Rows(ledger, state), after, None):
-            yield row.result + b"\n"
+        yield from islice(_ended(ledger, state, state.final), after, None)
     elif state.plan is not None:
         yield from _committed(ledger, state, after)
+
+
+def _ended(ledger: Ledger, state: State, final: Outcome) -> Iterator[bytes]:
+    """Merge the output and the error file by the ids, which the lines determine."""
+    output = _lines(ledger, final.output_file_id)
+    errors = _lines(ledger, final.error_file_id)
+    good, bad = next(output, b""), next(errors, b"")
+    for shard in state.plan.shards if state.plan else ():
+        for number in range(shard.first_line, shard.first_line + shard.lines):
+            head = b'{"id":"%b",' % request_id(state.batch.id, number).encode()
+            if good.startswith(head):
+                yield good + b"\n"
+                good = next(output, b"")
+            elif bad.startswith(head):
+                yield bad + b"\n"
+                bad = next(errors, b"")
+
+
+def _lines(ledger: Ledger, file_id: str | None) -> Iterator[bytes]:
+    if file_id is None:
+        return
+    chunks = ledger.storage.stream(ledger.keys.content(file_id))
+    for line in iter_lines(chunks, sys.maxsize):
+        yield line.raw or b""
 
 
 def _committed(ledger: Ledger, state: State, after: int) -> Iterator[bytes]:
@@ -39,6 +67,8 @@ def _committed(ledger: Ledger, state: State, after: int) -> Iterator[bytes]:
             left -= commit.counts.total
             continue
         results = read_results(ledger, commit)
+        if len(results) < commit.counts.total:  # damaged; what is left comes at the end
+            return
         for line in islice(sorted(results), left, None):
             yield results[line].text + b"\n"
         left = 0

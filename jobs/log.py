@@ -27,6 +27,8 @@ def start_logging(stream: TextIO, *, as_json: bool) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It shows a traceback of a connection that was cut, which is met all the same.
+    logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 
 class _JsonLines(logging.Formatter):

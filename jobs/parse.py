@@ -7,7 +7,7 @@ import msgspec
 from jobs.combinations import combinations
 from jobs.diagnosis import diagnose
 from jobs.problem import Problem
-from jobs.request import Bare, Line, Request, default_custom_id
+from jobs.request import Bare, Line, Request, are_plain, default_custom_id
 
 
 class Invalid(msgspec.Struct, frozen=True):
@@ -116,7 +116,7 @@ def _is_plain(body: Any, model: str | None) -> bool:
         and body.tool_choice is unset
         and body.response_format is unset
         and body.structured_outputs is unset
-        and all([message.is_plain for message in body.messages])  # noqa: C419 - faster
+        and are_plain(body.messages)
     )
 
 

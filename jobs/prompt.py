@@ -63,13 +63,7 @@ class Prompter:
 
     def render(self, request: Request) -> str:
         """Return the prompt's text. Raises `RequestRefusedError`."""
-        if must_call(request) and not self.finds_calls:
-            raise RequestRefusedError(
-                "nothing here finds tool calls in what this model writes: its entry"
-                " of the catalog has no `tool_parser`",
-                code="unsupported_parameter",
-                param="body.tools",
-            )
+        self._check_tools(request)
         if self._guard is not None:
             self._guard.check(request)
         return self._rendered(request, str)
@@ -124,13 +118,23 @@ class Prompter:
         tokens than bytes; so only lines of many bytes are looked at closely.
         """
         short = not self.context_length or size + _MARGIN < self.context_length
-        if self.encode is None or short:
-            return None
         try:
-            self.prepare(request)
+            self._check_tools(request)
+            if self.encode is not None and not short:
+                self.prepare(request)
         except RequestRefusedError as error:
             return Problem(error.code, request.line, error.message, error.param)
         return None
+
+    def _check_tools(self, request: Request) -> None:
+        """Refuse tools where nothing finds their calls in what the model writes."""
+        if must_call(request) and not self.finds_calls:
+            raise RequestRefusedError(
+                "tool calls of this model are found by nothing: its entry of the"
+                " catalog has no `tool_parser`",
+                code="unsupported_parameter",
+                param="body.tools",
+            )
 
     def _check_tokens(self, request: Request) -> None:
         """Refuse token ids past the vocabulary: the engine would choke on them."""

@@ -6,6 +6,7 @@ says everything that is wrong with it. What no type can say (duplicate keys,
 which every JSON reader swallows) is looked for here as well.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -102,17 +103,25 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc
     @property
     def is_plain(self) -> bool:
         """Say whether it is somebody's text and nothing else."""
-        return (
-            self.content.__class__ in _TEXTS
-            and self.tool_calls is UNSET
-            and self.reasoning is UNSET
-            and self.reasoning_content is UNSET
-            and self.generate is UNSET
-            and self.tools is UNSET
-            and self.tool_choice is UNSET
-            and self.response_format is UNSET
-            and self.structured_outputs is UNSET
-        )
+        return are_plain((self,))
+
+
+def are_plain(messages: Iterable[Message]) -> bool:
+    """Say whether all are somebody's text; every line is asked this, so it is quick."""
+    for message in messages:
+        if not (
+            message.content.__class__ in _TEXTS
+            and message.tool_calls is UNSET
+            and message.generate is UNSET
+            and message.reasoning is UNSET
+            and message.reasoning_content is UNSET
+            and message.tools is UNSET
+            and message.tool_choice is UNSET
+            and message.response_format is UNSET
+            and message.structured_outputs is UNSET
+        ):
+            return False
+    return True
 
 
 class _Conversation(msgspec.Struct, forbid_unknown_fields=True, gc=False):

@@ -75,7 +75,8 @@ class Settings(BaseSettings):
     """Seconds that running requests get to finish when a run is stopped."""
 
     patience_seconds: Annotated[float, Field(ge=0)] = 60.0
-    """Seconds that a failing storage is given to come back."""
+    """Seconds that a failing storage is given to come back; a cluster's worker waits
+    for as long as it takes."""
 
     lease_seconds: Annotated[float, Field(ge=1)] = 15.0
     """Seconds after which a worker that says nothing more has lost its shards."""

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
+import celery.apps.worker
 import celery.worker.state
 from celery import Celery
 from celery.bootsteps import StartStopStep
+from celery.signals import setup_logging
 from celery.worker.consumer.tasks import Tasks
 
 from workers.hint import Hint
@@ -39,6 +41,8 @@ def make_app(broker: str) -> Celery:
         # Redis may be away for longer than any number of tries.
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # Only late acknowledgement could be cancelled; else Celery warns at length.
+        worker_cancel_long_running_tasks_on_connection_loss=True,
         # A hint that can't be sent is sent by the next sweep.
         task_publish_retry=False,
         broker_transport_options={
@@ -47,7 +51,6 @@ def make_app(broker: str) -> Celery:
             "visibility_timeout": 7 * 86_400,
             **SOCKET,
         },
-        worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
     )
     return app
@@ -56,8 +59,8 @@ def make_app(broker: str) -> Celery:
 class Queue(Protocol):
     """Where hints wait; each method may raise `BrokerError`."""
 
-    def send(self, queue: str, hint: Hint) -> None:
-        """Put a hint at the end of a queue."""
+    def send(self, queue: str, hint: Hint, *, first: bool = False) -> None:
+        """Put a hint at the end of a queue, or before all others."""
         ...
 
     def waiting(self, queue: str) -> set[str]:
@@ -73,9 +76,14 @@ class CeleryQueue:
         self._app = app
         self._redis = redis
 
-    def send(self, queue: str, hint: Hint) -> None:  # noqa: D102 - see Queue
+    def send(  # noqa: D102 - see Queue
+        self, queue: str, hint: Hint, *, first: bool = False
+    ) -> None:
         with redis_errors():
             self._app.send_task(TASK, [hint.name], task_id=hint.name, queue=queue)
+            if first:  # Celery appends on the left, and takes from the right
+                key = f"{PREFIX}{queue}"
+                self._redis.lmove(key, key, "LEFT", "RIGHT")
 
     def waiting(self, queue: str) -> set[str]:  # noqa: D102
         with redis_errors():
@@ -109,6 +117,10 @@ class Consumer:
 
     def consume(self) -> int:
         """Return the exit status once everything has ended."""
+        # Whoever started this has set up logging; Celery would silence our own lines,
+        # and write past it that it shuts down.
+        setup_logging.connect(_do_nothing, weak=False)
+        celery.apps.worker.safe_say = _do_nothing
         self._app.task(self._task, name=TASK)
         self._app.steps["consumer"].add(_gate(self._attach))
         worker = self._app.Worker(
@@ -119,7 +131,6 @@ class Consumer:
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
-            loglevel="WARNING",
         )
         worker.start()
         return int(worker.exitcode or 0)
@@ -139,6 +150,10 @@ class Consumer:
         reserved = celery.worker.state.reserved_requests
         qos.can_consume = lambda: self._has_room(len(reserved)) and allows()
         consumer.hub.add_reader(self._wakes, os.read, self._wakes, 4096)
+
+
+def _do_nothing(*_: object, **__: object) -> None:
+    """Do nothing, in place of Celery."""
 
 
 def _gate(attach: Callable[[Any], object]) -> type:

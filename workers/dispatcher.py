@@ -80,6 +80,7 @@ class Dispatcher:
         self._ledgers: dict[str, Ledger] = {}
         self._sent: dict[tuple[str, str], float] = {}
         self._seen: set[str] = set()
+        self._orphans: set[str] = set()
         self._ghosts: set[str] = set()
         self._ghosts_until = 0.0
 
@@ -113,6 +114,7 @@ class Dispatcher:
             self._ghosts_until = now + self._settings.lease_seconds
         elif now >= self._ghosts_until:
             self._ghosts = set()
+        self._orphans = self._seen
         self._seen = set()
         self._sent = {
             sent: at for sent, at in self._sent.items() if now - at < _ON_THE_WAY
@@ -158,6 +160,7 @@ class Dispatcher:
         Of the batches with the highest priority the one goes first whose project
         has the fewest shards on the workers; of a project's batches the oldest.
         """
+        self._send_orphans(queue, batches)
         self._forget_arrived(queue, batches)
         on_the_way = self._on_the_way(queue)
         space = window - len(on_the_way)
@@ -171,6 +174,18 @@ class Dispatcher:
             self._send(queue, first.free.pop(0))
             busy[first.project] += 1
             space -= 1
+
+    def _send_orphans(self, queue: str, batches: list[_Waiting]) -> None:
+        """Send what has lost its worker before all else: much of it may be done."""
+        pending = {
+            Hint.of_shard(batch.project, batch.state.batch.id, shard).name
+            for batch in batches
+            for shard in batch.state.pending()
+        }
+        names = pending & self._orphans
+        names -= self._held(list(names)) | self._on_the_way(queue)
+        for name in sorted(names, reverse=True):
+            self._send(queue, Hint.parse(name), first=True)
 
     def _forget_arrived(self, queue: str, batches: list[_Waiting]) -> None:
         """Count on the way no more what has a lease, or is done already."""
@@ -207,8 +222,8 @@ class Dispatcher:
         sent = {name for to, name in self._sent if to == queue}
         return sent | self._queue.waiting(queue)
 
-    def _send(self, queue: str, hint: Hint) -> None:
-        self._queue.send(queue, hint)
+    def _send(self, queue: str, hint: Hint, *, first: bool = False) -> None:
+        self._queue.send(queue, hint, first=first)
         self._sent[queue, hint.name] = self._monotonic()
 
     def _ledger(self, project: str) -> Ledger:

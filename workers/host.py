@@ -1,6 +1,7 @@
 """What a worker process does with hints: runs shards on its one engine."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from workers.hint import Hint, queue_of
 from workers.keeper import Keeper
 from workers.leases import Leases
 from workers.news import News, Running, WorkerNews
+from workers.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +71,10 @@ class Host:
         self.stop = Stop()
         self.engine_died = Event()
         self.on_room: Callable[[], object] = lambda: None
-        self._storage = PatientStorage(
-            storage, settings.patience_seconds, self.stop, self._trouble
-        )
+        trouble = Trouble("storage")
+        # What is finished and has no checkpoint yet would be generated again: it is
+        # held for as long as it takes.
+        self._storage = PatientStorage(storage, math.inf, self.stop, trouble.note)
         self._settings = settings
         self._model = model
         self._engine = engine
@@ -84,7 +87,6 @@ class Host:
         self._open: dict[Hint, _Open] = {}
         self._fed = 0
         self._lock = Lock()
-        self._said: str | None = None
         self._done = (Counts(), Usage())
         self._told = (time.monotonic(), 0)
 
@@ -238,10 +240,9 @@ class Host:
             return self._ledgers[project]
 
     def _tell(self, mine: dict[Hint, _Open]) -> None:
-        now = time.time()
         running = {
             (hint.batch_id, hint.what): Running(
-                one.progress.so_far(), one.progress.usage, now
+                one.progress.so_far(), one.progress.usage
             )
             for hint, one in mine.items()
         }
@@ -263,8 +264,3 @@ class Host:
         then, before = self._told
         self._told = (now, tokens)
         return max(0.0, (tokens - before) / (now - then)) if now > then else 0.0
-
-    def _trouble(self, trouble: str | None) -> None:
-        if trouble != self._said:
-            self._said = trouble
-            log.warning("storage: %s", trouble or "answers again")

@@ -9,6 +9,7 @@ from threading import Event, Lock, Thread
 
 from jobs.errors import BrokerError
 from workers.leases import Leases
+from workers.trouble import Trouble
 
 _LOOK = 1.0
 _RENEWALS = 3
@@ -45,6 +46,8 @@ class Keeper:
         self._seconds = seconds
         self._stall = stall
         self._clock = clock
+        self._trouble = Trouble("leases")
+        self._looked: float | None = None
         self._claims: dict[str, Claim] = {}
         self._here: set[str] = set()
         self._lock = Lock()
@@ -108,10 +111,21 @@ class Keeper:
         self._end.set()
 
     def look(self) -> None:
-        """Renew what is due and has moved."""
+        """Renew what is due and has moved.
+
+        After a sleep longer than a lease (a machine that was suspended, a process
+        that was stopped) all of them are over, and others are at the work by now.
+        """
         now = self._clock()
+        slept = now - self._looked if self._looked is not None else 0.0
+        self._looked = now
         with self._lock:
             claims = list(self._claims.values())
+        if claims and slept > self._seconds:
+            log.warning("asleep for %.0fs: what was begun is handed back", slept)
+            for claim in claims:
+                claim.on_lost()
+            return
         for claim in claims:
             if (moves := claim.moves()) != claim.seen:
                 claim.seen, claim.moved = moves, now
@@ -123,8 +137,9 @@ class Keeper:
         try:
             ours = self._leases.renew(claim.name)
         except BrokerError as error:  # works on: a lease decides nothing
-            log.warning("can't renew a lease: %s", error)
+            self._trouble.note(error.message)
             return
+        self._trouble.note(None)
         claim.renewed = now
         if not ours:
             log.warning("%s is somebody else's by now", claim.name)
@@ -134,4 +149,4 @@ class Keeper:
         try:
             self._leases.release(name)
         except BrokerError as error:  # it ends by itself
-            log.warning("can't release a lease: %s", error)
+            log.debug("can't release a lease: %s", error)

@@ -45,10 +45,12 @@ class LocalHints:
         """Say no: nothing is ever forgotten."""
         return False
 
-    def send(self, queue: str, hint: Hint) -> None:
-        """Put a hint at the end of a queue; see `Queue`."""
+    def send(self, queue: str, hint: Hint, *, first: bool = False) -> None:
+        """Put a hint at the end of a queue, or before all others; see `Queue`."""
         with self._changed:
-            self._queues[queue][hint.name] = hint
+            others = self._queues[queue]
+            mine = {hint.name: hint}
+            self._queues[queue] = mine | others if first else others | mine
             self._changed.notify_all()
 
     def waiting(self, queue: str) -> set[str]:

@@ -1,10 +1,10 @@
 """News of what runs: for people to look at. It may vanish without harm."""
 
-import time
 from collections.abc import Iterable
 from typing import Any, Protocol
 
 import msgspec
+import msgspec.structs
 
 from jobs.record import Counts
 from jobs.usage import Usage
@@ -15,11 +15,11 @@ _KEPT = 30
 
 
 class Running(msgspec.Struct, frozen=True):
-    """What an open attempt has of its shard, `at` a Unix time."""
+    """What an open attempt has of its shard; `at` is when it said so, by Redis."""
 
     counts: Counts
     usage: Usage
-    at: float
+    at: float = 0.0
 
 
 class WorkerNews(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,12 +69,19 @@ class RedisNews:
         self, worker: WorkerNews, running: dict[tuple[str, str], Running]
     ) -> None:
         with redis_errors():
+            now = self._redis_time()  # the clocks of the machines may differ
             pipe = self._redis.pipeline(transaction=False)
             pipe.set(_worker(worker.id), msgspec.json.encode(worker), ex=_KEPT)
             for (batch_id, shard), news in running.items():
-                pipe.hset(_batch(batch_id), shard, msgspec.json.encode(news))
+                stamped = msgspec.structs.replace(news, at=now)
+                pipe.hset(_batch(batch_id), shard, msgspec.json.encode(stamped))
                 pipe.expire(_batch(batch_id), _KEPT)
             pipe.execute()
+
+    def _redis_time(self) -> float:
+        """Return the time by the one clock that all machines share."""
+        seconds, micros = self._redis.time()
+        return float(seconds + micros / 1e6)
 
     def forget(self, worker: str) -> None:  # noqa: D102
         with redis_errors():
@@ -96,11 +103,11 @@ class RedisNews:
         """Return what open attempts have of a batch's shards."""
         with redis_errors():
             found = self._redis.hgetall(_batch(batch_id))
+            oldest = self._redis_time() - _KEPT
         news = {
             int(shard): msgspec.json.decode(text, type=Running)
             for shard, text in found.items()
         }
-        oldest = time.time() - _KEPT
         return {shard: one for shard, one in news.items() if one.at > oldest}
 
     def workers(self) -> list[WorkerNews]:

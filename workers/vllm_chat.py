@@ -7,7 +7,11 @@ request means here what it means there. The server itself is not started.
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from pydantic import ValidationError
 
 from jobs.catalog import Model
 from jobs.errors import ConfigError, RequestRefusedError
@@ -52,21 +56,17 @@ class Chats:
         """
         if form is None and not self._reasons:
             return None
-        from pydantic import ValidationError
-        from vllm.entrypoints.openai.chat_completion.protocol import (
-            ChatCompletionRequest,
-        )
+        with refusing():
+            from vllm.entrypoints.openai.chat_completion.protocol import (
+                ChatCompletionRequest,
+            )
 
-        try:
             request = ChatCompletionRequest(messages=[], **form or {})
             parser = self._parser_of(request)
-        except ValidationError as error:
-            first = error.errors()[0]
-            param = ".".join(["body", *map(str, first["loc"])])
-            raise RequestRefusedError(first["msg"], param=param) from error
-        except (TypeError, ValueError) as error:
-            raise RequestRefusedError(str(error)) from error
-        return Chat(request, parser, source=_source(form or {}), reasons=self._reasons)
+            constraint = request.extract_structured_outputs()
+        chat = Chat(request, parser, constraint, reasons=self._reasons)
+        chat.source = _source(form or {})
+        return chat
 
     def _parser_of(self, request: Any) -> Any:
         """Return the request's parser, which may change what the request asks for."""
@@ -96,21 +96,19 @@ class Chat:
     """One request as vLLM's server sees it; reads the answers to it."""
 
     def __init__(
-        self, request: Any, parser: Any, *, source: str, reasons: bool
+        self, request: Any, parser: Any, constraint: Any, *, reasons: bool
     ) -> None:
         """`request` is vLLM's, adjusted by its `parser`.
 
-        `source` is the field that what is asked for comes from.
+        `constraint` is vLLM's `StructuredOutputsParams`, None where anything may be
+        said; `reasons` whether the model reasons.
         """
-        self._source = source
         self._request = request
         self._parser = parser
+        self.constraint = constraint
         self.reasons = reasons
-
-    @property
-    def constraint(self) -> Any:
-        """Return vLLM's `StructuredOutputsParams`, None where anything may be said."""
-        return self._request.extract_structured_outputs()
+        self.source = "tools"
+        """The field that what is asked for comes from."""
 
     @property
     def grammar(self) -> tuple[Grammar, str] | None:
@@ -118,34 +116,22 @@ class Chat:
 
         None where there is none to compile. Raises `RequestRefusedError`.
         """
-        from vllm.v1.structured_output.backend_xgrammar import (
-            has_xgrammar_unsupported_json_features,
-        )
-        from vllm.v1.structured_output.utils import choice_as_grammar
-
         constraint = self.constraint
         if constraint is None or constraint.json_object:
             return None
-        param = f"body.{self._source}"
-        if constraint.json is not None:
-            schema = constraint.json
-            if has_xgrammar_unsupported_json_features(schema):
-                raise RequestRefusedError(
-                    "the schema asks for what can't be enforced here", param=param
-                )
-            return ("json", json.dumps(schema)), param
-        if constraint.choice is not None:
-            return ("grammar", choice_as_grammar(constraint.choice)), param
-        for kind in ("regex", "grammar", "structural_tag"):
-            text = getattr(constraint, kind)
-            if text is not None:
-                return (kind, text), param
-        return None
+        param = f"body.{self.source}"
+        with refusing(param):
+            return _grammar(constraint), param
 
     @property
     def hides_special_tokens(self) -> bool:
         """Say whether the parser can do without special tokens in the text."""
         return bool(self._request.skip_special_tokens)
+
+    @property
+    def hides_logprobs(self) -> bool:
+        """Say whether log probabilities would tell of reasoning that is hidden."""
+        return self._parser is not None and not self._request.include_reasoning
 
     def read(self, output: Any) -> dict[str, Any]:
         """Return the fields of a `Choice` that the output's text holds.
@@ -186,6 +172,37 @@ class Chat:
             "tool_calls": [_call(call) for call in calls],
             "finish_reason": finish_reason,
         }
+
+
+def _grammar(constraint: Any) -> Grammar:
+    """Return what vLLM will make of a `StructuredOutputsParams`."""
+    from vllm.v1.structured_output.backend_xgrammar import (
+        has_xgrammar_unsupported_json_features,
+    )
+    from vllm.v1.structured_output.utils import choice_as_grammar
+
+    if constraint.json is not None:
+        if has_xgrammar_unsupported_json_features(constraint.json):
+            raise ValueError("the schema asks for what can't be enforced here")
+        return "json", json.dumps(constraint.json)
+    if constraint.choice is not None:
+        return "grammar", choice_as_grammar(constraint.choice)
+    kinds = ("regex", "grammar", "structural_tag")
+    kind = next(kind for kind in kinds if getattr(constraint, kind) is not None)
+    return kind, getattr(constraint, kind)
+
+
+@contextmanager
+def refusing(param: str | None = None) -> Iterator[None]:
+    """Turn whatever vLLM's code says about a request into that request's error."""
+    try:
+        yield
+    except RequestRefusedError:
+        raise
+    except Exception as error:
+        told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        reason = str(told).strip().partition("\n")[0][:200] or type(error).__name__
+        raise RequestRefusedError(reason, code="invalid_value", param=param) from error
 
 
 def _call(call: Any) -> dict[str, Any]:

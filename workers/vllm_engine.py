@@ -274,7 +274,7 @@ def _unreadable(message: str) -> RequestRefusedError:
 
 
 def _choice(one: Any, top: int, chat: Chat | None) -> Choice:
-    logprobs = one.logprobs
+    logprobs = None if chat is not None and chat.hides_logprobs else one.logprobs
     if logprobs is not None:
         logprobs = [
             _token(step, token, top)

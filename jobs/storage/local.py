@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -100,6 +101,17 @@ class LocalStorage:
         path = self._path(key)
         with _named_errors(path):
             path.unlink(missing_ok=True)
+
+    def remove_leftovers(self, seconds: float) -> None:
+        """Remove what was half-written by processes that were killed so long ago.
+
+        A file that is being written is touched all the time, so it is never that old.
+        """
+        before = time.time() - seconds
+        for path in self.folder.rglob(f"{_PARTIAL}*"):
+            with suppress(FileNotFoundError), _named_errors(path):
+                if path.stat().st_mtime < before:
+                    path.unlink()
 
     def _path(self, key: str) -> Path:
         return self.folder / checked_key(key)

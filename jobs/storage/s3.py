@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from jobs.errors import ObjectMissingError
 from jobs.storage.base import Entry, checked_key
 from jobs.storage.s3_client import s3_client
-from jobs.storage.s3_download import download, regrouped
+from jobs.storage.s3_download import download, regrouped, whole
 from jobs.storage.s3_errors import code_of, named_errors
 from jobs.storage.s3_upload import Stamp, Upload
 
@@ -92,7 +92,7 @@ class S3Storage:
     def size(self, key: str) -> int:  # noqa: D102
         where = self._where(key)
         with self._named_errors(key):
-            return int(self._client.head_object(**where)["ContentLength"])
+            return int(whole(self._client.head_object(**where))["ContentLength"])
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:  # noqa: D102
         after = {"StartAfter": self._prefix + start_after} if start_after else {}
@@ -140,7 +140,8 @@ class S3Storage:
         paginator = self._client.get_paginator("list_objects_v2")
         top = self._prefix + prefix
         with self._named_errors(prefix):
-            yield from paginator.paginate(Bucket=self._bucket, Prefix=top, **asked)
+            for page in paginator.paginate(Bucket=self._bucket, Prefix=top, **asked):
+                yield whole(page)
 
     def _where(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + checked_key(key)}

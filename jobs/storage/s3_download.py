@@ -41,21 +41,42 @@ def download(
 
     """
     etag, cuts = "", 0
-    while answer := _ask(client, where, _range(offset, end), etag):
-        etag = answer["ETag"]
-        with closing(answer["Body"]) as body:
-            try:
+    while True:
+        try:
+            answer = _ask(client, where, _range(offset, end), etag)
+            if answer is None:
+                return
+            etag = answer["ETag"]
+            with closing(answer["Body"]) as body:
                 while fragment := body.read(_FRAGMENT):
                     offset += len(fragment)
                     cuts = 0
                     yield fragment
-            except _CUT:
-                cuts += 1
-                if cuts == _CUTS:
-                    raise
-            else:
-                return
+        except _CUT:
+            cuts += 1
+            if cuts == _CUTS:
+                raise
+        else:
+            return
         time.sleep(_FIRST_WAIT * 2**cuts)
+
+
+def whole(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer, if its head has come to the end.
+
+    A connection that is cut within the head leaves what came as if it were all: a
+    body without a length is then taken to be empty, and an object with it.
+
+    Raises:
+        HTTPError: it has no length; botocore doesn't mind.
+
+    """
+    head = answer["ResponseMetadata"]["HTTPHeaders"]
+    if "content-length" not in head and "transfer-encoding" not in head:
+        if "Body" in answer:
+            answer["Body"].close()
+        raise HTTPError("the connection was cut within the head of an answer")
+    return answer
 
 
 def regrouped(fragments: Iterator[bytes]) -> Iterator[bytes]:
@@ -76,7 +97,8 @@ def _ask(
     """Return the answer, None where there are no such bytes."""
     answer: dict[str, Any] | None = None
     try:
-        answer = client.get_object(**where, **span)
+        answer = whole(client.get_object(**where, **span))
+        answer.setdefault("ETag", "")
     except ClientError as error:
         if code_of(error) not in {"InvalidRange", "416"}:
             raise

@@ -15,6 +15,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
 )
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from jobs.errors import ObjectMissingError, StorageError, StorageFullError
@@ -45,7 +46,7 @@ _PASSING = {
 _PASSING_STATUSES = {408, 409, 425, 429, 500, 502, 503, 504}
 _UNREACHED = (
     *(ConnectionError, CredentialRetrievalError, HTTPClientError),
-    *(HTTPError, IncompleteReadError),
+    *(HTTPError, IncompleteReadError, ResponseParserError),
 )
 
 
@@ -56,7 +57,7 @@ def named_errors(place: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _answered(place, error) from error
-    except (BotoCoreError, HTTPError) as error:
+    except (BotoCoreError, HTTPError, ResponseParserError) as error:
         raise _unanswered(place, error) from error
 
 

@@ -114,13 +114,17 @@ class Place:
         engine: bool = False,
         stdin: bytes = b"",
         through: Sequence[str] = (),
+        program: Sequence[str] = (str(COMMAND),),
         settings: Mapping[str, object] = NO_SETTINGS,
     ) -> Running:
-        """Start `batchchat` with `arguments`, `through` another command if given."""
+        """Start `batchchat` with `arguments`, `through` another command if given.
+
+        `program` is what is started in its place.
+        """
         stem = self.folder / f"command-{len(self.started)}"
         given = stem.with_suffix(".in")
         given.write_bytes(stdin)
-        command = [*through, str(COMMAND), *map(str, arguments)]
+        command = [*through, *program, *map(str, arguments)]
         out, err = stem.with_suffix(".out"), stem.with_suffix(".err")
         with given.open("rb") as file, out.open("wb") as to, err.open("wb") as talk:
             process = subprocess.Popen(

@@ -209,7 +209,8 @@ def test_a_batch_without_failures_is_not_retried(ended):
     done = ended.place.run("retry", ended.batch["id"])
     assert (done.code, done.out) == (2, b"")
     assert done.err.startswith("error: nothing to retry: all requests of `batch_")
-    assert len(ended.place.run("list", "--json").json()["data"]) == 1
+    listed = ended.place.run("list", "--json").json()["data"]
+    assert [batch["retry_of"] for batch in listed if batch["retry_of"]] == []
 
 
 def test_a_completed_batch_is_not_cancelled(ended):
@@ -228,3 +229,13 @@ def test_resuming_an_ended_batch_writes_its_results_again_without_an_engine(ende
     assert done.code == 0, done.err
     assert done.json() == ended.batch
     assert [file.read_bytes() for file in files] == before
+
+
+def test_a_sample_that_is_run_again_gives_the_same_answers(ended):
+    command = ["verify", ended.batch["id"], "--sample", "24", "--json"]
+    done = ended.place.run(*command, engine=True)
+    assert done.code == 0, done.err
+    verdict = done.json()
+    assert (verdict["sampled"], verdict["identical"], verdict["share"]) == (24, 24, 1)
+    (engine,) = {body["system_fingerprint"] for body in ended.bodies}
+    assert verdict["fingerprints"] == {"then": {engine: 24}, "now": {engine: 24}}

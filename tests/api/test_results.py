@@ -78,6 +78,35 @@ def test_requests_that_never_ran_come_when_it_has_ended(served, hand):
     }
 
 
+def test_they_outlive_the_input(served, hand):
+    state = hand.ended(DATA)
+    before = lines(served, state.batch.id)
+    served.client.delete(f"/v1/files/{state.batch.input_file_id}")
+    assert lines(served, state.batch.id) == before
+    for method, place in (("get", "results?format=parquet"), ("post", "retry")):
+        answer = served.client.request(method, f"/v1/batches/{state.batch.id}/{place}")
+        assert answer.status_code == 404
+        assert error_of(answer)["code"] == "file_deleted"
+
+
+def test_they_go_with_the_output(served, hand):
+    state = hand.ended(DATA)
+    served.client.delete(f"/v1/files/{state.final.output_file_id}")
+    answer = served.client.get(f"/v1/batches/{state.batch.id}/results")
+    assert answer.status_code == 404
+    assert error_of(answer)["code"] == "file_deleted"
+
+
+def test_blank_lines_are_no_requests(served, hand):
+    blank = DATA.replace(b"\n", b"\n\n \r\n")
+    batch_id = hand.submit(blank)
+    hand.run(batch_id)
+    running = lines(served, batch_id)[0]
+    hand.finalize(batch_id)
+    assert lines(served, batch_id)[0] == running
+    assert len(running) == 7
+
+
 def test_a_refused_batch_has_none(served, hand):
     batch_id = hand.submit(b"no JSON\n")
     assert lines(served, batch_id) == ([], "true")

@@ -218,7 +218,7 @@ def test_an_input_file_of_another_purpose_is_refused(api):
         ("extra_body", {"seed": True}),
         ("extra_body", {"priority": "urgent"}),
         ("extra_body", {"on_invalid": "ignore"}),
-        ("extra_body", {"prority": "high"}),
+        ("extra_body", {"priority_": "high"}),
     ],
 )
 def test_what_cannot_be_is_refused_and_the_field_named(api, file, field, value):

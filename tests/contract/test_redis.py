@@ -1,9 +1,11 @@
 """Leases, news and queues on a real Redis, which forgets everything now and then."""
 
+import json
 import time
 
 import pytest
 
+import workers.news
 from jobs.errors import BrokerError
 from jobs.record import Counts
 from jobs.usage import Usage
@@ -92,21 +94,32 @@ def test_news_are_read_as_they_were_told(redis):
         tokens_per_second=5.0,
         shards=["p/batch_1/00002"],
     )
-    running = Running(Counts(4, 3, 1), Usage(10, 2, 7), time.time())
+    running = Running(Counts(4, 3, 1), Usage(10, 2, 7))
     news.tell(worker, {("batch_1", "00002"): running})
     assert news.workers() == [worker]
-    assert news.running("batch_1") == {2: running}
+    told = news.running("batch_1")[2]
+    assert (told.counts, told.usage) == (running.counts, running.usage)
     news.forget("w")
     assert news.workers() == []
 
 
-def test_old_news_are_no_news(redis):
+def test_a_hint_that_is_to_be_first_is_taken_first(redis, server):
+    queue = CeleryQueue(make_app(server.url), redis)
+    for shard, first in ((1, False), (2, False), (0, True)):
+        queue.send("model.x", Hint.of_shard("p", "batch_1", shard), first=first)
+    taken = [json.loads(redis.rpop("batchchat:model.x")) for _ in range(3)]
+    assert [message["headers"]["id"][-1] for message in taken] == ["0", "1", "2"]
+
+
+def test_old_news_are_no_news_by_the_clock_of_redis(redis, monkeypatch):
     news = RedisNews(redis)
     worker = WorkerNews(
         id="w", queue="", model="", host="", since=0, tokens_per_second=0, shards=[]
     )
-    old = Running(Counts(4, 3, 1), Usage(), time.time() - 3600)
-    news.tell(worker, {("batch_1", "00002"): old})
+    wrong_clock = Running(Counts(4, 3, 1), Usage(), at=1.0)
+    news.tell(worker, {("batch_1", "00002"): wrong_clock})
+    assert set(news.running("batch_1")) == {2}
+    monkeypatch.setattr(workers.news, "_KEPT", -1)
     assert news.running("batch_1") == {}
 
 

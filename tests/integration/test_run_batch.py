@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from docs.requests_page import SEEN
 from jobs.catalog import load_catalog
 from jobs.demo import demo_model
 from tests.integration.chat_batches import NAMED, TOOLS, answer, batches, full
@@ -55,6 +56,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "logprobs": {"logprobs": True, "top_logprobs": 4},
     "logprobs of n": {"logprobs": True, "n": 2},
     "special tokens": {"skip_special_tokens": False, "ignore_eos": True},
+    "no spaces": {
+        "skip_special_tokens": False,
+        "spaces_between_special_tokens": False,
+        "ignore_eos": True,
+    },
+    "effort": {"reasoning_effort": "low"},
+    "thinking": {"chat_template_kwargs": {"enable_thinking": False}},
     "the newer limit": {"max_completion_tokens": 5, "max_tokens": 9},
     "json object": {"response_format": {"type": "json_object"}},
     "json schema": {"response_format": {"type": "json_schema", "json_schema": SCHEMA}},
@@ -79,7 +87,8 @@ BODIES: dict[str, dict[str, Any]] = {
 
 def requests():
     return [
-        full({"messages": [USER], "max_tokens": 24} | body) for body in BODIES.values()
+        full({"messages": [USER], "max_tokens": 24, "include_reasoning": True} | body)
+        for body in BODIES.values()
     ]
 
 
@@ -159,6 +168,12 @@ def test_vllm_s_own_batch_runner_answers_the_same(ours, theirs, name):
     tokens, numbers = logprobs(ours[name])
     assert tokens == logprobs(theirs[name])[0]
     assert numbers == pytest.approx(logprobs(theirs[name])[1], abs=1e-3)
+
+
+def test_every_field_of_the_page_is_in_the_line_that_it_names():
+    for field, (_, name) in SEEN.items():
+        if field not in ("seed", "max_tokens", "include_reasoning"):  # in every line
+            assert field in BODIES[name]
 
 
 def test_the_lines_compared_show_what_they_should(ours):

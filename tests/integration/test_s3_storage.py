@@ -108,6 +108,26 @@ def test_reading_goes_on_where_a_connection_was_cut(server, proxy, cuts):
         assert proxy.cuts == []
 
 
+def test_an_answer_that_is_cut_within_its_head_is_never_taken_for_the_whole(
+    server, proxy
+):
+    storage = server.open(proxy.port)
+    storage.put("a", b"content")
+    for cut in range(10, 400, 5):
+        proxy.close_idle()
+        proxy.cuts[:] = [cut]
+        assert storage.get("a") == b"content"
+    for look in (
+        lambda: storage.size("a") == len(b"content"),
+        lambda: [entry.key for entry in storage.list("")] == ["a"],
+    ):
+        for cut in range(10, 400, 5):
+            proxy.close_idle()
+            proxy.cuts[:] = [cut]
+            with suppress(StorageError):
+                assert look()
+
+
 def test_a_connection_that_brings_nothing_is_given_up_in_the_end(server, proxy):
     storage = server.open(proxy.port)
     storage.put("a", LARGE)

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from jobs.catalog import Model
+from jobs.demo import demo_model
+from jobs.errors import ConfigError
 from tests.integration.chat_batches import NAMED, TOOLS, answer, batches, choice
 
 pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
@@ -188,7 +191,6 @@ HOSTILE = {
     "a schema that takes long": schema(bomb()),
     "a schema of a wrong type": schema({"type": "nothing"}),
     "a pattern in it": schema({"type": "string", "pattern": "("}),
-    "a billion items": schema({"type": "array", "minItems": 10**9}),
     "a reference to nowhere": schema({"$ref": "#/$defs/none"}),
     "a regex of a megabyte": {"structured_outputs": {"regex": "a" * 2**20}},
     "no regex": {"structured_outputs": {"regex": "((("}},
@@ -216,7 +218,9 @@ HARD = {
         "structured_outputs": {"grammar": 'root ::= root root | "a" | ""'}
     },
     "a tree": schema({"type": "object", "properties": {"left": {"$ref": "#"}}}),
-    "a hundred items": schema({"type": "array", "minItems": 100}),
+    "a billion items": schema(
+        {"type": "array", "minItems": 10**9, "items": {"type": "integer"}}
+    ),
     "every logprob": {"logprobs": True, "top_logprobs": 20},
     "many bad words": {"bad_words": [f"word {number}" for number in range(256)]},
 }
@@ -239,3 +243,38 @@ def test_hostile_requests_are_refused_one_by_one_and_the_others_complete(ask):
     assert all(error(one)["message"] for one in bad.values())
     for one in results[8 + len(HOSTILE) : -8]:
         assert answer(one)["usage"]["completion_tokens"] <= 8
+
+
+def test_reasoning_is_told_from_the_answer(tmp_path):
+    from types import SimpleNamespace as Bag
+
+    from transformers import PreTrainedTokenizerFast
+
+    from workers.vllm_chat import Chats
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(demo_model(tmp_path) / "tokenizer.json")
+    )
+    config = Bag(model="m", hf_config=Bag(model_type="llama"))
+    model = Model(name="m", source="m", reasoning_parser="granite")
+    text = "Here is my thought process: rain. Here is my response: Yes."
+    output = Bag(text=text, token_ids=[5, 6], finish_reason="stop")
+    chats = Chats(model, config, tokenizer)
+    plain = chats.of(None)
+    hidden = chats.of({"include_reasoning": False})
+    assert plain is not None
+    assert hidden is not None
+    read = plain.read(output)
+    assert (read["reasoning"].strip(), read["text"].strip()) == ("rain.", "Yes.")
+    assert "reasoning" not in hidden.read(output)
+    assert hidden.hides_logprobs
+
+
+def test_a_parser_that_can_t_be_used_is_a_wrong_catalog():
+    from types import SimpleNamespace as Bag
+
+    from workers.vllm_chat import Chats
+
+    config = Bag(model="m", hf_config=Bag(model_type="llama"))
+    with pytest.raises(ConfigError, match="no-such-parser"):
+        Chats(Model(name="m", source="m", tool_parser="no-such-parser"), config, None)

@@ -129,7 +129,9 @@ class SimulatedNews:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def tell(self, worker: WorkerNews, _running: dict[tuple[str, str], Running]) -> None:
+    def tell(
+        self, worker: WorkerNews, _running: dict[tuple[str, str], Running]
+    ) -> None:
         def effect() -> None:
             self._redis.workers[worker.id] = (worker, self._redis.world.now + _NEWS)
 
@@ -151,6 +153,8 @@ class SimulatedNews:
         asked = set(batches)
         if not asked:
             return set()
+        if self._redis.world.chance(self._redis.weather.leases_split):
+            return set()
         return self._redis.call(lambda: self._redis.stopped & asked)
 
 
@@ -160,8 +164,12 @@ class SimulatedQueue:
     def __init__(self, _app: object, redis: Redis) -> None:
         self._redis = redis
 
-    def send(self, queue: str, hint: Hint) -> None:
-        self._redis.call(lambda: self._redis.queues[queue].append(hint.name))
+    def send(self, queue: str, hint: Hint, *, first: bool = False) -> None:
+        def put() -> None:
+            waiting = self._redis.queues[queue]
+            waiting.insert(0 if first else len(waiting), hint.name)
+
+        self._redis.call(put)
 
     def waiting(self, queue: str) -> set[str]:
         return self._redis.call(lambda: set(self._redis.queues[queue]))

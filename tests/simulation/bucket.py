@@ -3,7 +3,9 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
+from itertools import islice
 from typing import TypeVar
 
 from jobs.errors import StorageError, StorageFullError
@@ -101,7 +103,7 @@ class Door:
     def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:
         """See `Storage`; each page is of its own moment."""
         while True:
-            page = self._call(lambda: self._page(prefix, start_after))
+            page = self._call(partial(self._page, prefix, start_after))
             yield from page
             if len(page) < _PAGE:
                 return
@@ -115,9 +117,8 @@ class Door:
         """See `Storage`."""
         self._written(lambda: self._bucket.delete(key))
 
-    def _page(self, prefix: str, start_after: str) -> "list[Entry]":
-        found = zip(self._bucket.list(prefix, start_after), range(_PAGE), strict=False)
-        return [entry for entry, _ in found]
+    def _page(self, prefix: str, start_after: str) -> tuple[Entry, ...]:
+        return tuple(islice(self._bucket.list(prefix, start_after), _PAGE))
 
     def _create_in_two_steps(self, key: str, data: bytes) -> bool:
         if self._bucket.has(key):

@@ -54,12 +54,14 @@ PROMPTERS = _Prompters(Catalog({"echo": MODEL}), Path())
 class Cluster:
     """Everything that runs, and the faults that befall it."""
 
-    def __init__(self, world: World) -> None:
-        """Draw what there is and how bad it gets."""
+    def __init__(self, world: World, weather: Weather) -> None:
+        """Draw what there is."""
         dice = world.dice
         self.world = world
-        self.weather = Weather.drawn(dice)
-        self.bucket = Bucket(world, atomic=not self.weather.races and dice.random() < 0.6)
+        self.weather = weather
+        self.bucket = Bucket(
+            world, atomic=not self.weather.races and dice.random() < 0.6
+        )
         self.redis = Redis(world, self.weather)
         self.door = Door(world, self.bucket, self.weather)
         self.faults_until = dice.uniform(10, 60)
@@ -199,7 +201,7 @@ class Cluster:
                 submitted.append(batch.id)
 
         self._insist(submit, lambda: bool(submitted))
-        if dice.random() < 0.25:
+        if dice.random() < (0.6 if self.weather.races else 0.25):
             self.world.sleep(dice.uniform(0, 30))
             asked: list[str] = []
 

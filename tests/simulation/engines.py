@@ -102,7 +102,9 @@ class SimulatedEngine:
         for key in self._aborted:
             self._running.pop(key, None)
         self._aborted = []
-        deadly = any(DEADLY in work.prompt.text for work, _, _ in self._running.values())
+        deadly = any(
+            DEADLY in work.prompt.text for work, _, _ in self._running.values()
+        )
         if (deadly and self._world.chance(0.5)) or (
             self._running and self._world.chance(self._weather.engine_dies)
         ):

@@ -1,13 +1,15 @@
 """Bugs to put into the product on purpose: the simulation must find each of them."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from contextlib import AbstractContextManager, suppress
+from random import Random
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import msgspec
 
 import jobs.finalize
+import workers.controller
 from jobs import record
 from jobs.active import Active
 from jobs.attempt import Attempt
@@ -20,15 +22,26 @@ from jobs.record import Batch, Commit, File, Outcome, Part, Plan, Shard
 from jobs.recovery import Kept, read_part, recover
 from jobs.suspicion import Suspicion
 from tests.simulation import cluster
+from tests.simulation.broker import SimulatedLeases, SimulatedNews
+from tests.simulation.weather import Weather
 from workers.controller import Controller
 from workers.dispatcher import Dispatcher
 from workers.hint import Hint
 from workers.host import Host
+from workers.keeper import Keeper
 
-Mutation = Callable[[], AbstractContextManager[object]]
+Made = Callable[[], AbstractContextManager[object]]
 
 
-def _changed(owner: object, name: str, new: object) -> Mutation:
+class Mutation(NamedTuple):
+    """A bug, the weather to look for it in, and a seed that found it once."""
+
+    made: Made
+    drawn: Callable[[Random], Weather] = Weather.drawn
+    first: int = 0
+
+
+def _changed(owner: object, name: str, new: object) -> Made:
     return lambda: patch.object(owner, name, new)
 
 
@@ -133,17 +146,15 @@ _finish = Attempt.finish
 
 def _survive(host: Host, hint: Hint) -> None:
     """Take the end of the process for an error of the shard's."""
-    try:
+    with suppress(BaseException):
         _host_run(host, hint)
-    except BaseException:  # noqa: BLE001, S110 - the bug
-        pass
 
 
 _host_run = Host.run
 
 
-def _plan_again(controller: Controller, hint: Hint) -> None:
-    """Forget what a batch waits for."""
+def _plan_alone(controller: Controller, hint: Hint) -> None:
+    """Have batches planned, and never ended."""
     if hint.what == "plan":
         _controller_run(controller, hint)
 
@@ -152,30 +163,45 @@ _controller_run = Controller.run
 
 
 MUTATIONS: dict[str, Mutation] = {
-    "commit what was never written": _changed(
-        Attempt, "_flush", _flush_without_writing
+    "commit what was never written": Mutation(
+        _changed(Attempt, "_flush", _flush_without_writing)
     ),
-    "the last result counts": _changed(jobs.finalize, "read_results", _last_counts),
-    "results are counted twice": _changed(Kept, "add", _count_twice),
-    "a lost create is not read back": _changed(_Writer, "_commit", _own_commit),
-    "no attempt is pinned": _changed(_Writer, "write", _pin_nothing),
-    "pinned is what came later": _changed(_Writer, "write", _pin_what_is_there_later),
-    "a hint is sent once": _changed(Dispatcher, "_send", _send_once),
-    "one death convicts": _changed(Suspicion, "convicted", _convict_at_once),
-    "a dead engine accuses who came later": _changed(
-        Attempt, "finish", _blame_the_dead
+    "the last result counts": Mutation(
+        _changed(jobs.finalize, "read_results", _last_counts), Weather.racing, 8
     ),
-    "marks stay behind": _changed(Attempt, "withdraw", lambda _: None),
-    "the index comes after the batch": _changed(
-        cluster, "create_batch", _submit_then_index
+    "results are counted twice": Mutation(
+        _changed(Kept, "add", _count_twice), Weather.racing, 8
     ),
-    "the index is left before the end": _changed(
-        __import__("workers.controller", fromlist=["x"]),
-        "finalize",
-        _leave_the_index_first,
+    "a lost create is not read back": Mutation(
+        _changed(_Writer, "_commit", _own_commit), Weather.racing, 131
     ),
-    "a kill is swallowed": _changed(Host, "run", _survive),
-    "nobody finalizes": _changed(Controller, "run", _plan_again),
+    "no attempt is pinned": Mutation(_changed(_Writer, "write", _pin_nothing)),
+    "pinned is what came later": Mutation(
+        _changed(_Writer, "write", _pin_what_is_there_later), Weather.racing, 51
+    ),
+    "a hint is sent once": Mutation(_changed(Dispatcher, "_send", _send_once)),
+    "one death convicts": Mutation(
+        _changed(Suspicion, "convicted", _convict_at_once), first=13
+    ),
+    "a dead engine accuses who came later": Mutation(
+        _changed(Attempt, "finish", _blame_the_dead), first=27
+    ),
+    "marks stay behind": Mutation(
+        _changed(Attempt, "withdraw", lambda _: None), first=84
+    ),
+    "the index comes after the batch": Mutation(
+        _changed(cluster, "create_batch", _submit_then_index)
+    ),
+    "the index is left before the end": Mutation(
+        _changed(workers.controller, "finalize", _leave_the_index_first)
+    ),
+    "a kill is swallowed": Mutation(_changed(Host, "run", _survive)),
+    "nobody finalizes": Mutation(_changed(Controller, "run", _plan_alone)),
 }
 
-HARMLESS: dict[str, Mutation] = {"none": nullcontext}
+HARMLESS = {
+    "every lease is granted": _changed(SimulatedLeases, "_sees", lambda *_: False),
+    "no lease is renewed": _changed(Keeper, "_renew", lambda *_: None),
+    "nobody is told to stop": _changed(SimulatedNews, "stopped", lambda *_: set()),
+}
+"""What may be broken: leases and news spare work and decide nothing."""

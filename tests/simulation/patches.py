@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
@@ -58,7 +59,7 @@ def simulated(world: World, redis: Redis, window: int) -> Iterator[None]:
     def attempt(task: Task, shard: Shard) -> Attempt:
         return Attempt(task, shard, _answers=threads.Queue(world))  # type: ignore[arg-type]
 
-    process = {
+    process: dict[str, Any] = {
         "Consumer": SimulatedConsumer,
         "CeleryQueue": SimulatedQueue,
         "RedisLeases": SimulatedLeases,
@@ -71,7 +72,7 @@ def simulated(world: World, redis: Redis, window: int) -> Iterator[None]:
         "uuid4": uuid4,
         "worker_shutting_down": SimpleNamespace(connect=partial(_connect, world)),
     }
-    names = {
+    names: dict[Any, dict[str, Any]] = {
         jobs.attempt: {"time": time},
         jobs.create: {"WINDOWS": {"24h": 86_400, WINDOW: window}},
         jobs.floor: {"Condition": partial(threads.Condition, world)},

@@ -95,7 +95,11 @@ class _Batch:
         yield from self._of_files(final)
         if final.counts.total:
             yield from self._of_pins(final, {r.line.number: r.result for r in rows})
-            finished = {r.line.number for r, x in zip(rows, lines, strict=True) if not x["error"]}
+            finished = {
+                r.line.number
+                for r, x in zip(rows, lines, strict=True)
+                if not x["error"]
+            }
             lost = self._checkpointed() - finished
             if lost:
                 yield f"lines {sorted(lost)} were checkpointed, and are lost"
@@ -214,7 +218,7 @@ def _code(line: dict[str, Any]) -> str:
 def expected(request: Request) -> tuple[str, int]:
     """Return what an undisturbed run answers, and the seed."""
     content = request.body.messages[-1].text()
-    return _expected(request.custom_id, content, request.given("max_tokens"))
+    return _expected(request.custom_id or "", content, request.given("max_tokens"))
 
 
 @cache
@@ -233,4 +237,5 @@ def _expected(custom_id: str, content: str, max_tokens: int) -> tuple[str, int]:
     prompt = PROMPTER.prepare(request)
     seed = derived_seed(1, custom_id)
     sampling = sampling_of(request, MODEL, seed, 512 - len(prompt.token_ids))
-    return echo(Work("", prompt, sampling)).choices[0].text, seed
+    text = echo(Work("", prompt, sampling)).choices[0].text
+    return text or "", seed

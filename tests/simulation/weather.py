@@ -46,7 +46,7 @@ class Weather:
     message_lost: float = 0.0
     message_repeated: float = 0.0
     races: bool = False
-    """Whether everything is done twice at once, on a store that lets both win."""
+    """Whether everything is done twice at once."""
 
     slowness: float = 1.0
     """Of engines, from one to five."""
@@ -74,12 +74,20 @@ class Weather:
         for name, most in _MOST.items():
             if dice.random() < 0.5:
                 setattr(weather, name, most * dice.random() ** 2)
-        if dice.random() < 0.3:
-            weather.races = True
-            weather.leases_split = 0.5
-            weather.message_repeated = 0.6
-            weather.store_dawdles = 0.6
-        return weather
+        return cls.racing(dice) if dice.random() < 0.3 else weather
+
+    @classmethod
+    def racing(cls, dice: Random) -> Self:
+        """Return weather in which everything is done twice at once, and no more."""
+        return cls(
+            races=True,
+            leases_split=0.6,
+            message_repeated=0.6,
+            store_crawls=dice.random(),
+            store_dawdles=0.6,
+            slowness=1 + 2 * dice.random(),
+            killed_at_store=0.01 * dice.random(),
+        )
 
     def calm(self) -> None:
         """End all faults."""

@@ -48,6 +48,7 @@ class Actor:
     def __init__(self, process: Process) -> None:
         """Begin with nothing to do."""
         self.process = process
+        self.greenlet: greenlet
         self.turn = 0
         self.woken = False
 

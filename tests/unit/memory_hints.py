@@ -40,8 +40,8 @@ class MemoryQueue:
     def __init__(self):
         self.queues = defaultdict(list)
 
-    def send(self, queue, hint):
-        self.queues[queue].append(hint)
+    def send(self, queue, hint, *, first=False):
+        self.queues[queue].insert(0 if first else len(self.queues[queue]), hint)
 
     def waiting(self, queue):
         return {hint.name for hint in self.queues[queue]}

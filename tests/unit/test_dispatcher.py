@@ -86,6 +86,18 @@ def test_shards_are_sent_as_far_as_the_window_goes(desk):
     assert shards(desk.sweep()) == [8]
 
 
+@pytest.mark.parametrize("how", ["leased", "committed"])
+def test_what_has_been_taken_makes_room_at_once(desk, how):
+    batch_id = desk.submit(40)
+    for _ in desk.sweep():
+        name = desk.queue.take(QUEUE).name
+        if how == "leased":
+            desk.leases.take(name)
+    if how == "committed":
+        desk.hand.run(batch_id, shards=8)
+    assert shards(desk.sweep(1.0)) == list(range(8, 16))
+
+
 def test_what_was_just_sent_is_not_sent_again_when_it_has_left_the_queue(desk):
     desk.submit(2)
     desk.sweep()
@@ -102,6 +114,18 @@ def test_a_committed_shard_is_done_and_a_lost_lease_is_not(desk):
     assert desk.sweep() == []
     desk.leases.all.clear()
     assert shards(desk.sweep()) == [1, 2]
+
+
+def test_what_has_lost_its_worker_goes_before_all_that_waits(desk):
+    desk.submit(40)
+    for _ in desk.sweep()[:2]:
+        desk.leases.take(desk.queue.take(QUEUE).name)
+    desk.sweep()
+    desk.leases.all.clear()
+    desk.sweep()
+    assert shards(desk.queue.queues[QUEUE]) == [0, 1, *range(2, 10)]
+    desk.sweep()
+    assert len(desk.queue.queues[QUEUE]) == 10
 
 
 def test_leases_that_redis_forgot_are_believed_in_for_a_while(desk):

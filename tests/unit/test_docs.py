@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
+from docs import requests_page
 from docs.settings_page import page
+from jobs.parameters import PARAMETERS
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,3 +19,12 @@ def test_every_link_of_the_readme_leads_somewhere():
     links = re.findall(r"\]\(([^)#:]+)\)", text)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_page_of_the_requests_is_fresh():
+    assert (ROOT / "docs/requests.md").read_text("utf-8") == requests_page.page()
+
+
+def test_every_field_that_shapes_an_answer_was_compared_with_run_batch():
+    used = {name for name, parameter in PARAMETERS.items() if parameter.used}
+    assert requests_page.SEEN.keys() == used

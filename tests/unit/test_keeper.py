@@ -66,3 +66,13 @@ def test_without_progress_it_is_not_renewed(desk):
         desk.now = 61
         desk.keeper.look()
         assert desk.leases.all == {}
+
+
+def test_what_was_frozen_for_longer_than_a_lease_has_lost_it(desk):
+    with desk.holding():
+        desk.keeper.look()
+        desk.leases.forget()
+        desk.now = 20
+        desk.keeper.look()
+        assert desk.lost == [20]
+        assert desk.leases.all == {}

@@ -1,5 +1,6 @@
 """What only a folder can do wrong."""
 
+import os
 import resource
 from contextlib import contextmanager, suppress
 
@@ -71,6 +72,18 @@ def test_a_write_that_fails_is_a_storage_error_with_its_path(tmp_path, write, ke
     with pytest.raises(StorageError, match=key) as raised:
         getattr(LocalStorage(tmp_path), write)(key, b"x")
     assert raised.value.hint
+
+
+def test_what_a_killed_writer_left_is_removed_when_it_is_old(tmp_path):
+    storage = LocalStorage(tmp_path)
+    storage.put("a/b", b"whole")
+    old, new = (tmp_path / "a" / f".partial-{name}" for name in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    storage.remove_leftovers(86_400)
+    assert (old.exists(), new.exists()) == (False, True)
+    assert storage.get("a/b") == b"whole"
 
 
 def test_a_missing_folder_is_a_missing_object(tmp_path):

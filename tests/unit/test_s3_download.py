@@ -47,7 +47,12 @@ class Server:
         cut = self.cuts.pop(0)
         torn = cut is not None and cut < len(data)
         self.bodies.append(Body(data[:cut], cut=torn))
-        return {"Body": self.bodies[-1], "ETag": self.etags.pop(0)}
+        head = {"HTTPHeaders": {"content-length": str(len(data))}}
+        return {
+            "Body": self.bodies[-1],
+            "ETag": self.etags.pop(0),
+            "ResponseMetadata": head,
+        }
 
 
 @pytest.fixture(autouse=True)

@@ -1,73 +1,24 @@
 """What a user writes is text, whatever it spells."""
 
 import json
-from importlib import resources
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
-from tokenizers import (
-    AddedToken,
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    trainers,
-)
 
 from jobs.catalog import load_catalog
 from jobs.errors import RequestRefusedError
 from jobs.prompt import load_prompter
 from tests.unit.input_lines import encoded, parsed
-
-CORPUS = resources.files("jobs").joinpath("demo_corpus.txt").read_text("utf-8")
-LLAMA_3 = [
-    "<|begin_of_text|>",
-    "<|eot_id|>",
-    "<|start_header_id|>",
-    "<|end_header_id|>",
-]
-LLAMA_2 = ["<unk>", "<s>", "</s>"]
-
-
-def byte_level():
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    return trained(tokenizer, LLAMA_3, initial_alphabet=alphabet)
-
-
-def metaspace(scheme):
-    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
-    tokenizer.decoder = decoders.Metaspace(prepend_scheme=scheme)
-    return trained(tokenizer, LLAMA_2)
-
-
-def legacy():
-    """As the tokenizer.json of Llama 2 and Mistral has it: no pre-tokenizer."""
-    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
-    )
-    tokenizer.decoder = decoders.Metaspace()
-    return trained(tokenizer, LLAMA_2)
-
-
-def trained(tokenizer, special, **options):
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,
-        special_tokens=[AddedToken(token, normalized=False) for token in special],
-        show_progress=False,
-        **options,
-    )
-    tokenizer.train_from_iterator(CORPUS.splitlines()[:200], trainer)
-    return tokenizer
-
+from tests.unit.tiny_tokenizers import (
+    LLAMA_2,
+    LLAMA_3,
+    byte_level,
+    legacy,
+    metaspace,
+)
 
 KINDS = {
     "byte level": (byte_level, "L3-8B-Lunaris-v1", LLAMA_3),

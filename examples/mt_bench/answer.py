@@ -1,0 +1,127 @@
+"""Questions to requests, and results to the lines of FastChat's `model_answer`."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from examples.batch import RecipeError, Result, read_lines
+from examples.mt_bench.question import Question
+
+FAILED = "ERROR"
+"""The answer of a model that could not give one, as FastChat writes it."""
+
+Line = dict[str, Any]
+
+_SLOT = {"role": "assistant", "generate": True}
+_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_ID_LENGTH = 22
+
+
+def requests(
+    questions: Iterable[Question], *, choices: int, seed: int, max_tokens: int
+) -> Iterator[Line]:
+    """Yield a request for each choice of each question.
+
+    Turns follow each other within the request: a slot stands where the model is to
+    answer before the next one. Choice i has the seed `seed + i`, as in FastChat.
+    """
+    for question in questions:
+        first, *others = ({"role": "user", "content": it} for it in question.turns)
+        messages = [first, *(it for other in others for it in (_SLOT, other))]
+        for choice in range(choices):
+            body = {
+                "messages": messages,
+                "temperature": question.temperature,
+                "max_tokens": max_tokens,
+                "seed": seed + choice,
+            }
+            yield {
+                "custom_id": _custom_id(question, choice),
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": body,
+            }
+
+
+def answer_line(
+    question: Question,
+    results: Mapping[str, Result],
+    *,
+    model_id: str,
+    choices: int,
+    now: float,
+) -> Line | None:
+    """Return the line of a question; None where a request of it was never run."""
+    found = [results[_custom_id(question, choice)] for choice in range(choices)]
+    if not all(result.ran for result in found):
+        return None
+    return {
+        "question_id": question.id,
+        "answer_id": _short(uuid4()),
+        "model_id": model_id,
+        "choices": [
+            {"index": index, "turns": _turns(question, result)}
+            for index, result in enumerate(found)
+        ],
+        "tstamp": now,
+    }
+
+
+def read_answers(path: Path) -> dict[int, Line]:
+    """Return the lines of an answer file by their questions; the last one counts.
+
+    Raises:
+        RecipeError: a line is not an answer.
+
+    """
+    found = {}
+    for number, line in enumerate(read_lines(path), 1):
+        try:
+            turns = [choice["turns"] for choice in line["choices"]]
+            found[line["question_id"]] = line
+        except (KeyError, TypeError) as error:
+            message = f"`{path}`, answer {number}: {error} is missing or wrong"
+            raise RecipeError(message) from None
+        if not turns:
+            raise RecipeError(f"`{path}`, answer {number}: it has no choices")
+    return found
+
+
+def first_turns(answer: Mapping[str, Any]) -> list[str]:
+    """Return the turns of the one choice that is judged."""
+    turns: list[str] = answer["choices"][0]["turns"]
+    return turns
+
+
+def first_choices(path: Path) -> dict[int, list[str]]:
+    """Return the first choice of each line of an answer file, by its question.
+
+    Raises:
+        RecipeError: there is no such file, or a line is not an answer.
+
+    """
+    if not path.exists():
+        raise RecipeError(f"there is no file `{path}`")
+    return {number: first_turns(line) for number, line in read_answers(path).items()}
+
+
+def _custom_id(question: Question, choice: int) -> str:
+    return f"{question.id}-{choice}"
+
+
+def _turns(question: Question, result: Result) -> list[str]:
+    """Return the answers turn by turn, without blanks around them."""
+    if result.body is None:
+        return [FAILED] * len(question.turns)
+    before = (turn["message"]["content"] for turn in result.body.get("turns", ()))
+    return [(text or "").strip() for text in (*before, result.text)]
+
+
+def _short(uuid: UUID) -> str:
+    """Write an id as FastChat does, in 22 characters that are not easily mistaken."""
+    number, digits = uuid.int, ""
+    for _ in range(_ID_LENGTH):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits = _ALPHABET[digit] + digits
+    return digits

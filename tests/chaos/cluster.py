@@ -1,0 +1,276 @@
+"""A cluster on this machine: Redis, a bucket behind a proxy, installed commands."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from jobs.active import Active
+from jobs.create import Options, create_batch, store_file
+from jobs.ledger import Ledger, State
+from jobs.storage.s3 import S3Storage
+from tests.chaos.load import Account, account_of, stored_lines
+from tests.chaos.process import Process, all_gone
+from tests.servers.faulty_proxy import FaultyProxy, faulty_proxy
+from tests.servers.redis_server import RedisServer, redis_server
+from tests.servers.s3_server import BUCKET, PLAIN, S3Server, credentials
+from workers.hint import Hint
+
+COMMAND = Path(sys.executable).with_name("batchchat")
+CATALOG = Path(__file__).with_name("catalog.toml")
+PROJECT = "default"
+LEASES = "batchchat:lease:"
+_LOOK = 0.05
+_PATIENCE = 300.0
+_GONE = 30.0
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+T = TypeVar("T")
+
+
+def until(seen: Callable[[], T], what: str, seconds: float = _PATIENCE) -> T:
+    """Wait until `seen` returns something true, and return that."""
+    deadline = time.monotonic() + seconds
+    while not (found := seen()):
+        assert time.monotonic() < deadline, f"in vain: {what}"
+        time.sleep(_LOOK)
+    return found
+
+
+@dataclass
+class Cluster:
+    """Starts and stops its parts, and looks at what they do."""
+
+    folder: Path
+    redis: RedisServer
+    server: S3Server
+    proxy: FaultyProxy
+    settings: dict[str, str]
+    simulates: float | None = None
+    """Tokens a second of workers without vLLM; None has them load the model."""
+
+    model: str = "demo"
+    processes: list[Process] = field(default_factory=list)
+    prefix: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The bucket as it is, past the proxy."""
+        with credentials(self.server.key, self.server.secret):
+            endpoint = f"http://127.0.0.1:{self.server.port}"
+            return Ledger(S3Storage(BUCKET, self.prefix, endpoint=endpoint), PROJECT)
+
+    def controller(self, **settings: str) -> Process:
+        """Start a controller."""
+        return self._start("controller", ["controller"], settings)
+
+    def worker(self, **settings: str) -> Process:
+        """Start a worker under its supervisor."""
+        speed = [] if self.simulates is None else ["--simulate", str(self.simulates)]
+        command = ["worker", "--model", self.model, *speed]
+        return self._start("worker", command, settings)
+
+    def staff(self, workers: int = 2) -> None:
+        """Have a controller, and so many workers that take shards."""
+        if not self.living("controller"):
+            self.controller()
+        for _ in range(workers - len(self.living("worker"))):
+            self.worker()
+        for worker in self.living("worker"):
+            until(lambda w=worker: w.is_ready, "a worker that is ready", 120)  # type: ignore[misc]
+
+    def living(self, kind: str) -> list[Process]:
+        """Return the processes of a kind that have not ended."""
+        mine = (p for p in self.processes if p.name.startswith(kind))
+        return [process for process in mine if process.popen.poll() is None]
+
+    def until_ready(self, worker: Process, times: int = 1) -> None:
+        """Wait until a worker has loaded its engine, so many times in all."""
+        until(lambda: worker.says("ready for shards") >= times, worker.log.read_text())
+
+    def run(self, *arguments: str | Path) -> str:
+        """Run a command to its end; return its stdout."""
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            env=self._environment({}),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def submit(self, data: bytes) -> str:
+        """Hand a file in; return the batch's id."""
+        file = self.folder / "requests.jsonl"
+        file.write_bytes(data)
+        options = ["--model", self.model, "--seed", "1", "--no-wait"]
+        return self.run("submit", file, *options).strip()
+
+    def submit_to_expire(self, data: bytes, seconds: float) -> str:
+        """Hand a file in as if it had been a day ago, but for so many seconds."""
+        ledger = self.ledger
+        ledger.clock = lambda: time.time() - 86_400 + seconds
+        options = Options(model=self.model, seed=1)
+        file = store_file(ledger, [data], "requests.jsonl")
+        return create_batch(ledger, file, options, hand_over=True).id
+
+    def state(self, batch_id: str) -> State:
+        """Return where a batch stands."""
+        return self.ledger.state(batch_id)
+
+    def until_committed(self, batch_id: str, shards: int) -> None:
+        """Wait until so many shards are committed."""
+        ledger = self.ledger
+        until(
+            lambda: len(ledger.state(batch_id).commits) >= shards, f"{shards} commits"
+        )
+
+    def leases(self) -> dict[str, str]:
+        """Return the owners of the shards that are leased, by the lease's name."""
+        client: Any = self.redis.client
+        names = sorted(client.keys(f"{LEASES}*/*/[0-9]*"))
+        owners = client.mget(names) if names else []
+        return {n: o for n, o in zip(names, owners, strict=True) if o}
+
+    def until_taken_over(self, before: dict[str, str]) -> dict[str, float]:
+        """Wait until all shards of whoever died have another owner than `before`.
+
+        Returns the seconds that each took. Shards that their owner keeps, or has
+        finished, say nothing.
+        """
+        began, ledger = time.monotonic(), self.ledger
+        found: dict[str, float] = {}
+
+        def is_committed(name: str) -> bool:
+            hint = Hint.parse(name.removeprefix(LEASES))
+            keys = ledger.keys.of(hint.batch_id)
+            return ledger.commit(keys, hint.shard) is not None
+
+        def look() -> bool:
+            now = self.leases()
+            for name, owner in before.items():
+                if now.get(name, owner) != owner:
+                    found.setdefault(name, time.monotonic() - began)
+            dead = {before[name] for name in found}
+            missing = {n for n, o in before.items() if o in dead} - found.keys()
+            return bool(found) and all(map(is_committed, missing))
+
+        until(look, f"no lease of {before} was taken over", 60)
+        return found
+
+    def to_do_again(self, before: dict[str, str]) -> dict[str, int]:
+        """Return how many requests of each leased shard have no stored result."""
+        ledger = self.ledger
+        lacking = {}
+        for name in before:
+            hint = Hint.parse(name.removeprefix(LEASES))
+            shard = ledger.state(hint.batch_id).made_plan().shards[hint.shard]
+            stored = set(stored_lines(ledger, hint.batch_id, hint.shard))
+            lacking[name] = shard.requests - len(stored)
+        return lacking
+
+    def until_all_work(self, count: int) -> dict[str, str]:
+        """Wait until so many workers have leases; return the leases."""
+
+        def look() -> dict[str, str]:
+            now = self.leases()
+            return now if len(set(now.values())) >= count else {}
+
+        return until(look, f"{count} workers with leases", 60)
+
+    def wait(self, batch_id: str, seconds: float = _PATIENCE) -> Account:
+        """Wait until a batch has ended and left the index; return its account."""
+        ledger = self.ledger
+        until(lambda: ledger.state(batch_id).is_terminal, "the batch's end", seconds)
+        until(lambda: not list(Active(ledger.storage)), "an empty index", 30)
+        return account_of(ledger, batch_id)
+
+    def close(self) -> list[str]:
+        """End all processes in order; return the commands of those that are left."""
+        for process in self.processes:
+            process.popen.terminate()
+        for process in self.processes:
+            try:
+                process.popen.wait(_GONE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        return all_gone(self.folder, _GONE)
+
+    def talk(self) -> dict[str, Any]:
+        """Return how much the processes said, and how many tracebacks."""
+        texts = [process.log.read_text() for process in self.processes]
+        return {
+            "lines": sum(text.count("\n") for text in texts),
+            "tracebacks": sum(text.count("Traceback") for text in texts),
+        }
+
+    def _start(
+        self, kind: str, arguments: list[str], settings: Mapping[str, str]
+    ) -> Process:
+        name = f"{kind}-{len(self.processes)}"
+        log = self.folder / f"{name}.log"
+        with log.open("wb") as talk:
+            popen = subprocess.Popen(
+                [COMMAND, *arguments],
+                env=self._environment(settings),
+                cwd=self.folder,
+                stdout=talk,
+                stderr=subprocess.STDOUT,
+            )
+        self.processes.append(Process(name, popen, log))
+        return self.processes[-1]
+
+    def _environment(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """Return a clean environment; names in capitals are taken as they are."""
+        theirs = ("AWS_", "BATCHCHAT_", "XDG_", "PYTHON")
+        kept = {n: it for n, it in os.environ.items() if not n.startswith(theirs)}
+        ours = {
+            "STORAGE": f"s3://{BUCKET}/{self.prefix}",
+            "S3_ENDPOINT": f"http://127.0.0.1:{self.proxy.port}",
+            "BROKER": self.redis.url,
+            "CONFIG": str(CATALOG),
+            **self.settings,
+        }
+        given = {
+            n if n.isupper() else f"BATCHCHAT_{n.upper()}": it
+            for n, it in settings.items()
+        }
+        return {
+            **kept,
+            **PLAIN,
+            "AWS_ACCESS_KEY_ID": self.server.key,
+            "AWS_SECRET_ACCESS_KEY": self.server.secret,
+            "OMP_NUM_THREADS": "1",  # two workers share two cores
+            "XDG_DATA_HOME": str(self.folder / "data"),
+            **{f"BATCHCHAT_{name}": it for name, it in ours.items()},
+            **given,
+        }
+
+
+@contextmanager
+def cluster(
+    folder: Path, server: S3Server, simulates: float | None = None, **settings: str
+) -> Iterator[Cluster]:
+    """Run Redis, and a proxy before the bucket; end everything at the end."""
+    place = folder / "place"
+    place.mkdir(parents=True)
+    redis_folder = folder / "redis"
+    redis_folder.mkdir()
+    usual = {"SHARD_REQUESTS": "200", "ENGINE_PROCESS": "inside"}
+    own = usual | {name.upper(): it for name, it in settings.items()}
+    with redis_server(redis_folder) as redis, faulty_proxy(server.port) as proxy:
+        one = Cluster(place, redis, server, proxy, own, simulates)
+        try:
+            yield one
+        finally:
+            left = one.close()
+    assert left == []

@@ -1,0 +1,97 @@
+"""A command of a cluster that stays up: its supervisor, its worker, its engine."""
+
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.acceptance.processes import engine_core, living
+
+_LOOK = 0.05
+
+
+@dataclass
+class Process:
+    """What was started; `log` is what it and its children say."""
+
+    name: str
+    popen: subprocess.Popen[bytes]
+    log: Path
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def child(self) -> int:
+        """The process id of the worker below the supervisor, 0 while there is none."""
+        mine = (p.pid for p in living() if p.parent == self.popen.pid)
+        return next(mine, 0)
+
+    @property
+    def engine(self) -> int:
+        """The process id of the engine's core below the worker, 0 for none."""
+        child = self.child
+        return engine_core(child) if child else 0
+
+    def says(self, text: str) -> int:
+        """Return how often `text` stands in the log."""
+        return self.log.read_text().count(text)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a worker has loaded its engine, and its last one did not die."""
+        return self.says("ready for shards") > self.says("another starts in")
+
+    def kill(self) -> None:
+        """Kill what was started with -9, and nothing below it."""
+        self.popen.kill()
+        self.popen.wait()
+
+    def kill_child(self) -> None:
+        """Kill the worker below the supervisor with -9."""
+        os.kill(self.child, signal.SIGKILL)
+
+    def kill_engine(self) -> None:
+        """Kill the process of the engine with -9."""
+        os.kill(self.engine, signal.SIGKILL)
+
+    def freeze(self) -> int:
+        """Stop the worker below the supervisor; return its process id."""
+        pid = self.child
+        os.kill(pid, signal.SIGSTOP)
+        return pid
+
+    def terminate(self) -> None:
+        """Ask it to end, as an orchestrator does."""
+        self.since = time.monotonic()
+        self.popen.terminate()
+
+    def end(self, seconds: float) -> tuple[int, float]:
+        """Return its exit status, and the seconds since `terminate`."""
+        code = self.popen.wait(seconds)
+        return code, time.monotonic() - self.since
+
+
+def in_folder(folder: Path) -> list[str]:
+    """Return the commands of the processes that were started in a folder.
+
+    A process inherits its folder from whoever started it, and keeps it when that
+    one is gone, which neither its parent nor its session can be relied on for.
+    """
+    found = []
+    for process in living():
+        try:
+            at = Path(f"/proc/{process.pid}/cwd").readlink()
+        except OSError:
+            continue
+        if at == folder:
+            found.append(f"{process.pid} {process.command}")
+    return found
+
+
+def all_gone(folder: Path, seconds: float) -> list[str]:
+    """Wait until nothing started in a folder lives; return what does after all."""
+    until = time.monotonic() + seconds
+    while (left := in_folder(folder)) and time.monotonic() < until:
+        time.sleep(_LOOK)
+    return left
