@@ -1,6 +1,7 @@
 """Batches of a server: what `BATCHCHAT_URL` makes of the commands."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from cli.upload import upload
 from cli.view import Delivery, Page, Shown, View, encode, read_models, read_shown
 from cli.wanted import Wanted
 from jobs.create import Options
-from jobs.errors import ConfigError, ServerError, UsageError
+from jobs.errors import BatchchatError, ConfigError, ServerError, UsageError
 from jobs.export import Write, places_of, write_files
 from jobs.ids import checked_id
 from jobs.request import ENDPOINT
@@ -73,7 +74,8 @@ class RemoteBatches:
         try:
             batch_id = self._make("batches", encode(body))
         except UsageError:
-            self._server.delete(f"files/{file_id}")
+            with suppress(BatchchatError):  # a file that is left harms nobody
+                self._server.delete(f"files/{file_id}")
             raise
         if asked.output is not None:
             delivery = Delivery(Path(asked.output), asked.output_format)

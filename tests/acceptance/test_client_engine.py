@@ -67,6 +67,8 @@ def test_the_screen_and_the_exit_status_are_the_same(both, name, code):
 def test_the_json_has_the_same_fields_and_values(both):
     here, there = (both[f"json {where}"].json() for where in ("here", "there"))
     assert list(here) == list(there)
+    for batch in (here, there):  # a server's engine is warm, and remembers prompts
+        batch["usage"].pop("input_tokens_details")
     assert {name: here[name] for name in here if name not in OWN} == {
         name: there[name] for name in there if name not in OWN
     }
@@ -77,6 +79,8 @@ def test_the_answers_are_the_same(both):
     for folder in both["folders"]:
         lines = (folder / "out.jsonl").read_text().splitlines()
         bodies = [json.loads(line)["response"]["body"] for line in lines]
+        for body in bodies:
+            body["usage"].pop("prompt_tokens_details")
         kept = ("choices", "usage", "seed", "system_fingerprint", "model")
         answers.append([[body[name] for name in kept] for body in bodies])
     assert answers[0] == answers[1]
