@@ -130,6 +130,7 @@ def lose_redis(cluster: Cluster, load: Load, away: float = 30) -> Seen:
     status = cluster.run("status", batch_id).splitlines()[0]
     cluster.redis.start()
     began = time.monotonic()
+    assert cluster.state(batch_id).pending(), "it ended before Redis came back"
     until(cluster.leases, "leases after Redis came back", 120)
     back = time.monotonic() - began
     account = cluster.wait(batch_id)
