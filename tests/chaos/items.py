@@ -11,52 +11,61 @@ from tests.acceptance.inputs import line
 from tests.chaos.cluster import Cluster, until
 from tests.chaos.doubling import doubling
 from tests.chaos.load import Load
+from tests.chaos.process import Process
 
 Seen = dict[str, Any]
 
 _CLOCK = str(Path(__file__).with_name("clock"))
 _HOUR = 3600
+_ENOUGH = 8
+"""Shards without a commit that leave time for a kill."""
+
 _WITHIN = 30.0
 """Seconds within which another worker has a dead one's shards."""
 
 
 def kill_workers(cluster: Cluster, load: Load, times: int = 3) -> Seen:
-    """Kill a worker with -9, another with its supervisor, and so on."""
-    first, second = cluster.living("worker")
+    """Kill a worker with -9, then one with its supervisor, and so on in turn.
+
+    Where the batch would end before the next kill, another one is handed in.
+    """
     batch_id = cluster.submit(load.data)
     cluster.until_committed(batch_id, 1)
-    seconds, again, gone = [], [], []
+    seconds, again, gone, ended = [], [], [], []
     for number in range(times):
-        victim = first if number % 2 == 0 else second
-        starts = victim.says("ready for shards")
+        cluster.staff()
+        if len(cluster.state(batch_id).pending()) < _ENOUGH:
+            ended.append(batch_id)
+            batch_id = cluster.submit(load.data)
         before = cluster.until_all_work(2)
+        victim = cluster.living("worker")[0]
         if number % 2 == 0:
             victim.kill_child()
         else:
-            child = victim.child
-            began = time.monotonic()
-            victim.kill()
-            until(lambda child=child: not _lives(child), "the child's end", _WITHIN)  # type: ignore[misc]
-            gone.append(time.monotonic() - began)
+            gone.append(_kill_with_supervisor(victim))
         lacking = cluster.to_do_again(before)
         found = cluster.until_taken_over(before)
         seconds.append(max(found.values()))
         again.append(sum(lacking[name] for name in found))
-        if number + 1 < times:
-            if number % 2 == 0:
-                cluster.until_ready(victim, starts + 1)
-            else:
-                second = cluster.worker()
-                cluster.until_ready(second)
-    account = cluster.wait(batch_id)
-    load.check(account)
+    accounts = [cluster.wait(one) for one in [*ended, batch_id]]
+    for account in accounts:
+        load.check(account)
     assert max(seconds) <= _WITHIN
     return {
         "running again after s": _rounded(seconds),
         "begun or waiting, without a result, at a kill": again,
         "child gone after its supervisor's death after s": _rounded(gone),
-        "results stored twice": account.stored_twice,
+        "results stored twice": sum(account.stored_twice for account in accounts),
+        "batches": len(accounts),
     }
+
+
+def _kill_with_supervisor(victim: Process) -> float:
+    """Kill a supervisor; return the seconds that its worker took to end."""
+    child, began = victim.child, time.monotonic()
+    victim.kill()
+    until(lambda: not _lives(child), "the child's end", _WITHIN)
+    return time.monotonic() - began
 
 
 def kill_engines(cluster: Cluster, load: Load) -> Seen:
@@ -121,6 +130,7 @@ def lose_redis(cluster: Cluster, load: Load, away: float = 30) -> Seen:
     status = cluster.run("status", batch_id).splitlines()[0]
     cluster.redis.start()
     began = time.monotonic()
+    assert cluster.state(batch_id).pending(), "it ended before Redis came back"
     until(cluster.leases, "leases after Redis came back", 120)
     back = time.monotonic() - began
     account = cluster.wait(batch_id)

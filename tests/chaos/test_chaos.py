@@ -29,7 +29,7 @@ def real(folder, moto):
     """A cluster of two workers with real vLLM, and a load with its answers."""
     if find_spec("vllm") is None:
         pytest.skip("needs vLLM: install batchchat[cpu]")
-    load = Load(lognormal(600, middle=64, most=256))
+    load = Load(lognormal(1_500, middle=48, most=256))
     with cluster(
         folder / "real", moto, model_cache=str(folder / "models"), **SHORT
     ) as one:
