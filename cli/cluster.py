@@ -7,6 +7,8 @@ from cli.stored import StoredBatches
 from cli.text import short
 from cli.view import View
 from jobs.active import Active
+from jobs.errors import BrokerError
+from jobs.ledger import State
 from workers.cluster import Cluster
 
 
@@ -27,7 +29,12 @@ class ClusterBatches(StoredBatches):
         return follow(self, batch_id, shown=shown)
 
     def missing(self, view: View) -> str | None:  # noqa: D102
-        state = self.ledger.state(view.batch.id)
+        try:
+            return self._missing(self.ledger.state(view.batch.id))
+        except BrokerError as error:
+            return error.message
+
+    def _missing(self, state: State) -> str | None:
         if state.plan is None and not self._cluster.has_controller():
             return "no controller is there: start one with `batchchat controller`"
         if state.plan and state.plan.model and not self._cluster.workers_of(state):
@@ -39,7 +46,10 @@ class ClusterBatches(StoredBatches):
         return None
 
     def rows(self, view: View) -> list[tuple[str, str]]:  # noqa: D102
-        workers = self._cluster.workers_of(self.ledger.state(view.batch.id))
+        try:
+            workers = self._cluster.workers_of(self.ledger.state(view.batch.id))
+        except BrokerError as error:
+            return [("workers", error.message)]
         speed = sum(worker.tokens_per_second for worker in workers)
         return [("workers", f"{len(workers)}, {short(speed)} tokens/s")]
 

@@ -41,6 +41,8 @@ def worker(
     """
     from cli.service import broker_of, log_to_stderr
     from cli.session import open_session
+    from jobs.errors import EngineStartError
+    from workers.exits import ENGINE_DEAD
 
     log_to_stderr()
     session = open_session()
@@ -49,12 +51,16 @@ def worker(
     if restart:
         from workers.supervisor import Supervisor
 
-        command = [sys.executable, "-m", "cli.main", "worker", "--model", model]
+        command = [sys.executable, "-P", "-m", "cli.main", "worker", "--model", model]
         speed = [] if simulate is None else ["--simulate", str(simulate)]
         return Supervisor([*command, *speed, "--no-restart"]).run()
     from workers.worker import Worker
 
-    engine = _engine(session, found, simulate)
+    try:
+        engine = _engine(session, found, simulate)
+    except EngineStartError as error:  # what an engine left on a GPU may go away yet
+        _log.error("%s", error.message)
+        return ENGINE_DEAD
     storage = session.ledger.storage
     return Worker(storage, session.settings, broker, found, engine).run()
 

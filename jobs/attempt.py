@@ -166,15 +166,22 @@ class Attempt:
         while (self._asked or self._goes_on) and not self.task.stop.over:
             self._go_on()
             self._collect(_LOOK)
+        self._drop()
+        self._flush()
+
+    def _drop(self) -> None:
+        """Have the engine forget what nobody waits for any more."""
         self.task.engine.abort(list(self._asked))
         self._collect(0)
-        self._flush()
+        self._asked.clear()
 
     def _gives_up(self) -> bool:
         self._note_steps()
         return self._is_over
 
     def _leave(self) -> None:
+        if self._asked:  # it was cut off by an error
+            self.task.engine.abort(list(self._asked))
         if self._has_place:
             self._has_place = False
             self.task.floor.leave(alone=self._suspicion.is_strong)

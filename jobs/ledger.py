@@ -155,8 +155,8 @@ class Ledger:
         self.project = project
         self.clock = clock
         self._batches: Memo[Batch] = Memo(1_000)
-        self._plans: Memo[Plan] = Memo(16)
-        self._commits: Memo[Commit] = Memo(50_000)
+        self._plans: Memo[Plan] = Memo(128)
+        self._commits: Memo[Commit] = Memo(20_000)
 
     def now(self) -> int:
         """Return the time in whole Unix seconds."""

@@ -10,7 +10,7 @@ from workers.redis_client import open_redis
 
 
 class Cluster:
-    """The news of one cluster; without Redis there are none, and no error."""
+    """The news of one cluster."""
 
     def __init__(self, broker: str) -> None:
         """Look at the Redis at `broker`. Raises `ConfigError`."""
@@ -39,8 +39,10 @@ class Cluster:
         return any(worker.queue == CONTROL for worker in self.workers())
 
     def workers(self) -> list[WorkerNews]:
-        """Return the workers and the controllers that are there."""
-        try:
-            return self._news.workers()
-        except BrokerError:
-            return []
+        """Return the workers and the controllers that are there.
+
+        Raises:
+            BrokerError: Redis does not answer.
+
+        """
+        return self._news.workers()

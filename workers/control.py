@@ -56,7 +56,7 @@ def run_controller(
         Thread(target=_insist, args=(settings.grace_seconds,), daemon=True).start()
 
     worker_shutting_down.connect(shut_down, weak=False)
-    keeper.start()
+    keeper.start(controller.tell)
     controller.start()
     log.info("controlling the batches in %s", storage.url)
     return Consumer(

@@ -101,17 +101,29 @@ class Controller:
                 len(plan.shards),
             )
         elif hint.what == FINALIZE:
+            state = self._planned(ledger, state)
             how = ending(state, ledger.now())
             if how is not None:
                 state = finalize(ledger, hint.batch_id, how)
                 log.info("%s is %s", hint.batch_id, state.status)
                 self._on_ended(state)
 
+    def _planned(self, ledger: Ledger, state: State) -> State:
+        """Return the state with a plan, so that each custom_id gets its line."""
+        if state.plan is not None or state.is_terminal:
+            return state
+        make_plan(ledger, state.batch, self._prompters, limits(self._settings))
+        return ledger.state(state.batch.id)
+
+    def tell(self) -> None:
+        """Say that this controller is there."""
+        with suppress(BrokerError):
+            self._news.tell(self._me, {})
+
     def _sweep(self) -> None:
         said: str | None = None
         while not self._ended.is_set():
             try:
-                self._news.tell(self._me, {})
                 self._dispatcher.sweep()
                 problem = None
             except (BrokerError, StorageError) as error:

@@ -82,6 +82,7 @@ class Dispatcher:
         self._sent: dict[tuple[str, str], float] = {}
         self._seen: set[str] = set()
         self._orphans: set[str] = set()
+        self._in_control: set[str] = set()
         self._ghosts: set[str] = set()
         self._ghosts_until = 0.0
 
@@ -117,6 +118,7 @@ class Dispatcher:
             self._ghosts = set()
         self._orphans = self._seen
         self._seen = set()
+        self._in_control = self._queue.waiting(CONTROL)
         self._sent = {
             sent: at for sent, at in self._sent.items() if now - at < _ON_THE_WAY
         }
@@ -169,7 +171,12 @@ class Dispatcher:
 
     def _control(self, hint: Hint) -> None:
         """Have a controller do something, unless one does already."""
-        if hint.name not in self._on_the_way(CONTROL) and not self._held([hint.name]):
+        is_sent = (CONTROL, hint.name) in self._sent
+        if (
+            not is_sent
+            and hint.name not in self._in_control
+            and not self._held([hint.name])
+        ):
             self._send(CONTROL, hint)
 
     def _top_up(self, queue: str, batches: list[_Waiting], window: int) -> None:

@@ -155,6 +155,12 @@ class DrivenEngine:
         """Return how long ago the last step ended, None where there is no work."""
         return time.monotonic() - self._stepped if self._running else None
 
+    def give_up(self, reason: str) -> None:
+        """Answer all that runs with an error, from outside: a step does not return."""
+        self._dead = self._dead or EngineDeadError(reason)
+        for key in list(self._running):
+            self._finish(key, self._dead)
+
     def close(self) -> None:
         """End the engine and every process of it."""
         self._closing.set()

@@ -46,6 +46,14 @@ Fewer do to find a request that kills it."""
 class ClosableEngine(Engine, Protocol):
     """An engine that ends when it is told to."""
 
+    def idle_seconds(self) -> float | None:
+        """Return how long ago the last step ended, None where there is no work."""
+        ...
+
+    def give_up(self, reason: str) -> None:
+        """Answer all that runs with an error, because no step returns any more."""
+        ...
+
     def close(self) -> None:
         """End every process of it."""
         ...

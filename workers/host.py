@@ -87,6 +87,7 @@ class Host:
         self._ledgers: dict[str, Ledger] = {}
         self._open: dict[Hint, _Open] = {}
         self._fed = 0
+        self._hints_here = 0
         self._lock = Lock()
         self._done = (Counts(), Usage())
         self._told = (time.monotonic(), 0)
@@ -96,9 +97,9 @@ class Host:
         return here <= self._fed and not self._is_ending
 
     @property
-    def open_shards(self) -> int:
-        """Shards that run here now."""
-        return len(self._open)
+    def is_busy(self) -> bool:
+        """Whether any hint is being followed."""
+        return self._hints_here > 0
 
     def done(self) -> tuple[Counts, Usage]:
         """Return the requests and tokens that were done here."""
@@ -112,8 +113,9 @@ class Host:
         """Run a shard, unless it is done or somebody else's. Never raises."""
         one = _Open()
         try:
-            if not self._is_ending:
-                self._run(hint, one)
+            with self._here():
+                if not self._is_ending:
+                    self._run(hint, one)
         except BrokerError as error:
             log.warning("%s is left for later: %s", hint.name, error)
         except StorageError as error:
@@ -182,7 +184,9 @@ class Host:
         while one.attempt and not self._is_ending:
             try:
                 one.attempt.withdraw()
-            except StorageError:
+            except StorageError as error:
+                if not error.retryable:
+                    return
                 time.sleep(_PAUSE)
             else:
                 return
@@ -211,6 +215,16 @@ class Host:
             floor=self._floor,
             twins=Twins(are_wanted=self._settings.reuse_answers),
         )
+
+    @contextmanager
+    def _here(self) -> Iterator[None]:
+        with self._lock:
+            self._hints_here += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._hints_here -= 1
 
     @contextmanager
     def _opened(self, hint: Hint, one: _Open) -> Iterator[None]:

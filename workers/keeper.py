@@ -101,8 +101,12 @@ class Keeper:
 
         def look_on() -> None:
             while not self._end.wait(min(_LOOK, self._seconds / 10)):
-                self.look()
-                also()
+                for do in (self.look, also):
+                    try:
+                        do()
+                    except Exception:  # renewals must go on, whatever it is
+                        log.exception("a look failed")
+                self._looked = self._clock()  # what took long was no sleep
 
         Thread(target=look_on, name="keeper", daemon=True).start()
 
@@ -119,6 +123,7 @@ class Keeper:
         now = self._clock()
         slept = now - self._looked if self._looked is not None else 0.0
         self._looked = now
+        reached = True
         with self._lock:
             claims = list(self._claims.values())
         if claims and slept > self._seconds:
@@ -130,20 +135,22 @@ class Keeper:
             if (moves := claim.moves()) != claim.seen:
                 claim.seen, claim.moved = moves, now
             due = now - claim.renewed >= self._seconds / _RENEWALS
-            if due and now - claim.moved < self._stall:
-                self._renew(claim, now)
+            if due and reached and now - claim.moved < self._stall:
+                reached = self._renew(claim, now)
 
-    def _renew(self, claim: Claim, now: float) -> None:
+    def _renew(self, claim: Claim, now: float) -> bool:
+        """Renew a claim; say whether Redis could be reached."""
         try:
             ours = self._leases.renew(claim.name)
         except BrokerError as error:  # works on: a lease decides nothing
             self._trouble.note(error.message)
-            return
+            return False
         self._trouble.note(None)
         claim.renewed = now
         if not ours:
             log.warning("%s is somebody else's by now", claim.name)
             claim.on_lost()
+        return True
 
     def _let_go(self, name: str) -> None:
         try:

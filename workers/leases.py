@@ -7,6 +7,7 @@ again; and whoever can't reach Redis works on.
 
 from collections.abc import Collection
 from typing import Any, Protocol
+from uuid import uuid4
 
 from workers.redis_client import PREFIX, redis_errors
 
@@ -42,7 +43,7 @@ class Leases(Protocol):
         ...
 
     def begin(self) -> bool:
-        """Say whether nothing was remembered: Redis is new, or was emptied."""
+        """Say whether this Redis is new to us: the first time, or it was emptied."""
         ...
 
 
@@ -54,6 +55,7 @@ class RedisLeases:
         self._redis = redis
         self._owner = owner
         self._milliseconds = int(seconds * 1000)
+        self._known: str | None = None
         self._renew = redis.register_script(_RENEW)
         self._release = redis.register_script(_RELEASE)
 
@@ -81,7 +83,10 @@ class RedisLeases:
 
     def begin(self) -> bool:  # noqa: D102
         with redis_errors():
-            return bool(self._redis.set(f"{PREFIX}known", "1", nx=True))
+            self._redis.set(f"{PREFIX}known", uuid4().hex, nx=True)
+            known, before = self._redis.get(f"{PREFIX}known"), self._known
+        self._known = known
+        return bool(known != before)
 
 
 def _key(name: str) -> str:

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 
@@ -75,11 +76,14 @@ class LocalRunner:
         *,
         start_engine: Callable[[Model], ClosableEngine],
         models: Path,
+        on_hang: Callable[[], object] = lambda: None,
     ) -> None:
-        """Run the batches in `storage`."""
+        """Run the batches in `storage`; `on_hang` is called after an engine hung."""
         self._storage = CachedStorage(storage)
         self._settings = settings.model_copy(update={"sweep_seconds": _LOOK})
         self._start_engine = start_engine
+        self._on_hang = on_hang
+        self._hangs = False
         self._hints = LocalHints()
         self._closing = Event()
         self._room = Event()
@@ -225,14 +229,26 @@ class LocalRunner:
             )
             host.on_room = self._room.set
             self._host, self.loaded = host, model.name
-            host.keeper.start(host.look)
+            host.keeper.start(partial(self._look, host, engine))
             try:
                 self._feed(host)
             finally:
                 host.close()
                 self._host = self.loaded = None
                 self._totals.add(*host.done())
+        if self._hangs:
+            self._on_hang()
         return not host.engine_died.is_set() or bool(host.done()[0].total)
+
+    def _look(self, host: Host, engine: ClosableEngine) -> None:
+        """Tell the news; see that the engine steps, and that an end is an end."""
+        host.look()
+        if self._closing.is_set() and not host.stop.asked:
+            host.end(self._grace)
+        idle = engine.idle_seconds()
+        if idle is not None and idle > self._settings.stall_seconds:
+            self._hangs = True
+            engine.give_up("the engine hangs")
 
     def _feed(self, host: Host) -> None:
         """Run the shards of one model, until another's turn, a death or the end."""
@@ -250,7 +266,7 @@ class LocalRunner:
                 else:
                     self._room.wait(_LOOK)
                     self._room.clear()
-            if self._closing.is_set():
+            if self._closing.is_set() and not host.stop.asked:
                 host.end(self._grace)
 
     def _is_others_turn(self, queue: str, since: float, *, is_busy: bool) -> bool:

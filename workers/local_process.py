@@ -29,6 +29,7 @@ from jobs.log import about, start_logging
 from jobs.settings import Settings, data_folder, load_settings
 from jobs.storage import open_storage
 from workers.embedded import ClosableEngine
+from workers.exits import ENGINE_DEAD
 from workers.local import LocalRunner
 from workers.news import Running
 
@@ -168,6 +169,7 @@ def _runner(settings: Settings) -> LocalRunner:
         load_catalog(settings.config).closed(),
         start_engine=start,
         models=models,
+        on_hang=lambda: os._exit(ENGINE_DEAD),  # a thread that hangs can't be ended
     )
 
 

@@ -28,7 +28,7 @@ def open_redis(url: str) -> Any:
     """
     from redis import Redis
 
-    if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
+    if urlsplit(url).scheme not in {"redis", "rediss"}:
         raise ConfigError(
             "BATCHCHAT_BROKER: this is no URL of a Redis",
             hint="use one such as `redis://host:6379/0`",

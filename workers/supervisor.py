@@ -57,6 +57,8 @@ class Supervisor:
             start_new_session=True,
             preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509
         )
+        if self._asked:  # the signal came while there was no child
+            self._child.terminate()
         return self._child.wait()
 
     def _pass_on(self, number: int, _frame: FrameType | None) -> None:

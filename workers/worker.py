@@ -93,7 +93,9 @@ class Worker:
         self._host.look()
         if self._ending:
             return
-        if self._host.engine_died.is_set() or self._engine_hangs():
+        if self._engine_hangs():
+            self._engine.give_up("the engine hangs")  # its marks say what it had
+        if self._host.engine_died.is_set() or not self._engine.is_alive:
             log.error("the engine died or hangs: this worker ends")
             self._end(ENGINE_DEAD, 0)
         elif self._broker_is_silent():
@@ -119,16 +121,14 @@ class Worker:
         return idle is not None and idle > self._settings.stall_seconds
 
     def _broker_is_silent(self) -> bool:
+        """Say whether nothing was taken for long from a queue that had something."""
         now = time.monotonic()
-        if self._host.open_shards or now - self._busy_at < _SILENT:
-            self._busy_at = now if self._host.open_shards else self._busy_at
-            return False
-        self._busy_at = now
-        return bool(self._waiting())
+        if self._host.is_busy or not self._anything_waits():
+            self._busy_at = now
+        return now - self._busy_at > _SILENT
 
-    def _waiting(self) -> int:
-
+    def _anything_waits(self) -> bool:
         try:
-            return len(self._queue.waiting(self._host.queue))
+            return bool(self._queue.waiting(self._host.queue))
         except BrokerError:  # it is away, and says so; that is not silence
-            return 0
+            return False

@@ -49,6 +49,18 @@ class SimulatedEngine:
         self._pace = _STEP * weather.slowness
         world.spawn(world.current.process, self._live)
 
+    @property
+    def is_alive(self) -> bool:
+        """See `workers.driver.DrivenEngine`."""
+        return self._dead is None
+
+    def give_up(self, reason: str) -> None:
+        """See `workers.driver.DrivenEngine`."""
+        self._dead = self._dead or EngineDeadError(reason)
+        for _, on_done, _ in self._running.values():
+            on_done(self._dead)
+        self._running.clear()
+
     def prepare(self, request: Request) -> Prompt:
         """See `jobs.engine.Engine`."""
         return self._prompter.prepare(request)

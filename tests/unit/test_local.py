@@ -2,6 +2,7 @@
 
 import time
 from functools import partial
+from threading import Event
 
 import pytest
 
@@ -207,3 +208,35 @@ def test_news_tell_what_open_shards_have(site):
         time.sleep(0.05)
     assert seen
     assert {batch_id for batch_id, _ in running} == {batch}
+
+
+def test_an_engine_that_hangs_is_given_up(site):
+    class Hanging(EchoCore):
+        def step(self):
+            if len(site.started) == 1:
+                released.wait(PATIENCE)
+            return super().step()
+
+    def start(_model):
+        engine = DrivenEngine(partial(Hanging), prompter())
+        engine.start()
+        return engine
+
+    released = Event()
+    hangs: list[bool] = []
+    site.start = start
+    site.runner._settings = site.runner._settings.model_copy(
+        update={"stall_seconds": 1.0}
+    )
+
+    def on_hang():
+        hangs.append(True)
+        released.set()
+
+    site.runner._on_hang = on_hang
+    batch = site.submit(lines(5))
+    site.runner.start()
+    [state] = site.ended(batch)
+    released.set()
+    assert state.counts().completed == 5
+    assert len(hangs) == 1
