@@ -125,13 +125,13 @@ def _check_model(service: Service, asked: CreateBatch) -> None:
     try:
         model = service.catalog.find(asked.model)
         check_limit(asked.max_cost, model.price, model.name)
-    except UsageError as error:
-        raise ApiError(
-            400, error.message, param="max_cost", code="model_without_price"
-        ) from None
     except ModelNotFoundError as error:
         raise ApiError(
             404, error.message, param="model", code="model_not_found"
+        ) from None
+    except UsageError as error:
+        raise ApiError(
+            400, error.message, param="max_cost", code="model_without_price"
         ) from None
 
 
