@@ -25,19 +25,11 @@ _WITHIN = 30.0
 
 
 def kill_workers(cluster: Cluster, load: Load, times: int = 3) -> Seen:
-    """Kill a worker with -9, then one with its supervisor, and so on in turn.
-
-    Where the batch would end before the next kill, another one is handed in.
-    """
-    batch_id = cluster.submit(load.data)
-    cluster.until_committed(batch_id, 1)
-    seconds, again, gone, ended = [], [], [], []
+    """Kill a worker with -9, then one with its supervisor, and so on in turn."""
+    series = _Series(cluster, load)
+    seconds, again, gone = [], [], []
     for number in range(times):
-        cluster.staff()
-        if len(cluster.state(batch_id).pending()) < _ENOUGH:
-            ended.append(batch_id)
-            batch_id = cluster.submit(load.data)
-        before = cluster.until_all_work(2)
+        before = series.until_all_work()
         victim = cluster.living("worker")[0]
         if number % 2 == 0:
             victim.kill_child()
@@ -47,17 +39,52 @@ def kill_workers(cluster: Cluster, load: Load, times: int = 3) -> Seen:
         found = cluster.until_taken_over(before)
         seconds.append(max(found.values()))
         again.append(sum(lacking[name] for name in found))
-    accounts = [cluster.wait(one) for one in [*ended, batch_id]]
-    for account in accounts:
-        load.check(account)
     assert max(seconds) <= _WITHIN
     return {
         "running again after s": _rounded(seconds),
         "begun or waiting, without a result, at a kill": again,
         "child gone after its supervisor's death after s": _rounded(gone),
-        "results stored twice": sum(account.stored_twice for account in accounts),
-        "batches": len(accounts),
+        **series.end(),
     }
+
+
+def kill_engines(cluster: Cluster, load: Load, times: int = 2) -> Seen:
+    """Kill the engine's own process, of one worker and then of the other."""
+    series = _Series(cluster, load)
+    seconds = []
+    for number in range(times):
+        before = series.until_all_work()
+        victim = cluster.living("worker")[number]
+        victim.kill_engine()
+        seconds.append(max(cluster.until_taken_over(before).values()))
+        until(lambda one=victim: one.says("ended with 70"), "status 70", _WITHIN)  # type: ignore[misc]
+    return {"running again after s": _rounded(seconds), **series.end()}
+
+
+class _Series:
+    """Batches one after the other, so that there is always one to disturb."""
+
+    def __init__(self, cluster: Cluster, load: Load) -> None:
+        """Hand the first one in."""
+        self._cluster = cluster
+        self._load = load
+        self._batches = [cluster.submit(load.data)]
+        cluster.until_committed(self._batches[0], 1)
+
+    def until_all_work(self) -> dict[str, str]:
+        """Wait until two workers have much to do; return the leases."""
+        self._cluster.staff()
+        if len(self._cluster.state(self._batches[-1]).pending()) < _ENOUGH:
+            self._batches.append(self._cluster.submit(self._load.data))
+        return self._cluster.until_all_work(2)
+
+    def end(self) -> Seen:
+        """Wait for all, and check them."""
+        accounts = [self._cluster.wait(batch_id) for batch_id in self._batches]
+        for account in accounts:
+            self._load.check(account)
+        twice = sum(account.stored_twice for account in accounts)
+        return {"results stored twice": twice, "batches": len(accounts)}
 
 
 def _kill_with_supervisor(victim: Process) -> float:
@@ -66,26 +93,6 @@ def _kill_with_supervisor(victim: Process) -> float:
     victim.kill()
     until(lambda: not _lives(child), "the child's end", _WITHIN)
     return time.monotonic() - began
-
-
-def kill_engines(cluster: Cluster, load: Load) -> Seen:
-    """Kill the engine's own process, of one worker and then of the other."""
-    batch_id = cluster.submit(load.data)
-    cluster.until_committed(batch_id, 1)
-    seconds = []
-    for victim in cluster.living("worker"):
-        before = cluster.until_all_work(2)
-        starts = victim.says("ready for shards")
-        victim.kill_engine()
-        seconds.append(max(cluster.until_taken_over(before).values()))
-        until(lambda v=victim: v.says("ended with 70"), "status 70", _WITHIN)  # type: ignore[misc]
-        cluster.until_ready(victim, starts + 1)
-    account = cluster.wait(batch_id)
-    load.check(account)
-    return {
-        "running again after s": _rounded(seconds),
-        "results stored twice": account.stored_twice,
-    }
 
 
 def terminate(cluster: Cluster, load: Load) -> Seen:
