@@ -20,9 +20,9 @@ from api.results import need
 from api.shown import Shown
 from jobs.create import Options, cancel_batch, store_file
 from jobs.errors import NotFoundError
-from jobs.ids import checked_id
-from jobs.ledger import Ledger
-from jobs.record import Batch
+from jobs.ids import checked_id, retried_file_id
+from jobs.ledger import Ledger, State
+from jobs.record import Batch, File
 from jobs.retry import retry_input
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
@@ -103,9 +103,6 @@ def cancel(batch_id: str, request: Request, mine: Mine) -> Response:
 def retry(batch_id: str, request: Request, mine: Mine, key: Again = None) -> Response:
     """Make a new batch of the requests that failed or never ran."""
     state = mine.state(batch_id)
-    need(mine, state.batch.input_file_id, "input")
-    lines = retry_input(mine, state)
-    file = store_file(mine, lines, f"{batch_id}_retry.jsonl")
     before = state.batch
     options = Options(
         model=before.model,
@@ -117,8 +114,19 @@ def retry(batch_id: str, request: Request, mine: Mine, key: Again = None) -> Res
         output_expires_after=before.output_expires_after,
     )
     asked = encode(["retry", batch_id])
-    batch = begin(mine, file, options, asked=asked, sending=_sending(request, key))
+    sending = _sending(request, key)
+    batch = begin(
+        mine, partial(_left, mine, state), options, asked=asked, sending=sending
+    )
     return _show(request, mine, batch)
+
+
+def _left(ledger: Ledger, state: State, new_batch_id: str) -> File:
+    """Store what is left of a batch as the input of another."""
+    need(ledger, state.batch.input_file_id, "input")
+    name = f"{state.batch.id}_retry.jsonl"
+    file_id = retried_file_id(new_batch_id)
+    return store_file(ledger, retry_input(ledger, state), name, file_id=file_id)
 
 
 def _show(request: Request, ledger: Ledger, batch: Batch) -> Json:
