@@ -21,15 +21,17 @@ from api.results import need
 from api.shown import Shown
 from jobs.create import Options, cancel_batch, store_file
 from jobs.errors import NotFoundError
-from jobs.ids import checked_id
-from jobs.ledger import Ledger
-from jobs.record import Batch
+from jobs.ids import checked_id, retried_file_id
+from jobs.ledger import Ledger, State
+from jobs.record import Batch, File
 from jobs.retry import retry_input
 from jobs.spending import check_limit
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
 _READ_AT_ONCE = 16
+
+_COUNT_DIGITS = 4
 
 _BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchObject}}
 
@@ -118,9 +120,6 @@ def retry(
     model = state.plan.model if state.plan else None
     if model is not None:
         check_limit(max_cost, model.price, model.name)
-    need(mine, state.batch.input_file_id, "input")
-    lines = retry_input(mine, state)
-    file = store_file(mine, lines, f"{batch_id}_retry.jsonl")
     before = state.batch
     options = Options(
         model=before.model,
@@ -133,8 +132,19 @@ def retry(
         max_cost=None if max_cost is None else Decimal(repr(max_cost)),
     )
     asked = encode(["retry", batch_id, max_cost])
-    batch = begin(mine, file, options, asked=asked, sending=_sending(request, key))
+    sending = _sending(request, key)
+    batch = begin(
+        mine, partial(_left, mine, state), options, asked=asked, sending=sending
+    )
     return _show(request, mine, batch)
+
+
+def _left(ledger: Ledger, state: State, new_batch_id: str) -> File:
+    """Store what is left of a batch as the input of another."""
+    need(ledger, state.batch.input_file_id, "input")
+    name = f"{state.batch.id}_retry.jsonl"
+    file_id = retried_file_id(new_batch_id)
+    return store_file(ledger, retry_input(ledger, state), name, file_id=file_id)
 
 
 def _show(request: Request, ledger: Ledger, batch: Batch) -> Json:
@@ -156,4 +166,8 @@ def _sending(request: Request, key: str | None) -> Sending:
     if key is not None and not key.strip():
         message = "Invalid value for 'idempotency-key': it is empty."
         raise ApiError(400, message, param="idempotency-key", code="invalid_value")
-    return Sending(key=key, retries=int(retries) if retries.isdecimal() else None)
+    return Sending(key=key, retries=int(retries) if _is_count(retries) else None)
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _COUNT_DIGITS

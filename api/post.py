@@ -6,13 +6,23 @@ is called, redirects are not followed, and no proxy is asked.
 """
 
 import socket
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
+import anyio
 import httpx
 
 from jobs.errors import BatchchatError
 
 _SECONDS = 10.0
+"""For which a receiver is waited for in all, however it drips."""
+
+
+_TRANSLATED = IPv6Network("64:ff9b::/96")
+"""IPv4 addresses as an IPv6 network's translator takes them (RFC 6052)."""
+
+_GIVEN_OUT = IPv6Network("2000::/3")
+_TUNNELS = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))
+"""6to4 and Teredo, which lead to the IPv4 address that they hold."""
 
 
 class PostError(BatchchatError):
@@ -38,20 +48,32 @@ def post(url: str, body: bytes, headers: dict[str, str], *, anywhere: bool) -> i
     shown = f"[{host}]" if ":" in host else host
     asked = {**headers, "host": f"{shown}{port}", "user-agent": "batchchat-webhooks"}
     try:
-        with (
-            httpx.Client(timeout=_SECONDS, trust_env=False) as client,
-            client.stream(
-                "POST",
-                pinned,
-                content=body,
-                headers=asked,
-                extensions={"sni_hostname": host},
-            ) as answer,
-        ):
-            return answer.status_code
+        return anyio.run(_send, pinned, body, asked, host)
+    except TimeoutError:
+        message = f"{target.host} took longer than {_SECONDS:g} seconds to answer"
+        raise PostError(message) from None
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
         raise PostError(f"nobody answers at {target.host}: {reason}") from None
+
+
+async def _send(url: httpx.URL, body: bytes, headers: dict[str, str], name: str) -> int:
+    """Post to `url`, whose certificate is for `name`; return the answer's status.
+
+    Asynchronous since only so can all of it have one deadline.
+    """
+    with anyio.fail_after(_SECONDS):
+        async with (
+            httpx.AsyncClient(timeout=_SECONDS, trust_env=False) as client,
+            client.stream(
+                "POST",
+                url,
+                content=body,
+                headers=headers,
+                extensions={"sni_hostname": name},
+            ) as answer,
+        ):
+            return answer.status_code
 
 
 def checked_url(url: str, *, anywhere: bool) -> httpx.URL:
@@ -73,8 +95,18 @@ def _public_address(url: httpx.URL) -> str:
         raise PostError(f"there is no host `{url.host}`") from None
     addresses = [str(info[4][0]).partition("%")[0] for info in found]
     for address in addresses:
-        parsed = ip_address(address)
-        mapped = getattr(parsed, "ipv4_mapped", None)
-        if not (mapped or parsed).is_global or parsed.is_multicast:
+        if not _is_public(ip_address(address)):
             raise PostError(f"`{url.host}` is not on the open internet")
     return addresses[0]
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address):
+        inside = address.ipv4_mapped
+        if address in _TRANSLATED:
+            inside = IPv4Address(int(address) & 0xFFFFFFFF)
+        if inside is not None:
+            return _is_public(inside)
+        if address not in _GIVEN_OUT or any(address in one for one in _TUNNELS):
+            return False
+    return address.is_global and not address.is_multicast
