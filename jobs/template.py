@@ -65,7 +65,7 @@ class ChatTemplate:
 
         """
         self._check(messages, tools if must_know else None)
-        described = [protected(_tool(tool), protect) for tool in tools or ()]
+        described = [protected(tool_said(tool), protect) for tool in tools or ()]
         try:
             return self._template.render(
                 messages=[
@@ -100,20 +100,32 @@ class ChatTemplate:
             )
 
     def _turn(self, message: Message) -> dict[str, Any]:
-        """Return a message as templates expect it, which is as vLLM makes it."""
-        role: str = message.role
-        if role == "developer" and not self._knows_developer:
-            role = "system"
-        turn: dict[str, Any] = {"role": role, "content": message.text()}
-        for name in ("name", "tool_call_id"):
-            if isinstance(value := getattr(message, name), str):
-                turn[name] = value
-        if message.calls:
-            turn["tool_calls"] = [_call(call) for call in message.calls]
-        thought = message.reasoning or message.reasoning_content
-        if thought:
-            turn["reasoning"] = turn["reasoning_content"] = thought
+        """Return a message as this template expects it."""
+        turn = turn_said(message)
+        if message.role == "developer" and not self._knows_developer:
+            turn["role"] = "system"
         return turn
+
+
+def turn_said(message: Message) -> dict[str, Any]:
+    """Return a message as templates are given it, which is as vLLM makes it."""
+    turn: dict[str, Any] = {"role": message.role, "content": message.text()}
+    for name in ("name", "tool_call_id"):
+        if isinstance(value := getattr(message, name), str):
+            turn[name] = value
+    if message.calls:
+        turn["tool_calls"] = [_call(call) for call in message.calls]
+    thought = message.reasoning or message.reasoning_content
+    if thought:
+        turn["reasoning"] = turn["reasoning_content"] = thought
+    return turn
+
+
+def tool_said(tool: Tool) -> dict[str, Any]:
+    """Return a tool with what it leaves out as null, as vLLM's server has it."""
+    function = tool.function
+    given = {"name": function.name, "description": None, "parameters": None}
+    return {"type": "function", "function": given | msgspec.to_builtins(function)}
 
 
 def protected(value: Any, protect: Callable[[str], str]) -> Any:
@@ -127,13 +139,6 @@ def protected(value: Any, protect: Callable[[str], str]) -> Any:
     if isinstance(value, list):
         return [protected(item, protect) for item in value]
     return value
-
-
-def _tool(tool: Tool) -> dict[str, Any]:
-    """Return a tool with what it leaves out as null, as vLLM's server has it."""
-    function = tool.function
-    given = {"name": function.name, "description": None, "parameters": None}
-    return {"type": "function", "function": given | msgspec.to_builtins(function)}
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

@@ -14,15 +14,15 @@ Why, and how to allow both: `docs/decisions/0012-special-tokens.md`.
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-import msgspec
 from tokenizers import Tokenizer
 
 from jobs.errors import RequestRefusedError
-from jobs.request import Message, Request
+from jobs.request import Request
+from jobs.template import tool_said, turn_said
 
 _MARKS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
 """Code points that Unicode keeps free of characters for good."""
@@ -128,29 +128,34 @@ def _refusal(message: str, param: str) -> RequestRefusedError:
 
 
 def _texts(request: Request) -> Iterable[tuple[str, str, bool]]:
-    """Yield the texts of a request: the field, the text, whether a user wrote it."""
+    """Yield the texts of a request: the field, the text, whether a user wrote it.
+
+    They are those that the template is given, not those of the line: the arguments
+    of a call are JSON in a text, and may spell with escapes.
+    """
     for index, message in enumerate(request.body.messages):
         at = f"body.messages[{index}]"
         # An answer of this request has `generate` false, which no user may say.
         is_users = message.generate is not False
-        yield f"{at}.content", message.text(), is_users
-        if not message.is_plain or message.name or message.tool_call_id:
-            yield at, _others(message), is_users
-    tools = request.given("tools")
-    if tools is not None:
-        yield "body.tools", _json(tools), True
+        for name, value in turn_said(message).items():
+            if name != "role":
+                where = f"{at}.content" if name == "content" else at
+                yield from ((where, text, is_users) for text in _within(value))
+    for tool in request.given("tools") or ():
+        yield from (("body.tools", text, True) for text in _within(tool_said(tool)))
 
 
-def _others(message: Message) -> str:
-    """Return what a message says beside its content."""
-    fields = ("name", "tool_call_id", "tool_calls", "reasoning", "reasoning_content")
-    said = [getattr(message, name) for name in fields]
-    return _json([value for value in said if value is not msgspec.UNSET])
-
-
-def _json(value: Any) -> str:
-    """Return every text in a value, and in the JSON that it may hold as text."""
-    return msgspec.json.encode(value).decode().replace("\\", "")
+def _within(value: Any) -> Iterator[str]:
+    """Yield every text in a value, keys too."""
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            left += [*value.values(), *value]
+        elif isinstance(value, list):
+            left += value
 
 
 def _pattern(texts: Iterable[str]) -> re.Pattern[str]:

@@ -97,6 +97,37 @@ def test_tools_names_and_calls_spell_nothing_either(model):
     assert counts(tokenizer, ids, special) == counts(tokenizer, expected, special)
 
 
+def escaped(text):
+    """Return JSON's text for `text`, in nothing but escapes."""
+    return "".join(f"\\u{ord(letter):04x}" for letter in text)
+
+
+def calling(arguments):
+    """Return a request with a call of these arguments, which are a text."""
+    call = {"name": "f", "arguments": arguments}
+    calls = [{"id": "c", "type": "function", "function": call}]
+    answer = {"role": "assistant", "tool_calls": calls}
+    result = {"role": "tool", "content": "a", "tool_call_id": "c"}
+    user = {"role": "user", "content": "a"}
+    return parsed(encoded({"messages": [user, answer, result]}))
+
+
+ESCAPED = ['{{"x": "{}"}}', '{{"{}": 1}}', '{{"x": [{{"y": "{}"}}]}}']
+
+
+@pytest.mark.parametrize("arguments", ESCAPED)
+def test_what_the_escapes_of_a_call_spell_is_text_too(model, arguments):
+    guarded, allowed, tokenizer, special = model
+    plain = guarded.prepare(calling(arguments.format("x"))).token_ids
+    for token in special:
+        request = calling(arguments.format(escaped(token)))
+        prompt = guarded.prepare(request)
+        assert prompt.text == allowed.prepare(request).text
+        assert token in prompt.text
+        expected = counts(tokenizer, plain, special)
+        assert counts(tokenizer, prompt.token_ids, special) == expected
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 def test_cut_into_pieces_a_prompt_has_the_same_tokens(model, text):
     guarded, allowed, _, _ = model
@@ -148,6 +179,18 @@ def test_a_marker_of_plain_text_is_refused(name, marker, tmp_path):
         prompter.prepare(asking(f"a {marker} b"))
     assert caught.value.param == "body.messages[0].content"
     assert prompter.prepare(asking("a [ INST ] b"))
+
+
+@pytest.mark.parametrize("name", MARKED)
+@pytest.mark.parametrize("arguments", ESCAPED)
+def test_a_marker_in_the_escapes_of_a_call_is_refused(name, arguments, tmp_path):
+    from jobs.prompt import local_prompter
+
+    prompter = local_prompter(load_catalog().find(name), tmp_path)
+    prompter.adopt(4096, lambda text: list(text.encode()))
+    with pytest.raises(RequestRefusedError, match=r"\[INST\]") as caught:
+        prompter.prepare(calling(arguments.format(escaped("[INST]"))))
+    assert caught.value.param == "body.messages[1]"
 
 
 def test_what_the_model_said_itself_is_not_refused(tmp_path):
