@@ -64,6 +64,7 @@ def _tables() -> dict[str, str]:
         "messages": f"{MAX_MESSAGES:,}",
         "a schema, or a tool's parameters": f"{shapes.MAX_SCHEMA_BYTES:,} bytes of"
         f" JSON, {shapes.MAX_SCHEMA_DEPTH} levels",
+        "the arguments of a call": f"{shapes.MAX_ARGUMENTS_DEPTH} levels",
         "a regular expression": f"{shapes.MAX_PATTERN:,} characters",
         "a grammar": f"{shapes.MAX_GRAMMAR:,} characters",
         "choices": f"{shapes.MAX_CHOICES:,}",

@@ -22,6 +22,7 @@ from queue import Empty, SimpleQueue
 import msgspec
 
 from jobs import record, response
+from jobs.bugs import as_refusal
 from jobs.checkpoint import Result, pack
 from jobs.engine import Answer, Choice, Completion, Work
 from jobs.errors import BatchchatError, EngineDeadError, RequestRefusedError
@@ -284,12 +285,15 @@ class Attempt:
 
     def _ask(self, name: str, turns: Turns) -> None:
         """Give a request's next turn to the engine, waiting until it has room."""
-        engine, request = self.task.engine, turns.next
-        prompt = engine.prepare(request)
-        sampling = self._sampling(request, engine.room(prompt))
-        key = f"{name}-{self.id}-{turns.number}"
-        work = Work(key, prompt, sampling, form_of(request))
-        asked = _Asked(name, turns, sampling.seed, self._alike(request, work))
+        engine = self.task.engine
+        with as_refusal(name):
+            request = turns.next
+            prompt = engine.prepare(request)
+            sampling = self._sampling(request, engine.room(prompt))
+            key = f"{name}-{self.id}-{turns.number}"
+            work = Work(key, prompt, sampling, form_of(request))
+            alike = self._alike(request, work)
+        asked = _Asked(name, turns, sampling.seed, alike)
         if asked.alike in self._waiting:
             self._waiting[asked.alike].append(asked)
             return
@@ -358,9 +362,9 @@ class Attempt:
         if isinstance(answer, Completion):
             if asked.alike:
                 self.task.twins.keep(asked.alike, answer)
-            self._note_turn(asked, answer)
+            self._note_answer(asked, answer)
             for other in alike:
-                self._note_turn(other, copied(answer))
+                self._note_answer(other, copied(answer))
         elif isinstance(answer, RequestRefusedError):
             for one in (asked, *alike):
                 self._note_refusal(one.name, one.turns, answer)
@@ -368,27 +372,40 @@ class Attempt:
             self._died_with.append(asked.line)
             self._failure = answer
 
+    def _note_answer(self, asked: _Asked, answer: Completion) -> None:
+        """Note the answer to a turn; one that can't be written is an error line."""
+        try:
+            self._note_turn(asked, answer)
+        except RequestRefusedError as error:
+            text = response.refused(asked.name, asked.custom_id, error)
+            self._note_failure(asked.line, text)
+
     def _note_turn(self, asked: _Asked, answer: Completion) -> None:
+        """Note the answer to a turn, which may be all. Raises `RequestRefusedError`."""
         asked.turns.take(answer)
         if asked.turns.are_done:
-            self._note_completion(asked, asked.turns.answer)
+            self._note_completion(asked)
         else:
+            with as_refusal(asked.name):
+                msgspec.json.encode(answer)  # what can't be kept is no turn
             self._keep_turn(asked.turns, answer)
             self._going_on.append(asked.turns)
 
-    def _note_completion(self, asked: _Asked, answer: Completion) -> None:
+    def _note_completion(self, asked: _Asked) -> None:
         model = self.task.model
-        text = response.completed(
-            asked.name,
-            asked.custom_id,
-            answer,
-            created=self.task.ledger.now(),
-            model=model.name,
-            price=model.price,
-            fingerprint=self.task.engine.fingerprint,
-            seed=asked.seed,
-        )
-        usage = response.usage_of(answer)
+        with as_refusal(asked.name):
+            answer = asked.turns.answer
+            text = response.completed(
+                asked.name,
+                asked.custom_id,
+                answer,
+                created=self.task.ledger.now(),
+                model=model.name,
+                price=model.price,
+                fingerprint=self.task.engine.fingerprint,
+                seed=asked.seed,
+            )
+            usage = response.usage_of(answer)
         result = Result(
             line=asked.line,
             completed=True,

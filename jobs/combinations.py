@@ -1,5 +1,6 @@
 """What no single field's type can say: how the fields of a request fit together."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,6 +69,27 @@ def _message(message: Message, at: str) -> Iterator[Found]:
                 yield "invalid_value", "only an assistant has it", f"{at}.{name}"
     if message.content in (UNSET, None) and not message.calls:
         yield no_content(f"{at}.content", missing=message.content is UNSET)
+    for index, call in enumerate(message.calls):
+        where = f"{at}.tool_calls[{index}].function.arguments"
+        yield from _arguments(call.function.arguments, where)
+
+
+def _arguments(text: str, at: str) -> Iterator[Found]:
+    """Yield why a template can't be given arguments; those that are no JSON can be."""
+    most = shapes.MAX_ARGUMENTS_DEPTH
+    try:
+        value = json.loads(text or "{}")
+        json.dumps(value, ensure_ascii=False).encode()
+        is_deep = _is_deeper(value, most)
+    except UnicodeEncodeError:
+        yield "invalid_value", "holds half of a surrogate pair (`\\ud800`)", at
+        return
+    except ValueError:
+        return
+    except RecursionError:
+        is_deep = True
+    if is_deep:
+        yield "invalid_value", f"is nested deeper than {most} levels", at
 
 
 def _slot(message: Message, at: str) -> Iterator[Found]:

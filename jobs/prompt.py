@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, get_args
 
 from tokenizers import Tokenizer
 
+from jobs.bugs import as_refusal
 from jobs.catalog import Model, SpecialToken
 from jobs.errors import ConfigError, ModelNotFoundError, RequestRefusedError
 from jobs.form import must_call, template_arguments
@@ -148,9 +149,10 @@ class Prompter:
     def check(self, request: Request, size: int) -> Problem | None:
         """Return why a request of `size` bytes can't be answered, if that is so."""
         try:
-            self._check_tools(request)
-            if size >= self.safe_bytes:
-                self.prepare(request)
+            with as_refusal(f"line {request.line}"):
+                self._check_tools(request)
+                if size >= self.safe_bytes:
+                    self.prepare(request)
         except RequestRefusedError as error:
             return Problem(error.code, request.line, error.message, error.param)
         return None

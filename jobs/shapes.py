@@ -19,6 +19,9 @@ MAX_SCHEMA_BYTES = 64 * 1024
 MAX_SCHEMA_DEPTH = 32
 """Objects and arrays within each other in a schema; vLLM itself stops at 64."""
 
+MAX_ARGUMENTS_DEPTH = 64
+"""Objects and arrays within each other in the arguments of a call."""
+
 MAX_PATTERN = 2048
 """Characters of a regular expression."""
 

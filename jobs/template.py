@@ -19,7 +19,14 @@ from jobs.errors import ConfigError, RequestRefusedError
 from jobs.request import Message
 from jobs.shapes import Tool, ToolCall
 
-_FAILURES = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
+_FAILURES = (
+    TemplateError,
+    ArithmeticError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 """What a template may raise over a conversation that it was not written for."""
 
 
@@ -66,11 +73,10 @@ class ChatTemplate:
         """
         self._check(messages, tools if must_know else None)
         described = [protected(tool_said(tool), protect) for tool in tools or ()]
+        turns = [self._turn(message) for message in messages]
         try:
             return self._template.render(
-                messages=[
-                    protected(self._turn(message), protect) for message in messages
-                ],
+                messages=[protected(turn, protect) for turn in turns],
                 add_generation_prompt=True,
                 tools=described or None,
                 documents=None,
@@ -108,7 +114,12 @@ class ChatTemplate:
 
 
 def turn_said(message: Message) -> dict[str, Any]:
-    """Return a message as templates are given it, which is as vLLM makes it."""
+    """Return a message as templates are given it, which is as vLLM makes it.
+
+    Raises:
+        RequestRefusedError: no template can be given the arguments of a call.
+
+    """
     turn: dict[str, Any] = {"role": message.role, "content": message.text()}
     for name in ("name", "tool_call_id"):
         if isinstance(value := getattr(message, name), str):
@@ -149,12 +160,25 @@ def _call(call: ToolCall) -> dict[str, Any]:
     """
     try:
         arguments = json.loads(call.function.arguments or "{}")
+        json.dumps(arguments, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise _bad_call("hold half of a surrogate pair (`\\ud800`)") from None
     except ValueError:
         arguments = {}
+    except RecursionError:
+        raise _bad_call("are nested too deeply") from None
     if not isinstance(arguments, dict):
         arguments = {}
     function = {"name": call.function.name, "arguments": arguments}
     return {"id": call.id, "type": "function", "function": function}
+
+
+def _bad_call(reason: str) -> RequestRefusedError:
+    return RequestRefusedError(
+        f"the arguments of a tool call {reason}",
+        code="invalid_messages",
+        param="body.messages",
+    )
 
 
 def _environment() -> ImmutableSandboxedEnvironment:

@@ -1,11 +1,13 @@
 """One try at one shard, with engines that do one thing wrong."""
 
+import json
 from functools import partial
 
 import pytest
 
 from jobs.attempt import Attempt
 from jobs.catalog import Catalog
+from jobs.engine import Choice, Completion
 from jobs.errors import EngineDeadError, EngineError
 from jobs.planning import limits, make_plan
 from jobs.task import Task
@@ -144,3 +146,54 @@ def test_a_commit_says_which_engines_gave_its_results(bench):
     tried.feed()
     tried.finish()
     assert bench.run(batch_id).final.engines == {"fp": {"engine": "odd"}}
+
+
+def answers(bench, batch_id):
+    """Return the codes of the error lines, after how many lines of output."""
+    output, errors = bench.results(bench.run(batch_id))
+    return len(output), [e["response"]["body"]["error"]["code"] for e in errors]
+
+
+@pytest.mark.parametrize("bug", [KeyError, RecursionError, OSError])
+def test_a_bug_over_one_request_is_its_own_error_line(bench, bug, caplog):
+    class Buggy(OddEngine):
+        def __init__(self):
+            super().__init__(6, lambda: None)
+            self.prepare = self._prepare
+
+        def _prepare(self, request):
+            if request.custom_id == "q-2":
+                raise bug(request.body.messages[0].content)
+            return prompter().prepare(request)
+
+    batch_id = bench.submit(lines(6))
+    tried = attempt(bench, batch_id, Buggy())
+    tried.feed()
+    assert tried.finish()
+    assert answers(bench, batch_id) == (5, ["internal_error"])
+    assert bug.__name__ in caplog.text
+    assert "question 2" not in caplog.text
+
+
+SLOT = {"role": "assistant", "generate": True}
+USER = {"role": "user", "content": "a"}
+
+
+@pytest.mark.parametrize(
+    "messages", [[USER], [USER, SLOT, USER], [USER, SLOT]], ids=["one", "two", "slot"]
+)
+def test_an_answer_that_can_t_be_written_is_one_error_line(bench, messages):
+    class Halving(OddEngine):
+        def submit(self, work, on_done, timeout):
+            if work.prompt.text != "a":
+                return super().submit(work, on_done, timeout)
+            half = Choice(index=0, text="\ud800", finish_reason="stop")
+            on_done(Completion(choices=[half], prompt_tokens=1, completion_tokens=1))
+            return True
+
+    odd = json.dumps({"custom_id": "odd", "messages": messages}).encode()
+    batch_id = bench.submit(lines(5) + odd)
+    tried = attempt(bench, batch_id, Halving(5, lambda: None))
+    tried.feed()
+    assert tried.finish()
+    assert answers(bench, batch_id) == (5, ["internal_error"])

@@ -73,3 +73,26 @@ AGREEING = [
 @pytest.mark.parametrize("fields", AGREEING)
 def test_fields_that_just_agree(fields):
     assert wrong(with_body(**fields)) == []
+
+
+def _calling(arguments):
+    call = {"name": "f", "arguments": arguments}
+    calls = [{"id": "c", "type": "function", "function": call}]
+    return with_body(messages=[*MESSAGES, {"role": "assistant", "tool_calls": calls}])
+
+
+def _nested(levels):
+    return '{"a": ' + "[" * (levels - 1) + "]" * (levels - 1) + "}"
+
+
+@pytest.mark.parametrize("arguments", [_nested(64), "", "{", "[" * 20, "7", "\\ud8"])
+def test_arguments_that_a_template_can_be_given(arguments):
+    assert wrong(_calling(arguments)) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [_nested(65), _nested(1200), "[" * 100_000, '{"a": "\\ud800"}']
+)
+def test_arguments_that_no_template_can_be_given(arguments):
+    at = "body.messages[1].tool_calls[0].function.arguments"
+    assert wrong(_calling(arguments)) == [("invalid_value", at)]

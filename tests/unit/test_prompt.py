@@ -57,6 +57,16 @@ def test_a_check_reports_what_prepare_refuses():
     assert prompter().check(says(10), size=600) is None
 
 
+def test_a_bug_over_one_prompt_is_a_problem_of_its_line():
+    def encode(_):
+        raise KeyError("secret")
+
+    problem = Prompter(LAST, encode, 20).check(says(600), size=600)
+    assert problem is not None
+    assert (problem.code, problem.line) == ("internal_error", 7)
+    assert "secret" not in problem.message
+
+
 def test_a_line_of_few_bytes_is_not_tokenized():
     assert prompter(context_length=10_000).check(says(20_000), size=9_000) is None
 

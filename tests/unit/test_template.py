@@ -4,6 +4,7 @@ import pytest
 
 from jobs.errors import ConfigError, RequestRefusedError
 from jobs.request import Message, TextPart
+from jobs.shapes import Called, ToolCall
 from jobs.template import ChatTemplate
 
 CHAT = """{{ bos_token }}
@@ -100,3 +101,21 @@ def test_a_tool_s_turn_may_say_which_call_it_answers():
 )
 def test_what_templates_of_the_hub_rely_on_is_there(source, expected):
     assert render(source) == expected
+
+
+def test_a_template_that_goes_too_deep_refuses_the_conversation():
+    source = "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(messages) }}"
+    with pytest.raises(RequestRefusedError, match="recursion"):
+        render(source)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [("[" * 100_000, "too deeply"), ('{"a": "\\ud800"}', "surrogate")],
+)
+def test_arguments_that_no_template_can_be_given_are_refused(arguments, reason):
+    call = ToolCall("c", "function", Called("f", arguments))
+    turn = Message("assistant", tool_calls=[call])
+    with pytest.raises(RequestRefusedError, match=reason) as raised:
+        ChatTemplate("{{ messages[0].tool_calls }}", {}).render([turn])
+    assert raised.value.code == "invalid_messages"
