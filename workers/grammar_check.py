@@ -44,6 +44,7 @@ class GrammarCheck:
         self._vocabulary = vocabulary
         self._known: dict[bytes, str | None] = {}
         self._lock = threading.Lock()
+        self._trying = threading.Lock()
         self._child: tuple[Any, Connection] | None = None
 
     def check(self, grammar: Grammar, param: str) -> None:
@@ -52,12 +53,13 @@ class GrammarCheck:
         `param` is the field that it came from. Raises `RequestRefusedError`.
         """
         digest = sha256("\0".join(grammar).encode()).digest()
-        with self._lock:
-            if digest not in self._known:
-                if len(self._known) >= _KNOWN:
-                    self._known.clear()
-                self._known[digest] = self._tried(grammar)
-            fault = self._known[digest]
+        is_known, fault = self._verdict(digest)
+        if not is_known:
+            with self._trying:  # one at a time; what is known waits for none
+                is_known, fault = self._verdict(digest)
+                if not is_known:
+                    fault = self._tried(grammar)
+                    self._remember(digest, fault)
         if fault is not None:
             raise RequestRefusedError(fault, code="invalid_value", param=param)
 
@@ -69,6 +71,17 @@ class GrammarCheck:
             process.join()
             connection.close()
             self._child = None
+
+    def _verdict(self, digest: bytes) -> tuple[bool, str | None]:
+        """Return whether a grammar was tried, and what is wrong with it."""
+        with self._lock:
+            return digest in self._known, self._known.get(digest)
+
+    def _remember(self, digest: bytes, fault: str | None) -> None:
+        with self._lock:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[digest] = fault
 
     def _tried(self, grammar: Grammar) -> str | None:
         """Return what is wrong with the grammar, None where nothing is."""
