@@ -95,7 +95,8 @@ def _range(parameter: Parameter) -> str:
         return "see below"
     bounds = parameter.range()
     if parameter.kind in ("stop", "integers", "strings", "logit_bias"):
-        items = f"up to {parameter.most}"
+        low = f"{parameter.least} to" if parameter.least else "up to"
+        items = f"{low} {parameter.most}"
         return f"{parameter.kind}, {items}" + (f", {bounds}" if bounds else "")
     return f"{parameter.kind}, {bounds}" if bounds else parameter.kind
 

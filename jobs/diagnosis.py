@@ -367,6 +367,9 @@ def _list_of(
             yield "invalid_type", _expected("an array", value), at
         elif len(value) > parameter.most:
             yield "invalid_value", f"may have up to {parameter.most} items", at
+        elif len(value) < parameter.least:
+            message = f"must have at least {parameter.least} item; or leave it out"
+            yield "invalid_value", message, at
         else:
             for index, item in enumerate(value):
                 yield from check(parameter, item, f"{at}[{index}]")

@@ -47,6 +47,7 @@ class Parameter:
     at_least: float | None = None
     at_most: float | None = None
     above: float | None = None
+    least: int = 0
     most: int = MAX_LIST
     used: bool = True
     """False: taken, as OpenAI takes it, and without effect on the answer."""
@@ -98,7 +99,9 @@ PARAMETERS: dict[str, Parameter] = {
     "n": _integer(at_least=1, at_most=128),
     "stop": Parameter(kind="stop", most=4),
     "stop_token_ids": Parameter(kind="integers", at_least=0, at_most=2**31 - 1),
-    "allowed_token_ids": Parameter(kind="integers", at_least=0, at_most=2**31 - 1),
+    "allowed_token_ids": Parameter(  # with none of them there is no answer
+        kind="integers", at_least=0, at_most=2**31 - 1, least=1
+    ),
     "bad_words": Parameter(kind="strings", most=128),  # vLLM's own limit
     "logit_bias": Parameter(kind="logit_bias", at_least=-100, at_most=100, most=300),
     "logprobs": Parameter(kind="boolean"),

@@ -32,7 +32,7 @@ def _bounded(kind: type, parameter: Parameter) -> Any:
 
 def _type(parameter: Parameter) -> Any:
     """Return the type that takes exactly what the table allows."""
-    most = Meta(max_length=parameter.most)
+    most = Meta(min_length=parameter.least or None, max_length=parameter.most)
     number, integer = _bounded(float, parameter), _bounded(int, parameter)
     types: dict[str, Any] = {
         "number": number,

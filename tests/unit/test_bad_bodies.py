@@ -203,6 +203,7 @@ IN_A_FIELD = [
     ("chat_template_kwargs", {"messages": []}, UNKNOWN, ".messages"),
     ("chat_template_kwargs", {"thinking": 1}, TYPE, ".thinking"),
     ("allowed_token_ids", [-1], VALUE, "[0]"),
+    ("allowed_token_ids", [], VALUE, ""),
 ]
 
 
@@ -230,3 +231,8 @@ def test_an_unknown_field_is_told_the_nearest_known_name(typo, meant):
 def test_a_number_of_thousands_of_digits_is_not_repeated():
     (problem,) = refused(raw_body('"seed": ' + "9" * 4_000)).problems
     assert problem.message == "must be at least 0 and at most 9223372036854775807"
+
+
+@pytest.mark.parametrize("name", ["stop", "stop_token_ids", "bad_words"])
+def test_an_empty_list_of_what_is_not_wanted_is_none(name):
+    assert wrong(with_body(**{name: []})) == []
