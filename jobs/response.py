@@ -1,6 +1,7 @@
 """The lines of the output and error files, in OpenAI's shape."""
 
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -55,8 +56,9 @@ def completed(
 
 def refused(request_id: str, custom_id: str, error: RequestRefusedError) -> bytes:
     """Return the line of a request that the model can't answer."""
-    body = _error_body(error.message, error.code, error.param)
-    response = _response(request_id, error.status_code, body)
+    status = error.status_code
+    body = _error_body(error.message, error.code, error.param, status)
+    response = _response(request_id, status, body)
     return _line(request_id, custom_id, response, None)
 
 
@@ -66,7 +68,7 @@ def invalid(request_id: str, bad: Invalid) -> bytes:
     message = "; ".join(
         f"{p.param}: {p.message}" if p.param else p.message for p in bad.problems
     )
-    body = _error_body(message, first.code, first.param)
+    body = _error_body(message, first.code, first.param, 400)
     return _line(request_id, bad.custom_id, _response(request_id, 400, body), None)
 
 
@@ -120,8 +122,11 @@ def _message(choice: Choice) -> dict[str, Any]:
     return message
 
 
-def _error_body(message: str, code: str, param: str | None) -> dict[str, Any]:
-    kind = "invalid_request_error"
+def _error_body(
+    message: str, code: str, param: str | None, status: int
+) -> dict[str, Any]:
+    is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    kind = "server_error" if is_ours else "invalid_request_error"
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
