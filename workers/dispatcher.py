@@ -35,8 +35,10 @@ _A_WORKER = 4
 _ON_THE_WAY = 5.0
 """Seconds between a message's leaving the queue and its lease, at most."""
 
-_ORPHAN = 3600
-"""Seconds after which an entry of the index whose batch never came is dropped."""
+_ORPHAN = 86_400
+"""Seconds after which an entry of the index whose batch never came is dropped.
+
+Its age is told by the clock of who made it, which may be slow by hours."""
 
 _AT_ONCE = 64
 _RANK = {"high": 0, "normal": 1, "low": 2}

@@ -4,7 +4,7 @@ import pytest
 
 from jobs.active import Active
 from jobs.create import cancel_batch
-from jobs.ids import new_batch_id
+from jobs.ids import made_at, new_batch_id
 from jobs.ledger import Ledger
 from tests.unit.ended import MODEL, Hand, bare
 from tests.unit.memory_hints import MemoryLeases, MemoryNews, MemoryQueue
@@ -195,10 +195,12 @@ def test_projects_share_the_workers_whoever_came_first(desk):
 
 
 def test_an_entry_without_a_batch_is_dropped_when_it_is_old(desk):
-    Active(desk.hand.storage).add("default", new_batch_id())
+    batch_id = new_batch_id()
+    Active(desk.hand.storage).add("default", batch_id)
+    desk.now = made_at(batch_id) + 23 * 3600
     desk.sweep()
     assert len(list(Active(desk.hand.storage))) == 1
-    desk.now = 10_000_000_000.0
+    desk.now = made_at(batch_id) + 25 * 3600
     desk.sweep()
     assert list(Active(desk.hand.storage)) == []
 
