@@ -8,7 +8,7 @@ first run, a resume and a run after an engine's death are the same code.
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -18,7 +18,12 @@ from jobs.attempt import Attempt
 from jobs.catalog import Model
 from jobs.ending import ending
 from jobs.engine import Engine
-from jobs.errors import EngineDeadError, EngineError, EngineStartError
+from jobs.errors import (
+    EngineDeadError,
+    EngineError,
+    EngineStartError,
+    StorageError,
+)
 from jobs.finalize import finalize, publish_results
 from jobs.ledger import Ledger, State
 from jobs.planning import limits, make_plan
@@ -230,7 +235,12 @@ def _run(task: Task, shard: Shard, fed: Event) -> bool:
     """Run one shard; say by `fed` when the next one may ask."""
     attempt = Attempt(task, shard)
     try:
-        attempt.feed()
-    finally:
-        fed.set()
-    return attempt.finish()
+        try:
+            attempt.feed()
+        finally:
+            fed.set()
+        return attempt.finish()
+    except StorageError:
+        with suppress(StorageError):  # a mark that is left would count as a death
+            attempt.withdraw()
+        raise

@@ -8,9 +8,10 @@ import pytest
 
 from jobs import record
 from jobs.create import cancel_batch
-from jobs.errors import EngineError
+from jobs.errors import EngineError, StorageError
 from jobs.recovery import Kept
 from tests.unit.running import SETTINGS, Bench, lines, text
+from tests.unit.test_host import Outage
 from workers.echo_core import echo
 from workers.lock import BusyError, batch_lock
 
@@ -181,3 +182,11 @@ def test_files_that_a_killed_finalizer_did_not_show_are_shown_by_the_next_run(be
     bench.storage.delete(bench.ledger.keys.file(file_id))
     bench.run(batch_id)
     assert bench.ledger.file(file_id).purpose == "batch_output"
+
+
+def test_a_storage_that_fails_is_no_death_of_the_engine(bench):
+    batch_id = bench.submit(lines(5))
+    with pytest.raises(StorageError):
+        bench.run(batch_id, Outage(bench.storage, 1))
+    assert list(bench.storage.list(bench.ledger.keys.of(batch_id).marks(0))) == []
+    assert bench.run(batch_id).counts().completed == 5
