@@ -3,6 +3,7 @@
 from importlib.metadata import version
 from typing import Any
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
@@ -23,6 +24,9 @@ uses this one by changing `base_url`. What is ours rides in `extra_body` and in 
 fields; `docs/api.md` says it all.
 """
 
+_SAMPLES_AT_ONCE = 4
+"""Threads that wait for receivers of samples, so that they take none from the rest."""
+
 
 def make_app(service: Service, runner: RunnerProcess | None = None) -> FastAPI:
     """Return the application over `service`; `runner` is the one that it has itself."""
@@ -36,6 +40,7 @@ def make_app(service: Service, runner: RunnerProcess | None = None) -> FastAPI:
     app.state.door = Door(service)
     app.state.limits = Limits(service.settings.requests_per_minute)
     app.state.shown = Shown(_with_news(service, runner))
+    app.state.samplers = CapacityLimiter(_SAMPLES_AT_ONCE)
     app.state.runner = runner
     app.state.metrics = Metrics(service, runner)
     app.state.is_closing = lambda: False

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from api.post import PostError, post
 from api.service import Service
@@ -18,6 +19,11 @@ _logger = logging.getLogger(__name__)
 
 _LOOK = 2.0
 _SWEEP = 600.0
+_TURN = 60.0
+"""Seconds that a project may use a thread before others have it."""
+
+_PROJECTS_AT_ONCE = 8
+_LAST_MOMENT = 12.0
 _FIRST_WAIT, _LONGEST_WAIT = 5, 6 * 3_600
 _GIVEN_UP = 72 * 3_600
 """Seconds after a batch's end for which it is tried, as OpenAI does."""
@@ -30,7 +36,11 @@ _GOOD = range(200, 300)
 
 
 class Notifier:
-    """A thread that works through the outbox; it also removes files past their time."""
+    """Works through the outbox in threads; it also removes files past their time.
+
+    A project has one of the threads at a time, and for a turn only: one whose
+    receivers are slow makes nobody wait but itself.
+    """
 
     def __init__(self, service: Service) -> None:
         """Tell the endpoints of all projects."""
@@ -38,6 +48,9 @@ class Notifier:
         self._outbox = Outbox(service.storage)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="notifier", daemon=True)
+        self._pool = ThreadPoolExecutor(_PROJECTS_AT_ONCE, "webhooks")
+        self._turns: dict[str, Future[None]] = {}
+        self._damaged: set[str] = set()
         self._swept = 0.0
 
     def start(self) -> None:
@@ -45,38 +58,76 @@ class Notifier:
         self._thread.start()
 
     def close(self) -> None:
-        """End, when the webhook that is being sent is out."""
+        """End; webhooks that are being sent have a moment to get out."""
         self._closing.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join(_LAST_MOMENT)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        wait(self._turns.values(), _LAST_MOMENT)
 
-    def look(self) -> None:
-        """Send what is due."""
-        for letter in list(self._outbox):
+    def look(self) -> list[Future[None]]:
+        """Begin to send what is due; return the turns of the projects."""
+        letters: dict[str, list[Letter]] = {}
+        for letter in self._outbox:
+            letters.setdefault(letter.project, []).append(letter)
+        self._turns = {p: turn for p, turn in self._turns.items() if not turn.done()}
+        for project in letters.keys() - self._turns.keys():
             if self._closing.is_set():
-                return
-            if letter.is_wished:
-                self._deliver(letter)
-            else:
-                self._outbox.remove(letter)
+                break
+            turn = self._pool.submit(self._take_turn, letters[project])
+            self._turns[project] = turn
+        return list(self._turns.values())
 
     def _work(self) -> None:
         while not self._closing.wait(_LOOK):
-            try:
-                self.look()
-                self._sweep()
-            except BatchchatError as error:
-                _logger.warning("webhooks wait: %s", error.message)
-            except Exception:
-                _logger.exception("webhooks wait")
+            for part in (self.look, self._sweep):
+                try:
+                    part()
+                except BatchchatError as error:
+                    _logger.warning("webhooks wait: %s", error.message)
+                except Exception:
+                    _logger.exception("webhooks wait")
 
     def _sweep(self) -> None:
         if time.monotonic() - self._swept < _SWEEP:
             return
+        self._swept = time.monotonic()
         if self._service.disk is not None:
             self._service.disk.remove_leftovers(_LEFT_OVER)
         for project in list(self._service.storage.folders("projects")):
-            Files(self._service.ledger(project)).sweep()
-        self._swept = time.monotonic()
+            try:
+                Files(self._service.ledger(project)).sweep()
+            except BatchchatError as error:
+                _logger.warning("files of %s stay: %s", project, error.message)
+
+    def _take_turn(self, letters: list[Letter]) -> None:
+        """Work through the letters of a project; the next turn goes on with them."""
+        until = time.monotonic() + _TURN
+        for letter in letters:
+            if self._closing.is_set() or time.monotonic() > until:
+                return
+            try:
+                self._settle(letter)
+            except BatchchatError as error:
+                if error.retryable:  # so it is with the other letters
+                    _logger.warning("webhooks wait: %s", error.message)
+                    return
+                self._say_damaged(letter, error.message)
+            except Exception as error:
+                _logger.debug("%s", letter.batch_id, exc_info=True)
+                self._say_damaged(letter, repr(error))
+
+    def _say_damaged(self, letter: Letter, why: str) -> None:
+        """Log once what every look finds again."""
+        if letter.batch_id not in self._damaged:
+            self._damaged.add(letter.batch_id)
+            _logger.error("nobody can be told of %s: %s", letter.batch_id, why)
+
+    def _settle(self, letter: Letter) -> None:
+        if letter.is_wished:
+            self._deliver(letter)
+        else:
+            self._outbox.remove(letter)
 
     def _deliver(self, letter: Letter) -> None:
         ledger = self._service.ledger(letter.project)
@@ -103,7 +154,7 @@ class Notifier:
     def _try(self, letter: Letter, endpoint: Endpoint, event: Event) -> bool:
         """Send the event if it is due; say whether the endpoint needs no more tries."""
         now = self._service.ledger(letter.project).now()
-        if not self._is_due(letter, endpoint, now):
+        if self._closing.is_set() or not self._is_due(letter, endpoint, now):
             return False
         if not self._outbox.begin(letter, endpoint.id, now):
             return False

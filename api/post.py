@@ -8,11 +8,13 @@ is called, redirects are not followed, and no proxy is asked.
 import socket
 from ipaddress import ip_address
 
+import anyio
 import httpx
 
 from jobs.errors import BatchchatError
 
 _SECONDS = 10.0
+"""For which a receiver is waited for in all, however it drips."""
 
 
 class PostError(BatchchatError):
@@ -38,20 +40,32 @@ def post(url: str, body: bytes, headers: dict[str, str], *, anywhere: bool) -> i
     shown = f"[{host}]" if ":" in host else host
     asked = {**headers, "host": f"{shown}{port}", "user-agent": "batchchat-webhooks"}
     try:
-        with (
-            httpx.Client(timeout=_SECONDS, trust_env=False) as client,
-            client.stream(
-                "POST",
-                pinned,
-                content=body,
-                headers=asked,
-                extensions={"sni_hostname": host},
-            ) as answer,
-        ):
-            return answer.status_code
+        return anyio.run(_send, pinned, body, asked, host)
+    except TimeoutError:
+        message = f"{target.host} took longer than {_SECONDS:g} seconds to answer"
+        raise PostError(message) from None
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
         raise PostError(f"nobody answers at {target.host}: {reason}") from None
+
+
+async def _send(url: httpx.URL, body: bytes, headers: dict[str, str], name: str) -> int:
+    """Post to `url`, whose certificate is for `name`; return the answer's status.
+
+    Asynchronous since only so can all of it have one deadline.
+    """
+    with anyio.fail_after(_SECONDS):
+        async with (
+            httpx.AsyncClient(timeout=_SECONDS, trust_env=False) as client,
+            client.stream(
+                "POST",
+                url,
+                content=body,
+                headers=headers,
+                extensions={"sni_hostname": name},
+            ) as answer,
+        ):
+            return answer.status_code
 
 
 def checked_url(url: str, *, anywhere: bool) -> httpx.URL:

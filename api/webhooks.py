@@ -183,7 +183,12 @@ async def test_webhook(
     """Send an endpoint a sample."""
     asked = checked(TestWebhook, await read_json(request))
     status = await to_thread.run_sync(
-        _send_sample, parts, mine, webhook_id, asked.event_type
+        _send_sample,
+        parts,
+        mine,
+        webhook_id,
+        asked.event_type,
+        limiter=request.app.state.samplers,
     )
     return Json(
         {

@@ -13,11 +13,14 @@ from typing import Any
 import msgspec
 
 from jobs import record
-from jobs.errors import NotFoundError, ObjectMissingError
+from jobs.errors import NotFoundError, ObjectMissingError, UsageError
 from jobs.ids import checked_id, new_webhook_id
 from jobs.ledger import Ledger, State
 
 EVENT_TYPES = ("batch.completed", "batch.failed", "batch.expired", "batch.cancelled")
+
+_MOST = 20
+"""Endpoints of a project: each is called for each batch."""
 
 _OLD_SECRET = 86_400
 """Seconds for which a replaced secret may still sign, if its owner wishes so."""
@@ -51,7 +54,15 @@ class Endpoints:
         self._storage = ledger.storage
 
     def create(self, name: str, url: str, event_types: list[str]) -> Endpoint:
-        """Add an endpoint, with a secret of its own."""
+        """Add an endpoint, with a secret of its own.
+
+        Raises:
+            UsageError: there are as many as there may be.
+
+        """
+        if len(list(self)) >= _MOST:
+            message = f"A project has up to {_MOST} webhook endpoints: delete one."
+            raise UsageError(message)
         now = self._ledger.now()
         endpoint = Endpoint(
             id=new_webhook_id(),

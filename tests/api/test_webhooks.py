@@ -1,9 +1,11 @@
 """Webhooks: told at least once, signed, to nobody inside."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -88,7 +90,14 @@ def served(serve, clock):
 
 @pytest.fixture
 def notifier(served):
-    return Notifier(served.service)
+    with closing(Notifier(served.service)) as notifier:
+        yield notifier
+
+
+def tell(notifier):
+    """Send what is due, and wait until that is done."""
+    for turn in notifier.look():
+        turn.result()
 
 
 def add(served, url, *types):
@@ -129,10 +138,10 @@ def test_the_end_of_a_batch_is_told_in_a_way_that_openais_client_accepts(
 ):
     secret = add(served, receiver.url)["signing_secret"]
     batch_id = served.batch(DATA)
-    notifier.look()
+    tell(notifier)
     assert receiver.got == []
     end(served, batch_id)
-    notifier.look()
+    tell(notifier)
     [(headers, body)] = receiver.got
     client = OpenAI(api_key="none", webhook_secret=secret)
     told = client.webhooks.unwrap(body, headers)
@@ -146,7 +155,7 @@ def test_it_is_told_once_when_that_went_well(served, receiver, notifier, clock):
     add(served, receiver.url)
     end(served, served.batch(DATA))
     for _ in range(3):
-        notifier.look()
+        tell(notifier)
         clock.now += 100
     assert len(receiver.got) == 1
     assert list(Outbox(served.storage)) == []
@@ -160,7 +169,7 @@ def test_it_is_told_again_with_the_same_id_until_that_goes_well(
     receiver.statuses = [500, 302, 404]
     for waited in (0, 4, 1, 9, 1, 20, 100):
         clock.now += waited
-        notifier.look()
+        tell(notifier)
     assert len(receiver.got) == 4
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
     assert len({body for _, body in receiver.got}) == 1
@@ -171,11 +180,11 @@ def test_it_is_given_up_after_three_days(served, receiver, notifier, clock):
     end(served, served.batch(DATA))
     receiver.statuses = [500] * 100
     for _ in range(16):
-        notifier.look()
+        tell(notifier)
         clock.now += 6 * 3_600
     assert list(Outbox(served.storage)) == []
     before = len(receiver.got)
-    notifier.look()
+    tell(notifier)
     assert len(receiver.got) == before
 
 
@@ -187,10 +196,10 @@ def test_a_server_that_died_while_it_told_leaves_it_to_another(
     end(served, batch_id)
     letter = Letter("default", batch_id)
     assert Outbox(served.storage).begin(letter, endpoint["id"], int(clock.now))
-    notifier.look()
+    tell(notifier)
     assert receiver.got == []
     clock.now += 5
-    notifier.look()
+    tell(notifier)
     assert len(receiver.got) == 1
 
 
@@ -198,7 +207,7 @@ def test_two_servers_do_not_both_tell_it(served, receiver):
     add(served, receiver.url)
     end(served, served.batch(DATA))
     first, second = (Notifier(served.service) for _ in range(2))
-    threads = [threading.Thread(target=one.look) for one in (first, second)]
+    threads = [threading.Thread(target=tell, args=(one,)) for one in (first, second)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -210,7 +219,7 @@ def test_each_endpoint_hears_what_it_asked_for(served, receiver, notifier):
     add(served, receiver.url, "batch.failed")
     add(served, receiver.url, "batch.failed", "batch.cancelled")
     end(served, served.batch(DATA), "cancelled")
-    notifier.look()
+    tell(notifier)
     assert [json.loads(body)["type"] for _, body in receiver.got] == ["batch.cancelled"]
     assert list(Outbox(served.storage)) == []
 
@@ -221,7 +230,7 @@ def test_a_batch_whose_input_is_refused_is_told_to_have_failed(
     add(served, receiver.url, "batch.failed")
     batch_id = served.batch(b"no JSON\n")
     plan(served, batch_id)
-    notifier.look()
+    tell(notifier)
     [(_, body)] = receiver.got
     assert json.loads(body)["type"] == "batch.failed"
 
@@ -232,10 +241,10 @@ def test_both_secrets_sign_for_a_day_if_one_wishes(served, receiver, notifier, c
     wish = {"keep_old_secret_active_for_24_hours": True}
     rotated = served.client.post(place, json=wish).json()
     end(served, served.batch(DATA))
-    notifier.look()
+    tell(notifier)
     clock.now += 86_400
     end(served, served.batch(DATA, metadata={"later": ""}))
-    notifier.look()
+    tell(notifier)
     (first, body), (second, _) = receiver.got
     assert len(first["webhook-signature"].split()) == 2
     assert len(second["webhook-signature"].split()) == 1
@@ -246,7 +255,7 @@ def test_both_secrets_sign_for_a_day_if_one_wishes(served, receiver, notifier, c
 def test_a_wrong_secret_does_not_fit(served, receiver, notifier):
     add(served, receiver.url)
     end(served, served.batch(DATA))
-    notifier.look()
+    tell(notifier)
     [(headers, body)] = receiver.got
     with pytest.raises(InvalidWebhookSignatureError):
         OpenAI(api_key="none").webhooks.verify_signature(
@@ -259,7 +268,7 @@ def test_a_deleted_endpoint_hears_nothing(served, receiver, notifier):
     batch_id = served.batch(DATA)
     served.client.delete(f"/v1/webhook_endpoints/{endpoint['id']}")
     end(served, batch_id)
-    notifier.look()
+    tell(notifier)
     assert receiver.got == []
     assert list(Outbox(served.storage)) == []
 
@@ -270,6 +279,102 @@ def test_a_sample_says_what_the_endpoint_answered(served, receiver):
     place = f"/v1/webhook_endpoints/{endpoint['id']}/test"
     answer = served.client.post(place, json={"event_type": "batch.failed"})
     assert answer.json()["status_code"] == 418
+
+
+class Dripper:
+    """A receiver that sends the head of its answer byte by byte, and then 200."""
+
+    def __init__(self):
+        self.is_called = threading.Event()
+        self.may_end = threading.Event()
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}/"
+        self._thread = threading.Thread(target=self._drip, daemon=True)
+        self._thread.start()
+
+    def _drip(self):
+        with suppress(OSError):
+            connection, _ = self._server.accept()
+            self.is_called.set()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nx: ")
+                for _ in range(100):
+                    connection.sendall(b"x")
+                    if self.may_end.wait(0.05):
+                        break
+                connection.sendall(b"\r\n\r\n")
+
+    def close(self):
+        self.may_end.set()
+        self._server.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def dripper():
+    with closing(Dripper()) as dripper:
+        yield dripper
+
+
+def test_a_receiver_that_drips_is_left(dripper, monkeypatch):
+    monkeypatch.setattr("api.post._SECONDS", 0.3)
+    with pytest.raises(PostError, match="longer than"):
+        post(dripper.url, b"{}", {}, anywhere=True)
+
+
+def test_a_slow_receiver_holds_up_its_own_project_only(serve, clock, receiver, dripper):
+    served = serve(webhooks_anywhere=True, clock=clock, is_private=False)
+    for project, url in (("slow", dripper.url), ("quick", receiver.url)):
+        served.client.headers.update(served.key(project))
+        add(served, url, "batch.failed")
+        batch_id = served.batch(b"no JSON\n")
+        ledger = served.service.ledger(project)
+        prompters = NoPrompters(Catalog({"m": MODEL}), Path())
+        make_plan(ledger, ledger.batch(batch_id), prompters, Limits(2, 10_000, 4_096))
+    with closing(Notifier(served.service)) as notifier:
+        turns = notifier.look()
+        assert dripper.is_called.wait(10)
+        while all(not turn.done() for turn in turns):
+            time.sleep(0.01)
+        assert len(receiver.got) == 1
+        assert len(notifier.look()) == 1  # the slow one has no second thread
+        dripper.may_end.set()
+
+
+def test_a_damaged_batch_keeps_nobody_else_from_being_told(
+    served, receiver, notifier, caplog
+):
+    add(served, receiver.url)
+    damaged, whole_ = served.batch(DATA), served.batch(DATA, metadata={"n": "2"})
+    for batch_id in (damaged, whole_):
+        end(served, batch_id)
+    key = served.service.ledger("default").keys.of(damaged).final
+    served.storage.put(key, b"{damaged")
+    for _ in range(2):
+        tell(notifier)
+    assert [json.loads(body)["data"]["id"] for _, body in receiver.got] == [whole_]
+    assert caplog.text.count(f"nobody can be told of {damaged}") == 1
+
+
+def test_files_are_swept_though_the_outbox_is_damaged(served, monkeypatch):
+    monkeypatch.setattr("api.notifier._LOOK", 0.01)
+    monkeypatch.setattr("api.notifier._SWEEP", 0.0)
+    swept = threading.Event()
+    monkeypatch.setattr("api.notifier.Files.sweep", lambda _: swept.set())
+    served.upload(DATA)
+    served.storage.put("outbox/default/nonsense/x/y", b"")
+    with closing(Notifier(served.service)) as notifier:
+        notifier.start()
+        assert swept.wait(10)
+
+
+def test_a_project_has_so_many_endpoints_and_no_more(served):
+    for _ in range(20):
+        add(served, "https://example.com/")
+    asked = {"name": "n", "url": "https://e.com/", "event_types": ["batch.failed"]}
+    answer = served.client.post("/v1/webhook_endpoints", json=asked)
+    assert answer.status_code == 400
+    assert "20" in error_of(answer)["message"]
 
 
 INSIDE = [
