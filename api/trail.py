@@ -5,6 +5,7 @@ The line says who asked for which route and what came of it, never what was in i
 
 import logging
 import time
+from http import HTTPMethod
 from uuid import uuid4
 
 from starlette.datastructures import MutableHeaders
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import ApiError, error_response
 
 _logger = logging.getLogger("batchchat.access")
+_METHODS = frozenset(HTTPMethod)
 _QUIET = {"/healthz", "/readyz", "/metrics"}
 
 
@@ -53,7 +55,7 @@ class Trail:
         finally:
             _log(scope, request_id, status, time.perf_counter() - began)
             metrics = scope["app"].state.metrics
-            metrics.count(scope["method"], _route(scope), status, seconds)
+            metrics.count(_method(scope), _route(scope), status, seconds)
 
 
 def _log(scope: Scope, request_id: str, status: int, seconds: float) -> None:
@@ -62,7 +64,7 @@ def _log(scope: Scope, request_id: str, status: int, seconds: float) -> None:
     fields = {
         "event": "request_answered",
         "request_id": request_id,
-        "method": scope["method"],
+        "method": _method(scope),
         "route": path,
         "status": status,
         "ms": round(seconds * 1e3, 1),
@@ -71,6 +73,12 @@ def _log(scope: Scope, request_id: str, status: int, seconds: float) -> None:
     }
     text = f"{fields['method']} {scope['path'][:200]!r} {status} {fields['ms']} ms"
     _logger.log(level, text, extra={"fields": fields})
+
+
+def _method(scope: Scope) -> str:
+    """Return the method; one that somebody made up is no name of a series."""
+    method: str = scope["method"]
+    return method if method in _METHODS else "other"
 
 
 def _route(scope: Scope) -> str:

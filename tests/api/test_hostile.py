@@ -220,6 +220,15 @@ def test_what_is_no_http_is_answered_in_the_same_shape(server, request_):
     assert json.loads(body)["error"]["message"]
 
 
+def test_methods_that_somebody_makes_up_are_counted_as_one(server):
+    for number in range(3):
+        request = f"MADEUP{number} /healthz HTTP/1.1\r\nhost: localhost\r\n"
+        raw(server, request.encode() + b"connection: close\r\n\r\n")
+    text = server.client.get("/metrics").text
+    assert "MADEUP" not in text
+    assert 'method="other"' in text
+
+
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v2/files", "/v1/files/"])
 def test_an_unknown_url_is_not_found(server, path):
     answer = server.client.get(path)
