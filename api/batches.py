@@ -31,6 +31,8 @@ router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
 _READ_AT_ONCE = 16
 
+_COUNT_DIGITS = 4
+
 _BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchObject}}
 
 MaxCost = Annotated[
@@ -156,4 +158,8 @@ def _sending(request: Request, key: str | None) -> Sending:
     if key is not None and not key.strip():
         message = "Invalid value for 'idempotency-key': it is empty."
         raise ApiError(400, message, param="idempotency-key", code="invalid_value")
-    return Sending(key=key, retries=int(retries) if retries.isdecimal() else None)
+    return Sending(key=key, retries=int(retries) if _is_count(retries) else None)
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _COUNT_DIGITS

@@ -53,6 +53,14 @@ def test_a_client_that_says_it_is_the_first_time_is_believed(served):
     assert first.json()["id"] != second.json()["id"]
 
 
+@pytest.mark.parametrize("said", ["9" * 5_000, "12345", "-1", "²", "x", ""])
+def test_a_count_of_retries_that_is_none_is_not_read(served, said):
+    file_id = served.upload()
+    headers = {b"x-stainless-retry-count": said.encode()}
+    first, second = (served.create(file_id, headers=headers) for _ in range(2))
+    assert first.json()["id"] == second.json()["id"]
+
+
 def test_a_client_that_says_it_retries_is_believed(serve):
     now = [1_000.0]
     served = serve(clock=lambda: now[0])
