@@ -6,7 +6,7 @@ is called, redirects are not followed, and no proxy is asked.
 """
 
 import socket
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import anyio
 import httpx
@@ -15,6 +15,14 @@ from jobs.errors import BatchchatError
 
 _SECONDS = 10.0
 """For which a receiver is waited for in all, however it drips."""
+
+
+_TRANSLATED = IPv6Network("64:ff9b::/96")
+"""IPv4 addresses as an IPv6 network's translator takes them (RFC 6052)."""
+
+_GIVEN_OUT = IPv6Network("2000::/3")
+_TUNNELS = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))
+"""6to4 and Teredo, which lead to the IPv4 address that they hold."""
 
 
 class PostError(BatchchatError):
@@ -87,8 +95,18 @@ def _public_address(url: httpx.URL) -> str:
         raise PostError(f"there is no host `{url.host}`") from None
     addresses = [str(info[4][0]).partition("%")[0] for info in found]
     for address in addresses:
-        parsed = ip_address(address)
-        mapped = getattr(parsed, "ipv4_mapped", None)
-        if not (mapped or parsed).is_global or parsed.is_multicast:
+        if not _is_public(ip_address(address)):
             raise PostError(f"`{url.host}` is not on the open internet")
     return addresses[0]
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address):
+        inside = address.ipv4_mapped
+        if address in _TRANSLATED:
+            inside = IPv4Address(int(address) & 0xFFFFFFFF)
+        if inside is not None:
+            return _is_public(inside)
+        if address not in _GIVEN_OUT or any(address in one for one in _TUNNELS):
+            return False
+    return address.is_global and not address.is_multicast

@@ -15,7 +15,7 @@ import pytest
 from openai import InvalidWebhookSignatureError, OpenAI
 
 from api.notifier import Notifier
-from api.post import PostError, checked_url, post
+from api.post import PostError, _public_address, checked_url, post
 from jobs.catalog import Catalog
 from jobs.ledger import Ledger
 from jobs.outbox import Letter, Outbox
@@ -391,6 +391,12 @@ INSIDE = [
     "[::ffff:127.0.0.1]",
     "[::ffff:10.0.0.1]",
     "224.0.0.1",
+    "[64:ff9b::7f00:1]",
+    "[64:ff9b::a00:1]",
+    "[64:ff9b:1::808:808]",
+    "[2002:7f00:1::]",
+    "[2001:0:808:808::1]",
+    "[::7f00:1]",
     "2130706433",
     "0x7f000001",
 ]
@@ -401,6 +407,12 @@ def test_nobody_inside_is_called(host):
     sample = event("batch.failed", f"batch_{'0' * 32}", NOW)
     with pytest.raises(PostError, match=r"open internet|no host"):
         post(f"https://{host}:8443/x", sample.body, {}, anywhere=False)
+
+
+@pytest.mark.parametrize("host", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808"])
+def test_what_is_outside_may_be_called(host):
+    shown = f"[{host}]" if ":" in host else host
+    assert _public_address(httpx.URL(f"https://{shown}/")) == host
 
 
 def test_a_url_is_https_and_has_no_password():
