@@ -21,9 +21,9 @@ from api.results import need
 from api.shown import Shown
 from jobs.create import Options, cancel_batch, store_file
 from jobs.errors import NotFoundError
-from jobs.ids import checked_id
-from jobs.ledger import Ledger
-from jobs.record import Batch
+from jobs.ids import checked_id, retried_file_id
+from jobs.ledger import Ledger, State
+from jobs.record import Batch, File
 from jobs.retry import retry_input
 from jobs.spending import check_limit
 
@@ -120,9 +120,6 @@ def retry(
     model = state.plan.model if state.plan else None
     if model is not None:
         check_limit(max_cost, model.price, model.name)
-    need(mine, state.batch.input_file_id, "input")
-    lines = retry_input(mine, state)
-    file = store_file(mine, lines, f"{batch_id}_retry.jsonl")
     before = state.batch
     options = Options(
         model=before.model,
@@ -135,8 +132,19 @@ def retry(
         max_cost=None if max_cost is None else Decimal(repr(max_cost)),
     )
     asked = encode(["retry", batch_id, max_cost])
-    batch = begin(mine, file, options, asked=asked, sending=_sending(request, key))
+    sending = _sending(request, key)
+    batch = begin(
+        mine, partial(_left, mine, state), options, asked=asked, sending=sending
+    )
     return _show(request, mine, batch)
+
+
+def _left(ledger: Ledger, state: State, new_batch_id: str) -> File:
+    """Store what is left of a batch as the input of another."""
+    need(ledger, state.batch.input_file_id, "input")
+    name = f"{state.batch.id}_retry.jsonl"
+    file_id = retried_file_id(new_batch_id)
+    return store_file(ledger, retry_input(ledger, state), name, file_id=file_id)
 
 
 def _show(request: Request, ledger: Ledger, batch: Batch) -> Json:

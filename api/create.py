@@ -1,5 +1,6 @@
 """POST /v1/batches: what may be asked, and the batch that it makes."""
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -100,19 +101,29 @@ def create(
         max_cost=None if asked.max_cost is None else Decimal(repr(asked.max_cost)),
     )
     text = encode(asked.model_dump(mode="json"))
-    return begin(ledger, file, options, asked=text, sending=sending)
+    return begin(ledger, lambda _: file, options, asked=text, sending=sending)
 
 
 def begin(
-    ledger: Ledger, file: File, options: Options, *, asked: bytes, sending: Sending
+    ledger: Ledger,
+    input_for: Callable[[str], File],
+    options: Options,
+    *,
+    asked: bytes,
+    sending: Sending,
 ) -> Batch:
-    """Make the batch that `asked` stands for, once."""
+    """Make the batch that `asked` stands for, once.
+
+    `input_for` returns the input of the batch with the id that it is given; of a
+    request that is sent again it is asked only if the first one made no batch.
+    """
     mine = claim(ledger, asked, key=sending.key, seconds=sending.seconds)
     if mine.again:
         try:
             return ledger.batch(mine.batch_id)
         except NotFoundError:  # the first one was cut off before it came so far
             pass
+    file = input_for(mine.batch_id)
     Files(ledger).use(file.id, mine.batch_id)
     if Endpoints(ledger).exist():
         Outbox(ledger.storage).add(ledger.project, mine.batch_id)

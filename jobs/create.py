@@ -35,10 +35,18 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def store_file(
-    ledger: Ledger, chunks: Iterable[bytes], filename: str, purpose: str = "batch"
+    ledger: Ledger,
+    chunks: Iterable[bytes],
+    filename: str,
+    purpose: str = "batch",
+    *,
+    file_id: str | None = None,
 ) -> File:
-    """Write the bytes of a file into the storage, then say that it is there."""
-    file_id = new_file_id()
+    """Write the bytes of a file into the storage, then say that it is there.
+
+    With a `file_id` that exists the same bytes are written over it.
+    """
+    file_id = file_id or new_file_id()
     size = 0
     with ledger.storage.writer(ledger.keys.content(file_id)) as content:
         for chunk in chunks:

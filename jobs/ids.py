@@ -32,6 +32,11 @@ def new_file_id() -> str:
     return f"file_{_uuid7()}"
 
 
+def retried_file_id(batch_id: str) -> str:
+    """Return the id of the input that a retry makes for its batch: the same again."""
+    return f"file_{checked_id('batch', batch_id).removeprefix('batch_')}"
+
+
 def new_webhook_id() -> str:
     """Return a fresh id of a webhook endpoint."""
     return f"webhook_{_uuid7()}"

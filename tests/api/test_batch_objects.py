@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from api.shown import Shown
+from jobs.errors import StorageError
 from jobs.record import Counts
 from jobs.usage import Usage
 from tests.unit.ended import Hand, whole
@@ -96,6 +97,10 @@ def test_a_batch_without_a_record_is_not_listed(served, hand):
     assert [one["id"] for one in listed] == [batch_id]
 
 
+def inputs(served):
+    return served.client.get("/v1/files", params={"purpose": "batch"}).json()["data"]
+
+
 def test_a_retry_is_a_new_batch_of_what_never_ran(served, hand):
     batch_id = hand.submit(DATA)
     hand.run(batch_id, shards=1)
@@ -116,6 +121,24 @@ def test_a_retry_that_is_sent_again_is_the_same(served, hand):
         for _ in range(2)
     }
     assert len(ids) == 1
+    assert len(inputs(served)) == 2
+
+
+def test_a_retry_that_was_killed_leaves_its_file_to_the_one_sent_again(
+    served, hand, monkeypatch
+):
+    batch_id = hand.submit(DATA)
+    hand.finalize(batch_id, "expired")
+
+    def killed(*_, **__):
+        raise StorageError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("api.create.create_batch", killed)
+        served.client.post(f"/v1/batches/{batch_id}/retry")
+    again = served.client.post(f"/v1/batches/{batch_id}/retry").json()
+    files = {one["id"] for one in inputs(served)}
+    assert files == {hand.ledger.batch(batch_id).input_file_id, again["input_file_id"]}
 
 
 @pytest.mark.parametrize("ended", [False, True])
