@@ -1,5 +1,6 @@
 """Runs the application under uvicorn."""
 
+import asyncio
 import json
 import signal
 import socket
@@ -7,15 +8,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
+from typing import cast
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from api.errors import ApiError, error_response
 from jobs.errors import ConfigError
 
 _HEADERS = 64 * 1024
 """Bytes of a request's line and headers, at most."""
+
+_HEADERS_SECONDS = 30.0
+"""Seconds in which a request's line and headers have to come."""
+
+_CONNECTIONS = 4_096
+"""Connections that are served at once; who comes then hears to come again."""
 
 _BACKLOG = 4_096
 
@@ -83,7 +93,39 @@ def is_loopback(host: str) -> bool:
 
 
 class _Protocol(H11Protocol):
-    """Says in OpenAI's shape, too, that what came in is no HTTP request."""
+    """HTTP for strangers: nobody holds a connection without asking something.
+
+    What is no HTTP, and what is too much, is answered in OpenAI's shape, too.
+    """
+
+    _unheard: asyncio.TimerHandle | None = None
+    """Ends the connection when the head of a request does not come."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast("asyncio.Transport", transport))
+        if len(self.connections) > _CONNECTIONS:
+            self.app = _too_many
+        self._mind_the_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._mind_the_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_minding()
+
+    def _mind_the_head(self) -> None:
+        """Start the clock with a request's first byte, stop it with its last header."""
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_minding()
+        elif self._unheard is None:
+            self._unheard = self.loop.call_later(_HEADERS_SECONDS, self.transport.close)
+
+    def _stop_minding(self) -> None:
+        if self._unheard is not None:
+            self._unheard.cancel()
+            self._unheard = None
 
     def send_400_response(self, msg: str) -> None:
         message = f"{msg} A request's line and headers have up to {_HEADERS:,} bytes."
@@ -100,3 +142,13 @@ class _Protocol(H11Protocol):
         )
         self.transport.write(head + body)
         self.transport.close()
+
+
+_too_many = error_response(
+    ApiError(
+        503,
+        "The server has too many connections; try again in a moment.",
+        code="too_many_connections",
+        headers={"retry-after": "2", "connection": "close"},
+    )
+)

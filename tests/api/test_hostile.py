@@ -3,7 +3,9 @@
 import json
 import socket
 from contextlib import suppress
+from time import sleep
 
+import httpx
 import pytest
 
 from tests.api.served import LINE, Served, error_of
@@ -227,6 +229,48 @@ def test_methods_that_somebody_makes_up_are_counted_as_one(server):
     text = server.client.get("/metrics").text
     assert "MADEUP" not in text
     assert 'method="other"' in text
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n",
+        b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\nGET /heal",
+    ],
+)
+def test_who_does_not_finish_asking_is_cut_off(server, monkeypatch, sent):
+    monkeypatch.setattr("api.server._HEADERS_SECONDS", 0.2)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        whole, _, part = sent.partition(b"\r\n\r\n")
+        if part:
+            connection.sendall(whole + b"\r\n\r\n")
+            connection.recv(65_536)
+        connection.sendall(part or sent)
+        while connection.recv(65_536):
+            pass
+
+
+def test_a_long_request_is_not_cut_off(server, monkeypatch):
+    monkeypatch.setattr("api.server._HEADERS_SECONDS", 0.2)
+
+    def slow():
+        for piece in (b"{", b" ", b"}"):
+            sleep(0.2)
+            yield piece
+
+    headers = {"content-type": "application/json"}
+    answer = server.client.post("/v1/batches", content=slow(), headers=headers)
+    assert answer.status_code == 400
+
+
+def test_one_connection_too_many_is_told_to_come_again(server, monkeypatch):
+    with socket.create_connection(("127.0.0.1", server.port)):
+        monkeypatch.setattr("api.server._CONNECTIONS", 0)
+        answer = httpx.get(f"{server.url}/healthz")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "2"
+    assert error_of(answer)["code"] == "too_many_connections"
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v2/files", "/v1/files/"])
