@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from api.answer import encode
-from api.auth import Mine
+from api.auth import Door, Mine
 from api.errors import ApiError
 from api.objects import errors
 from jobs.errors import ObjectMissingError
@@ -113,13 +113,18 @@ class _Events:
         self._is_closing: Callable[[], bool] = state.is_closing
         self._show: Callable[[State], bytes] = state.shown.of_state
         self._state: Callable[[], State] = partial(ledger.state, batch_id)
+        self._door: Door = state.door
+        self._request = request
         self._ledger = ledger
         self._count = after
 
     async def follow(self) -> AsyncIterator[bytes]:
-        """Yield the events until the batch has ended, or the server is to stop."""
+        """Yield the events until the batch has ended, or the server is to stop.
+
+        They end as well when the key that asked is no longer good.
+        """
         last, quiet = b"", 0
-        while not self._is_closing():
+        while not self._is_closing() and await self._may_go_on():
             state = await to_thread.run_sync(self._state)
             lines = finished_results(self._ledger, state, self._count)
             while some := await to_thread.run_sync(_take, lines):
@@ -138,6 +143,13 @@ class _Events:
             if quiet % _QUIET == 0:
                 yield b": nothing new\n\n"
             await sleep(_LOOK)
+
+    async def _may_go_on(self) -> bool:
+        try:
+            project = await self._door.project(self._request)
+        except ApiError:
+            return False
+        return project == self._ledger.project
 
     def _event(self, name: str, data: bytes) -> bytes:
         return b"id: %d\nevent: %b\ndata: %b\n\n" % (self._count, name.encode(), data)

@@ -190,6 +190,17 @@ def test_an_id_that_is_no_event_is_refused(served, hand, last):
     assert answer.status_code == 400
 
 
+def test_one_whose_key_is_revoked_follows_no_longer(serve, monkeypatch):
+    monkeypatch.setattr("api.auth._REMEMBERED", 0.0)
+    served = serve(is_private=False)
+    key, text = served.service.keys.create("default")
+    batch_id = Hand(storage=served.storage).submit(DATA)
+    followed = events(served, batch_id, authorization=f"Bearer {text}")
+    next(followed)
+    served.service.keys.revoke(key.id)
+    assert list(followed) == []
+
+
 def test_one_who_follows_does_not_hold_up_the_end_of_the_server(serve):
     served = serve()
     followed = events(served, Hand(storage=served.storage).submit(DATA))
