@@ -7,14 +7,33 @@ unless a batch that has not ended reads them.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import groupby, islice
 from typing import NamedTuple
 
+import msgspec
+
+from jobs import record
 from jobs.errors import ConflictError, NotFoundError, ObjectMissingError
+from jobs.ids import made_at
 from jobs.ledger import Ledger
 from jobs.record import File
 
 _READ_AT_ONCE = 16
+
+_CUT_OFF = 600
+"""Seconds after which a removal that is not finished was cut off."""
+
+_STRAY = 86_400
+"""Seconds after which content that is no file's will never be one's."""
+
+_PARTS = {"content", "file.json", "deleted.json"}
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    """`deleted.json`."""
+
+    deleted_at: int = 0
 
 
 class Page(NamedTuple):
@@ -85,7 +104,11 @@ class Files:
         self._remove(file_id)
 
     def sweep(self) -> None:
-        """Remove the files whose time is over and that no batch reads."""
+        """Remove the files whose time is over, and what killed processes left.
+
+        A removal that was cut off is finished, or taken back if a batch reads the
+        file; content that was never made a file is removed after a day.
+        """
         for file_id in list(self._ids()):
             file = self._read(file_id, over_too=True)
             if file is not None and self._is_over(file):
@@ -93,11 +116,53 @@ class Files:
                     self._remove(file_id)
                 except ConflictError:
                     continue
+        self._finish_removals()
+        self._drop_strays()
+
+    def _finish_removals(self) -> None:
+        for file_id, names in list(self._folders()):
+            if not {"deleted.json", "content"} <= names:
+                continue
+            marked_at = self._marked_at(file_id)
+            if marked_at is not None and self._ledger.now() - marked_at > _CUT_OFF:
+                with suppress(ConflictError):
+                    self._remove(file_id)
+
+    def _drop_strays(self) -> None:
+        """Remove content that is no file's, unless it is the result of a batch.
+
+        The end of a batch names its files before they are made visible.
+        """
+        strays = {
+            file_id
+            for file_id, names in self._folders()
+            if names & _PARTS == {"content"}
+            and self._ledger.now() - made_at(file_id) > _STRAY
+        }
+        for file_id in strays - self._results() if strays else ():
+            self._storage.delete(self._keys.content(file_id))
+
+    def _results(self) -> set[str | None]:
+        """Return the ids of the output and error files of all batches."""
+        found: set[str | None] = set()
+        for batch_id in self._storage.folders(self._keys.batches()):
+            final = self._ledger.outcome(batch_id)
+            if final is not None:
+                found |= {final.output_file_id, final.error_file_id}
+        return found
+
+    def _marked_at(self, file_id: str) -> int | None:
+        """Return when the file was marked as gone, None if it isn't any more."""
+        key = self._keys.deleted(file_id)
+        try:
+            return record.decode(_Mark, self._storage.get(key), key).deleted_at
+        except ObjectMissingError:
+            return None
 
     def _remove(self, file_id: str) -> None:
         """Mark it first, then look for readers: one that comes now sees the mark."""
         mark = self._keys.deleted(file_id)
-        self._storage.create(mark, b"{}")
+        self._storage.create(mark, record.encode(_Mark(self._ledger.now())))
         reader = next(self._readers(file_id), None)
         if reader is not None:
             self._storage.delete(mark)
@@ -118,12 +183,16 @@ class Files:
 
     def _ids(self) -> Iterator[str]:
         """Yield the ids of the files that are not deleted, from one listing."""
+        for file_id, names in self._folders():
+            if "file.json" in names and "deleted.json" not in names:
+                yield file_id
+
+    def _folders(self) -> Iterator[tuple[str, set[str]]]:
+        """Yield each file's id and what is stored of it, from one listing."""
         top = f"{self._keys.files()}/"
         keys = (entry.key[len(top) :] for entry in self._storage.list(top))
         for file_id, paths in groupby(keys, lambda key: key.partition("/")[0]):
-            names = {path.partition("/")[2] for path in paths}
-            if "file.json" in names and "deleted.json" not in names:
-                yield file_id
+            yield file_id, {path.partition("/")[2] for path in paths}
 
     def _read(self, file_id: str, *, over_too: bool = False) -> File | None:
         try:
