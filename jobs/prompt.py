@@ -44,6 +44,7 @@ class Prompter:
         *,
         finds_calls: bool = True,
         guard: TextGuard | None = None,
+        encode_many: Callable[[list[str]], list[int]] | None = None,
     ) -> None:
         """`encode` is None where the tokenizer can't be read without the engine.
 
@@ -51,6 +52,7 @@ class Prompter:
         Without a `guard` a text of the request may spell special tokens.
         """
         self._guard = guard
+        self.encode_many = encode_many
         self.finds_calls = finds_calls
         self.template = template
         self.encode = encode
@@ -91,6 +93,26 @@ class Prompter:
         if self._guard is not None and self._guard.spells(request):
             return self._guard.encode(partial(self._rendered, request))
         return self.encode(text)
+
+    def lengths(self, prompts: list[tuple[Request, str]]) -> list[int | None]:
+        """Return the tokens of many prompts, None where one can't be tokenized.
+
+        They are tokenized side by side, on all cores, where the tokenizer can.
+        """
+        if self.encode_many is None:
+            return [self._length(*prompt) for prompt in prompts]
+        counts = self.encode_many([text for _, text in prompts])
+        guard = self._guard
+        return [
+            self._length(*prompt) if guard and _spells(guard, prompt[0]) else count
+            for prompt, count in zip(prompts, counts, strict=True)
+        ]
+
+    def _length(self, request: Request, text: str) -> int | None:
+        try:
+            return len(self.tokens(request, text))
+        except RequestRefusedError:
+            return None
 
     def prepare(self, request: Request) -> Prompt:
         """Return the prompt with its tokens, if the model can answer it.
@@ -209,6 +231,7 @@ def _prompter(model: Model, folder: Path | None) -> Prompter:
         shape.get("vocab_size"),
         finds_calls=model.tool_parser is not None,
         guard=None if model.allow_special_tokens else _guard(model, tokens, tokenizer),
+        encode_many=_counter(tokenizer) if tokenizer else None,
     )
 
 
@@ -231,6 +254,21 @@ def _tokenizer(folder: Path | None) -> Tokenizer | None:
 
 def _encoder(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
     return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def _counter(tokenizer: Tokenizer) -> Callable[[list[str]], list[int]]:
+    def count(texts: list[str]) -> list[int]:
+        encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [len(one) for one in encoded]
+
+    return count
+
+
+def _spells(guard: TextGuard, request: Request) -> bool:
+    try:
+        return guard.spells(request)
+    except RequestRefusedError:
+        return True
 
 
 def _template_source(folder: Path | None, settings: dict[str, Any]) -> str | None:
