@@ -1,6 +1,7 @@
 """What a file will take is counted, and bounded by what there was before."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ def bench(tmp_path):
 
 
 def counted(data, model="echo"):
-    prompters = EchoPrompters(Catalog({"echo": ECHO}), None)
+    prompters = EchoPrompters(Catalog({"echo": ECHO}), Path())
     counter = Counter(model, prompters, 1 << 20)
     counter.count([data])
     return counter.counted
