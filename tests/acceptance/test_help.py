@@ -8,6 +8,7 @@ COMMANDS = [
     "submit",
     "validate",
     "render",
+    "estimate",
     "status",
     "list",
     "watch",

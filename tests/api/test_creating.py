@@ -1,6 +1,7 @@
 """Creates: one batch each, however often they are sent and wherever they are cut."""
 
 import json
+from decimal import Decimal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -157,6 +158,7 @@ def test_what_is_asked_is_written_down(served):
         "priority": "high",
         "on_invalid": "skip",
         "completion_window": "7d",
+        "max_cost": 0.5,
         "output_expires_after": {"anchor": "created_at", "seconds": 3_600},
     }
     answer = served.create(served.upload(), **fields).json()
@@ -164,6 +166,8 @@ def test_what_is_asked_is_written_down(served):
     assert (batch.seed, batch.priority, batch.on_invalid) == (5, "high", "skip")
     assert batch.expires_at - batch.created_at == 604_800
     assert batch.output_expires_after == 3_600
+    assert batch.max_cost == Decimal("0.5")
+    assert (answer["max_cost"], answer["cancel_reason"]) == (0.5, None)
 
 
 def test_a_model_is_of_the_catalog_and_no_folder_of_the_server(served, tmp_path):
