@@ -1,8 +1,8 @@
 """Creates: one batch each, however often they are sent and wherever they are cut."""
 
 import json
-from decimal import Decimal
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 
 import pytest
 
