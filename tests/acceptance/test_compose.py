@@ -44,7 +44,8 @@ def settings(services, moto, tmp_path_factory):
             "BATCHCHAT_BROKER": redis.url,
             "BATCHCHAT_S3_ENDPOINT": f"http://127.0.0.1:{moto.port}",
         }
-        yield PLAIN | given | here
+        filled = {name: value or "" for name, value in given.items()}  # `${NAME:-}`
+        yield PLAIN | filled | here
 
 
 @pytest.fixture(scope="module")
