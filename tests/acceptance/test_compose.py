@@ -50,7 +50,10 @@ def settings(services, moto, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster(make_place, services, settings):
-    """A place whose environment is a service's, with the services running."""
+    """A place whose environment is a service's, with the services running.
+
+    When all is done they must end in time on a SIGTERM.
+    """
     place = make_place()
     place.environment |= settings
     del place.environment["BATCHCHAT_STORAGE"]
@@ -58,7 +61,18 @@ def cluster(make_place, services, settings):
     for name in ("controller", "worker-cpu"):
         place.start(*services[name]["command"], engine=True)
     place.started[1].until_it_says("ready for shards")
-    return place
+    yield place
+    _end_within_their_grace(place, services)
+
+
+def _end_within_their_grace(place, services):
+    """Stop the services as a container is stopped: a signal to its first process."""
+    for name, running in zip(
+        ("worker-cpu", "controller"), reversed(place.started[:2]), strict=True
+    ):
+        os.kill(running.pid, signal.SIGTERM)
+        grace = float(services[name]["stop_grace_period"].removesuffix("s"))
+        assert running.end(grace).code == 0
 
 
 def test_every_setting_of_the_file_is_one(services):
@@ -133,12 +147,3 @@ def test_its_api_runs_batches_on_the_same_cluster(cluster, services):
     os.kill(server.pid, signal.SIGTERM)
     grace = float(service["stop_grace_period"].removesuffix("s"))
     assert server.end(grace).code == 0
-
-
-def test_the_services_end_on_sigterm_within_their_grace(cluster, services):
-    for name, running in zip(
-        ("worker-cpu", "controller"), reversed(cluster.started[:2]), strict=True
-    ):
-        os.kill(running.pid, signal.SIGTERM)  # the first process of the container
-        grace = float(services[name]["stop_grace_period"].removesuffix("s"))
-        assert running.end(grace).code == 0
