@@ -191,7 +191,11 @@ class Cluster:
         """Wait until a batch has ended and left the index; return its account."""
         ledger = self.ledger
         until(lambda: ledger.state(batch_id).is_terminal, "the batch's end", seconds)
-        until(lambda: not list(Active(ledger.storage)), "an empty index", 30)
+        until(
+            lambda: (PROJECT, batch_id) not in list(Active(ledger.storage)),
+            "the batch's leaving the index",
+            30,
+        )
         return account_of(ledger, batch_id)
 
     def close(self) -> list[str]:
