@@ -6,7 +6,6 @@ import pytest
 
 from tests.servers.s3_server import s3_server
 
-
 # A run that was started in the background ignores SIGINT, and so would all that it
 # starts: what is tried with a Ctrl-C would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
