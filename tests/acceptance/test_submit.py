@@ -188,8 +188,10 @@ def test_status_and_list_show_the_same_batch(ended):
     place, batch = ended.place, ended.batch
     assert place.run("status", batch["id"], "--json").json() == batch
     listed = place.run("list", "--json").json()
-    assert (listed["object"], listed["data"]) == ("list", [batch])
-    assert (listed["first_id"], listed["last_id"]) == (batch["id"], batch["id"])
+    assert listed["object"] == "list"
+    assert batch in listed["data"]  # beside what another test has made of it
+    ids = [one["id"] for one in listed["data"]]
+    assert (listed["first_id"], listed["last_id"]) == (ids[0], ids[-1])
     assert listed["has_more"] is False
     for command in (["status", batch["id"]], ["list"]):
         assert b"completed" in place.run(*command).out
