@@ -130,7 +130,7 @@ def test_its_api_runs_batches_on_the_same_cluster(cluster, services):
     cluster.environment |= port | {"BATCHCHAT_PORT": "0"}
     server = cluster.start(*service["command"])
     server.until_it_says("listening on")
-    [url] = re.findall(r"http://0\.0\.0\.0:\d+/v1", server.err.read_text())
+    url, *_ = re.findall(r"http://0\.0\.0\.0:\d+/v1", server.err.read_text())
     url = url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - read, not listened to
     with OpenAI(base_url=url, api_key=key) as client:
         file = client.files.create(file=REQUESTS, purpose="batch")
