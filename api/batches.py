@@ -17,7 +17,7 @@ from api.body import body_of, checked, read_json
 from api.create import CreateBatch, Sending, begin, create
 from api.errors import ApiError
 from api.objects import BatchList, BatchObject, errors
-from api.results import need
+from api.results import need, need_results
 from api.shown import Shown
 from jobs.create import Options, cancel_batch, store_file
 from jobs.errors import NotFoundError
@@ -142,6 +142,7 @@ def retry(
 def _left(ledger: Ledger, state: State, new_batch_id: str) -> File:
     """Store what is left of a batch as the input of another."""
     need(ledger, state.batch.input_file_id, "input")
+    need_results(ledger, state)
     name = f"{state.batch.id}_retry.jsonl"
     file_id = retried_file_id(new_batch_id)
     return store_file(ledger, retry_input(ledger, state), name, file_id=file_id)

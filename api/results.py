@@ -66,10 +66,7 @@ def results(
 ) -> Response:
     """Read what is finished; with `Accept: text/event-stream` follow the batch."""
     state = mine.state(batch_id)
-    final = state.final
-    if final is not None:
-        need(mine, final.output_file_id, "output")
-        need(mine, final.error_file_id, "error")
+    need_results(mine, state)
     if format_ == "parquet":
         need(mine, state.batch.input_file_id, "input")
         return _parquet(mine, state, after)
@@ -87,6 +84,13 @@ def results(
         {"x-batchchat-complete": complete, "cache-control": "no-store"},
         media_type="application/jsonl",
     )
+
+
+def need_results(ledger: Ledger, state: State) -> None:
+    """See that the files of an ended batch are still there. Raises `ApiError`."""
+    if state.final is not None:
+        need(ledger, state.final.output_file_id, "output")
+        need(ledger, state.final.error_file_id, "error")
 
 
 def need(ledger: Ledger, file_id: str | None, kind: str) -> None:

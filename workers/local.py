@@ -29,6 +29,7 @@ from jobs.usage import Usage
 from workers.controller import Controller
 from workers.dispatcher import Dispatcher
 from workers.embedded import ClosableEngine
+from workers.hang import HangWatch
 from workers.hint import CONTROL, Hint
 from workers.host import Host
 from workers.keeper import Keeper
@@ -229,7 +230,8 @@ class LocalRunner:
             )
             host.on_room = self._room.set
             self._host, self.loaded = host, model.name
-            host.keeper.start(partial(self._look, host, engine))
+            watch = HangWatch(engine, self._settings.stall_seconds)
+            host.keeper.start(partial(self._look, host, engine, watch))
             try:
                 self._feed(host)
             finally:
@@ -240,13 +242,12 @@ class LocalRunner:
             self._on_hang()
         return not host.engine_died.is_set() or bool(host.done()[0].total)
 
-    def _look(self, host: Host, engine: ClosableEngine) -> None:
+    def _look(self, host: Host, engine: ClosableEngine, watch: HangWatch) -> None:
         """Tell the news; see that the engine steps, and that an end is an end."""
         host.look()
         if self._closing.is_set() and not host.stop.asked:
             host.end(self._grace)
-        idle = engine.idle_seconds()
-        if idle is not None and idle > self._settings.stall_seconds:
+        if watch.hangs():
             self._hangs = True
             engine.give_up("the engine hangs")
 

@@ -16,6 +16,7 @@ from jobs.storage import Storage
 from workers.celery_app import CeleryQueue, Consumer, end_with, make_app
 from workers.driver import DrivenEngine
 from workers.exits import BROKER_SILENT, ENGINE_DEAD
+from workers.hang import HangWatch
 from workers.host import Host
 from workers.leases import RedisLeases
 from workers.news import RedisNews
@@ -50,6 +51,7 @@ class Worker:
         self._settings = settings
         self._app = make_app(broker)
         self._engine = engine
+        self._hang_watch = HangWatch(engine, settings.stall_seconds)
         redis = open_redis(broker)
         leases = RedisLeases(redis, uuid4().hex, settings.lease_seconds)
         self._host = Host(
@@ -93,7 +95,7 @@ class Worker:
         self._host.look()
         if self._ending:
             return
-        if self._engine_hangs():
+        if self._hang_watch.hangs():
             self._engine.give_up("the engine hangs")  # its marks say what it had
         if self._host.engine_died.is_set() or not self._engine.is_alive:
             log.error("the engine died or hangs: this worker ends")
@@ -115,10 +117,6 @@ class Worker:
             os._exit(code or ENGINE_DEAD)
 
         Thread(target=insist, name="insist", daemon=True).start()
-
-    def _engine_hangs(self) -> bool:
-        idle = self._engine.idle_seconds()
-        return idle is not None and idle > self._settings.stall_seconds
 
     def _broker_is_silent(self) -> bool:
         """Say whether nothing was taken for long from a queue that had something."""

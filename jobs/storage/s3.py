@@ -141,7 +141,7 @@ class S3Storage:
         top = self._prefix + prefix
         with self._named_errors(prefix):
             for page in paginator.paginate(Bucket=self._bucket, Prefix=top, **asked):
-                yield whole(page)
+                yield whole(page, is_page=True)
 
     def _where(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + checked_key(key)}

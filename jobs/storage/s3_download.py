@@ -11,13 +11,17 @@ from botocore.exceptions import (
     ReadTimeoutError,
     ResponseStreamingError,
 )
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from jobs.errors import StorageError
 from jobs.storage.base import CHUNK
 from jobs.storage.s3_errors import code_of
 
-_CUT = (HTTPError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+_CUT = (
+    *(HTTPError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError),
+    *(ResponseParserError, ValueError),  # of a head that was cut
+)
 _CUTS = 6
 """Connections in a row that may end without having brought anything."""
 
@@ -61,18 +65,20 @@ def download(
         time.sleep(_FIRST_WAIT * 2**cuts)
 
 
-def whole(answer: dict[str, Any]) -> dict[str, Any]:
+def whole(answer: dict[str, Any], *, is_page: bool = False) -> dict[str, Any]:
     """Return the answer, if its head has come to the end.
 
-    A connection that is cut within the head leaves what came as if it were all: a
-    body without a length is then taken to be empty, and an object with it.
+    A connection that is cut within the head leaves what came as if it were all: the
+    body is then taken to be empty, and an object or a listing with it.
 
     Raises:
-        HTTPError: it has no length; botocore doesn't mind.
+        HTTPError: it has no length, or no body that says what a page of a listing
+            always says; botocore doesn't mind.
 
     """
     head = answer["ResponseMetadata"]["HTTPHeaders"]
-    if "content-length" not in head and "transfer-encoding" not in head:
+    has_length = "content-length" in head or "transfer-encoding" in head
+    if not has_length or (is_page and "IsTruncated" not in answer):
         if "Body" in answer:
             answer["Body"].close()
         raise HTTPError("the connection was cut within the head of an answer")

@@ -46,7 +46,7 @@ _PASSING = {
 _PASSING_STATUSES = {408, 409, 425, 429, 500, 502, 503, 504}
 _UNREACHED = (
     *(ConnectionError, CredentialRetrievalError, HTTPClientError),
-    *(HTTPError, IncompleteReadError, ResponseParserError),
+    *(HTTPError, IncompleteReadError, ResponseParserError, ValueError),
 )
 
 
@@ -57,7 +57,8 @@ def named_errors(place: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _answered(place, error) from error
-    except (BotoCoreError, HTTPError, ResponseParserError) as error:
+    except (BotoCoreError, HTTPError, ResponseParserError, ValueError) as error:
+        # A ValueError is what botocore makes of a header that was cut.
         raise _unanswered(place, error) from error
 
 

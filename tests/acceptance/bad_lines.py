@@ -181,7 +181,7 @@ def _at_odds() -> Iterator[Bad]:
     yield _body("invalid_value", "top_logprobs", 3)
     yield _body("invalid_value", "min_tokens", 9)
     yield _body("unknown_parameter", "max_token", 1)
-    yield _body("unsupported_parameter", "tools", [])
+    yield _body("invalid_value", "tools", [])
     yield _body("mismatched_model", "model", "another")
     twice = line("twice").replace(b'"max_tokens"', b'"max_tokens": 8, "max_tokens"')
     yield Bad([twice], "duplicate_key", "body.max_tokens", "twice")

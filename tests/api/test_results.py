@@ -89,12 +89,14 @@ def test_they_outlive_the_input(served, hand):
         assert error_of(answer)["code"] == "file_deleted"
 
 
-def test_they_go_with_the_output(served, hand):
-    state = hand.ended(DATA)
-    served.client.delete(f"/v1/files/{state.final.output_file_id}")
-    answer = served.client.get(f"/v1/batches/{state.batch.id}/results")
-    assert answer.status_code == 404
-    assert error_of(answer)["code"] == "file_deleted"
+@pytest.mark.parametrize("kind", ["output", "error"])
+def test_they_go_with_their_file(served, hand, kind):
+    state = hand.ended(b"no JSON\n" + DATA, on_invalid="skip")
+    served.client.delete(f"/v1/files/{getattr(state.final, f'{kind}_file_id')}")
+    for method, place in (("get", "results"), ("post", "retry")):
+        answer = served.client.request(method, f"/v1/batches/{state.batch.id}/{place}")
+        assert answer.status_code == 404
+        assert error_of(answer)["code"] == "file_deleted"
 
 
 def test_blank_lines_are_no_requests(served, hand):

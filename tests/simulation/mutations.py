@@ -220,6 +220,6 @@ MUTATIONS: dict[str, Mutation] = {
 HARMLESS = {
     "every lease is granted": _changed(SimulatedLeases, "_sees", lambda *_: False),
     "no lease is renewed": _changed(Keeper, "_renew", lambda *_: None),
-    "nobody is told to stop": _changed(SimulatedNews, "stopped", lambda *_: set()),
+    "nobody is told to stop": _changed(SimulatedNews, "stopped", lambda *_: {}),
 }
 """What may be broken: leases and news spare work and decide nothing."""

@@ -41,6 +41,7 @@ from tests.simulation.broker import (
 from tests.simulation.world import World
 from workers.controller import Controller
 from workers.dispatcher import Dispatcher
+from workers.hang import HangWatch
 from workers.keeper import Keeper
 
 WINDOW = "soon"
@@ -103,7 +104,11 @@ def simulated(world: World, redis: Redis, window: int) -> Iterator[None]:
             "uuid4": uuid4,
         },
         workers.keeper: {"Event": event, "Lock": lock, "Thread": thread},
-        workers.worker: {**process, "end_with": partial(_end_with, world)},
+        workers.worker: {
+            **process,
+            "end_with": partial(_end_with, world),
+            "HangWatch": partial(HangWatch, clock=time.monotonic),
+        },
     }
     patches = [patch.multiple(module, **new) for module, new in names.items()]
     for one in patches:
