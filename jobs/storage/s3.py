@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from jobs.errors import ObjectMissingError
 from jobs.storage.base import Entry, checked_key
 from jobs.storage.s3_client import s3_client
-from jobs.storage.s3_download import download, regrouped, whole
+from jobs.storage.s3_download import download, regrouped, size_of, whole
 from jobs.storage.s3_errors import code_of, named_errors
 from jobs.storage.s3_upload import Stamp, Upload
 
@@ -92,7 +92,7 @@ class S3Storage:
     def size(self, key: str) -> int:  # noqa: D102
         where = self._where(key)
         with self._named_errors(key):
-            return int(whole(self._client.head_object(**where))["ContentLength"])
+            return size_of(self._client, where)
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:  # noqa: D102
         after = {"StartAfter": self._prefix + start_after} if start_after else {}

@@ -65,6 +65,28 @@ def download(
         time.sleep(_FIRST_WAIT * 2**cuts)
 
 
+def size_of(client: Any, where: dict[str, str]) -> int:
+    """Return how many bytes the object has.
+
+    By its first byte, as a head alone may be cut within the number, and who then
+    reads that far takes the rest for missing.
+
+    Raises:
+        HTTPError: the connection was cut.
+
+    """
+    answer = _ask(client, where, {"Range": "bytes=0-0"}, "")
+    if answer is None:  # there is no first byte
+        return 0
+    with closing(answer["Body"]) as body:
+        size = int(answer.get("ContentRange", "").rpartition("/")[2] or -1)
+        if size < 0:  # the whole of it comes, as from servers without ranges
+            size = int(answer["ContentLength"])
+        if size and not body.read(1):
+            raise HTTPError("the connection was cut before the first byte")
+    return size
+
+
 def whole(answer: dict[str, Any], *, is_page: bool = False) -> dict[str, Any]:
     """Return the answer, if its head has come to the end.
 
