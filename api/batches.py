@@ -129,6 +129,7 @@ def retry(
         retry_of=batch_id,
         priority=before.priority,
         output_expires_after=before.output_expires_after,
+        output_format=before.output_format,
         max_cost=None if max_cost is None else Decimal(repr(max_cost)),
     )
     asked = encode(["retry", batch_id, max_cost])

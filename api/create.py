@@ -59,6 +59,10 @@ class CreateBatch(BaseModel):
     on_invalid: Literal["fail", "skip"] = Field(
         "fail", description="With bad lines: refuse the file, or run the others."
     )
+    output_format: Literal["jsonl", "parquet", "both"] = Field(
+        "jsonl",
+        description="Beyond `jsonl`: a Parquet file is kept beside the output file.",
+    )
 
 
 class Sending(BaseModel):
@@ -99,6 +103,7 @@ def create(
         priority=asked.priority,
         output_expires_after=kept.seconds if kept else None,
         max_cost=None if asked.max_cost is None else Decimal(repr(asked.max_cost)),
+        output_format=asked.output_format,
     )
     text = encode(asked.model_dump(mode="json"))
     return begin(ledger, lambda _: file, options, asked=text, sending=sending)

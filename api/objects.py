@@ -117,6 +117,10 @@ class BatchObject(BaseModel):
     request_counts: RequestCounts
     usage: dict[str, Any]
     metadata: dict[str, str] | None
+    output_format: Literal["jsonl", "parquet", "both"]
+    output_parquet_file_id: str | None = Field(
+        description="The results as Parquet, if `output_format` asked for them."
+    )
     estimated_cost: float = Field(description="US dollars, by the catalog's prices.")
     engine_seconds: float
     engine_cost: float | None

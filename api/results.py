@@ -19,6 +19,7 @@ from jobs.finished import finished_results
 from jobs.ledger import Ledger, State
 from jobs.parquet import write_parquet
 from jobs.storage.base import CHUNK
+from jobs.table import table_of
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
@@ -68,7 +69,6 @@ def results(
     state = mine.state(batch_id)
     need_results(mine, state)
     if format_ == "parquet":
-        need(mine, state.batch.input_file_id, "input")
         return _parquet(mine, state, after)
     if _EVENTS in request.headers.get("accept", ""):
         if last_event_id is not None:
@@ -183,10 +183,21 @@ def _together(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _parquet(ledger: Ledger, state: State, after: int) -> Response:
-    """Return the results of an ended batch as Parquet, by way of a file here."""
+    """Return the results of an ended batch as Parquet.
+
+    It is the batch's own file if there is one, else made by way of a file here.
+    """
     if after:
         message = "Invalid value for 'after': Parquet is sent whole."
         raise ApiError(400, message, param="after", code="invalid_value")
+    name = f"{state.batch.id}.parquet"
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    table = table_of(ledger, state.final) if state.final else None
+    if state.final and table:
+        headers["content-length"] = f"{state.final.parquet_bytes}"
+        kept = ledger.storage.stream(ledger.keys.content(table))
+        return StreamingResponse(kept, 200, headers, media_type=_PARQUET)
+    need(ledger, state.batch.input_file_id, "input")
     file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is sent
     try:
         write_parquet(ledger, state, file)
@@ -201,9 +212,5 @@ def _parquet(ledger: Ledger, state: State, after: int) -> Response:
             while chunk := file.read(CHUNK):
                 yield chunk
 
-    name = f"{state.batch.id}.parquet"
-    headers = {
-        "content-length": f"{size}",
-        "content-disposition": f'attachment; filename="{name}"',
-    }
+    headers["content-length"] = f"{size}"
     return StreamingResponse(chunks(), 200, headers, media_type=_PARQUET)

@@ -21,7 +21,13 @@ from cli.upload import upload
 from cli.view import Delivery, Page, Shown, View, encode, read_models, read_shown
 from cli.wanted import Wanted
 from jobs.create import Options
-from jobs.errors import BatchchatError, ConfigError, ServerError, UsageError
+from jobs.errors import (
+    BatchchatError,
+    ConfigError,
+    NotFoundError,
+    ServerError,
+    UsageError,
+)
 from jobs.export import Write, places_of, write_files
 from jobs.ids import checked_id
 from jobs.request import ENDPOINT
@@ -71,6 +77,8 @@ class RemoteBatches:
         }
         if asked.max_cost is not None:
             body["max_cost"] = float(asked.max_cost)
+        if asked.output_format != "jsonl":
+            body["output_format"] = asked.output_format
         try:
             batch_id = self._make("batches", encode(body))
         except UsageError:
@@ -136,8 +144,7 @@ class RemoteBatches:
                 (places.errors, self._copy(view.batch.error_file_id, transfer))
             )
         if places.parquet:
-            write = partial(self._parquet, batch_id, transfer)
-            wanted.append((places.parquet, write))
+            wanted.append((places.parquet, partial(self._parquet, view, transfer)))
         try:
             with transfer.display(shown=terminal.is_terminal()):
                 return write_files(batch_id, places, wanted)
@@ -187,8 +194,20 @@ class RemoteBatches:
         chunks = file_chunks(self._server, file_id, transfer)
         return lambda sink: sink.writelines(chunks)
 
-    def _parquet(self, batch_id: str, transfer: Transfer, sink: BinaryIO) -> None:
-        fetch_parquet(self._server, batch_id, sink, transfer)
+    def _parquet(self, view: View, transfer: Transfer, sink: BinaryIO) -> None:
+        """Copy the table that the server keeps, or have it make one."""
+        kept = view.batch.output_parquet_file_id
+        if kept is not None and self._has(kept):
+            sink.writelines(file_chunks(self._server, kept, transfer))
+        else:
+            fetch_parquet(self._server, view.batch.id, sink, transfer)
+
+    def _has(self, file_id: str) -> bool:
+        try:
+            self._server.get(f"files/{file_id}")
+        except NotFoundError:
+            return False
+        return True
 
     def _view(self, text: bytes) -> View:
         batch = self._read(read_shown, text)

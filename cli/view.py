@@ -63,6 +63,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     errors: Problems | None
     output_file_id: str | None
     error_file_id: str | None
+    output_parquet_file_id: str | None = None
     shards: Shards | None
 
     @property

@@ -32,6 +32,8 @@ def batch_object(state: State) -> dict[str, Any]:
         "request_counts": counts_object(state.counts()),
         "usage": usage.as_batch_usage(),
         "metadata": batch.metadata,
+        "output_format": batch.output_format,
+        "output_parquet_file_id": final.parquet_file_id if final else None,
         "estimated_cost": state.cost(),
         "engine_seconds": state.engine_seconds(),
         "engine_cost": state.engine_cost(),

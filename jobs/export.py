@@ -11,6 +11,7 @@ from jobs.errors import CorruptObjectError, OutputError
 from jobs.ledger import Ledger, State
 from jobs.parquet import write_parquet
 from jobs.rows import outcome_of
+from jobs.table import table_of
 
 _ENDINGS = {".jsonl", ".ndjson", ".json", ".txt", ".parquet"}
 """File name endings that one format's name has in place of the other's."""
@@ -117,7 +118,11 @@ def _wanted(
     if places.errors and final.error_file_id:
         yield places.errors, _copy(ledger, final.error_file_id, final.error_bytes)
     if places.parquet:
-        yield places.parquet, lambda sink: write_parquet(ledger, state, sink)
+        table = table_of(ledger, final)
+        if table is not None:
+            yield places.parquet, _copy(ledger, table, final.parquet_bytes)
+        else:
+            yield places.parquet, lambda sink: write_parquet(ledger, state, sink)
 
 
 def _copy(ledger: Ledger, file_id: str | None, size: int) -> Write:

@@ -142,13 +142,13 @@ class Files:
         for file_id in strays - self._results() if strays else ():
             self._storage.delete(self._keys.content(file_id))
 
-    def _results(self) -> set[str | None]:
-        """Return the ids of the output and error files of all batches."""
-        found: set[str | None] = set()
+    def _results(self) -> set[str]:
+        """Return the ids of the files that the ends of all batches name."""
+        found: set[str] = set()
         for batch_id in self._storage.folders(self._keys.batches()):
             final = self._ledger.outcome(batch_id)
             if final is not None:
-                found |= {final.output_file_id, final.error_file_id}
+                found |= {*final.file_ids}
         return found
 
     def _marked_at(self, file_id: str) -> int | None:

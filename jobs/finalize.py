@@ -23,6 +23,7 @@ from jobs.record import Batch, Commit, Counts, File, Outcome, Plan, Shard
 from jobs.recovery import read_part, recover
 from jobs.spending import MAX_COST
 from jobs.storage.base import ranged
+from jobs.table import with_table
 from jobs.usage import Usage
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def finalize(ledger: Ledger, batch_id: str, status: str) -> State:
     state = ledger.state(batch_id)
     if not state.is_terminal:
         writer = _Writer(ledger, state.batch, status, _why(status, state))
-        outcome = writer.write(state.plan)
+        outcome = with_table(ledger, state, writer.write(state.plan))
         key = ledger.keys.of(batch_id).final
         written = ledger.storage.create(key, record.encode(outcome))
         state = ledger.state(batch_id)
@@ -80,17 +81,18 @@ def publish_results(ledger: Ledger, state: State) -> None:
     if final is None:
         return
     names = (
-        (final.output_file_id, final.output_bytes, "output"),
-        (final.error_file_id, final.error_bytes, "error"),
+        (final.output_file_id, final.output_bytes, "output.jsonl"),
+        (final.error_file_id, final.error_bytes, "error.jsonl"),
+        (final.parquet_file_id, final.parquet_bytes, "output.parquet"),
     )
     kept = state.batch.output_expires_after
-    for file_id, size, kind in names:
+    for file_id, size, name in names:
         if file_id is not None:
             file = File(
                 id=file_id,
                 bytes=size,
                 created_at=final.created_at,
-                filename=f"{state.batch.id}_{kind}.jsonl",
+                filename=f"{state.batch.id}_{name}",
                 purpose="batch_output",
                 expires_at=final.created_at + kept if kept else None,
             )
@@ -242,7 +244,6 @@ def read_results(ledger: Ledger, commit: Commit) -> dict[int, Finished]:
 
 def _drop_unless_chosen(ledger: Ledger, mine: Outcome, final: Outcome | None) -> None:
     """Remove the files that another finalizer's record does not name."""
-    chosen = (final.output_file_id, final.error_file_id) if final else ()
-    for file_id in (mine.output_file_id, mine.error_file_id):
-        if file_id is not None and final is not None and file_id not in chosen:
+    if final is not None:
+        for file_id in {*mine.file_ids} - {*final.file_ids}:
             ledger.storage.delete(ledger.keys.content(file_id))

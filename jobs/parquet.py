@@ -10,6 +10,7 @@ up to 12 decimals a million tokens (finer ones are rounded), with room for sums.
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from io import RawIOBase
 from itertools import accumulate
 from typing import Any, BinaryIO, NamedTuple
 
@@ -96,7 +97,7 @@ class _Cells(NamedTuple):
     response: bytes | None = None
 
 
-def write_parquet(ledger: Ledger, state: State, sink: BinaryIO) -> int:
+def write_parquet(ledger: Ledger, state: State, sink: BinaryIO | RawIOBase) -> int:
     """Write a batch that has ended; return the number of rows.
 
     Holds one row group. `sink` is left open.

@@ -75,6 +75,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """Where the one who submitted it wants the results, an absolute path."""
 
     output_format: str = "jsonl"
+    """With `parquet` or `both` the batch has a Parquet file beside its output."""
+
     priority: str = "normal"
     """Which batches go first where several wait: low, normal or high."""
 
@@ -173,13 +175,21 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     engine_seconds: float
     output_file_id: str | None
     error_file_id: str | None
+    parquet_file_id: str | None = None
     output_bytes: int = 0
     error_bytes: int = 0
+    parquet_bytes: int = 0
     attempts: list[str] = []
     """The attempt whose results count, shard by shard."""
 
     engines: dict[str, dict[str, Any]] = {}
     """The engines that took part, by fingerprint."""
+
+    @property
+    def file_ids(self) -> list[str]:
+        """The ids of the files that it names."""
+        named = (self.output_file_id, self.error_file_id, self.parquet_file_id)
+        return [file_id for file_id in named if file_id is not None]
 
 
 def encode(record: msgspec.Struct) -> bytes:

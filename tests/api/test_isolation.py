@@ -131,9 +131,10 @@ def test_the_metrics_name_no_project(server, things):
 
 def test_an_ended_batchs_output_is_its_projects_only(server, owner, stranger):
     hand = Hand(storage=server.storage)
-    state = hand.ended(whole("a", "the prompt"))
+    state = hand.ended(whole("a", "the prompt"), output_format="both")
     assert state.final
-    file_id = state.final.output_file_id
-    for headers in (owner, stranger):  # it is of the project `default`
-        answer = server.client.get(f"/v1/files/{file_id}/content", headers=headers)
-        assert answer.status_code == 404
+    assert len(state.final.file_ids) == 2
+    for file_id in state.final.file_ids:
+        for headers in (owner, stranger):  # it is of the project `default`
+            answer = server.client.get(f"/v1/files/{file_id}/content", headers=headers)
+            assert answer.status_code == 404
