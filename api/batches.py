@@ -130,6 +130,7 @@ def retry(
         priority=before.priority,
         output_expires_after=before.output_expires_after,
         output_format=before.output_format,
+        destination=before.destination,
         max_cost=None if max_cost is None else Decimal(repr(max_cost)),
     )
     asked = encode(["retry", batch_id, max_cost])

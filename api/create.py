@@ -10,7 +10,7 @@ from api.answer import encode
 from api.errors import ApiError
 from api.service import Service
 from jobs.create import Options, create_batch
-from jobs.errors import ModelNotFoundError, NotFoundError, UsageError
+from jobs.errors import ModelNotFoundError, NotFoundError, OutputError, UsageError
 from jobs.files import Files
 from jobs.ledger import Ledger
 from jobs.outbox import Outbox
@@ -63,6 +63,11 @@ class CreateBatch(BaseModel):
         "jsonl",
         description="Beyond `jsonl`: a Parquet file is kept beside the output file.",
     )
+    output: str | None = Field(
+        None,
+        description="A folder or a bucket's prefix that the results are written to as"
+        " well, below one that the server's BATCHCHAT_OUTPUT_PREFIXES allows.",
+    )
 
 
 class Sending(BaseModel):
@@ -104,6 +109,7 @@ def create(
         output_expires_after=kept.seconds if kept else None,
         max_cost=None if asked.max_cost is None else Decimal(repr(asked.max_cost)),
         output_format=asked.output_format,
+        destination=_destination(service, ledger, asked.output),
     )
     text = encode(asked.model_dump(mode="json"))
     return begin(ledger, lambda _: file, options, asked=text, sending=sending)
@@ -148,6 +154,19 @@ def _check_model(service: Service, asked: CreateBatch) -> None:
     except UsageError as error:
         raise ApiError(
             400, error.message, param="max_cost", code="model_without_price"
+        ) from None
+
+
+def _destination(service: Service, ledger: Ledger, output: str | None) -> str | None:
+    """Return where the results are to go, as a URL."""
+    if output is None:
+        return None
+    try:
+        return service.destinations.checked(output, ledger.project).url
+    except OutputError as error:
+        message = f"Invalid value for 'output': {error.message}."
+        raise ApiError(
+            400, message, param="output", code="output_not_allowed"
         ) from None
 
 

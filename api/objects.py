@@ -83,6 +83,17 @@ class Shards(BaseModel):
     committed: int
 
 
+class Delivery(BaseModel):
+    """How the results come to where they are wanted; it begins when the batch ends."""
+
+    status: Literal["pending", "completed", "failed"]
+    ended_at: int | None
+    files: list[str] = Field(description="Their URLs.")
+    error: str | None = Field(
+        description="Why it failed, or while it is pending the last try, if one has."
+    )
+
+
 class BatchObject(BaseModel):
     """A batch; times are Unix seconds, null for what has not happened."""
 
@@ -117,9 +128,13 @@ class BatchObject(BaseModel):
     request_counts: RequestCounts
     usage: dict[str, Any]
     metadata: dict[str, str] | None
+    output: str | None = Field(description="Where the results are written to as well.")
     output_format: Literal["jsonl", "parquet", "both"]
     output_parquet_file_id: str | None = Field(
         description="The results as Parquet, if `output_format` asked for them."
+    )
+    delivery: Delivery | None = Field(
+        description="Of the results to `output`; the status does not wait for it."
     )
     estimated_cost: float = Field(description="US dollars, by the catalog's prices.")
     engine_seconds: float

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from jobs.active import Active
 from jobs.api_key import ApiKeys
 from jobs.catalog import Catalog
+from jobs.destination import Destinations
 from jobs.ledger import Ledger
 from jobs.settings import Settings
 from jobs.storage import CachedStorage, LocalStorage, Storage
@@ -32,6 +33,11 @@ class Service:
     def ledger(self, project: str) -> Ledger:
         """Return the ledger of a project."""
         return Ledger(self.storage, project, self.clock)
+
+    @property
+    def destinations(self) -> Destinations:
+        """Where results may go."""
+        return Destinations(self.settings.output_prefixes, self.storage.url)
 
     @property
     def active(self) -> Active:

@@ -36,7 +36,8 @@ class Shown:
         state = ledger.state(batch_id)
         text = self.of_state(state)
         ended = state.final or state.plan
-        if state.is_terminal and ended and ledger.now() - ended.created_at > _SETTLED:
+        is_over = state.is_terminal and state.is_delivered
+        if is_over and ended and ledger.now() - ended.created_at > _SETTLED:
             self._ended[ledger.project, batch_id] = text
             if len(self._ended) > _MOST:
                 self._ended.popitem(last=False)

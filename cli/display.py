@@ -16,6 +16,7 @@ _PHASES = {
     "checking": "checking the input",
     "loading": "loading the model",
     "finalizing": "writing the results",
+    "delivering": "delivering the results",
     "waiting": "waiting for the first results",
 }
 

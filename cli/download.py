@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from io import RawIOBase
 from typing import BinaryIO
 
 import httpx
@@ -39,7 +40,10 @@ def file_chunks(server: Server, file_id: str, transfer: Transfer) -> Iterator[by
 
 
 def fetch_parquet(
-    server: Server, batch_id: str, sink: BinaryIO, transfer: Transfer
+    server: Server,
+    batch_id: str,
+    sink: BinaryIO | RawIOBase,
+    transfer: Transfer,
 ) -> None:
     """Write a batch's results as Parquet; a connection that is cut begins them again.
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
+from io import RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
@@ -194,7 +195,9 @@ class RemoteBatches:
         chunks = file_chunks(self._server, file_id, transfer)
         return lambda sink: sink.writelines(chunks)
 
-    def _parquet(self, view: View, transfer: Transfer, sink: BinaryIO) -> None:
+    def _parquet(
+        self, view: View, transfer: Transfer, sink: BinaryIO | RawIOBase
+    ) -> None:
         """Copy the table that the server keeps, or have it make one."""
         kept = view.batch.output_parquet_file_id
         if kept is not None and self._has(kept):

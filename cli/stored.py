@@ -59,7 +59,8 @@ class StoredBatches:
             metadata=before.metadata,
             retry_of=batch_id,
             output=str(delivery.output) if delivery else None,
-            output_format=delivery.formats if delivery else "jsonl",
+            destination=before.destination,
+            output_format=delivery.formats if delivery else before.output_format,
             priority=before.priority,
             max_cost=max_cost,
         )

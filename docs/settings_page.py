@@ -23,7 +23,7 @@ def page() -> str:
         default = (
             "in the user's data folder" if field.default_factory else field.default
         )
-        shown = "none" if default is None else f"{default}"
+        shown = "none" if default in {None, ()} else f"{default}"
         text = " ".join((field.description or "").split())
         rows.append(f"| `BATCHCHAT_{name.upper()}` | {shown} | {text} |\n")
     return HEAD + "".join(rows)

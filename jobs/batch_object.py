@@ -32,8 +32,10 @@ def batch_object(state: State) -> dict[str, Any]:
         "request_counts": counts_object(state.counts()),
         "usage": usage.as_batch_usage(),
         "metadata": batch.metadata,
+        "output": batch.destination,
         "output_format": batch.output_format,
         "output_parquet_file_id": final.parquet_file_id if final else None,
+        "delivery": _delivery(state),
         "estimated_cost": state.cost(),
         "engine_seconds": state.engine_seconds(),
         "engine_cost": state.engine_cost(),
@@ -86,6 +88,22 @@ def _shards(state: State) -> dict[str, int] | None:
         return None
     total = len(state.plan.shards)
     return {"total": total, "committed": total - len(state.pending())}
+
+
+def _delivery(state: State) -> dict[str, Any] | None:
+    """Return how the results come to their destination, if there is one."""
+    if state.batch.destination is None or state.status == "failed":
+        return None
+    done, trouble = state.delivered, state.undelivered
+    if done is None:
+        error = trouble.error if trouble else None
+        return {"status": "pending", "ended_at": None, "files": [], "error": error}
+    return {
+        "status": "failed" if done.error else "completed",
+        "ended_at": done.created_at,
+        "files": done.files,
+        "error": done.error,
+    }
 
 
 def _times(state: State) -> dict[str, int | None]:

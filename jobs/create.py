@@ -28,6 +28,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str] | None = None
     retry_of: str | None = None
     output: str | None = None
+    destination: str | None = None
     output_format: str = "jsonl"
     priority: str = "normal"
     output_expires_after: int | None = None
@@ -97,6 +98,7 @@ def create_batch(
         metadata=options.metadata,
         retry_of=options.retry_of,
         output=options.output,
+        destination=options.destination,
         output_format=options.output_format,
         priority=options.priority,
         output_expires_after=options.output_expires_after,

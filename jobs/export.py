@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 from uuid import uuid4
@@ -18,7 +19,7 @@ _ENDINGS = {".jsonl", ".ndjson", ".json", ".txt", ".parquet"}
 
 _ELSEWHERE = "choose another place with `--output`"
 
-Write = Callable[[BinaryIO], object]
+Write = Callable[[BinaryIO | RawIOBase], object]
 
 
 class Places(NamedTuple):
@@ -44,7 +45,7 @@ def export(ledger: Ledger, batch_id: str, output: Path, formats: str) -> list[Pa
     """
     state = ledger.state(batch_id)
     places = places_of(output, formats)
-    return write_files(batch_id, places, list(_wanted(ledger, state, places)))
+    return write_files(batch_id, places, list(results_for(ledger, state, places)))
 
 
 def write_files(
@@ -108,10 +109,10 @@ def places_of(output: Path, formats: str) -> Places:
     return Places(output, errors, None)
 
 
-def _wanted(
+def results_for(
     ledger: Ledger, state: State, places: Places
 ) -> Iterator[tuple[Path, Write]]:
-    """Yield each file's place, and what writes it."""
+    """Yield the place of each file of an ended batch, and what writes it."""
     final = outcome_of(state)
     if places.jsonl:
         yield places.jsonl, _copy(ledger, final.output_file_id, final.output_bytes)
@@ -128,7 +129,7 @@ def _wanted(
 def _copy(ledger: Ledger, file_id: str | None, size: int) -> Write:
     """Return what copies a file of the storage; where there is none, nothing."""
 
-    def write(sink: BinaryIO) -> None:
+    def write(sink: BinaryIO | RawIOBase) -> None:
         if file_id is None:
             return
         copied = 0

@@ -18,6 +18,8 @@
         shards/00012/<attempt>/00003.jsonl           a checkpoint of it
         shards/00012/turns/<attempt>-00003.json      turns of unanswered requests
         final.json       create-once  how it ended; pins one commit a shard
+        delivered.json   create-once  what became of its delivery to a destination
+        undelivered.json              how the last try to deliver it failed
 """
 
 from jobs.ids import checked_id, checked_project
@@ -78,6 +80,8 @@ class BatchKeys:
         self.problems = f"{top}/problems.jsonl"
         self.cancel = f"{top}/cancel.json"
         self.final = f"{top}/final.json"
+        self.delivered = f"{top}/delivered.json"
+        self.undelivered = f"{top}/undelivered.json"
         self.commits = f"{top}/commits/"
 
     def commit(self, shard: int) -> str:

@@ -20,7 +20,7 @@ plan, then the commits.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from jobs import record
@@ -58,6 +58,8 @@ class State:
     cancel: record.Cancel | None = None
     commits: dict[int, Commit] = field(default_factory=dict)
     final: Outcome | None = None
+    delivered: record.Delivered | None = None
+    undelivered: record.Undelivered | None = None
     running: dict[int, tuple[Counts, Usage]] = field(default_factory=dict)
     """What is done of shards without a commit, as far as there are news of them."""
 
@@ -81,6 +83,13 @@ class State:
     def is_terminal(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.status in TERMINAL
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether nothing of it is still to be written to a destination."""
+        has_results = self.final is not None
+        wanted = self.batch.destination is not None and has_results
+        return self.delivered is not None or not wanted
 
     def made_plan(self) -> Plan:
         """Return the plan. Raises `ConflictError` where there is none yet."""
@@ -174,13 +183,14 @@ class Ledger:
         final = self.outcome(batch_id)
         plan = self.plan(batch_id)
         cancel = self.cancel(batch_id)
-        return State(
+        state = State(
             batch=batch,
             plan=plan,
             cancel=cancel,
             commits={} if final else self._read_commits(keys),
             final=final,
         )
+        return state if state.is_delivered else self._with_delivery(state)
 
     def batch(self, batch_id: str) -> Batch:
         """Return what was asked for. Raises `NotFoundError`."""
@@ -221,6 +231,14 @@ class Ledger:
     def cancel(self, batch_id: str) -> record.Cancel | None:
         """Return the wish that the batch stop, None where there is none."""
         return self._optional(record.Cancel, self.keys.of(batch_id).cancel)
+
+    def _with_delivery(self, state: State) -> State:
+        keys = self.keys.of(state.batch.id)
+        return replace(
+            state,
+            delivered=self._optional(record.Delivered, keys.delivered),
+            undelivered=self._optional(record.Undelivered, keys.undelivered),
+        )
 
     def _read_commits(self, keys: BatchKeys) -> dict[int, Commit]:
         commits = {}

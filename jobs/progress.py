@@ -12,9 +12,9 @@ from jobs.usage import Usage
 class Progress:
     """Counters that threads add to and a display reads.
 
-    `phase` is checking, waiting, loading, running or finalizing. `kept` are the results
-    that were there before; `trouble` is what the run waits for, such as room on
-    a disk, None when it doesn't.
+    `phase` is checking, waiting, loading, running, finalizing or delivering. `kept`
+    are the results that were there before; `trouble` is what the run waits for, such
+    as room on a disk, None when it doesn't.
     """
 
     def __init__(self) -> None:

@@ -74,6 +74,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     output: str | None = None
     """Where the one who submitted it wants the results, an absolute path."""
 
+    destination: str | None = None
+    """Where whoever ends it writes the results; see `jobs.destination`."""
+
     output_format: str = "jsonl"
     """With `parquet` or `both` the batch has a Parquet file beside its output."""
 
@@ -190,6 +193,25 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         """The ids of the files that it names."""
         named = (self.output_file_id, self.error_file_id, self.parquet_file_id)
         return [file_id for file_id in named if file_id is not None]
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """`delivered.json`: the results are at their destination, or never will be."""
+
+    created_at: int
+    files: list[str] = []
+    """Their URLs."""
+
+    error: str | None = None
+    """Why it was given up."""
+
+
+class Undelivered(msgspec.Struct, frozen=True):
+    """`undelivered.json`: how the last of so many tries to deliver them failed."""
+
+    tried_at: int
+    tries: int
+    error: str
 
 
 def encode(record: msgspec.Struct) -> bytes:

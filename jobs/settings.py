@@ -3,17 +3,19 @@
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
-from jobs.errors import ConfigError
+from jobs.destination import Destination
+from jobs.errors import ConfigError, OutputError
 
 
 def data_folder() -> Path:
@@ -105,6 +107,11 @@ class Settings(BaseSettings):
     upload_pause_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Seconds for which an upload may bring nothing."""
 
+    output_prefixes: Annotated[tuple[str, ...], NoDecode] = ()
+    """Where batches of the API may have their results written, beside the storage:
+    below these, separated by commas, as `s3://bucket/exports/{project}/` or
+    `/srv/exports/`; unset, nowhere. `{project}` stands for the name of the project."""
+
     requests_per_minute: Annotated[int, Field(ge=1)] | None = None
     """How often a project may ask the API; unset, as often as it likes."""
 
@@ -116,6 +123,23 @@ class Settings(BaseSettings):
 
     engine_log: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "error"
     """How much vLLM says on stderr: debug, info, warning or error."""
+
+    @field_validator("output_prefixes", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",")]
+        return tuple(part for part in value if part)
+
+    @field_validator("output_prefixes")
+    @classmethod
+    def _name_places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in value:
+            try:
+                Destination.parse(prefix.replace("{project}", "project"))
+            except OutputError as error:
+                raise ValueError(error.message) from None
+        return value
 
     @classmethod
     def settings_customise_sources(

@@ -5,11 +5,9 @@ has ended finds it there. One that can't be made must not hold up the results: t
 the batch ends without it.
 """
 
-import io
 import logging
 import traceback
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 
@@ -18,7 +16,7 @@ from jobs.ids import new_file_id
 from jobs.ledger import Ledger, State
 from jobs.parquet import write_parquet
 from jobs.record import Outcome
-from jobs.storage import Writer
+from jobs.sink import Sink
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +32,7 @@ def with_table(ledger: Ledger, state: State, outcome: Outcome) -> Outcome:
     file_id = new_file_id()
     try:
         with ledger.storage.writer(ledger.keys.content(file_id)) as content:
-            sink = _Sink(content)
+            sink = Sink(content)
             write_parquet(ledger, replace(state, final=outcome), sink)
     except Exception as error:
         if isinstance(error, BatchchatError) and error.retryable:
@@ -57,20 +55,3 @@ def table_of(ledger: Ledger, outcome: Outcome) -> str | None:
     except ObjectMissingError:
         return None
     return file_id
-
-
-class _Sink(io.RawIOBase):
-    """A storage's writer as the file that pyarrow writes to."""
-
-    def __init__(self, content: Writer) -> None:
-        self.size = 0
-        self._content = content
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any, /) -> int:
-        piece = bytes(data)
-        self._content.write(piece)
-        self.size += len(piece)
-        return len(piece)

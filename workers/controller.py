@@ -16,6 +16,7 @@ from jobs.planning import limits, make_plan
 from jobs.prompters import Prompters
 from jobs.settings import Settings
 from jobs.storage import Storage
+from workers.deliveries import Deliveries
 from workers.dispatcher import Dispatcher
 from workers.hint import CONTROL, FINALIZE, PLAN, Hint
 from workers.keeper import Keeper
@@ -56,6 +57,7 @@ class Controller:
             tokens_per_second=0,
             shards=[],
         )
+        self._deliveries = Deliveries(storage, settings, keeper, clock)
         self._on_ended = on_ended
         self._clock = clock
         self._wake = Event()
@@ -124,7 +126,8 @@ class Controller:
         said: str | None = None
         while not self._ended.is_set():
             try:
-                self._dispatcher.sweep()
+                for hint in self._dispatcher.sweep():
+                    self._deliveries.begin(hint)
                 problem = None
             except (BrokerError, StorageError) as error:
                 problem = error.message

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from jobs.active import Active
+from jobs.delivery import is_due
 from jobs.ending import ending
 from jobs.errors import BatchchatError, NotFoundError
 from jobs.finalize import publish_results
@@ -22,7 +23,7 @@ from jobs.settings import Settings
 from jobs.spending import grace_of, is_reached, note_reached
 from jobs.storage import Storage
 from workers.celery_app import Queue
-from workers.hint import CONTROL, FINALIZE, PLAN, Hint, queue_of
+from workers.hint import CONTROL, DELIVER, FINALIZE, PLAN, Hint, queue_of
 from workers.leases import Leases
 from workers.news import News
 
@@ -87,10 +88,15 @@ class Dispatcher:
         self._in_control: set[str] = set()
         self._ghosts: set[str] = set()
         self._ghosts_until = 0.0
+        self._due: list[Hint] = []
 
-    def sweep(self) -> None:
-        """Look at everything once. Raises `StorageError`, `BrokerError`."""
+    def sweep(self) -> list[Hint]:
+        """Look at everything once; return the batches that are to be delivered now.
+
+        Raises `StorageError`, `BrokerError`.
+        """
         self._begin()
+        self._due = []
         waiting: dict[str, list[_Waiting]] = defaultdict(list)
         active = Active(self._storage)
         for project, batch_id in list(active):
@@ -105,6 +111,7 @@ class Dispatcher:
         for queue, batches in waiting.items():
             window = max(_LEAST_WINDOW, _A_WORKER * workers[queue])
             self._top_up(queue, batches, window)
+        return self._due
 
     def _begin(self) -> None:
         """Believe in the leases that were there when Redis was emptied.
@@ -134,7 +141,10 @@ class Dispatcher:
         how = ending(state, ledger.now())
         if state.is_terminal:
             publish_results(ledger, state)
-            Active(self._storage).remove(project, batch_id)
+            if state.is_delivered:
+                Active(self._storage).remove(project, batch_id)
+            elif is_due(state, ledger.now()):
+                self._due.append(Hint(project, batch_id, DELIVER))
         elif how is not None:
             if state.pending():
                 self._news.stop(batch_id, grace_of(state))

@@ -16,6 +16,8 @@ from typing import Protocol
 
 from jobs.attempt import Attempt
 from jobs.catalog import Model
+from jobs.delivery import deliver
+from jobs.destination import Destination
 from jobs.ending import ending
 from jobs.engine import Engine
 from jobs.errors import (
@@ -33,6 +35,7 @@ from jobs.record import Shard
 from jobs.settings import Settings
 from jobs.spending import DRAIN, is_reached, note_reached
 from jobs.stop import Stop
+from jobs.storage import Storage
 from jobs.task import Task
 from jobs.twins import Twins
 from workers.lock import batch_lock
@@ -220,7 +223,21 @@ class EmbeddedRun:
             self._stop.ask(DRAIN)
 
     def _ended(self, state: State) -> State:
-        """Finalize if there is nothing left to run."""
+        """Finalize if there is nothing left to run, and deliver the results."""
+        state = self._finalized(state)
+        if state.is_delivered:
+            return state
+        self._progress.phase = "delivering"
+        deliver(self._ledger, state, self._open)
+        return self._ledger.state(state.batch.id)
+
+    def _open(self, url: str) -> Storage:
+        """Open a destination: it is the user's own, who runs this."""
+        return Destination.parse(url).open(
+            self._settings.s3_endpoint, path_style=self._settings.s3_path_style
+        )
+
+    def _finalized(self, state: State) -> State:
         if state.final is not None:  # by one who may have died before it was seen
             publish_results(self._ledger, state)
             return state

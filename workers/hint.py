@@ -10,12 +10,13 @@ from jobs.errors import CorruptObjectError
 
 PLAN = "plan"
 FINALIZE = "finalize"
+DELIVER = "deliver"
 CONTROL = "control"
 """The queue of what controllers do: plan batches, and end them."""
 
 
 class Hint(NamedTuple):
-    """A shard to run, or a batch to `plan` or to `finalize`.
+    """A shard to run, or a batch to `plan`, to `finalize` or to `deliver`.
 
     Its name is the id of the message and of the lease: ids only, no content.
     """

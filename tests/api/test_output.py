@@ -5,6 +5,10 @@ from io import BytesIO
 import pytest
 from pyarrow import parquet
 
+from jobs.delivery import deliver
+from jobs.errors import StorageError
+from jobs.record import Undelivered, encode
+from jobs.storage import MemoryStorage
 from tests.api.served import LINE, error_of
 from tests.unit.ended import Hand, whole
 
@@ -104,3 +108,121 @@ def test_another_form_is_refused(served, formats):
     answer = served.create(served.upload(LINE), output_format=formats)
     assert answer.status_code == 400
     assert error_of(answer)["param"] == "output_format"
+
+
+PLACE = "s3://bucket/exports/{project}"
+
+
+@pytest.fixture
+def exporting(serve):
+    return serve(output_prefixes=(PLACE, "/srv/exports"))
+
+
+def delivery(served, batch_id):
+    return served.client.get(f"/v1/batches/{batch_id}").json()["delivery"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "url"),
+    [
+        ("s3://bucket/exports/default/", "s3://bucket/exports/default"),
+        ("s3://bucket/exports/default/a/b", "s3://bucket/exports/default/a/b"),
+        ("/srv/exports/a b/", "file:///srv/exports/a%20b"),
+        ("file:///srv/exports", "file:///srv/exports"),
+    ],
+)
+def test_a_place_below_a_prefix_is_taken(exporting, asked, url):
+    answer = exporting.create(exporting.upload(), output=asked)
+    assert answer.json()["output"] == url
+    pending: dict[str, object] = {"status": "pending", "ended_at": None, "files": [], "error": None}
+    assert answer.json()["delivery"] == pending
+
+
+TRICKS = [
+    *(
+        "s3://bucket/exports/other/",
+        "s3://bucket/exports",
+        "s3://bucket/exports/defaults",
+    ),
+    *("s3://bucket/exports/default/../other", "s3://bucket/exports/default//x"),
+    *("s3://bucket/exports/default/%2e%2e/x", "s3://key:secret@bucket/exports/default"),
+    *("/srv/exports/../x", "/srv/exports2", "file:///srv/exports/%2e%2e/x", "/srv"),
+    *("/srv/exports/\0", "/srv/exports/" + "x" * 2_000, "http://169.254.169.254/x", ""),
+    *("exports", "~/x", "file://host/srv/exports", "S3://bucket/exports/default"),
+]
+
+
+@pytest.mark.parametrize("output", TRICKS)
+def test_a_place_elsewhere_is_refused_and_nothing_is_made(exporting, output):
+    answer = exporting.create(exporting.upload(), output=output)
+    assert answer.status_code == 400
+    error = error_of(answer)
+    assert (error["param"], error["code"]) == ("output", "output_not_allowed")
+    assert exporting.client.get("/v1/batches").json()["data"] == []
+
+
+def test_where_nothing_is_allowed_the_setting_is_named(served):
+    answer = served.create(served.upload(), output="s3://bucket/x/")
+    assert answer.status_code == 400
+    message = error_of(answer)["message"]
+    assert "'output'" in message
+    assert "BATCHCHAT_OUTPUT_PREFIXES" in message
+
+
+def test_a_place_is_no_number(exporting):
+    answer = exporting.create(exporting.upload(), output=1)
+    assert error_of(answer)["code"] == "invalid_type"
+
+
+def test_a_project_has_its_own_place(serve):
+    served = serve(output_prefixes=(PLACE,), is_private=False)
+    keys = {name: served.key(name) for name in ("mine", "theirs")}
+    asked = {"output": "s3://bucket/exports/mine/"}
+    for name, status in (("mine", 200), ("theirs", 400)):
+        file_id = served.upload(headers=keys[name])
+        answer = served.create(file_id, headers=keys[name], **asked)
+        assert answer.status_code == status
+
+
+def test_without_a_place_there_is_no_delivery(served):
+    answer = served.create(served.upload()).json()
+    assert answer["output"] is answer["delivery"] is None
+
+
+def test_a_refused_input_has_no_delivery(exporting):
+    asked = "s3://bucket/exports/default"
+    batch_id = exporting.batch(b"no JSON\n", output=asked)
+    Hand(exporting.storage).make_plan(batch_id)
+    batch = exporting.client.get(f"/v1/batches/{batch_id}").json()
+    assert (batch["status"], batch["delivery"]) == ("failed", None)
+
+
+def test_how_it_goes_is_seen_also_long_after_the_end(exporting):
+    hand = Hand(exporting.storage)  # whose clock stands in 1970
+    batch = ended(exporting, hand, output="s3://bucket/exports/default")
+    assert batch["status"] == "completed"
+    ledger, place = exporting.service.ledger("default"), MemoryStorage()
+    with pytest.raises(StorageError):
+        deliver(ledger, ledger.state(batch["id"]), away)
+    keys = ledger.keys.of(batch["id"])
+    exporting.storage.put(keys.undelivered, encode(Undelivered(1, 1, "away")))
+    assert delivery(exporting, batch["id"])["error"] == "away"
+    deliver(ledger, ledger.state(batch["id"]), lambda _: place)
+    done = delivery(exporting, batch["id"])
+    assert (done["status"], done["error"]) == ("completed", None)
+    assert done["files"] == [f"memory:///{batch['id']}_output.jsonl"]
+    kept = content(exporting, batch["output_file_id"]).content
+    assert place.get(f"{batch['id']}_output.jsonl") == kept
+
+
+def away(_):
+    raise StorageError("away")
+
+
+def test_a_retry_goes_to_the_same_place(exporting):
+    batch_id = exporting.batch(DATA, output="s3://bucket/exports/default")
+    hand = Hand(exporting.storage)
+    hand.make_plan(batch_id)
+    hand.finalize(batch_id, "expired")
+    again = exporting.client.post(f"/v1/batches/{batch_id}/retry").json()
+    assert again["output"] == "s3://bucket/exports/default"

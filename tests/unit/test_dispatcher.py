@@ -2,6 +2,7 @@
 
 import pytest
 
+from jobs import record
 from jobs.active import Active
 from jobs.create import cancel_batch
 from jobs.ids import made_at, new_batch_id
@@ -209,3 +210,23 @@ def test_a_batch_that_is_broken_does_not_hold_up_the_others(desk):
     broken, whole = desk.submit(2), desk.submit(2)
     desk.hand.storage.put(desk.ledger.keys.of(broken).plan, b"{")
     assert [hint.batch_id for hint in desk.sweep()] == [whole]
+
+
+def test_an_ended_batch_stays_in_the_index_until_it_is_delivered(desk):
+    batch_id = desk.submit(2, destination="s3://bucket/x")
+    desk.hand.run(batch_id)
+    desk.hand.finalize(batch_id)
+    due = [Hint("default", batch_id, "deliver")]
+    assert desk.dispatcher.sweep() == due
+    trouble = record.Undelivered(int(desk.now), 3, "away")
+    keys = desk.ledger.keys.of(batch_id)
+    desk.hand.storage.put(keys.undelivered, record.encode(trouble))
+    assert desk.dispatcher.sweep() == []
+    desk.now += 20
+    assert desk.dispatcher.sweep() == due
+    assert list(Active(desk.hand.storage)) == [("default", batch_id)]
+    done = record.Delivered(int(desk.now))
+    desk.hand.storage.create(keys.delivered, record.encode(done))
+    assert desk.dispatcher.sweep() == []
+    assert list(Active(desk.hand.storage)) == []
+    assert not any(desk.queue.queues.values())

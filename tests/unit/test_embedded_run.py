@@ -190,3 +190,17 @@ def test_a_storage_that_fails_is_no_death_of_the_engine(bench):
         bench.run(batch_id, Outage(bench.storage, 1))
     assert list(bench.storage.list(bench.ledger.keys.of(batch_id).marks(0))) == []
     assert bench.run(batch_id).counts().completed == 5
+
+
+def test_results_are_delivered_once_the_place_can_be_written_to(bench, tmp_path):
+    place = tmp_path / "place"
+    place.write_text("a file in the way")
+    batch_id = bench.submit(lines(3), destination=str(place), output_format="both")
+    with pytest.raises(StorageError, match="place"):
+        bench.run(batch_id)
+    assert bench.ledger.state(batch_id).status == "completed"
+    place.unlink()
+    state = bench.run(batch_id)
+    assert state.delivered.files == sorted(
+        (path.as_uri() for path in place.iterdir()), key=lambda name: "parquet" in name
+    )

@@ -31,12 +31,16 @@ class Site:
         self.storage = MemoryStorage()
         self.started = []
         self.start = lambda _model: start_echo(prompter())
-        self.runner = LocalRunner(
+        self.models = tmp_path
+        self.runner = self.make_runner(SETTINGS)
+
+    def make_runner(self, settings):
+        return LocalRunner(
             self.storage,
-            SETTINGS,
+            settings,
             Catalog({"echo": ECHO, "other": OTHER}),
             start_engine=self._start,
-            models=tmp_path,
+            models=self.models,
         )
 
     def _start(self, model):
@@ -240,3 +244,22 @@ def test_an_engine_that_hangs_is_given_up(site):
     released.set()
     assert state.counts().completed == 5
     assert len(hangs) == 1
+
+
+def test_results_are_delivered_and_the_batch_leaves_the_index(site, tmp_path):
+    allowed = SETTINGS.model_copy(update={"output_prefixes": (f"{tmp_path}/exports",)})
+    site.runner = site.make_runner(allowed)
+    place = f"{tmp_path}/exports/mine"
+    batch_id = site.submit(lines(3), destination=place, output_format="both")
+    site.runner.start()
+    [state] = site.ended(batch_id)
+    assert state.status == "completed"
+    deadline = time.monotonic() + PATIENCE
+    while list(Active(site.storage)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    files = site.ledger().state(batch_id).delivered.files
+    assert [name.rpartition("_")[2] for name in files] == [
+        "output.jsonl",
+        "output.parquet",
+    ]
