@@ -36,6 +36,12 @@ class Batches(Protocol):
     def models(self) -> bytes:
         """Return the catalog as OpenAI's list of Model objects, in JSON."""
 
+    def destination(self, output: str) -> str:
+        """Return the URL of a place that whoever ends the batch is to write to.
+
+        Raises `OutputError` where that is known to be impossible.
+        """
+
     def submit(self, file: Input, asked: Options, *, shown: bool) -> str:
         """Hand a file in; return the batch's id. `shown` is whether to say how it goes.
 

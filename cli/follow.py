@@ -54,7 +54,7 @@ def _until_ended(batches: Batches, batch_id: str, watcher: "_Watcher") -> View:
             if isinstance(error, ServerError):
                 pause = max(pause, error.after)
         else:
-            if view.batch.is_terminal:
+            if view.batch.is_over:
                 return view
             watcher.note(view)
         time.sleep(pause)
@@ -82,6 +82,8 @@ class _Watcher:
         progress.waits_for(None)
         progress.total = batch.request_counts.total
         phase = _PHASES.get(batch.status, "running")
+        if batch.is_terminal:
+            phase = "delivering"
         progress.phase = self._running(view) if phase == "running" else phase
         if time.monotonic() >= self._next_look:
             self._next_look += _SOON

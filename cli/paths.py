@@ -15,11 +15,16 @@ def absolute(output: str | None) -> str | None:
     """Return an output path as a later command in another folder finds it.
 
     Raises:
-        OutputError: it can't be written down, as it is not UTF-8.
+        OutputError: it can't be written down, as it is not UTF-8, or it is a URL.
 
     """
     if output in (None, "-"):
         return None
+    if is_url(output):
+        raise OutputError(
+            f"can't write the results to `{output}`: here `--output` is a file's path",
+            hint="`batchchat submit --output s3://bucket/prefix/` takes a URL",
+        )
     path = str(expanded(str(output)).absolute())
     if path != printable(path):
         raise OutputError(
@@ -27,6 +32,11 @@ def absolute(output: str | None) -> str | None:
             hint="choose another place with `--output`",
         )
     return path
+
+
+def is_url(output: str | None) -> bool:
+    """Say whether it names a destination that whoever ends the batch writes to."""
+    return output is not None and "://" in output
 
 
 def printable(text: str) -> str:

@@ -22,6 +22,7 @@ from cli.upload import upload
 from cli.view import Delivery, Page, Shown, View, encode, read_models, read_shown
 from cli.wanted import Wanted
 from jobs.create import Options
+from jobs.destination import Destination
 from jobs.errors import (
     BatchchatError,
     ConfigError,
@@ -64,6 +65,9 @@ class RemoteBatches:
         self._read(read_models, text)
         return text
 
+    def destination(self, output: str) -> str:  # noqa: D102
+        return Destination.parse(output).url  # the server says whether it may be
+
     def submit(self, file: Input, asked: Options, *, shown: bool) -> str:  # noqa: D102
         file_id = self._upload(file, shown=shown)
         body: dict[str, Any] = {
@@ -80,6 +84,8 @@ class RemoteBatches:
             body["max_cost"] = float(asked.max_cost)
         if asked.output_format != "jsonl":
             body["output_format"] = asked.output_format
+        if asked.destination is not None:
+            body["output"] = asked.destination
         try:
             batch_id = self._make("batches", encode(body))
         except UsageError:

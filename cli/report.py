@@ -30,12 +30,13 @@ def report_end(batch: Shown, written: list[Path]) -> int:
     limit = " (it came to its `--max-cost`)" if batch.cancel_reason else ""
     terminal.say(f"  cost     ${batch.estimated_cost:f}{limit}")
     terminal.say(f"  engine   {engine_time(batch)}")
-    for path in written:
-        terminal.say(f"  wrote    {terminal.paint(str(path), 'cyan')}")
+    delivered = batch.delivery.files if batch.delivery else []
+    for place in (*map(str, written), *delivered):
+        terminal.say(f"  wrote    {terminal.paint(place, 'cyan')}")
     if batch.streamed_requests:
         asked = count(batch.streamed_requests, "request")
         terminal.say(f"  note     {asked} with `stream`; a batch answers whole")
-    if not written and counts.completed:
+    if not (written or delivered) and counts.completed:
         terminal.hint(f"read the results with `batchchat results {batch.id}`")
     if counts.completed == counts.total:
         return 0

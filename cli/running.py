@@ -9,6 +9,7 @@ from cli.follow import follow
 from cli.interrupt import INTERRUPTED
 from cli.report import report_end
 from cli.view import View
+from jobs.errors import OutputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,11 @@ def _end(batches: Batches, view: View | None, wish: Wish) -> int:
 def _deliver(batches: Batches, view: View, wish: Wish) -> list[Path]:
     """Write the results where the user wants them."""
     batch = view.batch
+    if batch.delivery is not None and batch.delivery.status == "failed":
+        raise OutputError(
+            f"the results can't be delivered: {batch.delivery.error}",
+            hint=f"they are kept: `batchchat results {batch.id} --output PATH`",
+        )
     if wish.to_stdout and batch.output_file_id:
         for chunk in batches.content(batch.output_file_id):
             terminal.out_bytes(chunk)

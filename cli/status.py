@@ -40,6 +40,9 @@ def status(batch_id: options.BatchId, json: options.Json = False) -> int:
     if batch.shards:
         shards = batch.shards
         rows.append(("shards", f"{shards.committed} of {shards.total} committed"))
+    if batch.delivery:
+        error = f": {batch.delivery.error}" if batch.delivery.error else ""
+        rows.append(("delivery", f"{batch.delivery.status}{error}"))
     if not batch.is_terminal:
         rows += batches.rows(view)
     for name, value in rows:
@@ -51,6 +54,8 @@ def status(batch_id: options.BatchId, json: options.Json = False) -> int:
 def _next_step(batches: "Batches", batch: "Shown") -> str | None:
     if batch.status == "failed":
         return f"see why with `batchchat status {batch.id} --json`"
+    if batch.is_terminal and not batch.is_over:
+        return batches.next_step(batch.id, batch.status)
     if batch.status == "completed":
         return f"read the results with `batchchat results {batch.id}`"
     if batch.is_terminal:

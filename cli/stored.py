@@ -9,6 +9,7 @@ from cli.input import Input
 from cli.session import Session
 from cli.view import Delivery, Page, View, encode
 from jobs.create import Options, cancel_batch, create_batch, store_file
+from jobs.destination import Destinations
 from jobs.model_object import model_object
 from jobs.spending import check_limit
 
@@ -33,6 +34,13 @@ class StoredBatches:
     def models(self) -> bytes:  # noqa: D102
         data = [model_object(model) for model in self.session.catalog]
         return encode({"object": "list", "data": data})
+
+    def destination(self, output: str) -> str:  # noqa: D102
+        allowed = self.session.settings.output_prefixes
+        if not self.handed_over:  # it is this user's process that writes
+            allowed = (output,)
+        places = Destinations(allowed, self.ledger.storage.url)
+        return places.checked(output, self.ledger.project).url
 
     def submit(self, file: Input, asked: Options, *, shown: bool) -> str:  # noqa: D102
         del shown  # it is quick

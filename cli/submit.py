@@ -60,7 +60,11 @@ def submit(
     batches = open_batches()
     if model is not None:
         batches.check_model(model, options.dollars(max_cost))
-    wanted = paths.absolute(output)
+    destination = wanted = None
+    if paths.is_url(output):
+        destination = batches.destination(str(output))
+    else:
+        wanted = paths.absolute(output)
     if wanted is not None:
         from jobs.export import check_output
 
@@ -73,6 +77,7 @@ def submit(
         completion_window=window,
         metadata=options.pairs(metadata),
         output=wanted,
+        destination=destination,
         output_format=format_,
         priority=priority,
         max_cost=options.dollars(max_cost),

@@ -44,6 +44,14 @@ class Problems(msgspec.Struct, frozen=True):
     data: list[Problem]
 
 
+class Delivered(msgspec.Struct, frozen=True):
+    """How far results are on their way to a destination."""
+
+    status: str
+    files: list[str]
+    error: str | None
+
+
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """Of a Batch object what commands look at; see `jobs.batch_object`."""
 
@@ -64,12 +72,19 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     output_file_id: str | None
     error_file_id: str | None
     output_parquet_file_id: str | None = None
+    delivery: Delivered | None = None
     shards: Shards | None
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether its status will never be another."""
         return self.status in TERMINAL
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to it."""
+        is_on_its_way = self.delivery is not None and self.delivery.status == "pending"
+        return self.is_terminal and not is_on_its_way
 
 
 @dataclass(frozen=True)

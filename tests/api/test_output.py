@@ -134,7 +134,12 @@ def delivery(served, batch_id):
 def test_a_place_below_a_prefix_is_taken(exporting, asked, url):
     answer = exporting.create(exporting.upload(), output=asked)
     assert answer.json()["output"] == url
-    pending: dict[str, object] = {"status": "pending", "ended_at": None, "files": [], "error": None}
+    pending: dict[str, object] = {
+        "status": "pending",
+        "ended_at": None,
+        "files": [],
+        "error": None,
+    }
     assert answer.json()["delivery"] == pending
 
 

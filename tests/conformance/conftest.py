@@ -14,13 +14,22 @@ from openai import OpenAI
 from tests.acceptance.command import Place
 from tests.conformance.clients import AsyncApi, SyncApi
 from tests.conformance.stories import Stories
+from tests.servers.s3_server import BUCKET, PLAIN, S3Server
 
 _OURS = ("BATCHCHAT_", "XDG_", "PYTHON", "NO_COLOR", "OPENAI_")
 _URL = re.compile(r"http://127\.0\.0\.1:\d+/v1")
 
 
 @pytest.fixture(scope="session")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the server may write results to."""
+    return tmp_path_factory.mktemp("exports")
+
+
+@pytest.fixture(scope="session")
+def url(
+    tmp_path_factory: pytest.TempPathFactory, exports: Path, moto: S3Server
+) -> Iterator[str]:
     """The base URL of a running `batchchat serve`."""
     folder = tmp_path_factory.mktemp("server")
     kept = {name: it for name, it in os.environ.items() if not name.startswith(_OURS)}
@@ -29,6 +38,11 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "BATCHCHAT_STORAGE": str(folder / "storage"),
         "BATCHCHAT_MODEL_CACHE": str(folder / "models"),
         "XDG_DATA_HOME": str(folder / "data"),
+        "BATCHCHAT_OUTPUT_PREFIXES": f"{exports}, s3://{BUCKET}/exports/{{project}}/",
+        "BATCHCHAT_S3_ENDPOINT": f"http://127.0.0.1:{moto.port}",
+        "AWS_ACCESS_KEY_ID": moto.key,
+        "AWS_SECRET_ACCESS_KEY": moto.secret,
+        **PLAIN,
     }
     with closing(Place(folder, kept | own, folder / "no-tripwire")) as place:
         running = place.start("serve", "--port", "0", engine=True)
