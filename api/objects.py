@@ -140,7 +140,7 @@ class BatchObject(BaseModel):
     engine_seconds: float
     engine_cost: float | None
     max_cost: float | None = Field(description="US dollars that it may cost.")
-    cancel_reason: Literal["max_cost_reached"] | None = Field(
+    cancel_reason: Literal["max_cost_reached", "input_file_missing"] | None = Field(
         description="Why it was cancelled, where it was not by a request."
     )
     priority: Literal["low", "normal", "high"]

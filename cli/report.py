@@ -6,6 +6,7 @@ from cli import terminal
 from cli.text import count, duration, short
 from cli.view import Shown
 from jobs.problem import SHOWN, Problem
+from jobs.spending import MAX_COST
 
 BAD_ANSWER = 1
 """Exit status when the tool worked and not every request was completed."""
@@ -27,7 +28,8 @@ def report_end(batch: Shown, written: list[Path]) -> int:
     terminal.say(
         f"  tokens   {short(usage.input_tokens)} in, {short(usage.output_tokens)} out"
     )
-    limit = " (it came to its `--max-cost`)" if batch.cancel_reason else ""
+    at_limit = batch.cancel_reason == MAX_COST
+    limit = " (it came to its `--max-cost`)" if at_limit else ""
     terminal.say(f"  cost     ${batch.estimated_cost:f}{limit}")
     terminal.say(f"  engine   {engine_time(batch)}")
     delivered = batch.delivery.files if batch.delivery else []

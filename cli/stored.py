@@ -10,7 +10,10 @@ from cli.session import Session
 from cli.view import Delivery, Page, View, encode
 from jobs.create import Options, cancel_batch, create_batch, store_file
 from jobs.destination import Destinations
+from jobs.files import Files
+from jobs.ids import new_batch_id
 from jobs.model_object import model_object
+from jobs.record import File
 from jobs.spending import check_limit
 
 
@@ -44,9 +47,7 @@ class StoredBatches:
 
     def submit(self, file: Input, asked: Options, *, shown: bool) -> str:  # noqa: D102
         del shown  # it is quick
-        stored = store_file(self.ledger, file.chunks(), file.name)
-        hand_over = self.handed_over
-        return create_batch(self.ledger, stored, asked, hand_over=hand_over).id
+        return self._create(store_file(self.ledger, file.chunks(), file.name), asked)
 
     def retry(  # noqa: D102
         self, batch_id: str, delivery: Delivery | None, max_cost: Decimal | None
@@ -72,8 +73,15 @@ class StoredBatches:
             priority=before.priority,
             max_cost=max_cost,
         )
-        hand_over = self.handed_over
-        return create_batch(self.ledger, stored, asked, hand_over=hand_over).id
+        return self._create(stored, asked)
+
+    def _create(self, file: File, asked: Options) -> str:
+        """Make the batch; a server over the same storage deletes no input of it."""
+        batch_id = new_batch_id()
+        Files(self.ledger).use(file.id, batch_id)
+        handed_over = self.handed_over
+        create_batch(self.ledger, file, asked, hand_over=handed_over, batch_id=batch_id)
+        return batch_id
 
     def get(self, batch_id: str) -> View:  # noqa: D102
         return View.of_state(self.session.state(batch_id))

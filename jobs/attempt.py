@@ -25,11 +25,17 @@ from jobs import record, response
 from jobs.bugs import as_refusal
 from jobs.checkpoint import Result, pack
 from jobs.engine import Answer, Choice, Completion, Work
-from jobs.errors import BatchchatError, EngineDeadError, RequestRefusedError
+from jobs.errors import (
+    BatchchatError,
+    EngineDeadError,
+    ObjectMissingError,
+    RequestRefusedError,
+)
 from jobs.form import form_of
 from jobs.ids import new_attempt_id, request_id
 from jobs.kept_turns import KeptTurn, pack_turns, read_turns
 from jobs.lines import RawLine, iter_lines
+from jobs.lost_input import is_lost, note_lost
 from jobs.parse import Invalid, Parser
 from jobs.plan import parse_line
 from jobs.problem import Problem
@@ -218,12 +224,17 @@ class Attempt:
         task, shard = self.task, self.shard
         key = task.ledger.keys.content(task.batch.input_file_id)
         chunks = ranged(task.storage, key, shard.offset, shard.length)
-        for line in iter_lines(
-            chunks, task.line_bytes, offset=shard.offset, first=shard.first_line
-        ):
-            blank = line.raw is not None and not line.raw.strip()
-            if not blank and line.number not in self._kept.lines:
-                yield line
+        try:
+            for line in iter_lines(
+                chunks, task.line_bytes, offset=shard.offset, first=shard.first_line
+            ):
+                blank = line.raw is not None and not line.raw.strip()
+                if not blank and line.number not in self._kept.lines:
+                    yield line
+        except ObjectMissingError:
+            if is_lost(task.ledger, task.batch):
+                note_lost(task.ledger, task.batch.id)
+            raise
 
     def _parsed(self, line: RawLine) -> Request | Invalid:
         parsed = parse_line(self._parser, line, self.task.line_bytes)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from decimal import Decimal
+from itertools import islice
 
 from jobs import record, response
 from jobs.checkpoint import Finished
@@ -17,6 +18,7 @@ from jobs.errors import CorruptObjectError, ObjectMissingError
 from jobs.ids import new_attempt_id, new_file_id, request_id
 from jobs.ledger import Ledger, State
 from jobs.lines import iter_lines
+from jobs.lost_input import INPUT_MISSING, MESSAGE, is_lost
 from jobs.parse import Parser
 from jobs.plan import parse_line
 from jobs.record import Batch, Commit, Counts, File, Outcome, Plan, Shard
@@ -150,13 +152,32 @@ class _Writer:
         self._counts += Counts(0, completed, commit.counts.total - completed)
         if len(results) < shard.requests:
             why = _DAMAGED if damaged else self._why
-            for line, text in self._without_result(shard, {*results}, why):
+            for line, text in self._never_run(shard, {*results}, why):
                 results[line] = Finished(line, completed=False, text=text)
         good: list[bytes] = []
         bad: list[bytes] = []
         for _, result in sorted(results.items()):
             (good if result.completed else bad).append(result.text)
         return good, bad
+
+    def _never_run(
+        self, shard: Shard, done: set[int], why: tuple[str, str]
+    ) -> list[tuple[int, bytes]]:
+        """Return an error line for each request that is not in `done`."""
+        try:
+            return list(self._without_result(shard, done, why))
+        except ObjectMissingError:
+            if not is_lost(self._ledger, self._batch):
+                raise
+        lines = range(shard.first_line, shard.first_line + shard.lines)
+        missing = (line for line in lines if line not in done)
+        return [
+            (line, response.never_run(self._name(line), None, INPUT_MISSING, MESSAGE))
+            for line in islice(missing, shard.requests - len(done))
+        ]
+
+    def _name(self, line: int) -> str:
+        return request_id(self._batch.id, line)
 
     def _without_result(
         self, shard: Shard, done: set[int], why: tuple[str, str]
@@ -172,7 +193,7 @@ class _Writer:
             blank = line.raw is not None and not line.raw.strip()
             if not blank and line.number not in done:
                 custom_id = parse_line(parser, line, self._line_bytes).custom_id
-                name = request_id(self._batch.id, line.number)
+                name = self._name(line.number)
                 text = response.never_run(name, custom_id, code, message)
                 yield line.number, text
 

@@ -94,8 +94,10 @@ class _Scanner:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._custom_ids.close()
+        if kind is not None:  # nobody will read them
+            self.found.problems.close()
 
     def take(self, line: RawLine) -> None:
         """Check one line and give it to its shard."""

@@ -7,8 +7,9 @@ import msgspec
 
 from jobs import record
 from jobs.catalog import Catalog, Model
-from jobs.errors import ModelNotFoundError, UsageError
+from jobs.errors import ModelNotFoundError, ObjectMissingError, UsageError
 from jobs.ledger import Ledger
+from jobs.lost_input import INPUT_MISSING, is_lost
 from jobs.parse import Parser
 from jobs.plan import Limits, Scan, scan
 from jobs.problem import Problem
@@ -38,6 +39,26 @@ def make_plan(
 
     Two planners at once come to the same plan, and one of them writes it.
     """
+    try:
+        plan = _made(ledger, batch, prompters, sizes, on_progress)
+    except ObjectMissingError:
+        if not is_lost(ledger, batch):
+            raise
+        plan = _refused(ledger, batch)
+    key = ledger.keys.of(batch.id).plan
+    if ledger.storage.create(key, record.encode(plan)):
+        return plan
+    return record.decode(Plan, ledger.storage.get(key), key)
+
+
+def _made(
+    ledger: Ledger,
+    batch: Batch,
+    prompters: Prompters,
+    sizes: Limits,
+    on_progress: Callable[[int, int], object],
+) -> Plan:
+    """Return the plan that the input asks for; write the report of its problems."""
     keys = ledger.keys.of(batch.id)
     parser = Parser(batch.model)
     content = ledger.keys.content(batch.input_file_id)
@@ -58,9 +79,21 @@ def make_plan(
             for problem in found.problems:
                 report.write(msgspec.json.encode(problem) + b"\n")
     found.problems.close()
-    if ledger.storage.create(keys.plan, record.encode(plan)):
-        return plan
-    return record.decode(Plan, ledger.storage.get(keys.plan), keys.plan)
+    return plan
+
+
+def _refused(ledger: Ledger, batch: Batch) -> Plan:
+    """Return the plan of a batch whose input is not there."""
+    message = f"the input file `{batch.input_file_id}` was removed before it was read"
+    problem = Problem(INPUT_MISSING, None, message, "input_file_id")
+    return Plan(
+        created_at=ledger.now(),
+        model=None,
+        requests=0,
+        invalid=0,
+        shards=[],
+        problems=[problem],
+    )
 
 
 class PromptLengths:

@@ -49,7 +49,7 @@ def note_reached(ledger: Ledger, batch_id: str) -> None:
 def grace_of(state: State) -> float:
     """Return the seconds that requests of a batch which is to stop may finish in."""
     wish = state.cancel
-    return DRAIN if wish and wish.reason == MAX_COST else 0.0
+    return DRAIN if wish and wish.reason is not None else 0.0
 
 
 def check_limit(

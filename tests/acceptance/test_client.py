@@ -2,6 +2,7 @@
 
 import re
 
+import httpx
 import pyarrow.parquet as pq
 import pytest
 
@@ -263,3 +264,14 @@ def test_a_cancel_is_heard(server):
     done = server.ask("cancel", batch_id)
     assert (done.code, done.out) == (0, b"cancelling\n")
     assert server.hand.ledger.state(batch_id).status == "cancelling"
+
+
+def test_a_server_deletes_no_input_of_a_batch_that_a_command_has_made(server):
+    file = server.place.file("in.jsonl", GOOD)
+    done = server.place.run("submit", file, "--model", "m", "--no-wait")
+    batch_id = done.out.decode().strip()
+    file_id = server.hand.ledger.batch(batch_id).input_file_id
+    place = f"http://127.0.0.1:{server.port}/v1/files/{file_id}"
+    assert httpx.delete(place).status_code == 409
+    server.end_batch(batch_id)
+    assert httpx.delete(place).status_code == 200
