@@ -4,9 +4,11 @@ import logging
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 
 from api.post import PostError, post
 from api.service import Service
+from jobs import sent
 from jobs.errors import BatchchatError, NotFoundError, ObjectMissingError
 from jobs.files import Files
 from jobs.ids import made_at
@@ -36,7 +38,7 @@ _GOOD = range(200, 300)
 
 
 class Notifier:
-    """Works through the outbox in threads; it also removes files past their time.
+    """Works through the outbox in threads; it also removes what is past its time.
 
     A project has one of the threads at a time, and for a turn only: one whose
     receivers are slow makes nobody wait but itself.
@@ -95,10 +97,12 @@ class Notifier:
         if self._service.disk is not None:
             self._service.disk.remove_leftovers(_LEFT_OVER)
         for project in list(self._service.storage.folders("projects")):
-            try:
-                Files(self._service.ledger(project)).sweep()
-            except BatchchatError as error:
-                _logger.warning("files of %s stay: %s", project, error.message)
+            ledger = self._service.ledger(project)
+            for sweep in (Files(ledger).sweep, partial(sent.sweep, ledger)):
+                try:
+                    sweep()
+                except BatchchatError as error:
+                    _logger.warning("garbage of %s stays: %s", project, error.message)
 
     def _take_turn(self, letters: list[Letter]) -> None:
         """Work through the letters of a project; the next turn goes on with them."""

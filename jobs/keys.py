@@ -58,7 +58,11 @@ class Keys:
 
     def sent(self, digest: str) -> str:
         """Return the key of what a create with that digest has made."""
-        return f"{self._top}/sent/{digest}.json"
+        return f"{self.all_sent()}{digest}.json"
+
+    def all_sent(self) -> str:
+        """Return what the keys of what creates have made begin with."""
+        return f"{self._top}/sent/"
 
     def webhooks(self) -> str:
         """Return what the keys of the webhook endpoints begin with."""

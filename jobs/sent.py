@@ -26,6 +26,8 @@ RETRY_SECONDS = 900
 RESEND_SECONDS = 10
 """The same when the client does not say whether it does."""
 
+_TURN = 600
+
 _locks = [Lock() for _ in range(64)]
 
 
@@ -62,7 +64,7 @@ def claim(ledger: Ledger, asked: bytes, *, key: str | None, seconds: int) -> Cla
     name = digest if key is None else sha256(b"key:" + key.encode()).hexdigest()
     where = ledger.keys.sent(name)
     now = ledger.now()
-    with _locks[int(name[:8], 16) % len(_locks)]:
+    with _lock_of(name):
         before = _read(ledger, where)
         lasts = KEY_SECONDS if key is not None else seconds
         if before is not None and now - before.created_at < lasts:
@@ -75,6 +77,26 @@ def claim(ledger: Ledger, asked: bytes, *, key: str | None, seconds: int) -> Cla
         else:
             ledger.storage.put(where, record.encode(sent))
     return Claim(sent.batch_id, again=False)
+
+
+def sweep(ledger: Ledger) -> None:
+    """Remove what is too old to be asked for: a sixteenth of it, by the time.
+
+    Each record must be read to know its age, so one call reads only those whose name
+    begins with the digit whose turn it is; the turn changes every ten minutes.
+    """
+    now = ledger.now()
+    digit = f"{now // _TURN % 16:x}"
+    for entry in list(ledger.storage.list(ledger.keys.all_sent() + digit)):
+        name = entry.key.rpartition("/")[2]
+        with _lock_of(name):
+            sent = _read(ledger, entry.key)
+            if sent is not None and now - sent.created_at > KEY_SECONDS:
+                ledger.storage.delete(entry.key)
+
+
+def _lock_of(name: str) -> Lock:
+    return _locks[int(name[:8], 16) % len(_locks)]
 
 
 def _same(before: _Sent, digest: str) -> Claim:
