@@ -76,14 +76,13 @@ def list_batches(
     """List batches, newest first."""
     if after is not None:
         checked_id("batch", after)
-    ids = sorted(mine.storage.folders(mine.keys.batches()), reverse=True)
     shown = partial(_shown_if_there, request.app.state.shown, mine)
     with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
-        wanted = [batch_id for batch_id in ids if after is None or batch_id < after]
+        ids = mine.batch_ids(after)
         there = (
             pair
-            for at in range(0, len(wanted), _READ_AT_ONCE)
-            for pair in pool.map(shown, wanted[at : at + _READ_AT_ONCE])
+            for some in iter(lambda: list(islice(ids, _READ_AT_ONCE)), [])
+            for pair in pool.map(shown, some)
             if pair is not None
         )
         found = list(islice(there, limit + 1))

@@ -47,6 +47,11 @@ def made_at(made_id: str) -> float:
     return int(made_id.rpartition("_")[2][:12], 16) / 1000
 
 
+def first_batch_id(seconds: float) -> str:
+    """Return what sorts before each batch's id made since then, in Unix seconds."""
+    return f"batch_{int(max(0.0, seconds) * 1000):012x}"
+
+
 def new_attempt_id() -> str:
     """Return a fresh id for one try at one shard."""
     return _uuid7()

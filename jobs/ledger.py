@@ -25,11 +25,14 @@ from decimal import Decimal
 
 from jobs import record
 from jobs.errors import ConflictError, NotFoundError, ObjectMissingError
+from jobs.ids import first_batch_id, made_at
 from jobs.keys import BatchKeys, Keys, shard_of_commit
 from jobs.memo import Memo
 from jobs.record import Batch, Commit, Counts, File, Outcome, Plan
 from jobs.storage import Storage
 from jobs.usage import Usage
+
+_WINDOWS = (86_400.0, 30 * 86_400.0, float("inf"))
 
 TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
 
@@ -210,12 +213,25 @@ class Ledger:
 
     def batches(self) -> Iterator[Batch]:
         """Yield the project's batches, newest first."""
-        ids = list(self.storage.folders(self.keys.batches()))
-        for batch_id in reversed(ids):
+        for batch_id in self.batch_ids():
             key = self.keys.of(batch_id).batch
             batch = self._fixed(Batch, key, self._batches)
             if batch is not None:
                 yield batch
+
+    def batch_ids(self, before: str | None = None) -> Iterator[str]:
+        """Yield the ids of the project's batches, newest first, older than `before`.
+
+        Ids sort by time, so of many batches only the names of a day are listed, then
+        of a month, and of all only if somebody goes on reading.
+        """
+        newest = self.clock() if before is None else made_at(before)
+        end = before or ""
+        for seconds in _WINDOWS:
+            begin = first_batch_id(newest - seconds)
+            found = list(self.storage.folders(self.keys.batches(), begin, end))
+            yield from reversed(found)
+            end = begin
 
     def file(self, file_id: str) -> File:
         """Return what a file is. Raises `NotFoundError`."""

@@ -79,13 +79,22 @@ class Storage(Protocol):
         """Yield the objects whose key begins with `prefix`, sorted by key."""
         ...
 
-    def folders(self, prefix: str) -> Iterator[str]:
-        """Yield, sorted, the next segments of the keys below `prefix` + `/`."""
+    def folders(self, prefix: str, after: str = "", before: str = "") -> Iterator[str]:
+        """Yield, sorted, the next segments of the keys below `prefix` + `/`.
+
+        Only those behind `after` and before `before`, where these are given; with
+        `before` the segments are such that none begins another.
+        """
         ...
 
     def delete(self, key: str) -> None:
         """Remove the object; no error if there is none."""
         ...
+
+
+def is_between(name: str, after: str, before: str) -> bool:
+    """Say whether `name` sorts between the two; an empty one is no bound."""
+    return name > after and (not before or name < before)
 
 
 def checked_key(key: str) -> str:

@@ -60,8 +60,10 @@ class CachedStorage:
     def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:  # noqa: D102
         return self._storage.list(prefix, start_after)
 
-    def folders(self, prefix: str) -> Iterator[str]:  # noqa: D102
-        return self._storage.folders(prefix)
+    def folders(  # noqa: D102
+        self, prefix: str, after: str = "", before: str = ""
+    ) -> Iterator[str]:
+        return self._storage.folders(prefix, after, before)
 
     def delete(self, key: str) -> None:  # noqa: D102
         self._storage.delete(key)

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from jobs.errors import ObjectMissingError, StorageError, StorageFullError
-from jobs.storage.base import CHUNK, Entry, checked_key
+from jobs.storage.base import CHUNK, Entry, checked_key, is_between
 
 _PARTIAL = ".partial-"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -88,14 +88,17 @@ class LocalStorage:
                 with suppress(FileNotFoundError):
                     yield Entry(key, path.stat().st_size)
 
-    def folders(self, prefix: str) -> Iterator[str]:  # noqa: D102
+    def folders(  # noqa: D102
+        self, prefix: str, after: str = "", before: str = ""
+    ) -> Iterator[str]:
         path = self._path(prefix)
         try:
             with _named_errors(path):
                 names = os.listdir(path)  # noqa: PTH208 - names are enough
         except ObjectMissingError:
             return
-        yield from sorted(name for name in names if not name.startswith("."))
+        seen = (name for name in names if not name.startswith("."))
+        yield from sorted(name for name in seen if is_between(name, after, before))
 
     def delete(self, key: str) -> None:  # noqa: D102
         path = self._path(key)

@@ -6,7 +6,7 @@ from io import BytesIO
 from threading import Lock
 
 from jobs.errors import ObjectMissingError
-from jobs.storage.base import CHUNK, Entry, checked_key
+from jobs.storage.base import CHUNK, Entry, checked_key, is_between
 
 
 class MemoryStorage:
@@ -57,11 +57,14 @@ class MemoryStorage:
             if key.startswith(prefix) and key > start_after:
                 yield Entry(key, len(data))
 
-    def folders(self, prefix: str) -> Iterator[str]:  # noqa: D102
+    def folders(  # noqa: D102
+        self, prefix: str, after: str = "", before: str = ""
+    ) -> Iterator[str]:
         below = (
             entry.key.removeprefix(f"{prefix}/") for entry in self.list(f"{prefix}/")
         )
-        yield from sorted({rest.partition("/")[0] for rest in below})
+        names = {rest.partition("/")[0] for rest in below}
+        yield from sorted(name for name in names if is_between(name, after, before))
 
     def delete(self, key: str) -> None:  # noqa: D102
         self._objects.pop(checked_key(key), None)

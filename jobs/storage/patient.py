@@ -64,8 +64,12 @@ class PatientStorage:
         listed = self._insist(lambda: [*self._storage.list(prefix, start_after)])
         return iter(listed)
 
-    def folders(self, prefix: str) -> Iterator[str]:  # noqa: D102
-        return iter(self._insist(lambda: [*self._storage.folders(prefix)]))
+    def folders(  # noqa: D102
+        self, prefix: str, after: str = "", before: str = ""
+    ) -> Iterator[str]:
+        return iter(
+            self._insist(lambda: [*self._storage.folders(prefix, after, before)])
+        )
 
     def delete(self, key: str) -> None:  # noqa: D102
         self._insist(partial(self._storage.delete, key))

@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from jobs.errors import ObjectMissingError
-from jobs.storage.base import Entry, checked_key
+from jobs.storage.base import Entry, checked_key, is_between
 from jobs.storage.s3_client import s3_client
 from jobs.storage.s3_download import download, regrouped, size_of, whole
 from jobs.storage.s3_errors import code_of, named_errors
@@ -101,14 +101,20 @@ class S3Storage:
                 if not item["Key"].endswith("/"):  # a console's idea of a folder
                     yield Entry(item["Key"][len(self._prefix) :], item["Size"])
 
-    def folders(self, prefix: str) -> Iterator[str]:  # noqa: D102
+    def folders(  # noqa: D102
+        self, prefix: str, after: str = "", before: str = ""
+    ) -> Iterator[str]:
         top = f"{checked_key(prefix)}/"
         names: set[str] = set()
-        for page in self._pages(top, Delimiter="/"):
+        start = {"StartAfter": f"{self._prefix}{top}{after}"} if after else {}
+        for page in self._pages(top, Delimiter="/", **start):
             found = [item["Prefix"] for item in page.get("CommonPrefixes", ())]
             found += [item["Key"] for item in page.get("Contents", ())]
-            names |= {name[len(self._prefix + top) :].rstrip("/") for name in found}
-        yield from sorted(names - {""})
+            here = {name[len(self._prefix + top) :].rstrip("/") for name in found}
+            names |= {name for name in here if is_between(name, after, before)}
+            if before and here and max(here) >= before:
+                break
+        yield from sorted(names)
 
     def delete(self, key: str) -> None:  # noqa: D102
         where = self._where(key)

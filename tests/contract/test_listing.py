@@ -68,3 +68,12 @@ def test_folders_are_the_next_segments_sorted_and_once_each(storage):
     put_all(storage, "p/b/x", "p/b/y/z", "p/a/x", "p/a-b/x", "p/c", "pp/d/x")
     assert list(storage.folders("p")) == ["a", "a-b", "b", "c"]
     assert list(storage.folders("p/b")) == ["x", "y"]
+
+
+def test_folders_between_two_names(storage):
+    put_all(storage, *(f"p/{name}/{end}" for name in "abcdef" for end in "xy"))
+    assert list(storage.folders("p", "b")) == ["c", "d", "e", "f"]
+    assert list(storage.folders("p", "b", "e")) == ["c", "d"]
+    assert list(storage.folders("p", "", "c")) == ["a", "b"]
+    assert list(storage.folders("p", "bb", "dd")) == ["c", "d"]
+    assert list(storage.folders("p", "f")) == list(storage.folders("p", "", "a")) == []

@@ -109,9 +109,9 @@ class Door:
                 return
             start_after = page[-1].key
 
-    def folders(self, prefix: str) -> Iterator[str]:
+    def folders(self, prefix: str, after: str = "", before: str = "") -> Iterator[str]:
         """See `Storage`."""
-        yield from self._call(lambda: [*self._bucket.folders(prefix)])
+        yield from self._call(lambda: [*self._bucket.folders(prefix, after, before)])
 
     def delete(self, key: str) -> None:
         """See `Storage`."""

@@ -8,6 +8,7 @@ from jobs import record
 from jobs.errors import ConflictError, NotFoundError
 from jobs.ledger import Ledger
 from jobs.record import Cancel, Counts
+from jobs.storage import MemoryStorage
 from jobs.usage import Usage
 from tests.unit.batch_records import BATCH, OUTCOME, commit, new_ledger, plan
 
@@ -92,3 +93,49 @@ def test_a_batch_that_is_not_there_is_not_found(ledger, batch_id):
 def test_another_project_s_batch_is_not_there(ledger):
     with pytest.raises(NotFoundError):
         Ledger(ledger.storage, "other").state(BATCH.id)
+
+
+class Counting(MemoryStorage):
+    """Counts the names that listings bring."""
+
+    names = 0
+
+    def folders(self, prefix, after="", before=""):
+        for name in super().folders(prefix, after, before):
+            self.names += 1
+            yield name
+
+
+DAY = 86_400
+NOW = 2_000_000_000
+
+
+def batch_made(at, number=0):
+    return f"batch_{at * 1000:012x}{number:020x}"
+
+
+def test_ids_come_newest_first_and_old_ones_are_not_listed_before_they_are_read():
+    storage = Counting()
+    ledger = Ledger(storage, "p", lambda: NOW)
+    ages = [*range(0, DAY, 3_600), *range(2 * DAY, 400 * DAY, DAY)]
+    ids = [batch_made(NOW - age) for age in ages]
+    for batch_id in ids:
+        storage.put(ledger.keys.of(batch_id).batch, b"{}")
+    found = ledger.batch_ids()
+    assert [next(found) for _ in range(20)] == ids[:20]
+    assert storage.names == 24
+    assert [*found] == ids[20:]
+    assert storage.names == len(ids)
+    storage.names = 0
+    assert next(ledger.batch_ids(ids[100])) == ids[101]
+    assert storage.names < 3
+    assert [*ledger.batch_ids(ids[-3])] == ids[-2:]
+    assert [*ledger.batch_ids(batch_made(0))] == []
+
+
+def test_a_clock_that_is_ahead_hides_nothing():
+    storage = Counting()
+    ledger = Ledger(storage, "p", lambda: NOW)
+    batch_id = batch_made(NOW + 9 * DAY)
+    storage.put(ledger.keys.of(batch_id).batch, b"{}")
+    assert [*ledger.batch_ids()] == [batch_id]
