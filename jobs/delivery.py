@@ -13,6 +13,7 @@ are kept as files of the project whatever becomes of it.
 """
 
 import logging
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def _reason(error: Exception) -> str:
     """Say what went wrong; what a bug says may hold what is in the results."""
     if isinstance(error, BatchchatError):
         return error.message
+    log.error("a bug:\n%s", "".join(traceback.format_tb(error.__traceback__)))
     return f"batchchat has a bug that this met ({type(error).__name__})"
 
 

@@ -259,3 +259,4 @@ def test_a_listing_has_many_pages(storage, monkeypatch):
     assert [entry.key for entry in storage.list("p/")] == names
     assert [entry.key for entry in storage.list("p/", "p/09/x")] == names[10:]
     assert list(storage.folders("p")) == [name[2:4] for name in names]
+    assert list(storage.folders("p", "05", "12")) == [n[2:4] for n in names[6:12]]
