@@ -6,6 +6,7 @@ where it is once links are followed. Nothing lies within the storage itself, who
 objects are ours alone.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +33,9 @@ class Destination(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> "Destination":
         """Return the place that `text` names. Raises `OutputError`."""
+        if len(text) > _LONGEST:
+            message = f"`{text[:80]}…` is too long: up to {_LONGEST:,} characters"
+            raise OutputError(message)
         if found := _S3.fullmatch(text):
             place = cls(found[1], _segments(found[2] or ""))
         elif found := _FOLDER.fullmatch(text):
@@ -59,7 +63,7 @@ class Destination(NamedTuple):
     def is_within(self, other: "Destination") -> bool:
         """Say whether it is the other place, or lies below it."""
         if self.folder is not None and other.folder is not None:
-            return self.folder.resolve().is_relative_to(other.folder.resolve())
+            return _followed(self.folder).is_relative_to(_followed(other.folder))
         above = self.path[: len(other.path)]
         return (self.root, above) == (other.root, other.path)
 
@@ -70,7 +74,7 @@ class Destination(NamedTuple):
         return open_storage(self.url, s3_endpoint=endpoint, s3_path_style=path_style)
 
     def _check(self, text: str) -> None:
-        plain = "".join(self.path).isprintable() and len(text) <= _LONGEST
+        plain = "".join(self.path).isprintable()
         if not plain or {"", ".", ".."} & {*self.path}:
             raise OutputError(f"`{text}` is no plain path, without `.`, `..` and `//`")
         try:
@@ -104,6 +108,11 @@ class Destinations:
         if self._storage is not None and place.is_within(self._storage):
             raise OutputError(f"`{text}` is within the storage of the batches")
         return place
+
+
+def _followed(folder: Path) -> Path:
+    """Return where a folder is once links are followed, as far as they can be."""
+    return Path(os.path.realpath(folder))
 
 
 def _segments(path: str) -> tuple[str, ...]:

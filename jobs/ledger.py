@@ -250,11 +250,11 @@ class Ledger:
 
     def _with_delivery(self, state: State) -> State:
         keys = self.keys.of(state.batch.id)
-        return replace(
-            state,
-            delivered=self._optional(record.Delivered, keys.delivered),
-            undelivered=self._optional(record.Undelivered, keys.undelivered),
-        )
+        delivered = self._optional(record.Delivered, keys.delivered)
+        if delivered is not None:
+            return replace(state, delivered=delivered)
+        trouble = self._optional(record.Undelivered, keys.undelivered)
+        return replace(state, undelivered=trouble)
 
     def _read_commits(self, keys: BatchKeys) -> dict[int, Commit]:
         commits = {}

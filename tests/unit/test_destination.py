@@ -103,6 +103,12 @@ def test_a_link_leads_no_further_than_the_prefix(tmp_path):
         allowed(f"{exports}/out/x", f"{exports}")
 
 
+def test_a_link_to_itself_is_no_way_out(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(OutputError):
+        allowed(f"{tmp_path}/loop/x", f"{tmp_path}/exports")
+
+
 def test_nothing_goes_into_the_storage_not_even_by_a_link(tmp_path):
     storage = tmp_path / "storage"
     storage.mkdir()
