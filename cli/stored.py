@@ -68,7 +68,7 @@ class StoredBatches:
             metadata=before.metadata,
             retry_of=batch_id,
             output=str(delivery.output) if delivery else None,
-            destination=before.destination,
+            destination=None if delivery else before.destination,
             output_format=delivery.formats if delivery else before.output_format,
             priority=before.priority,
             max_cost=max_cost,
