@@ -94,8 +94,10 @@ class _Scanner:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         self._custom_ids.close()
+        if failure is not None:
+            self.found.problems.close()
 
     def take(self, line: RawLine) -> None:
         """Check one line and give it to its shard."""

@@ -7,7 +7,7 @@ import msgspec
 
 from jobs import record
 from jobs.catalog import Catalog, Model
-from jobs.errors import ModelNotFoundError, UsageError
+from jobs.errors import ConfigError, ModelNotFoundError, UsageError
 from jobs.ledger import Ledger
 from jobs.parse import Parser
 from jobs.plan import Limits, Scan, scan
@@ -58,9 +58,30 @@ def make_plan(
             for problem in found.problems:
                 report.write(msgspec.json.encode(problem) + b"\n")
     found.problems.close()
-    if ledger.storage.create(keys.plan, record.encode(plan)):
+    return _written(ledger, batch, plan)
+
+
+def refuse(ledger: Ledger, batch: Batch, error: ConfigError) -> Plan:
+    """Return a plan that says why nothing of the batch can run; see `make_plan`."""
+    text = f"{error.message}: {error.hint}" if error.hint else error.message
+    problem = Problem("model_not_usable", None, text, "model")
+    plan = Plan(
+        created_at=ledger.now(),
+        model=None,
+        requests=0,
+        invalid=0,
+        shards=[],
+        problems=[problem],
+    )
+    return _written(ledger, batch, plan)
+
+
+def _written(ledger: Ledger, batch: Batch, plan: Plan) -> Plan:
+    """Write the plan, unless there is one; return the one that is there."""
+    key = ledger.keys.of(batch.id).plan
+    if ledger.storage.create(key, record.encode(plan)):
         return plan
-    return record.decode(Plan, ledger.storage.get(keys.plan), keys.plan)
+    return record.decode(Plan, ledger.storage.get(key), key)
 
 
 class PromptLengths:
