@@ -98,6 +98,7 @@ class Attempt:
     _suspicion: Suspicion = field(default_factory=Suspicion)
     _has_place: bool = False
     _alone: tuple[int, ...] = ()
+    _proven: bool = False
     _died_with: list[int] = field(default_factory=list)
     _steps: int = -1
     moves: int = 0
@@ -163,6 +164,7 @@ class Attempt:
             if self._is_over:
                 return
             self._alone = numbers
+            self._proven = self.task.engine.steps > 0
             self._put_mark(alone=numbers)
             for number in numbers:
                 self._take(self._parsed(lines[number]))
@@ -216,7 +218,8 @@ class Attempt:
 
     def _put_mark(self, **lines: tuple[int, ...]) -> None:
         """Say, before the engine is asked, that an attempt has begun."""
-        mark = Mark(created_at=self.task.ledger.now(), **lines)
+        now = self.task.ledger.now()
+        mark = Mark(created_at=now, proven=self._proven, **lines)
         self.task.storage.put(self._mark, msgspec.json.encode(mark))
 
     def _lines(self) -> Iterator[RawLine]:

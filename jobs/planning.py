@@ -7,7 +7,12 @@ import msgspec
 
 from jobs import record
 from jobs.catalog import Catalog, Model
-from jobs.errors import ModelNotFoundError, ObjectMissingError, UsageError
+from jobs.errors import (
+    ConfigError,
+    ModelNotFoundError,
+    ObjectMissingError,
+    UsageError,
+)
 from jobs.ledger import Ledger
 from jobs.lost_input import INPUT_MISSING, is_lost
 from jobs.parse import Parser
@@ -44,11 +49,15 @@ def make_plan(
     except ObjectMissingError:
         if not is_lost(ledger, batch):
             raise
-        plan = _refused(ledger, batch)
-    key = ledger.keys.of(batch.id).plan
-    if ledger.storage.create(key, record.encode(plan)):
-        return plan
-    return record.decode(Plan, ledger.storage.get(key), key)
+        plan = _without_input(ledger, batch)
+    return _written(ledger, batch, plan)
+
+
+def refuse(ledger: Ledger, batch: Batch, error: ConfigError) -> Plan:
+    """Return a plan that says why nothing of the batch can run; see `make_plan`."""
+    text = f"{error.message}: {error.hint}" if error.hint else error.message
+    problem = Problem("model_not_usable", None, text, "model")
+    return _written(ledger, batch, _refused(ledger, problem))
 
 
 def _made(
@@ -82,10 +91,12 @@ def _made(
     return plan
 
 
-def _refused(ledger: Ledger, batch: Batch) -> Plan:
-    """Return the plan of a batch whose input is not there."""
+def _without_input(ledger: Ledger, batch: Batch) -> Plan:
     message = f"the input file `{batch.input_file_id}` was removed before it was read"
-    problem = Problem(INPUT_MISSING, None, message, "input_file_id")
+    return _refused(ledger, Problem(INPUT_MISSING, None, message, "input_file_id"))
+
+
+def _refused(ledger: Ledger, problem: Problem) -> Plan:
     return Plan(
         created_at=ledger.now(),
         model=None,
@@ -94,6 +105,14 @@ def _refused(ledger: Ledger, batch: Batch) -> Plan:
         shards=[],
         problems=[problem],
     )
+
+
+def _written(ledger: Ledger, batch: Batch, plan: Plan) -> Plan:
+    """Write the plan, unless there is one; return the one that is there."""
+    key = ledger.keys.of(batch.id).plan
+    if ledger.storage.create(key, record.encode(plan)):
+        return plan
+    return record.decode(Plan, ledger.storage.get(key), key)
 
 
 class PromptLengths:

@@ -8,7 +8,10 @@ itself, and asks for its lines in slices, each named in the mark beforehand::
     1,000 lines ─► slices of 63 ─► the one that died, in slices of 4 ─► of 1
 
 A line that was alone with the engine at two deaths that were seen, or at four that
-were not, is convicted: it becomes an error line, and all others are answered.
+were not, is convicted: it becomes an error line, and all others are answered. An
+engine that is broken dies of whatever it is asked first; so a death counts as seen
+only if that engine had computed for others before, and a line that is suspected
+alone is never asked first while there are others.
 """
 
 from collections import Counter
@@ -29,12 +32,14 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """`attempts/<attempt>.json`: a try that has begun.
 
     `alone` are the lines that had the engine to themselves; `asked` those that
-    the engine had when its death was seen.
+    the engine had when its death was seen; `proven` says that it had computed
+    others before.
     """
 
     created_at: int
     alone: tuple[int, ...] = ()
     asked: tuple[int, ...] = ()
+    proven: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,17 +56,27 @@ class Suspicion:
     def convicted(self) -> set[int]:
         """Return the lines that are known to kill the engine.
 
-        An engine's death that was seen weighs twice as much as a mark that was only
-        left behind: whole processes are also killed by people and by machines.
+        The death of a proven engine that was seen weighs twice as much as a mark
+        that was only left behind: whole processes are also killed by people and by
+        machines.
         """
         weights: Counter[int] = Counter()
         for mark in self.marks:
             if len(mark.alone) == 1:
-                weights[mark.alone[0]] += 2 if mark.asked else 1
+                weights[mark.alone[0]] += 2 if mark.asked and mark.proven else 1
         return {line for line, weight in weights.items() if weight >= 2 * _DEATHS}
 
     def slices(self, lines: Iterable[int]) -> Iterator[tuple[int, ...]]:
-        """Cut `lines` into what is asked for at a time, the most suspect first."""
+        """Cut `lines` into what is asked for at a time, the most suspect first.
+
+        Before one that is suspected alone come others, which prove the engine.
+        """
+        slices = list(self._by_suspicion(lines))
+        if slices and len(slices[0]) == 1:
+            slices.insert(0, slices.pop())
+        return iter(slices)
+
+    def _by_suspicion(self, lines: Iterable[int]) -> Iterator[tuple[int, ...]]:
         left = set(lines)
         for suspects in self._circles():
             inside = left & suspects

@@ -9,11 +9,12 @@ from threading import Event, Thread
 from uuid import uuid4
 
 from jobs.ending import ending
-from jobs.errors import BatchchatError, BrokerError, StorageError
+from jobs.errors import BatchchatError, BrokerError, ConfigError, StorageError
 from jobs.finalize import finalize
 from jobs.ledger import Ledger, State
-from jobs.planning import limits, make_plan
+from jobs.planning import limits, make_plan, refuse
 from jobs.prompters import Prompters
+from jobs.record import Plan
 from jobs.settings import Settings
 from jobs.storage import Storage
 from workers.deliveries import Deliveries
@@ -93,9 +94,7 @@ class Controller:
         ledger = Ledger(self._storage, hint.project, self._clock)
         state = ledger.state(hint.batch_id)
         if hint.what == PLAN and state.plan is None and not state.is_terminal:
-            plan = make_plan(
-                ledger, state.batch, self._prompters, limits(self._settings)
-            )
+            plan = self._plan(ledger, state)
             log.info(
                 "%s has %d requests in %d shards",
                 hint.batch_id,
@@ -111,11 +110,28 @@ class Controller:
                 self._on_ended(state)
 
     def _planned(self, ledger: Ledger, state: State) -> State:
-        """Return the state with a plan, so that each custom_id gets its line."""
+        """Return the state with a plan, so that each custom_id gets its line.
+
+        One that can't be made is no reason not to end.
+        """
         if state.plan is not None or state.is_terminal:
             return state
-        make_plan(ledger, state.batch, self._prompters, limits(self._settings))
+        try:
+            self._plan(ledger, state)
+        except StorageError:  # which may come back
+            raise
+        except Exception:
+            log.exception("%s ends unchecked", state.batch.id)
+            return state
         return ledger.state(state.batch.id)
+
+    def _plan(self, ledger: Ledger, state: State) -> Plan:
+        """Return the batch's plan, which fails it where its model can't be used."""
+        sizes = limits(self._settings)
+        try:
+            return make_plan(ledger, state.batch, self._prompters, sizes)
+        except ConfigError as error:
+            return refuse(ledger, state.batch, error)
 
     def tell(self) -> None:
         """Say that this controller is there."""

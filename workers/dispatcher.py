@@ -99,7 +99,9 @@ class Dispatcher:
         self._due = []
         waiting: dict[str, list[_Waiting]] = defaultdict(list)
         active = Active(self._storage)
-        for project, batch_id in list(active):
+        batches = list(active)
+        self._forget_all_but({project for project, _ in batches})
+        for project, batch_id in batches:
             try:
                 self._look(project, batch_id, waiting)
             except NotFoundError:
@@ -108,9 +110,9 @@ class Dispatcher:
             except BatchchatError as error:
                 log.warning("%s: %s", batch_id, error)
         workers = Counter(worker.queue for worker in self._news.workers())
-        for queue, batches in waiting.items():
+        for queue, ready in waiting.items():
             window = max(_LEAST_WINDOW, _A_WORKER * workers[queue])
-            self._top_up(queue, batches, window)
+            self._top_up(queue, ready, window)
         return self._due
 
     def _begin(self) -> None:
@@ -262,6 +264,11 @@ class Dispatcher:
     def _send(self, queue: str, hint: Hint, *, first: bool = False) -> None:
         self._queue.send(queue, hint, first=first)
         self._sent[queue, hint.name] = self._monotonic()
+
+    def _forget_all_but(self, projects: set[str]) -> None:
+        """Let go of the plans and commits of projects that have nothing to do."""
+        for project in self._ledgers.keys() - projects:
+            del self._ledgers[project]
 
     def _ledger(self, project: str) -> Ledger:
         if project not in self._ledgers:

@@ -11,6 +11,7 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
@@ -140,10 +141,13 @@ class DrivenEngine:
     def submit(self, work: Work, on_done: OnDone, timeout: float) -> bool:
         """Take the work; see `jobs.engine.Engine`."""
         got = self._slots.acquire(timeout=timeout)
-        if self._dead is not None:
-            raise self._dead
+        dead = self._dead
+        if dead is not None:
+            raise dead
         if got:
             self._inbox.put((work, on_done))
+            if self._dead is not None:  # it died between the two lines
+                self._refuse_all(self._dead)
         return got
 
     def abort(self, keys: list[str]) -> None:
@@ -158,8 +162,7 @@ class DrivenEngine:
     def give_up(self, reason: str) -> None:
         """Answer all that runs with an error, from outside: a step does not return."""
         self._dead = self._dead or EngineDeadError(reason)
-        for key in list(self._running):
-            self._finish(key, self._dead)
+        self._refuse_all(self._dead)
 
     def close(self) -> None:
         """End the engine and every process of it."""
@@ -253,15 +256,23 @@ class DrivenEngine:
         self._slots.release(len(mine)) if mine else None
 
     def _die(self, error: BaseException) -> None:
-        """Tell everybody who waits for an answer that there will be none."""
-        self._dead = EngineDeadError(f"the engine died: {_first_line(error)}")
-        self._dead.__cause__ = error
+        """Tell everybody that there will be no answers; wait to be closed."""
+        dead = EngineDeadError(f"the engine died: {_first_line(error)}")
+        dead.__cause__ = error
+        self._dead = dead
+        self._refuse_all(dead)
+        self._closing.wait()
+
+    def _refuse_all(self, dead: EngineDeadError) -> None:
+        """Answer what runs, and what the engine's thread has not taken yet."""
         for key in list(self._running):
-            self._finish(key, self._dead)
-        while not self._closing.is_set():  # what came in since, until it is closed
-            message = self._inbox.get()
-            if isinstance(message, tuple):
-                message[1](self._dead)
+            self._finish(key, dead)
+        with suppress(Empty):
+            while True:
+                message = self._inbox.get_nowait()
+                if isinstance(message, tuple):
+                    _, on_done = message
+                    on_done(dead)
 
     def _watch(self) -> None:
         """Notice a core that died without a word, which leaves `step` waiting."""

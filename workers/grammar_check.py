@@ -115,7 +115,11 @@ class GrammarCheck:
         process.start()
         theirs.close()
         self._child = process, ours
-        if not ours.poll(_START_SECONDS) or ours.recv() is not None:
+        try:
+            is_ready = ours.poll(_START_SECONDS) and ours.recv() is None
+        except (EOFError, OSError):  # it died, of too little memory for instance
+            is_ready = False
+        if not is_ready:
             self.close()
             raise EngineError("the process that tries grammars did not start")
         return self._child

@@ -156,12 +156,12 @@ class VllmCore:
 
     def add(self, work: Work) -> None:
         """Begin with `work`. Raises `RequestRefusedError`."""
-        prompt = self._input(work.prompt.token_ids, prompt=work.prompt.text)
-        chat = self._chats.of(work.form)
         try:
+            prompt = self._input(work.prompt.token_ids, prompt=work.prompt.text)
+            chat = self._chats.of(work.form)
             params = self._sampling(work.sampling, chat)
             self._llm.add_request(work.key, prompt, params)
-        except self._dead_error:
+        except (RequestRefusedError, self._dead_error):
             raise
         except Exception as error:  # whatever else it is, it is about this request
             reason = str(error).partition(" (parameter=")[0][:200]  # not the value
@@ -254,20 +254,19 @@ def _answer(output: Any, top: int, chat: Chat | None = None) -> Answer:
         return _unreadable("the engine could not keep to the form of the answer")
     if reasons & {None, "abort", "error"}:
         return EngineError("the engine ended the request before it was done")
+    generated = [one.token_ids for one in outputs]
     try:
-        choices = [_choice(one, top, chat) for one in outputs]
+        return Completion(
+            choices=[_choice(one, top, chat) for one in outputs],
+            prompt_tokens=len(output.prompt_token_ids),
+            completion_tokens=sum(map(len, generated)),
+            cached_tokens=output.num_cached_tokens or 0,
+            reasoning_tokens=sum(map(chat.reasoning_tokens, generated))
+            if chat is not None and chat.reasons
+            else None,
+        )
     except Exception as error:  # noqa: BLE001 - a parser's fault is one answer's
         return _unreadable(f"the answer can't be parsed: {type(error).__name__}")
-    generated = [one.token_ids for one in outputs]
-    return Completion(
-        choices=choices,
-        prompt_tokens=len(output.prompt_token_ids),
-        completion_tokens=sum(map(len, generated)),
-        cached_tokens=output.num_cached_tokens or 0,
-        reasoning_tokens=sum(map(chat.reasoning_tokens, generated))
-        if chat is not None and chat.reasons
-        else None,
-    )
 
 
 def _unreadable(message: str) -> RequestRefusedError:

@@ -130,7 +130,12 @@ def _convict_at_two(suspicion: Suspicion) -> set[int]:
 
 @contextmanager
 def _and_convicted_soon(made: Made) -> Iterator[None]:
-    with made(), patch.object(Suspicion, "convicted", _convict_at_two):
+    """Ask the most suspect lines first, and believe in two marks of any kind."""
+    with (
+        made(),
+        patch.object(Suspicion, "convicted", _convict_at_two),
+        patch.object(Suspicion, "slices", Suspicion._by_suspicion),
+    ):
         yield
 
 

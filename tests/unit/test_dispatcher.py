@@ -1,5 +1,8 @@
 """What the dispatcher sends, for what it sees."""
 
+from gc import collect
+from weakref import ref
+
 import pytest
 
 from jobs import record
@@ -151,6 +154,19 @@ def test_an_ended_batch_is_active_no_more(desk):
     desk.hand.finalize(batch_id)
     assert desk.sweep() == []
     assert list(Active(desk.hand.storage)) == []
+
+
+def test_a_project_without_active_batches_takes_no_memory(desk):
+    batch_id = desk.submit(4)
+    desk.sweep()
+    [ledger] = map(ref, desk.dispatcher._ledgers.values())
+    desk.hand.run(batch_id)
+    desk.hand.finalize(batch_id)
+    desk.sweep()
+    assert ledger() is not None
+    desk.sweep()
+    collect()
+    assert ledger() is None
 
 
 def test_a_refused_batch_is_active_no_more(desk):

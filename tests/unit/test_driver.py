@@ -1,6 +1,7 @@
 """The driver tells everybody who waits when its core is gone."""
 
 import queue
+from threading import Event
 from typing import Any
 
 import pytest
@@ -59,6 +60,26 @@ def test_whatever_kills_the_core_is_told_to_who_waits(error):
         ask(engine)
     engine.close()
     assert core.closed
+
+
+def test_an_engine_that_hangs_leaves_nobody_waiting_when_it_is_given_up():
+    inside, released = Event(), Event()
+
+    class Hanging(EchoCore):
+        def step(self):
+            inside.set()
+            released.wait(10)
+            return super().step()
+
+    engine = started(Hanging(capacity=2))
+    taken = ask(engine)
+    assert inside.wait(10)
+    not_taken = ask(engine)
+    engine.give_up("it hangs")
+    assert isinstance(taken.get(timeout=1), EngineDeadError)
+    assert isinstance(not_taken.get(timeout=1), EngineDeadError)
+    released.set()
+    engine.close()
 
 
 def test_a_core_that_can_not_be_built_is_an_error_that_says_why():

@@ -1,11 +1,15 @@
 """Grammars are tried one after the other, and what is known waits for none."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from operator import is_
 from threading import Event
+from types import SimpleNamespace as Bag
 
 import pytest
 
-from jobs.errors import RequestRefusedError
+from jobs.errors import EngineError, RequestRefusedError
+from workers import grammar_check
 from workers.grammar_check import GrammarCheck
 
 GOOD, BAD, SLOW = ("regex", "a"), ("regex", "("), ("regex", "slow")
@@ -57,3 +61,14 @@ def test_who_waits_for_a_grammar_that_is_tried_does_not_try_it_again():
         check.go.set()
     assert [one.result() for one in asked] == [None] * 4
     assert check.tried == [SLOW]
+
+
+def test_a_child_that_dies_while_it_starts_is_no_fault_of_a_request(monkeypatch):
+    info = Bag(serialize_json=lambda: "")
+    library = Bag(TokenizerInfo=Bag(from_huggingface=lambda *_, **__: info))
+    monkeypatch.setitem(sys.modules, "xgrammar", library)
+    monkeypatch.setattr(grammar_check, "serve", is_)  # which ends at once
+    check = GrammarCheck(None, 0)
+    with pytest.raises(EngineError, match="did not start"):
+        check.check(GOOD, "body.x")
+    assert check._child is None
