@@ -13,6 +13,8 @@ import httpx
 
 from jobs.errors import BatchchatError
 
+_LAST_PORT = 65_535
+
 _SECONDS = 10.0
 """For which a receiver is waited for in all, however it drips."""
 
@@ -41,12 +43,11 @@ def post(url: str, body: bytes, headers: dict[str, str], *, anywhere: bool) -> i
 
     """
     target = checked_url(url, anywhere=anywhere)
-    host = target.host
+    host = target.raw_host.decode()
     address = host if anywhere else _public_address(target)
     pinned = target.copy_with(host=address)
-    port = f":{target.port}" if target.port else ""
-    shown = f"[{host}]" if ":" in host else host
-    asked = {**headers, "host": f"{shown}{port}", "user-agent": "batchchat-webhooks"}
+    where = target.netloc.decode()
+    asked = {**headers, "host": where, "user-agent": "batchchat-webhooks"}
     try:
         return anyio.run(_send, pinned, body, asked, host)
     except TimeoutError:
@@ -80,17 +81,21 @@ def checked_url(url: str, *, anywhere: bool) -> httpx.URL:
     """Return the URL of an endpoint. Raises `PostError` if it can't be one."""
     try:
         parsed = httpx.URL(url)
+        host = parsed.host
     except (httpx.InvalidURL, ValueError) as error:
         raise PostError(f"this is no URL: {error}") from None
     schemes = {"https", "http"} if anywhere else {"https"}
-    if parsed.scheme not in schemes or not parsed.host or parsed.userinfo:
+    if parsed.scheme not in schemes or not host or parsed.userinfo:
         raise PostError("a webhook's URL begins with https:// and names a host")
+    if (parsed.port or 0) > _LAST_PORT:
+        raise PostError(f"there is no port {parsed.port}")
     return parsed
 
 
 def _public_address(url: httpx.URL) -> str:
     try:
-        found = socket.getaddrinfo(url.host, url.port or 443, type=socket.SOCK_STREAM)
+        host, port = url.raw_host.decode(), url.port or 443
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise PostError(f"there is no host `{url.host}`") from None
     addresses = [str(info[4][0]).partition("%")[0] for info in found]

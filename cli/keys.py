@@ -33,7 +33,8 @@ def create(
 
     session = open_session()
     keys = ApiKeys(session.ledger.storage)
-    key, text = keys.create(project or session.settings.project, name)
+    whose = session.settings.project if project is None else project
+    key, text = keys.create(whose, name)
     if json:
         terminal.out_json({"id": key.id, "project": key.project, "key": text})
         return 0

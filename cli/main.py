@@ -99,8 +99,7 @@ def main() -> NoReturn:
     except BatchchatError as error:
         terminal.show_error(error)
         code = WRONG
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        sys.stderr.close()
+    except terminal.ReaderGoneError:
         code = 0
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -63,6 +63,7 @@ MaxCost = Annotated[
         "--max-cost",
         metavar="DOLLARS",
         min=0.000001,
+        max=1e9,
         help="Stop, with what is finished, before it would cost more.",
     ),
 ]

@@ -119,11 +119,16 @@ class Server:
 
 def _root(url: str) -> str:
     """Return where a server begins; `url` may say `/v1`, as OpenAI's clients do."""
-    parts = urlsplit(url)
+    if "@" in url:
+        raise ConfigError(
+            "BATCHCHAT_URL: it names a user, and a server knows keys only",
+            hint="leave that out, and set BATCHCHAT_API_KEY to a key",
+        )
     try:
-        is_good = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        parts = urlsplit(url)
+        is_good = parts.scheme in {"http", "https"} and bool(httpx.URL(url).host)
         is_good = is_good and not (parts.query or parts.fragment) and parts.port != 0
-    except ValueError:
+    except (httpx.InvalidURL, ValueError):
         is_good = False
     if not is_good:
         raise ConfigError(

@@ -9,12 +9,21 @@ from jobs.settings import Settings
 
 
 def broker_of(settings: Settings) -> str:
-    """Return where the cluster's Redis is. Raises `UsageError` where none is set."""
+    """Return where the cluster's Redis is.
+
+    Raises:
+        UsageError: none is set.
+        ConfigError: what is set is none.
+
+    """
     if settings.broker is None:
         raise UsageError(
             "BATCHCHAT_BROKER is not set, so there is no cluster to belong to",
             hint="set it to a Redis, such as `redis://localhost:6379/0`",
         )
+    from workers.redis_client import open_redis
+
+    open_redis(settings.broker).close()
     return settings.broker
 
 

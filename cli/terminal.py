@@ -7,12 +7,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from jobs.errors import BatchchatError
+from jobs.errors import BatchchatError, OutputError
 
 _streams: dict[int, TextIO] = {}
 """Where stdout (1) and stderr (2) really go, while an engine has taken them."""
 
 _COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 2}
+
+
+class ReaderGoneError(Exception):
+    """Whoever read our stdout, such as `head`, has seen enough."""
 
 
 def stderr() -> TextIO:
@@ -26,17 +30,37 @@ def stdout() -> TextIO:
 
 
 def out(text: str) -> None:
-    """Print data."""
-    stdout().write(text + "\n")
-    stdout().flush()
+    """Print data. Raises `ReaderGoneError`, `OutputError`."""
+    with _taken() as stream:
+        stream.write(text + "\n")
 
 
 def out_bytes(data: bytes) -> None:
-    """Print data that is encoded already."""
+    """Print data that is encoded already. Raises `ReaderGoneError`, `OutputError`."""
+    with _taken() as stream:
+        stream.buffer.write(data)
+
+
+@contextmanager
+def _taken() -> Iterator[TextIO]:
+    """Lend stdout, and see that what is written there arrives."""
     stream = stdout()
-    stream.flush()
-    stream.buffer.write(data)
-    stream.flush()
+    try:
+        stream.flush()
+        yield stream
+        stream.flush()
+    except OSError as error:
+        _give_up(stream)
+        if isinstance(error, BrokenPipeError):
+            raise ReaderGoneError from None
+        raise OutputError(f"can't write to stdout: {error.strerror}") from None
+
+
+def _give_up(stream: TextIO) -> None:
+    """Send what is still to be flushed nowhere, or Python says so at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def out_json(value: Any) -> None:

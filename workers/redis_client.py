@@ -28,15 +28,14 @@ def open_redis(url: str) -> Any:
     """
     from redis import Redis
 
-    if urlsplit(url).scheme not in {"redis", "rediss"}:
-        raise ConfigError(
-            "BATCHCHAT_BROKER: this is no URL of a Redis",
-            hint="use one such as `redis://host:6379/0`",
-        )
+    hint = "use one such as `redis://host:6379/0`"
     try:
+        if urlsplit(url).scheme not in {"redis", "rediss"}:
+            message = "BATCHCHAT_BROKER: this is no URL of a Redis"
+            raise ConfigError(message, hint=hint)
         return Redis.from_url(url, decode_responses=True, **SOCKET)
     except ValueError as error:
-        raise ConfigError(f"BATCHCHAT_BROKER: {error}") from None
+        raise ConfigError(f"BATCHCHAT_BROKER: {error}", hint=hint) from None
 
 
 @contextmanager

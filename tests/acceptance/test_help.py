@@ -64,6 +64,8 @@ WRONG = {
     "one argument too many": (["models", "demo"], "demo"),
     "no such format": (["results", "x", "--format", "csv"], "'parquet'"),
     "a seed below zero": (["submit", "x", "--seed", "-1"], "--seed"),
+    "a cost without end": (["submit", "x", "--max-cost", "inf"], "--max-cost"),
+    "no project's name": (["keys", "create", "--project", ""], "project name ``"),
     "a limit of zero": (["list", "--limit", "0"], "--limit"),
     "metadata without a value": (["submit", "x", "--metadata", "k"], "KEY=VALUE"),
     "no such model": (["submit", "x", "--model", "x"], "no model `x`"),
@@ -82,3 +84,12 @@ def test_a_wrong_call_is_told_what_is_wrong_and_what_to_do(place, arguments, rea
     assert reason in error
     assert hint
     assert not place.storage.exists()
+
+
+@pytest.mark.parametrize("broker", ["redis://host:port/0", "http://host"])
+def test_a_worker_loads_nothing_for_a_broker_that_is_none(place, broker):
+    place.environment["BATCHCHAT_BROKER"] = broker
+    done = place.run("worker", "--model", "demo", "--no-restart")
+    assert (done.code, done.out) == (2, b"")
+    assert done.err.startswith("error: BATCHCHAT_BROKER: ")
+    assert "hint: " in done.err

@@ -416,12 +416,18 @@ def test_what_is_outside_may_be_called(host):
 
 
 def test_a_url_is_https_and_has_no_password():
-    for url in ("http://example.com", "https://u:p@example.com", "https://", "x"):
+    wrong = ("http://example.com", "https://u:p@example.com", "https://", "x")
+    for url in (*wrong, "https://xn--/", "https://example.com:70000"):
         with pytest.raises(PostError):
             checked_url(url, anywhere=False)
     assert checked_url("https://example.com/x", anywhere=False) == httpx.URL(
         "https://example.com/x"
     )
+
+
+def test_a_host_may_be_written_in_its_own_language():
+    with pytest.raises(PostError, match="nobody answers at bücher"):
+        post("http://bücher.invalid/", b"{}", {}, anywhere=True)
 
 
 @pytest.mark.parametrize(

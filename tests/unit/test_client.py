@@ -103,6 +103,18 @@ def test_the_url_may_name_the_api_or_not(url):
     assert (server.root, server.url) == ("http://host", "http://host/v1")
 
 
+@pytest.mark.parametrize("url", ["http://[::1", "http://-x-.é", "http://xn--"])
+def test_what_is_no_url_is_told_so(url):
+    with pytest.raises(ConfigError, match="BATCHCHAT_URL"):
+        Server(url, None)
+
+
+def test_a_password_in_the_url_is_refused_and_not_told():
+    with pytest.raises(ConfigError, match="BATCHCHAT_URL") as raised:
+        Server("http://me:secret@host", None)
+    assert "secret" not in str(raised.value)
+
+
 @pytest.mark.parametrize("key", ["", "a b", "a\nb", "ключ"])
 def test_what_is_no_key_is_told_so(key):
     with pytest.raises(ConfigError, match="BATCHCHAT_API_KEY"):
