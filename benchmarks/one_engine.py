@@ -70,9 +70,8 @@ class OneEngine:
             ledger = Ledger(storage, "default")
             progress = _Watching()
             began, used = time.perf_counter(), time.process_time()
-            batch = create_batch(
-                ledger, store_file(ledger, [data], "in.jsonl"), Options(model="demo")
-            )
+            input_file = store_file(ledger, [data], "in.jsonl")
+            batch = create_batch(ledger, input_file, Options(model="demo", seed=1))
             state = EmbeddedRun(
                 ledger,
                 Settings(**settings),

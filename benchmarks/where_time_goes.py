@@ -79,8 +79,8 @@ def main() -> None:
     rows = [
         {
             "part": part,
-            "cpu ms a request": round(1e3 * spent[part][1] / options.requests, 4),
-            "wall ms a request": round(1e3 * spent[part][0] / options.requests, 4),
+            "cpu µs a request": round(1e6 * spent[part][1] / options.requests),
+            "wall µs a request": round(1e6 * spent[part][0] / options.requests),
             "% of the run": round(100 * spent[part][1] / run.seconds, 1),
         }
         for part in PARTS
@@ -96,7 +96,7 @@ def main() -> None:
 def _total(part: str, seconds: float, whole: float, requests: int) -> dict[str, Any]:
     return {
         "part": part,
-        "cpu ms a request": round(1e3 * seconds / requests, 4),
+        "cpu µs a request": round(1e6 * seconds / requests),
         "% of the run": round(100 * seconds / whole, 1),
     }
 
