@@ -49,8 +49,8 @@ fix: $(READY)  ## Repair format and lint where a tool can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## Run a benchmark by its name: make bench NAME=engine
-	$(if $(NAME),$(BIN)/python benchmarks/$(NAME).py $(ARGS),@ls benchmarks)
+bench: $(READY)  ## Run all benchmarks, small; or one, in full: make bench NAME=throughput
+	$(BIN)/python benchmarks/$(or $(NAME),every).py $(ARGS)
 
 docs: $(READY)  ## Write the pages that are generated
 	$(BIN)/python docs/settings_page.py

@@ -1,19 +1,24 @@
-"""Does the engine wait for us? A batch against vLLM's own `LLM.chat`.
+"""Does the engine wait for us? A batch against vLLM's own ways to run one.
 
     python benchmarks/throughput.py --lengths short --runs 3
     python benchmarks/throughput.py --lengths long-tail --runs 3
 
-The same requests, seeds and engine arguments, each variant in a process of its own,
-in turn; loading the model is left out of the times.
+The same requests and seeds, each variant in a process of its own, in turn; loading
+the model is shown apart.
 
 - `batchchat`: the embedded run, from the file on disk to the output file: storing,
   checking, checkpoints, commits and results included;
-- `chat`: one `LLM.chat` over everything in memory, which is the limit;
+- `chat`: one `LLM.chat` over everything in memory with our engine arguments, which is
+  the limit; it writes nothing;
 - `chat-per-shard`: one `LLM.chat` for each 128 requests, which is what a worker does
-  that takes one shard after the other.
+  that takes one shard after the other;
+- `run-batch`: `vllm run-batch` from file to file, as it comes, but for what the model
+  needs on a CPU: 32 bits, and no prefilling in chunks, which kills it there;
+- `run-batch-tuned`: the same with all of our engine arguments.
 """
 
 import argparse
+import asyncio
 import json
 import os
 import random
@@ -22,12 +27,19 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-VARIANTS = ("batchchat", "chat", "chat-per-shard")
+from report import report
+
+VARIANTS = ("batchchat", "chat", "chat-per-shard", "run-batch", "run-batch-tuned")
+LIMIT = "chat"
 SHARD = 128
+MARK = "RESULT "
+
+Measured = dict[str, Any]
 
 
 def write_requests(path: Path, requests: int, lengths: str) -> None:
@@ -37,18 +49,29 @@ def write_requests(path: Path, requests: int, lengths: str) -> None:
         for index in range(requests):
             tokens = 32
             if lengths == "long-tail":
-                tokens = min(512, max(8, round(source.lognormvariate(3.6, 0.9))))
-            line = {
-                "custom_id": f"q-{index}",
+                tokens = long_tail(source)
+            body = {
+                "model": "demo",
                 "messages": [{"role": "user", "content": f"Tell me about {index}."}],
                 "max_tokens": tokens,
                 "ignore_eos": True,
                 "seed": index,
             }
+            line = {
+                "custom_id": f"q-{index}",
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": body,
+            }
             file.write(json.dumps(line) + "\n")
 
 
-def run_batchchat(path: Path, models: Path) -> dict[str, Any]:
+def long_tail(source: random.Random) -> int:
+    """Draw the length of an answer: many are short, a few are very long."""
+    return min(512, max(8, round(source.lognormvariate(3.6, 0.9))))
+
+
+def run_batchchat(path: Path, models: Path) -> Measured:
     """Run the file as `batchchat submit` does, with the engine loaded before."""
     from jobs.catalog import load_catalog
     from jobs.create import Options, create_batch, store_file
@@ -62,11 +85,13 @@ def run_batchchat(path: Path, models: Path) -> dict[str, Any]:
     from workers.vllm_engine import start_vllm
 
     catalog = load_catalog()
+    began = time.perf_counter()
     engine = start_vllm(catalog.find("demo"), models, apart=False, log="error")
+    load = time.perf_counter() - began
     settings = Settings(shard_requests=SHARD, model_cache=str(models))
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(LocalStorage(folder), "default")
-        began = time.perf_counter()
+        clock = _Clock()
         input_file = store_file(ledger, [path.read_bytes()], path.name)
         batch = create_batch(ledger, input_file, Options(model="demo"))
         state = EmbeddedRun(
@@ -78,13 +103,14 @@ def run_batchchat(path: Path, models: Path) -> dict[str, Any]:
             progress=Progress(),
             locks=Path(folder) / "locks",
         ).run(batch.id)
-        seconds = time.perf_counter() - began
-    assert state.counts().completed == state.counts().total
-    tokens = state.usage().output_tokens
-    return {"seconds": seconds, "tokens": tokens, "steps": engine.steps}
+        times = clock.read()
+        assert state.final is not None
+        key = ledger.keys.content(state.final.output_file_id or "")
+        answers = read_answers(ledger.storage.get(key))
+    return times | {"load": load, "steps": engine.steps, "answers": answers}
 
 
-def run_chat(path: Path, models: Path, shard: int | None) -> dict[str, Any]:
+def run_chat(path: Path, models: Path, shard: int | None) -> Measured:
     """Run `LLM.chat` over everything, or over one shard after the other."""
     from vllm import LLM, SamplingParams
 
@@ -97,23 +123,99 @@ def run_chat(path: Path, models: Path, shard: int | None) -> dict[str, Any]:
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # as ours: the faster way here
     model = load_catalog().find("demo")
     folder = str(model_folder(model, models))
+    began = time.perf_counter()
     prompter = load_prompter(model, models)
     llm = LLM(**_arguments(model, folder, prompter, on_cpu=True))
+    load = time.perf_counter() - began
     steps = _counted(llm)
-    began = time.perf_counter()
-    bodies = [json.loads(line) for line in path.read_bytes().splitlines()]
+    clock = _Clock()
+    bodies = [json.loads(line)["body"] for line in path.read_bytes().splitlines()]
     params = [
         SamplingParams(max_tokens=b["max_tokens"], ignore_eos=True, seed=b["seed"])
         for b in bodies
     ]
     size = shard or len(bodies)
-    tokens = 0
+    outputs = []
     for at in range(0, len(bodies), size):
         chats = [body["messages"] for body in bodies[at : at + size]]
-        outputs = llm.chat(chats, params[at : at + size], use_tqdm=False)
-        tokens += sum(len(output.outputs[0].token_ids) for output in outputs)
-    seconds = time.perf_counter() - began
-    return {"seconds": seconds, "tokens": tokens, "steps": len(steps)}
+        outputs += llm.chat(chats, params[at : at + size], use_tqdm=False)
+    times = clock.read()
+    answers = [
+        (len(one.outputs[0].token_ids), _sum(one.outputs[0].text)) for one in outputs
+    ]
+    return times | {"load": load, "steps": len(steps), "answers": answers}
+
+
+def run_rival(path: Path, models: Path, *, is_tuned: bool) -> Measured:
+    """Run vLLM's batch runner; its clock starts when its engine is there."""
+    from jobs.catalog import load_catalog
+    from jobs.model_files import model_folder
+
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # as ours
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    if is_tuned:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as ours
+    from vllm.entrypoints.launchers import run_batch as rival
+
+    folder = str(model_folder(load_catalog().find("demo"), models))
+    output = path.with_suffix(".out")
+    common = ["--no-enable-chunked-prefill", "--dtype", "float32"]
+    tuned = [
+        *("--max-num-seqs", "128", "--max-num-batched-tokens", "4096"),
+        *("--enforce-eager", "--distributed-executor-backend", "uni"),
+    ]
+    sys.argv = [
+        *("run-batch", "-i", str(path), "-o", str(output), "--model", folder),
+        *("--served-model-name", "demo", "--generation-config", "vllm"),
+        *("--max-model-len", "2048", *common, *(tuned if is_tuned else [])),
+    ]
+    run = rival.run_batch
+    found: Measured = {}
+    began = time.perf_counter()
+
+    async def timed(client: Any, arguments: Any) -> None:
+        found["load"] = time.perf_counter() - began
+        clock = _Clock()
+        await run(client, arguments)
+        found.update(clock.read(), cpu=None)  # the engine is in other processes
+
+    rival.run_batch = timed
+    asyncio.run(rival.main(rival.parse_args()))
+    return found | {"steps": None, "answers": read_answers(output.read_bytes())}
+
+
+class _Clock:
+    """Seconds from now on: those of the wall, and of this process."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> Measured:
+        return {
+            "seconds": time.perf_counter() - self._wall,
+            "cpu": time.process_time() - self._cpu,
+        }
+
+
+def read_answers(output: bytes) -> list[tuple[int, int]]:
+    """Return the tokens and a checksum of each answer of an output file.
+
+    An answer that failed has no tokens.
+    """
+    lines = map(json.loads, output.splitlines())
+    return [_answer(line["response"]["body"]) for line in lines]
+
+
+def _answer(body: Any) -> tuple[int, int]:
+    if not body or "choices" not in body:
+        return 0, 0
+    text = body["choices"][0]["message"]["content"]
+    return body["usage"]["completion_tokens"], _sum(text)
+
+
+def _sum(text: str) -> int:
+    return zlib.crc32(text.encode())
 
 
 def _counted(llm: Any) -> list[None]:
@@ -129,10 +231,12 @@ def _counted(llm: Any) -> list[None]:
     return steps
 
 
-def measure(variant: str, path: Path, models: Path) -> dict[str, Any]:
+def measure(variant: str, path: Path, models: Path) -> Measured:
     """Run one variant in this process."""
     if variant == "batchchat":
         return run_batchchat(path, models)
+    if variant.startswith("run-batch"):
+        return run_rival(path, models, is_tuned=variant.endswith("tuned"))
     return run_chat(path, models, SHARD if variant == "chat-per-shard" else None)
 
 
@@ -142,41 +246,58 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2_000)
     parser.add_argument("--lengths", choices=["short", "long-tail"], default="short")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--variants", nargs="+", default=VARIANTS)
+    parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS)
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         variant, path, models = options.one
-        print("RESULT " + json.dumps(measure(variant, Path(path), Path(models))))
+        print(MARK + json.dumps(measure(variant, Path(path), Path(models))))
         sys.stdout.flush()
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "requests.jsonl"
         write_requests(path, options.requests, options.lengths)
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.variants}
-        for _ in range(options.runs):
-            for name in options.variants:
+        found: dict[str, list[Measured]] = {name: [] for name in options.variants}
+        for number in range(options.runs):
+            for name in options.variants[:: -1 if number % 2 else 1]:
                 found[name].append(_in_a_process(name, path, Path(folder) / "models"))
-    _print_table(found, options.requests)
+    limit = found.get(LIMIT)
+    rows = [_row(name, runs, limit) for name, runs in found.items()]
+    report(f"throughput-{options.lengths}", rows)
 
 
-def _in_a_process(variant: str, path: Path, models: Path) -> dict[str, Any]:
+def _in_a_process(variant: str, path: Path, models: Path) -> Measured:
     command = [sys.executable, __file__, "--one", variant, str(path), str(models)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
-    result: dict[str, Any] = json.loads(line.removeprefix("RESULT "))
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    line = next(line for line in done.stdout.splitlines() if line.startswith(MARK))
+    result: Measured = json.loads(line.removeprefix(MARK))
     print(f"{variant:<16} {result['seconds']:6.2f} s", file=sys.stderr)
     return result
 
 
-def _print_table(found: dict[str, list[dict[str, Any]]], requests: int) -> None:
-    print("| variant | seconds (median) | requests/s | tokens/s | engine steps |")
-    print("|---|---|---|---|---|")
-    for name, runs in found.items():
-        seconds = statistics.median(run["seconds"] for run in runs)
-        tokens, steps = runs[0]["tokens"], runs[0]["steps"]
-        rates = f"{requests / seconds:.0f} | {tokens / seconds:.0f}"
-        print(f"| {name} | {seconds:.2f} | {rates} | {steps} |")
+def _row(name: str, runs: list[Measured], limit: list[Measured] | None) -> Measured:
+    """Return a variant's row; `of chat` is its throughput over the limit's."""
+    seconds = statistics.median(run["seconds"] for run in runs)
+    used = [run["cpu"] for run in runs if run["cpu"] is not None]
+    answers = runs[0]["answers"]
+    tokens = sum(tokens for tokens, _ in answers)
+    row = {
+        "variant": name,
+        "load s": round(statistics.median(run["load"] for run in runs), 1),
+        "seconds": round(seconds, 2),
+        "all runs": " ".join(f"{run['seconds']:.1f}" for run in runs),
+        "cpu s": round(statistics.median(used), 1) if used else None,
+        "requests/s": round(len(answers) / seconds),
+        "tokens/s": round(tokens / seconds),
+        "engine steps": runs[0]["steps"],
+        "failed": sum(not tokens for tokens, _ in answers),
+    }
+    if limit:
+        base = statistics.median(run["seconds"] for run in limit)
+        pairs = zip(answers, limit[0]["answers"], strict=True)
+        row["of chat"] = round(base / seconds, 3)
+        row["texts that differ"] = sum(ours != theirs for ours, theirs in pairs)
+    return row
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from jobs.ids import new_attempt_id, request_id
 from jobs.kept_turns import KeptTurn, pack_turns, read_turns
 from jobs.lines import RawLine, iter_lines
 from jobs.lost_input import is_lost, note_lost
+from jobs.order import by_beginning
 from jobs.parse import Invalid, Parser
 from jobs.plan import parse_line
 from jobs.problem import Problem
@@ -146,12 +147,15 @@ class Attempt:
         self.task.storage.delete(self._mark)
 
     def _feed_all(self) -> None:
-        """Ask for all lines that have no result, as fast as the engine takes them."""
+        """Ask for all lines that have no result, as fast as the engine takes them.
+
+        The shard's requests are held until they are asked, to be put in order.
+        """
         self._put_mark()
-        for line in self._lines():
+        for parsed in by_beginning(map(self._parsed, self._lines())):
             if self._is_over:
                 return
-            self._take(self._parsed(line))
+            self._take(parsed)
             self._collect(0)
             self._go_on()
 

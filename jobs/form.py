@@ -23,11 +23,10 @@ Form = dict[str, Any]
 
 def form_of(request: Request) -> Form | None:
     """Return the form that the request asks for, None for plain text."""
-    given = {name: request.given(name) for name in _FIELDS}
     form = {
         name: msgspec.to_builtins(value)
-        for name, value in given.items()
-        if value is not None
+        for name in _FIELDS
+        if (value := request.given(name)) is not None
     }
     return form or None
 

@@ -9,6 +9,7 @@ up to 12 decimals a million tokens (finer ones are rounded), with room for sums.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from io import RawIOBase
 from itertools import accumulate
@@ -100,7 +101,8 @@ class _Cells(NamedTuple):
 def write_parquet(ledger: Ledger, state: State, sink: BinaryIO | RawIOBase) -> int:
     """Write a batch that has ended; return the number of rows.
 
-    Holds one row group. `sink` is left open.
+    Holds two row groups: one is compressed while the next is read. `sink` is left
+    open.
 
     Raises:
         ConflictError: the batch has not ended.
@@ -112,12 +114,21 @@ def write_parquet(ledger: Ledger, state: State, sink: BinaryIO | RawIOBase) -> i
     schema = _schema(state.batch.id)
     model = state.plan.model.name if state.plan and state.plan.model else None
     written = 0
-    with pq.ParquetWriter(
-        sink, schema, compression="zstd", use_dictionary=_REPEATED
-    ) as writer:
+    with (
+        pq.ParquetWriter(
+            sink, schema, compression="zstd", use_dictionary=_REPEATED
+        ) as writer,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        writing: Future[None] | None = None
         for group in _groups(Rows(ledger, state), schema, model):
-            writer.write_table(group.table(), row_group_size=_GROUP_ROWS)
+            table = group.table()
+            if writing is not None:
+                writing.result()
+            writing = beside.submit(writer.write_table, table, _GROUP_ROWS)
             written += group.rows
+        if writing is not None:
+            writing.result()
     return written
 
 
@@ -214,7 +225,7 @@ class _Group:
                 columns["estimated_cost"], kinds["estimated_cost"]
             ),
         }
-        made |= {n: pa.array(columns[n], kinds[n]) for n in kinds if n not in made}
+        made |= {n: _column(columns[n], kinds[n]) for n in kinds if n not in made}
         arrays = [made[name] for name in kinds]
         self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
         self._begin()
@@ -288,6 +299,16 @@ def _failed(row: Row, result: ResultLine) -> _Cells:
         error_message=failure.message,
         response=response_text(result),
     )
+
+
+def _column(values: Sequence[Any], kind: Any) -> Any:
+    """Return a column; of one value all over it is made without looking at each."""
+    import pyarrow as pa
+
+    first = values[0]
+    if values.count(first) == len(values):
+        return pa.repeat(pa.scalar(first, kind), len(values))
+    return pa.array(values, kind)
 
 
 def _costs(costs: Sequence[Decimal | None], kind: Any) -> Any:

@@ -65,7 +65,7 @@ def sampling_of(request: Request, model: Model, seed: int, room: int) -> Samplin
     that the context has left behind the prompt.
     """
     given = request.given
-    same = {name: given(name) for name in _SAME if given(name) is not None}
+    same = {name: value for name in _SAME if (value := given(name)) is not None}
     stop = given("stop") or ()
     bias = given("logit_bias") or {}
     own_seed = given("seed")

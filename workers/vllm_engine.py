@@ -8,7 +8,7 @@ import os
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobs.catalog import Model
 from jobs.engine import Answer, Choice, Completion, Work
@@ -18,6 +18,7 @@ from jobs.model_files import model_folder
 from jobs.prompt import Prompter, load_prompter
 from jobs.sampling import Sampling
 from workers import guard
+from workers.detokenizer import Detokenizer
 from workers.driver import DrivenEngine
 from workers.grammar_check import GrammarCheck
 from workers.vllm_chat import Chat, Chats
@@ -73,6 +74,10 @@ def _set_environment(log: str) -> None:
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
+    # On a CPU a core that waits for the others at the end of each operation would
+    # turn round and round, and take the core that it waits for from whoever has to
+    # run there: our own threads first of all.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
 
 
@@ -121,6 +126,13 @@ def _arguments(
     return arguments | model.engine
 
 
+class _Reading(NamedTuple):
+    """How an answer is read: vLLM's `SamplingParams`, and the form of the answer."""
+
+    params: Any
+    chat: Chat | None
+
+
 class VllmCore:
     """vLLM's `LLMEngine`, its core in this process or in a child."""
 
@@ -129,10 +141,15 @@ class VllmCore:
         from vllm import EngineArgs, SamplingParams
         from vllm.inputs.engine import tokens_input
         from vllm.sampling_params import RequestOutputKind
+        from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.exceptions import EngineDeadError
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        self._llm = LLMEngine.from_engine_args(EngineArgs(**arguments))
+        # Whoever builds an `LLMEngine` and says nothing gets 128 requests at once;
+        # `LLM` gets 1,024 on a large GPU.
+        self._llm = LLMEngine.from_engine_args(
+            EngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS
+        )
         self._params = SamplingParams
         self._final_only = RequestOutputKind.FINAL_ONLY
         self._input = tokens_input
@@ -141,10 +158,10 @@ class VllmCore:
         self.context_length: int = config.model_config.max_model_len
         self.capacity = 2 * config.scheduler_config.max_num_seqs
         self.identity = _identity(model, config, template)
-        self._top: dict[str, int] = {}
+        self._reading: dict[str, _Reading] = {}
         tokenizer = self._llm.get_tokenizer()
         self._chats = Chats(model, config.model_config, tokenizer)
-        self._chat: dict[str, Chat] = {}
+        self._detokenizer = Detokenizer.of(tokenizer)
         self._grammars = GrammarCheck(tokenizer, config.model_config.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
@@ -166,10 +183,7 @@ class VllmCore:
         except Exception as error:  # whatever else it is, it is about this request
             reason = str(error).partition(" (parameter=")[0][:200]  # not the value
             raise RequestRefusedError(reason, code="invalid_value") from error
-        if work.sampling.logprobs is not None:
-            self._top[work.key] = work.sampling.logprobs
-        if chat is not None:
-            self._chat[work.key] = chat
+        self._reading[work.key] = _Reading(params, chat)
 
     def check(self, form: Form) -> None:
         """See that a grammar can be made for the form. Raises `RequestRefusedError`."""
@@ -183,15 +197,25 @@ class VllmCore:
         return [(output.request_id, self._answer(output)) for output in done]
 
     def _answer(self, output: Any) -> Answer:
-        key = output.request_id
-        return _answer(output, self._top.pop(key, 0), self._chat.pop(key, None))
+        params, chat = self._reading.pop(output.request_id)
+        if self._detokenizer is not None and not params.detokenize:
+            _detokenize(output, params, self._detokenizer)
+        return _answer(output, params.logprobs or 0, chat)
+
+    def _can_read(self, sampling: Sampling, *, hides_special: bool) -> bool:
+        """Say whether an answer's text may wait until it is finished."""
+        return (
+            self._detokenizer is not None
+            and not sampling.stop
+            and sampling.logprobs is None
+            and (hides_special or sampling.spaces_between_special_tokens)
+        )
 
     def abort(self, keys: list[str]) -> None:
         """Forget work."""
         self._llm.abort_request(keys)
         for key in keys:
-            self._top.pop(key, None)
-            self._chat.pop(key, None)
+            self._reading.pop(key, None)
 
     def close(self) -> None:
         """End the core; a child that does not go by itself is killed."""
@@ -238,6 +262,7 @@ class VllmCore:
             spaces_between_special_tokens=sampling.spaces_between_special_tokens,
             include_stop_str_in_output=sampling.include_stop_str_in_output,
             output_kind=self._final_only,
+            detokenize=not self._can_read(sampling, hides_special=hides),
         )
 
 
@@ -267,6 +292,18 @@ def _answer(output: Any, top: int, chat: Chat | None = None) -> Answer:
         )
     except Exception as error:  # noqa: BLE001 - a parser's fault is one answer's
         return _unreadable(f"the answer can't be parsed: {type(error).__name__}")
+
+
+def _detokenize(output: Any, params: Any, detokenizer: Detokenizer) -> None:
+    """Give the outputs their texts; a token that ends an answer is none of it."""
+    for one in output.outputs:
+        token_ids = list(one.token_ids)
+        if one.finish_reason == "stop" and not params.include_stop_str_in_output:
+            token_ids.pop()
+        hides_special = params.skip_special_tokens
+        one.text = detokenizer.text(
+            output.prompt_token_ids, token_ids, hides_special=hides_special
+        )
 
 
 def _unreadable(message: str) -> RequestRefusedError:

@@ -1,0 +1,160 @@
+"""Batches on one loaded engine: what several of the measurements begin with."""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import msgspec
+
+from jobs.catalog import Catalog, load_catalog
+from jobs.create import Options, create_batch, store_file
+from jobs.ledger import Ledger, State
+from jobs.progress import Progress
+from jobs.prompters import Prompters
+from jobs.settings import Settings
+from jobs.stop import Stop
+from jobs.storage import LocalStorage
+from jobs.usage import Usage
+from workers.driver import DrivenEngine
+from workers.embedded import EmbeddedRun
+from workers.vllm_engine import start_vllm
+
+
+class Run(NamedTuple):
+    """What one batch took; times are seconds since it was handed in.
+
+    `texts` are by custom_id.
+    """
+
+    seconds: float
+    cpu: float
+    steps: int
+    usage: Usage
+    results: list[float]
+    commits: list[float]
+    texts: dict[str, str]
+
+
+class OneEngine:
+    """The demo model, loaded once; batches run on it one after the other."""
+
+    def __init__(self, models: Path, **arguments: Any) -> None:
+        """Load it, with more `arguments` of vLLM's `EngineArgs`."""
+        demo = load_catalog().find("demo")
+        model = msgspec.structs.replace(demo, engine=demo.engine | arguments)
+        self.catalog = Catalog({"demo": model})
+        self.models = models
+        self.engine: DrivenEngine = start_vllm(model, models, apart=False, log="error")
+        self.core: Any = self.engine._core
+
+    def __enter__(self) -> Self:
+        """Use it in a `with`."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the engine."""
+        self.engine.close()
+
+    def run(self, data: bytes, *, keeps_prefixes: bool = False, **settings: Any) -> Run:
+        """Run an input file to its end; prompts computed before are forgotten."""
+        if not keeps_prefixes:
+            self.core._llm.reset_prefix_cache()
+        steps = self.engine.steps
+        with tempfile.TemporaryDirectory() as folder:
+            storage = _Watched(folder)
+            ledger = Ledger(storage, "default")
+            progress = _Watching()
+            began, used = time.perf_counter(), time.process_time()
+            input_file = store_file(ledger, [data], "in.jsonl")
+            batch = create_batch(ledger, input_file, Options(model="demo", seed=1))
+            state = EmbeddedRun(
+                ledger,
+                Settings(**settings),
+                Prompters(self.catalog, self.models),
+                start_engine=lambda _: _Lent(self.engine),
+                stop=Stop(),
+                progress=progress,
+                locks=Path(folder) / "locks",
+            ).run(batch.id)
+            seconds, used = time.perf_counter() - began, time.process_time() - used
+            texts = _texts(ledger, state)
+        assert state.counts().completed == state.counts().total
+        return Run(
+            seconds,
+            used,
+            self.engine.steps - steps,
+            state.usage(),
+            [at - began for at in progress.times],
+            [at - began for at in storage.commits],
+            texts,
+        )
+
+
+class _Lent:
+    """An engine that a run does not end."""
+
+    def __init__(self, engine: DrivenEngine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def close(self) -> None:
+        """Leave it to the next run."""
+
+
+class _Watching(Progress):
+    """Notes when results come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[float] = []
+
+    def add(self, results: Any) -> None:
+        self.times.append(time.perf_counter())
+        super().add(results)
+
+
+class _Watched(LocalStorage):
+    """Notes when shards are committed."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder)
+        self.commits: list[float] = []
+
+    def create(self, key: str, data: bytes) -> bool:
+        created = super().create(key, data)
+        if "/commits/" in key:
+            self.commits.append(time.perf_counter())
+        return created
+
+
+def _texts(ledger: Ledger, state: State) -> dict[str, str]:
+    assert state.final is not None
+    key = ledger.keys.content(state.final.output_file_id or "")
+    lines = map(msgspec.json.decode, ledger.storage.get(key).splitlines())
+    return {
+        line["custom_id"]: line["response"]["body"]["choices"][0]["message"]["content"]
+        for line in lines
+    }
+
+
+def input_line(custom_id: str, messages: list[dict[str, Any]], **body: Any) -> bytes:
+    """Return a line of an input file."""
+    line = {"custom_id": custom_id, "messages": messages, **body}
+    return msgspec.json.encode(line) + b"\n"
+
+
+def in_turn(runs: int, **variants: Callable[[], Run]) -> dict[str, list[Run]]:
+    """Run the variants in turn, so many times, the first one last every other time."""
+    found: dict[str, list[Run]] = {name: [] for name in variants}
+    for number in range(runs):
+        for name in list(variants)[:: -1 if number % 2 else 1]:
+            found[name].append(variants[name]())
+            print(f"{name:<16} {found[name][-1].seconds:6.2f} s", file=sys.stderr)
+    return found

@@ -1,0 +1,89 @@
+"""What does it bring to ask for requests that begin alike one after the other?
+
+    python benchmarks/prefixes.py --runs 3
+
+Forty long system messages, shuffled over the file, and room in the KV cache for some
+of them: the same engine runs the file in our order and in the file's, in turn.
+"""
+
+import argparse
+import random
+import statistics
+import tempfile
+from pathlib import Path
+from unittest.mock import patch
+
+from one_engine import OneEngine, Run, in_turn, input_line
+from report import report
+
+PREFIXES = 40
+WORDS = ("answer", "briefly", "always", "name", "rivers", "lakes", "and", "towns")
+BLOCKS = 200
+"""Of 128 tokens: a prefix takes eight, so about half of them fit beside what runs."""
+
+
+def shuffled(requests: int) -> bytes:
+    """Return requests of some 1,100 tokens, all but their end from one of the forty."""
+    source = random.Random(5)
+    prefixes = [
+        f"You are number {number}. " + " ".join(source.choices(WORDS, k=460))
+        for number in range(PREFIXES)
+    ]
+    return b"".join(
+        input_line(
+            f"q-{index}",
+            [
+                {"role": "system", "content": source.choice(prefixes)},
+                {"role": "user", "content": f"What of {index}?"},
+            ],
+            max_tokens=8,
+            ignore_eos=True,
+        )
+        for index in range(requests)
+    )
+
+
+def main() -> None:
+    """Run both, in turn; print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--requests", type=int, default=1_000)
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    data = shuffled(options.requests)
+    room = {"max_num_seqs": 16, "num_gpu_blocks_override": BLOCKS}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        OneEngine(Path(folder), **room) as engine,
+    ):
+
+        def in_file_order() -> Run:
+            with patch("jobs.attempt.by_beginning", iter):
+                return engine.run(data)
+
+        engine.run(data[: data.index(b"\n") + 1])  # the first run warms up
+        found = in_turn(options.runs, ours=lambda: engine.run(data), file=in_file_order)
+    base = statistics.median(run.seconds for run in found["file"])
+    texts = found["file"][0].texts
+    rows = []
+    for name, runs in found.items():
+        seconds = statistics.median(run.seconds for run in runs)
+        usage = runs[0].usage
+        rows.append(
+            {
+                "order": name,
+                "seconds": round(seconds, 2),
+                "all runs": " ".join(f"{run.seconds:.1f}" for run in runs),
+                "cpu s": round(statistics.median(run.cpu for run in runs), 1),
+                "prompt tokens": usage.input_tokens,
+                "hit rate %": round(100 * usage.cached_tokens / usage.input_tokens, 1),
+                "throughput": round(base / seconds, 2),
+                "texts that differ": sum(
+                    runs[0].texts[key] != text for key, text in texts.items()
+                ),
+            }
+        )
+    report("prefixes", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Where does a request's time go, from the file to the output file?
+
+    python benchmarks/where_time_goes.py --requests 2000
+
+Each part's function is timed where it is called, by the thread that calls it: in
+processor's seconds of that thread, per request. Parts run beside the engine's steps.
+"""
+
+import argparse
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from first_result import short
+from one_engine import OneEngine
+from report import report
+
+ENGINE = "engine: steps"
+PARTS = {
+    "parse": "jobs.attempt.Attempt._parsed",
+    "render": "jobs.prompt.Prompter.render",
+    "tokenize": "jobs.prompt.Prompter.tokens",
+    "parameters": "jobs.attempt.sampling_of",
+    "look for those alike": "jobs.twins.Twins.name_of",
+    "give to the engine": "workers.vllm_engine.VllmCore.add",
+    ENGINE: "vllm.v1.engine.llm_engine.LLMEngine.step",
+    "detokenize": "workers.detokenizer.Detokenizer.text",
+    "response": "jobs.response.completed",
+    "checkpoint": "jobs.attempt.Attempt._flush",
+    "commit": "jobs.attempt.Attempt._commit",
+    "store and check the file": "workers.embedded.make_plan",
+    "finalize": "workers.embedded.finalize",
+}
+
+
+@contextmanager
+def timed() -> Iterator[dict[str, list[float]]]:
+    """Time each part while it lasts; yield wall and processor's seconds by part."""
+    spent: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    with ExitStack() as stack:
+        for part, place in PARTS.items():
+            stack.enter_context(_timed(part, place, spent))
+        yield spent
+
+
+def _timed(part: str, place: str, spent: dict[str, list[float]]) -> Any:
+    from pkgutil import resolve_name
+
+    function: Callable[..., Any] = resolve_name(place)
+
+    @wraps(function)
+    def timing(*arguments: Any, **named: Any) -> Any:
+        wall, cpu = time.perf_counter(), time.thread_time()
+        try:
+            return function(*arguments, **named)
+        finally:
+            spent[part][0] += time.perf_counter() - wall
+            spent[part][1] += time.thread_time() - cpu
+
+    return patch(place, timing)
+
+
+def main() -> None:
+    """Run a batch with the clocks in place; print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--requests", type=int, default=2_000)
+    options = parser.parse_args()
+    data = short(options.requests).replace(b'"max_tokens":8', b'"max_tokens":32')
+    with tempfile.TemporaryDirectory() as folder, OneEngine(Path(folder)) as engine:
+        engine.run(short(200))  # warms up
+        with timed() as spent:
+            run = engine.run(data)
+    rows = [
+        {
+            "part": part,
+            "cpu µs a request": round(1e6 * spent[part][1] / options.requests),
+            "wall µs a request": round(1e6 * spent[part][0] / options.requests),
+            "% of the run": round(100 * spent[part][1] / run.seconds, 1),
+        }
+        for part in PARTS
+    ]
+    ours = sum(spent[part][1] for part in PARTS if part != ENGINE)
+    rows.append(_total("all but the steps", ours, run.seconds, options.requests))
+    rows.append(
+        _total("the run, by the clock", run.seconds, run.seconds, len(run.texts))
+    )
+    report("where_time_goes", rows)
+
+
+def _total(part: str, seconds: float, whole: float, requests: int) -> dict[str, Any]:
+    return {
+        "part": part,
+        "cpu µs a request": round(1e6 * seconds / requests),
+        "% of the run": round(100 * seconds / whole, 1),
+    }
+
+
+if __name__ == "__main__":
+    main()

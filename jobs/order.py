@@ -1,0 +1,52 @@
+"""The order in which a shard's requests are asked: those that begin alike together.
+
+An engine remembers the beginnings of prompts that it has computed, as many as its
+memory holds, and forgets those that were not used for the longest. Requests that
+share a long beginning (a system message, instructions, a document) and are asked one
+after the other find it there; spread over the file they may not.
+
+Nothing else depends on the order: answers come back in any, and are written in the
+input's.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from jobs.form import must_call
+from jobs.parse import Invalid
+from jobs.request import Request
+
+_LEAST = 512
+"""Characters that two prompts must share before it is worth anything."""
+
+Parsed = Request | Invalid
+
+
+def by_beginning(parsed: Iterable[Parsed]) -> Iterator[Parsed]:
+    """Yield all, those with a common beginning together; else as they came.
+
+    The same requests are always yielded in the same order.
+    """
+    groups: dict[str | int, list[Parsed]] = {}
+    for one in parsed:
+        groups.setdefault(_beginning(one), []).append(one)
+    for group in groups.values():
+        yield from group if len(group) == 1 else sorted(group, key=_text)
+
+
+def _beginning(parsed: Parsed) -> str | int:
+    """Return what a prompt shares with others, or what it shares with none."""
+    if isinstance(parsed, Invalid):
+        return parsed.line
+    beginning = _text(parsed)[:_LEAST]
+    return beginning if len(beginning) == _LEAST else parsed.line
+
+
+def _text(parsed: Parsed) -> str:
+    """Return what a prompt says, in its order: tools come first in templates."""
+    if isinstance(parsed, Invalid):
+        return ""
+    tools = parsed.body.tools if must_call(parsed) else ()
+    said = [f"{message.role}\n{message.text()}" for message in parsed.body.messages]
+    return "\n".join((msgspec.json.encode(tools).decode(), *said))

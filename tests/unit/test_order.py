@@ -1,0 +1,82 @@
+"""Requests that begin alike are asked one after the other."""
+
+import random
+
+from jobs.order import by_beginning
+from jobs.parse import Parser
+from tests.unit.input_lines import line, with_body
+
+
+def asked(system, user):
+    return with_body(
+        messages=[
+            {"role": "system", "content": system},
+            {"role": "user", "content": user},
+        ]
+    )
+
+
+def order(raws):
+    """Return the numbers of the lines in the order in which they would be asked."""
+    parser = Parser("m")
+    parsed = [parser.parse(raw, number) for number, raw in enumerate(raws, 1)]
+    return [one.line for one in by_beginning(parsed)]
+
+
+def long(name):
+    return f"You are {name}. " + "Answer well. " * 50
+
+
+def test_those_with_one_long_beginning_come_together_in_the_order_of_their_first():
+    raws = [asked(long(name), f"question {n}") for n, name in enumerate("abcabcab")]
+
+    assert order(raws) == [1, 4, 7, 2, 5, 8, 3, 6]
+
+
+def test_within_a_group_those_that_share_more_come_together():
+    raws = [
+        asked(long("a"), document + question)
+        for question in ("who?", "when?")
+        for document in ("first text ", "other text ")
+    ]
+
+    assert order(raws) == [3, 1, 4, 2]
+
+
+def test_what_shares_too_little_stays_as_it_came():
+    source = random.Random(1)
+    raws = [asked("Be short.", f"{source.random()}") for _ in range(50)]
+
+    assert order(raws) == list(range(1, 51))
+
+
+def test_different_long_beginnings_stay_as_they_came():
+    raws = [asked(long(f"{n:03}"), "?") for n in (5, 3, 9, 1)]
+
+    assert order(raws) == [1, 2, 3, 4]
+
+
+def test_bad_lines_keep_their_place_among_the_others():
+    raws = [
+        asked(long("b"), "1"),
+        line(method="PUT"),
+        asked(long("a"), "2"),
+        asked(long("b"), "3"),
+    ]
+
+    assert order(raws) == [1, 4, 2, 3]
+
+
+def test_equal_prompts_stay_in_the_order_of_the_file():
+    assert order([asked(long("a"), "?")] * 5) == [1, 2, 3, 4, 5]
+
+
+def test_tools_are_part_of_the_beginning():
+    def with_tool(name, text):
+        tool = {
+            "type": "function",
+            "function": {"name": name, "description": "x" * 600},
+        }
+        return with_body(messages=[{"role": "user", "content": text}], tools=[tool])
+
+    assert order([with_tool(name, "?") for name in "abab"]) == [1, 3, 2, 4]
