@@ -133,13 +133,16 @@ class Cluster:
         owners = client.mget(names) if names else []
         return {n: o for n, o in zip(names, owners, strict=True) if o}
 
-    def until_taken_over(self, before: dict[str, str]) -> dict[str, float]:
+    def until_taken_over(
+        self, before: dict[str, str], began: float
+    ) -> dict[str, float]:
         """Wait until all shards of whoever died have another owner than `before`.
 
-        Returns the seconds that each took. Shards that their owner keeps, or has
-        finished, say nothing; nothing is returned where whoever died had finished.
+        Returns the seconds since `began` that each took. Shards that their owner
+        keeps, or has finished, say nothing; nothing is returned where whoever died
+        had finished.
         """
-        began, ledger = time.monotonic(), self.ledger
+        ledger = self.ledger
         found: dict[str, float] = {}
 
         def is_committed(name: str) -> bool:
@@ -195,15 +198,6 @@ class Cluster:
             begun = done + (told.in_flight if told else 0)
             again[name] = max(0, begun - len(stored))
         return again
-
-    def until_all_work(self, count: int) -> dict[str, str]:
-        """Wait until so many workers have leases; return the leases."""
-
-        def look() -> dict[str, str]:
-            now = self.leases()
-            return now if len(set(now.values())) >= count else {}
-
-        return until(look, f"{count} workers with leases")
 
     def wait(self, batch_id: str, seconds: float = _PATIENCE) -> Account:
         """Wait until a batch has ended and left the index; return its account."""

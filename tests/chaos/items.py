@@ -25,6 +25,7 @@ _ENOUGH = 8
 _ENGINE_DEAD = "ended with 70"
 _DAY = 86_400
 _LONG = 300.0
+"""Seconds after which what should have come by then never will."""
 
 
 def kill_workers(cluster: Cluster, load: Load, times: int = 3) -> Seen:
@@ -82,9 +83,9 @@ class _Series:
         found: dict[str, float] = {}
         while not found:
             before = self._until_all_work()
-            ends = do()
+            began, ends = time.monotonic(), do()
             again = self._cluster.to_do_again(before)
-            found = self._cluster.until_taken_over(before)
+            found = self._cluster.until_taken_over(before, began)
             if not found:
                 until(partial(_is_gone, ends), "the end of the harmed")
         self.seconds.append(max(found.values()))
