@@ -1,14 +1,17 @@
 """What does everything around the engine cost for a request, on a cluster?
 
     python benchmarks/control_path.py --workers 1 2 16
+    python benchmarks/control_path.py --workers 2 --shard-requests 1000 50
 
 Redis, a controller and so many worker processes on this machine, with an engine that
 computes nothing: a request is hinted at, leased, read, parsed, rendered, tokenized,
 answered, checkpointed, committed and finalized. The processors' seconds of all
-processes, divided by the requests, are the overhead; starts are left out.
+processes, divided by the requests, are the overhead; starts are left out. With two
+sizes of shards the difference, divided by the shards more, is what a shard costs.
 
 With `--tokens-per-second` the engine takes time and no processor, as a GPU does, and
-the efficiency is the throughput of n workers over n times that of one.
+the efficiency is the throughput of n workers over n times that of one; with
+`--per-worker` there are so many requests for each of them.
 """
 
 import argparse
@@ -32,7 +35,7 @@ from jobs.storage import LocalStorage
 from tests.servers.redis_server import redis_server
 from workers.cluster import Cluster
 
-_PROGRAM = [sys.executable, "-m", "cli.main"]
+PROGRAM = [sys.executable, "-m", "cli.main"]
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -47,14 +50,16 @@ def write_requests(path: Path, requests: int, tokens: int) -> None:
 
 @contextmanager
 def cluster(
-    environment: dict[str, str], workers: int, speed: float
+    environment: dict[str, str], workers: int, speed: float, *, restart: bool = False
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Run a controller and workers; end them afterwards."""
-    worker = ["worker", "--model", "demo", "--simulate", str(speed), "--no-restart"]
+    """Run a controller and workers, those under supervisors if they may `restart`."""
+    worker = ["worker", "--model", "demo", "--simulate", str(speed)]
+    if not restart:
+        worker.append("--no-restart")
     commands = [["controller"], *[worker] * workers]
     processes = [
         subprocess.Popen(
-            [*_PROGRAM, *command], env=environment, stderr=subprocess.DEVNULL
+            [*PROGRAM, *command], env=environment, stderr=subprocess.DEVNULL
         )
         for command in commands
     ]
@@ -62,7 +67,8 @@ def cluster(
         yield processes
     finally:
         for process in processes:
-            process.kill()
+            process.terminate()
+        for process in processes:
             process.wait()
 
 
@@ -76,7 +82,9 @@ def seconds_of(processes: list[subprocess.Popen[bytes]]) -> float:
     return total / _TICK
 
 
-def run(requests: int, workers: int, speed: float, tokens: int) -> dict[str, Any]:
+def run(
+    requests: int, workers: int, shard: int, speed: float, tokens: int
+) -> dict[str, Any]:
     """Run one batch on a fresh cluster, and return what it took."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -85,10 +93,11 @@ def run(requests: int, workers: int, speed: float, tokens: int) -> dict[str, Any
             environment = os.environ | {
                 "BATCHCHAT_BROKER": redis.url,
                 "BATCHCHAT_STORAGE": f"file://{folder}/store",
-                "BATCHCHAT_SHARD_REQUESTS": "500",
+                "BATCHCHAT_SHARD_REQUESTS": str(shard),
             }
             with cluster(environment, workers, speed) as processes:
-                return _measure(folder, redis.url, environment, processes, requests)
+                took = _measure(folder, redis.url, environment, processes, requests)
+    return {"workers": workers, "a shard": shard, "requests": requests, **took}
 
 
 def _measure(
@@ -104,7 +113,7 @@ def _measure(
     before, began = seconds_of(processes), time.perf_counter()
     submit = ["submit", str(folder / "in.jsonl"), "--model", "demo", "--no-wait"]
     done = subprocess.run(
-        [*_PROGRAM, *submit], env=environment, check=True, capture_output=True
+        [*PROGRAM, *submit], env=environment, check=True, capture_output=True
     )
     batch_id = done.stdout.decode().strip()
     ledger = Ledger(LocalStorage(folder / "store"), "default")
@@ -113,8 +122,6 @@ def _measure(
     took, used = time.perf_counter() - began, seconds_of(processes) - before
     assert outcome.counts.completed == requests
     return {
-        "workers": len(processes) - 1,
-        "requests": requests,
         "seconds": round(took, 2),
         "requests per second": round(requests / took),
         "cpu ms per request": round(used / requests * 1000, 3),
@@ -125,16 +132,24 @@ def main() -> None:
     """Measure each number of workers, interleaved."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--per-worker", action="store_true")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 16])
+    parser.add_argument("--shard-requests", type=int, nargs="+", default=[500])
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--tokens-per-second", type=float, default=1e6)
     parser.add_argument("--max-tokens", type=int, default=1)
     options = parser.parse_args()
-    speed, tokens = options.tokens_per_second, options.max_tokens
     rows = [
-        run(options.requests, workers, speed, tokens)
+        run(
+            options.requests * (workers if options.per_worker else 1),
+            workers,
+            shard,
+            options.tokens_per_second,
+            options.max_tokens,
+        )
         for _ in range(options.runs)
         for workers in options.workers
+        for shard in options.shard_requests
     ]
     alone = max(
         (r["requests per second"] for r in rows if r["workers"] == 1), default=0

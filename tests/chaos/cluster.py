@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from jobs.active import Active
-from jobs.create import Options, create_batch, store_file
 from jobs.ledger import Ledger, State
 from jobs.storage.s3 import S3Storage
 from tests.chaos.load import Account, account_of, stored_lines
@@ -22,6 +21,7 @@ from tests.servers.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.servers.redis_server import RedisServer, redis_server
 from tests.servers.s3_server import BUCKET, PLAIN, S3Server, credentials
 from workers.hint import Hint
+from workers.news import RedisNews
 
 COMMAND = Path(sys.executable).with_name("batchchat")
 CATALOG = Path(__file__).with_name("catalog.toml")
@@ -84,7 +84,7 @@ class Cluster:
         for _ in range(workers - len(self.living("worker"))):
             self.worker()
         for worker in self.living("worker"):
-            until(lambda w=worker: w.is_ready, "a worker that is ready", 120)  # type: ignore[misc]
+            until(lambda w=worker: w.is_ready, "a worker that is ready")  # type: ignore[misc]
 
     def living(self, kind: str) -> list[Process]:
         """Return the processes of a kind that have not ended."""
@@ -115,14 +115,6 @@ class Cluster:
         options = ["--model", self.model, "--seed", "1", "--no-wait"]
         return self.run("submit", file, *options).strip()
 
-    def submit_to_expire(self, data: bytes, seconds: float) -> str:
-        """Hand a file in as if it had been a day ago, but for so many seconds."""
-        ledger = self.ledger
-        ledger.clock = lambda: time.time() - 86_400 + seconds
-        options = Options(model=self.model, seed=1)
-        file = store_file(ledger, [data], "requests.jsonl")
-        return create_batch(ledger, file, options, hand_over=True).id
-
     def state(self, batch_id: str) -> State:
         """Return where a batch stands."""
         return self.ledger.state(batch_id)
@@ -141,13 +133,16 @@ class Cluster:
         owners = client.mget(names) if names else []
         return {n: o for n, o in zip(names, owners, strict=True) if o}
 
-    def until_taken_over(self, before: dict[str, str]) -> dict[str, float]:
+    def until_taken_over(
+        self, before: dict[str, str], began: float
+    ) -> dict[str, float]:
         """Wait until all shards of whoever died have another owner than `before`.
 
-        Returns the seconds that each took. Shards that their owner keeps, or has
-        finished, say nothing.
+        Returns the seconds since `began` that each took. Shards that their owner
+        keeps, or has finished, say nothing; nothing is returned where whoever died
+        had finished.
         """
-        began, ledger = time.monotonic(), self.ledger
+        ledger = self.ledger
         found: dict[str, float] = {}
 
         def is_committed(name: str) -> bool:
@@ -160,32 +155,49 @@ class Cluster:
             for name, owner in before.items():
                 if now.get(name, owner) != owner:
                     found.setdefault(name, time.monotonic() - began)
-            dead = {before[name] for name in found}
-            missing = {n for n, o in before.items() if o in dead} - found.keys()
-            return bool(found) and all(map(is_committed, missing))
+            dead = {before[name] for name in found} or {*before.values()}
+            theirs = {name for name, owner in before.items() if owner in dead}
+            return all(map(is_committed, theirs - found.keys()))
 
-        until(look, f"no lease of {before} was taken over", 60)
+        until(look, f"no lease of {before} was taken over")
         return found
 
-    def to_do_again(self, before: dict[str, str]) -> dict[str, int]:
-        """Return how many requests of each leased shard have no stored result."""
+    @contextmanager
+    def unfinished(self, data: bytes) -> Iterator[str]:
+        """Hand a file in, and keep its batch from its end for the length of the block.
+
+        Its last shard can't be committed meanwhile, however fast it is run.
+        """
+        with self.proxy.refusing("/commits/"):
+            batch_id = self.submit(data)
+            until(lambda: self.state(batch_id).plan, "a plan")
+            last = len(self.state(batch_id).made_plan().shards) - 1
+            with self.proxy.refusing(self.ledger.keys.of(batch_id).commit(last)):
+                yield batch_id
+                assert last in self.state(batch_id).pending(), "it ended too soon"
+
+    def has_stored(self, batch_id: str) -> bool:
+        """Say whether any answer of a batch is stored."""
         ledger = self.ledger
-        lacking = {}
+        entries = ledger.storage.list(f"{ledger.keys.of(batch_id).top}/shards/")
+        return any(entry.key.endswith(".jsonl") for entry in entries)
+
+    def to_do_again(self, before: dict[str, str]) -> dict[str, int]:
+        """Return how many requests of each leased shard were begun for nothing.
+
+        They were in the engine, or done and not yet stored, when their worker last
+        told how it is, less than a second or so ago.
+        """
+        ledger, news = self.ledger, RedisNews(self.redis.client)
+        again = {}
         for name in before:
             hint = Hint.parse(name.removeprefix(LEASES))
-            shard = ledger.state(hint.batch_id).made_plan().shards[hint.shard]
+            told = news.running(hint.batch_id).get(hint.shard)
             stored = set(stored_lines(ledger, hint.batch_id, hint.shard))
-            lacking[name] = shard.requests - len(stored)
-        return lacking
-
-    def until_all_work(self, count: int) -> dict[str, str]:
-        """Wait until so many workers have leases; return the leases."""
-
-        def look() -> dict[str, str]:
-            now = self.leases()
-            return now if len(set(now.values())) >= count else {}
-
-        return until(look, f"{count} workers with leases", 60)
+            done = told.counts.completed + told.counts.failed if told else 0
+            begun = done + (told.in_flight if told else 0)
+            again[name] = max(0, begun - len(stored))
+        return again
 
     def wait(self, batch_id: str, seconds: float = _PATIENCE) -> Account:
         """Wait until a batch has ended and left the index; return its account."""
@@ -194,7 +206,6 @@ class Cluster:
         until(
             lambda: (PROJECT, batch_id) not in list(Active(ledger.storage)),
             "the batch's leaving the index",
-            30,
         )
         return account_of(ledger, batch_id)
 

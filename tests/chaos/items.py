@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.chaos.cluster import Cluster, until
 from tests.chaos.doubling import doubling
 from tests.chaos.load import Load
 from tests.chaos.process import Process
+from tests.servers.faulty_proxy import STORM
 
 Seen = dict[str, Any]
 
@@ -20,45 +22,43 @@ _HOUR = 3600
 _ENOUGH = 8
 """Shards without a commit that leave time for a kill."""
 
-_WITHIN = 30.0
-"""Seconds within which another worker has a dead one's shards."""
+_ENGINE_DEAD = "ended with 70"
+_DAY = 86_400
+_LONG = 300.0
+"""Seconds after which what should have come by then never will."""
 
 
 def kill_workers(cluster: Cluster, load: Load, times: int = 3) -> Seen:
     """Kill a worker with -9, then one with its supervisor, and so on in turn."""
     series = _Series(cluster, load)
-    seconds, again, gone = [], [], []
-    for number in range(times):
-        before = series.until_all_work()
+    gone: list[float] = []
+
+    def kill() -> int:
         victim = cluster.living("worker")[0]
-        if number % 2 == 0:
+        child = victim.child
+        if len(series.seconds) % 2 == 0:
             victim.kill_child()
         else:
             gone.append(_kill_with_supervisor(victim))
-        lacking = cluster.to_do_again(before)
-        found = cluster.until_taken_over(before)
-        seconds.append(max(found.values()))
-        again.append(sum(lacking[name] for name in found))
-    assert max(seconds) <= _WITHIN
+        return child
+
+    for _ in range(times):
+        series.harm(kill)
     return {
-        "running again after s": _rounded(seconds),
-        "begun or waiting, without a result, at a kill": again,
-        "child gone after its supervisor's death after s": _rounded(gone),
         **series.end(),
+        "child gone after its supervisor's death after s": _rounded(gone),
     }
 
 
 def kill_engines(cluster: Cluster, load: Load, times: int = 2) -> Seen:
     """Kill the engine's own process, of one worker and then of the other."""
     series = _Series(cluster, load)
-    seconds = []
     for number in range(times):
-        before = series.until_all_work()
-        victim = cluster.living("worker")[number]
-        victim.kill_engine()
-        seconds.append(max(cluster.until_taken_over(before).values()))
-        until(lambda one=victim: one.says("ended with 70"), "status 70", _WITHIN)  # type: ignore[misc]
-    return {"running again after s": _rounded(seconds), **series.end()}
+        victim = cluster.living("worker")[number % len(cluster.living("worker"))]
+        ends = victim.says(_ENGINE_DEAD)
+        series.harm(victim.kill_engine)
+        until(lambda v=victim, n=ends: v.says(_ENGINE_DEAD) > n, "status 70")  # type: ignore[misc]
+    return series.end()
 
 
 class _Series:
@@ -66,80 +66,116 @@ class _Series:
 
     def __init__(self, cluster: Cluster, load: Load) -> None:
         """Hand the first one in."""
+        self.seconds: list[float] = []
+        """After which all that the killed had ran elsewhere, for each harm."""
+        self.again: list[int] = []
+        """Requests that were begun for nothing, for each harm."""
         self._cluster = cluster
         self._load = load
         self._batches = [cluster.submit(load.data)]
-        cluster.until_committed(self._batches[0], 1)
 
-    def until_all_work(self) -> dict[str, str]:
-        """Wait until two workers have much to do; return the leases."""
-        self._cluster.staff()
-        if len(self._cluster.state(self._batches[-1]).pending()) < _ENOUGH:
-            self._batches.append(self._cluster.submit(self._load.data))
-        return self._cluster.until_all_work(2)
+    def harm(self, do: Callable[[], int]) -> dict[str, float]:
+        """Do harm to a worker in the middle of shards, and see others take them.
+
+        `do` returns the process that ends of it, 0 for none. It is done again where
+        the worker was through with its shards by then.
+        """
+        found: dict[str, float] = {}
+        while not found:
+            before = self._until_all_work()
+            began, ends = time.monotonic(), do()
+            again = self._cluster.to_do_again(before)
+            found = self._cluster.until_taken_over(before, began)
+            if not found:
+                until(partial(_is_gone, ends), "the end of the harmed")
+        self.seconds.append(max(found.values()))
+        self.again.append(sum(again[name] for name in found))
+        return found
 
     def end(self) -> Seen:
         """Wait for all, and check them."""
         accounts = [self._cluster.wait(batch_id) for batch_id in self._batches]
         for account in accounts:
             self._load.check(account)
-        twice = sum(account.stored_twice for account in accounts)
-        return {"results stored twice": twice, "batches": len(accounts)}
+        return {
+            "running again after s": _rounded(self.seconds),
+            "begun for nothing": self.again,
+            "results stored twice": sum(account.stored_twice for account in accounts),
+            "batches": len(accounts),
+        }
+
+    def marks(self) -> int:
+        """Return how many attempts were begun and never ended."""
+        ledger = self._cluster.ledger
+        tops = [f"{ledger.keys.of(one).top}/shards/" for one in self._batches]
+        keys = [entry.key for top in tops for entry in ledger.storage.list(top)]
+        return sum("/attempts/" in key for key in keys)
+
+    def _until_all_work(self) -> dict[str, str]:
+        """Wait until two workers are at a batch of which much is still to be done."""
+        self._cluster.staff()
+
+        def look() -> dict[str, str]:
+            state = self._cluster.state(self._batches[-1])
+            if state.plan and len(state.pending()) < _ENOUGH:
+                self._batches.append(self._cluster.submit(self._load.data))
+            has_begun = self._cluster.has_stored(self._batches[-1])
+            leases = self._cluster.leases()
+            return leases if has_begun and len({*leases.values()}) > 1 else {}
+
+        return until(look, "two workers with leases")
 
 
 def _kill_with_supervisor(victim: Process) -> float:
     """Kill a supervisor; return the seconds that its worker took to end."""
     child, began = victim.child, time.monotonic()
     victim.kill()
-    until(lambda: not _lives(child), "the child's end", _WITHIN)
+    until(partial(_is_gone, child), "the child's end")
     return time.monotonic() - began
 
 
 def terminate(cluster: Cluster, load: Load) -> Seen:
     """Send SIGTERM to a worker, and to one that is still loading its engine."""
-    victim = cluster.living("worker")[-1]
-    batch_id = cluster.submit(load.data)
-    cluster.until_committed(batch_id, 1)
-    before = cluster.until_all_work(2)
-    victim.terminate()
-    code, seconds = victim.end(60)
-    found = cluster.until_taken_over(before)
+    series = _Series(cluster, load)
+    ended: list[tuple[int, float]] = []
+
+    def end() -> int:
+        victim = cluster.living("worker")[-1]
+        victim.terminate()
+        ended.append(victim.end(_LONG))
+        return 0
+
+    series.harm(end)
     late = cluster.worker()
     until(lambda: late.says("loading"), "loading")
     late.terminate()
-    late_code, late_seconds = late.end(60)
-    account = cluster.wait(batch_id)
-    load.check(account)
-    assert code == 0
-    assert account.stored_twice == 0
+    late_code, late_seconds = late.end(_LONG)
     return {
-        "exit": code,
-        "ended after s": round(seconds, 1),
-        "on another after s": _rounded([max(found.values())]),
-        "attempts left open": _marks(cluster, batch_id),
+        "exit": ended[-1][0],
+        "ended after s": round(ended[-1][1], 1),
         "while loading: exit": late_code,
         "while loading: ended after s": round(late_seconds, 1),
-        "results stored twice": account.stored_twice,
+        **series.end(),
+        "attempts left open": series.marks(),
     }
 
 
 def lose_redis(cluster: Cluster, load: Load, away: float = 30) -> Seen:
     """Empty Redis, twice; stop it for a while, and start it empty."""
-    batch_id = cluster.submit(load.data)
-    for commits in (1, 3):
-        cluster.until_committed(batch_id, commits)
-        cluster.redis.client.flushall()
-    cluster.until_committed(batch_id, 5)
-    before = len(cluster.state(batch_id).commits)
-    cluster.redis.stop()
-    time.sleep(away)
-    meanwhile = len(cluster.state(batch_id).commits) - before
-    status = cluster.run("status", batch_id).splitlines()[0]
-    cluster.redis.start()
-    began = time.monotonic()
-    assert cluster.state(batch_id).pending(), "it ended before Redis came back"
-    until(cluster.leases, "leases after Redis came back", 120)
-    back = time.monotonic() - began
+    with cluster.unfinished(load.data) as batch_id:
+        for commits in (1, 3):
+            cluster.until_committed(batch_id, commits)
+            cluster.redis.client.flushall()
+        cluster.until_committed(batch_id, 5)
+        before = len(cluster.state(batch_id).commits)
+        cluster.redis.stop()
+        time.sleep(away)
+        meanwhile = len(cluster.state(batch_id).commits) - before
+        status = cluster.run("status", batch_id).splitlines()[0]
+        cluster.redis.start()
+        began = time.monotonic()
+        until(cluster.leases, "leases after Redis came back")
+        back = time.monotonic() - began
     account = cluster.wait(batch_id)
     load.check(account)
     return {
@@ -155,9 +191,9 @@ def deliver_twice(cluster: Cluster, load: Load) -> Seen:
     with doubling(cluster.redis) as double:
         batch_id = cluster.submit(load.data)
         account = cluster.wait(batch_id)
+        shards = len(account.state.made_plan().shards)
+        until(lambda: double.messages >= shards, "each message twice")
     load.check(account)
-    assert double.messages >= len(account.state.made_plan().shards)
-    assert account.stored_twice == 0
     return {
         "messages doubled": double.messages,
         "results stored twice": account.stored_twice,
@@ -166,13 +202,14 @@ def deliver_twice(cluster: Cluster, load: Load) -> Seen:
 
 def storm(cluster: Cluster, load: Load, seconds: float = 60) -> Seen:
     """Have the bucket refuse, cut, delay and tear what it is asked."""
-    batch_id = cluster.submit(load.data)
-    cluster.until_committed(batch_id, 1)
-    before = len(cluster.state(batch_id).commits)
-    cluster.proxy.close_idle()
-    cluster.proxy.storms = True
-    time.sleep(seconds)
-    cluster.proxy.storms = False
+    with cluster.unfinished(load.data) as batch_id:
+        cluster.until_committed(batch_id, 1)
+        before = len(cluster.state(batch_id).commits)
+        cluster.proxy.close_idle()
+        cluster.proxy.storms = True
+        until(lambda: {*cluster.proxy.suffered} == {*STORM}, "all kinds of weather")
+        time.sleep(seconds)
+        cluster.proxy.storms = False
     commits = len(cluster.state(batch_id).commits) - before
     account = cluster.wait(batch_id)
     load.check(account)
@@ -191,7 +228,7 @@ def kill_controllers(cluster: Cluster, load: Load) -> Seen:
     living = cluster.living("controller")
     seconds: list[float] = []
     for written in ("/final.json", "/file.json", None):
-        assert proxy.held.wait(300)
+        assert proxy.held.wait(_LONG)
         for controller in living:
             controller.kill()
         proxy.let_go()
@@ -200,7 +237,7 @@ def kill_controllers(cluster: Cluster, load: Load) -> Seen:
         began = time.monotonic()
         living = [cluster.controller(), cluster.controller()]
         if len(seconds) == 0:
-            until(lambda: cluster.state(batch_id).plan, "a plan", 60)
+            until(lambda: cluster.state(batch_id).plan, "a plan")
             seconds.append(time.monotonic() - began)
     account = cluster.wait(batch_id)
     seconds.append(time.monotonic() - began)
@@ -233,74 +270,91 @@ def poison(cluster: Cluster, load: Load) -> Seen:
     }
 
 
-def cancel_and_expire(cluster: Cluster, load: Load, window: float = 20) -> Seen:
-    """Cancel a batch in the middle, and let another one expire there."""
-    cancelled = cluster.submit(load.data)
-    cluster.until_committed(cancelled, 2)
+def cancel(cluster: Cluster, load: Load) -> Seen:
+    """Cancel a batch in the middle."""
+    batch_id = cluster.submit(load.data)
+    until(lambda: cluster.has_stored(batch_id), "an answer that is stored")
     began = time.monotonic()
-    cluster.run("cancel", cancelled)
-    account = cluster.wait(cancelled)
+    cluster.run("cancel", batch_id)
+    account = cluster.wait(batch_id)
     seconds = time.monotonic() - began
     load.check(account, "cancelled")
-    seen: Seen = {
+    assert set(account.codes) == {"batch_cancelled"}
+    return {
         "cancelled: kept, not run": [len(account.output), len(account.errors)],
         "cancelled: ended after s": round(seconds, 1),
     }
-    expiry = time.monotonic() + window
-    account = cluster.wait(cluster.submit_to_expire(load.data, window))
-    seconds = time.monotonic() - expiry
+
+
+def expire(cluster: Cluster, load: Load) -> Seen:
+    """Have a batch's day end in its middle: a controller comes whose clock says so."""
+    batch_id = cluster.submit(load.data)
+    until(lambda: cluster.has_stored(batch_id), "an answer that is stored")
+    for controller in cluster.living("controller"):
+        controller.terminate()
+        controller.end(_LONG)
+    began = time.monotonic()
+    ahead = cluster.controller(PYTHONPATH=_CLOCK, SECONDS_OFF=f"{_DAY}")
+    account = cluster.wait(batch_id)
+    seconds = time.monotonic() - began
+    ahead.terminate()
+    ahead.end(_LONG)
     load.check(account, "expired")
-    assert account.output
     assert set(account.codes) == {"batch_expired"}
-    return seen | {
+    return {
         "expired: kept, not run": [len(account.output), len(account.errors)],
-        "expired: ended after s": round(seconds, 1),
+        "expired: ended after s, a controller's start included": round(seconds, 1),
     }
+
+
+def cancel_and_expire(cluster: Cluster, load: Load) -> Seen:
+    """Cancel a batch in the middle, and let another one expire there."""
+    seen = cancel(cluster, load)
+    return seen | expire(cluster, load)
 
 
 def bend_time(cluster: Cluster, load: Load) -> Seen:
     """Have one worker an hour ahead, one behind, and freeze the latter for a while."""
     for worker in cluster.living("worker"):
         worker.terminate()
-        worker.end(60)
+        worker.end(_LONG)
     off = [
         cluster.worker(PYTHONPATH=_CLOCK, SECONDS_OFF=f"{hours * _HOUR}")
         for hours in (1, -1)
     ]
     for worker in off:
         cluster.until_ready(worker)
-    batch_id = cluster.submit(load.data)
-    cluster.until_committed(batch_id, 1)
-    before = cluster.until_all_work(2)
-    status = cluster.run("status", batch_id)
-    pid = off[1].freeze()
-    found = cluster.until_taken_over(before)
-    until(lambda: _are_committed(cluster, found), "commits of what was frozen", 120)
-    os.kill(pid, signal.SIGCONT)
+    series = _Series(cluster, load)
+    frozen: list[int] = []
+
+    def freeze() -> int:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+        frozen[:] = [off[1].freeze()]
+        return 0
+
+    found = series.harm(freeze)
+    until(lambda: _are_committed(cluster, found), "commits of what was frozen")
+    os.kill(frozen[0], signal.SIGCONT)
     thawed = time.monotonic()
-    until(lambda: off[1].says("asleep for"), "the thawed worker's word", 60)
+    until(lambda: off[1].says("asleep for"), "the thawed worker's word")
     noticed = time.monotonic() - thawed
-    account = cluster.wait(batch_id)
-    load.check(account)
+    seen = series.end()
     for worker in off:
         worker.terminate()
-        worker.end(60)
-    return {
-        "status shows": status.splitlines()[0].split("  ")[-1],
-        "frozen: running elsewhere after s": _rounded([max(found.values())]),
-        "thawed: noticed after s": round(noticed, 1),
-        "results stored twice": account.stored_twice,
-    }
+        worker.end(_LONG)
+    return {"thawed: noticed after s": round(noticed, 1), **seen}
 
 
 def fill_storage(cluster: Cluster, load: Load, seconds: float = 90) -> Seen:
     """Have the bucket refuse all that is written, as if it were full; then free it."""
-    batch_id = cluster.submit(load.data)
-    cluster.until_committed(batch_id, 1)
-    cluster.proxy.is_full = True
-    time.sleep(seconds)
-    said = sum(worker.says("storage") for worker in cluster.living("worker"))
-    cluster.proxy.is_full = False
+    said = _said(cluster)
+    with cluster.unfinished(load.data) as batch_id:
+        cluster.until_committed(batch_id, 1)
+        with cluster.proxy.refusing(""):
+            until(lambda: _said(cluster) > said, "a word about the storage")
+            time.sleep(seconds)
+            said = _said(cluster) - said
     account = cluster.wait(batch_id)
     load.check(account)
     return {
@@ -309,14 +363,12 @@ def fill_storage(cluster: Cluster, load: Load, seconds: float = 90) -> Seen:
     }
 
 
+def _said(cluster: Cluster) -> int:
+    return sum(worker.says("storage") for worker in cluster.living("worker"))
+
+
 def _starts(cluster: Cluster) -> int:
     return sum(worker.says("ready for shards") for worker in cluster.living("worker"))
-
-
-def _marks(cluster: Cluster, batch_id: str) -> int:
-    ledger = cluster.ledger
-    top = f"{ledger.keys.of(batch_id).top}/shards/"
-    return sum("/attempts/" in entry.key for entry in ledger.storage.list(top))
 
 
 def _are_committed(cluster: Cluster, names: dict[str, float]) -> bool:
@@ -328,8 +380,8 @@ def _are_committed(cluster: Cluster, names: dict[str, float]) -> bool:
     return all(name.split("/", 1)[1] in commits for name in names)
 
 
-def _lives(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+def _is_gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
 
 
 def _rounded(seconds: list[float]) -> list[float]:

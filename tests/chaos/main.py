@@ -28,6 +28,12 @@ BUILD = Path("build/chaos")
 WORKERS = 2
 _SETTINGS = {2: {"engine_process": "apart"}}
 _MODELS = {8: "fragile"}
+_WITHIN = 30.0
+"""Seconds within which another worker has a dead one's shards."""
+
+_NEVER_TWICE = {3, 5}
+"""Items that cost no result twice."""
+
 _SWIFT = 60
 """The sixth item's number on OpenStack Swift."""
 
@@ -86,12 +92,23 @@ def _disturb(number: int, one: Cluster, load: Load) -> Seen:
     began, before = time.monotonic(), one.talk()
     try:
         seen = ITEMS[_item(number)][1](one, load)
+        _judge(number, seen)
     except Exception as error:  # noqa: BLE001 - the other items are run all the same
         traceback.print_exc()
         seen = {"failed": str(error)[:400]}
     talk = {f"{name} said": n - before[name] for name, n in one.talk().items()}
     seconds = round(time.monotonic() - began)
     return seen | {"requests": load.requests, **talk, "took s": seconds}
+
+
+def _judge(number: int, seen: Seen) -> None:
+    """Hold what was seen against what is promised, on a machine with time to keep it.
+
+    Elsewhere, as in every test run, only the answers count.
+    """
+    assert max(seen.get("running again after s", [0])) <= _WITHIN, seen
+    assert seen.get("exit", 0) == 0, seen
+    assert number not in _NEVER_TWICE or seen["results stored twice"] == 0, seen
 
 
 def _undisturbed(load: Load, simulates: float | None) -> dict[str, Answer]:

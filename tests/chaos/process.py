@@ -40,26 +40,27 @@ class Process:
     @property
     def is_ready(self) -> bool:
         """Whether a worker has loaded its engine, and its last one did not die."""
-        return self.says("ready for shards") > self.says("another starts in")
+        starts = self.says("ready for shards")
+        return self.child != 0 and starts > self.says("another starts in")
 
     def kill(self) -> None:
         """Kill what was started with -9, and nothing below it."""
         self.popen.kill()
         self.popen.wait()
 
-    def kill_child(self) -> None:
-        """Kill the worker below the supervisor with -9."""
-        os.kill(self.child, signal.SIGKILL)
+    def kill_child(self) -> int:
+        """Kill the worker below the supervisor with -9; return its process id."""
+        return _send(signal.SIGKILL, self.child)
 
-    def kill_engine(self) -> None:
-        """Kill the process of the engine with -9."""
-        os.kill(self.engine, signal.SIGKILL)
+    def kill_engine(self) -> int:
+        """Kill the process of the engine with -9; return the worker's process id."""
+        child = self.child
+        _send(signal.SIGKILL, self.engine)
+        return child
 
     def freeze(self) -> int:
         """Stop the worker below the supervisor; return its process id."""
-        pid = self.child
-        os.kill(pid, signal.SIGSTOP)
-        return pid
+        return _send(signal.SIGSTOP, self.child)
 
     def terminate(self) -> None:
         """Ask it to end, as an orchestrator does."""
@@ -70,6 +71,12 @@ class Process:
         """Return its exit status, and the seconds since `terminate`."""
         code = self.popen.wait(seconds)
         return code, time.monotonic() - self.since
+
+
+def _send(number: int, pid: int) -> int:
+    assert pid, "there is no such process"  # 0 would be all of ours
+    os.kill(pid, number)
+    return pid
 
 
 def in_folder(folder: Path) -> list[str]:

@@ -25,13 +25,22 @@ class FaultyProxy(CuttingProxy):
         super().__init__(target)
         self.storms = False
         """Requests are refused, cut, answered late or only half."""
-        self.is_full = False
-        """The server has no room: what writes is refused with 507."""
+        self.full: str | None = None
+        """The server has no room for keys with this in them: answered with 507."""
         self.held = Event()
         """Set when the request has come that `hold` waits for."""
         self.suffered: Counter[str] = Counter()
         self._hold: bytes | None = None
         self._source = random.Random(1)
+
+    @contextmanager
+    def refusing(self, keys: str) -> Iterator[None]:
+        """Have no room for keys with this in them, for the length of the block."""
+        before, self.full = self.full, keys
+        try:
+            yield
+        finally:
+            self.full = before
 
     def hold(self, name: str) -> None:
         """Swallow requests that write an object whose key ends so."""
@@ -65,7 +74,7 @@ class FaultyProxy(CuttingProxy):
         if self._hold and writes and path.endswith(self._hold):
             self.held.set()
             return False
-        if self.is_full and writes:
+        if self.full is not None and writes and self.full in path.decode():
             return self._refuse(client, "507")
         return self._weathers(client) if self.storms else True
 
