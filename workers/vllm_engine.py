@@ -193,14 +193,17 @@ class VllmCore:
 
     def step(self) -> list[tuple[str, Answer]]:
         """Compute one token for each running request."""
-        done = [output for output in self._llm.step() if output.finished]
-        return [(output.request_id, self._answer(output)) for output in done]
+        return [
+            (output.request_id, self._answer(output))
+            for output in self._llm.step()
+            if output.finished and output.request_id in self._reading
+        ]
 
     def _answer(self, output: Any) -> Answer:
-        params, chat = self._reading.pop(output.request_id)
-        if self._detokenizer is not None and not params.detokenize:
-            _detokenize(output, params, self._detokenizer)
-        return _answer(output, params.logprobs or 0, chat)
+        reading = self._reading.pop(output.request_id)
+        if self._detokenizer is None or reading.params.detokenize:
+            return _answer(output, reading)
+        return _answer(output, reading, self._detokenizer)
 
     def _can_read(self, sampling: Sampling, *, hides_special: bool) -> bool:
         """Say whether an answer's text may wait until it is finished."""
@@ -266,13 +269,16 @@ class VllmCore:
         )
 
 
-def _answer(output: Any, top: int, chat: Chat | None = None) -> Answer:
-    """Turn vLLM's `RequestOutput` into an answer.
+def _answer(
+    output: Any, reading: _Reading, detokenizer: Detokenizer | None = None
+) -> Answer:
+    """Turn vLLM's `RequestOutput` into an answer; `detokenizer` if it has no text yet.
 
     A signal that reaches vLLM makes it end requests with `abort` and half a
     text, as if all were well: that is no result. `error` is what it says when it
     can't follow a grammar.
     """
+    params, chat = reading
     outputs = sorted(output.outputs, key=lambda one: one.index)
     reasons = {one.finish_reason for one in outputs}
     if chat is not None and "error" in reasons:
@@ -281,8 +287,10 @@ def _answer(output: Any, top: int, chat: Chat | None = None) -> Answer:
         return EngineError("the engine ended the request before it was done")
     generated = [one.token_ids for one in outputs]
     try:
+        if detokenizer is not None:
+            _detokenize(output, params, detokenizer)
         return Completion(
-            choices=[_choice(one, top, chat) for one in outputs],
+            choices=[_choice(one, params.logprobs or 0, chat) for one in outputs],
             prompt_tokens=len(output.prompt_token_ids),
             completion_tokens=sum(map(len, generated)),
             cached_tokens=output.num_cached_tokens or 0,

@@ -1,6 +1,7 @@
 """What vLLM's own code makes of one request is that request's error, without vLLM."""
 
 from types import SimpleNamespace as Bag
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from jobs.engine import Work
 from jobs.errors import RequestRefusedError
 from jobs.prompt import Prompt
 from jobs.sampling import Sampling
-from workers.vllm_engine import VllmCore
+from workers.vllm_engine import VllmCore, _Reading
 
 WORK = Work("k", Prompt("hi", [1, 2]), Sampling(max_tokens=2, seed=1))
 
@@ -18,7 +19,7 @@ def core(**parts):
     one = VllmCore.__new__(VllmCore)
     one._input = lambda ids, prompt: (ids, prompt)
     one._dead_error = ConnectionError
-    one._top, one._chat = {}, {}
+    one._reading, one._detokenizer = {}, None
     for name, part in parts.items():
         setattr(one, name, part)
     return one
@@ -43,7 +44,7 @@ def test_a_form_that_is_refused_keeps_its_reason():
 
 
 def test_an_answer_that_can_not_be_counted_is_one_error():
-    chat = Bag(
+    chat: Any = Bag(
         hides_logprobs=False,
         reasons=True,
         read=lambda _: {},
@@ -64,7 +65,8 @@ def test_an_answer_that_can_not_be_counted_is_one_error():
         num_cached_tokens=0,
         finished=True,
     )
-    half = core(_chat={"k": chat}, _llm=Bag(step=lambda: [output]))
+    reading = _Reading(Bag(detokenize=True, logprobs=None), chat)
+    half = core(_reading={"k": reading}, _llm=Bag(step=lambda: [output]))
     [(key, answer)] = half.step()
     assert key == "k"
     assert isinstance(answer, RequestRefusedError)
