@@ -33,7 +33,7 @@ def hand():
     return Hand()
 
 
-def do(hand, error, batch_id, *whats):
+def do(hand, error, batch_id, *asked):
     """Have a controller follow hints; return the batch's state."""
     leases, news = MemoryLeases(), MemoryNews()
     controller = Controller(
@@ -47,7 +47,7 @@ def do(hand, error, batch_id, *whats):
         news=news,
         clock=lambda: 1_000.0,
     )
-    for what in whats:
+    for what in asked:
         controller.run(Hint("default", batch_id, what))
     return hand.ledger.state(batch_id)
 
