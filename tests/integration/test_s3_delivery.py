@@ -1,0 +1,70 @@
+"""Results delivered to a real S3 server, by the threads of a controller."""
+
+import time
+from io import BytesIO
+
+import pytest
+from pyarrow import parquet
+
+from jobs.settings import Settings
+from tests.servers.s3_server import BUCKET, credentials
+from tests.unit.ended import Hand, whole
+from tests.unit.memory_hints import MemoryLeases
+from workers.deliveries import Deliveries
+from workers.hint import DELIVER, Hint
+from workers.keeper import Keeper
+
+pytestmark = pytest.mark.server
+
+DATA = b"".join(whole(f"q-{n}", f"text {n}") + b"\n" for n in range(9))
+PATIENCE = 60.0
+
+
+@pytest.fixture(params=["moto", "swift"])
+def server(request):
+    server = request.getfixturevalue(request.param)
+    with credentials(server.key, server.secret):
+        yield server
+
+
+def deliver(server, hand, destination):
+    """Deliver a batch that has ended; return its state once a try was noted."""
+    settings = Settings(
+        storage="",
+        s3_endpoint=f"http://127.0.0.1:{server.port}",
+        output_prefixes=("s3://bucket", "s3://no-such-bucket"),
+    )
+    state = hand.ended(DATA, destination=destination, output_format="both")
+    keeper = Keeper(MemoryLeases(), seconds=60, stall=60)
+    deliveries = Deliveries(hand.storage, settings, keeper, lambda: 1_000.0)
+    deliveries.begin(Hint("default", state.batch.id, DELIVER))
+    deadline = time.monotonic() + PATIENCE
+    while state.delivered is None and state.undelivered is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        state = hand.ledger.state(state.batch.id)
+    return state
+
+
+def test_the_files_of_a_batch_are_below_the_prefix(server):
+    hand = Hand()
+    state = deliver(server, hand, f"s3://{BUCKET}/exports/nightly")
+    name = f"exports/nightly/{state.batch.id}_output"
+    assert state.delivered.files == [
+        f"s3://{BUCKET}/{name}.jsonl",
+        f"s3://{BUCKET}/{name}.parquet",
+    ]
+    output, table = (
+        server.client.get_object(Bucket=BUCKET, Key=f"{name}.{ending}")["Body"].read()
+        for ending in ("jsonl", "parquet")
+    )
+    assert output == hand.file(state.final.output_file_id)
+    assert parquet.read_table(BytesIO(table)).num_rows == 9
+
+
+def test_a_bucket_that_is_not_there_is_named_and_tried_again(server):
+    state = deliver(server, Hand(), "s3://no-such-bucket/x")
+    assert state.delivered is None
+    assert state.undelivered.tries == 1
+    assert "no-such-bucket" in state.undelivered.error
+    assert state.status == "completed"
