@@ -209,6 +209,11 @@ class Attempt:
         return self.task.stop.asked or self._failure is not None
 
     @property
+    def _costs_enough(self) -> bool:
+        """Whether what has no answer yet shall have none, though it would be there."""
+        return self.task.batch.max_cost is not None and self.task.stop.asked
+
+    @property
     def _mark(self) -> str:
         return self.task.keys.mark(self.shard.index, self.id)
 
@@ -382,6 +387,8 @@ class Attempt:
                 self.task.twins.keep(asked.alike, answer)
             self._note_answer(asked, answer)
             for other in alike:
+                if self._costs_enough:
+                    break
                 self._note_answer(other, copied(answer))
         elif isinstance(answer, RequestRefusedError):
             for one in (asked, *alike):

@@ -15,6 +15,7 @@ import msgspec
 
 from jobs import record
 from jobs.errors import ConflictError, NotFoundError, ObjectMissingError
+from jobs.finalize import publish_results
 from jobs.ids import made_at
 from jobs.ledger import Ledger
 from jobs.record import File
@@ -129,9 +130,10 @@ class Files:
                     self._remove(file_id)
 
     def _drop_strays(self) -> None:
-        """Remove content that is no file's, unless it is the result of a batch.
+        """Remove content that is no file's; if it is a batch's result, make it one.
 
-        The end of a batch names its files before they are made visible.
+        The end of a batch names its files before they are made visible, and where
+        creates aren't atomic another one's may come to be named when nobody looks.
         """
         strays = {
             file_id
@@ -139,16 +141,20 @@ class Files:
             if names & _PARTS == {"content"}
             and self._ledger.now() - made_at(file_id) > _STRAY
         }
-        for file_id in strays - self._results() if strays else ():
-            self._storage.delete(self._keys.content(file_id))
+        results = self._results() if strays else {}
+        for file_id in strays:
+            if file_id in results:
+                publish_results(self._ledger, self._ledger.state(results[file_id]))
+            else:
+                self._storage.delete(self._keys.content(file_id))
 
-    def _results(self) -> set[str]:
-        """Return the ids of the files that the ends of all batches name."""
-        found: set[str] = set()
+    def _results(self) -> dict[str, str]:
+        """Return the files that the ends of all batches name, each with its batch."""
+        found: dict[str, str] = {}
         for batch_id in self._storage.folders(self._keys.batches()):
             final = self._ledger.outcome(batch_id)
             if final is not None:
-                found |= {*final.file_ids}
+                found |= dict.fromkeys(final.file_ids, batch_id)
         return found
 
     def _marked_at(self, file_id: str) -> int | None:

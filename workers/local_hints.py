@@ -98,8 +98,19 @@ class LocalHints:
         return []
 
     def stop(self, batch_id: str, grace: float) -> None:
-        """Ask for the end of what is done for a batch."""
-        self._stopped[batch_id] = grace
+        """Ask for the end of what is done for a batch; what waits is forgotten.
+
+        Else its model would be loaded for nothing.
+        """
+        with self._changed:
+            self._stopped[batch_id] = grace
+            for queue, waiting in self._queues.items():
+                if queue != CONTROL:
+                    self._queues[queue] = {
+                        name: hint
+                        for name, hint in waiting.items()
+                        if hint.batch_id != batch_id
+                    }
 
     def stopped(self, batches: Iterable[str]) -> dict[str, float]:
         """Return those of the batches that are to be stopped, each with its grace."""

@@ -82,9 +82,11 @@ def test_content_that_may_become_a_file_yet_stays(storage):
     assert storage.get(under_way) == DATA
 
 
-def test_results_that_nobody_has_made_visible_yet_stay(hand):
+def test_results_that_nobody_has_made_visible_for_a_day_are_made_so(hand):
     state = hand.ended(DATA)
     output = state.final.output_file_id
     hand.storage.delete(hand.ledger.keys.file(output))
-    Files(Ledger(hand.storage, hand.ledger.project, lambda: 4e9)).sweep()
+    files = Files(Ledger(hand.storage, hand.ledger.project, lambda: 4e9))
+    files.sweep()
     assert "content" in stored(hand, output)
+    assert files.get(output).bytes == state.final.output_bytes

@@ -16,6 +16,7 @@ from tests.unit.running import ECHO, SETTINGS, EchoPrompters, lines, prompter
 from workers import local
 from workers.driver import DrivenEngine
 from workers.echo_core import EchoCore, start_echo
+from workers.hint import queue_of
 from workers.local import LocalRunner
 
 OTHER = Model(name="other", source="other", context_length=512)
@@ -164,6 +165,27 @@ def test_a_batch_that_is_cancelled_while_it_waits_ends_at_once(site):
     assert state.status == "cancelled"
     assert not site.ledger().state(first).is_terminal
     cancel_batch(site.ledger(), first)
+
+
+def test_no_model_is_loaded_for_a_batch_that_is_cancelled_while_it_waits(site):
+    site.start = lambda _model: start_echo(prompter(), latency=0.2, capacity=4)
+    first = site.submit(lines(200))
+    site.runner.start()
+    while not site.started:
+        time.sleep(0.01)
+    waiting = site.submit(lines(9), model="other")
+    deadline = time.monotonic() + PATIENCE
+    while queue_of(OTHER) not in site.runner._hints.model_queues():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    cancel_batch(site.ledger(), waiting)
+    site.ended(waiting)
+    cancel_batch(site.ledger(), first)
+    site.ended(first)
+    while site.runner._hints.model_queues():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert site.started == ["echo"]
 
 
 def test_an_ended_batch_is_active_no_more(site):

@@ -47,6 +47,16 @@ def test_it_ends_with_what_is_finished_and_passes_the_limit_by_no_more_than_ran(
     assert state.counts() == Counts(200, len(output), 0)
 
 
+def test_requests_that_share_an_answer_pass_the_limit_by_no_more_either(bench):
+    bench.settings = bench.settings.model_copy(update={"shard_requests": 200})
+    same = lines(1, temperature=0).replace(b'"q-0"', b'"q-%d"')
+    data = b"".join(same % number for number in range(200))
+    limit = bench.run(bench.submit(data)).cost() / 2
+    state = bench.run(bench.submit(data, max_cost=limit))
+    assert state.status == "cancelled"
+    assert state.cost() <= limit + IN_ENGINE * DEAREST
+
+
 def test_what_was_finished_before_counts_too(bench, whole):
     batch_id = bench.submit(lines(200), max_cost=whole / 2)
     bench.stop.ask(0)  # a run that is stopped at once
