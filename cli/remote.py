@@ -58,6 +58,8 @@ class RemoteBatches:
         return text
 
     def submit(self, file: Input, asked: Options, *, shown: bool) -> str:  # noqa: D102
+        if asked.model is None:  # else `check_model` has seen that the server is there
+            self._server.get("models")
         file_id = self._upload(file, shown=shown)
         body: dict[str, Any] = {
             "input_file_id": file_id,
