@@ -94,29 +94,39 @@ def delete(file_id: str, mine: Mine) -> Response:
     return Json({"id": file_id, "object": "file", "deleted": True})
 
 
+@router.head("/{file_id}/content", include_in_schema=False)
 @router.get(
     "/{file_id}/content",
     response_class=Response,
     responses={
         200: {"content": _BYTES, "description": "The bytes of the file."},
         206: {"content": _BYTES, "description": "The range of them."},
+        304: {"description": "They are those that `If-None-Match` names."},
         **errors(404, 416),
     },
 )
 def content(
     file_id: str,
+    request: Request,
     mine: Mine,
     range_: Annotated[str | None, Header(alias="range")] = None,
 ) -> Response:
     """Download a file, or a range of it."""
     file = Files(mine).get(file_id)
+    tag, is_head = f'"{file.id}"', request.method == "HEAD"
+    known = request.headers.get("if-none-match", "")
+    if tag in known or known.strip() == "*":
+        return Response(status_code=304, headers={"etag": tag})
+    if is_head or request.headers.get("if-range", tag) != tag:
+        range_ = None
     headers = {
         "content-disposition": f"attachment; filename*=UTF-8''{quote(file.filename)}",
-        "etag": f'"{file.id}"',
+        "etag": tag,
         "x-content-type-options": "nosniff",
     }
     key = mine.keys.content(file_id)
-    return content_response(mine.storage, key, file.bytes, range_, headers)
+    answer = content_response(mine.storage, key, file.bytes, range_, headers)
+    return Response(headers=answer.headers) if is_head else answer
 
 
 def file_object(file: File) -> dict[str, Any]:

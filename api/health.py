@@ -14,12 +14,14 @@ from jobs.errors import BatchchatError
 router = APIRouter(tags=["operations"])
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def alive() -> Response:
     """Answer, which is all there is to it."""
     return Json({"status": "ok"})
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses={503: {"model": ErrorAnswer}})
 async def ready(parts: Parts) -> Response:
     """Say whether the storage and the broker, if there is one, can be reached."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from math import ceil
 
 from api.errors import ApiError
 
@@ -31,6 +32,6 @@ class Limits:
                 f"Rate limit reached: {self._per_minute:,} requests a minute."
                 " Wait a moment and try again.",
                 code="rate_limit_exceeded",
-                headers={"retry-after": f"{max(1, round((1 - left) / rate))}"},
+                headers={"retry-after": f"{ceil((1 - left) / rate)}"},
             )
         self._left[project] = (left - 1, now)

@@ -69,6 +69,8 @@ class RemoteBatches:
         return Destination.parse(output).url  # the server says whether it may be
 
     def submit(self, file: Input, asked: Options, *, shown: bool) -> str:  # noqa: D102
+        if asked.model is None:  # else `check_model` has seen that the server is there
+            self._server.get("models")
         file_id = self._upload(file, shown=shown)
         body: dict[str, Any] = {
             "input_file_id": file_id,

@@ -53,7 +53,8 @@ def test_a_server_that_is_killed_and_comes_back_is_waited_for(server):
 
 def test_a_server_that_is_not_there_is_an_error_at_once(server):
     file = server.place.file("in.jsonl", FEW)
-    for asked in (["submit", file, "--model", "m"], ["list"], ["status", NOBODY]):
+    submit = ["submit", file]
+    for asked in (submit, [*submit, "--model", "m"], ["list"], ["status", NOBODY]):
         done = server.ask(*asked)
         assert (done.code, done.out) == (2, b"")
         assert done.err.startswith("error: can't reach the server at http://127.0.0.1:")

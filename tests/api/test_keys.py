@@ -2,6 +2,8 @@
 
 import pytest
 
+from api.errors import ApiError
+from api.limits import Limits
 from tests.api.served import error_of
 
 
@@ -95,6 +97,17 @@ def test_too_many_requests_are_told_when_to_come_again(serve):
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert error_of(answers[-1])["type"] == "rate_limit_error"
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+
+
+def test_who_comes_again_when_told_is_let_in():
+    now = 0.0
+    limits = Limits(25, lambda: now)
+    for _ in range(25):
+        limits.count("p")
+    with pytest.raises(ApiError) as raised:
+        limits.count("p")
+    now += int(raised.value.headers["retry-after"])
+    limits.count("p")
 
 
 def test_one_projects_requests_are_not_anothers(serve):

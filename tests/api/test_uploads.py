@@ -214,3 +214,36 @@ def test_a_range_behind_the_end_is_none(served, asked):
     assert answer.status_code == 416
     assert answer.headers["content-range"] == "bytes */10"
     error_of(answer)
+
+
+def test_what_one_has_already_is_not_sent_again(served):
+    place = f"/v1/files/{served.upload(b'0123456789')}/content"
+    tag = served.client.get(place).headers["etag"]
+    for same in (tag, f'"other", W/{tag}', "*"):
+        answer = served.client.get(place, headers={"if-none-match": same})
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert answer.headers["etag"] == tag
+    answer = served.client.get(place, headers={"if-none-match": '"other"'})
+    assert (answer.status_code, answer.content) == (200, b"0123456789")
+
+
+def test_a_range_is_of_the_file_that_was_begun(served):
+    place = f"/v1/files/{served.upload(b'0123456789')}/content"
+    tag = served.client.get(place).headers["etag"]
+    for begun, status, got in ((tag, 206, b"23"), ('"other"', 200, b"0123456789")):
+        headers = {"range": "bytes=2-3", "if-range": begun}
+        answer = served.client.get(place, headers=headers)
+        assert (answer.status_code, answer.content) == (status, got)
+
+
+def test_a_head_says_how_large_a_file_is(served):
+    place = f"/v1/files/{served.upload(b'0123456789')}/content"
+    answer = served.client.head(place)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-length"] == "10"
+    assert answer.headers["accept-ranges"] == "bytes"
+
+
+@pytest.mark.parametrize("place", ["/healthz", "/readyz"])
+def test_a_load_balancer_may_ask_with_head(served, place):
+    assert served.client.head(place).status_code == 200
