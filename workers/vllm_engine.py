@@ -193,7 +193,11 @@ class VllmCore:
 
     def step(self) -> list[tuple[str, Answer]]:
         """Compute one token for each running request."""
-        done = [output for output in self._llm.step() if output.finished]
+        done = [
+            output
+            for output in self._llm.step()
+            if output.finished and output.request_id in self._reading
+        ]
         return [(output.request_id, self._answer(output)) for output in done]
 
     def _answer(self, output: Any) -> Answer:
