@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 CHUNK = 4 * 1024 * 1024
 """Bytes handed over at a time when an object is streamed."""
 
-_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=-]*")
 
 
 class Entry(NamedTuple):
