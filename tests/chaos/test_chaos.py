@@ -41,12 +41,12 @@ def real(folder, moto):
     """A cluster of two workers with real vLLM, and a load with its answers."""
     if find_spec("vllm") is None:
         pytest.skip("needs vLLM: install batchchat[cpu]")
-    load = Load(lognormal(1_000, middle=48, most=256))
+    load = Load(lognormal(600, middle=48, most=256))
     with cluster(
         folder / "real",
         moto,
         model_cache=str(folder / "models"),
-        shard_requests="50",
+        shard_requests="30",
         engine_process="apart",
         **SHORT,
     ) as one:
