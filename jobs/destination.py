@@ -82,7 +82,7 @@ class Destination(NamedTuple):
                 checked_key("/".join(self.path))
         except ValueError:
             raise OutputError(
-                f"`{text}`: a prefix has letters, digits, `.`, `_` and `-`, and no"
+                f"`{text}`: a prefix has letters, digits, `._-=`, and no"
                 " part of it begins with `.` or `-`"
             ) from None
 

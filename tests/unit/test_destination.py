@@ -10,6 +10,7 @@ GOOD = {
     "s3://bucket": "s3://bucket",
     "s3://bucket/": "s3://bucket",
     "s3://bucket/a/b-c_1.d/": "s3://bucket/a/b-c_1.d",
+    "s3://bucket/runs/date=2026-11-21/": "s3://bucket/runs/date=2026-11-21",
     "/srv/exports": "file:///srv/exports",
     "/srv/my exports/": "file:///srv/my%20exports",
     "file:///srv/my%20exports/": "file:///srv/my%20exports",
