@@ -14,6 +14,7 @@ SMALL = {
     "finalizing": "--requests 20000 --runs 1",
     "commands": "--runs 3",
     "control_path": "--requests 2000 --workers 1 2 --runs 1",
+    "cluster_memory": "--requests 2000",
     "serving": "--upload-mb 64 --polls 100 --creates 20",
     "throughput": "--requests 300 --runs 1",
     "where_time_goes": "--requests 500",
