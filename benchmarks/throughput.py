@@ -155,7 +155,7 @@ def run_rival(path: Path, models: Path, *, is_tuned: bool) -> Measured:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     if is_tuned:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as ours
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as ours
     from vllm.entrypoints.launchers import run_batch as rival
 
     folder = str(model_folder(load_catalog().find("demo"), models))

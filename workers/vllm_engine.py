@@ -74,10 +74,11 @@ def _set_environment(log: str) -> None:
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
-    # On a CPU a core that waits for the others at the end of each operation would
-    # turn round and round, and take the core that it waits for from whoever has to
-    # run there: our own threads first of all.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # On a CPU a core that waits for the others at the end of an operation spins.
+        # For long, which is the default, that takes the core that it waits for from
+        # whoever else has to run there; not at all, and each wait costs a sleep.
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
 
 
