@@ -27,6 +27,9 @@ from cli import (
     worker,
 )
 from jobs.errors import BatchchatError
+from workers import guard
+
+guard.tie()  # in a process that an engine has spawned
 
 WRONG = 2
 """Exit status when the tool could not work."""

@@ -7,8 +7,6 @@ short. So in the engine's children, and in nobody else's: they die with their
 parent, and signals are the parent's affair.
 """
 
-import ctypes
-import multiprocessing
 import os
 import signal
 from contextlib import suppress
@@ -19,14 +17,38 @@ MARK = "BATCHCHAT_ENGINE_OF"
 _PR_SET_PDEATHSIG = 1
 
 
+def tie() -> None:
+    """Tie an engine's core to its worker as soon as it is spawned.
+
+    A spawned process imports the command first of all. vLLM comes to its plugins only
+    when the worker has answered, for which a core waits five minutes, whether the
+    worker lives or not.
+    """
+    owner = os.environ.get(MARK)
+    if owner is None:
+        return
+    import multiprocessing
+
+    if multiprocessing.current_process().name.startswith("EngineCore"):
+        _die_with(int(owner))
+
+
 def install() -> None:
     """Guard this process if it is a child of one of our engines."""
+    import multiprocessing
+
     parent = multiprocessing.parent_process()
     if parent is None or MARK not in os.environ:
         return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent.pid:  # it died before it could be told to
-        os.kill(os.getpid(), signal.SIGKILL)
+    _die_with(parent.pid)
     with suppress(ValueError):  # only the main thread may say so
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _die_with(parent: int | None) -> None:
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before it could be told to
+        os.kill(os.getpid(), signal.SIGKILL)

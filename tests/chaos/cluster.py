@@ -28,6 +28,7 @@ CATALOG = Path(__file__).with_name("catalog.toml")
 PROJECT = "default"
 LEASES = "batchchat:lease:"
 _LOOK = 0.05
+_GONE = 60.0
 _PATIENCE = 300.0
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -209,11 +210,7 @@ class Cluster:
         return account_of(ledger, batch_id)
 
     def close(self) -> list[str]:
-        """End all processes in order; return the commands of those that are left.
-
-        An engine whose worker dies while it still imports vLLM ends when it has, which
-        takes most of a minute on a busy machine.
-        """
+        """End all processes in order; return the commands of those that are left."""
         for process in self.processes:
             process.popen.terminate()
         for process in self.processes:
@@ -221,7 +218,7 @@ class Cluster:
                 process.popen.wait(_PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
-        return all_gone(self.folder, _PATIENCE)
+        return all_gone(self.folder, _GONE)
 
     def talk(self) -> dict[str, Any]:
         """Return how much the processes said, and how many tracebacks."""
