@@ -40,7 +40,7 @@ def delivered(client, batch_id):
         time.sleep(0.2)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def batches(client, exports):
     """One batch that goes to a folder, and one that goes to a bucket."""
     folder = create(client, output=f"{exports}/nightly/", output_format="both")
