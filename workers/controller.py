@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import count
 from threading import Event, Thread
 from uuid import uuid4
 
@@ -66,11 +65,8 @@ class Controller:
 
     def run(self, hint: Hint) -> None:
         """Plan a batch, or end it, unless another controller does. Never raises."""
-        moves = count()
         try:
-            with self._keeper.holding(
-                hint.name, lambda: next(moves), lambda: None
-            ) as held:
+            with self._keeper.holding_throughout(hint.name) as held:
                 if held:
                     self._run(hint)
         except BatchchatError as error:

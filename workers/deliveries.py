@@ -8,7 +8,6 @@ sweep.
 import logging
 import time
 from collections.abc import Callable
-from itertools import count
 from threading import Thread
 
 from jobs.delivery import is_due, try_to_deliver
@@ -51,11 +50,8 @@ class Deliveries:
         Thread(target=self._run, args=(hint,), name="delivery", daemon=True).start()
 
     def _run(self, hint: Hint) -> None:
-        moves = count()
         try:
-            with self._keeper.holding(
-                hint.name, lambda: next(moves), lambda: None
-            ) as held:
+            with self._keeper.holding_throughout(hint.name) as held:
                 if held:
                     self._deliver(hint)
         except BatchchatError as error:

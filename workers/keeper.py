@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from threading import Event, Lock, Thread
 
 from jobs.errors import BrokerError
@@ -68,6 +69,11 @@ class Keeper:
                     yield True
             else:
                 yield False
+
+    def holding_throughout(self, name: str) -> AbstractContextManager[bool]:
+        """Hold a lease as `holding` does, for work that shows no progress."""
+        moves = count()
+        return self.holding(name, lambda: next(moves), lambda: None)
 
     @contextmanager
     def _one_here(self, name: str) -> Iterator[bool]:
