@@ -19,6 +19,7 @@ SMALL = {
     "throughput": "--requests 300 --runs 1",
     "where_time_goes": "--requests 500",
     "first_result": "--requests 100 1000 --runs 1",
+    "levers": "--requests 200 --runs 1 --levers ours compiled",
     "prefixes": "--requests 200 --runs 1",
     "duplicates": "--requests 300 --runs 1",
     "two_turns": "--requests 200 --runs 1",

@@ -43,13 +43,13 @@ class Run(NamedTuple):
 class OneEngine:
     """The demo model, loaded once; batches run on it one after the other."""
 
-    def __init__(self, models: Path, **arguments: Any) -> None:
+    def __init__(self, models: Path, *, apart: bool = False, **arguments: Any) -> None:
         """Load it, with more `arguments` of vLLM's `EngineArgs`."""
         demo = load_catalog().find("demo")
         model = msgspec.structs.replace(demo, engine=demo.engine | arguments)
         self.catalog = Catalog({"demo": model})
         self.models = models
-        self.engine: DrivenEngine = start_vllm(model, models, apart=False, log="error")
+        self.engine: DrivenEngine = start_vllm(model, models, apart=apart, log="error")
         self.core: Any = self.engine._core
 
     def __enter__(self) -> Self:
