@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,28 +41,41 @@ class Input:
 
 
 def input_of(file: str, stream: BinaryIO) -> Input:
-    """Return the open `stream` as an input.
+    """Return the open `stream` as an input."""
+    return Input(file, stream, _size(file, stream))
+
+
+def _size(file: str, stream: BinaryIO) -> int | None:
+    """Return how many bytes there are, None where nobody knows.
 
     A file that is read from its middle, as stdin may be, is taken for a pipe.
     """
-    size = None
+    if _is_object(file):
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
+        return size
     with suppress(OSError):
         found = os.fstat(stream.fileno())
         if stat.S_ISREG(found.st_mode) and stream.tell() == 0:
-            size = found.st_size
-    return Input(file, stream, size)
+            return found.st_size
+    return None
 
 
 @contextmanager
 def open_input(file: str) -> Iterator[BinaryIO]:
-    """Open a file, or stdin for `-`.
+    """Open a file, an object of S3 for `s3://bucket/key`, or stdin for `-`.
 
     Raises:
         InputFileError: there is no such file, or it can't be read.
+        StorageError: the bucket can't be reached, or may not be read.
 
     """
     if file == "-":
         yield sys.stdin.buffer
+        return
+    if _is_object(file):
+        with _opened_object(file) as stream:
+            yield stream
         return
     path = expanded(file)
     try:
@@ -85,6 +99,19 @@ def chunks(stream: BinaryIO, name: str) -> Iterator[bytes]:
             yield chunk
     except OSError as error:
         raise _unreadable(name, error) from None
+
+
+def _is_object(file: str) -> bool:
+    return file.startswith("s3://")
+
+
+def _opened_object(url: str) -> BinaryIO:
+    from jobs.settings import load_settings
+    from jobs.storage.s3_object import open_object  # boto3 takes its time
+
+    settings = load_settings()
+    endpoint, path_style = settings.s3_endpoint, settings.s3_path_style
+    return BufferedReader(open_object(url, endpoint, path_style=path_style), CHUNK)
 
 
 def _unreadable(name: str, error: OSError) -> InputFileError:

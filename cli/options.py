@@ -38,7 +38,11 @@ class Window(StrEnum):
 
 
 File = Annotated[
-    str, typer.Argument(help="JSONL file of requests; `-` reads stdin.", metavar="FILE")
+    str,
+    typer.Argument(
+        help="JSONL file of requests, or `s3://bucket/key`; `-` reads stdin.",
+        metavar="FILE",
+    ),
 ]
 BatchId = Annotated[str, typer.Argument(help="The batch, as `batch_…`.", metavar="ID")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]

@@ -35,10 +35,7 @@ def _s3(
     parts: SplitResult, endpoint: str | None, *, path_style: bool | None
 ) -> Storage:
     bucket, prefix = _bucket_and_prefix(parts)
-    if endpoint is not None and not _is_endpoint(endpoint):
-        message = "BATCHCHAT_S3_ENDPOINT: this is no http(s) URL of a server"
-        hint = "use one such as `https://s3.example.org:9000`, without user and query"
-        raise ConfigError(message, hint=hint)
+    checked_endpoint(endpoint)
     from jobs.storage.s3 import S3Storage  # boto3 takes its time
 
     return S3Storage(bucket, prefix, endpoint=endpoint, path_style=path_style)
@@ -60,5 +57,10 @@ def _bucket_and_prefix(parts: SplitResult) -> tuple[str, str]:
     return parts.netloc, prefix
 
 
-def _is_endpoint(url: str) -> bool:
-    return bool(re.fullmatch(r"https?://[^\s@?#]+", url))
+def checked_endpoint(url: str | None) -> str | None:
+    """Return the URL of an S3 server, None for AWS's. Raises `ConfigError`."""
+    if url is not None and not re.fullmatch(r"https?://[^\s@?#]+", url):
+        message = "BATCHCHAT_S3_ENDPOINT: this is no http(s) URL of a server"
+        hint = "use one such as `https://s3.example.org:9000`, without user and query"
+        raise ConfigError(message, hint=hint)
+    return url

@@ -56,7 +56,7 @@ def test_what_passes_is_worth_another_try(status, code):
         (403, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"),
         (400, "ExpiredToken", "AWS_SESSION_TOKEN"),
         (403, "RequestTimeTooSkewed", "clock"),
-        (404, "NoSuchBucket", "BATCHCHAT_STORAGE"),
+        (404, "NoSuchBucket", "create the bucket"),
         (400, "AuthorizationHeaderMalformed", "AWS_DEFAULT_REGION"),
         (301, "PermanentRedirect", "AWS_DEFAULT_REGION"),
         (501, "NotImplemented", "If-None-Match"),
