@@ -47,9 +47,9 @@ def made_at(made_id: str) -> float:
     return int(made_id.rpartition("_")[2][:12], 16) / 1000
 
 
-def first_batch_id(seconds: float) -> str:
-    """Return what sorts before each batch's id made since then, in Unix seconds."""
-    return f"batch_{int(max(0.0, seconds) * 1000):012x}"
+def first_id(kind: str, seconds: float) -> str:
+    """Return what sorts before each id of the kind made since then, in Unix seconds."""
+    return f"{kind}_{int(max(0.0, seconds) * 1000):012x}"
 
 
 def new_attempt_id() -> str:

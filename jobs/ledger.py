@@ -25,7 +25,7 @@ from decimal import Decimal
 
 from jobs import record
 from jobs.errors import ConflictError, NotFoundError, ObjectMissingError
-from jobs.ids import first_batch_id, made_at
+from jobs.ids import first_id, made_at
 from jobs.keys import BatchKeys, Keys, shard_of_commit
 from jobs.memo import Memo
 from jobs.record import Batch, Commit, Counts, File, Outcome, Plan
@@ -228,7 +228,7 @@ class Ledger:
         newest = self.clock() if before is None else made_at(before)
         end = before or ""
         for seconds in _WINDOWS:
-            begin = first_batch_id(newest - seconds)
+            begin = first_id("batch", newest - seconds)
             found = list(self.storage.folders(self.keys.batches(), begin, end))
             yield from reversed(found)
             end = begin
