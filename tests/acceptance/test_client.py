@@ -168,6 +168,9 @@ WRONG = {
     "to retry nothing": ["retry", f"batch_{'0' * 32}"],
     "parquet on stdout": ["results", f"batch_{'0' * 32}", "--format", "parquet"],
     "no such file": ["submit", "nowhere.jsonl", "--model", "m"],
+    "a file elsewhere": ["submit", "s3://bucket/in.jsonl", "--model", "m"],
+    "a mistyped place": ["submit", "catalog.toml", "--model", "m", "-o", "s3:/x"],
+    "a place of no kind": ["submit", "catalog.toml", "-m", "m", "-o", "gs://b/x"],
     "a folder as output": ["submit", "catalog.toml", "--model", "m", "-o", "."],
 }
 

@@ -149,7 +149,11 @@ TRICKS = [
         "s3://bucket/exports",
         "s3://bucket/exports/defaults",
     ),
-    *("s3://bucket/exports/default/../other", "s3://bucket/exports/default//x"),
+    *(
+        "s3://bucket/exports/default/../other",
+        "s3://bucket/exports/default//x",
+        "s3:/x",
+    ),
     *("s3://bucket/exports/default/%2e%2e/x", "s3://key:secret@bucket/exports/default"),
     *("/srv/exports/../x", "/srv/exports2", "file:///srv/exports/%2e%2e/x", "/srv"),
     *("/srv/exports/\0", "/srv/exports/" + "x" * 2_000, "http://169.254.169.254/x", ""),

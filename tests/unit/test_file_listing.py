@@ -69,7 +69,9 @@ def many(ledger):
     """Files of all ages: more than are listed whole, some deleted, some over."""
     random, there = Random(4), []
     for number in range(900):
-        age = int(random.choice([60, 3_600, DAY, 30 * DAY, 900 * DAY]) * random.random())
+        age = int(
+            random.choice([60, 3_600, DAY, 30 * DAY, 900 * DAY]) * random.random()
+        )
         over = NOW - 1 if number % 7 == 0 else None
         file = put_file(ledger, age, number, random.choice(PURPOSES), over)
         if number % 5 == 0:
