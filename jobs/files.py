@@ -17,7 +17,7 @@ from jobs import record
 from jobs.errors import ConflictError, NotFoundError, ObjectMissingError
 from jobs.file_listing import FileListing
 from jobs.finalize import publish_results
-from jobs.ids import made_at
+from jobs.ids import made_at, no_such
 from jobs.ledger import Ledger
 from jobs.record import File
 
@@ -59,7 +59,7 @@ class Files:
         """Return a file that is there. Raises `NotFoundError`."""
         file = self._ledger.file(file_id)
         if self._is_over(file) or self._exists(self._keys.deleted(file_id)):
-            raise NotFoundError(f"No such File object: {file_id}")
+            raise NotFoundError(no_such("file", file_id))
         return file
 
     def page(

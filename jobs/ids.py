@@ -71,9 +71,16 @@ def checked_id(kind: str, value: str) -> str:
 
     """
     if not _ID[kind].fullmatch(value):
-        message = f"no such {kind}: `{value[:80]}`"
-        raise NotFoundError(message, hint=f"a {kind} id looks like `{kind}_0199…`")
+        hint = f"a {kind} id looks like `{kind}_0199…`"
+        raise NotFoundError(no_such(kind, value), hint=hint)
     return value
+
+
+def no_such(kind: str, value: str) -> str:
+    """Say that there is nothing by that id; of a file in OpenAI's words."""
+    if kind == "file":
+        return f"No such File object: {value[:80]}"
+    return f"no such {kind}: `{value[:80]}`"
 
 
 def checked_project(name: str) -> str:

@@ -170,6 +170,11 @@ def test_a_place_elsewhere_is_refused_and_nothing_is_made(exporting, output):
     assert exporting.client.get("/v1/batches").json()["data"] == []
 
 
+def test_a_place_that_is_mistyped_is_told_how_one_looks(exporting):
+    answer = exporting.create(exporting.upload(), output="s3:/bucket/exports/default")
+    assert "use `s3://bucket/prefix/`" in error_of(answer)["message"]
+
+
 def test_where_nothing_is_allowed_the_setting_is_named(served):
     answer = served.create(served.upload(), output="s3://bucket/x/")
     assert answer.status_code == 400
