@@ -37,9 +37,8 @@ class FileListing:
     def stored(self, begin: str = "", end: str = "") -> Iterator[Stored]:
         """Yield what is stored of each file from `begin` on and before `end`."""
         entries = self._ledger.storage.list(self._top, f"{self._top}{begin}")
-        keys = (entry.key[len(self._top) :] for entry in entries)
-        if end:
-            keys = takewhile(lambda key: key < end, keys)
+        whole = (entry.key[len(self._top) :] for entry in entries)
+        keys = takewhile(lambda key: not end or key < end, whole)
         for file_id, paths in groupby(keys, lambda key: key.partition("/")[0]):
             yield Stored(file_id, {path.partition("/")[2] for path in paths})
 

@@ -18,7 +18,7 @@ PURPOSES = ("batch", "batch_output", "evals")
 class Counting(MemoryStorage):
     """Counts the objects that listings bring, and the records that are read."""
 
-    listed = read = 0
+    listed = got = 0
 
     def list(self, prefix, start_after=""):
         for entry in super().list(prefix, start_after):
@@ -26,7 +26,7 @@ class Counting(MemoryStorage):
             yield entry
 
     def get(self, key):
-        self.read += 1
+        self.got += 1
         return super().get(key)
 
 
@@ -114,11 +114,11 @@ def test_a_page_of_many_files_needs_little_of_the_listing(ledger, newest_first):
     files = [put_file(ledger, 600 * number, number) for number in range(6_000)]
     middle = files[3_000].id
     for after in (None, middle):
-        ledger.storage.listed = ledger.storage.read = 0
+        ledger.storage.listed = ledger.storage.got = 0
         page = Files(ledger).page(
             after=after, limit=20, newest_first=newest_first, purpose=None
         )
         assert len(page.files) == 20
         assert page.has_more
         assert ledger.storage.listed < 1_000
-        assert ledger.storage.read <= 32
+        assert ledger.storage.got <= 32
