@@ -164,7 +164,8 @@ def _destination(service: Service, ledger: Ledger, output: str | None) -> str | 
     try:
         return service.destinations.checked(output, ledger.project).url
     except OutputError as error:
-        message = f"Invalid value for 'output': {error.message}."
+        why = f"{error.message}: {error.hint}" if error.hint else error.message
+        message = f"Invalid value for 'output': {why}."
         raise ApiError(
             400, message, param="output", code="output_not_allowed"
         ) from None
@@ -174,9 +175,8 @@ def _input_file(service: Service, ledger: Ledger, file_id: str) -> File:
     param = "input_file_id"
     try:
         file = Files(ledger).get(file_id)
-    except NotFoundError:
-        message = f"No such File object: {file_id[:80]}"
-        raise ApiError(404, message, param=param, code="not_found") from None
+    except NotFoundError as error:
+        raise ApiError(404, error.message, param=param, code=error.code) from None
     if file.purpose != "batch":
         message = f"Invalid file purpose: `{file_id}` was uploaded as"
         message += f" '{file.purpose}', and a batch reads files of purpose 'batch'."

@@ -115,7 +115,7 @@ class _Events:
     ) -> None:
         state = request.app.state
         self._is_closing: Callable[[], bool] = state.is_closing
-        self._show: Callable[[State], bytes] = state.shown.of_state
+        self._show: Callable[[State], bytes] = partial(state.shown.of_state, ledger)
         self._state: Callable[[], State] = partial(ledger.state, batch_id)
         self._door: Door = state.door
         self._request = request

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from api.answer import encode
 from jobs.batch_object import batch_object
+from jobs.finalize import publish_results
 from jobs.ledger import Ledger, State
 
 _SETTLED = 60
@@ -34,7 +35,7 @@ class Shown:
         if known is not None:
             return known
         state = ledger.state(batch_id)
-        text = self.of_state(state)
+        text = self.of_state(ledger, state)
         ended = state.final or state.plan
         is_over = state.is_terminal and state.is_delivered
         if is_over and ended and ledger.now() - ended.created_at > _SETTLED:
@@ -43,6 +44,11 @@ class Shown:
                 self._ended.popitem(last=False)
         return text
 
-    def of_state(self, state: State) -> bytes:
-        """Return the JSON of a batch that stands there."""
+    def of_state(self, ledger: Ledger, state: State) -> bytes:
+        """Return the JSON of a batch that stands there.
+
+        Who is told that a batch has ended finds its files, though the process that
+        ended it may not have come to make them visible.
+        """
+        publish_results(ledger, state)
         return encode(batch_object(self._with_news(state)))

@@ -14,6 +14,7 @@ from cli.paths import expanded, printable
 from jobs.errors import InputFileError, OutputError
 from jobs.export import places_of
 from jobs.storage.base import CHUNK
+from jobs.url import is_url
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ def open_input(file: str) -> Iterator[BinaryIO]:
         stream = path.open("rb")
     except FileNotFoundError:
         hint = f"see what there is with `ls {path.parent}`"
+        if is_url(file):
+            hint = "pipe it in, as in `aws s3 cp s3://… - | batchchat submit -`"
         raise InputFileError(f"no file `{file}`", hint=hint) from None
     except IsADirectoryError:
         message = f"`{file}` is a folder, and a file of requests is wanted"

@@ -53,7 +53,10 @@ def list_keys(json: options.Json = False) -> int:
     from cli.session import open_session
     from jobs.api_key import ApiKeys
 
-    for key, revoked_at in ApiKeys(open_session().ledger.storage):
+    keys = list(ApiKeys(open_session().ledger.storage))
+    if not (keys or json):
+        terminal.hint("make one with `batchchat keys create --project NAME`")
+    for key, revoked_at in keys:
         if json:
             shown = {"id": key.id, "project": key.project, "name": key.name}
             times = {"created_at": key.created_at, "revoked_at": revoked_at}

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from jobs.errors import OutputError
+from jobs.url import is_url
 
 
 def expanded(file: str) -> Path:
@@ -18,25 +19,20 @@ def absolute(output: str | None) -> str | None:
         OutputError: it can't be written down, as it is not UTF-8, or it is a URL.
 
     """
-    if output in (None, "-"):
+    if output is None or output == "-":
         return None
     if is_url(output):
         raise OutputError(
             f"can't write the results to `{output}`: here `--output` is a file's path",
             hint="`batchchat submit --output s3://bucket/prefix/` takes a URL",
         )
-    path = str(expanded(str(output)).absolute())
+    path = str(expanded(output).absolute())
     if path != printable(path):
         raise OutputError(
             "can't write the results: the path is not UTF-8",
             hint="choose another place with `--output`",
         )
     return path
-
-
-def is_url(output: str | None) -> bool:
-    """Say whether it names a destination that whoever ends the batch writes to."""
-    return output is not None and "://" in output
 
 
 def printable(text: str) -> str:

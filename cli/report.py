@@ -42,7 +42,10 @@ def report_end(batch: Shown, written: list[Path]) -> int:
         terminal.hint(f"read the results with `batchchat results {batch.id}`")
     if counts.completed == counts.total:
         return 0
-    terminal.hint(f"run what failed again with `batchchat retry {batch.id}`")
+    if counts.failed:
+        terminal.hint(f"see what failed with `batchchat results {batch.id} --errors`")
+    if counts.completed + counts.failed < counts.total:
+        terminal.hint(f"run what never ran with `batchchat retry {batch.id}`")
     return BAD_ANSWER
 
 

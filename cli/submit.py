@@ -51,6 +51,7 @@ def submit(
     from cli.running import Wish, run_batch
     from jobs.create import Options
     from jobs.errors import UsageError
+    from jobs.url import is_url
 
     if output == "-" and (json or not wait or format_ is not Format.JSONL):
         raise UsageError(
@@ -61,8 +62,8 @@ def submit(
     if model is not None:
         batches.check_model(model, options.dollars(max_cost))
     destination = wanted = None
-    if paths.is_url(output):
-        destination = batches.destination(str(output))
+    if output is not None and is_url(output):
+        destination = batches.destination(output)
     else:
         wanted = paths.absolute(output)
     if wanted is not None:

@@ -8,15 +8,16 @@ unless a batch that has not ended reads them.
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import groupby, islice
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
 from jobs import record
 from jobs.errors import ConflictError, NotFoundError, ObjectMissingError
+from jobs.file_listing import FileListing
 from jobs.finalize import publish_results
-from jobs.ids import made_at
+from jobs.ids import made_at, no_such
 from jobs.ledger import Ledger
 from jobs.record import File
 
@@ -52,26 +53,26 @@ class Files:
         self._ledger = ledger
         self._storage = ledger.storage
         self._keys = ledger.keys
+        self._listing = FileListing(ledger)
 
     def get(self, file_id: str) -> File:
         """Return a file that is there. Raises `NotFoundError`."""
         file = self._ledger.file(file_id)
         if self._is_over(file) or self._exists(self._keys.deleted(file_id)):
-            raise NotFoundError(f"No such File object: {file_id}")
+            raise NotFoundError(no_such("file", file_id))
         return file
 
     def page(
         self, *, after: str | None, limit: int, newest_first: bool, purpose: str | None
     ) -> Page:
         """Return the next files behind `after`, in the order in which they came."""
-        ids = sorted(self._ids(), reverse=newest_first)
-        if after is not None:
-            ids = [i for i in ids if (i < after if newest_first else i > after)]
+        listing = self._listing
+        ids = (listing.newest_first if newest_first else listing.oldest_first)(after)
         with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
             files = (
                 file
-                for at in range(0, len(ids), _READ_AT_ONCE)
-                for file in pool.map(self._read, ids[at : at + _READ_AT_ONCE])
+                for some in iter(lambda: list(islice(ids, _READ_AT_ONCE)), [])
+                for file in pool.map(self._read, some)
                 if file and (purpose is None or file.purpose == purpose)
             )
             found = list(islice(files, limit + 1))
@@ -110,7 +111,7 @@ class Files:
         A removal that was cut off is finished, or taken back if a batch reads the
         file; content that was never made a file is removed after a day.
         """
-        for file_id in list(self._ids()):
+        for file_id in list(self._listing.oldest_first()):
             file = self._read(file_id, over_too=True)
             if file is not None and self._is_over(file):
                 try:
@@ -121,7 +122,7 @@ class Files:
         self._drop_strays()
 
     def _finish_removals(self) -> None:
-        for file_id, names in list(self._folders()):
+        for file_id, names in list(self._listing.stored()):
             if not {"deleted.json", "content"} <= names:
                 continue
             marked_at = self._marked_at(file_id)
@@ -137,7 +138,7 @@ class Files:
         """
         strays = {
             file_id
-            for file_id, names in self._folders()
+            for file_id, names in self._listing.stored()
             if names & _PARTS == {"content"}
             and self._ledger.now() - made_at(file_id) > _STRAY
         }
@@ -186,19 +187,6 @@ class Files:
                     yield batch_id
             except NotFoundError:  # its create was cut off
                 continue
-
-    def _ids(self) -> Iterator[str]:
-        """Yield the ids of the files that are not deleted, from one listing."""
-        for file_id, names in self._folders():
-            if "file.json" in names and "deleted.json" not in names:
-                yield file_id
-
-    def _folders(self) -> Iterator[tuple[str, set[str]]]:
-        """Yield each file's id and what is stored of it, from one listing."""
-        top = f"{self._keys.files()}/"
-        keys = (entry.key[len(top) :] for entry in self._storage.list(top))
-        for file_id, paths in groupby(keys, lambda key: key.partition("/")[0]):
-            yield file_id, {path.partition("/")[2] for path in paths}
 
     def _read(self, file_id: str, *, over_too: bool = False) -> File | None:
         try:

@@ -14,7 +14,7 @@ from itertools import islice
 from jobs import record, response
 from jobs.checkpoint import Finished
 from jobs.create import publish_file
-from jobs.errors import CorruptObjectError, ObjectMissingError
+from jobs.errors import CorruptObjectError, NotFoundError, ObjectMissingError
 from jobs.ids import new_attempt_id, new_file_id, request_id
 from jobs.ledger import Ledger, State
 from jobs.lines import iter_lines
@@ -89,7 +89,7 @@ def publish_results(ledger: Ledger, state: State) -> None:
     )
     kept = state.batch.output_expires_after
     for file_id, size, name in names:
-        if file_id is not None:
+        if file_id is not None and not _is_visible(ledger, file_id):
             file = File(
                 id=file_id,
                 bytes=size,
@@ -99,6 +99,14 @@ def publish_results(ledger: Ledger, state: State) -> None:
                 expires_at=final.created_at + kept if kept else None,
             )
             publish_file(ledger, file)
+
+
+def _is_visible(ledger: Ledger, file_id: str) -> bool:
+    try:
+        ledger.file(file_id)
+    except NotFoundError:
+        return False
+    return True
 
 
 class _Writer:

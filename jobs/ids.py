@@ -47,9 +47,9 @@ def made_at(made_id: str) -> float:
     return int(made_id.rpartition("_")[2][:12], 16) / 1000
 
 
-def first_batch_id(seconds: float) -> str:
-    """Return what sorts before each batch's id made since then, in Unix seconds."""
-    return f"batch_{int(max(0.0, seconds) * 1000):012x}"
+def first_id(kind: str, seconds: float) -> str:
+    """Return what sorts before each id of the kind made since then, in Unix seconds."""
+    return f"{kind}_{int(max(0.0, seconds) * 1000):012x}"
 
 
 def new_attempt_id() -> str:
@@ -71,9 +71,16 @@ def checked_id(kind: str, value: str) -> str:
 
     """
     if not _ID[kind].fullmatch(value):
-        message = f"no such {kind}: `{value[:80]}`"
-        raise NotFoundError(message, hint=f"a {kind} id looks like `{kind}_0199…`")
+        hint = f"a {kind} id looks like `{kind}_0199…`"
+        raise NotFoundError(no_such(kind, value), hint=hint)
     return value
+
+
+def no_such(kind: str, value: str) -> str:
+    """Say that there is nothing by that id; of a file in OpenAI's words."""
+    if kind == "file":
+        return f"No such File object: {value[:80]}"
+    return f"no such {kind}: `{value[:80]}`"
 
 
 def checked_project(name: str) -> str:

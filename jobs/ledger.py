@@ -25,7 +25,7 @@ from decimal import Decimal
 
 from jobs import record
 from jobs.errors import ConflictError, NotFoundError, ObjectMissingError
-from jobs.ids import first_batch_id, made_at
+from jobs.ids import first_id, made_at, no_such
 from jobs.keys import BatchKeys, Keys, shard_of_commit
 from jobs.memo import Memo
 from jobs.record import Batch, Commit, Counts, File, Outcome, Plan
@@ -200,7 +200,7 @@ class Ledger:
         batch = self._fixed(Batch, self.keys.of(batch_id).batch, self._batches)
         if batch is None:
             hint = "see `batchchat list`"
-            raise NotFoundError(f"no such batch: `{batch_id}`", hint=hint)
+            raise NotFoundError(no_such("batch", batch_id), hint=hint)
         return batch
 
     def plan(self, batch_id: str) -> Plan | None:
@@ -228,7 +228,7 @@ class Ledger:
         newest = self.clock() if before is None else made_at(before)
         end = before or ""
         for seconds in _WINDOWS:
-            begin = first_batch_id(newest - seconds)
+            begin = first_id("batch", newest - seconds)
             found = list(self.storage.folders(self.keys.batches(), begin, end))
             yield from reversed(found)
             end = begin
@@ -237,7 +237,7 @@ class Ledger:
         """Return what a file is. Raises `NotFoundError`."""
         file = self._optional(File, self.keys.file(file_id))
         if file is None:
-            raise NotFoundError(f"No such File object: {file_id}")
+            raise NotFoundError(no_such("file", file_id))
         return file
 
     def commit(self, keys: BatchKeys, shard: int) -> Commit | None:

@@ -83,7 +83,8 @@ class LocalStorage:
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:  # noqa: D102
         top = prefix.rpartition("/")[0]
-        for key, path in _walk(self.folder / top, f"{top}/" if top else ""):
+        first = max(prefix, start_after)
+        for key, path in _walk(self.folder / top, f"{top}/" if top else "", first):
             if key.startswith(prefix) and key > start_after:
                 with suppress(FileNotFoundError):
                     yield Entry(key, path.stat().st_size)
@@ -120,18 +121,22 @@ class LocalStorage:
         return self.folder / checked_key(key)
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
-    """Yield (key, path) of the files below, in the order of their whole keys."""
+def _walk(folder: Path, prefix: str, first: str) -> Iterator[tuple[str, Path]]:
+    """Yield (key, path) of the files below, in the order of their whole keys.
+
+    Folders whose every key sorts before `first` are not opened.
+    """
     try:
         entries = list(os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return
-    names = [(e.name + "/" if e.is_dir() else e.name, e) for e in entries]
-    for name, entry in sorted(names, key=lambda pair: pair[0]):
+    keys = [(f"{prefix}{e.name}{'/' if e.is_dir() else ''}", e) for e in entries]
+    behind = [pair for pair in keys if pair[0] >= first[: len(pair[0])]]
+    for key, entry in sorted(behind, key=lambda pair: pair[0]):
         if entry.is_dir():
-            yield from _walk(Path(entry.path), prefix + name)
-        elif not name.startswith("."):
-            yield prefix + name, Path(entry.path)
+            yield from _walk(Path(entry.path), key, first)
+        elif not entry.name.startswith("."):
+            yield key, Path(entry.path)
 
 
 class _LocalWriter:

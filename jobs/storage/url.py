@@ -6,6 +6,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from jobs.errors import ConfigError
 from jobs.storage.base import Storage, checked_key
 from jobs.storage.local import LocalStorage
+from jobs.url import is_url
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}")
 
@@ -24,7 +25,7 @@ def open_storage(
         return _s3(parts, s3_endpoint, path_style=s3_path_style)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return LocalStorage(unquote(parts.path))
-    if "://" not in url:
+    if not is_url(url):
         return LocalStorage(url)
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     message = f"BATCHCHAT_STORAGE: `{shown}` is no storage this version knows"

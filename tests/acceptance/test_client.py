@@ -168,6 +168,9 @@ WRONG = {
     "to retry nothing": ["retry", f"batch_{'0' * 32}"],
     "parquet on stdout": ["results", f"batch_{'0' * 32}", "--format", "parquet"],
     "no such file": ["submit", "nowhere.jsonl", "--model", "m"],
+    "a file elsewhere": ["submit", "s3://bucket/in.jsonl", "--model", "m"],
+    "a mistyped place": ["submit", "catalog.toml", "--model", "m", "-o", "s3:/x"],
+    "a place of no kind": ["submit", "catalog.toml", "-m", "m", "-o", "gs://b/x"],
     "a folder as output": ["submit", "catalog.toml", "--model", "m", "-o", "."],
 }
 
@@ -222,7 +225,8 @@ def test_a_submit_waits_delivers_and_reports(server):
     assert f"  wrote    {output}\n" in done.err
     assert report.partition("\n\n")[0] in done.err
     assert output.read_bytes() == server.place.run("results", batch_id).out
-    assert f"`batchchat retry {batch_id}`" in done.err
+    assert f"`batchchat results {batch_id} --errors`" in done.err
+    assert "batchchat retry" not in done.err  # what was refused would be again
 
 
 def test_results_to_stdout_are_alone_there(server):

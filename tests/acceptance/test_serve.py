@@ -234,6 +234,9 @@ def test_a_port_that_is_taken_is_said(place, server):
 
 
 def test_keys_are_made_listed_and_taken_back(place):
+    none = place.run("keys", "list")
+    assert (none.code, none.out) == (0, b"")
+    assert "batchchat keys create" in none.err
     made = place.run("keys", "create", "--project", "blue", "--name", "ci", "--json")
     key = made.json()
     listed = place.run("keys", "list").out.decode()

@@ -28,6 +28,39 @@ def test_a_batch_that_ended_is_read_once(serve, monkeypatch):
     assert served.client.get(place).json() == first
 
 
+@pytest.fixture
+def ended_by_a_killed_one(hand):
+    """A batch whose end is written down and whose files nobody has made visible."""
+    state = hand.ended(DATA, output_format="both")
+    for file_id in state.final.file_ids:
+        hand.storage.delete(hand.ledger.keys.file(file_id))
+    return state
+
+
+@pytest.mark.parametrize("place", ["/{}", "", "/{}/results"])
+def test_who_is_told_that_a_batch_has_ended_finds_its_files(
+    served, ended_by_a_killed_one, place
+):
+    state = ended_by_a_killed_one
+    url = f"/v1/batches{place}".format(state.batch.id)
+    told = served.client.get(url, headers={"accept": "text/event-stream"}).text
+    assert '"completed"' in told
+    for file_id in state.final.file_ids:
+        assert file_id in told
+        answer = served.client.get(f"/v1/files/{file_id}/content")
+        assert answer.status_code == 200
+        assert len(answer.content) > 0
+
+
+def test_a_file_that_was_deleted_does_not_come_back(served, hand):
+    state = hand.ended(DATA)
+    place = f"/v1/files/{state.final.output_file_id}"
+    served.client.delete(place)
+    told = served.client.get(f"/v1/batches/{state.batch.id}").json()
+    assert told["output_file_id"] == state.final.output_file_id
+    assert served.client.get(place).status_code == 404
+
+
 def test_how_a_batch_ended_is_believed_after_a_while(serve):
     now = 1_010.0  # it ended at 1,000
     served = serve(clock=lambda: now)

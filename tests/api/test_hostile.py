@@ -69,6 +69,13 @@ def test_a_trick_for_an_id_finds_nothing(server, method, place, trick):
     error_of(answer)
 
 
+@pytest.mark.parametrize("file_id", ["file-abc123", "file_" + "0" * 32])
+@pytest.mark.parametrize("place", ["", "/content"])
+def test_a_file_that_is_not_there_is_told_in_openais_words(server, file_id, place):
+    answer = server.client.get(f"/v1/files/{file_id}{place}")
+    assert error_of(answer)["message"] == f"No such File object: {file_id}"
+
+
 @pytest.mark.parametrize("trick", ["../x", "", "batch_1", "%00", "x" * 9_999])
 @pytest.mark.parametrize("place", ["files", "batches", "webhook_endpoints"])
 def test_a_trick_for_a_place_in_a_list_finds_nothing(server, place, trick):

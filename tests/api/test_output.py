@@ -149,7 +149,11 @@ TRICKS = [
         "s3://bucket/exports",
         "s3://bucket/exports/defaults",
     ),
-    *("s3://bucket/exports/default/../other", "s3://bucket/exports/default//x"),
+    *(
+        "s3://bucket/exports/default/../other",
+        "s3://bucket/exports/default//x",
+        "s3:/x",
+    ),
     *("s3://bucket/exports/default/%2e%2e/x", "s3://key:secret@bucket/exports/default"),
     *("/srv/exports/../x", "/srv/exports2", "file:///srv/exports/%2e%2e/x", "/srv"),
     *("/srv/exports/\0", "/srv/exports/" + "x" * 2_000, "http://169.254.169.254/x", ""),
@@ -164,6 +168,11 @@ def test_a_place_elsewhere_is_refused_and_nothing_is_made(exporting, output):
     error = error_of(answer)
     assert (error["param"], error["code"]) == ("output", "output_not_allowed")
     assert exporting.client.get("/v1/batches").json()["data"] == []
+
+
+def test_a_place_that_is_mistyped_is_told_how_one_looks(exporting):
+    answer = exporting.create(exporting.upload(), output="s3:/bucket/exports/default")
+    assert "use `s3://bucket/prefix/`" in error_of(answer)["message"]
 
 
 def test_where_nothing_is_allowed_the_setting_is_named(served):

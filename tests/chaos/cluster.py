@@ -27,6 +27,9 @@ COMMAND = Path(sys.executable).with_name("batchchat")
 CATALOG = Path(__file__).with_name("catalog.toml")
 PROJECT = "default"
 LEASES = "batchchat:lease:"
+EXPORTS = f"s3://{BUCKET}/exports"
+"""Where results may be delivered to."""
+
 _LOOK = 0.05
 _GONE = 60.0
 _PATIENCE = 300.0
@@ -108,12 +111,12 @@ class Cluster:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def submit(self, data: bytes) -> str:
+    def submit(self, data: bytes, *options: str) -> str:
         """Hand a file in; return the batch's id."""
         file = self.folder / "requests.jsonl"
         file.write_bytes(data)
-        options = ["--model", self.model, "--seed", "1", "--no-wait"]
-        return self.run("submit", file, *options).strip()
+        usual = ["--model", self.model, "--seed", "1", "--no-wait"]
+        return self.run("submit", file, *usual, *options).strip()
 
     def state(self, batch_id: str) -> State:
         """Return where a batch stands."""
@@ -125,6 +128,13 @@ class Cluster:
         until(
             lambda: len(ledger.state(batch_id).commits) >= shards, f"{shards} commits"
         )
+
+    def read(self, url: str) -> bytes:
+        """Return what was delivered to a place of the bucket."""
+        key = url.removeprefix(f"s3://{BUCKET}/")
+        found = self.server.client.get_object(Bucket=BUCKET, Key=key)
+        data: bytes = found["Body"].read()
+        return data
 
     def leases(self) -> dict[str, str]:
         """Return the owners of the shards that are leased, by the lease's name."""
@@ -253,6 +263,7 @@ class Cluster:
             "S3_ENDPOINT": f"http://127.0.0.1:{self.proxy.port}",
             "BROKER": self.redis.url,
             "CONFIG": str(CATALOG),
+            "OUTPUT_PREFIXES": EXPORTS,
             **self.settings,
         }
         given = {

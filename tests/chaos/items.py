@@ -1,15 +1,19 @@
 """What is done to a cluster while it works on a batch; each says what was seen."""
 
+import json
 import os
 import signal
 import time
 from collections.abc import Callable
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from pyarrow import parquet
+
 from tests.acceptance.inputs import line
-from tests.chaos.cluster import Cluster, until
+from tests.chaos.cluster import EXPORTS, Cluster, until
 from tests.chaos.doubling import doubling
 from tests.chaos.load import Load
 from tests.chaos.process import Process
@@ -363,6 +367,39 @@ def fill_storage(cluster: Cluster, load: Load, seconds: float = 90) -> Seen:
     }
 
 
+def deliver_elsewhere(cluster: Cluster, load: Load) -> Seen:
+    """Have results delivered; kill the controllers that write them, close the place."""
+    place = f"{EXPORTS}/{cluster.prefix}"
+    cluster.proxy.hold("_output.jsonl")
+    batch_id = cluster.submit(load.data, "--output", place, "--format", "both")
+    assert cluster.proxy.held.wait(_LONG)
+    for controller in cluster.living("controller"):
+        controller.kill()
+    assert cluster.state(batch_id).is_terminal
+    with cluster.proxy.refusing("/exports/"):
+        cluster.proxy.let_go()
+        began = time.monotonic()
+        for _ in range(2):
+            cluster.controller()
+        until(lambda: cluster.state(batch_id).undelivered, "a try that was refused")
+        refused = time.monotonic() - began
+    account = cluster.wait(batch_id)
+    load.check(account)
+    delivered = account.state.delivered
+    names = [f"{place}/{batch_id}_output.{ending}" for ending in ("jsonl", "parquet")]
+    assert delivered is not None
+    assert delivered.files == names
+    output, table = map(cluster.read, names)
+    assert [json.loads(line) for line in output.splitlines()] == account.output
+    assert parquet.read_table(BytesIO(table)).num_rows == load.requests
+    return {
+        "killed while writing": "the output at its destination",
+        "tried by another after s": round(refused, 1),
+        "delivered": [len(output), len(table)],
+        "results stored twice": account.stored_twice,
+    }
+
+
 def _said(cluster: Cluster) -> int:
     return sum(worker.says("storage") for worker in cluster.living("worker"))
 
@@ -400,4 +437,5 @@ ITEMS: dict[int, tuple[str, Callable[[Cluster, Load], Seen]]] = {
     9: ("cancelled and expired mid-run", cancel_and_expire),
     10: ("a clock an hour off, a frozen worker", bend_time),
     11: ("the storage full, then freed", fill_storage),
+    12: ("controllers killed while they deliver", deliver_elsewhere),
 }

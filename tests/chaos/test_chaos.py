@@ -94,6 +94,7 @@ def test_a_lost_redis_a_killed_engine_and_a_killed_worker_cost_no_answer(real):
         lambda one, load: items.expire(one, without_end(load)),
         items.bend_time,
         lambda one, load: items.fill_storage(one, load, seconds=1),
+        items.deliver_elsewhere,
     ],
     ids=[
         "killed",
@@ -105,6 +106,7 @@ def test_a_lost_redis_a_killed_engine_and_a_killed_worker_cost_no_answer(real):
         "expired",
         "frozen",
         "full",
+        "delivered",
     ],
 )
 def test_every_answer_is_there_once_whatever_is_disturbed(simulated, disturb):
