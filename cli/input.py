@@ -84,7 +84,7 @@ def open_input(file: str) -> Iterator[BinaryIO]:
     except FileNotFoundError:
         hint = f"see what there is with `ls {path.parent}`"
         if is_url(file):
-            hint = "pipe it in, as in `aws s3 cp s3://… - | batchchat submit -`"
+            hint = "use a path, or `s3://bucket/key`"
         raise InputFileError(f"no file `{file}`", hint=hint) from None
     except IsADirectoryError:
         message = f"`{file}` is a folder, and a file of requests is wanted"
