@@ -1,12 +1,13 @@
 """Cuts a stream of bytes into lines, with their places, in bounded memory."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+
+import msgspec
 
 BOM = b"\xef\xbb\xbf"
 
 
-class RawLine(NamedTuple):
+class RawLine(msgspec.Struct, frozen=True, gc=False):
     """One line: where its bytes lie, and the bytes without the line feed.
 
     `raw` is None when the line is longer than allowed; its bytes are not kept.
