@@ -4,10 +4,11 @@ A column is made of all its values at once, since whatever is done for each row 
 each column in turn takes longer than reading, decoding and writing together.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import accumulate, chain
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -53,25 +54,70 @@ class _Request(_Conversation, gc=False):
 _request = msgspec.json.Decoder(_Request)
 
 
-def record_batch(
-    rows: list[Row], requests: list[bytes], model: str | None, schema: Any
-) -> Any:
-    """Return rows as a batch of Arrow's.
+class _Said(NamedTuple):
+    """The messages of conversations, flat: Arrow is slow with lists of objects."""
 
-    `requests` are the lines of the input of the rows that are completed.
+    roles: list[str]
+    texts: list[str | None]
+
+    def add(self, conversations: list[list[_Message]]) -> list[int]:
+        """Append conversations; return the number of messages of each."""
+        flat = [*chain.from_iterable(conversations)]
+        self.roles.extend([message.role for message in flat])
+        self.texts.extend(
+            [m.content if m.content.__class__ is str else m.text for m in flat]
+        )
+        return [*map(len, conversations)]
+
+
+class Columns:
+    """The values of rows, until they are worth an array of Arrow's each.
+
+    Only values are kept, and no objects: Python's collector would look through those
+    again and again.
     """
-    import pyarrow as pa
 
-    columns = _columns(rows, requests)
-    columns["model"] = [model] * len(rows)
-    arrays = [_array(columns[field.name], field.name, field.type) for field in schema]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    def __init__(self, model: str | None, schema: Any) -> None:
+        """Begin with no rows; all are of the batch's one `model`."""
+        self._model = model
+        self._schema = schema
+        self._clear()
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._values["line"])
+
+    def add(self, rows: list[Row], requests: list[bytes]) -> None:
+        """Append rows; `requests` are the input's lines of those that are completed."""
+        for name, values in _columns(rows, requests, self._said).items():
+            self._values[name] += values
+
+    def take(self) -> Any:
+        """Return the rows as a batch of Arrow's, and begin anew."""
+        import pyarrow as pa
+
+        self._values["model"] = [self._model] * len(self)
+        arrays = [self._array(field.name, field.type) for field in self._schema]
+        self._clear()
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def _clear(self) -> None:
+        self._values: dict[str, list[Any]] = defaultdict(list)
+        self._said = _Said([], [])
+
+    def _array(self, name: str, kind: Any) -> Any:
+        values = self._values[name]
+        if name == "messages":
+            return _messages(values, self._said, kind)
+        return _array(values, kind)
 
 
-def _columns(rows: list[Row], requests: list[bytes]) -> dict[str, list[Any]]:
-    """Return the values of each column but the model's."""
+def _columns(
+    rows: list[Row], requests: list[bytes], said: _Said
+) -> dict[str, list[Any]]:
+    """Return the values of each column but the model's; add what was `said`."""
     completed = [row for row in rows if row.completed]
-    columns = _answered(completed, requests)
+    columns = _answered(completed, requests, said)
     if len(completed) < len(rows):
         columns = {name: _spread(values, rows) for name, values in columns.items()}
     columns["line"] = [row.line.number for row in rows]
@@ -85,7 +131,9 @@ def _columns(rows: list[Row], requests: list[bytes]) -> dict[str, list[Any]]:
     return columns
 
 
-def _answered(rows: list[Row], requests: list[bytes]) -> dict[str, list[Any]]:
+def _answered(
+    rows: list[Row], requests: list[bytes], said: _Said
+) -> dict[str, list[Any]]:
     answers = answers_of(rows)
     bodies = [answer.response.body for answer in answers]
     choices = [body.choices[0] for body in bodies]
@@ -94,7 +142,7 @@ def _answered(rows: list[Row], requests: list[bytes]) -> dict[str, list[Any]]:
         "custom_id": [answer.custom_id for answer in answers],
         "content": [choice.message.content for choice in choices],
         "finish_reason": [choice.finish_reason for choice in choices],
-        "messages": _conversations(rows, requests, bodies),
+        "messages": said.add(_conversations(rows, requests, bodies)),
         "n_choices": [len(body.choices) for body in bodies],
         "prompt_tokens": [usage.prompt_tokens for usage in used],
         "completion_tokens": [usage.completion_tokens for usage in used],
@@ -140,32 +188,25 @@ def _failed(row: Row) -> dict[str, Any]:
     }
 
 
-def _array(values: list[Any], name: str, kind: Any) -> Any:
+def _array(values: list[Any], kind: Any) -> Any:
     """Return a column; of one value all over it is made without looking at each."""
     import pyarrow as pa
 
-    if name == "messages":
-        return _messages(values, kind)
     first = values[0]
     if values.count(first) == len(values):
         return pa.repeat(pa.scalar(first, kind), len(values))
-    if name == "estimated_cost":
-        return _costs(values, kind)
-    return pa.array(values, kind)
+    return _costs(values, kind) if pa.types.is_decimal(kind) else pa.array(values, kind)
 
 
-def _messages(conversations: list[list[_Message] | None], kind: Any) -> Any:
-    """Return the column of conversations; Arrow is slow with lists of objects."""
+def _messages(lengths: list[int | None], said: _Said, kind: Any) -> Any:
+    """Return the column of conversations, null where there is no length."""
     import pyarrow as pa
 
-    missing = pa.array([said is None for said in conversations], pa.bool_())
-    said = [messages or [] for messages in conversations]
-    offsets = pa.array(accumulate(map(len, said), initial=0), pa.int32())
-    flat = [*chain.from_iterable(said)]
-    roles = [message.role for message in flat]
-    texts = [m.content if m.content.__class__ is str else m.text for m in flat]
-    fields = [pa.array(roles, pa.string()), pa.array(texts, pa.string())]
+    missing = pa.array([length is None for length in lengths], pa.bool_())
+    ends = accumulate((length or 0 for length in lengths), initial=0)
+    fields = [pa.array(texts, pa.string()) for texts in said]
     messages = pa.StructArray.from_arrays(fields, fields=list(kind.value_type))
+    offsets = pa.array(ends, pa.int32())
     return pa.ListArray.from_arrays(offsets, messages, kind, mask=missing)
 
 

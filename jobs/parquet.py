@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from io import RawIOBase
 from typing import Any, BinaryIO
 
-from jobs.columns import record_batch
+from jobs.columns import Columns
 from jobs.ledger import Ledger, State
 from jobs.rows import Row, Rows
 
@@ -21,8 +21,11 @@ _GROUP_ROWS = 16_384
 _GROUP_BYTES = 64 * 1024 * 1024
 """Of requests and results in a row group, unless a single one is larger."""
 
+_DECODED_ROWS = 128
+"""Rows that are decoded together: too few for Python's collector to look at."""
+
 _BATCH_ROWS = 1_024
-"""Rows that are kept as objects of Python, which take five times the memory."""
+"""Rows whose values are kept as Python's, which take five times the memory."""
 
 _SCALE = 18
 _REPEATED = [
@@ -117,7 +120,7 @@ class _Group:
         self.rows = 0
         self.size = 0
         self._schema = schema
-        self._model = model
+        self._columns = Columns(model, schema)
         self._batches: list[Any] = []
         self._recent: list[Row] = []
         self._requests: list[bytes] = []
@@ -130,19 +133,21 @@ class _Group:
         if request is not None:
             self.size += len(request)
             self._requests.append(request)
-        if len(self._recent) == _BATCH_ROWS:
-            self._pack()
+        if len(self._recent) == _DECODED_ROWS:
+            self._decode()
 
     def table(self) -> Any:
         """Return the group as a table of Arrow."""
         import pyarrow as pa
 
         if self._recent:
-            self._pack()
+            self._decode()
+        if self._columns:
+            self._batches.append(self._columns.take())
         return pa.Table.from_batches(self._batches, self._schema)
 
-    def _pack(self) -> None:
-        """Make what was added since the last time a batch of Arrow's."""
-        batch = record_batch(self._recent, self._requests, self._model, self._schema)
-        self._batches.append(batch)
+    def _decode(self) -> None:
+        self._columns.add(self._recent, self._requests)
         self._recent, self._requests = [], []
+        if len(self._columns) >= _BATCH_ROWS:
+            self._batches.append(self._columns.take())

@@ -121,8 +121,11 @@ def test_the_slots_of_a_conversation_are_filled(hand, ends_in_slot):
     assert said[::2] == [("user", "x"), ("user", "y")]
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 100])
-def test_failures_between_answers_have_nulls_of_their_own(hand, monkeypatch, rows):
+@pytest.mark.parametrize(("decoded", "rows"), [(1, 1), (1, 3), (2, 3), (3, 100)])
+def test_failures_between_answers_have_nulls_of_their_own(
+    hand, monkeypatch, decoded, rows
+):
+    monkeypatch.setattr(module, "_DECODED_ROWS", decoded)
     monkeypatch.setattr(module, "_BATCH_ROWS", rows)
 
     def in_threes(request):
