@@ -140,12 +140,13 @@ def _result(batch_id: str, line: int, words: list[str]) -> Any:
 
 def measure(kind: str, folder: Path, batch_id: str) -> None:
     """Do one of the two in this process, and print what it took as JSON."""
-    import pyarrow.parquet
-
     from jobs.finalize import finalize
     from jobs.parquet import write_parquet
 
-    pyarrow.array([0])  # loads pandas, where there is one; not what is asked
+    if kind == "parquet":
+        import pyarrow.parquet
+
+        pyarrow.array([0])  # loads pandas, where there is one; not what is asked
     ledger = open_ledger(folder)
     began, used = time.perf_counter(), time.process_time()
     if kind == "jsonl":
