@@ -53,7 +53,8 @@ def open_ledger(folder: Path) -> Any:
 
 
 def _line(index: int, words: list[str]) -> bytes:
-    text = " ".join(words[index % 90_000 :][:60])
+    at = index % 90_000
+    text = " ".join(words[at : at + 60])
     line = {
         "custom_id": f"request-{index}",
         "method": "POST",
@@ -119,7 +120,8 @@ def _result(batch_id: str, line: int, words: list[str]) -> Any:
     from jobs.engine import Choice, Completion
     from jobs.ids import request_id
 
-    answer = " ".join(words[line % 90_000 :][:80])
+    at = line % 90_000
+    answer = " ".join(words[at : at + 80])
     choice = Choice(index=0, text=answer, finish_reason="stop")
     completion = Completion(choices=[choice], prompt_tokens=70, completion_tokens=80)
     text = response.completed(
@@ -138,18 +140,21 @@ def _result(batch_id: str, line: int, words: list[str]) -> Any:
 
 def measure(kind: str, folder: Path, batch_id: str) -> None:
     """Do one of the two in this process, and print what it took as JSON."""
+    from jobs.finalize import finalize
+    from jobs.parquet import write_parquet
+
+    if kind == "parquet":
+        import pyarrow.parquet
+
+        pyarrow.array([0])  # loads pandas, where there is one; not what is asked
     ledger = open_ledger(folder)
     began, used = time.perf_counter(), time.process_time()
     if kind == "jsonl":
-        from jobs.finalize import finalize
-
         state = finalize(ledger, batch_id, "completed")
         assert state.counts().completed == state.counts().total
         size = state.final.output_bytes if state.final else 0
         rows = state.counts().completed
     else:
-        from jobs.parquet import write_parquet
-
         with (folder / "out.parquet").open("wb") as sink:
             rows = write_parquet(ledger, ledger.state(batch_id), sink)
         size = (folder / "out.parquet").stat().st_size

@@ -32,9 +32,9 @@ class CustomIds:
         self._recent: list[str] = []
         self._places: list[list[tuple[int, int]]] = [[] for _ in range(_BUCKETS)]
 
-    def add(self, custom_id: str) -> None:
-        """Note the id of the next line."""
-        self._recent.append(custom_id)
+    def add_all(self, custom_ids: list[str]) -> None:
+        """Note the ids of the next lines."""
+        self._recent += custom_ids
         if len(self._recent) >= _PIECE:
             self._flush()
 
@@ -43,7 +43,7 @@ class CustomIds:
         self._flush()
         found: set[int] = set()
         for places in self._places:
-            mine = [h for place in places for h in self._read(*place)]
+            mine = self._read(places)
             if len({*mine}) < len(mine):
                 found.update(h for h, times in Counter(mine).items() if times > 1)
         return found
@@ -55,8 +55,9 @@ class CustomIds:
     def _flush(self) -> None:
         """Write the recent hashes bucket by bucket, and note where each one's lie."""
         buckets: list[list[int]] = [[] for _ in range(_BUCKETS)]
+        put = [bucket.append for bucket in buckets]
         for hashed in map(hash, self._recent):
-            buckets[hashed % _BUCKETS].append(hashed)
+            put[hashed % _BUCKETS](hashed)
         self._recent = []
         at = self._file.seek(0, SEEK_END)
         for places, mine in zip(self._places, buckets, strict=True):
@@ -64,9 +65,13 @@ class CustomIds:
                 places.append((at, len(mine)))
                 at += self._file.write(array("q", mine).tobytes())
 
-    def _read(self, at: int, count: int) -> "array[int]":
-        self._file.seek(at)
-        return array("q", self._file.read(count * 8))
+    def _read(self, places: list[tuple[int, int]]) -> "array[int]":
+        """Return the hashes of one bucket."""
+        mine = array("q")
+        for at, count in places:
+            self._file.seek(at)
+            mine.frombytes(self._file.read(count * 8))
+        return mine
 
 
 class _Named(msgspec.Struct):

@@ -1,12 +1,13 @@
 """Cuts a stream of bytes into lines, with their places, in bounded memory."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+
+import msgspec
 
 BOM = b"\xef\xbb\xbf"
 
 
-class RawLine(NamedTuple):
+class RawLine(msgspec.Struct, frozen=True, gc=False):
     """One line: where its bytes lie, and the bytes without the line feed.
 
     `raw` is None when the line is longer than allowed; its bytes are not kept.
@@ -18,21 +19,33 @@ class RawLine(NamedTuple):
     raw: bytes | None
 
 
-def iter_lines(
-    chunks: Iterable[bytes], most: int, *, offset: int = 0, first: int = 1
-) -> Iterator[RawLine]:
-    """Yield the lines of `chunks`; `length` counts the line feed.
+class Lines:
+    """Cuts a stream that comes in chunks; `number` and `offset` are where it is.
 
-    Holds one chunk and one line of up to `most` bytes. `offset` and `first` are
-    the place and the number of the first line. A byte order mark at the start of
-    a file is no part of its first line.
+    Holds one line of up to `most` bytes. `offset` and `first` are the place and the
+    number of the first line. A byte order mark at the start of a file is no part of
+    its first line.
     """
-    number = first
-    head = b""
-    skipped = 0
-    for chunk in chunks:
+
+    def __init__(self, most: int, *, offset: int = 0, first: int = 1) -> None:
+        """Begin with the line that is the `first`."""
+        self.number = first
+        self.offset = offset
+        self._most = most
+        self._head = b""
+        self._skipped = 0
+
+    @property
+    def is_between(self) -> bool:
+        """Whether the next chunk begins a line, and not the file."""
+        return bool(self.offset) and not (self._head or self._skipped)
+
+    def cut(self, chunk: bytes) -> Iterator[RawLine]:
+        """Yield the lines that end within the next chunk."""
+        number, offset = self.number, self.offset
+        most, skipped = self._most, self._skipped
         pieces = chunk.split(b"\n")
-        pieces[0] = head + pieces[0]
+        pieces[0] = self._head + pieces[0]
         head = pieces.pop()
         for raw in pieces:
             length = len(raw) + 1
@@ -48,10 +61,41 @@ def iter_lines(
         if len(head) > most:
             skipped += len(head)
             head = b""
-    if head or skipped:
-        kept = None if skipped else head
-        length = skipped + len(head)
-        yield RawLine(number, offset, length, _without_mark(kept, offset))
+        self.number, self.offset = number, offset
+        self._head, self._skipped = head, skipped
+
+    def pass_over(self, lines: int, length: int) -> None:
+        """Leave out whole lines of the next chunk, which somebody else has cut."""
+        self.number += lines
+        self.offset += length
+
+    def end(self) -> Iterator[RawLine]:
+        """Yield the last line if no line feed ends it."""
+        if self._head or self._skipped:
+            kept = None if self._skipped else self._head
+            length = self._skipped + len(self._head)
+            raw = _without_mark(kept, self.offset)
+            yield RawLine(self.number, self.offset, length, raw)
+
+
+def iter_lines(
+    chunks: Iterable[bytes], most: int, *, offset: int = 0, first: int = 1
+) -> Iterator[RawLine]:
+    """Yield the lines of `chunks`; `length` counts the line feed. See `Lines`."""
+    lines = Lines(most, offset=offset, first=first)
+    for chunk in chunks:
+        yield from lines.cut(chunk)
+    yield from lines.end()
+
+
+def blocks(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Cut `chunks` behind line feeds into pieces of up to `size`, or of one line."""
+    for chunk in chunks:
+        begin, end = 0, chunk.find(b"\n") + 1  # the rest of the last chunk's line
+        while begin < len(chunk):
+            end = end or chunk.find(b"\n", begin) + 1 or len(chunk)
+            yield chunk[begin:end]
+            begin, end = end, chunk.rfind(b"\n", end, end + size) + 1
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -8,16 +8,24 @@ rewritten: a shard is a range of its bytes.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import merge
+from io import BytesIO
 from typing import NamedTuple, Protocol, Self
 
 from msgspec.structs import replace
 
 from jobs.custom_ids import CustomIds, repetitions
-from jobs.lines import RawLine, iter_lines
+from jobs.lines import Lines, RawLine, blocks, iter_lines
 from jobs.parse import Invalid, Parser
+from jobs.plain import PlainLine
 from jobs.problem import SHOWN, Problem, ProblemLog
 from jobs.record import Shard
 from jobs.request import Request
+
+_BLOCK = 64 * 1024
+"""Bytes that are looked at together: they lie in the processor's cache."""
+
+_TOLD = 4_096
+"""Lines after which somebody is told how far it is."""
 
 
 class Limits(NamedTuple):
@@ -72,11 +80,16 @@ def scan(
     `read` opens the input anew. `on_progress` hears of the bytes read and the
     requests found so far.
     """
+    lines = Lines(limits.line_bytes)
+    told = 0
     with _Scanner(parser, limits, check) as scanner:
-        for line in iter_lines(read(), limits.line_bytes):
-            scanner.take(line)
-            if not line.number % 4096:
-                on_progress(line.offset, scanner.found.requests)
+        for block in blocks(read(), _BLOCK):
+            scanner.take(block, lines)
+            if lines.number - told > _TOLD:
+                told = lines.number
+                on_progress(lines.offset, scanner.found.requests)
+        for line in lines.end():
+            scanner.take_line(line)
         return scanner.finish(iter_lines(read(), limits.line_bytes))
 
 
@@ -99,28 +112,58 @@ class _Scanner:
         if kind is not None:  # nobody will read them
             self.found.problems.close()
 
-    def take(self, line: RawLine) -> None:
+    def take(self, block: bytes, lines: Lines) -> None:
+        """Check the next bytes: at once where they are plain lines, else one by one.
+
+        Most blocks of most files are, and those are what takes the time.
+        """
+        if not lines.is_between or not self._take_plain(block, lines):
+            for line in lines.cut(block):
+                self.take_line(line)
+
+    def take_line(self, line: RawLine) -> None:
         """Check one line and give it to its shard."""
-        is_safe = self._check is None or line.length < self._check.safe_bytes
-        plain = self._parser.plain(line.raw) if is_safe and line.raw else None
+        raw = line.raw if line.length <= self._safe_length else None
+        plain = self._parser.plain([raw], raw) if raw else None
         if plain is None:
             self._take_closely(line)
-            return
-        self._cutter.add(line, 1)
-        self.found.requests += 1
-        self._custom_ids.add(plain.custom_id)
-        if plain.body.stream is True:
-            self.found.streamed += 1
+        else:
+            self._cutter.add(line.number, line.offset, line.length, 1)
+            self._note(plain)
+
+    def _take_plain(self, block: bytes, lines: Lines) -> bool:
+        """Take whole lines of plain text that are right and not long."""
+        raws = BytesIO(block).readlines()  # faster than `split`
+        if not block.endswith(b"\n") or len(max(raws, key=len)) > self._safe_length:
+            return False
+        plain = self._parser.plain(raws, block)
+        if plain is None:
+            return False
+        self._cutter.add_all(lines.number, lines.offset, raws, len(block))
+        lines.pass_over(len(raws), len(block))
+        self._note(plain)
+        return True
+
+    @property
+    def _safe_length(self) -> int:
+        """The bytes that a line of plain text may have and need no look."""
+        most = self._limits.line_bytes
+        return min(most, self._check.safe_bytes - 1) if self._check else most
+
+    def _note(self, plain: list[PlainLine]) -> None:
+        self.found.requests += len(plain)
+        self.found.streamed += [line.body.stream for line in plain].count(True)
+        self._custom_ids.add_all([line.custom_id for line in plain])
 
     def _take_closely(self, line: RawLine) -> None:
         if line.raw is not None and not line.raw.strip():
-            self._cutter.add(line, 0)
+            self._cutter.add(line.number, line.offset, line.length, 0)
             return
-        self._cutter.add(line, 1)
+        self._cutter.add(line.number, line.offset, line.length, 1)
         self.found.requests += 1
         custom_id, problems = self._look_at(line)
         if custom_id is not None:
-            self._custom_ids.add(custom_id)
+            self._custom_ids.add_all([custom_id])
         if problems:
             self.found.invalid += 1
             self.found.problem_count += len(problems)
@@ -185,47 +228,58 @@ class _Cutter:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._shards: list[Shard] = []
-        self._first: RawLine | None = None
-        self._last: RawLine | None = None
-        self._offset = 0
+        self._first = 0
+        self._lines = 0
+        self._begin = 0
+        self._end = 0
         self._requests = 0
 
-    def add(self, line: RawLine, requests: int) -> None:
+    def add(self, number: int, offset: int, length: int, requests: int) -> None:
         """Take the next line, in a new shard if it would make this one too big."""
-        _, offset, length, _ = line
-        if self._first is None:
-            self._begin(line)
-        elif (
-            self._requests >= self._limits.shard_requests
-            or offset + length - self._offset > self._limits.shard_bytes
-        ):
-            self._end()
-            self._begin(line)
-        self._last = line
-        self._requests += requests
+        if not self._lines or not self._has_room(length, 1):
+            self._close()
+            self._first, self._begin = number, offset
+        self._take(1, offset + length, requests)
+
+    def add_all(self, number: int, offset: int, raws: list[bytes], length: int) -> None:
+        """Take the next lines, a request each and with line feeds; `length` is all."""
+        if self._lines and self._has_room(length, len(raws)):
+            self._take(len(raws), offset + length, len(raws))
+            return
+        for raw in raws:
+            self.add(number, offset, len(raw), 1)
+            number += 1
+            offset += len(raw)
 
     def finish(self) -> list[Shard]:
         """Return all shards that hold a request."""
-        self._end()
+        self._close()
         return self._shards
 
-    def _begin(self, line: RawLine) -> None:
-        self._first = line
-        self._offset = line.offset
-        self._requests = 0
+    def _has_room(self, length: int, requests: int) -> bool:
+        return (
+            self._requests + requests <= self._limits.shard_requests
+            and self._end + length - self._begin <= self._limits.shard_bytes
+        )
 
-    def _end(self) -> None:
-        first, last = self._first, self._last
-        if first and last and self._requests:
+    def _take(self, lines: int, end: int, requests: int) -> None:
+        self._lines += lines
+        self._end = end
+        self._requests += requests
+
+    def _close(self) -> None:
+        """End the shard; one without a request is none."""
+        if self._requests:
             shard = Shard(
                 index=len(self._shards),
-                offset=first.offset,
-                length=last.offset + last.length - first.offset,
-                first_line=first.number,
-                lines=last.number - first.number + 1,
+                offset=self._begin,
+                length=self._end - self._begin,
+                first_line=self._first,
+                lines=self._lines,
                 requests=self._requests,
             )
             self._shards.append(shard)
+        self._lines = self._requests = 0
 
 
 def _with_repeated(shards: list[Shard], lines: list[int]) -> Iterator[Shard]:

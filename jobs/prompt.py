@@ -172,10 +172,8 @@ class Prompter:
         if self.vocabulary is None:
             return
         for name in ("logit_bias", "stop_token_ids", "allowed_token_ids"):
-            largest = max(
-                (int(token) for token in request.given(name) or ()), default=0
-            )
-            if largest >= self.vocabulary:
+            tokens = request.given(name)
+            if tokens and (largest := max(map(int, tokens))) >= self.vocabulary:
                 raise RequestRefusedError(
                     f"token {largest} is past the model's {self.vocabulary:,} tokens",
                     code="invalid_value",

@@ -1,7 +1,7 @@
 """Reads the lines that `jobs.response` writes: only what somebody asks for."""
 
 from decimal import Decimal
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -69,13 +69,17 @@ class ResultLine(msgspec.Struct, gc=False):
     error: Failure | None
 
 
-class _Answered(msgspec.Struct, gc=False):
+class Answered(msgspec.Struct, gc=False):
+    """The response to a completed request."""
+
     body: Body
 
 
-class _AnsweredLine(msgspec.Struct, gc=False):
+class AnsweredLine(msgspec.Struct, gc=False):
+    """A line of the output file."""
+
     custom_id: str
-    response: _Answered
+    response: Answered
 
 
 class _Refusal(msgspec.Struct, gc=False):
@@ -92,29 +96,24 @@ _END = b',"error":null}'
 """What stands around a response; no text can hold these, with bare quotes."""
 
 
-class Answer(NamedTuple):
-    """A line of the output file; `response` is its JSON text."""
-
-    custom_id: str
-    body: Body
-    response: bytes
-
-
-_answered_line = msgspec.json.Decoder(_AnsweredLine)
+_answered_line = msgspec.json.Decoder(AnsweredLine)
 _line = msgspec.json.Decoder(ResultLine)
-_answered = msgspec.json.Decoder(_Answered)
+_answered = msgspec.json.Decoder(Answered)
 _refused = msgspec.json.Decoder(_Refused)
 
 
-def answer_of(row: Row) -> Answer:
-    """Return the result of a completed request: `result_of` and more, in one go."""
-    line = decoded(_answered_line, row.result, "result", row)
+def answers_of(rows: list[Row]) -> list[AnsweredLine]:
+    """Return the results of completed requests: `result_of` and more, in one go."""
+    return decoded_all(_answered_line, [row.result for row in rows], "result", rows)
+
+
+def response_of(row: Row) -> bytes:
+    """Return the response to a completed request as JSON text."""
     begin = row.result.find(_RESPONSE) + len(_RESPONSE)
     if not row.result.endswith(_END) or begin < len(_RESPONSE):
         message = f"the result of line {row.line.number:,} is not what was written"
         raise CorruptObjectError(message)
-    text = row.result[begin : -len(_END)]
-    return Answer(line.custom_id, line.response.body, text)
+    return row.result[begin : -len(_END)]
 
 
 def result_of(row: Row) -> ResultLine:
@@ -141,6 +140,17 @@ def response_text(result: ResultLine) -> bytes | None:
     """Return the response as JSON text, None for a request that never ran."""
     text = bytes(result.response)
     return None if text == _NEVER_RAN else text
+
+
+def decoded_all(
+    decoder: "msgspec.json.Decoder[T]", data: list[bytes], what: str, rows: list[Row]
+) -> list[T]:
+    """Return what each of `data` holds, the `what` of each of the rows."""
+    try:
+        return list(map(decoder.decode, data))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        each = zip(data, rows, strict=True)
+        return [decoded(decoder, one, what, row) for one, row in each]
 
 
 def decoded(

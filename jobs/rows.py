@@ -1,7 +1,8 @@
 """The requests of a batch that has ended, each with its result."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from jobs.errors import ConflictError, CorruptObjectError
 from jobs.ids import request_id
@@ -13,7 +14,7 @@ _LINE_BYTES = 8 * 1024 * 1024
 """Longer lines of the input are read again where somebody wants their bytes."""
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One request: its line of the input, and its line of the results.
 
     `result` is a line of the output file if `completed`, else of the error file,

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
+from msgspec import UNSET
 from tokenizers import Tokenizer
 
 from jobs.errors import RequestRefusedError
@@ -45,12 +46,14 @@ class TextGuard:
 
         Where there is no `tokenizer`, what spells a special token is refused.
         """
-        self._special = _pattern(special)
-        self._markers = _pattern(markers)
+        self._special = _Spellings(special)
+        self._markers = _Spellings(markers)
         self._tokenizer = tokenizer
 
     def check(self, request: Request) -> None:
         """Refuse a request that spells a marker. Raises `RequestRefusedError`."""
+        if not self._markers.any:
+            return
         for param, text, is_users in _texts(request):
             if is_users and (found := self._markers.search(text)):
                 raise _refusal(
@@ -85,11 +88,11 @@ class TextGuard:
         if mark is None:
             message = "it holds every code point that is no character"
             raise _refusal(message, "body.messages")
-        marked = render(lambda text: self._special.sub(_with(mark), text))
+        marked = render(lambda text: self._special.pattern.sub(_with(mark), text))
         first, later = self._plain_encoders
         ids: list[int] = []
         end = 0
-        for token in self._special.finditer(marked):
+        for token in self._special.pattern.finditer(marked):
             encode = later if end else first
             ids += encode(marked[end : token.start()].replace(mark, ""))
             ids.append(self._ids[token[0]])
@@ -135,6 +138,9 @@ def _texts(request: Request) -> Iterable[tuple[str, str, bool]]:
     """
     for index, message in enumerate(request.body.messages):
         at = f"body.messages[{index}]"
+        if message.is_plain and message.name is UNSET and message.tool_call_id is UNSET:
+            yield f"{at}.content", message.text(), True  # as below, sooner
+            continue
         # An answer of this request has `generate` false, which no user may say.
         is_users = message.generate is not False
         for name, value in turn_said(message).items():
@@ -158,10 +164,21 @@ def _within(value: Any) -> Iterator[str]:
             left += value
 
 
-def _pattern(texts: Iterable[str]) -> re.Pattern[str]:
-    """Return what finds any of the texts, the longest first."""
-    found = sorted({text for text in texts if len(text) > 1}, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, found)) if found else r"(?!)")
+class _Spellings:
+    """Some texts, to be found in others: the longest of those that begin alike."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        found = sorted({text for text in texts if len(text) > 1}, key=len, reverse=True)
+        self.pattern = re.compile("|".join(map(re.escape, found)) if found else r"(?!)")
+        self.any = bool(found)
+        self._beginnings = {text[0] for text in found}
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """Find the first; most texts have not even a beginning, which is quick."""
+        for beginning in self._beginnings:
+            if beginning in text:
+                return self.pattern.search(text)
+        return None
 
 
 def _with(mark: str) -> Callable[[re.Match[str]], str]:

@@ -16,7 +16,7 @@ id_lists = st.lists(st.sampled_from("abcdefgh") | st.text(min_size=1, max_size=2
 def hashes_of(custom_ids):
     noted = CustomIds()
     for custom_id in custom_ids:
-        noted.add(custom_id)
+        noted.add_all([custom_id])
     found = noted.repeated_hashes()
     noted.close()
     return found

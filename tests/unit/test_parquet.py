@@ -8,6 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from jobs import parquet as module
+from jobs.engine import Turn
 from jobs.errors import ConflictError, CorruptObjectError, RequestRefusedError
 from jobs.parquet import write_parquet
 from jobs.usage import Price
@@ -105,6 +106,40 @@ def test_the_conversation_is_plain_text_with_its_answer(hand):
         ("assistant", "re: a\nb"),
     ]
     assert [m["content"] for m in second["messages"]] == ["c", "re: c"]
+
+
+@pytest.mark.parametrize("ends_in_slot", [False, True])
+def test_the_slots_of_a_conversation_are_filled(hand, ends_in_slot):
+    slot = {"role": "assistant", "generate": True}
+    asked = [{"role": "user", "content": "x"}, slot, {"role": "user", "content": "y"}]
+    asked += [slot] * ends_in_slot
+    turns = [Turn(at, completion(f"turn {at}")) for at in (1, 3)[: 1 + ends_in_slot]]
+    answer = completion("turn 3", turns=turns)
+    [row] = read(hand, hand.ended(whole("a", "", messages=asked), lambda _: answer))
+    said = [(message["role"], message["content"]) for message in row["messages"]]
+    assert said[1::2] == [("assistant", "turn 1"), ("assistant", "turn 3")]
+    assert said[::2] == [("user", "x"), ("user", "y")]
+
+
+@pytest.mark.parametrize(("decoded", "rows"), [(1, 1), (1, 3), (2, 3), (3, 100)])
+def test_failures_between_answers_have_nulls_of_their_own(
+    hand, monkeypatch, decoded, rows
+):
+    monkeypatch.setattr(module, "_DECODED_ROWS", decoded)
+    monkeypatch.setattr(module, "_BATCH_ROWS", rows)
+
+    def in_threes(request):
+        return refuse(request) if request.line % 3 else echo(request)
+
+    data = b"\n".join(whole(f"q-{n}", str(n)) for n in range(1, 9))
+    found = read(hand, hand.ended(data, in_threes))
+    assert [row["custom_id"] for row in found] == [f"q-{n}" for n in range(1, 9)]
+    for row in found:
+        answered = row["line"] % 3 == 0
+        assert row["status"] == ("completed" if answered else "failed")
+        assert row["content"] == (f"re: {row['line']}" if answered else None)
+        assert (row["error_code"] is None) == answered
+        assert row["response"].startswith(f'{{"status_code":{200 if answered else 400}')
 
 
 def test_conversations_stay_with_their_rows_between_failures(hand):
