@@ -16,6 +16,7 @@ class ClusterBatches(StoredBatches):
     """See `Batches`."""
 
     handed_over = True
+    mends = "a controller"
 
     def __init__(self, session: Session, cluster: Cluster) -> None:
         """Hand batches over to `cluster`."""
@@ -49,9 +50,10 @@ class ClusterBatches(StoredBatches):
         try:
             workers = self._cluster.workers_of(self.ledger.state(view.batch.id))
         except BrokerError as error:
-            return [("workers", error.message)]
+            return [*super().rows(view), ("workers", error.message)]
         speed = sum(worker.tokens_per_second for worker in workers)
-        return [("workers", f"{len(workers)}, {short(speed)} tokens/s")]
+        told = f"{len(workers)}, {short(speed)} tokens/s"
+        return [*super().rows(view), ("workers", told)]
 
     def next_step(self, batch_id: str, status: str | None = None) -> str | None:  # noqa: D102
         del status

@@ -15,7 +15,8 @@ can't disagree with them, and no process that dies can leave it wrong::
                                         completed | cancelled | expired
 
 `final.json` wins over everything, `cancel.json` over what is left, then the
-plan, then the commits.
+plan, then the commits. A record that can't be read is as one that is not there, and
+named in `State.damaged`; see `jobs.damage`.
 """
 
 import time
@@ -23,8 +24,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+import msgspec
+
 from jobs import record
-from jobs.errors import ConflictError, NotFoundError, ObjectMissingError
+from jobs.errors import (
+    ConflictError,
+    CorruptObjectError,
+    NotFoundError,
+    ObjectMissingError,
+)
 from jobs.ids import first_batch_id, made_at
 from jobs.keys import BatchKeys, Keys, shard_of_commit
 from jobs.memo import Memo
@@ -33,8 +41,12 @@ from jobs.storage import Storage
 from jobs.usage import Usage
 
 _WINDOWS = (86_400.0, 30 * 86_400.0, float("inf"))
+_PLANS = 128
 
 TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
+
+Damaged = dict[str, type[msgspec.Struct]]
+"""Records that can't be read: by key, what each should be."""
 
 
 def fold(
@@ -66,6 +78,8 @@ class State:
     running: dict[int, tuple[Counts, Usage]] = field(default_factory=dict)
     """What is done of shards without a commit, as far as there are news of them."""
 
+    damaged: Damaged = field(default_factory=dict)
+
     @property
     def cancelled_at(self) -> int | None:
         """When somebody wished it to stop, in Unix seconds."""
@@ -96,6 +110,8 @@ class State:
 
     def made_plan(self) -> Plan:
         """Return the plan. Raises `ConflictError` where there is none yet."""
+        if Plan in self.damaged.values():
+            raise CorruptObjectError(f"the plan of `{self.batch.id}` is damaged")
         if self.plan is None:
             raise ConflictError(f"`{self.batch.id}` has not been planned yet")
         return self.plan
@@ -167,7 +183,7 @@ class Ledger:
         self.project = project
         self.clock = clock
         self._batches: Memo[Batch] = Memo(1_000)
-        self._plans: Memo[Plan] = Memo(128)
+        self._plans: Memo[Plan] = Memo(_PLANS)
         self._commits: Memo[Commit] = Memo(20_000)
 
     def now(self) -> int:
@@ -182,22 +198,26 @@ class Ledger:
 
         """
         keys = self.keys.of(batch_id)
+        damaged: Damaged = {}
         batch = self.batch(batch_id)
-        final = self.outcome(batch_id)
-        plan = self.plan(batch_id)
-        cancel = self.cancel(batch_id)
+        final = self._unless(damaged, Outcome, keys.final)
         state = State(
             batch=batch,
-            plan=plan,
-            cancel=cancel,
-            commits={} if final else self._read_commits(keys),
+            plan=self._unless(damaged, Plan, keys.plan, self._plans),
+            cancel=self.cancel(batch_id),
+            commits={} if final else self._read_commits(keys, damaged),
             final=final,
+            damaged=damaged,
         )
         return state if state.is_delivered else self._with_delivery(state)
 
     def batch(self, batch_id: str) -> Batch:
         """Return what was asked for. Raises `NotFoundError`."""
-        batch = self._fixed(Batch, self.keys.of(batch_id).batch, self._batches)
+        try:
+            batch = self._fixed(Batch, self.keys.of(batch_id).batch, self._batches)
+        except CorruptObjectError as error:
+            error.hint = "nobody knows what was asked: submit it again"
+            raise
         if batch is None:
             hint = "see `batchchat list`"
             raise NotFoundError(f"no such batch: `{batch_id}`", hint=hint)
@@ -212,10 +232,10 @@ class Ledger:
         return self._optional(Outcome, self.keys.of(batch_id).final)
 
     def batches(self) -> Iterator[Batch]:
-        """Yield the project's batches, newest first."""
+        """Yield the project's batches, newest first; not those that can't be read."""
         for batch_id in self.batch_ids():
             key = self.keys.of(batch_id).batch
-            batch = self._fixed(Batch, key, self._batches)
+            batch = self._unless({}, Batch, key, self._batches)
             if batch is not None:
                 yield batch
 
@@ -245,25 +265,48 @@ class Ledger:
         return self._fixed(Commit, keys.commit(shard), self._commits)
 
     def cancel(self, batch_id: str) -> record.Cancel | None:
-        """Return the wish that the batch stop, None where there is none."""
-        return self._optional(record.Cancel, self.keys.of(batch_id).cancel)
+        """Return the wish that the batch stop, None where there is none.
+
+        One that can't be read is a wish all the same.
+        """
+        try:
+            return self._optional(record.Cancel, self.keys.of(batch_id).cancel)
+        except CorruptObjectError:
+            return record.Cancel(self.batch(batch_id).created_at)
+
+    def forget_plans(self) -> None:
+        """Read plans anew: one that was damaged may have been replaced."""
+        self._plans = Memo(_PLANS)
 
     def _with_delivery(self, state: State) -> State:
-        keys = self.keys.of(state.batch.id)
-        delivered = self._optional(record.Delivered, keys.delivered)
+        keys, damaged = self.keys.of(state.batch.id), state.damaged
+        delivered = self._unless(damaged, record.Delivered, keys.delivered)
         if delivered is not None:
             return replace(state, delivered=delivered)
-        trouble = self._optional(record.Undelivered, keys.undelivered)
+        trouble = self._unless(damaged, record.Undelivered, keys.undelivered)
         return replace(state, undelivered=trouble)
 
-    def _read_commits(self, keys: BatchKeys) -> dict[int, Commit]:
+    def _read_commits(self, keys: BatchKeys, damaged: Damaged) -> dict[int, Commit]:
         commits = {}
         for entry in self.storage.list(keys.commits):
-            shard = shard_of_commit(entry.key)
-            commit = self.commit(keys, shard)
+            commit = self._unless(damaged, Commit, entry.key, self._commits)
             if commit is not None:
-                commits[shard] = commit
+                commits[shard_of_commit(entry.key)] = commit
         return commits
+
+    def _unless(
+        self,
+        damaged: Damaged,
+        kind: type[record.R],
+        key: str,
+        memo: Memo[record.R] | None = None,
+    ) -> record.R | None:
+        """Return a record, None where there is none; note it if it can't be read."""
+        try:
+            return self._fixed(kind, key, memo) if memo else self._optional(kind, key)
+        except CorruptObjectError:
+            damaged[key] = kind
+            return None
 
     def _fixed(
         self, kind: type[record.R], key: str, memo: Memo[record.R]
@@ -277,6 +320,12 @@ class Ledger:
 
     def _optional(self, kind: type[record.R], key: str) -> record.R | None:
         try:
-            return record.decode(kind, self.storage.get(key), key)
+            return self._read(kind, key)
         except ObjectMissingError:
             return None
+
+    def _read(self, kind: type[record.R], key: str) -> record.R:
+        try:
+            return record.decode(kind, self.storage.get(key), key)
+        except CorruptObjectError:  # a cache may have kept what was replaced since
+            return record.decode(kind, b"".join(self.storage.stream(key)), key)

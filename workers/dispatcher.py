@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from jobs.active import Active
+from jobs.damage import mended
 from jobs.delivery import is_due
 from jobs.ending import ending
 from jobs.errors import BatchchatError, NotFoundError
@@ -40,6 +41,9 @@ _ORPHAN = 86_400
 """Seconds after which an entry of the index whose batch never came is dropped.
 
 Its age is told by the clock of who made it, which may be slow by hours."""
+
+_PLANS_KEPT = 60.0
+"""Seconds after which plans are read again, in case one was damaged and replaced."""
 
 _AT_ONCE = 64
 _RANK = {"high": 0, "normal": 1, "low": 2}
@@ -89,6 +93,8 @@ class Dispatcher:
         self._ghosts: set[str] = set()
         self._ghosts_until = 0.0
         self._due: list[Hint] = []
+        self._problems: dict[str, str] = {}
+        self._plans_since = monotonic()
 
     def sweep(self) -> list[Hint]:
         """Look at everything once; return the batches that are to be delivered now.
@@ -107,8 +113,9 @@ class Dispatcher:
             except NotFoundError:
                 if self._clock() - made_at(batch_id) > _ORPHAN:
                     active.remove(project, batch_id)
+                self._note(batch_id, None)
             except BatchchatError as error:
-                log.warning("%s: %s", batch_id, error)
+                self._note(batch_id, error.message)
         workers = Counter(worker.queue for worker in self._news.workers())
         for queue, ready in waiting.items():
             window = max(_LEAST_WINDOW, _A_WORKER * workers[queue])
@@ -127,6 +134,10 @@ class Dispatcher:
             self._ghosts_until = now + self._settings.lease_seconds
         elif now >= self._ghosts_until:
             self._ghosts = set()
+        if now - self._plans_since > _PLANS_KEPT:
+            self._plans_since = now
+            for ledger in self._ledgers.values():
+                ledger.forget_plans()
         self._orphans = self._seen
         self._seen = set()
         self._in_control = self._queue.waiting(CONTROL)
@@ -139,7 +150,7 @@ class Dispatcher:
     ) -> None:
         """Do what one batch needs next."""
         ledger = self._ledger(project)
-        state = ledger.state(batch_id)
+        state = mended(ledger, ledger.state(batch_id))
         how = ending(state, ledger.now())
         if state.is_terminal:
             publish_results(ledger, state)
@@ -159,6 +170,14 @@ class Dispatcher:
         else:
             queue = queue_of(state.plan.runs_on())
             waiting[queue].append(_Waiting(project, state))
+
+    def _note(self, batch_id: str, problem: str | None) -> None:
+        """Say what is wrong with a batch once, not with each sweep."""
+        if problem is not None and self._problems.get(batch_id) != problem:
+            log.warning("%s: %s", batch_id, problem)
+            self._problems[batch_id] = problem
+        elif problem is None:
+            self._problems.pop(batch_id, None)
 
     def _costs_enough(self, state: State) -> bool:
         """Say whether what is done and what runs comes to the most it may cost."""

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from jobs.attempt import Attempt
 from jobs.catalog import Model
+from jobs.damage import has_begun, mended
 from jobs.delivery import deliver
 from jobs.destination import Destination
 from jobs.ending import ending
@@ -111,8 +112,9 @@ class EmbeddedRun:
             return self._ended(state)
 
     def _planned(self, batch_id: str) -> State:
-        state = self._ledger.state(batch_id)
-        if state.plan is None and state.cancelled_at is None:
+        state = self._state(batch_id)
+        is_wanted = state.cancelled_at is None or has_begun(self._ledger, batch_id)
+        if state.plan is None and is_wanted:
             self._progress.phase = "checking"
             make_plan(
                 self._ledger,
@@ -123,6 +125,9 @@ class EmbeddedRun:
             )
             state = self._ledger.state(batch_id)
         return state
+
+    def _state(self, batch_id: str) -> State:
+        return mended(self._ledger, self._ledger.state(batch_id))
 
     def _run_shards(self, state: State) -> State:
         """Start engines until every shard is committed, or the end is asked for."""
@@ -137,7 +142,7 @@ class EmbeddedRun:
                 failure = error
                 if isinstance(error, EngineStartError) and not deaths:
                     raise
-            state = self._ledger.state(state.batch.id)
+            state = self._state(state.batch.id)
             deaths = 0 if self._progress.counts.total else deaths + 1
             if deaths == _ENGINE_DEATHS and not self._stop.asked:
                 raise failure

@@ -222,10 +222,22 @@ def test_an_entry_without_a_batch_is_dropped_when_it_is_old(desk):
     assert list(Active(desk.hand.storage)) == []
 
 
-def test_a_batch_that_is_broken_does_not_hold_up_the_others(desk):
+def test_a_batch_that_is_broken_is_told_of_once_and_holds_up_nobody(desk, caplog):
     broken, whole = desk.submit(2), desk.submit(2)
-    desk.hand.storage.put(desk.ledger.keys.of(broken).plan, b"{")
+    desk.hand.storage.put(desk.ledger.keys.of(broken).batch, b"{")
     assert [hint.batch_id for hint in desk.sweep()] == [whole]
+    desk.sweep()
+    assert [broken in message for message in caplog.messages] == [True]
+    assert [batch.id for batch in desk.ledger.batches()] == [whole]
+
+
+def test_a_plan_that_was_replaced_is_seen_in_a_minute(desk):
+    batch_id = desk.submit(2)
+    desk.sweep()
+    key = desk.ledger.keys.of(batch_id).plan
+    desk.hand.storage.put(key, b"{")
+    assert desk.sweep(61.0) == [Hint("default", batch_id, "plan")]
+    assert desk.ledger.plan(batch_id) is None
 
 
 def test_an_ended_batch_stays_in_the_index_until_it_is_delivered(desk):
