@@ -38,7 +38,7 @@ def _ended(ledger: Ledger, state: State, final: Outcome) -> Iterator[bytes]:
     output = _lines(ledger, final.output_file_id)
     errors = _lines(ledger, final.error_file_id)
     good, bad = next(output, b""), next(errors, b"")
-    for shard in state.made_plan().shards if state.plan or state.damaged else ():
+    for shard in state.made_plan().shards if final.counts.total else ():
         for number in range(shard.first_line, shard.first_line + shard.lines):
             head = b'{"id":"%b",' % request_id(state.batch.id, number).encode()
             if good.startswith(head):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from random import Random
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ import msgspec
 
 import jobs.finalize
 import workers.controller
+import workers.dispatcher
 from jobs import record
 from jobs.active import Active
 from jobs.attempt import Attempt
@@ -174,6 +175,21 @@ def _survive(host: Host, hint: Hint) -> None:
 _host_run = Host.run
 
 
+def _leave(_ledger: Ledger, state: State) -> State:
+    """Leave what can't be read where it is."""
+    return state
+
+
+def _end_without_its_plan() -> AbstractContextManager[object]:
+    """Take a plan that can't be read for one that was never made."""
+    stack = ExitStack()
+    stack.enter_context(
+        patch.object(Controller, "_planned", lambda _self, _ledger, state: state)
+    )
+    stack.enter_context(patch.object(jobs.finalize, "_see_plan", lambda *_: None))
+    return stack
+
+
 def _plan_alone(controller: Controller, hint: Hint) -> None:
     """Have batches planned, and never ended."""
     if hint.what == "plan":
@@ -219,6 +235,8 @@ MUTATIONS: dict[str, Mutation] = {
         _changed(workers.controller, "finalize", _leave_the_index_first)
     ),
     "a kill is swallowed": Mutation(_changed(Host, "run", _survive)),
+    "nobody mends": Mutation(_changed(workers.dispatcher, "mended", _leave)),
+    "a damaged plan is none": Mutation(_end_without_its_plan),
     "nobody finalizes": Mutation(_changed(Controller, "run", _plan_alone)),
 }
 
