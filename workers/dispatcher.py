@@ -32,7 +32,11 @@ log = logging.getLogger(__name__)
 
 _LEAST_WINDOW = 8
 _A_WORKER = 4
-"""Hints that wait in a model's queue, at least and for each worker."""
+"""Hints that wait in a model's queue, at least and for each worker.
+
+Where workers take more of them between two sweeps, because shards are small, twice as
+many wait as they took: so it grows until they never wait, and holds but seconds of work.
+"""
 
 _ON_THE_WAY = 5.0
 """Seconds between a message's leaving the queue and its lease, at most."""
@@ -93,6 +97,7 @@ class Dispatcher:
         self._ghosts: set[str] = set()
         self._ghosts_until = 0.0
         self._due: list[Hint] = []
+        self._given: dict[str, set[str]] = {}
         self._problems: dict[str, str] = {}
         self._plans_since = monotonic()
 
@@ -118,8 +123,8 @@ class Dispatcher:
                 self._note(batch_id, error.message)
         workers = Counter(worker.queue for worker in self._news.workers())
         for queue, ready in waiting.items():
-            window = max(_LEAST_WINDOW, _A_WORKER * workers[queue])
-            self._top_up(queue, ready, window)
+            self._top_up(queue, ready, workers[queue])
+        self._given = {queue: self._given[queue] for queue in waiting}
         return self._due
 
     def _begin(self) -> None:
@@ -212,8 +217,8 @@ class Dispatcher:
         ):
             self._send(CONTROL, hint)
 
-    def _top_up(self, queue: str, batches: list[_Waiting], window: int) -> None:
-        """Fill the window of a model's queue.
+    def _top_up(self, queue: str, batches: list[_Waiting], workers: int) -> None:
+        """Fill the window of a model's queue, which has so many workers.
 
         Of the batches with the highest priority the one goes first whose project
         has the fewest shards on the workers; of a project's batches the oldest.
@@ -221,6 +226,8 @@ class Dispatcher:
         self._send_orphans(queue, batches)
         self._forget_arrived(queue, batches)
         on_the_way = self._on_the_way(queue)
+        taken = len(self._given.get(queue, set()) - on_the_way)
+        window = max(_LEAST_WINDOW, _A_WORKER * workers, 2 * taken)
         space = window - len(on_the_way)
         busy = Counter(Hint.parse(name).project for name in on_the_way)
         for batch in batches:
@@ -229,9 +236,12 @@ class Dispatcher:
             first = min(
                 batches, key=lambda b: (b.rank, busy[b.project], b.state.batch.id)
             )
-            self._send(queue, first.free.pop(0))
+            hint = first.free.pop(0)
+            self._send(queue, hint)
+            on_the_way.add(hint.name)
             busy[first.project] += 1
             space -= 1
+        self._given[queue] = on_the_way
 
     def _send_orphans(self, queue: str, batches: list[_Waiting]) -> None:
         """Send what has lost its worker before all else: much of it may be done."""

@@ -99,7 +99,20 @@ def test_what_has_been_taken_makes_room_at_once(desk, how):
             desk.leases.take(name)
     if how == "committed":
         desk.hand.run(batch_id, shards=8)
-    assert shards(desk.sweep(1.0)) == list(range(8, 16))
+    assert shards(desk.sweep(1.0))[0] == 8
+
+
+def test_the_window_follows_what_is_taken_between_two_sweeps(desk):
+    desk.submit(400)
+    widths = []
+    for take in (8, 16, 5, 0):
+        desk.sweep(1.0)
+        widths.append(len(desk.queue.queues[QUEUE]))
+        for _ in range(take):
+            desk.leases.take(desk.queue.take(QUEUE).name)
+    assert widths == [8, 16, 32, 27]
+    desk.sweep(1.0)
+    assert len(desk.queue.queues[QUEUE]) == 27
 
 
 def test_what_was_just_sent_is_not_sent_again_when_it_has_left_the_queue(desk):
