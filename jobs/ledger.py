@@ -27,6 +27,7 @@ from decimal import Decimal
 import msgspec
 
 from jobs import record
+from jobs.committed import Committed
 from jobs.errors import (
     ConflictError,
     CorruptObjectError,
@@ -42,6 +43,9 @@ from jobs.usage import Usage
 
 _WINDOWS = (86_400.0, 30 * 86_400.0, float("inf"))
 _PLANS = 128
+_SORTED = 99_999
+"""Shards whose numbers sort as their keys do."""
+
 
 TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
 
@@ -71,7 +75,7 @@ class State:
     batch: Batch
     plan: Plan | None = None
     cancel: record.Cancel | None = None
-    commits: dict[int, Commit] = field(default_factory=dict)
+    commits: Committed = Committed()
     final: Outcome | None = None
     delivered: record.Delivered | None = None
     undelivered: record.Undelivered | None = None
@@ -120,15 +124,14 @@ class State:
         """Return the shards that have no commit."""
         if self.final is not None or self.plan is None:
             return []
-        shards = self.plan.shards
+        shards = self.plan.shards[self.commits.upto :]
         return [s.index for s in shards if s.index not in self.commits]
 
     def counts(self) -> Counts:
         """Return how many requests are done, as far as that is known."""
         if self.final:
             return self.final.counts
-        done = sum((c.counts for c in self.commits.values()), Counts())
-        done += sum((counts for counts, _ in self._news()), Counts())
+        done = sum((counts for counts, _ in self._news()), self.commits.counts)
         total = self.plan.requests if self.plan else 0
         return Counts(total, done.completed, done.failed)
 
@@ -136,8 +139,7 @@ class State:
         """Return the tokens used, as far as that is known."""
         if self.final:
             return self.final.usage
-        used = sum((c.usage for c in self.commits.values()), Usage())
-        return used + sum((usage for _, usage in self._news()), Usage())
+        return sum((usage for _, usage in self._news()), self.commits.usage)
 
     def cost(self) -> Decimal:
         """Return what the tokens cost, as far as that is known."""
@@ -151,7 +153,7 @@ class State:
         """Return how long engines worked on it, as far as that is committed."""
         if self.final:
             return self.final.engine_seconds
-        return sum(commit.engine_seconds for commit in self.commits.values())
+        return self.commits.engine_seconds
 
     def engine_cost(self) -> Decimal | None:
         """Return what the GPUs cost for that, None where no price is set."""
@@ -165,13 +167,13 @@ class State:
         """Return when the last shard was committed, None while some are not."""
         if self.plan is None or not self.commits or self.pending():
             return None
-        return max(commit.created_at for commit in self.commits.values())
+        return self.commits.last_at
 
 
 class Ledger:
     """Reads and writes the records of one project.
 
-    Committed records never change, so each is read once and remembered.
+    Records never change, so what they say is remembered, and commits added up.
     """
 
     def __init__(
@@ -184,7 +186,9 @@ class Ledger:
         self.clock = clock
         self._batches: Memo[Batch] = Memo(1_000)
         self._plans: Memo[Plan] = Memo(_PLANS)
-        self._commits: Memo[Commit] = Memo(20_000)
+        self._commits: Memo[Commit] = Memo(1_000)
+        self._committed: Memo[Committed] = Memo(1_000)
+        self._listed: Memo[bool] = Memo(1_000)
 
     def now(self) -> int:
         """Return the time in whole Unix seconds."""
@@ -205,7 +209,7 @@ class Ledger:
             batch=batch,
             plan=self._unless(damaged, Plan, keys.plan, self._plans),
             cancel=self.cancel(batch_id),
-            commits={} if final else self._read_commits(keys, damaged),
+            commits=Committed() if final else self._read_commits(keys, damaged),
             final=final,
             damaged=damaged,
         )
@@ -274,9 +278,10 @@ class Ledger:
         except CorruptObjectError:
             return record.Cancel(self.batch(batch_id).created_at)
 
-    def forget_plans(self) -> None:
-        """Read plans anew: one that was damaged may have been replaced."""
+    def look_again(self) -> None:
+        """See anew what is there: a damaged record may be gone, or another by now."""
         self._plans = Memo(_PLANS)
+        self._listed = Memo(1_000)
 
     def _with_delivery(self, state: State) -> State:
         keys, damaged = self.keys.of(state.batch.id), state.damaged
@@ -286,13 +291,33 @@ class Ledger:
         trouble = self._unless(damaged, record.Undelivered, keys.undelivered)
         return replace(state, undelivered=trouble)
 
-    def _read_commits(self, keys: BatchKeys, damaged: Damaged) -> dict[int, Commit]:
-        commits = {}
-        for entry in self.storage.list(keys.commits):
-            commit = self._unless(damaged, Commit, entry.key, self._commits)
-            if commit is not None:
-                commits[shard_of_commit(entry.key)] = commit
-        return commits
+    def _read_commits(self, keys: BatchKeys, damaged: Damaged) -> Committed:
+        """Add up the commits that are there; those that are known are not read."""
+        known = self._committed.get(keys.top) or Committed()
+        found = self._list_commits(keys, known)
+        if not known.is_within(found):  # one that was added is gone
+            known = Committed()
+        read = (
+            self._unless(damaged, Commit, keys.commit(shard), self._commits)
+            for shard in sorted(found)
+            if shard not in known
+        )
+        known = known.plus([commit for commit in read if commit is not None])
+        self._committed.put(keys.top, known)
+        return known
+
+    def _list_commits(self, keys: BatchKeys, known: Committed) -> set[int]:
+        """Return the shards that have a commit.
+
+        Those up to the first that is missing are listed once, and when they are looked
+        at again.
+        """
+        is_listed = self._listed.get(keys.top) and 0 < known.upto <= _SORTED
+        after = keys.commit(known.upto - 1) if is_listed else ""
+        entries = self.storage.list(keys.commits, after)
+        found = {shard_of_commit(entry.key) for entry in entries}
+        self._listed.put(keys.top, value=True)
+        return found.union(range(known.upto)) if after else found
 
     def _unless(
         self,

@@ -46,8 +46,8 @@ _ORPHAN = 86_400
 
 Its age is told by the clock of who made it, which may be slow by hours."""
 
-_PLANS_KEPT = 60.0
-"""Seconds after which plans are read again, in case one was damaged and replaced."""
+_LOOK_AGAIN = 60.0
+"""Seconds after which nothing is taken to be as it was: it may have been damaged."""
 
 _AT_ONCE = 64
 _RANK = {"high": 0, "normal": 1, "low": 2}
@@ -99,7 +99,7 @@ class Dispatcher:
         self._due: list[Hint] = []
         self._given: dict[str, set[str]] = {}
         self._problems: dict[str, str] = {}
-        self._plans_since = monotonic()
+        self._looked = monotonic()
 
     def sweep(self) -> list[Hint]:
         """Look at everything once; return the batches that are to be delivered now.
@@ -139,10 +139,10 @@ class Dispatcher:
             self._ghosts_until = now + self._settings.lease_seconds
         elif now >= self._ghosts_until:
             self._ghosts = set()
-        if now - self._plans_since > _PLANS_KEPT:
-            self._plans_since = now
+        if now - self._looked > _LOOK_AGAIN:
+            self._looked = now
             for ledger in self._ledgers.values():
-                ledger.forget_plans()
+                ledger.look_again()
         self._orphans = self._seen
         self._seen = set()
         self._in_control = self._queue.waiting(CONTROL)

@@ -81,9 +81,10 @@ def _pin_what_is_there_later(writer: _Writer, plan: Plan | None) -> Outcome:
     """Pin what the store says after the files are written."""
     outcome = _write(writer, plan)
     fresh = Ledger(writer._ledger.storage, writer._ledger.project)
-    commits = fresh.state(writer._batch.id).commits
+    keys = fresh.keys.of(writer._batch.id)
+    commits = [fresh.commit(keys, shard) for shard in range(len(outcome.attempts))]
     return msgspec.structs.replace(
-        outcome, attempts=[commits[at].attempt for at in sorted(commits)]
+        outcome, attempts=[commit.attempt for commit in commits if commit]
     )
 
 

@@ -169,7 +169,7 @@ def test_a_commit_that_the_dispatcher_has_read_before_is_made_again(desk):
     state = do(desk.hand, EngineStartError("none is needed"), batch_id, FINALIZE)
     assert state.pending() == [1]
     desk.queue.queues.clear()
-    assert desk.sweep() == [Hint.of_shard("default", batch_id, 1)]
+    assert desk.sweep(61.0) == [Hint.of_shard("default", batch_id, 1)]
 
 
 def test_a_note_of_a_delivery_that_can_not_be_read_has_it_delivered_again(desk):
