@@ -39,6 +39,7 @@ from jobs.stop import Stop
 from jobs.storage import Storage
 from jobs.task import Task
 from jobs.twins import Twins
+from workers.hang import HangWatch
 from workers.lock import batch_lock
 
 _LOOK = 0.2
@@ -63,8 +64,8 @@ class ClosableEngine(Engine, Protocol):
         """Answer all that runs with an error, because no step returns any more."""
         ...
 
-    def close(self) -> None:
-        """End every process of it."""
+    def close(self) -> bool:
+        """End every process of it; say whether that went."""
         ...
 
 
@@ -95,6 +96,8 @@ class EmbeddedRun:
         self._locks = locks
         self._ending: str | None = None
         self._looked = 0.0
+        self._watch: Callable[[], object] = lambda: None
+        self._hangs_on = False
 
     def run(self, batch_id: str) -> State:
         """Plan, run and end the batch as far as it is not yet; return its state.
@@ -140,7 +143,9 @@ class EmbeddedRun:
                     self._dispatch(state, engine)
             except EngineError as error:
                 failure = error
-                if isinstance(error, EngineStartError) and not deaths:
+                if self._hangs_on or (
+                    isinstance(error, EngineStartError) and not deaths
+                ):
                     raise
             state = self._state(state.batch.id)
             deaths = 0 if self._progress.counts.total else deaths + 1
@@ -152,13 +157,16 @@ class EmbeddedRun:
     def _engine(self, state: State) -> Iterator[ClosableEngine]:
         self._progress.phase = "loading"
         engine = self._start_engine(state.made_plan().runs_on())
+        watch = HangWatch(engine, self._settings.stall_seconds)
+        self._watch = lambda: watch.hangs() and engine.give_up("the engine hangs")
         try:
             self._progress.begin(state.counts(), state.usage())
             if state.batch.max_cost is not None:
                 self._progress.on_result = partial(self._look_at_cost, state, engine)
             yield engine
         finally:
-            engine.close()
+            self._watch = lambda: None
+            self._hangs_on = not engine.close()
 
     def _dispatch(self, state: State, engine: Engine) -> None:
         """Feed the engine from one pending shard after the other."""
@@ -201,7 +209,8 @@ class EmbeddedRun:
         return {future for future in shards if not future.done()}
 
     def _look(self, state: State) -> None:
-        """See whether the batch is to end early, by a cancel or by its window."""
+        """See whether the batch is to end early, or its engine hangs."""
+        self._watch()
         now = time.monotonic()
         if self._ending or now - self._looked < _CANCEL_LOOK:
             return
