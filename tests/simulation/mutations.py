@@ -20,6 +20,7 @@ from jobs.checkpoint import Finished, Result
 from jobs.create import Options, create_batch
 from jobs.errors import EngineDeadError
 from jobs.finalize import _Writer, finalize
+from jobs.harvest import Harvest
 from jobs.ledger import Ledger, State
 from jobs.record import Batch, Commit, File, Outcome, Part, Plan, Shard
 from jobs.recovery import Kept, read_part, recover
@@ -48,14 +49,14 @@ def _changed(owner: object, name: str, new: object) -> Made:
     return lambda: patch.object(owner, name, new)
 
 
-def _flush_without_writing(attempt: Attempt) -> None:
+def _flush_without_writing(harvest: Harvest) -> None:
     """Count what no checkpoint has."""
-    storage = attempt.task.storage
+    storage = harvest._task.storage
     with patch.object(storage, "put", lambda *_: None):
-        _flush(attempt)
+        _flush(harvest)
 
 
-_flush = Attempt._flush
+_flush = Harvest.flush
 
 
 def _last_counts(ledger: Ledger, commit: Commit) -> dict[int, Finished]:
@@ -202,7 +203,7 @@ _controller_run = Controller.run
 
 MUTATIONS: dict[str, Mutation] = {
     "commit what was never written": Mutation(
-        _changed(Attempt, "_flush", _flush_without_writing)
+        _changed(Harvest, "flush", _flush_without_writing)
     ),
     "the last result counts": Mutation(
         _changed(jobs.finalize, "read_results", _last_counts), Weather.racing, 8

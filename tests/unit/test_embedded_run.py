@@ -241,9 +241,7 @@ def hanging(bench, monkeypatch):
     released.set()
 
 
-def test_an_engine_that_hangs_and_can_be_ended_is_replaced(
-    bench, hanging, monkeypatch
-):
+def test_an_engine_that_hangs_and_can_be_ended_is_replaced(bench, hanging, monkeypatch):
     released, begun = hanging
     give_up = DrivenEngine.give_up
 
