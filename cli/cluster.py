@@ -36,7 +36,7 @@ class ClusterBatches(StoredBatches):
             return error.message
 
     def _missing(self, state: State) -> str | None:
-        if state.plan is None and not self._cluster.has_controller():
+        if not self._cluster.has_controller():
             return "no controller is there: start one with `batchchat controller`"
         if state.plan and state.plan.model and not self._cluster.workers_of(state):
             model = state.plan.model.name

@@ -5,7 +5,7 @@ This stays as small for a hundred thousand shards as for one, since they end nea
 their order.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from jobs.record import Commit, Counts
@@ -18,8 +18,8 @@ class Committed:
 
     upto: int = 0
     later: frozenset[int] = frozenset()
-    counts: Counts = Counts()
-    usage: Usage = Usage()
+    counts: Counts = field(default_factory=Counts)
+    usage: Usage = field(default_factory=Usage)
     engine_seconds: float = 0.0
     last_at: int = 0
     """When the last one was made, in Unix seconds."""

@@ -75,7 +75,7 @@ class State:
     batch: Batch
     plan: Plan | None = None
     cancel: record.Cancel | None = None
-    commits: Committed = Committed()
+    commits: Committed = field(default_factory=Committed)
     final: Outcome | None = None
     delivered: record.Delivered | None = None
     undelivered: record.Undelivered | None = None

@@ -27,8 +27,8 @@ from jobs.settings import Settings
 from jobs.spending import check_limit
 
 _NOT_AS_IT_WAS = (
-    "the plan was damaged, and by the settings of today it comes out otherwise than what"
-    " has run: submit the input again"
+    "the plan was damaged, and by the settings of today another comes out than what has"
+    " run: submit the input again"
 )
 
 

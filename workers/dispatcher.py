@@ -35,7 +35,7 @@ _A_WORKER = 4
 """Hints that wait in a model's queue, at least and for each worker.
 
 Where workers take more of them between two sweeps, because shards are small, twice as
-many wait as they took: so it grows until they never wait, and holds but seconds of work.
+many wait as they took: it grows until they never wait, and holds but seconds of work.
 """
 
 _ON_THE_WAY = 5.0

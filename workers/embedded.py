@@ -158,7 +158,7 @@ class EmbeddedRun:
         self._progress.phase = "loading"
         engine = self._start_engine(state.made_plan().runs_on())
         watch = HangWatch(engine, self._settings.stall_seconds)
-        self._watch = lambda: watch.hangs() and engine.give_up("the engine hangs")
+        self._watch = partial(_give_up_if_it_hangs, engine, watch)
         try:
             self._progress.begin(state.counts(), state.usage())
             if state.batch.max_cost is not None:
@@ -260,6 +260,11 @@ class EmbeddedRun:
             return state
         self._progress.phase = "finalizing"
         return finalize(self._ledger, state.batch.id, how)
+
+
+def _give_up_if_it_hangs(engine: ClosableEngine, watch: HangWatch) -> None:
+    if watch.hangs():
+        engine.give_up("the engine hangs")
 
 
 def _run(task: Task, shard: Shard, fed: Event) -> bool:

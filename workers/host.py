@@ -91,6 +91,7 @@ class Host:
         self._open: dict[Hint, _Open] = {}
         self._fed = 0
         self._hints_here = 0
+        self._said = ""
         self._lock = Lock()
         self._done = (Counts(), Usage())
         self._told = (time.monotonic(), 0)
@@ -122,7 +123,9 @@ class Host:
         except BrokerError as error:
             log.warning("%s is left for later: %s", hint.name, error)
         except StorageError as error:
-            log.warning("%s is left for later: %s", hint.name, error)
+            if error.message != self._said:  # of a damaged plan each shard would say so
+                self._said = error.message
+                log.warning("%s is left for later: %s", hint.name, error)
             self._withdraw(one)
         except NotFoundError as error:
             log.warning("%s is left: %s", hint.name, error)

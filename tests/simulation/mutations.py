@@ -206,39 +206,39 @@ MUTATIONS: dict[str, Mutation] = {
         _changed(Harvest, "flush", _flush_without_writing)
     ),
     "the last result counts": Mutation(
-        _changed(jobs.finalize, "read_results", _last_counts), Weather.racing, 8
+        _changed(jobs.finalize, "read_results", _last_counts), Weather.racing, 3
     ),
     "results are counted twice": Mutation(
-        _changed(Kept, "add", _count_twice), Weather.racing, 8
+        _changed(Kept, "add", _count_twice), Weather.racing, 3
     ),
     "a lost create is not read back": Mutation(
-        _changed(_Writer, "_commit", _own_commit), Weather.racing, 131
+        _changed(_Writer, "_commit", _own_commit), Weather.racing, 336
     ),
     "no attempt is pinned": Mutation(_changed(_Writer, "write", _pin_nothing)),
     "pinned is what came later": Mutation(
-        _changed(_Writer, "write", _pin_what_is_there_later), Weather.racing, 51
+        _changed(_Writer, "write", _pin_what_is_there_later), Weather.racing, 160
     ),
-    "a hint is sent once": Mutation(_changed(Dispatcher, "_send", _send_once)),
+    "a hint is sent once": Mutation(_changed(Dispatcher, "_send", _send_once), first=6),
     "one death convicts": Mutation(
-        _changed(Suspicion, "convicted", _convict_at_once), first=13
+        _changed(Suspicion, "convicted", _convict_at_once), first=298
     ),
     "a dead engine accuses who came later": Mutation(
         partial(_and_convicted_soon, _changed(Attempt, "finish", _blame_the_dead)),
-        first=27,
+        first=318,
     ),
     "marks stay behind": Mutation(
         partial(_and_convicted_soon, _changed(Attempt, "withdraw", lambda _: None)),
-        first=84,
+        first=59,
     ),
     "the index comes after the batch": Mutation(
-        _changed(cluster, "create_batch", _submit_then_index)
+        _changed(cluster, "create_batch", _submit_then_index), first=4
     ),
     "the index is left before the end": Mutation(
-        _changed(workers.controller, "finalize", _leave_the_index_first)
+        _changed(workers.controller, "finalize", _leave_the_index_first), first=2
     ),
     "a kill is swallowed": Mutation(_changed(Host, "run", _survive)),
-    "nobody mends": Mutation(_changed(workers.dispatcher, "mended", _leave)),
-    "a damaged plan is none": Mutation(_end_without_its_plan),
+    "nobody mends": Mutation(_changed(workers.dispatcher, "mended", _leave), first=198),
+    "a damaged plan is none": Mutation(_end_without_its_plan, first=225),
     "nobody finalizes": Mutation(_changed(Controller, "run", _plan_alone)),
 }
 

@@ -108,6 +108,8 @@ class _Batch:
             lost = self._checkpointed() - finished
             if lost:
                 yield f"lines {sorted(lost)} were checkpointed, and are lost"
+        elif self._checkpointed():
+            yield "it ended as if nothing had been planned, and something had run"
 
     def _of_row(
         self, number: int, line: dict[str, Any], *, completed: bool

@@ -1,4 +1,4 @@
-"""Commits are added up as they come: read once, listed from the first that is missing."""
+"""Commits are added up as they come: each is read once."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ class Watched:
 
     def __init__(self, storage):
         self._storage = storage
-        self.listed = self.read = 0
+        self.listed = self.got = 0
 
     def __getattr__(self, name):
         return getattr(self._storage, name)
@@ -38,7 +38,7 @@ class Watched:
             yield entry
 
     def get(self, key):
-        self.read += "/commits/" in key
+        self.got += "/commits/" in key
         return self._storage.get(key)
 
 
@@ -56,8 +56,8 @@ def watched(shards):
 def looked(ledger):
     """Look once; return where the batch stands, and what was listed and read for it."""
     watch = ledger.storage
-    watch.listed = watch.read = 0
-    return ledger.state(BATCH.id), watch.listed, watch.read
+    watch.listed = watch.got = 0
+    return ledger.state(BATCH.id), watch.listed, watch.got
 
 
 def test_a_look_costs_what_is_new_not_what_there_is():

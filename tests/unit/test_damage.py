@@ -1,4 +1,4 @@
-"""A record that can't be read is made again, and nothing is lost or run twice for it."""
+"""A record that can't be read is made again, and nothing is lost for it."""
 
 import pytest
 
