@@ -3,8 +3,8 @@
     python benchmarks/sweeps.py --shards 2000 20000
 
 A batch in a local folder, three of four shards committed, each with fifteen
-checkpoints: a dispatcher's first sweep reads the commits, those that follow find nothing
-new. Seconds, processor's seconds, and the memory that it takes.
+checkpoints: a dispatcher's first sweep reads the commits, those that follow find
+nothing new. Seconds, processor's seconds, and the memory that it takes.
 """
 
 import argparse
