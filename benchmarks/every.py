@@ -16,6 +16,7 @@ SMALL = {
     "commands": "--runs 3",
     "control_path": "--requests 2000 --workers 1 2 --runs 1",
     "cluster_memory": "--requests 2000",
+    "sweeps": "--shards 400",
     "serving": "--upload-mb 64 --polls 100 --creates 20",
     "throughput": "--requests 300 --runs 1",
     "where_time_goes": "--requests 500",

@@ -16,6 +16,7 @@ class ClusterBatches(StoredBatches):
     """See `Batches`."""
 
     handed_over = True
+    mends = "a controller"
 
     def __init__(self, session: Session, cluster: Cluster) -> None:
         """Hand batches over to `cluster`."""
@@ -35,7 +36,7 @@ class ClusterBatches(StoredBatches):
             return error.message
 
     def _missing(self, state: State) -> str | None:
-        if state.plan is None and not self._cluster.has_controller():
+        if not self._cluster.has_controller():
             return "no controller is there: start one with `batchchat controller`"
         if state.plan and state.plan.model and not self._cluster.workers_of(state):
             model = state.plan.model.name
@@ -49,9 +50,10 @@ class ClusterBatches(StoredBatches):
         try:
             workers = self._cluster.workers_of(self.ledger.state(view.batch.id))
         except BrokerError as error:
-            return [("workers", error.message)]
+            return [*super().rows(view), ("workers", error.message)]
         speed = sum(worker.tokens_per_second for worker in workers)
-        return [("workers", f"{len(workers)}, {short(speed)} tokens/s")]
+        told = f"{len(workers)}, {short(speed)} tokens/s"
+        return [*super().rows(view), ("workers", told)]
 
     def next_step(self, batch_id: str, status: str | None = None) -> str | None:  # noqa: D102
         del status

@@ -7,7 +7,7 @@ from cli.text import count, moment, short
 
 if TYPE_CHECKING:
     from cli.batches import Batches
-    from cli.view import Shown
+    from cli.view import View
 
 
 def status(batch_id: options.BatchId, json: options.Json = False) -> int:
@@ -47,11 +47,14 @@ def status(batch_id: options.BatchId, json: options.Json = False) -> int:
         rows += batches.rows(view)
     for name, value in rows:
         terminal.out(f"  {name:<10} {value}")
-    terminal.hint(_next_step(batches, batch))
+    terminal.hint(_next_step(batches, view))
     return 0
 
 
-def _next_step(batches: "Batches", batch: "Shown") -> str | None:
+def _next_step(batches: "Batches", view: "View") -> str | None:
+    batch = view.batch
+    if not batch.is_terminal and (missing := batches.missing(view)):
+        return missing
     if batch.status == "failed":
         return f"see why with `batchchat status {batch.id} --json`"
     if batch.is_terminal and not batch.is_over:

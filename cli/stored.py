@@ -24,6 +24,9 @@ class StoredBatches:
     handed_over = False
     """Whether somebody else runs what is submitted."""
 
+    mends = "`batchchat resume`"
+    """Who sees to records that can't be read."""
+
     def __init__(self, session: Session) -> None:
         """Use the storage of `session`."""
         self.session = session
@@ -109,8 +112,13 @@ class StoredBatches:
         return None
 
     def rows(self, view: View) -> list[tuple[str, str]]:  # noqa: D102
-        del view
-        return []
+        damaged = [key.split("/", 4)[-1] for key in self._damaged(view)]
+        if not damaged:
+            return []
+        return [("damaged", f"`{'`, `'.join(damaged)}`: {self.mends} mends it")]
+
+    def _damaged(self, view: View) -> list[str]:
+        return sorted(self.ledger.state(view.batch.id).damaged)
 
     def _cancelled(self, batch_id: str) -> None:
         """See that the wish to stop a batch is heard."""

@@ -11,7 +11,6 @@ and the commit is created once. Where earlier attempts died, this one asks for
 few lines at a time, alone with the engine (see `jobs.suspicion`).
 """
 
-import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,9 +20,9 @@ from queue import Empty, SimpleQueue
 
 import msgspec
 
-from jobs import record, response
+from jobs import response
 from jobs.bugs import as_refusal
-from jobs.checkpoint import Result, pack
+from jobs.checkpoint import Result
 from jobs.engine import Answer, Choice, Completion, Work
 from jobs.errors import (
     BatchchatError,
@@ -32,16 +31,15 @@ from jobs.errors import (
     RequestRefusedError,
 )
 from jobs.form import form_of
+from jobs.harvest import Harvest
 from jobs.ids import new_attempt_id, request_id
-from jobs.kept_turns import KeptTurn, pack_turns, read_turns
 from jobs.lines import RawLine, iter_lines
 from jobs.lost_input import is_lost, note_lost
 from jobs.order import by_beginning
 from jobs.parse import Invalid, Parser
 from jobs.plan import parse_line
 from jobs.problem import Problem
-from jobs.record import Part, Shard
-from jobs.recovery import Kept, recover
+from jobs.record import Shard
 from jobs.request import Request
 from jobs.sampling import Sampling, derived_seed, sampling_of
 from jobs.storage.base import ranged
@@ -49,9 +47,7 @@ from jobs.suspicion import Mark, Suspicion, read_marks
 from jobs.task import Task
 from jobs.turns import Turns
 from jobs.twins import copied
-from jobs.usage import Usage
 
-_FLUSH_BYTES = 4 * 1024 * 1024
 _LOOK = 0.2
 """Seconds between two looks at whether the end was asked for."""
 
@@ -84,17 +80,10 @@ class Attempt:
     task: Task
     shard: Shard
     id: str = field(default_factory=new_attempt_id)
-    _kept: Kept = field(default_factory=Kept)
     _asked: dict[str, _Asked] = field(default_factory=dict)
     _waiting: dict[bytes, list[_Asked]] = field(default_factory=dict)
     _going_on: deque[Turns] = field(default_factory=deque)
     _answers: SimpleQueue[tuple[str, Answer]] = field(default_factory=SimpleQueue)
-    _fresh: list[Result] = field(default_factory=list)
-    _kept_turns: dict[int, list[Completion]] = field(default_factory=dict)
-    _fresh_turns: list[KeptTurn] = field(default_factory=list)
-    _fresh_bytes: int = 0
-    _fresh_since: float = 0.0
-    _written: int = 0
     _failure: BatchchatError | None = None
     _suspicion: Suspicion = field(default_factory=Suspicion)
     _has_place: bool = False
@@ -102,8 +91,16 @@ class Attempt:
     _proven: bool = False
     _died_with: list[int] = field(default_factory=list)
     _steps: int = -1
-    moves: int = 0
-    """Grows while there is progress; whoever watches over the attempt looks at it."""
+    _moves: int = 0
+
+    def __post_init__(self) -> None:
+        """Have nothing yet."""
+        self._harvest = Harvest(self.task, self.shard.index, self.id)
+
+    @property
+    def moves(self) -> int:
+        """Grows while there is progress; whoever watches over it looks at that."""
+        return self._moves + self._harvest.checkpoints
 
     def feed(self) -> None:
         """Ask the engine for every answer that is not there yet.
@@ -132,15 +129,15 @@ class Attempt:
             self._drain()
         finally:
             self._leave()
-        if len(self._kept.lines) == self.shard.requests:
-            self._commit()
+        if len(self._harvest.lines) == self.shard.requests:
+            self._harvest.commit()
         elif self._died_with and isinstance(self._failure, EngineDeadError):
             self._put_mark(alone=self._alone, asked=tuple(self._died_with))
             raise self._failure
         self.withdraw()
         if self._failure:
             raise self._failure
-        return len(self._kept.lines) == self.shard.requests
+        return len(self._harvest.lines) == self.shard.requests
 
     def withdraw(self) -> None:
         """Take the mark away: the engine did not die of this. Raises `StorageError`."""
@@ -180,7 +177,7 @@ class Attempt:
             self._go_on()
             self._collect(_LOOK)
         self._drop()
-        self._flush()
+        self._harvest.flush()
 
     def _drop(self) -> None:
         """Have the engine forget what nobody waits for any more."""
@@ -220,10 +217,8 @@ class Attempt:
     def _begin(self) -> None:
         """Read what earlier attempts have left."""
         task, shard = self.task, self.shard
-        self._kept = recover(task.storage, task.keys, shard.index)
-        self._kept_turns = read_turns(task.storage, task.keys, shard.index)
+        self._harvest.begin()
         self._suspicion = read_marks(task.storage, task.keys, shard.index)
-        task.progress.keep(self._kept.counts, self._kept.usage)
 
     def _put_mark(self, **lines: tuple[int, ...]) -> None:
         """Say, before the engine is asked, that an attempt has begun."""
@@ -241,7 +236,7 @@ class Attempt:
                 chunks, task.line_bytes, offset=shard.offset, first=shard.first_line
             ):
                 blank = line.raw is not None and not line.raw.strip()
-                if not blank and line.number not in self._kept.lines:
+                if not blank and line.number not in self._harvest.lines:
                     yield line
         except ObjectMissingError:
             if is_lost(task.ledger, task.batch):
@@ -266,12 +261,12 @@ class Attempt:
 
     def _take(self, parsed: Request | Invalid) -> None:
         """Ask for the answer to a line, or note why there will be none."""
-        self.moves += 1
+        self._moves += 1
         if isinstance(parsed, Invalid):
             name = request_id(self.task.batch.id, parsed.line)
-            self._note_failure(parsed.line, response.invalid(name, parsed))
+            self._harvest.add_failure(parsed.line, response.invalid(name, parsed))
         else:
-            self._try(Turns(parsed, self._kept_turns.pop(parsed.line, ())))
+            self._try(Turns(parsed, self._harvest.turns_of(parsed.line)))
 
     def _go_on(self) -> None:
         """Ask for the turns that follow those that were answered."""
@@ -304,7 +299,7 @@ class Attempt:
         )
         name = request_id(self.task.batch.id, parsed.line)
         text = response.refused(name, parsed.custom_id, error)
-        self._note_failure(parsed.line, text)
+        self._harvest.add_failure(parsed.line, text)
 
     def _ask(self, name: str, turns: Turns) -> None:
         """Give a request's next turn to the engine, waiting until it has room."""
@@ -367,14 +362,13 @@ class Attempt:
             while True:
                 self._note(*self._answers.get_nowait())
         self._note_steps()
-        if self._is_due():
-            self._flush()
+        self._harvest.flush_if_due()
 
     def _note_steps(self) -> None:
         """Take the engine's steps for progress: they answer what was asked."""
         if self.task.engine.steps != self._steps:
             self._steps = self.task.engine.steps
-            self.moves += 1
+            self._moves += 1
 
     def _note(self, key: str, answer: Answer) -> None:
         """Turn an answer into a result; one that is none is asked again later."""
@@ -403,7 +397,7 @@ class Attempt:
             self._note_turn(asked, answer)
         except RequestRefusedError as error:
             text = response.refused(asked.name, asked.custom_id, error)
-            self._note_failure(asked.line, text)
+            self._harvest.add_failure(asked.line, text)
 
     def _note_turn(self, asked: _Asked, answer: Completion) -> None:
         """Note the answer to a turn, which may be all. Raises `RequestRefusedError`."""
@@ -413,7 +407,8 @@ class Attempt:
         else:
             with as_refusal(asked.name):
                 msgspec.json.encode(answer)  # what can't be kept is no turn
-            self._keep_turn(asked.turns, answer)
+            line, number = asked.line, asked.turns.number - 1
+            self._harvest.add_turn(line, number, answer)
             self._going_on.append(asked.turns)
 
     def _note_completion(self, asked: _Asked) -> None:
@@ -438,78 +433,14 @@ class Attempt:
             engine_seconds=answer.engine_seconds,
             text=text,
         )
-        self._keep(result)
+        self._harvest.add(result)
 
     def _note_refusal(
         self, name: str, turns: Turns, error: RequestRefusedError
     ) -> None:
         request = turns.request
         text = response.refused(name, request.custom_id, turns.blamed(error))
-        self._note_failure(request.line, text)
-
-    def _note_failure(self, line: int, text: bytes) -> None:
-        result = Result(
-            line=line, completed=False, usage=Usage(), engine_seconds=0.0, text=text
-        )
-        self._keep(result)
-
-    def _keep_turn(self, turns: Turns, answer: Completion) -> None:
-        self._note_fresh()
-        line, number = turns.request.line, turns.number - 1
-        self._fresh_turns.append(KeptTurn(line, number, answer))
-
-    def _note_fresh(self) -> None:
-        if not (self._fresh or self._fresh_turns):
-            self._fresh_since = time.monotonic()
-
-    def _keep(self, result: Result) -> None:
-        self._note_fresh()
-        self._fresh.append(result)
-        self._fresh_bytes += len(result.text)
-        self.task.progress.add([result])
-
-    def _is_due(self) -> bool:
-        if not (self._fresh or self._fresh_turns):
-            return False
-        age = time.monotonic() - self._fresh_since
-        return age >= self.task.checkpoint_seconds or self._fresh_bytes >= _FLUSH_BYTES
-
-    def _flush(self) -> None:
-        """Write the results that no checkpoint has yet."""
-        self._flush_turns()
-        if not self._fresh:
-            return
-        engine = self.task.engine
-        engines = {engine.fingerprint: engine.identity}
-        packed = pack(self._fresh, engines)
-        key = self.task.keys.checkpoint(self.shard.index, self.id, self._written)
-        self.task.storage.put(key, packed.data)
-        part = Part(key, len(packed.data), packed.sha256)
-        self._kept.add(part, self._fresh, engines)
-        self._written += 1
-        self._fresh = []
-        self._fresh_bytes = 0
-        self.moves += 1
-
-    def _flush_turns(self) -> None:
-        """Keep the turns whose requests have no result yet."""
-        if not self._fresh_turns:
-            return
-        done = self._kept.lines | {result.line for result in self._fresh}
-        kept = [turn for turn in self._fresh_turns if turn.line not in done]
-        self._fresh_turns = []
-        if kept:
-            keys = self.task.keys
-            key = keys.kept_turns(self.shard.index, self.id, self._written)
-            self.task.storage.put(key, pack_turns(kept))
-            self._written += 1
-
-    def _commit(self) -> None:
-        """Make the results final, unless another attempt was first."""
-        task = self.task
-        commit = self._kept.commit(self.shard.index, self.id, task.ledger.now())
-        key = task.keys.commit(self.shard.index)
-        task.storage.create(key, record.encode(commit))
+        self._harvest.add_failure(request.line, text)
 
 
 def _nothing(prompt_tokens: int, n: int) -> Completion:

@@ -25,7 +25,6 @@ def _of_commits(state: State) -> str:
     wrote down why.
     """
     shards = state.made_plan().shards
-    whole = all(state.commits[s.index].counts.total == s.requests for s in shards)
-    if whole:
+    if state.commits.counts.total == sum(shard.requests for shard in shards):
         return "completed"
     return "expired" if state.cancelled_at is None else "cancelled"

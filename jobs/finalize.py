@@ -14,6 +14,7 @@ from itertools import islice
 from jobs import record, response
 from jobs.checkpoint import Finished
 from jobs.create import publish_file
+from jobs.damage import has_begun
 from jobs.errors import CorruptObjectError, NotFoundError, ObjectMissingError
 from jobs.ids import new_attempt_id, new_file_id, request_id
 from jobs.ledger import Ledger, State
@@ -55,9 +56,14 @@ def finalize(ledger: Ledger, batch_id: str, status: str) -> State:
 
     One that has ended by now, or was refused, stays as it is. Holds the results of
     one shard in memory.
+
+    Raises:
+        CorruptObjectError: it has results, and its plan is damaged or put aside.
+
     """
     state = ledger.state(batch_id)
     if not state.is_terminal:
+        _see_plan(ledger, state)
         writer = _Writer(ledger, state.batch, status, _why(status, state))
         outcome = with_table(ledger, state, writer.write(state.plan))
         key = ledger.keys.of(batch_id).final
@@ -67,6 +73,15 @@ def finalize(ledger: Ledger, batch_id: str, status: str) -> State:
             _drop_unless_chosen(ledger, outcome, state.final)
     publish_results(ledger, state)
     return state
+
+
+def _see_plan(ledger: Ledger, state: State) -> None:
+    """See that a batch without a plan never had one: its results would be lost."""
+    if state.plan is None and has_begun(ledger, state.batch.id):
+        raise CorruptObjectError(
+            f"the plan of `{state.batch.id}` is damaged, and it has results",
+            hint=f"have it planned again by `batchchat resume {state.batch.id}`",
+        )
 
 
 def _why(status: str, state: State) -> tuple[str, str]:

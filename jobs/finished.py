@@ -38,7 +38,7 @@ def _ended(ledger: Ledger, state: State, final: Outcome) -> Iterator[bytes]:
     output = _lines(ledger, final.output_file_id)
     errors = _lines(ledger, final.error_file_id)
     good, bad = next(output, b""), next(errors, b"")
-    for shard in state.plan.shards if state.plan else ():
+    for shard in state.made_plan().shards if final.counts.total else ():
         for number in range(shard.first_line, shard.first_line + shard.lines):
             head = b'{"id":"%b",' % request_id(state.batch.id, number).encode()
             if good.startswith(head):
@@ -58,14 +58,16 @@ def _lines(ledger: Ledger, file_id: str | None) -> Iterator[bytes]:
 
 
 def _committed(ledger: Ledger, state: State, after: int) -> Iterator[bytes]:
-    left = after
+    left, keys = after, ledger.keys.of(state.batch.id)
     for shard in state.made_plan().shards:
-        commit = state.commits.get(shard.index)
+        if shard.index not in state.commits:
+            return
+        if left >= shard.requests:  # it was whole when somebody saw its lines
+            left -= shard.requests
+            continue
+        commit = ledger.commit(keys, shard.index)
         if commit is None or commit.counts.total < shard.requests:
             return
-        if left >= commit.counts.total:
-            left -= commit.counts.total
-            continue
         results = read_results(ledger, commit)
         if len(results) < commit.counts.total:  # damaged; what is left comes at the end
             return

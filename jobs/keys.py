@@ -20,6 +20,7 @@
         final.json       create-once  how it ended; pins one commit a shard
         delivered.json   create-once  what became of its delivery to a destination
         undelivered.json              how the last try to deliver it failed
+        damaged/…                     records that could not be read; see `jobs.damage`
 """
 
 from jobs.ids import checked_id, checked_project
@@ -87,6 +88,7 @@ class BatchKeys:
         self.delivered = f"{top}/delivered.json"
         self.undelivered = f"{top}/undelivered.json"
         self.commits = f"{top}/commits/"
+        self.shards = f"{top}/shards"
 
     def commit(self, shard: int) -> str:
         """Return the key of a shard's commit."""
@@ -94,7 +96,7 @@ class BatchKeys:
 
     def shard(self, shard: int) -> str:
         """Return what the keys of a shard's attempts begin with."""
-        return f"{self.top}/shards/{shard:05d}/"
+        return f"{self.shards}/{shard:05d}/"
 
     def marks(self, shard: int) -> str:
         """Return what the keys of the marks of a shard's attempts begin with."""
@@ -115,6 +117,11 @@ class BatchKeys:
     def kept_turns(self, shard: int, attempt: str, number: int) -> str:
         """Return the key of turns that an attempt keeps."""
         return f"{self.turns(shard)}{attempt}-{number:05d}.json"
+
+    def damaged(self, key: str) -> str:
+        """Return where a record of the batch is kept that could not be read."""
+        name = key.removeprefix(f"{self.top}/").replace("/", "-")
+        return f"{self.top}/damaged/{name}"
 
 
 def shard_of_commit(key: str) -> int:

@@ -15,7 +15,8 @@ can't disagree with them, and no process that dies can leave it wrong::
                                         completed | cancelled | expired
 
 `final.json` wins over everything, `cancel.json` over what is left, then the
-plan, then the commits.
+plan, then the commits. A record that can't be read is as one that is not there, and
+named in `State.damaged`; see `jobs.damage`.
 """
 
 import time
@@ -23,8 +24,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+import msgspec
+
 from jobs import record
-from jobs.errors import ConflictError, NotFoundError, ObjectMissingError
+from jobs.committed import Committed
+from jobs.errors import (
+    ConflictError,
+    CorruptObjectError,
+    NotFoundError,
+    ObjectMissingError,
+)
 from jobs.ids import first_id, made_at, no_such
 from jobs.keys import BatchKeys, Keys, shard_of_commit
 from jobs.memo import Memo
@@ -33,8 +42,15 @@ from jobs.storage import Storage
 from jobs.usage import Usage
 
 _WINDOWS = (86_400.0, 30 * 86_400.0, float("inf"))
+_PLANS = 128
+_SORTED = 99_999
+"""Shards whose numbers sort as their keys do."""
+
 
 TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
+
+Damaged = dict[str, type[msgspec.Struct]]
+"""Records that can't be read: by key, what each should be."""
 
 
 def fold(
@@ -59,12 +75,14 @@ class State:
     batch: Batch
     plan: Plan | None = None
     cancel: record.Cancel | None = None
-    commits: dict[int, Commit] = field(default_factory=dict)
+    commits: Committed = field(default_factory=Committed)
     final: Outcome | None = None
     delivered: record.Delivered | None = None
     undelivered: record.Undelivered | None = None
     running: dict[int, tuple[Counts, Usage]] = field(default_factory=dict)
     """What is done of shards without a commit, as far as there are news of them."""
+
+    damaged: Damaged = field(default_factory=dict)
 
     @property
     def cancelled_at(self) -> int | None:
@@ -96,6 +114,8 @@ class State:
 
     def made_plan(self) -> Plan:
         """Return the plan. Raises `ConflictError` where there is none yet."""
+        if Plan in self.damaged.values():
+            raise CorruptObjectError(f"the plan of `{self.batch.id}` is damaged")
         if self.plan is None:
             raise ConflictError(f"`{self.batch.id}` has not been planned yet")
         return self.plan
@@ -104,15 +124,14 @@ class State:
         """Return the shards that have no commit."""
         if self.final is not None or self.plan is None:
             return []
-        shards = self.plan.shards
+        shards = self.plan.shards[self.commits.upto :]
         return [s.index for s in shards if s.index not in self.commits]
 
     def counts(self) -> Counts:
         """Return how many requests are done, as far as that is known."""
         if self.final:
             return self.final.counts
-        done = sum((c.counts for c in self.commits.values()), Counts())
-        done += sum((counts for counts, _ in self._news()), Counts())
+        done = sum((counts for counts, _ in self._news()), self.commits.counts)
         total = self.plan.requests if self.plan else 0
         return Counts(total, done.completed, done.failed)
 
@@ -120,8 +139,7 @@ class State:
         """Return the tokens used, as far as that is known."""
         if self.final:
             return self.final.usage
-        used = sum((c.usage for c in self.commits.values()), Usage())
-        return used + sum((usage for _, usage in self._news()), Usage())
+        return sum((usage for _, usage in self._news()), self.commits.usage)
 
     def cost(self) -> Decimal:
         """Return what the tokens cost, as far as that is known."""
@@ -135,7 +153,7 @@ class State:
         """Return how long engines worked on it, as far as that is committed."""
         if self.final:
             return self.final.engine_seconds
-        return sum(commit.engine_seconds for commit in self.commits.values())
+        return self.commits.engine_seconds
 
     def engine_cost(self) -> Decimal | None:
         """Return what the GPUs cost for that, None where no price is set."""
@@ -149,13 +167,13 @@ class State:
         """Return when the last shard was committed, None while some are not."""
         if self.plan is None or not self.commits or self.pending():
             return None
-        return max(commit.created_at for commit in self.commits.values())
+        return self.commits.last_at
 
 
 class Ledger:
     """Reads and writes the records of one project.
 
-    Committed records never change, so each is read once and remembered.
+    Records never change, so what they say is remembered, and commits added up.
     """
 
     def __init__(
@@ -167,8 +185,10 @@ class Ledger:
         self.project = project
         self.clock = clock
         self._batches: Memo[Batch] = Memo(1_000)
-        self._plans: Memo[Plan] = Memo(128)
-        self._commits: Memo[Commit] = Memo(20_000)
+        self._plans: Memo[Plan] = Memo(_PLANS)
+        self._commits: Memo[Commit] = Memo(1_000)
+        self._committed: Memo[Committed] = Memo(1_000)
+        self._listed: Memo[bool] = Memo(1_000)
 
     def now(self) -> int:
         """Return the time in whole Unix seconds."""
@@ -182,22 +202,26 @@ class Ledger:
 
         """
         keys = self.keys.of(batch_id)
+        damaged: Damaged = {}
         batch = self.batch(batch_id)
-        final = self.outcome(batch_id)
-        plan = self.plan(batch_id)
-        cancel = self.cancel(batch_id)
+        final = self._unless(damaged, Outcome, keys.final)
         state = State(
             batch=batch,
-            plan=plan,
-            cancel=cancel,
-            commits={} if final else self._read_commits(keys),
+            plan=self._unless(damaged, Plan, keys.plan, self._plans),
+            cancel=self.cancel(batch_id),
+            commits=Committed() if final else self._read_commits(keys, damaged),
             final=final,
+            damaged=damaged,
         )
         return state if state.is_delivered else self._with_delivery(state)
 
     def batch(self, batch_id: str) -> Batch:
         """Return what was asked for. Raises `NotFoundError`."""
-        batch = self._fixed(Batch, self.keys.of(batch_id).batch, self._batches)
+        try:
+            batch = self._fixed(Batch, self.keys.of(batch_id).batch, self._batches)
+        except CorruptObjectError as error:
+            error.hint = "nobody knows what was asked: submit it again"
+            raise
         if batch is None:
             hint = "see `batchchat list`"
             raise NotFoundError(no_such("batch", batch_id), hint=hint)
@@ -212,10 +236,10 @@ class Ledger:
         return self._optional(Outcome, self.keys.of(batch_id).final)
 
     def batches(self) -> Iterator[Batch]:
-        """Yield the project's batches, newest first."""
+        """Yield the project's batches, newest first; not those that can't be read."""
         for batch_id in self.batch_ids():
             key = self.keys.of(batch_id).batch
-            batch = self._fixed(Batch, key, self._batches)
+            batch = self._unless({}, Batch, key, self._batches)
             if batch is not None:
                 yield batch
 
@@ -245,25 +269,69 @@ class Ledger:
         return self._fixed(Commit, keys.commit(shard), self._commits)
 
     def cancel(self, batch_id: str) -> record.Cancel | None:
-        """Return the wish that the batch stop, None where there is none."""
-        return self._optional(record.Cancel, self.keys.of(batch_id).cancel)
+        """Return the wish that the batch stop, None where there is none.
+
+        One that can't be read is a wish all the same.
+        """
+        try:
+            return self._optional(record.Cancel, self.keys.of(batch_id).cancel)
+        except CorruptObjectError:
+            return record.Cancel(self.batch(batch_id).created_at)
+
+    def look_again(self) -> None:
+        """See anew what is there: a damaged record may be gone, or another by now."""
+        self._plans = Memo(_PLANS)
+        self._listed = Memo(1_000)
 
     def _with_delivery(self, state: State) -> State:
-        keys = self.keys.of(state.batch.id)
-        delivered = self._optional(record.Delivered, keys.delivered)
+        keys, damaged = self.keys.of(state.batch.id), state.damaged
+        delivered = self._unless(damaged, record.Delivered, keys.delivered)
         if delivered is not None:
             return replace(state, delivered=delivered)
-        trouble = self._optional(record.Undelivered, keys.undelivered)
+        trouble = self._unless(damaged, record.Undelivered, keys.undelivered)
         return replace(state, undelivered=trouble)
 
-    def _read_commits(self, keys: BatchKeys) -> dict[int, Commit]:
-        commits = {}
-        for entry in self.storage.list(keys.commits):
-            shard = shard_of_commit(entry.key)
-            commit = self.commit(keys, shard)
-            if commit is not None:
-                commits[shard] = commit
-        return commits
+    def _read_commits(self, keys: BatchKeys, damaged: Damaged) -> Committed:
+        """Add up the commits that are there; those that are known are not read."""
+        known = self._committed.get(keys.top) or Committed()
+        found = self._list_commits(keys, known)
+        if not known.is_within(found):  # one that was added is gone
+            known = Committed()
+        read = (
+            self._unless(damaged, Commit, keys.commit(shard), self._commits)
+            for shard in sorted(found)
+            if shard not in known
+        )
+        known = known.plus([commit for commit in read if commit is not None])
+        self._committed.put(keys.top, known)
+        return known
+
+    def _list_commits(self, keys: BatchKeys, known: Committed) -> set[int]:
+        """Return the shards that have a commit.
+
+        Those up to the first that is missing are listed once, and when they are looked
+        at again.
+        """
+        is_listed = self._listed.get(keys.top) and 0 < known.upto <= _SORTED
+        after = keys.commit(known.upto - 1) if is_listed else ""
+        entries = self.storage.list(keys.commits, after)
+        found = {shard_of_commit(entry.key) for entry in entries}
+        self._listed.put(keys.top, value=True)
+        return found.union(range(known.upto)) if after else found
+
+    def _unless(
+        self,
+        damaged: Damaged,
+        kind: type[record.R],
+        key: str,
+        memo: Memo[record.R] | None = None,
+    ) -> record.R | None:
+        """Return a record, None where there is none; note it if it can't be read."""
+        try:
+            return self._fixed(kind, key, memo) if memo else self._optional(kind, key)
+        except CorruptObjectError:
+            damaged[key] = kind
+            return None
 
     def _fixed(
         self, kind: type[record.R], key: str, memo: Memo[record.R]
@@ -277,6 +345,12 @@ class Ledger:
 
     def _optional(self, kind: type[record.R], key: str) -> record.R | None:
         try:
-            return record.decode(kind, self.storage.get(key), key)
+            return self._read(kind, key)
         except ObjectMissingError:
             return None
+
+    def _read(self, kind: type[record.R], key: str) -> record.R:
+        try:
+            return record.decode(kind, self.storage.get(key), key)
+        except CorruptObjectError:  # a cache may have kept what was replaced since
+            return record.decode(kind, b"".join(self.storage.stream(key)), key)

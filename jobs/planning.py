@@ -7,6 +7,7 @@ import msgspec
 
 from jobs import record
 from jobs.catalog import Catalog, Model
+from jobs.damage import fits
 from jobs.errors import (
     ConfigError,
     ModelNotFoundError,
@@ -24,6 +25,11 @@ from jobs.record import Batch, Plan
 from jobs.request import Request
 from jobs.settings import Settings
 from jobs.spending import check_limit
+
+_NOT_AS_IT_WAS = (
+    "the plan was damaged, and by the settings of today another comes out than what has"
+    " run: submit the input again"
+)
 
 
 def limits(settings: Settings) -> Limits:
@@ -109,6 +115,8 @@ def _refused(ledger: Ledger, problem: Problem) -> Plan:
 
 def _written(ledger: Ledger, batch: Batch, plan: Plan) -> Plan:
     """Write the plan, unless there is one; return the one that is there."""
+    if not fits(ledger, batch, plan):
+        plan = _refused(ledger, Problem("plan_damaged", None, _NOT_AS_IT_WAS, None))
     key = ledger.keys.of(batch.id).plan
     if ledger.storage.create(key, record.encode(plan)):
         return plan

@@ -4,13 +4,14 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Lock
 from typing import Any, Protocol
 
 import celery.apps.worker
 import celery.worker.state
 from celery import Celery
 from celery.bootsteps import StartStopStep
-from celery.signals import setup_logging
+from celery.signals import setup_logging, task_received
 from celery.worker.consumer.tasks import Tasks
 
 from workers.hint import Hint
@@ -113,6 +114,8 @@ class Consumer:
         self._run = run
         self._threads = threads
         self._has_room = has_room
+        self._here = 0
+        self._lock = Lock()
         self._wakes, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def consume(self) -> int:
@@ -120,6 +123,7 @@ class Consumer:
         # Whoever started this has set up logging; Celery would silence our own lines,
         # and write past it that it shuts down.
         setup_logging.connect(_do_nothing, weak=False)
+        task_received.connect(self._note_arrival, weak=False)
         celery.apps.worker.safe_say = _do_nothing
         self._app.task(self._task, name=TASK)
         self._app.steps["consumer"].add(_gate(self._attach))
@@ -140,15 +144,23 @@ class Consumer:
         with suppress(BlockingIOError):
             os.write(self._wake, b"1")
 
+    def _note_arrival(self, **_: object) -> None:
+        with self._lock:
+            self._here += 1
+
     def _task(self, name: str) -> None:
-        self._run(Hint.parse(name))
+        try:
+            self._run(Hint.parse(name))
+        finally:
+            with self._lock:
+                self._here -= 1
+            self.wake()
 
     def _attach(self, consumer: Any) -> None:
         """Ask `has_room` before each message; done anew with each connection."""
         qos = consumer.task_consumer.channel.qos
         allows = qos.can_consume
-        reserved = celery.worker.state.reserved_requests
-        qos.can_consume = lambda: self._has_room(len(reserved)) and allows()
+        qos.can_consume = lambda: self._has_room(self._here) and allows()
         consumer.hub.add_reader(self._wakes, os.read, self._wakes, 4096)
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from threading import Event, Thread
 from uuid import uuid4
 
+from jobs.damage import mended
 from jobs.ending import ending
 from jobs.errors import BatchchatError, BrokerError, ConfigError, StorageError
 from jobs.finalize import finalize
@@ -88,7 +89,7 @@ class Controller:
 
     def _run(self, hint: Hint) -> None:
         ledger = Ledger(self._storage, hint.project, self._clock)
-        state = ledger.state(hint.batch_id)
+        state = mended(ledger, ledger.state(hint.batch_id))
         if hint.what == PLAN and state.plan is None and not state.is_terminal:
             plan = self._plan(ledger, state)
             log.info(

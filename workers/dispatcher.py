@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from jobs.active import Active
+from jobs.damage import mended
 from jobs.delivery import is_due
 from jobs.ending import ending
 from jobs.errors import BatchchatError, NotFoundError
@@ -31,7 +32,11 @@ log = logging.getLogger(__name__)
 
 _LEAST_WINDOW = 8
 _A_WORKER = 4
-"""Hints that wait in a model's queue, at least and for each worker."""
+"""Hints that wait in a model's queue, at least and for each worker.
+
+Where workers take more of them between two sweeps, because shards are small, twice as
+many wait as they took: it grows until they never wait, and holds but seconds of work.
+"""
 
 _ON_THE_WAY = 5.0
 """Seconds between a message's leaving the queue and its lease, at most."""
@@ -40,6 +45,9 @@ _ORPHAN = 86_400
 """Seconds after which an entry of the index whose batch never came is dropped.
 
 Its age is told by the clock of who made it, which may be slow by hours."""
+
+_LOOK_AGAIN = 60.0
+"""Seconds after which nothing is taken to be as it was: it may have been damaged."""
 
 _AT_ONCE = 64
 _RANK = {"high": 0, "normal": 1, "low": 2}
@@ -89,6 +97,9 @@ class Dispatcher:
         self._ghosts: set[str] = set()
         self._ghosts_until = 0.0
         self._due: list[Hint] = []
+        self._given: dict[str, set[str]] = {}
+        self._problems: dict[str, str] = {}
+        self._looked = monotonic()
 
     def sweep(self) -> list[Hint]:
         """Look at everything once; return the batches that are to be delivered now.
@@ -107,12 +118,13 @@ class Dispatcher:
             except NotFoundError:
                 if self._clock() - made_at(batch_id) > _ORPHAN:
                     active.remove(project, batch_id)
+                self._note(batch_id, None)
             except BatchchatError as error:
-                log.warning("%s: %s", batch_id, error)
+                self._note(batch_id, error.message)
         workers = Counter(worker.queue for worker in self._news.workers())
         for queue, ready in waiting.items():
-            window = max(_LEAST_WINDOW, _A_WORKER * workers[queue])
-            self._top_up(queue, ready, window)
+            self._top_up(queue, ready, workers[queue])
+        self._given = {queue: self._given[queue] for queue in waiting}
         return self._due
 
     def _begin(self) -> None:
@@ -127,6 +139,10 @@ class Dispatcher:
             self._ghosts_until = now + self._settings.lease_seconds
         elif now >= self._ghosts_until:
             self._ghosts = set()
+        if now - self._looked > _LOOK_AGAIN:
+            self._looked = now
+            for ledger in self._ledgers.values():
+                ledger.look_again()
         self._orphans = self._seen
         self._seen = set()
         self._in_control = self._queue.waiting(CONTROL)
@@ -139,7 +155,7 @@ class Dispatcher:
     ) -> None:
         """Do what one batch needs next."""
         ledger = self._ledger(project)
-        state = ledger.state(batch_id)
+        state = mended(ledger, ledger.state(batch_id))
         how = ending(state, ledger.now())
         if state.is_terminal:
             publish_results(ledger, state)
@@ -159,6 +175,14 @@ class Dispatcher:
         else:
             queue = queue_of(state.plan.runs_on())
             waiting[queue].append(_Waiting(project, state))
+
+    def _note(self, batch_id: str, problem: str | None) -> None:
+        """Say what is wrong with a batch once, not with each sweep."""
+        if problem is not None and self._problems.get(batch_id) != problem:
+            log.warning("%s: %s", batch_id, problem)
+            self._problems[batch_id] = problem
+        elif problem is None:
+            self._problems.pop(batch_id, None)
 
     def _costs_enough(self, state: State) -> bool:
         """Say whether what is done and what runs comes to the most it may cost."""
@@ -193,8 +217,8 @@ class Dispatcher:
         ):
             self._send(CONTROL, hint)
 
-    def _top_up(self, queue: str, batches: list[_Waiting], window: int) -> None:
-        """Fill the window of a model's queue.
+    def _top_up(self, queue: str, batches: list[_Waiting], workers: int) -> None:
+        """Fill the window of a model's queue, which has so many workers.
 
         Of the batches with the highest priority the one goes first whose project
         has the fewest shards on the workers; of a project's batches the oldest.
@@ -202,6 +226,8 @@ class Dispatcher:
         self._send_orphans(queue, batches)
         self._forget_arrived(queue, batches)
         on_the_way = self._on_the_way(queue)
+        taken = len(self._given.get(queue, set()) - on_the_way)
+        window = max(_LEAST_WINDOW, _A_WORKER * workers, 2 * taken)
         space = window - len(on_the_way)
         busy = Counter(Hint.parse(name).project for name in on_the_way)
         for batch in batches:
@@ -210,9 +236,12 @@ class Dispatcher:
             first = min(
                 batches, key=lambda b: (b.rank, busy[b.project], b.state.batch.id)
             )
-            self._send(queue, first.free.pop(0))
+            hint = first.free.pop(0)
+            self._send(queue, hint)
+            on_the_way.add(hint.name)
             busy[first.project] += 1
             space -= 1
+        self._given[queue] = on_the_way
 
     def _send_orphans(self, queue: str, batches: list[_Waiting]) -> None:
         """Send what has lost its worker before all else: much of it may be done."""

@@ -164,14 +164,19 @@ class DrivenEngine:
         self._dead = self._dead or EngineDeadError(reason)
         self._refuse_all(self._dead)
 
-    def close(self) -> None:
-        """End the engine and every process of it."""
+    def close(self) -> bool:
+        """End the engine and every process of it; say whether that went.
+
+        A step that hangs in this process never returns, and its thread stays.
+        """
         self._closing.set()
         self._inbox.put(None)
         self._thread.join(_CLOSE)
         for child in multiprocessing.active_children():
             child.kill()
             child.join(_CLOSE)
+        self._thread.join(_LOOK)
+        return not self._thread.is_alive()
 
     def _wait_until_ready(self) -> None:
         """Wait for the core, or for the death of a process that it needs."""

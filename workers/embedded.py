@@ -16,6 +16,7 @@ from typing import Protocol
 
 from jobs.attempt import Attempt
 from jobs.catalog import Model
+from jobs.damage import has_begun, mended
 from jobs.delivery import deliver
 from jobs.destination import Destination
 from jobs.ending import ending
@@ -38,6 +39,7 @@ from jobs.stop import Stop
 from jobs.storage import Storage
 from jobs.task import Task
 from jobs.twins import Twins
+from workers.hang import HangWatch
 from workers.lock import batch_lock
 
 _LOOK = 0.2
@@ -62,8 +64,8 @@ class ClosableEngine(Engine, Protocol):
         """Answer all that runs with an error, because no step returns any more."""
         ...
 
-    def close(self) -> None:
-        """End every process of it."""
+    def close(self) -> bool:
+        """End every process of it; say whether that went."""
         ...
 
 
@@ -94,6 +96,8 @@ class EmbeddedRun:
         self._locks = locks
         self._ending: str | None = None
         self._looked = 0.0
+        self._watch: Callable[[], object] = lambda: None
+        self._hangs_on = False
 
     def run(self, batch_id: str) -> State:
         """Plan, run and end the batch as far as it is not yet; return its state.
@@ -111,8 +115,9 @@ class EmbeddedRun:
             return self._ended(state)
 
     def _planned(self, batch_id: str) -> State:
-        state = self._ledger.state(batch_id)
-        if state.plan is None and state.cancelled_at is None:
+        state = self._state(batch_id)
+        is_wanted = state.cancelled_at is None or has_begun(self._ledger, batch_id)
+        if state.plan is None and is_wanted:
             self._progress.phase = "checking"
             make_plan(
                 self._ledger,
@@ -123,6 +128,9 @@ class EmbeddedRun:
             )
             state = self._ledger.state(batch_id)
         return state
+
+    def _state(self, batch_id: str) -> State:
+        return mended(self._ledger, self._ledger.state(batch_id))
 
     def _run_shards(self, state: State) -> State:
         """Start engines until every shard is committed, or the end is asked for."""
@@ -135,9 +143,11 @@ class EmbeddedRun:
                     self._dispatch(state, engine)
             except EngineError as error:
                 failure = error
-                if isinstance(error, EngineStartError) and not deaths:
+                if self._hangs_on or (
+                    isinstance(error, EngineStartError) and not deaths
+                ):
                     raise
-            state = self._ledger.state(state.batch.id)
+            state = self._state(state.batch.id)
             deaths = 0 if self._progress.counts.total else deaths + 1
             if deaths == _ENGINE_DEATHS and not self._stop.asked:
                 raise failure
@@ -147,13 +157,16 @@ class EmbeddedRun:
     def _engine(self, state: State) -> Iterator[ClosableEngine]:
         self._progress.phase = "loading"
         engine = self._start_engine(state.made_plan().runs_on())
+        watch = HangWatch(engine, self._settings.stall_seconds)
+        self._watch = partial(_give_up_if_it_hangs, engine, watch)
         try:
             self._progress.begin(state.counts(), state.usage())
             if state.batch.max_cost is not None:
                 self._progress.on_result = partial(self._look_at_cost, state, engine)
             yield engine
         finally:
-            engine.close()
+            self._watch = lambda: None
+            self._hangs_on = not engine.close()
 
     def _dispatch(self, state: State, engine: Engine) -> None:
         """Feed the engine from one pending shard after the other."""
@@ -196,7 +209,8 @@ class EmbeddedRun:
         return {future for future in shards if not future.done()}
 
     def _look(self, state: State) -> None:
-        """See whether the batch is to end early, by a cancel or by its window."""
+        """See whether the batch is to end early, or its engine hangs."""
+        self._watch()
         now = time.monotonic()
         if self._ending or now - self._looked < _CANCEL_LOOK:
             return
@@ -246,6 +260,11 @@ class EmbeddedRun:
             return state
         self._progress.phase = "finalizing"
         return finalize(self._ledger, state.batch.id, how)
+
+
+def _give_up_if_it_hangs(engine: ClosableEngine, watch: HangWatch) -> None:
+    if watch.hangs():
+        engine.give_up("the engine hangs")
 
 
 def _run(task: Task, shard: Shard, fed: Event) -> bool:

@@ -5,6 +5,8 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from threading import Event, Lock
 from uuid import uuid4
 
@@ -13,10 +15,11 @@ from jobs.catalog import Model
 from jobs.engine import Engine
 from jobs.errors import BrokerError, EngineError, NotFoundError, StorageError
 from jobs.floor import Floor
-from jobs.ledger import Ledger
+from jobs.ledger import Ledger, State
 from jobs.progress import Progress
 from jobs.record import Counts, Plan, Shard
 from jobs.settings import Settings
+from jobs.spending import DRAIN, is_reached, note_reached
 from jobs.stop import Stop
 from jobs.storage import PatientStorage, Storage
 from jobs.task import Task
@@ -88,6 +91,7 @@ class Host:
         self._open: dict[Hint, _Open] = {}
         self._fed = 0
         self._hints_here = 0
+        self._said = ""
         self._lock = Lock()
         self._done = (Counts(), Usage())
         self._told = (time.monotonic(), 0)
@@ -119,7 +123,9 @@ class Host:
         except BrokerError as error:
             log.warning("%s is left for later: %s", hint.name, error)
         except StorageError as error:
-            log.warning("%s is left for later: %s", hint.name, error)
+            if error.message != self._said:  # of a damaged plan each shard would say so
+                self._said = error.message
+                log.warning("%s is left for later: %s", hint.name, error)
             self._withdraw(one)
         except NotFoundError as error:
             log.warning("%s is left: %s", hint.name, error)
@@ -171,10 +177,41 @@ class Host:
             plan, shard = work
             one.attempt = Attempt(self._task(hint, plan, one), shard)
             with self._opened(hint, one):
+                self._watch_cost(hint, one)
                 one.attempt.feed()
                 with self._feeding_is_done():
                     done = one.attempt.finish()
             log.info("%s is %s", hint.name, "committed" if done else "handed back")
+
+    def _watch_cost(self, hint: Hint, one: _Open) -> None:
+        """Have a shard stop when its batch comes to the most that it may cost.
+
+        The dispatcher sees to it for all workers, with each sweep; until the next one
+        requests that share an answer may finish by the thousand.
+        """
+        ledger = self._ledger(hint.project)
+        if ledger.batch(hint.batch_id).max_cost is None:
+            return
+        news = self._news.running(hint.batch_id)
+        others = {
+            shard: (told.counts, told.usage)
+            for shard, told in news.items()
+            if shard != hint.shard
+        }
+        state = replace(ledger.state(hint.batch_id), running=others)
+        one.progress.on_result = partial(self._look_at_cost, ledger, state, one)
+
+    def _look_at_cost(self, ledger: Ledger, state: State, one: _Open) -> None:
+        """See what the batch costs: others as they were, this shard as it is."""
+        if one.stop.asked:
+            return
+        price = state.made_plan().runs_on().price
+        done = state.counts() + one.progress.so_far()
+        used = state.usage() + one.progress.used_so_far()
+        in_flight = one.attempt.in_flight if one.attempt else 0
+        if is_reached(state.batch, price, done, used, in_flight):
+            one.stop.ask(DRAIN)
+            note_reached(ledger, state.batch.id)
 
     def _withdraw(self, one: _Open) -> None:
         """Take back that an attempt died, once the storage answers again.

@@ -18,6 +18,7 @@ from tests.chaos.doubling import doubling
 from tests.chaos.load import Load
 from tests.chaos.process import Process
 from tests.servers.faulty_proxy import STORM
+from workers.hint import Hint
 
 Seen = dict[str, Any]
 
@@ -409,12 +410,9 @@ def _starts(cluster: Cluster) -> int:
 
 
 def _are_committed(cluster: Cluster, names: dict[str, float]) -> bool:
-    commits = {
-        f"{state.batch.id}/{shard:05d}"
-        for state in map(cluster.state, {name.split("/")[1] for name in names})
-        for shard in state.commits
-    }
-    return all(name.split("/", 1)[1] in commits for name in names)
+    hints = [Hint.parse(name) for name in names]
+    commits = {batch: cluster.state(batch).commits for _, batch, _ in hints}
+    return all(hint.shard in commits[hint.batch_id] for hint in hints)
 
 
 def _is_gone(pid: int) -> bool:

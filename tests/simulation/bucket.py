@@ -48,6 +48,14 @@ class Bucket(MemoryStorage):
         """Say whether there is such an object."""
         return key in self._objects
 
+    def tear(self, key: str, size: int) -> None:
+        """Leave no more of an object than its first `size` bytes."""
+        self._objects[key] = self._objects[key][:size]
+
+    def restore(self, key: str) -> None:
+        """Bring back what was last written, as from a backup."""
+        self._objects[key] = self.history[key][-1][1]
+
     def keys(self, prefix: str) -> list[str]:
         """Return the keys that begin with `prefix`."""
         return sorted(key for key in self._objects if key.startswith(prefix))

@@ -1,6 +1,7 @@
 """A cluster in a simulation: controllers, workers, users, and who starts them."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,6 +37,7 @@ SETTINGS = Settings(
 )
 MODEL = Model(name="echo", source="echo", context_length=512)
 HOUR = 3600.0
+_RECORD = re.compile(r"(?P<batch>.*/batch_\w+)/(plan|cancel|commits/\d+)\.json")
 PROMPTER = Prompter(
     ChatTemplate("{{ messages[-1].content }}", {}),
     lambda text: list(text.encode()),
@@ -91,6 +93,7 @@ class Cluster:
         for which, rate in (("redis", "redis_goes"), ("bucket", "store_goes")):
             self._operate(self._take_away, which, rate)
         self._operate(self._fill)
+        self._operate(self._damage)
         self._operate(self._end_faults)
 
     def close(self) -> None:
@@ -286,6 +289,25 @@ class Cluster:
             self.bucket.full = True
             self.world.sleep(20 * self.world.dice.random())
             self.bucket.full = False
+
+    def _damage(self) -> None:
+        """Tear a record of a batch that has not ended."""
+        while self._now_and_then("damages"):
+            records = [
+                key for key in self.bucket.keys("projects/") if self._is_needed(key)
+            ]
+            if records:
+                key = self.world.dice.choice(records)
+                size = self.bucket.size(key)
+                self.bucket.tear(key, self.world.dice.randrange(size) if size else 0)
+
+    def _is_needed(self, key: str) -> bool:
+        """Say whether it is a record by which a batch goes on."""
+        found = _RECORD.fullmatch(key)
+        if found is None or self.bucket.has(f"{found['batch']}/final.json"):
+            return False
+        refused = b'"shards":[]'  # so it has ended
+        return refused not in self.bucket.history[key][-1][1]
 
     def _end_faults(self) -> None:
         self.world.sleep(self.faults_until)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from random import Random
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ import msgspec
 
 import jobs.finalize
 import workers.controller
+import workers.dispatcher
 from jobs import record
 from jobs.active import Active
 from jobs.attempt import Attempt
@@ -19,6 +20,7 @@ from jobs.checkpoint import Finished, Result
 from jobs.create import Options, create_batch
 from jobs.errors import EngineDeadError
 from jobs.finalize import _Writer, finalize
+from jobs.harvest import Harvest
 from jobs.ledger import Ledger, State
 from jobs.record import Batch, Commit, File, Outcome, Part, Plan, Shard
 from jobs.recovery import Kept, read_part, recover
@@ -47,14 +49,14 @@ def _changed(owner: object, name: str, new: object) -> Made:
     return lambda: patch.object(owner, name, new)
 
 
-def _flush_without_writing(attempt: Attempt) -> None:
+def _flush_without_writing(harvest: Harvest) -> None:
     """Count what no checkpoint has."""
-    storage = attempt.task.storage
+    storage = harvest._task.storage
     with patch.object(storage, "put", lambda *_: None):
-        _flush(attempt)
+        _flush(harvest)
 
 
-_flush = Attempt._flush
+_flush = Harvest.flush
 
 
 def _last_counts(ledger: Ledger, commit: Commit) -> dict[int, Finished]:
@@ -80,9 +82,10 @@ def _pin_what_is_there_later(writer: _Writer, plan: Plan | None) -> Outcome:
     """Pin what the store says after the files are written."""
     outcome = _write(writer, plan)
     fresh = Ledger(writer._ledger.storage, writer._ledger.project)
-    commits = fresh.state(writer._batch.id).commits
+    keys = fresh.keys.of(writer._batch.id)
+    commits = [fresh.commit(keys, shard) for shard in range(len(outcome.attempts))]
     return msgspec.structs.replace(
-        outcome, attempts=[commits[at].attempt for at in sorted(commits)]
+        outcome, attempts=[commit.attempt for commit in commits if commit]
     )
 
 
@@ -174,6 +177,21 @@ def _survive(host: Host, hint: Hint) -> None:
 _host_run = Host.run
 
 
+def _leave(_ledger: Ledger, state: State) -> State:
+    """Leave what can't be read where it is."""
+    return state
+
+
+def _end_without_its_plan() -> AbstractContextManager[object]:
+    """Take a plan that can't be read for one that was never made."""
+    stack = ExitStack()
+    stack.enter_context(
+        patch.object(Controller, "_planned", lambda _self, _ledger, state: state)
+    )
+    stack.enter_context(patch.object(jobs.finalize, "_see_plan", lambda *_: None))
+    return stack
+
+
 def _plan_alone(controller: Controller, hint: Hint) -> None:
     """Have batches planned, and never ended."""
     if hint.what == "plan":
@@ -185,40 +203,42 @@ _controller_run = Controller.run
 
 MUTATIONS: dict[str, Mutation] = {
     "commit what was never written": Mutation(
-        _changed(Attempt, "_flush", _flush_without_writing)
+        _changed(Harvest, "flush", _flush_without_writing)
     ),
     "the last result counts": Mutation(
-        _changed(jobs.finalize, "read_results", _last_counts), Weather.racing, 8
+        _changed(jobs.finalize, "read_results", _last_counts), Weather.racing, 3
     ),
     "results are counted twice": Mutation(
-        _changed(Kept, "add", _count_twice), Weather.racing, 8
+        _changed(Kept, "add", _count_twice), Weather.racing, 3
     ),
     "a lost create is not read back": Mutation(
-        _changed(_Writer, "_commit", _own_commit), Weather.racing, 131
+        _changed(_Writer, "_commit", _own_commit), Weather.racing, 336
     ),
     "no attempt is pinned": Mutation(_changed(_Writer, "write", _pin_nothing)),
     "pinned is what came later": Mutation(
-        _changed(_Writer, "write", _pin_what_is_there_later), Weather.racing, 51
+        _changed(_Writer, "write", _pin_what_is_there_later), Weather.racing, 160
     ),
-    "a hint is sent once": Mutation(_changed(Dispatcher, "_send", _send_once)),
+    "a hint is sent once": Mutation(_changed(Dispatcher, "_send", _send_once), first=6),
     "one death convicts": Mutation(
-        _changed(Suspicion, "convicted", _convict_at_once), first=13
+        _changed(Suspicion, "convicted", _convict_at_once), first=298
     ),
     "a dead engine accuses who came later": Mutation(
         partial(_and_convicted_soon, _changed(Attempt, "finish", _blame_the_dead)),
-        first=27,
+        first=318,
     ),
     "marks stay behind": Mutation(
         partial(_and_convicted_soon, _changed(Attempt, "withdraw", lambda _: None)),
-        first=84,
+        first=59,
     ),
     "the index comes after the batch": Mutation(
-        _changed(cluster, "create_batch", _submit_then_index)
+        _changed(cluster, "create_batch", _submit_then_index), first=4
     ),
     "the index is left before the end": Mutation(
-        _changed(workers.controller, "finalize", _leave_the_index_first)
+        _changed(workers.controller, "finalize", _leave_the_index_first), first=2
     ),
     "a kill is swallowed": Mutation(_changed(Host, "run", _survive)),
+    "nobody mends": Mutation(_changed(workers.dispatcher, "mended", _leave), first=198),
+    "a damaged plan is none": Mutation(_end_without_its_plan, first=225),
     "nobody finalizes": Mutation(_changed(Controller, "run", _plan_alone)),
 }
 

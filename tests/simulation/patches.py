@@ -13,9 +13,9 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
-import jobs.attempt
 import jobs.create
 import jobs.floor
+import jobs.harvest
 import jobs.ids
 import jobs.memo
 import jobs.progress
@@ -74,9 +74,9 @@ def simulated(world: World, redis: Redis, window: int) -> Iterator[None]:
         "worker_shutting_down": SimpleNamespace(connect=partial(_connect, world)),
     }
     names: dict[Any, dict[str, Any]] = {
-        jobs.attempt: {"time": time},
         jobs.create: {"WINDOWS": {"24h": 86_400, WINDOW: window}},
         jobs.floor: {"Condition": partial(threads.Condition, world)},
+        jobs.harvest: {"time": time},
         jobs.ids: {
             "time": time,
             "os": SimpleNamespace(urandom=world.dice.randbytes),

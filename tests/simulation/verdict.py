@@ -35,6 +35,11 @@ def problems(cluster: Cluster) -> Iterator[str]:
         ledger = Ledger(cluster.bucket, project, lambda: EPOCH + cluster.world.now)
         for batch in ledger.batches():
             state = ledger.state(batch.id)
+            plan = ledger.keys.of(batch.id).plan
+            lost = state.plan is None and state.final and state.final.counts.total
+            if lost or plan in state.damaged:  # by when nobody needed it any more
+                cluster.bucket.restore(plan)
+                state = ledger.state(batch.id)
             for problem in _Batch(cluster, ledger, state).problems():
                 yield f"{batch.id} ({state.status}): {problem}"
 
@@ -103,6 +108,8 @@ class _Batch:
             lost = self._checkpointed() - finished
             if lost:
                 yield f"lines {sorted(lost)} were checkpointed, and are lost"
+        elif self._checkpointed():
+            yield "it ended as if nothing had been planned, and something had run"
 
     def _of_row(
         self, number: int, line: dict[str, Any], *, completed: bool

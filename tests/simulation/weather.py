@@ -66,6 +66,8 @@ class Weather:
     redis_goes: float = 0.0
     store_goes: float = 0.0
     store_fills: float = 0.0
+    damages: float = 0.0
+    """Records that are torn where they lie."""
 
     @classmethod
     def drawn(cls, dice: Random) -> Self:
@@ -119,4 +121,5 @@ _MOST = {
     "redis_goes": 0.05,
     "store_goes": 0.05,
     "store_fills": 0.05,
+    "damages": 1.0,
 }

@@ -99,7 +99,20 @@ def test_what_has_been_taken_makes_room_at_once(desk, how):
             desk.leases.take(name)
     if how == "committed":
         desk.hand.run(batch_id, shards=8)
-    assert shards(desk.sweep(1.0)) == list(range(8, 16))
+    assert shards(desk.sweep(1.0))[0] == 8
+
+
+def test_the_window_follows_what_is_taken_between_two_sweeps(desk):
+    desk.submit(400)
+    widths = []
+    for take in (8, 16, 5, 0):
+        desk.sweep(1.0)
+        widths.append(len(desk.queue.queues[QUEUE]))
+        for _ in range(take):
+            desk.leases.take(desk.queue.take(QUEUE).name)
+    assert widths == [8, 16, 32, 27]
+    desk.sweep(1.0)
+    assert len(desk.queue.queues[QUEUE]) == 27
 
 
 def test_what_was_just_sent_is_not_sent_again_when_it_has_left_the_queue(desk):
@@ -222,10 +235,22 @@ def test_an_entry_without_a_batch_is_dropped_when_it_is_old(desk):
     assert list(Active(desk.hand.storage)) == []
 
 
-def test_a_batch_that_is_broken_does_not_hold_up_the_others(desk):
+def test_a_batch_that_is_broken_is_told_of_once_and_holds_up_nobody(desk, caplog):
     broken, whole = desk.submit(2), desk.submit(2)
-    desk.hand.storage.put(desk.ledger.keys.of(broken).plan, b"{")
+    desk.hand.storage.put(desk.ledger.keys.of(broken).batch, b"{")
     assert [hint.batch_id for hint in desk.sweep()] == [whole]
+    desk.sweep()
+    assert [broken in message for message in caplog.messages] == [True]
+    assert [batch.id for batch in desk.ledger.batches()] == [whole]
+
+
+def test_a_plan_that_was_replaced_is_seen_in_a_minute(desk):
+    batch_id = desk.submit(2)
+    desk.sweep()
+    key = desk.ledger.keys.of(batch_id).plan
+    desk.hand.storage.put(key, b"{")
+    assert desk.sweep(61.0) == [Hint("default", batch_id, "plan")]
+    assert desk.ledger.plan(batch_id) is None
 
 
 def test_an_ended_batch_stays_in_the_index_until_it_is_delivered(desk):

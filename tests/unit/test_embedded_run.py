@@ -2,7 +2,7 @@
 
 import json
 import time
-from threading import Timer
+from threading import Event, Timer
 
 import pytest
 
@@ -10,9 +10,11 @@ from jobs import record
 from jobs.create import cancel_batch
 from jobs.errors import EngineError, StorageError
 from jobs.recovery import Kept
-from tests.unit.running import SETTINGS, Bench, lines, text
+from tests.unit.running import SETTINGS, Bench, lines, prompter, text
 from tests.unit.test_host import Outage
-from workers.echo_core import echo
+from workers import driver
+from workers.driver import DrivenEngine
+from workers.echo_core import EchoCore, echo
 from workers.lock import BusyError, batch_lock
 
 
@@ -204,3 +206,62 @@ def test_results_are_delivered_once_the_place_can_be_written_to(bench, tmp_path)
     assert state.delivered.files == sorted(
         (path.as_uri() for path in place.iterdir()), key=lambda name: "parquet" in name
     )
+
+
+class Hanging(EchoCore):
+    """Never returns from its third step, until it is released."""
+
+    def __init__(self, released):
+        super().__init__(capacity=2)
+        self._released = released
+        self._steps = 0
+
+    def step(self):
+        self._steps += 1
+        if self._steps == 3 and not self._released.is_set():
+            self._released.wait()
+        return super().step()
+
+
+@pytest.fixture
+def hanging(bench, monkeypatch):
+    """An event that lets an engine go on which hangs; beside it how many were begun."""
+    released, begun = Event(), []
+
+    def start(_model):
+        engine = DrivenEngine(lambda: Hanging(released), prompter())
+        engine.start()
+        begun.append(engine)
+        return engine
+
+    monkeypatch.setattr(driver, "_CLOSE", 0.1)
+    bench.settings = SETTINGS.model_copy(update={"stall_seconds": 0.5})
+    bench.start_engine = start
+    yield released, begun
+    released.set()
+
+
+def test_an_engine_that_hangs_and_can_be_ended_is_replaced(bench, hanging, monkeypatch):
+    released, begun = hanging
+    give_up = DrivenEngine.give_up
+
+    def end_its_process(engine, reason):
+        give_up(engine, reason)
+        released.set()
+
+    monkeypatch.setattr(DrivenEngine, "give_up", end_its_process)
+    state = bench.run(bench.submit(lines(20)))
+    assert state.counts().completed == 20
+    assert len(begun) > 1
+
+
+def test_an_engine_that_hangs_for_good_ends_the_run_which_can_be_resumed(
+    bench, hanging
+):
+    released, begun = hanging
+    batch_id = bench.submit(lines(20))
+    with pytest.raises(EngineError, match="hangs"):
+        bench.run(batch_id)
+    assert len(begun) == 1
+    released.set()
+    assert bench.run(batch_id).counts().completed == 20

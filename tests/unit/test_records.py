@@ -91,11 +91,13 @@ def test_a_file_is_found_or_not_found(ledger):
         ledger.file(new_file_id())
 
 
-def test_a_torn_commit_is_not_counted_as_one(ledger):
+def test_a_torn_commit_is_not_counted_as_one_and_is_named(ledger):
     keys = ledger.keys.of(BATCH.id)
     ledger.storage.put(keys.commit(0), record.encode(commit(0))[:-5])
+    state = ledger.state(BATCH.id)
+    assert (state.counts(), state.damaged) == (Counts(), {keys.commit(0): Commit})
     with pytest.raises(CorruptObjectError, match=keys.commit(0)):
-        ledger.state(BATCH.id)
+        ledger.commit(keys, 0)
 
 
 def test_a_commit_is_read_once_and_a_missing_one_again(ledger):

@@ -7,11 +7,17 @@ import pytest
 
 from jobs.catalog import Catalog
 from jobs.errors import UsageError
+from jobs.finalize import finalize
+from jobs.planning import limits, make_plan
 from jobs.record import Counts
 from jobs.spending import MAX_COST, check_limit
 from jobs.usage import Price, Usage
-from tests.unit.running import ECHO, Bench, EchoPrompters, lines
+from tests.unit.memory_hints import MemoryLeases, MemoryNews
+from tests.unit.running import ECHO, Bench, EchoPrompters, lines, prompter
 from tests.unit.test_dispatcher import Desk
+from workers.echo_core import start_echo
+from workers.hint import Hint
+from workers.host import Host
 from workers.news import Running
 
 PRICE = Price(input=Decimal(1), output=Decimal(1), date="2026-01-01")
@@ -47,10 +53,16 @@ def test_it_ends_with_what_is_finished_and_passes_the_limit_by_no_more_than_ran(
     assert state.counts() == Counts(200, len(output), 0)
 
 
-def test_requests_that_share_an_answer_pass_the_limit_by_no_more_either(bench):
+@pytest.fixture
+def alike(bench):
+    """A file of one shard whose requests share one answer."""
     bench.settings = bench.settings.model_copy(update={"shard_requests": 200})
     same = lines(1, temperature=0).replace(b'"q-0"', b'"q-%d"')
-    data = b"".join(same % number for number in range(200))
+    return b"".join(same % number for number in range(200))
+
+
+def test_requests_that_share_an_answer_pass_the_limit_by_no_more_either(bench, alike):
+    data = alike
     limit = bench.run(bench.submit(data)).cost() / 2
     state = bench.run(bench.submit(data, max_cost=limit))
     assert state.status == "cancelled"
@@ -95,3 +107,25 @@ def test_the_dispatcher_ends_a_batch_by_what_is_committed_and_what_runs(monkeypa
     desk.sweep()
     assert desk.news.stops == {batch_id}
     assert desk.news.grace > 0
+
+
+@pytest.mark.parametrize("elsewhere", [0, 40])
+def test_a_worker_stops_a_shard_itself_by_what_others_have_told_and_its_own(
+    bench, alike, elsewhere
+):
+    whole = bench.run(bench.submit(alike)).cost()
+    batch_id, ledger = bench.submit(alike, max_cost=whole / 2), bench.ledger
+    make_plan(ledger, ledger.batch(batch_id), bench.prompters, limits(bench.settings))
+    news = MemoryNews()
+    each = Usage(10, 0, 1)
+    told = Usage(elsewhere * each.input_tokens, 0, elsewhere * each.output_tokens)
+    news.runs[batch_id] = {9: Running(Counts(0, elsewhere, 0), told)}
+    engine = start_echo(prompter(), **bench.speed)
+    host = Host(
+        bench.storage, bench.settings, PRICED, engine, leases=MemoryLeases(), news=news
+    )
+    host.run(Hint.of_shard("default", batch_id, 0))
+    engine.close()
+    assert ledger.cancel(batch_id).reason == MAX_COST
+    mine = finalize(ledger, batch_id, "cancelled").counts().completed
+    assert 100 - elsewhere - IN_ENGINE <= mine <= 100 - elsewhere + IN_ENGINE

@@ -1,0 +1,126 @@
+"""What does a look at a batch of many shards cost the dispatcher?
+
+    python benchmarks/sweeps.py --shards 2000 20000
+
+A batch in a local folder, three of four shards committed, each with fifteen
+checkpoints: a dispatcher's first sweep reads the commits, those that follow find
+nothing new. Seconds, processor's seconds, and the memory that it takes.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from report import report
+
+from jobs import record
+from jobs.active import Active
+from jobs.catalog import Model
+from jobs.create import Options, create_batch, store_file
+from jobs.ids import new_attempt_id
+from jobs.keys import BatchKeys
+from jobs.ledger import Ledger
+from jobs.record import Commit, Counts, Part, Plan, Shard
+from jobs.settings import Settings
+from jobs.storage import LocalStorage
+from jobs.usage import Usage
+from workers.dispatcher import Dispatcher
+from workers.local_hints import LocalHints
+
+_REQUESTS = 1_000
+_PARTS = 15
+_LATER = 3
+"""Sweeps after the first."""
+
+
+def fill(folder: Path, shards: int) -> LocalStorage:
+    """Write the batch, its plan and its commits."""
+    storage = LocalStorage(folder)
+    ledger = Ledger(storage, "default")
+    batch = create_batch(ledger, store_file(ledger, [b"{}\n"], "in.jsonl"), Options())
+    Active(storage).add("default", batch.id)
+    keys = ledger.keys.of(batch.id)
+    storage.create(keys.plan, record.encode(_plan(shards)))
+    (folder / keys.commits).mkdir()
+    for shard in range(shards * 3 // 4):
+        (folder / keys.commit(shard)).write_bytes(record.encode(_commit(keys, shard)))
+    return storage
+
+
+def _plan(shards: int) -> Plan:
+    size = _REQUESTS * 500
+    return Plan(
+        created_at=1,
+        model=Model(name="m", source="m"),
+        requests=shards * _REQUESTS,
+        invalid=0,
+        shards=[
+            Shard(at, at * size, size, at * _REQUESTS + 1, _REQUESTS, _REQUESTS)
+            for at in range(shards)
+        ],
+        problems=[],
+    )
+
+
+def _commit(keys: BatchKeys, shard: int) -> Commit:
+    attempt = new_attempt_id()
+    return Commit(
+        shard=shard,
+        attempt=attempt,
+        created_at=2,
+        parts=[
+            Part(keys.checkpoint(shard, attempt, number), 123_456, "ab" * 32)
+            for number in range(_PARTS)
+        ],
+        counts=Counts(_REQUESTS, _REQUESTS, 0),
+        usage=Usage(100_000, 0, 100_000),
+        engine_seconds=30.0,
+    )
+
+
+def run(shards: int) -> dict[str, Any]:
+    """Sweep over a fresh batch, and return what it took."""
+    with tempfile.TemporaryDirectory() as name:
+        storage, hints = fill(Path(name), shards), LocalHints()
+        dispatcher = Dispatcher(
+            storage, Settings(), queue=hints, leases=hints, news=hints
+        )
+        before = _resident()
+        first, _ = _swept(dispatcher)
+        later = [_swept(dispatcher) for _ in range(_LATER)]
+        return {
+            "shards": shards,
+            "first sweep, s": round(first, 2),
+            "a later one, s": round(sum(one for one, _ in later) / _LATER, 2),
+            "of the processor, s": round(sum(cpu for _, cpu in later) / _LATER, 2),
+            "memory, MiB": _resident() - before,
+        }
+
+
+def _swept(dispatcher: Dispatcher) -> tuple[float, float]:
+    began, used = time.perf_counter(), time.process_time()
+    dispatcher.sweep()
+    return time.perf_counter() - began, time.process_time() - used
+
+
+def _resident() -> int:
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * 4096 // 1024**2
+
+
+def main() -> None:
+    """Measure each size."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--shards", type=int, nargs="+", default=[2_000, 20_000, 40_000]
+    )
+    report("sweeps", [run(shards) for shards in parser.parse_args().shards])
+
+
+if __name__ == "__main__":
+    main()
