@@ -186,11 +186,11 @@ class VllmCore:
             raise RequestRefusedError(reason, code="invalid_value") from error
         self._reading[work.key] = _Reading(params, chat)
 
-    def check(self, form: Form) -> None:
+    def check(self, form: Form, batch_id: str) -> None:
         """See that a grammar can be made for the form. Raises `RequestRefusedError`."""
         chat = self._chats.of(form)
         if chat is not None and chat.grammar is not None:
-            self._grammars.check(*chat.grammar)
+            self._grammars.check(*chat.grammar, batch_id)
 
     def step(self) -> list[tuple[str, Answer]]:
         """Compute one token for each running request."""
