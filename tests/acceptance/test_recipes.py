@@ -4,6 +4,7 @@ Player and judge are the demo model, so no rating can be read from what it says.
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def played(make_place):
     write_lines(place.folder / "few.jsonl", questions)
     running = place.start("--questions", "few.jsonl", engine=True, **ANSWER)
     begun = running.until(lambda: noted(folder, "answer-demo")["batch"])
-    running.signal(signal.SIGKILL)
+    os.kill(running.pid, signal.SIGKILL)  # alone, as the system does for want of memory
     running.end()
     steps = {
         "answer": place.run(engine=True, **ANSWER),
