@@ -72,7 +72,11 @@ SEEN = {
     "top_logprobs": ("needs `logprobs`", "4: four for each token", "logprobs"),
     "ignore_eos": ("", "goes on to `max_tokens`", "ignore_eos"),
     "skip_special_tokens": ("", "false: they are read", "special tokens"),
-    "spaces_between_special_tokens": ("", "false: no blanks", "no spaces"),
+    "spaces_between_special_tokens": (
+        "",
+        "none: the demo's tokenizer writes no blanks there",
+        "no spaces",
+    ),
     "include_stop_str_in_output": ("", "ends with it", "stop, included"),
     "tools": ("functions, 128 at most", "a longer prompt", "tools"),
     "tool_choice": (

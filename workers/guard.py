@@ -11,6 +11,8 @@ import os
 import signal
 from contextlib import suppress
 
+from workers.vllm_grammar import bound_grammars
+
 MARK = "BATCHCHAT_ENGINE_OF"
 """Environment variable with the process id of the worker that owns the engine."""
 
@@ -41,6 +43,7 @@ def install() -> None:
     if parent is None or MARK not in os.environ:
         return
     die_with(parent.pid)
+    bound_grammars()
     with suppress(ValueError):  # only the main thread may say so
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

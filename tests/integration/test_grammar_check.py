@@ -8,18 +8,23 @@ import pytest
 from jobs.demo import demo_model
 from jobs.errors import RequestRefusedError
 from workers import grammar_check
+from workers.vllm_grammar import bound_grammars
 
 pytest.importorskip("xgrammar", reason="needs vLLM: install batchchat[cpu]")
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def check(tmp_path_factory):
-    """Return what tries grammars for the demo model."""
+def tokenizer(tmp_path_factory):
     from transformers import PreTrainedTokenizerFast
 
     folder = demo_model(tmp_path_factory.mktemp("models"))
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def check(tokenizer):
+    """Return what tries grammars for the demo model."""
     with closing(grammar_check.GrammarCheck(tokenizer, len(tokenizer))) as check:
         check.check(("regex", "a"), "body.x", "b")
         yield check
@@ -59,3 +64,31 @@ def test_what_breaks_the_compiler_breaks_no_child(check):
     ):
         assert refusal(check, grammar)
     assert check._child is child
+
+
+BOUNDED = {
+    "((a{1,999}){1,999}){1,999}": False,
+    "((a|aa)*)*b": False,
+    "a*": True,
+}
+"""Regular expressions, and whether an engine may follow them for 900 tokens."""
+
+
+@pytest.mark.parametrize(("regex", "goes_on"), BOUNDED.items())
+def test_a_grammar_that_takes_seconds_a_token_is_ended(tokenizer, regex, goes_on):
+    pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
+    import xgrammar
+    from vllm.v1.structured_output import backend_xgrammar
+
+    bound_grammars()
+    info = xgrammar.TokenizerInfo.from_huggingface(tokenizer)
+    compiled = xgrammar.GrammarCompiler(info, max_threads=1).compile_regex(regex)
+    matcher = xgrammar.GrammarMatcher(compiled)
+    followed = backend_xgrammar.XgrammarGrammar(info.vocab_size, matcher, compiled)
+    mask = xgrammar.allocate_token_bitmask(1, info.vocab_size)
+    (letter,) = tokenizer.encode("a", add_special_tokens=False)
+    for _ in range(900):
+        followed.fill_bitmask(mask, 0)
+        if not followed.accept_tokens("r", [letter]):
+            break
+    assert (followed.num_processed_tokens == 900) is goes_on
