@@ -130,7 +130,9 @@ class Batch:
         metadata = "--metadata", f"recipe={self._name[:400]}", "--metadata"
         file = self._path(".requests.jsonl")
         asked = "--model", self._model, "--no-wait", *metadata, f"key={note.key}"
-        return _say("submit", file, *asked, *options).strip()
+        # One that is too long for the model is answered with an error, as one that
+        # fails is; all the others are run.
+        return _say("submit", file, *asked, "--on-invalid", "skip", *options).strip()
 
     def _noted(self) -> _Note | None:
         try:
