@@ -9,6 +9,7 @@ A batch has a name and a folder; beside each other stand there::
 Where it runs is the command's own affair: here, or on a cluster if there is one.
 """
 
+import ctypes
 import hashlib
 import json
 import os
@@ -18,11 +19,13 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 _SOME_FAILED = 1
+_PR_SET_PDEATHSIG = 1
 _LOOKED_THROUGH = 1000
 """Batches among which one is looked for whose id could not be noted."""
 
@@ -127,7 +130,9 @@ class Batch:
         metadata = "--metadata", f"recipe={self._name[:400]}", "--metadata"
         file = self._path(".requests.jsonl")
         asked = "--model", self._model, "--no-wait", *metadata, f"key={note.key}"
-        return _say("submit", file, *asked, *options).strip()
+        # One that is too long for the model is answered with an error, as one that
+        # fails is; all the others are run.
+        return _say("submit", file, *asked, "--on-invalid", "skip", *options).strip()
 
     def _noted(self) -> _Note | None:
         try:
@@ -222,9 +227,14 @@ def _run(*arguments: str) -> None:
     """Run a command that may take hours and talks on stderr.
 
     It gets a terminal's Ctrl-C by itself, and is passed on what ends us: it stops
-    in good order, and so do we.
+    in good order, and so do we. Where we are killed it is, too: it would go on with a
+    batch that the same command could not have then.
     """
-    process = subprocess.Popen([_command(), *arguments], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [_command(), *arguments],
+        stdout=subprocess.DEVNULL,
+        preexec_fn=partial(_die_with, os.getpid()),  # noqa: PLW1509 - we have one thread
+    )
     handlers = {
         signal.SIGINT: lambda *_: None,
         signal.SIGTERM: lambda *_: process.terminate(),
@@ -237,3 +247,10 @@ def _run(*arguments: str) -> None:
             signal.signal(number, handler)
     if code not in {0, _SOME_FAILED}:
         raise SystemExit(code if code > 0 else 128 - code)
+
+
+def _die_with(parent: int) -> None:
+    """Have the system kill this process when its parent ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before this was said
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -306,7 +306,7 @@ class Attempt:
         engine = self.task.engine
         with as_refusal(name):
             request = turns.next
-            prompt = engine.prepare(request)
+            prompt = engine.prepare(request, self.task.batch.id)
             sampling = self._sampling(request, engine.room(prompt))
             key = f"{name}-{self.id}-{turns.number}"
             work = Work(key, prompt, sampling, form_of(request))

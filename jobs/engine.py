@@ -81,9 +81,10 @@ class Engine(Protocol):
         """Steps that it has computed: while this grows, it lives."""
         ...
 
-    def prepare(self, request: Request) -> Prompt:
+    def prepare(self, request: Request, batch_id: str = "") -> Prompt:
         """Render and tokenize one request, and see that its form can be had.
 
+        A batch whose forms take long to see through gets less time for each.
         Raises `RequestRefusedError`.
         """
         ...

@@ -38,6 +38,16 @@ def must_call(request: Request) -> bool:
     )
 
 
+def has_grammar(request: Request) -> bool:
+    """Say whether the answer is held to a grammar, which takes time to try."""
+    wanted = request.given("response_format")
+    return (
+        request.given("structured_outputs") is not None
+        or (wanted is not None and wanted.type == "json_schema")
+        or request.given("tool_choice") not in (None, "none", "auto")
+    )
+
+
 def template_arguments(request: Request) -> dict[str, Any]:
     """Return what the request says to its model's template.
 

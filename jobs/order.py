@@ -5,6 +5,9 @@ memory holds, and forgets those that were not used for the longest. Requests tha
 share a long beginning (a system message, instructions, a document) and are asked one
 after the other find it there; spread over the file they may not.
 
+Those whose answers are held to a grammar come last: while it is tried the engine has
+the others to answer.
+
 Nothing else depends on the order: answers come back in any, and are written in the
 input's.
 """
@@ -13,7 +16,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from jobs.form import must_call
+from jobs.form import has_grammar, must_call
 from jobs.parse import Invalid
 from jobs.request import Request
 
@@ -28,11 +31,16 @@ def by_beginning(parsed: Iterable[Parsed]) -> Iterator[Parsed]:
 
     The same requests are always yielded in the same order.
     """
-    groups: dict[str | int, list[Parsed]] = {}
+    groups: dict[tuple[bool, str | int], list[Parsed]] = {}
     for one in parsed:
-        groups.setdefault(_beginning(one), []).append(one)
-    for group in groups.values():
+        groups.setdefault((_waits(one), _beginning(one)), []).append(one)
+    for key in sorted(groups, key=lambda key: key[0]):
+        group = groups[key]
         yield from group if len(group) == 1 else sorted(group, key=_text)
+
+
+def _waits(parsed: Parsed) -> bool:
+    return not isinstance(parsed, Invalid) and has_grammar(parsed)
 
 
 def _beginning(parsed: Parsed) -> str | int:

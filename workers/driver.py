@@ -68,10 +68,10 @@ class Core(Protocol):
         """Make a `step` that waits for a dead process raise; from any thread."""
         ...
 
-    def check(self, form: Form) -> None:
+    def check(self, form: Form, batch_id: str) -> None:
         """See that answers can have this form; from any thread, may take seconds.
 
-        Raises `RequestRefusedError`.
+        They are fewer for a batch that has taken many. Raises `RequestRefusedError`.
         """
         ...
 
@@ -124,12 +124,12 @@ class DrivenEngine:
         """Whether it can take more work."""
         return self._dead is None and self._core.is_alive()
 
-    def prepare(self, request: Request) -> Prompt:
+    def prepare(self, request: Request, batch_id: str = "") -> Prompt:
         """Render and tokenize one request; see `jobs.engine.Engine`."""
         prompt = self._prompter.prepare(request)
         form = form_of(request)
         if form is not None:
-            self._core.check(form)
+            self._core.check(form, batch_id)
         return prompt
 
     def room(self, prompt: Prompt) -> int:

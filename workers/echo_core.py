@@ -61,7 +61,7 @@ class EchoCore:
     def wake(self) -> None:
         """Do nothing: no step waits for long."""
 
-    def check(self, form: Form) -> None:
+    def check(self, form: Form, batch_id: str) -> None:
         """Do nothing: an echo has no form."""
 
 

@@ -11,6 +11,8 @@ import os
 import signal
 from contextlib import suppress
 
+from workers.vllm_grammar import bound_grammars
+
 MARK = "BATCHCHAT_ENGINE_OF"
 """Environment variable with the process id of the worker that owns the engine."""
 
@@ -30,7 +32,7 @@ def tie() -> None:
     import multiprocessing
 
     if multiprocessing.current_process().name.startswith("EngineCore"):
-        _die_with(int(owner))
+        die_with(int(owner))
 
 
 def install() -> None:
@@ -40,13 +42,15 @@ def install() -> None:
     parent = multiprocessing.parent_process()
     if parent is None or MARK not in os.environ:
         return
-    _die_with(parent.pid)
+    die_with(parent.pid)
+    bound_grammars()
     with suppress(ValueError):  # only the main thread may say so
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _die_with(parent: int | None) -> None:
+def die_with(parent: int | None) -> None:
+    """Have this process killed when the one that began it, `parent`, is gone."""
     import ctypes
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

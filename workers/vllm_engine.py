@@ -1,4 +1,4 @@
-"""The vLLM engine's core; only this file and `workers.vllm_chat` know vLLM.
+"""The vLLM engine's core; only it, `workers.vllm_chat` and `vllm_grammar` know it.
 
 What is done differently from the obvious, and why, stands in
 `docs/decisions/0004-the-engine.md`.
@@ -22,6 +22,7 @@ from workers.detokenizer import Detokenizer
 from workers.driver import DrivenEngine
 from workers.grammar_check import GrammarCheck
 from workers.vllm_chat import Chat, Chats
+from workers.vllm_grammar import bound_grammars
 
 _CPU = {
     # A seeded request whose prompt is prefilled in chunks kills the CPU's engine.
@@ -118,13 +119,17 @@ def _arguments(
         "seed": 0,
         "structured_outputs_config": dict(_STRUCTURED),
     }
-    if model.reasoning_parser:
-        arguments["reasoning_parser"] = model.reasoning_parser
     if on_cpu:
         length = prompter.context_length or 0
         arguments |= _CPU | {"max_num_batched_tokens": max(length, 4096)}
         arguments["distributed_executor_backend"] = "uni"
-    return arguments | model.engine
+    arguments |= model.engine
+    if model.reasoning_parser:  # vLLM's own argument for it wants no dictionary here
+        structured = {"reasoning_parser": model.reasoning_parser}
+        arguments["structured_outputs_config"] = (
+            arguments["structured_outputs_config"] | structured
+        )
+    return arguments
 
 
 class _Reading(NamedTuple):
@@ -146,6 +151,7 @@ class VllmCore:
         from vllm.v1.engine.exceptions import EngineDeadError
         from vllm.v1.engine.llm_engine import LLMEngine
 
+        bound_grammars()
         # Whoever builds an `LLMEngine` and says nothing gets 128 requests at once;
         # `LLM` gets 1,024 on a large GPU.
         self._llm = LLMEngine.from_engine_args(
@@ -186,11 +192,11 @@ class VllmCore:
             raise RequestRefusedError(reason, code="invalid_value") from error
         self._reading[work.key] = _Reading(params, chat)
 
-    def check(self, form: Form) -> None:
+    def check(self, form: Form, batch_id: str) -> None:
         """See that a grammar can be made for the form. Raises `RequestRefusedError`."""
         chat = self._chats.of(form)
         if chat is not None and chat.grammar is not None:
-            self._grammars.check(*chat.grammar)
+            self._grammars.check(*chat.grammar, batch_id)
 
     def step(self) -> list[tuple[str, Answer]]:
         """Compute one token for each running request."""
@@ -283,7 +289,8 @@ def _answer(
     outputs = sorted(output.outputs, key=lambda one: one.index)
     reasons = {one.finish_reason for one in outputs}
     if chat is not None and "error" in reasons:
-        return _unreadable("the engine could not keep to the form of the answer")
+        message = "the engine could not keep to the form of the answer, or not in time"
+        return _unreadable(message)
     if reasons & {None, "abort", "error"}:
         return EngineError("the engine ended the request before it was done")
     generated = [one.token_ids for one in outputs]

@@ -4,6 +4,8 @@ Player and judge are the demo model, so no rating can be read from what it says.
 """
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +23,9 @@ pytestmark = needs.engine()
 
 CATEGORIES = {"writing", "math"}
 SAMPLES = 12
+TOO_LONG = "river " * 3000
+"""What has no room in the context of the demo."""
+
 RUN = Path("data/mt_bench")
 
 
@@ -58,7 +63,7 @@ def played(make_place):
     write_lines(place.folder / "few.jsonl", questions)
     running = place.start("--questions", "few.jsonl", engine=True, **ANSWER)
     begun = running.until(lambda: noted(folder, "answer-demo")["batch"])
-    running.signal(signal.SIGKILL)
+    os.kill(running.pid, signal.SIGKILL)  # alone, as the system does for want of memory
     running.end()
     steps = {
         "answer": place.run(engine=True, **ANSWER),
@@ -140,7 +145,8 @@ def test_a_batch_that_could_not_be_noted_is_found(played):
 @pytest.fixture(scope="module")
 def made(make_place):
     place = make_place()
-    prompts = [{"prompt": f"Say {word}."} for word in ("yes", "no", "maybe")]
+    words = "yes", "no", "maybe", TOO_LONG
+    prompts = [{"prompt": f"Say {word}."} for word in words]
     write_lines(place.folder / "prompts.jsonl", prompts)
     return place, place.run(engine=True, **dataset())
 
@@ -163,8 +169,9 @@ def test_a_dataset_loads_as_fine_tuning_takes_it(made):
         split="train",
         cache_dir=str(place.folder / "cache"),
     )
-    assert 0 < len(rows) <= 3 * SAMPLES
-    assert f"kept {len(rows)} of {3 * SAMPLES} samples" in done.err
+    assert 0 < len(rows) <= 4 * SAMPLES
+    assert f"kept {len(rows)} of {4 * SAMPLES} samples" in done.err
+    assert re.search(rf"failed +{SAMPLES}\n", done.err)
     assert len(set(rows["seed"])) == len(rows)
     [models] = Path(place.environment["BATCHCHAT_MODEL_CACHE"]).glob("demo-*")
     tokenizer = AutoTokenizer.from_pretrained(models)
@@ -178,4 +185,4 @@ def test_other_filters_need_no_new_answers(made):
     place, _ = made
     done = place.run(**dataset("--min-chars", "100000", "--max-chars", "100001"))
     assert done.code == 1
-    assert f"kept 0 of {3 * SAMPLES} samples" in done.err
+    assert f"kept 0 of {4 * SAMPLES} samples" in done.err

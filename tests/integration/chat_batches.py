@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-from jobs.catalog import load_catalog
+from jobs.catalog import Catalog, load_catalog
 from jobs.prompters import Prompters
 from tests.unit.running import Bench
 
@@ -41,11 +41,11 @@ class Kept:
 
 
 @contextmanager
-def batches(tmp_path_factory: Any) -> Iterator[Ask]:
+def batches(tmp_path_factory: Any, catalog: Catalog | None = None) -> Iterator[Ask]:
     """Start an engine; yield what runs bodies as a batch and returns their results."""
     from workers.vllm_engine import start_vllm
 
-    catalog = load_catalog()
+    catalog = catalog or load_catalog()
     models = tmp_path_factory.mktemp("models")
     started = start_vllm(catalog.find("demo"), models, apart=False, log="error")
     with closing(started) as engine:

@@ -94,3 +94,15 @@ def test_each_of_them_answers_and_answers_the_same_again(name, tmp_path):
     assert [one.choices for one in first] == [one.choices for one in again]
     assert len({one.choices[0].text for one in first}) > 4
     assert {one.completion_tokens for one in first} == {12}
+
+
+def test_a_model_that_reasons_is_started_and_its_reasoning_counted(tmp_path):
+    from workers.vllm_engine import start_vllm
+
+    name = "L3-8B-Lunaris-v1"
+    made = make_model(name, tmp_path)
+    model = structs.replace(made, reasoning_parser="granite")
+    line = json.dumps({"messages": [{"role": "user", "content": "Hi"}]}).encode()
+    with closing(start_vllm(model, tmp_path, apart=False, log="error")) as engine:
+        (one,) = ask(engine, model, [Parser(name).parse(line, 1)])
+    assert one.reasoning_tokens is not None

@@ -171,7 +171,7 @@ def test_vllm_s_own_batch_runner_answers_the_same(ours, theirs, name):
 
 
 def test_every_field_of_the_page_is_in_the_line_that_it_names():
-    for field, (_, name) in SEEN.items():
+    for field, (*_, name) in SEEN.items():
         if field not in ("seed", "max_tokens", "include_reasoning"):  # in every line
             assert field in BODIES[name]
 

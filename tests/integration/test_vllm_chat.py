@@ -205,6 +205,19 @@ HOSTILE = {
         ],
         "tool_choice": "required",
     },
+    "a choice of what is not allowed": {
+        "structured_outputs": {"choice": ["yes"]},
+        "allowed_token_ids": [70],
+    },
+    "a pattern of bad words": {
+        "structured_outputs": {"regex": "a{4}"},
+        "bad_words": ["a" * length for length in range(1, 5)],
+    },
+    "a pattern that takes seconds a token": {
+        "structured_outputs": {"regex": "((a{1,999}){1,999}){1,999}"},
+        "min_tokens": 400,
+        "max_tokens": 400,
+    },
     "a model's thoughts": {"reasoning_effort": "endless"},
     "template code": {"chat_template_kwargs": {"messages": "{{ 1/0 }}"}},
 }
@@ -221,6 +234,22 @@ HARD = {
     "a billion items": schema(
         {"type": "array", "minItems": 10**9, "items": {"type": "integer"}}
     ),
+    "a choice that must be longer": {
+        "structured_outputs": {"choice": ["yes"]},
+        "min_tokens": 8,
+    },
+    "a choice that must not end": {
+        "structured_outputs": {"choice": ["yes"]},
+        "ignore_eos": True,
+        "logprobs": True,
+        "top_logprobs": 20,
+    },
+    "only ends, and none may come": {
+        "allowed_token_ids": [0, 1],
+        "stop_token_ids": [0, 1],
+        "min_tokens": 8,
+        "logprobs": True,
+    },
     "every logprob": {"logprobs": True, "top_logprobs": 20},
     "many bad words": {"bad_words": [f"word {number}" for number in range(60)]},
 }

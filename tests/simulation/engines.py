@@ -61,8 +61,9 @@ class SimulatedEngine:
             on_done(self._dead)
         self._running.clear()
 
-    def prepare(self, request: Request) -> Prompt:
+    def prepare(self, request: Request, batch_id: str = "") -> Prompt:
         """See `jobs.engine.Engine`."""
+        del batch_id
         return self._prompter.prepare(request)
 
     def room(self, prompt: Prompt) -> int:

@@ -24,10 +24,13 @@ class OddEngine:
     identity = {"engine": "odd"}  # noqa: RUF012 - as the Protocol has it
 
     def __init__(self, answered, after):
-        self.prepare = prompter().prepare
-        self.taken, self.dropped = [], []
+        self.taken, self.dropped, self.prepared_for = [], [], set()
         self._answered = answered
         self._after = after
+
+    def prepare(self, request, batch_id):
+        self.prepared_for.add(batch_id)
+        return prompter().prepare(request)
 
     def room(self, prompt):
         return 512 - len(prompt.token_ids)
@@ -154,20 +157,23 @@ def answers(bench, batch_id):
     return len(output), [e["response"]["body"]["error"]["code"] for e in errors]
 
 
+def test_the_engine_is_told_whose_requests_it_prepares(bench):
+    batch_id = bench.submit(lines(2))
+    engine = OddEngine(2, lambda: None)
+    attempt(bench, batch_id, engine).feed()
+    assert engine.prepared_for == {batch_id}
+
+
 @pytest.mark.parametrize("bug", [KeyError, RecursionError, OSError])
 def test_a_bug_over_one_request_is_its_own_error_line(bench, bug, caplog):
     class Buggy(OddEngine):
-        def __init__(self):
-            super().__init__(6, lambda: None)
-            self.prepare = self._prepare
-
-        def _prepare(self, request):
+        def prepare(self, request, batch_id):
             if request.custom_id == "q-2":
                 raise bug(request.body.messages[0].content)
-            return prompter().prepare(request)
+            return super().prepare(request, batch_id)
 
     batch_id = bench.submit(lines(6))
-    tried = attempt(bench, batch_id, Buggy())
+    tried = attempt(bench, batch_id, Buggy(6, lambda: None))
     tried.feed()
     assert tried.finish()
     assert answers(bench, batch_id) == (5, ["internal_error"])

@@ -80,3 +80,21 @@ def test_tools_are_part_of_the_beginning():
         return with_body(messages=[{"role": "user", "content": text}], tools=[tool])
 
     assert order([with_tool(name, "?") for name in "abab"]) == [1, 3, 2, 4]
+
+
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}}
+TOOL = {"type": "function", "function": {"name": "f"}}
+
+
+def test_what_is_held_to_a_grammar_comes_last():
+    raws = [
+        with_body(response_format=SCHEMA),
+        with_body(tools=[TOOL], tool_choice="required"),
+        with_body(structured_outputs={"regex": "a"}),
+        line(method="PUT"),
+        with_body(response_format={"type": "json_object"}),
+        with_body(tools=[TOOL], tool_choice="auto"),
+        with_body(),
+    ]
+
+    assert order(raws) == [4, 5, 6, 7, 1, 2, 3]

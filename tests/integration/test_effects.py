@@ -1,0 +1,217 @@
+"""What each field of a body does to answers of real vLLM, as the page says it."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from jobs.catalog import Catalog, load_catalog
+from jobs.parameters import PARAMETERS
+from jobs.template_text import template_text
+from tests.integration.chat_batches import NAMED, TOOLS, answer, batches, choice
+
+pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+A, B, END = 70, 71, 1
+"""Tokens of the demo model: two letters, and the end of an answer."""
+
+READS_MORE = "{{ reasoning_effort }}{{ thinking }}"
+"""A template's place for what the demo's own does not read."""
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory):
+    """Return what runs bodies as one batch on a demo whose template reads more."""
+    demo = load_catalog().find("demo")
+    template = f"{template_text('demo')}{READS_MORE}"
+    demo = structs.replace(demo, chat_template=template)
+    with batches(tmp_path_factory, Catalog({"demo": demo})) as ask:
+        yield ask
+
+
+def text(result):
+    return choice(result)["message"]["content"]
+
+
+def tokens(result):
+    return answer(result)["usage"]["completion_tokens"]
+
+
+def prompt_tokens(result):
+    return answer(result)["usage"]["prompt_tokens"]
+
+
+def why(result):
+    return choice(result)["finish_reason"]
+
+
+def calls(result):
+    return choice(result)["message"].get("tool_calls") or []
+
+
+def listed(result):
+    return choice(result)["logprobs"]["content"]
+
+
+def same(one, other):
+    return text(one) == text(other)
+
+
+def differ(one, other):
+    return text(one) != text(other)
+
+
+def longer_prompt(one, other):
+    return prompt_tokens(one) < prompt_tokens(other)
+
+
+def seeds(**body):
+    return [body | {"seed": seed} for seed in (1, 2)]
+
+
+LETTERS = {"allowed_token_ids": [A, B]}
+ENDS = {"allowed_token_ids": [END], "ignore_eos": True}
+GREEDY = {"temperature": 0, "max_tokens": 99, "ignore_eos": True}
+MUST = {"tools": TOOLS, "tool_choice": "required", "max_tokens": 200}
+PLACE = TOOLS[0]["function"]["parameters"]
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "place", "schema": PLACE}}
+
+LAWS: dict[str, tuple[list[dict[str, Any]], Callable[..., object]]] = {
+    "temperature": (seeds(temperature=0), same),
+    "top_p": (seeds(top_p=1e-6), same),
+    "min_p": (seeds(min_p=1), same),
+    "top_k": (seeds(top_k=1), same),
+    "max_tokens": (
+        [{"max_tokens": 5, "ignore_eos": True}],
+        lambda one: (tokens(one), why(one)) == (5, "length"),
+    ),
+    "max_completion_tokens": (
+        [{"max_completion_tokens": 5, "max_tokens": 9, "ignore_eos": True}],
+        lambda one: tokens(one) == 5,
+    ),
+    "min_tokens": (
+        [LETTERS | {"stop": ["a", "b"]} | more for more in ({}, {"min_tokens": 6})],
+        lambda one, other: tokens(one) == 1 and tokens(other) >= 6,
+    ),
+    "presence_penalty": ([GREEDY, GREEDY | {"presence_penalty": 2}], differ),
+    "frequency_penalty": ([GREEDY, GREEDY | {"frequency_penalty": 2}], differ),
+    "repetition_penalty": ([GREEDY, GREEDY | {"repetition_penalty": 5}], differ),
+    "seed": (
+        # log probabilities make of the first two requests that are not alike
+        [{"seed": 1}, {"seed": 1, "logprobs": True}, {"seed": 2}],
+        lambda one, again, other: same(one, again) and differ(one, other),
+    ),
+    "n": (
+        [{"n": 3}],
+        lambda one: len({c["message"]["content"] for c in answer(one)["choices"]}) == 3,
+    ),
+    "stop": (
+        [LETTERS, LETTERS | {"stop": "ab"}],
+        lambda one, cut: text(cut) == text(one).partition("ab")[0] != text(one),
+    ),
+    "stop_token_ids": (
+        [{"allowed_token_ids": [A], "stop_token_ids": [A]}],
+        lambda one: (tokens(one), choice(one)["stop_reason"]) == (1, A),
+    ),
+    "allowed_token_ids": ([LETTERS], lambda one: {*text(one)} == {*"ab"}),
+    "bad_words": (
+        [LETTERS | {"bad_words": ["a"]}],
+        lambda one: {*text(one)} == {"b"},
+    ),
+    "logit_bias": (
+        [{"logit_bias": {str(A): 100}}],
+        lambda one: {*text(one)} == {"a"},
+    ),
+    "logprobs": (
+        [{"logprobs": True, "ignore_eos": True}],
+        lambda one: len(listed(one)) == tokens(one),
+    ),
+    "top_logprobs": (
+        [{"logprobs": True, "top_logprobs": 4}],
+        lambda one: {len(token["top_logprobs"]) for token in listed(one)} == {4},
+    ),
+    "ignore_eos": (
+        [{"allowed_token_ids": [END]}, ENDS],
+        lambda one, other: (tokens(one), tokens(other)) == (1, 24),
+    ),
+    "skip_special_tokens": (
+        [ENDS, ENDS | {"skip_special_tokens": False}],
+        lambda one, other: not text(one) and text(other),
+    ),
+    "spaces_between_special_tokens": (
+        [
+            ENDS | {"skip_special_tokens": False, "spaces_between_special_tokens": it}
+            for it in (True, False)
+        ],
+        same,
+    ),
+    "include_stop_str_in_output": (
+        [LETTERS | {"stop": "ab", "include_stop_str_in_output": True}],
+        lambda one: text(one).endswith("ab"),
+    ),
+    "tools": ([{}, {"tools": TOOLS}], longer_prompt),
+    "tool_choice": (
+        [{"tools": TOOLS, "tool_choice": NAMED, "max_tokens": 200}],
+        lambda one: calls(one)[0]["function"]["name"] == "weather",
+    ),
+    "parallel_tool_calls": (
+        [MUST | {"parallel_tool_calls": False}],
+        lambda one: len(calls(one)) == 1,
+    ),
+    "response_format": (
+        [{"response_format": SCHEMA, "max_tokens": 200}],
+        lambda one: json.loads(text(one)).keys() == {"city", "days"},
+    ),
+    "structured_outputs": (
+        [{"structured_outputs": {"choice": ["yes", "no"]}}],
+        lambda one: text(one) in ("yes", "no"),
+    ),
+    "reasoning_effort": ([{}, {"reasoning_effort": "low"}], longer_prompt),
+    "chat_template_kwargs": (
+        [{}, {"chat_template_kwargs": {"thinking": True}}],
+        longer_prompt,
+    ),
+}
+"""Bodies, and what is so of their answers."""
+
+IGNORED = {
+    "stream": True,
+    "user": "somebody",
+    "metadata": {"night": "3"},
+    "store": True,
+    "service_tier": "flex",
+    "safety_identifier": "s",
+    "prompt_cache_key": "k",
+    "prompt_cache_retention": "24h",
+    "stream_options": {"include_usage": True},
+}
+
+
+@pytest.fixture(scope="module")
+def answers(ask):
+    bodies = [body for some, _ in LAWS.values() for body in some]
+    asked = [{"max_tokens": 24} | body for body in bodies]
+    results = iter(ask(*asked))
+    return {field: [next(results) for _ in some] for field, (some, _) in LAWS.items()}
+
+
+@pytest.mark.parametrize("field", LAWS)
+def test_a_field_does_what_the_page_says(answers, field):
+    _, law = LAWS[field]
+    assert law(*answers[field]), [choice(one) for one in answers[field]]
+
+
+def test_every_field_that_shapes_an_answer_is_here():
+    used = {name for name, parameter in PARAMETERS.items() if parameter.used}
+    assert LAWS.keys() == used - {"include_reasoning"}  # which needs a model that does
+
+
+def test_what_is_taken_without_effect_has_none(ask):
+    unused = {name for name, parameter in PARAMETERS.items() if not parameter.used}
+    assert IGNORED.keys() == unused
+    few = {"max_tokens": 8, "logprobs": True}  # else they were alike, and one copied
+    one, other = ask({"max_tokens": 8}, IGNORED | few)
+    assert same(one, other)
