@@ -162,7 +162,7 @@ def run_rival(path: Path, models: Path, *, is_tuned: bool) -> Measured:
     output = path.with_suffix(".out")
     common = ["--no-enable-chunked-prefill", "--dtype", "float32"]
     tuned = [
-        *("--max-num-seqs", "128", "--max-num-batched-tokens", "4096"),
+        *("--max-num-seqs", "256", "--max-num-batched-tokens", "4096"),
         *("--enforce-eager", "--distributed-executor-backend", "uni"),
     ]
     sys.argv = [

@@ -14,7 +14,7 @@ from tests.acceptance.stored import attempts, checkpointed, checkpoints, shard_o
 
 SHARD = 100
 CAPACITY = 256
-"""Requests that the engine holds at most: twice the demo model's `max_num_seqs`."""
+"""Requests that the engine holds at most: twice its `max_num_seqs`."""
 
 GRACE = 2.0
 _GONE = 10.0

@@ -24,17 +24,37 @@ def results(place, batch_id):
     ]
 
 
+CATALOG = b"""
+[models.demo]
+source = "demo"
+context_length = 2048
+engine = { dtype = "float32", max_num_seqs = 128 }
+"""
+
+
 @pytest.fixture(scope="module")
-def undisturbed(make_place):
-    place = make_place()
+def make_small(make_place):
+    """Make places whose engine holds a part of the batch at once."""
+
+    def make():
+        place = make_place()
+        place.environment["BATCHCHAT_CONFIG"] = str(place.file("few.toml", CATALOG))
+        return place
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def undisturbed(make_small):
+    place = make_small()
     batch_id = place.hand_in(place.file("requests.jsonl", REQUESTS))
     assert place.run("resume", batch_id, engine=True).code == 0
     return results(place, batch_id)
 
 
 @pytest.fixture(scope="module")
-def story(make_place):
-    place = make_place()
+def story(make_small):
+    place = make_small()
     batch_id = place.hand_in(place.file("requests.jsonl", REQUESTS))
     story = Story(place, batch_id)
     story.kill("killed")

@@ -50,6 +50,7 @@ def real(folder, moto):
         engine_process="apart",
         **SHORT,
     ) as one:
+        one.model = "few"
         one.staff()
         load.answers = one.wait(one.submit(load.data)).answers
         yield one, load
