@@ -24,7 +24,8 @@ _KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) to key
 _GOOD_KEYS = _KEYS + "this endpoint knows; BATCHCHAT_S3_ENDPOINT names the endpoint"
 _REGION = "set AWS_DEFAULT_REGION to the region of the bucket"
 _HINTS = {
-    "NoSuchBucket": "create the bucket, or name one that exists",
+    "NoSuchBucket": "create the bucket, or name one that exists;"
+    " BATCHCHAT_STORAGE names that of the batches",
     "InvalidAccessKeyId": _GOOD_KEYS,
     "SignatureDoesNotMatch": _GOOD_KEYS,
     "InvalidToken": "set AWS_SESSION_TOKEN to a token of these keys, or unset it",
