@@ -212,7 +212,7 @@ MUTATIONS: dict[str, Mutation] = {
         _changed(Kept, "add", _count_twice), Weather.racing, 3
     ),
     "a lost create is not read back": Mutation(
-        _changed(_Writer, "_commit", _own_commit), Weather.racing, 336
+        _changed(_Writer, "_commit", _own_commit), Weather.racing, 1175
     ),
     "no attempt is pinned": Mutation(_changed(_Writer, "write", _pin_nothing)),
     "pinned is what came later": Mutation(
