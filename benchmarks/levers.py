@@ -57,7 +57,8 @@ def levers() -> dict[str, Lever]:
         "threads spin for long": Lever(environment={"GOMP_SPINCOUNT": "300000000"}),
         "threads sleep at once": Lever(environment={"OMP_WAIT_POLICY": "PASSIVE"}),
         "one thread": Lever(environment={"OMP_NUM_THREADS": "1"}),
-        "interpreter switches each 1 ms": Lever(switch_seconds=0.001),
+        "interpreter switches each 5 ms": Lever(switch_seconds=0.005),
+        "interpreter switches each 0.2 ms": Lever(switch_seconds=0.0002),
     }
     openmp, malloc = _intel_openmp(), _tcmalloc()
     if openmp:
@@ -96,11 +97,11 @@ def lines(requests: int) -> Iterator[bytes]:
 
 def measure(lever: Lever, requests: int, models: Path) -> dict[str, Any]:
     """Load the model, and run the batch, in this process."""
-    if lever.switch_seconds:
-        sys.setswitchinterval(lever.switch_seconds)
     began = perf_counter()
     with OneEngine(models, apart=bool(lever.apart), **lever.arguments) as bench:
         load = perf_counter() - began
+        if lever.switch_seconds:
+            sys.setswitchinterval(lever.switch_seconds)
         run = bench.run(b"".join(lines(requests)))
     return {
         "load": load,

@@ -5,6 +5,7 @@ What is done differently from the obvious, and why, stands in
 """
 
 import os
+import sys
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -37,6 +38,12 @@ _STRUCTURED = {
     # JSON allows blanks without end, and a weak model fills its answer with them.
     "disable_any_whitespace": True,
 }
+_SWITCH_SECONDS = 0.001
+"""After which a thread of ours hands the interpreter to the engine's, in one process.
+
+A step gives it up at each operation, hundreds of times, and by default waits up to
+5 ms to have it back from a thread that renders or stores."""
+
 _LEAST_LOGPROB = -9999.0
 """What vLLM's own server says for minus infinity, which JSON can't."""
 
@@ -98,6 +105,8 @@ def _build(
     if apart is None:
         apart = not on_cpu
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(apart))
+    if not apart:
+        sys.setswitchinterval(_SWITCH_SECONDS)
     arguments = _arguments(model, source, prompter, on_cpu=on_cpu)
     core = VllmCore(model, arguments, prompter.template.source)
     prompter.adopt(core.context_length, core.encode)
