@@ -60,6 +60,14 @@ def levers() -> dict[str, Lever]:
         "interpreter switches each 5 ms": Lever(switch_seconds=0.005),
         "interpreter switches each 0.2 ms": Lever(switch_seconds=0.0002),
     }
+    arena = {"MALLOC_ARENA_MAX": "1"}
+    kept = {
+        "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),
+        "MALLOC_TRIM_THRESHOLD_": str(512 * 1024 * 1024),
+    }
+    found["one arena of memory"] = Lever(environment=arena)
+    found["memory is kept"] = Lever(environment=kept)
+    found["one arena, memory is kept"] = Lever(environment=arena | kept)
     openmp, malloc = _intel_openmp(), _tcmalloc()
     if openmp:
         found["Intel's OpenMP"] = Lever(environment={"LD_PRELOAD": openmp})
