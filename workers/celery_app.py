@@ -148,9 +148,10 @@ class Consumer:
         with self._lock:
             self._here += 1
 
-    def _task(self, name: str) -> None:
+    def _task(self, *name: str, **_: object) -> None:
+        """Follow a hint; whatever else a message says, it gives its place back."""
         try:
-            self._run(Hint.parse(name))
+            self._run(Hint.parse(*name))
         finally:
             with self._lock:
                 self._here -= 1

@@ -1,0 +1,15 @@
+"""A worker that has room for one hint, and prints those that it is given."""
+
+import sys
+
+from workers.celery_app import Consumer, make_app
+from workers.hint import Hint
+
+
+def tell(hint: Hint) -> None:
+    print(hint.name, flush=True)  # noqa: T201 - the test reads it
+
+
+Consumer(
+    make_app(sys.argv[1]), "q", tell, threads=2, has_room=lambda here: not here
+).consume()

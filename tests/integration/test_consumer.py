@@ -1,0 +1,48 @@
+"""Celery's consumer on a real Redis, in a process of its own as a worker's is."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers.redis_server import redis_server
+from workers.celery_app import TASK, CeleryQueue, make_app
+from workers.hint import Hint
+from workers.redis_client import open_redis
+
+SCRIPT = Path(__file__).with_name("consuming.py")
+ROOT = SCRIPT.parent.parent.parent
+STRANGE = [([], {}), (["no hint"], {}), (["a", "b"], {}), ([], {"name": "x", "y": 1})]
+
+
+@pytest.fixture
+def app(tmp_path):
+    with redis_server(tmp_path) as server:
+        yield make_app(server.url)
+
+
+@pytest.fixture
+def consumer(app):
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT, app.conf.broker_url],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        yield process
+        process.terminate()
+
+
+def test_messages_that_are_no_hints_take_no_room_from_those_that_are(app, consumer):
+    for arguments, named in STRANGE:
+        app.send_task(TASK, arguments, named, queue="q")
+    hints = [Hint.of_shard("p", f"batch_{'0' * 32}", shard) for shard in range(3)]
+    queue = CeleryQueue(app, open_redis(app.conf.broker_url))
+    for hint in hints:
+        queue.send("q", hint)
+    assert [consumer.stdout.readline().strip() for _ in hints] == [
+        hint.name for hint in hints
+    ]
