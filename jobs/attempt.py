@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from queue import Empty, SimpleQueue
 
 import msgspec
@@ -27,22 +27,18 @@ from jobs.engine import Answer, Choice, Completion, Work
 from jobs.errors import (
     BatchchatError,
     EngineDeadError,
-    ObjectMissingError,
     RequestRefusedError,
 )
 from jobs.form import form_of
 from jobs.harvest import Harvest
 from jobs.ids import new_attempt_id, request_id
-from jobs.lines import RawLine, iter_lines
-from jobs.lost_input import is_lost, note_lost
+from jobs.lines import RawLine
 from jobs.order import by_beginning
-from jobs.parse import Invalid, Parser
-from jobs.plan import parse_line
-from jobs.problem import Problem
+from jobs.parse import Invalid
 from jobs.record import Shard
 from jobs.request import Request
 from jobs.sampling import Sampling, derived_seed, sampling_of
-from jobs.storage.base import ranged
+from jobs.shard_lines import ShardLines
 from jobs.suspicion import Mark, Suspicion, read_marks
 from jobs.task import Task
 from jobs.turns import Turns
@@ -96,6 +92,7 @@ class Attempt:
     def __post_init__(self) -> None:
         """Have nothing yet."""
         self._harvest = Harvest(self.task, self.shard.index, self.id)
+        self._input = ShardLines(self.task, self.shard)
 
     @property
     def moves(self) -> int:
@@ -149,7 +146,7 @@ class Attempt:
         The shard's requests are held until they are asked, to be put in order.
         """
         self._put_mark()
-        for parsed in by_beginning(map(self._parsed, self._lines())):
+        for parsed in by_beginning(map(self._input.parsed, self._lines())):
             if self._is_over:
                 return
             self._take(parsed)
@@ -160,7 +157,7 @@ class Attempt:
         """Ask for few lines at a time, so that the one that kills can be told."""
         lines = {line.number: line for line in self._lines()}
         for number in sorted(lines.keys() & self._suspicion.convicted()):
-            self._convict(self._parsed(lines.pop(number)))
+            self._convict(self._input.parsed(lines.pop(number)))
         for numbers in self._suspicion.slices(lines):
             if self._is_over:
                 return
@@ -168,7 +165,7 @@ class Attempt:
             self._proven = self.task.engine.steps > 0
             self._put_mark(alone=numbers)
             for number in numbers:
-                self._take(self._parsed(lines[number]))
+                self._take(self._input.parsed(lines[number]))
             self._drain()
 
     def _drain(self) -> None:
@@ -228,36 +225,7 @@ class Attempt:
 
     def _lines(self) -> Iterator[RawLine]:
         """Yield the shard's lines that have no result yet."""
-        task, shard = self.task, self.shard
-        key = task.ledger.keys.content(task.batch.input_file_id)
-        chunks = ranged(task.storage, key, shard.offset, shard.length)
-        try:
-            for line in iter_lines(
-                chunks, task.line_bytes, offset=shard.offset, first=shard.first_line
-            ):
-                blank = line.raw is not None and not line.raw.strip()
-                if not blank and line.number not in self._harvest.lines:
-                    yield line
-        except ObjectMissingError:
-            if is_lost(task.ledger, task.batch):
-                note_lost(task.ledger, task.batch.id)
-            raise
-
-    def _parsed(self, line: RawLine) -> Request | Invalid:
-        parsed = parse_line(self._parser, line, self.task.line_bytes)
-        return self._without_repeated(parsed)
-
-    @cached_property
-    def _parser(self) -> Parser:
-        omitted = self.task.batch.model is not None
-        return Parser(self.task.model.name, may_omit=omitted)
-
-    def _without_repeated(self, parsed: Request | Invalid) -> Request | Invalid:
-        if isinstance(parsed, Invalid) or parsed.line not in self.shard.repeated:
-            return parsed
-        message = "the custom_id is already on an earlier line"
-        problem = Problem("duplicate_custom_id", parsed.line, message, "custom_id")
-        return Invalid(parsed.line, parsed.custom_id, [problem])
+        return self._input.without(self._harvest.lines)
 
     def _take(self, parsed: Request | Invalid) -> None:
         """Ask for the answer to a line, or note why there will be none."""
