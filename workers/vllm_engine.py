@@ -4,16 +4,16 @@ What is done differently from the obvious, and why, stands in
 `docs/decisions/0004-the-engine.md`.
 """
 
+import gc
 import os
 import sys
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobs.catalog import Model
-from jobs.engine import Answer, Choice, Completion, Work
-from jobs.errors import EngineError, EngineStartError, RequestRefusedError
+from jobs.engine import Answer, Work
+from jobs.errors import EngineStartError, RequestRefusedError
 from jobs.form import Form
 from jobs.model_files import model_folder
 from jobs.prompt import Prompter, load_prompter
@@ -22,6 +22,7 @@ from workers import guard
 from workers.detokenizer import Detokenizer
 from workers.driver import DrivenEngine
 from workers.grammar_check import GrammarCheck
+from workers.vllm_answer import Reading
 from workers.vllm_chat import Chat, Chats
 from workers.vllm_grammar import bound_grammars
 
@@ -44,8 +45,12 @@ _SWITCH_SECONDS = 0.001
 A step gives it up at each operation, hundreds of times, and by default waits up to
 5 ms to have it back from a thread that renders or stores."""
 
-_LEAST_LOGPROB = -9999.0
-"""What vLLM's own server says for minus infinity, which JSON can't."""
+_ended: list[Any] = []
+"""Engines of this process that have ended, whose memory the next one needs.
+
+vLLM takes an engine in its own process apart by going through all of Python's
+objects three times, and Python does so again at its end: 3 s together. A process
+that ends anyway gives its memory back without."""
 
 
 def start_vllm(
@@ -94,23 +99,43 @@ def _build(
     model: Model, source: str, prompter: Prompter, *, apart: bool | None
 ) -> "VllmCore":
     """Load vLLM and the model, which takes from seconds to minutes."""
-    try:
-        from vllm.platforms import current_platform
-    except ImportError:
-        raise EngineStartError(
-            "vLLM is not installed here, and nothing else answers requests",
-            hint="install it with `pip install 'batchchat[gpu]'` (or `[cpu]`)",
-        ) from None
-    on_cpu = current_platform.is_cpu()
+    on_cpu = _import_vllm()
     if apart is None:
         apart = not on_cpu
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(apart))
+    while _ended:
+        _ended.pop().engine_core.shutdown()
     if not apart:
         sys.setswitchinterval(_SWITCH_SECONDS)
     arguments = _arguments(model, source, prompter, on_cpu=on_cpu)
     core = VllmCore(model, arguments, prompter.template.source)
     prompter.adopt(core.context_length, core.encode)
+    gc.freeze()  # what is loaded stays; to look through it takes 0.5 s each time
     return core
+
+
+def _import_vllm() -> bool:
+    """Import vLLM; say whether it runs on a CPU here. Raises `EngineStartError`.
+
+    Its half a million objects are all kept, and a tenth of the time goes to looking
+    for those that are not.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        import vllm.v1.engine.llm_engine  # noqa: F401 - which has the most of it
+        from vllm.platforms import current_platform
+    except ModuleNotFoundError as error:
+        if error.name != "vllm":
+            raise
+        raise EngineStartError(
+            "vLLM is not installed here, and nothing else answers requests",
+            hint="install it with `pip install 'batchchat[gpu]'` (or `[cpu]`)",
+        ) from None
+    finally:
+        if collects:
+            gc.enable()
+    return bool(current_platform.is_cpu())
 
 
 def _arguments(
@@ -141,13 +166,6 @@ def _arguments(
     return arguments
 
 
-class _Reading(NamedTuple):
-    """How an answer is read: vLLM's `SamplingParams`, and the form of the answer."""
-
-    params: Any
-    chat: Chat | None
-
-
 class VllmCore:
     """vLLM's `LLMEngine`, its core in this process or in a child."""
 
@@ -174,11 +192,14 @@ class VllmCore:
         self.context_length: int = config.model_config.max_model_len
         self.capacity = 2 * config.scheduler_config.max_num_seqs
         self.identity = _identity(model, config, template)
-        self._reading: dict[str, _Reading] = {}
+        self._reading: dict[str, Reading] = {}
         tokenizer = self._llm.get_tokenizer()
         self._chats = Chats(model, config.model_config, tokenizer)
         self._detokenizer = Detokenizer.of(tokenizer)
         self._grammars = GrammarCheck(tokenizer, config.model_config.get_vocab_size())
+        self._child = getattr(self._llm.engine_core, "resources", None)
+        if self._child is None:
+            self._llm.engine_core._finalizer.atexit = False  # noqa: SLF001
 
     def encode(self, text: str) -> list[int]:
         """Tokenize with the model's own tokenizer, where no file can be read."""
@@ -199,7 +220,7 @@ class VllmCore:
         except Exception as error:  # whatever else it is, it is about this request
             reason = str(error).partition(" (parameter=")[0][:200]  # not the value
             raise RequestRefusedError(reason, code="invalid_value") from error
-        self._reading[work.key] = _Reading(params, chat)
+        self._reading[work.key] = Reading(params, chat)
 
     def check(self, form: Form, batch_id: str) -> None:
         """See that a grammar can be made for the form. Raises `RequestRefusedError`."""
@@ -218,8 +239,8 @@ class VllmCore:
     def _answer(self, output: Any) -> Answer:
         reading = self._reading.pop(output.request_id)
         if self._detokenizer is None or reading.params.detokenize:
-            return _answer(output, reading)
-        return _answer(output, reading, self._detokenizer)
+            return reading.answer(output)
+        return reading.answer(output, self._detokenizer)
 
     def _can_read(self, sampling: Sampling, *, hides_special: bool) -> bool:
         """Say whether an answer's text may wait until it is finished."""
@@ -237,14 +258,19 @@ class VllmCore:
             self._reading.pop(key, None)
 
     def close(self) -> None:
-        """End the core; a child that does not go by itself is killed."""
+        """End the core; a child that does not go by itself is killed.
+
+        In this process its memory is kept until the next is built.
+        """
         self._grammars.close()
-        self._llm.engine_core.shutdown(timeout=0)
+        if self._child is None:
+            _ended.append(self._llm)
+        else:
+            self._llm.engine_core.shutdown(timeout=0)
 
     def is_alive(self) -> bool:
         """Say whether the child, if there is one, still lives."""
-        resources = getattr(self._llm.engine_core, "resources", None)
-        return resources is None or not resources.engine_dead
+        return self._child is None or not self._child.engine_dead
 
     def wake(self) -> None:
         """Tell a `step` that waits for a dead child's output what happened.
@@ -254,6 +280,7 @@ class VllmCore:
         self._llm.engine_core.outputs_queue.put_nowait(self._dead_error())
 
     def _sampling(self, sampling: Sampling, chat: Chat | None) -> Any:
+        constraint = chat.constraint if chat else None
         hides = sampling.skip_special_tokens
         if chat is not None:
             hides = hides and chat.hides_special_tokens
@@ -273,7 +300,7 @@ class VllmCore:
             stop_token_ids=list(sampling.stop_token_ids),
             bad_words=list(sampling.bad_words),
             allowed_token_ids=list(sampling.allowed_token_ids) or None,
-            structured_outputs=chat.constraint if chat else None,
+            structured_outputs=constraint,
             logit_bias=sampling.logit_bias or None,
             logprobs=sampling.logprobs,
             ignore_eos=sampling.ignore_eos,
@@ -282,91 +309,10 @@ class VllmCore:
             include_stop_str_in_output=sampling.include_stop_str_in_output,
             output_kind=self._final_only,
             detokenize=not self._can_read(sampling, hides_special=hides),
+            # vLLM writes to what it is given: to this only it does, but a constraint
+            # is that of all requests of one form
+            skip_clone=constraint is None,
         )
-
-
-def _answer(
-    output: Any, reading: _Reading, detokenizer: Detokenizer | None = None
-) -> Answer:
-    """Turn vLLM's `RequestOutput` into an answer; `detokenizer` if it has no text yet.
-
-    A signal that reaches vLLM makes it end requests with `abort` and half a
-    text, as if all were well: that is no result. `error` is what it says when it
-    can't follow a grammar.
-    """
-    params, chat = reading
-    outputs = sorted(output.outputs, key=lambda one: one.index)
-    reasons = {one.finish_reason for one in outputs}
-    if chat is not None and "error" in reasons:
-        message = "the engine could not keep to the form of the answer, or not in time"
-        return _unreadable(message)
-    if reasons & {None, "abort", "error"}:
-        return EngineError("the engine ended the request before it was done")
-    generated = [one.token_ids for one in outputs]
-    try:
-        if detokenizer is not None:
-            _detokenize(output, params, detokenizer)
-        return Completion(
-            choices=[_choice(one, params.logprobs or 0, chat) for one in outputs],
-            prompt_tokens=len(output.prompt_token_ids),
-            completion_tokens=sum(map(len, generated)),
-            cached_tokens=output.num_cached_tokens or 0,
-            reasoning_tokens=sum(map(chat.reasoning_tokens, generated))
-            if chat is not None and chat.reasons
-            else None,
-        )
-    except Exception as error:  # noqa: BLE001 - a parser's fault is one answer's
-        return _unreadable(f"the answer can't be parsed: {type(error).__name__}")
-
-
-def _detokenize(output: Any, params: Any, detokenizer: Detokenizer) -> None:
-    """Give the outputs their texts; a token that ends an answer is none of it."""
-    for one in output.outputs:
-        token_ids = list(one.token_ids)
-        if one.finish_reason == "stop" and not params.include_stop_str_in_output:
-            token_ids.pop()
-        hides_special = params.skip_special_tokens
-        one.text = detokenizer.text(
-            output.prompt_token_ids, token_ids, hides_special=hides_special
-        )
-
-
-def _unreadable(message: str) -> RequestRefusedError:
-    return RequestRefusedError(message, code="engine_error", status_code=500)
-
-
-def _choice(one: Any, top: int, chat: Chat | None) -> Choice:
-    logprobs = None if chat is not None and chat.hides_logprobs else one.logprobs
-    if logprobs is not None:
-        logprobs = [
-            _token(step, token, top)
-            for step, token in zip(logprobs, one.token_ids, strict=True)
-        ]
-    fields = {"text": one.text, "finish_reason": one.finish_reason}
-    if chat is not None:
-        fields |= chat.read(one)
-    return Choice(
-        index=one.index, stop_reason=one.stop_reason, logprobs=logprobs, **fields
-    )
-
-
-def _token(step: dict[int, Any], token: int, top: int) -> dict[str, Any]:
-    """Return OpenAI's object for one generated token.
-
-    The alternatives are the first `top` that vLLM lists, the token itself before
-    the most likely ones: what its own server answers.
-    """
-    alternatives = [_logprob(other) for other in islice(step.values(), top)]
-    return _logprob(step[token]) | {"top_logprobs": alternatives}
-
-
-def _logprob(logprob: Any) -> dict[str, Any]:
-    text = logprob.decoded_token or ""
-    return {
-        "token": text,
-        "logprob": max(logprob.logprob, _LEAST_LOGPROB),
-        "bytes": list(text.encode("utf-8", errors="replace")),
-    }
 
 
 def _identity(model: Model, config: Any, template: str) -> dict[str, Any]:

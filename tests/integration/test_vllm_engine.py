@@ -159,9 +159,9 @@ def test_dropped_work_makes_room_and_gives_no_answer(engine):
 def test_an_abort_is_not_a_result():
     from types import SimpleNamespace as Bag
 
-    from workers.vllm_engine import _answer, _Reading
+    from workers.vllm_answer import Reading
 
     one = Bag(index=0, text="half a", token_ids=[1], finish_reason="abort")
     output = Bag(outputs=[one], prompt_token_ids=[1], num_cached_tokens=0)
-    reading = _Reading(Bag(logprobs=None), None)
-    assert isinstance(_answer(output, reading), EngineError)
+    reading = Reading(Bag(logprobs=None), None)
+    assert isinstance(reading.answer(output), EngineError)

@@ -9,7 +9,8 @@ from jobs.engine import Work
 from jobs.errors import RequestRefusedError
 from jobs.prompt import Prompt
 from jobs.sampling import Sampling
-from workers.vllm_engine import VllmCore, _Reading
+from workers.vllm_answer import Reading
+from workers.vllm_engine import VllmCore
 
 WORK = Work("k", Prompt("hi", [1, 2]), Sampling(max_tokens=2, seed=1))
 
@@ -65,7 +66,7 @@ def test_an_answer_that_can_not_be_counted_is_one_error():
         num_cached_tokens=0,
         finished=True,
     )
-    reading = _Reading(Bag(detokenize=True, logprobs=None), chat)
+    reading = Reading(Bag(detokenize=True, logprobs=None), chat)
     half = core(_reading={"k": reading}, _llm=Bag(step=lambda: [output]))
     [(key, answer)] = half.step()
     assert key == "k"
