@@ -18,8 +18,8 @@ from jobs.result import (
     answers_of,
     decoded_all,
     failure_of,
-    response_of,
     response_text,
+    responses_of,
     result_of,
 )
 from jobs.rows import Row
@@ -151,7 +151,7 @@ def _answered(
         "estimated_cost": [usage.estimated_cost for usage in used],
         "seed": [body.seed for body in bodies],
         "system_fingerprint": [body.system_fingerprint for body in bodies],
-        "response": [response_of(row) for row in rows],
+        "response": responses_of(rows),
     }
 
 
@@ -193,7 +193,7 @@ def _array(values: list[Any], kind: Any) -> Any:
     import pyarrow as pa
 
     first = values[0]
-    if values.count(first) == len(values):
+    if values[-1] == first and values.count(first) == len(values):
         return pa.repeat(pa.scalar(first, kind), len(values))
     return _costs(values, kind) if pa.types.is_decimal(kind) else pa.array(values, kind)
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import time
+from collections.abc import Callable
 
 from jobs.errors import NotFoundError, UsageError
 
@@ -59,8 +60,19 @@ def new_attempt_id() -> str:
 
 def request_id(batch_id: str, line: int) -> str:
     """Return the id of one result: the same however often the line is run."""
-    digest = hashlib.blake2b(f"{batch_id}:{line}".encode(), digest_size=16)
-    return f"batch_req_{digest.hexdigest()}"
+    return request_ids(batch_id)(line)
+
+
+def request_ids(batch_id: str) -> Callable[[int], str]:
+    """Return what tells the ids of a batch's results by their lines."""
+    begun = hashlib.blake2b(f"{batch_id}:".encode(), digest_size=16)
+
+    def of(line: int) -> str:
+        digest = begun.copy()
+        digest.update(b"%d" % line)
+        return f"batch_req_{digest.hexdigest()}"
+
+    return of
 
 
 def checked_id(kind: str, value: str) -> str:

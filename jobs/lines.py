@@ -1,10 +1,14 @@
 """Cuts a stream of bytes into lines, with their places, in bounded memory."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import msgspec
 
 BOM = b"\xef\xbb\xbf"
+
+_PIECE = 64 * 1024
+"""Bytes that are cut into lines at once: the lines stay in the processor's cache."""
 
 
 class RawLine(msgspec.Struct, frozen=True, gc=False):
@@ -83,9 +87,8 @@ def iter_lines(
 ) -> Iterator[RawLine]:
     """Yield the lines of `chunks`; `length` counts the line feed. See `Lines`."""
     lines = Lines(most, offset=offset, first=first)
-    for chunk in chunks:
-        yield from lines.cut(chunk)
-    yield from lines.end()
+    cut = map(lines.cut, blocks(chunks, _PIECE))
+    return chain(chain.from_iterable(cut), lines.end())
 
 
 def blocks(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
@@ -100,14 +103,18 @@ def blocks(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the lines of a file that is our own, which needs no places and no limit."""
+    return chain.from_iterable(_split(chunks))
+
+
+def _split(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
     head = b""
-    for chunk in chunks:
-        lines = chunk.split(b"\n")
+    for piece in blocks(chunks, _PIECE):
+        lines = piece.split(b"\n")
         lines[0] = head + lines[0]
         head = lines.pop()
-        yield from lines
+        yield lines
     if head:
-        yield head
+        yield [head]
 
 
 def _without_mark(raw: bytes | None, offset: int) -> bytes | None:

@@ -10,6 +10,7 @@ up to 12 decimals a million tokens (finer ones are rounded), with room for sums.
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from io import RawIOBase
 from typing import Any, BinaryIO
 
@@ -17,15 +18,21 @@ from jobs.columns import Columns
 from jobs.ledger import Ledger, State
 from jobs.rows import Row, Rows
 
-_GROUP_ROWS = 16_384
+_GROUP_ROWS = 8_192
 _GROUP_BYTES = 64 * 1024 * 1024
-"""Of requests and results in a row group, unless a single one is larger."""
+"""Of requests and results in a row group, but for the last that are decoded."""
 
 _DECODED_ROWS = 128
 """Rows that are decoded together: too few for Python's collector to look at."""
 
+_DECODED_BYTES = 1024 * 1024
+"""Of requests and results that are decoded together, unless one is larger."""
+
 _BATCH_ROWS = 1_024
 """Rows whose values are kept as Python's, which take five times the memory."""
+
+_WRITTEN_BYTES = 1024 * 1024
+"""Of the file that are written at once."""
 
 _SCALE = 18
 _REPEATED = [
@@ -56,8 +63,9 @@ def write_parquet(ledger: Ledger, state: State, sink: BinaryIO | RawIOBase) -> i
     model = state.plan.model.name if state.plan and state.plan.model else None
     written = 0
     with (
+        _stream(sink) as stream,
         pq.ParquetWriter(
-            sink, schema, compression="zstd", use_dictionary=_REPEATED
+            stream, schema, compression="zstd", use_dictionary=_REPEATED
         ) as writer,
         ThreadPoolExecutor(1) as beside,
     ):
@@ -71,6 +79,42 @@ def write_parquet(ledger: Ledger, state: State, sink: BinaryIO | RawIOBase) -> i
         if writing is not None:
             writing.result()
     return written
+
+
+@contextmanager
+def _stream(sink: BinaryIO | RawIOBase) -> Iterator[Any]:
+    """Yield a stream of Arrow's that seldom writes to `sink`, and leaves it open.
+
+    For each write Arrow's thread waits for the interpreter, and whoever has it stops.
+    """
+    import pyarrow as pa
+
+    kept = _KeptOpen(sink)
+    stream = pa.output_stream(kept, buffer_size=_WRITTEN_BYTES)
+    try:
+        yield stream
+        stream.flush()
+    finally:
+        kept.has_ended = True
+
+
+class _KeptOpen(RawIOBase):
+    """A sink that stays open, and takes nothing more once it has ended.
+
+    A stream of Arrow's writes what it holds, and closes, when it is thrown away.
+    """
+
+    def __init__(self, sink: BinaryIO | RawIOBase) -> None:
+        self.has_ended = False
+        self._sink = sink
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if not self.has_ended:
+            self._sink.write(data)
+        return len(data)
 
 
 def _schema(batch_id: str) -> Any:
@@ -104,13 +148,27 @@ def _schema(batch_id: str) -> Any:
 def _groups(rows: Rows, schema: Any, model: str | None) -> Iterator["_Group"]:
     """Cut the rows into groups of bounded size."""
     group = _Group(schema, model)
-    for row in rows:
-        group.add(row, rows.raw(row.line) if row.completed else None)
-        if group.rows == _GROUP_ROWS or group.size >= _GROUP_BYTES:
+    for block, size in _blocks(rows):
+        group.add(block, [rows.raw(row.line) for row in block if row.completed], size)
+        if group.rows >= _GROUP_ROWS or group.size >= _GROUP_BYTES:
             yield group
             group = _Group(schema, model)
     if group.rows:
         yield group
+
+
+def _blocks(rows: Rows) -> Iterator[tuple[list[Row], int]]:
+    """Yield the rows to decode together, and the bytes of their two lines each."""
+    block: list[Row] = []
+    size = 0
+    for row in rows:
+        block.append(row)
+        size += len(row.result) + row.line.length
+        if len(block) == _DECODED_ROWS or size >= _DECODED_BYTES:
+            yield block, size
+            block, size = [], 0
+    if block:
+        yield block, size
 
 
 class _Group:
@@ -122,32 +180,19 @@ class _Group:
         self._schema = schema
         self._columns = Columns(model, schema)
         self._batches: list[Any] = []
-        self._recent: list[Row] = []
-        self._requests: list[bytes] = []
 
-    def add(self, row: Row, request: bytes | None) -> None:
-        """Take a row; `request` is its line of the input if it is completed."""
-        self.rows += 1
-        self.size += len(row.result)
-        self._recent.append(row)
-        if request is not None:
-            self.size += len(request)
-            self._requests.append(request)
-        if len(self._recent) == _DECODED_ROWS:
-            self._decode()
+    def add(self, rows: list[Row], requests: list[bytes], size: int) -> None:
+        """Take rows; `requests` are the input's lines of those that are completed."""
+        self.rows += len(rows)
+        self.size += size
+        self._columns.add(rows, requests)
+        if len(self._columns) >= _BATCH_ROWS:
+            self._batches.append(self._columns.take())
 
     def table(self) -> Any:
         """Return the group as a table of Arrow."""
         import pyarrow as pa
 
-        if self._recent:
-            self._decode()
         if self._columns:
             self._batches.append(self._columns.take())
         return pa.Table.from_batches(self._batches, self._schema)
-
-    def _decode(self) -> None:
-        self._columns.add(self._recent, self._requests)
-        self._recent, self._requests = [], []
-        if len(self._columns) >= _BATCH_ROWS:
-            self._batches.append(self._columns.take())

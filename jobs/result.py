@@ -1,6 +1,7 @@
 """Reads the lines that `jobs.response` writes: only what somebody asks for."""
 
 from decimal import Decimal
+from itertools import repeat
 from typing import TypeVar
 
 import msgspec
@@ -107,13 +108,17 @@ def answers_of(rows: list[Row]) -> list[AnsweredLine]:
     return decoded_all(_answered_line, [row.result for row in rows], "result", rows)
 
 
-def response_of(row: Row) -> bytes:
-    """Return the response to a completed request as JSON text."""
-    begin = row.result.find(_RESPONSE) + len(_RESPONSE)
-    if not row.result.endswith(_END) or begin < len(_RESPONSE):
-        message = f"the result of line {row.line.number:,} is not what was written"
+def responses_of(rows: list[Row]) -> list[bytes]:
+    """Return the responses to completed requests as JSON text."""
+    lines = [row.result for row in rows]
+    found = [line.find(_RESPONSE) for line in lines]
+    if -1 in found or not all(map(bytes.endswith, lines, repeat(_END))):
+        each = zip(rows, found, strict=True)
+        bad = next(r for r, at in each if at < 0 or not r.result.endswith(_END))
+        message = f"the result of line {bad.line.number:,} is not what was written"
         raise CorruptObjectError(message)
-    return row.result[begin : -len(_END)]
+    begin, end = len(_RESPONSE), -len(_END)
+    return [line[at + begin : end] for line, at in zip(lines, found, strict=True)]
 
 
 def result_of(row: Row) -> ResultLine:

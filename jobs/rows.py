@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from jobs.errors import ConflictError, CorruptObjectError
-from jobs.ids import request_id
+from jobs.ids import request_ids
 from jobs.ledger import Ledger, State
 from jobs.lines import RawLine, iter_lines, split_lines
 from jobs.record import Outcome
@@ -52,8 +52,9 @@ class Rows:
         output = self._results(self._final.output_file_id)
         errors = self._results(self._final.error_file_id)
         good, bad = next(output, b""), next(errors, b"")
+        id_of = request_ids(self._batch.id)
         for line in self._lines():
-            head = b'{"id":"%b",' % request_id(self._batch.id, line.number).encode()
+            head = b'{"id":"%b",' % id_of(line.number).encode()
             if good.startswith(head):
                 yield Row(line, completed=True, result=good)
                 good = next(output, b"")

@@ -187,6 +187,7 @@ def test_a_row_group_has_so_many_rows_at_most(hand, monkeypatch):
 
 def test_a_row_group_has_so_many_bytes_at_most(hand, monkeypatch):
     monkeypatch.setattr(module, "_GROUP_BYTES", 1_000)
+    monkeypatch.setattr(module, "_DECODED_BYTES", 1_000)
     state = hand.ended(THREE, lambda _: completion("x" * 900))
     assert groups(opened(hand, state)) == [1, 1, 1]
 
