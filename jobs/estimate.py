@@ -6,7 +6,9 @@ same batches say how long engines took for a token. Where there are none, nothin
 is said: no figure here is a guess.
 """
 
+import os
 from bisect import insort
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,8 +30,11 @@ from jobs.sampling import asked_tokens
 from jobs.turns import Turns
 from jobs.usage import Usage
 
-_BLOCK = 256
-"""Lines whose prompts are tokenized together, side by side."""
+_BLOCK = 64
+"""Lines whose prompts are tokenized together, by one thread."""
+
+_WAITING = 4
+"""Blocks for each thread that may be rendered before they are tokenized."""
 
 _LINES = 1_000
 """Lines that are named at most."""
@@ -101,6 +106,14 @@ class Past:
         )
 
 
+class _Block(NamedTuple):
+    """Prompts that are tokenized; `context` is the model's, in tokens."""
+
+    prompts: list[tuple[Request, str]]
+    lengths: Future[list[int | None]]
+    context: int | None
+
+
 class Counter:
     """Counts the tokens of one file."""
 
@@ -119,7 +132,7 @@ class Counter:
         return self._parser.model
 
     def count(self, chunks: Iterable[bytes]) -> None:
-        """Count a file; holds a block of lines.
+        """Count a file; holds a few blocks of lines for each core.
 
         Raises:
             ModelNotFoundError: there is no such model, or its files are not at hand.
@@ -127,16 +140,18 @@ class Counter:
 
         """
         requests = self._requests(chunks)
-        before: Future[None] | None = None
-        with ThreadPoolExecutor(1, "tokens") as pool:  # beside the rendering
+        threads = len(os.sched_getaffinity(0))
+        waiting: deque[_Block] = deque()
+        with ThreadPoolExecutor(threads, "tokens") as pool:  # beside the rendering
             while block := list(islice(requests, _BLOCK)):
                 prompter = self._prompters.of(str(self._parser.model))
                 prompts = self._rendered(block, prompter)
-                if before is not None:
-                    before.result()
-                before = pool.submit(self._count, prompts, prompter)
-            if before is not None:
-                before.result()
+                lengths = pool.submit(prompter.lengths, prompts)
+                waiting.append(_Block(prompts, lengths, prompter.context_length))
+                if len(waiting) > threads * _WAITING:
+                    self._note(waiting.popleft())
+            for one in waiting:
+                self._note(one)
 
     def _requests(self, chunks: Iterable[bytes]) -> Iterator[Request]:
         counted = self.counted
@@ -165,11 +180,6 @@ class Counter:
                 self._name(turn.line)
         return prompts
 
-    def _count(self, prompts: list[tuple[Request, str]], prompter: Prompter) -> None:
-        lengths = prompter.lengths(prompts)
-        for (turn, _), length in zip(prompts, lengths, strict=True):
-            self._note(turn, length, prompter.context_length)
-
     def _turns(self, request: Request) -> Iterator[Request]:
         """Yield the prompts of a request: one, and one more for each slot."""
         turns = Turns(request)
@@ -180,7 +190,14 @@ class Counter:
             yield turns.next
             turns.take(_NOTHING)
 
-    def _note(self, request: Request, length: int | None, context: int | None) -> None:
+    def _note(self, block: "_Block") -> None:
+        each = zip(block.prompts, block.lengths.result(), strict=True)
+        for (request, _), length in each:
+            self._note_one(request, length, block.context)
+
+    def _note_one(
+        self, request: Request, length: int | None, context: int | None
+    ) -> None:
         counted = self.counted
         if length is None or (context and length >= context):
             counted.too_long += length is not None

@@ -98,7 +98,8 @@ class Prompter:
     def lengths(self, prompts: list[tuple[Request, str]]) -> list[int | None]:
         """Return the tokens of many prompts, None where one can't be tokenized.
 
-        They are tokenized side by side, on all cores, where the tokenizer can.
+        From any thread, without the interpreter while it tokenizes. The tokenizer
+        has threads of its own besides, unless `TOKENIZERS_PARALLELISM` is `false`.
         """
         if self.encode_many is None:
             return [self._length(*prompt) for prompt in prompts]
