@@ -23,7 +23,7 @@ from report import report
 
 ENGINE = "engine: steps"
 PARTS = {
-    "parse": "jobs.attempt.Attempt._parsed",
+    "parse": "jobs.shard_lines.ShardLines.parsed",
     "render": "jobs.prompt.Prompter.render",
     "tokenize": "jobs.prompt.Prompter.tokens",
     "parameters": "jobs.attempt.sampling_of",
@@ -32,8 +32,8 @@ PARTS = {
     ENGINE: "vllm.v1.engine.llm_engine.LLMEngine.step",
     "detokenize": "workers.detokenizer.Detokenizer.text",
     "response": "jobs.response.completed",
-    "checkpoint": "jobs.attempt.Attempt._flush",
-    "commit": "jobs.attempt.Attempt._commit",
+    "checkpoint": "jobs.harvest.Harvest.flush",
+    "commit": "jobs.harvest.Harvest.commit",
     "store and check the file": "workers.embedded.make_plan",
     "finalize": "workers.embedded.finalize",
 }
