@@ -112,18 +112,18 @@ def run_batchchat(path: Path, models: Path) -> Measured:
 
 def run_chat(path: Path, models: Path, shard: int | None) -> Measured:
     """Run `LLM.chat` over everything, or over one shard after the other."""
-    from vllm import LLM, SamplingParams
-
     from jobs.catalog import load_catalog
     from jobs.model_files import model_folder
     from jobs.prompt import load_prompter
     from workers.vllm_engine import _arguments, _set_environment
 
-    _set_environment("error")
+    _set_environment("error")  # before vLLM: it is read as its libraries are loaded
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # as ours: the faster way here
     model = load_catalog().find("demo")
     folder = str(model_folder(model, models))
     began = time.perf_counter()
+    from vllm import LLM, SamplingParams
+
     prompter = load_prompter(model, models)
     llm = LLM(**_arguments(model, folder, prompter, on_cpu=True))
     load = time.perf_counter() - began

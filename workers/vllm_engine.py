@@ -7,6 +7,7 @@ What is done differently from the obvious, and why, stands in
 import gc
 import os
 import sys
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,8 @@ def _build(
         apart = not on_cpu
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(apart))
     while _ended:
-        _ended.pop().engine_core.shutdown()
+        with suppress(Exception):  # what died may not come apart either
+            _ended.pop().engine_core.shutdown()
     if not apart:
         sys.setswitchinterval(_SWITCH_SECONDS)
     arguments = _arguments(model, source, prompter, on_cpu=on_cpu)
