@@ -31,9 +31,10 @@ from jobs.turns import Turns
 from jobs.usage import Usage
 
 _BLOCK = 64
-"""Lines whose prompts are tokenized together, by one thread."""
+_BLOCK_BYTES = 1024 * 1024
+"""Of lines whose prompts are tokenized together, by one thread; or a single line."""
 
-_WAITING = 4
+_WAITING = 2
 """Blocks for each thread that may be rendered before they are tokenized."""
 
 _LINES = 1_000
@@ -139,11 +140,10 @@ class Counter:
             ConfigError: it has no tokenizer that can be read.
 
         """
-        requests = self._requests(chunks)
-        threads = len(os.sched_getaffinity(0))
+        threads = os.cpu_count() or 1
         waiting: deque[_Block] = deque()
         with ThreadPoolExecutor(threads, "tokens") as pool:  # beside the rendering
-            while block := list(islice(requests, _BLOCK)):
+            for block in self._blocks(chunks):
                 prompter = self._prompters.of(str(self._parser.model))
                 prompts = self._rendered(block, prompter)
                 lengths = pool.submit(prompter.lengths, prompts)
@@ -152,6 +152,17 @@ class Counter:
                     self._note(waiting.popleft())
             for one in waiting:
                 self._note(one)
+
+    def _blocks(self, chunks: Iterable[bytes]) -> Iterator[list[Request]]:
+        block: list[Request] = []
+        begin = 0
+        for request in self._requests(chunks):
+            block.append(request)
+            if len(block) == _BLOCK or self.counted.bytes - begin >= _BLOCK_BYTES:
+                yield block
+                block, begin = [], self.counted.bytes
+        if block:
+            yield block
 
     def _requests(self, chunks: Iterable[bytes]) -> Iterator[Request]:
         counted = self.counted

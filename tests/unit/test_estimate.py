@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs import estimate as module
 from jobs.catalog import Catalog
 from jobs.estimate import Counter, past_of
 from jobs.parse import Parser
@@ -31,6 +32,15 @@ def test_the_tokens_are_those_that_a_run_then_has(bench):
     assert found.input_tokens == state.usage().input_tokens
     assert found.most_output >= state.usage().output_tokens
     assert (found.requests, found.bytes, found.lines) == (600, len(data), [])
+
+
+@pytest.mark.parametrize(("rows", "size"), [(1, 1 << 20), (64, 1), (7, 400), (64, 900)])
+def test_how_lines_are_taken_together_makes_no_difference(monkeypatch, rows, size):
+    data = lines(300)
+    whole = counted(data)
+    monkeypatch.setattr(module, "_BLOCK", rows)
+    monkeypatch.setattr(module, "_BLOCK_BYTES", size)
+    assert counted(data) == whole
 
 
 def test_lines_that_are_bad_or_too_long_are_named():
