@@ -7,7 +7,8 @@ The same requests and seeds, each variant in a process of its own, in turn; load
 the model is shown apart.
 
 - `batchchat`: the embedded run, from the file on disk to the output file: storing,
-  checking, checkpoints, commits and results included;
+  checking, checkpoints, commits and results included; in shards of 128, or of
+  `--shard`;
 - `chat`: one `LLM.chat` over everything in memory with our engine arguments, which is
   the limit; it writes nothing;
 - `chat-per-shard`: one `LLM.chat` for each 128 requests, which is what a worker does
@@ -37,6 +38,8 @@ from report import report
 VARIANTS = ("batchchat", "chat", "chat-per-shard", "run-batch", "run-batch-tuned")
 LIMIT = "chat"
 SHARD = 128
+"""Requests in a shard, and in a call of `chat-per-shard`."""
+
 MARK = "RESULT "
 
 Measured = dict[str, Any]
@@ -71,7 +74,7 @@ def long_tail(source: random.Random) -> int:
     return min(512, max(8, round(source.lognormvariate(3.6, 0.9))))
 
 
-def run_batchchat(path: Path, models: Path) -> Measured:
+def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
     """Run the file as `batchchat submit` does, with the engine loaded before."""
     from jobs.catalog import load_catalog
     from jobs.create import Options, create_batch, store_file
@@ -88,7 +91,7 @@ def run_batchchat(path: Path, models: Path) -> Measured:
     began = time.perf_counter()
     engine = start_vllm(catalog.find("demo"), models, apart=False, log="error")
     load = time.perf_counter() - began
-    settings = Settings(shard_requests=SHARD, model_cache=str(models))
+    settings = Settings(shard_requests=shard, model_cache=str(models))
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(LocalStorage(folder), "default")
         clock = _Clock()
@@ -231,13 +234,13 @@ def _counted(llm: Any) -> list[None]:
     return steps
 
 
-def measure(variant: str, path: Path, models: Path) -> Measured:
+def measure(variant: str, path: Path, models: Path, shard: int = SHARD) -> Measured:
     """Run one variant in this process."""
     if variant == "batchchat":
-        return run_batchchat(path, models)
+        return run_batchchat(path, models, shard)
     if variant.startswith("run-batch"):
         return run_rival(path, models, is_tuned=variant.endswith("tuned"))
-    return run_chat(path, models, SHARD if variant == "chat-per-shard" else None)
+    return run_chat(path, models, shard if variant == "chat-per-shard" else None)
 
 
 def main() -> None:
@@ -246,28 +249,32 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2_000)
     parser.add_argument("--lengths", choices=["short", "long-tail"], default="short")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--shard", type=int, default=SHARD)
     parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS)
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        variant, path, models = options.one
-        print(MARK + json.dumps(measure(variant, Path(path), Path(models))))
+        variant, path, models, shard = options.one
+        found = measure(variant, Path(path), Path(models), int(shard))
+        print(MARK + json.dumps(found))
         sys.stdout.flush()
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "requests.jsonl"
         write_requests(path, options.requests, options.lengths)
-        found: dict[str, list[Measured]] = {name: [] for name in options.variants}
+        runs: dict[str, list[Measured]] = {name: [] for name in options.variants}
         for number in range(options.runs):
             for name in options.variants[:: -1 if number % 2 else 1]:
-                found[name].append(_in_a_process(name, path, Path(folder) / "models"))
-    limit = found.get(LIMIT)
-    rows = [_row(name, runs, limit) for name, runs in found.items()]
+                models = Path(folder) / "models"
+                runs[name].append(_in_a_process(name, path, models, options.shard))
+    limit = runs.get(LIMIT)
+    rows = [_row(name, each, limit) for name, each in runs.items()]
     report(f"throughput-{options.lengths}", rows)
 
 
-def _in_a_process(variant: str, path: Path, models: Path) -> Measured:
-    command = [sys.executable, __file__, "--one", variant, str(path), str(models)]
+def _in_a_process(variant: str, path: Path, models: Path, shard: int) -> Measured:
+    one = [variant, str(path), str(models), str(shard)]
+    command = [sys.executable, __file__, "--one", *one]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     line = next(line for line in done.stdout.splitlines() if line.startswith(MARK))
     result: Measured = json.loads(line.removeprefix(MARK))

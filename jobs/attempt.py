@@ -33,7 +33,7 @@ from jobs.form import form_of
 from jobs.harvest import Harvest
 from jobs.ids import new_attempt_id, request_id
 from jobs.lines import RawLine
-from jobs.order import by_beginning
+from jobs.order import ordered
 from jobs.parse import Invalid
 from jobs.record import Shard
 from jobs.request import Request
@@ -146,7 +146,9 @@ class Attempt:
         The shard's requests are held until they are asked, to be put in order.
         """
         self._put_mark()
-        for parsed in by_beginning(map(self._input.parsed, self._lines())):
+        lines = map(self._input.parsed, self._lines())
+        ends = self.shard.index >= self.task.tail
+        for parsed in ordered(lines, longest_first=ends):
             if self._is_over:
                 return
             self._take(parsed)

@@ -1,4 +1,4 @@
-"""The order in which a shard's requests are asked: those that begin alike together.
+"""The order in which a shard's requests are asked: what costs the engine least.
 
 An engine remembers the beginnings of prompts that it has computed, as many as its
 memory holds, and forgets those that were not used for the longest. Requests that
@@ -8,17 +8,22 @@ after the other find it there; spread over the file they may not.
 Those whose answers are held to a grammar come last: while it is tried the engine has
 the others to answer.
 
+Where a batch ends nothing comes behind a long answer to fill the engine up, so there
+those that may be longest come first.
+
 Nothing else depends on the order: answers come back in any, and are written in the
 input's.
 """
 
 from collections.abc import Iterable, Iterator
+from sys import maxsize
 
 import msgspec
 
 from jobs.form import has_grammar, must_call
 from jobs.parse import Invalid
 from jobs.request import Request
+from jobs.sampling import asked_tokens
 
 _LEAST = 512
 """Characters that two prompts must share before it is worth anything."""
@@ -26,17 +31,30 @@ _LEAST = 512
 Parsed = Request | Invalid
 
 
-def by_beginning(parsed: Iterable[Parsed]) -> Iterator[Parsed]:
+def ordered(parsed: Iterable[Parsed], *, longest_first: bool) -> Iterator[Parsed]:
     """Yield all, those with a common beginning together; else as they came.
 
-    The same requests are always yielded in the same order.
+    With `longest_first` those that come together come before others whose answers
+    may have fewer tokens. The same requests are always yielded in the same order.
     """
     groups: dict[tuple[bool, str | int], list[Parsed]] = {}
     for one in parsed:
         groups.setdefault((_waits(one), _beginning(one)), []).append(one)
-    for key in sorted(groups, key=lambda key: key[0]):
+
+    def place(key: tuple[bool, str | int]) -> tuple[bool, int]:
+        return key[0], -max(map(_most, groups[key])) if longest_first else 0
+
+    for key in sorted(groups, key=place):
         group = groups[key]
         yield from group if len(group) == 1 else sorted(group, key=_text)
+
+
+def _most(parsed: Parsed) -> int:
+    """Return how many tokens may be generated for it one after the other."""
+    if isinstance(parsed, Invalid):
+        return 0
+    slots = [message for message in parsed.body.messages if message.is_slot]
+    return asked_tokens(parsed, maxsize) * max(1, len(slots))
 
 
 def _waits(parsed: Parsed) -> bool:

@@ -131,6 +131,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Say whether the input was refused, so that nothing runs."""
         return not self.shards
 
+    @property
+    def tail(self) -> int:
+        """The first of the shards with which the batch ends: an eighth of them.
+
+        Many of them run at once, on a cluster and where shards are small.
+        """
+        return len(self.shards) - max(1, len(self.shards) // 8)
+
     def runs_on(self) -> Model:
         """Return the model of a plan that was not refused."""
         if self.model is None:

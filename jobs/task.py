@@ -18,8 +18,8 @@ from jobs.twins import Twins
 class Task:
     """A batch, what runs it, and what it reports to.
 
-    `line_bytes` is what a line may have at most; `floor` is shared by all who use
-    the engine.
+    `line_bytes` is what a line may have at most; `tail` is the first of the shards
+    with which the batch ends; `floor` is shared by all who use the engine.
     """
 
     ledger: Ledger
@@ -29,6 +29,7 @@ class Task:
     stop: Stop
     progress: Progress
     line_bytes: int
+    tail: int
     checkpoint_seconds: float
     floor: Floor = field(default_factory=Floor)
     twins: Twins = field(default_factory=Twins)

@@ -197,6 +197,7 @@ class EmbeddedRun:
             stop=self._stop,
             progress=self._progress,
             line_bytes=state.made_plan().line_bytes,
+            tail=state.made_plan().tail,
             checkpoint_seconds=self._settings.checkpoint_seconds,
             twins=Twins(are_wanted=self._settings.reuse_answers),
         )

@@ -248,6 +248,7 @@ class Host:
             stop=one.stop,
             progress=one.progress,
             line_bytes=plan.line_bytes,
+            tail=plan.tail,
             checkpoint_seconds=self._settings.checkpoint_seconds,
             floor=self._floor,
             twins=Twins(are_wanted=self._settings.reuse_answers),

@@ -1,6 +1,7 @@
 """One try at one shard, with engines that do one thing wrong."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -9,6 +10,7 @@ from jobs.attempt import Attempt
 from jobs.catalog import Catalog
 from jobs.engine import Choice, Completion
 from jobs.errors import EngineDeadError, EngineError
+from jobs.ids import request_id
 from jobs.planning import limits, make_plan
 from jobs.task import Task
 from tests.unit.running import ECHO, SETTINGS, Bench, EchoPrompters, lines, prompter
@@ -66,6 +68,7 @@ def attempt(bench, batch_id, engine):
         stop=bench.stop,
         progress=bench.progress,
         line_bytes=SETTINGS.max_line_bytes,
+        tail=plan.tail,
         checkpoint_seconds=60,
     )
     return Attempt(task, plan.shards[0])
@@ -95,6 +98,22 @@ def test_a_graceful_end_leaves_no_mark_of_a_crash_and_keeps_what_is_finished(ben
     bench.stop.ask(0)
     tried.finish()
     assert shard_keys(bench, batch_id) == [f"{tried.id}/00000.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("tail", "asked"), [(0, [6, 5, 4, 3, 2, 1]), (1, [1, 2, 3, 4, 5, 6])]
+)
+def test_only_where_a_batch_ends_are_those_that_may_be_longest_asked_first(
+    bench, tail, asked
+):
+    batch_id = bench.submit(lines(6))  # each may be longer than the one before
+    engine = OddEngine(6, lambda: None)
+    tried = attempt(bench, batch_id, engine)
+    tried.task = replace(tried.task, tail=tail)
+    tried.feed()
+    tried.finish()
+    names = [request_id(batch_id, line) for line in asked]
+    assert [key.partition("-")[0] for key in engine.taken] == names
 
 
 @pytest.mark.parametrize("death", [EngineDeadError, EngineError])

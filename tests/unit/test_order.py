@@ -2,25 +2,26 @@
 
 import random
 
-from jobs.order import by_beginning
+from jobs.order import ordered
 from jobs.parse import Parser
 from tests.unit.input_lines import line, with_body
 
 
-def asked(system, user):
+def asked(system, user, **fields):
     return with_body(
         messages=[
             {"role": "system", "content": system},
             {"role": "user", "content": user},
-        ]
+        ],
+        **fields,
     )
 
 
-def order(raws):
+def order(raws, *, longest_first=False):
     """Return the numbers of the lines in the order in which they would be asked."""
     parser = Parser("m")
     parsed = [parser.parse(raw, number) for number, raw in enumerate(raws, 1)]
-    return [one.line for one in by_beginning(parsed)]
+    return [one.line for one in ordered(parsed, longest_first=longest_first)]
 
 
 def long(name):
@@ -98,3 +99,44 @@ def test_what_is_held_to_a_grammar_comes_last():
     ]
 
     assert order(raws) == [4, 5, 6, 7, 1, 2, 3]
+
+
+def test_where_a_batch_ends_those_that_may_be_longest_come_first():
+    allowed = [8, 512, 64, 512, 8]
+    raws = [with_body(max_tokens=tokens) for tokens in allowed]
+    raws[2] = with_body(max_completion_tokens=64)
+    raws += [line(method="PUT"), with_body()]
+
+    assert order(raws, longest_first=True) == [7, 2, 4, 3, 1, 5, 6]
+    assert order(raws) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_several_answers_of_one_conversation_are_as_long_as_all_of_them():
+    slot = {"role": "assistant", "generate": True}
+    turn = {"role": "user", "content": "?"}
+    raws = [
+        with_body(max_tokens=30),
+        with_body(messages=[turn, slot, turn, slot], max_tokens=20),
+        with_body(messages=[turn, slot], max_tokens=35),
+    ]
+
+    assert order(raws, longest_first=True) == [2, 3, 1]
+
+
+def test_the_longest_of_those_with_one_beginning_brings_the_others():
+    raws = [
+        asked(long("a"), "1", max_tokens=8),
+        asked(long("b"), "2", max_tokens=16),
+        asked(long("a"), "3", max_tokens=32),
+    ]
+
+    assert order(raws, longest_first=True) == [1, 3, 2]
+
+
+def test_a_grammar_comes_last_however_long_its_answer():
+    raws = [
+        with_body(response_format=SCHEMA, max_tokens=500),
+        with_body(max_tokens=5),
+    ]
+
+    assert order(raws, longest_first=True) == [2, 1]

@@ -70,6 +70,11 @@ def test_a_plan_with_shards_needs_a_model():
         replace(plan(), model=None).runs_on()
 
 
+@pytest.mark.parametrize(("shards", "tail"), [(1, 0), (7, 6), (16, 14), (1_000, 875)])
+def test_a_batch_ends_with_an_eighth_of_its_shards_and_with_one_at_least(shards, tail):
+    assert replace(plan(), shards=plan().shards[:1] * shards).tail == tail
+
+
 def test_batches_are_listed_newest_first(ledger):
     ids = [f"batch_{number:032x}" for number in (3, 1, 2)]
     for batch_id in ids:
