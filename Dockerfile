@@ -18,6 +18,7 @@ RUN if [ -n "$EXTRA" ]; then \
 WORKDIR /opt/batchchat
 COPY pyproject.toml README.md LICENSE ./
 COPY requirements ./requirements
+COPY batchchat ./batchchat
 COPY jobs ./jobs
 COPY workers ./workers
 COPY api ./api

@@ -21,7 +21,7 @@ from one_engine import OneEngine, Run, in_turn
 from report import report
 from throughput import SHARD, write_requests
 
-from jobs.usage import Usage
+from batchchat.jobs.catalog.usage import Usage
 
 
 class Chat:

@@ -23,11 +23,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from control_path import PROGRAM, cluster, write_requests
 from report import report
 
-from jobs.ledger import Ledger
-from jobs.storage import LocalStorage
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.storage import LocalStorage
+from batchchat.workers.cluster_status import Cluster
 from tests.acceptance.processes import living
-from tests.servers.redis_server import RedisServer, redis_server
-from workers.cluster import Cluster
+from tests.support.servers.redis_server import RedisServer, redis_server
 
 _PARTS = 10
 _PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -52,7 +52,7 @@ def main() -> None:
             "estimate, 1,000 lines": ["estimate", str(file), "--model", "demo"],
             "list": ["list"],
         }
-        program = [sys.executable, "-m", "cli.main"]
+        program = [sys.executable, "-m", "batchchat"]
         times: dict[str, list[float]] = {name: [] for name in asked}
         for number in range(options.runs + 1):
             for name, arguments in asked.items():

@@ -30,12 +30,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from report import report
 
-from jobs.ledger import Ledger
-from jobs.storage import LocalStorage
-from tests.servers.redis_server import redis_server
-from workers.cluster import Cluster
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.storage import LocalStorage
+from batchchat.workers.cluster_status import Cluster
+from tests.support.servers.redis_server import redis_server
 
-PROGRAM = [sys.executable, "-m", "cli.main"]
+PROGRAM = [sys.executable, "-m", "batchchat"]
 _TICK = os.sysconf("SC_CLK_TCK")
 
 

@@ -29,8 +29,9 @@ WORDS = ["the", "of", "and", "to", "in", "that", "was", "his", "he", "it", "with
 
 def prepare(folder: Path, requests: int) -> str:
     """Make a batch whose shards are all committed; return its id."""
-    from jobs import record
-    from jobs.create import Options, create_batch, store_file
+    from batchchat.jobs.ledger import records as record
+    from batchchat.jobs.ledger.stored_files import store_file
+    from batchchat.jobs.ledger.submission import Options, create_batch
 
     ledger = open_ledger(folder)
     source = Random(7)
@@ -46,8 +47,8 @@ def prepare(folder: Path, requests: int) -> str:
 
 def open_ledger(folder: Path) -> Any:
     """Return the ledger of a local folder."""
-    from jobs.ledger import Ledger
-    from jobs.storage import LocalStorage
+    from batchchat.jobs.ledger.ledger import Ledger
+    from batchchat.jobs.storage import LocalStorage
 
     return Ledger(LocalStorage(folder), "default")
 
@@ -72,10 +73,10 @@ def _line(index: int, words: list[str]) -> bytes:
 
 
 def _plan(ledger: Any, file: Any) -> Any:
-    from jobs.catalog import load_catalog
-    from jobs.parse import Parser
-    from jobs.plan import Limits, scan
-    from jobs.record import Plan
+    from batchchat.jobs.catalog.catalog import load_catalog
+    from batchchat.jobs.ledger.records import Plan
+    from batchchat.jobs.planning.scanner import Limits, scan
+    from batchchat.jobs.requests.parser import Parser
 
     content = ledger.keys.content(file.id)
     found = scan(
@@ -95,11 +96,11 @@ def _plan(ledger: Any, file: Any) -> Any:
 
 def _commit(ledger: Any, batch: Any, shard: Any, words: list[str]) -> None:
     """Commit a shard, in the order in which an engine finishes."""
-    from jobs import record
-    from jobs.checkpoint import pack
-    from jobs.ids import new_attempt_id
-    from jobs.record import Part
-    from jobs.recovery import Kept
+    from batchchat.jobs.ids import new_attempt_id
+    from batchchat.jobs.ledger import records as record
+    from batchchat.jobs.ledger.checkpoint import pack
+    from batchchat.jobs.ledger.records import Part
+    from batchchat.jobs.ledger.recovery import Kept
 
     keys, attempt, kept = ledger.keys.of(batch.id), new_attempt_id(), Kept()
     lines = [*range(shard.first_line, shard.first_line + shard.lines)]
@@ -115,10 +116,10 @@ def _commit(ledger: Any, batch: Any, shard: Any, words: list[str]) -> None:
 
 
 def _result(batch_id: str, line: int, words: list[str]) -> Any:
-    from jobs import response
-    from jobs.checkpoint import Result
-    from jobs.engine import Choice, Completion
-    from jobs.ids import request_id
+    from batchchat.jobs.engine.protocol import Choice, Completion
+    from batchchat.jobs.execution import output_lines as response
+    from batchchat.jobs.ids import request_id
+    from batchchat.jobs.ledger.checkpoint import Result
 
     at = line % 90_000
     answer = " ".join(words[at : at + 80])
@@ -140,8 +141,8 @@ def _result(batch_id: str, line: int, words: list[str]) -> Any:
 
 def measure(kind: str, folder: Path, batch_id: str) -> None:
     """Do one of the two in this process, and print what it took as JSON."""
-    from jobs.finalize import finalize
-    from jobs.parquet import write_parquet
+    from batchchat.jobs.results.finalize import finalize
+    from batchchat.jobs.results.parquet import write_parquet
 
     if kind == "parquet":
         import pyarrow.parquet

@@ -11,18 +11,19 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import msgspec
 
-from jobs.catalog import Catalog, load_catalog
-from jobs.create import Options, create_batch, store_file
-from jobs.ledger import Ledger, State
-from jobs.progress import Progress
-from jobs.prompters import Prompters
-from jobs.settings import Settings
-from jobs.stop import Stop
-from jobs.storage import LocalStorage
-from jobs.usage import Usage
-from workers.driver import DrivenEngine
-from workers.embedded import EmbeddedRun
-from workers.vllm_engine import start_vllm
+from batchchat.jobs.catalog.catalog import Catalog, load_catalog
+from batchchat.jobs.catalog.usage import Usage
+from batchchat.jobs.execution.progress import Progress
+from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.stored_files import store_file
+from batchchat.jobs.ledger.submission import Options, create_batch
+from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.settings import Settings
+from batchchat.jobs.shutdown import Stop
+from batchchat.jobs.storage import LocalStorage
+from batchchat.workers.engine.driver import DrivenEngine
+from batchchat.workers.engine.vllm_core import start_vllm
+from batchchat.workers.local.embedded_run import EmbeddedRun
 
 
 class Run(NamedTuple):

@@ -58,10 +58,10 @@ def write_requests(path: Path, requests: int, size: int) -> None:
 
 def plan(path: Path) -> None:
     """Plan the file in this process, and print what it took as JSON."""
-    from jobs.parse import Parser
-    from jobs.plan import scan
-    from jobs.planning import limits
-    from jobs.settings import Settings
+    from batchchat.jobs.planning.planner import limits
+    from batchchat.jobs.planning.scanner import scan
+    from batchchat.jobs.requests.parser import Parser
+    from batchchat.jobs.settings import Settings
 
     def read() -> Iterator[bytes]:
         with path.open("rb") as file:

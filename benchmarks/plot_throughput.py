@@ -20,9 +20,9 @@ from one_engine import OneEngine, input_line
 from report import report
 from throughput import SHARD, long_tail
 
-from jobs.engine import Work
-from jobs.parse import Parser
-from jobs.sampling import sampling_of
+from batchchat.jobs.engine.protocol import Work
+from batchchat.jobs.engine.sampling import sampling_of
+from batchchat.jobs.requests.parser import Parser
 
 _PATIENCE = 60.0
 

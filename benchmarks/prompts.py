@@ -40,9 +40,9 @@ def best(work: Callable[..., object], each: Iterable[Any], rounds: int) -> float
 
 def main() -> None:
     """Measure the parts, and the whole of it."""
-    from jobs.catalog import load_catalog
-    from jobs.parse import Parser
-    from jobs.prompters import Prompters
+    from batchchat.jobs.catalog.catalog import load_catalog
+    from batchchat.jobs.prompts.registry import Prompters
+    from batchchat.jobs.requests.parser import Parser
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=2_000)

@@ -18,19 +18,20 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from report import report
 
-from jobs import record
-from jobs.active import Active
-from jobs.catalog import Model
-from jobs.create import Options, create_batch, store_file
-from jobs.ids import new_attempt_id
-from jobs.keys import BatchKeys
-from jobs.ledger import Ledger
-from jobs.record import Commit, Counts, Part, Plan, Shard
-from jobs.settings import Settings
-from jobs.storage import LocalStorage
-from jobs.usage import Usage
-from workers.dispatcher import Dispatcher
-from workers.local_hints import LocalHints
+from batchchat.jobs.catalog.catalog import Model
+from batchchat.jobs.catalog.usage import Usage
+from batchchat.jobs.ids import new_attempt_id
+from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.ledger.keys import BatchKeys
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.records import Commit, Counts, Part, Plan, Shard
+from batchchat.jobs.ledger.stored_files import store_file
+from batchchat.jobs.ledger.submission import Options, create_batch
+from batchchat.jobs.settings import Settings
+from batchchat.jobs.storage import LocalStorage
+from batchchat.workers.control.dispatcher import Dispatcher
+from batchchat.workers.local.in_process_broker import LocalHints
 
 _REQUESTS = 1_000
 _PARTS = 15

@@ -76,16 +76,17 @@ def long_tail(source: random.Random) -> int:
 
 def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
     """Run the file as `batchchat submit` does, with the engine loaded before."""
-    from jobs.catalog import load_catalog
-    from jobs.create import Options, create_batch, store_file
-    from jobs.ledger import Ledger
-    from jobs.progress import Progress
-    from jobs.prompters import Prompters
-    from jobs.settings import Settings
-    from jobs.stop import Stop
-    from jobs.storage import LocalStorage
-    from workers.embedded import EmbeddedRun
-    from workers.vllm_engine import start_vllm
+    from batchchat.jobs.catalog.catalog import load_catalog
+    from batchchat.jobs.execution.progress import Progress
+    from batchchat.jobs.ledger.ledger import Ledger
+    from batchchat.jobs.ledger.stored_files import store_file
+    from batchchat.jobs.ledger.submission import Options, create_batch
+    from batchchat.jobs.prompts.registry import Prompters
+    from batchchat.jobs.settings import Settings
+    from batchchat.jobs.shutdown import Stop
+    from batchchat.jobs.storage import LocalStorage
+    from batchchat.workers.engine.vllm_core import start_vllm
+    from batchchat.workers.local.embedded_run import EmbeddedRun
 
     catalog = load_catalog()
     began = time.perf_counter()
@@ -115,10 +116,10 @@ def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
 
 def run_chat(path: Path, models: Path, shard: int | None) -> Measured:
     """Run `LLM.chat` over everything, or over one shard after the other."""
-    from jobs.catalog import load_catalog
-    from jobs.model_files import model_folder
-    from jobs.prompt import load_prompter
-    from workers.vllm_engine import _arguments, _set_environment
+    from batchchat.jobs.catalog.catalog import load_catalog
+    from batchchat.jobs.catalog.model_files import model_folder
+    from batchchat.jobs.prompts.renderer import load_prompter
+    from batchchat.workers.engine.vllm_core import _arguments, _set_environment
 
     _set_environment("error")  # before vLLM: it is read as its libraries are loaded
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # as ours: the faster way here
@@ -151,8 +152,8 @@ def run_chat(path: Path, models: Path, shard: int | None) -> Measured:
 
 def run_rival(path: Path, models: Path, *, is_tuned: bool) -> Measured:
     """Run vLLM's batch runner; its clock starts when its engine is there."""
-    from jobs.catalog import load_catalog
-    from jobs.model_files import model_folder
+    from batchchat.jobs.catalog.catalog import load_catalog
+    from batchchat.jobs.catalog.model_files import model_folder
 
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # as ours
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")

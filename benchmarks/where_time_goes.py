@@ -23,19 +23,19 @@ from report import report
 
 ENGINE = "engine: steps"
 PARTS = {
-    "parse": "jobs.shard_lines.ShardLines.parsed",
-    "render": "jobs.prompt.Prompter.render",
-    "tokenize": "jobs.prompt.Prompter.tokens",
-    "parameters": "jobs.attempt.sampling_of",
-    "look for those alike": "jobs.twins.Twins.name_of",
-    "give to the engine": "workers.vllm_engine.VllmCore.add",
+    "parse": "batchchat.jobs.execution.shard_reader.ShardLines.parsed",
+    "render": "batchchat.jobs.prompts.renderer.Prompter.render",
+    "tokenize": "batchchat.jobs.prompts.renderer.Prompter.tokens",
+    "parameters": "batchchat.jobs.execution.attempt.sampling_of",
+    "look for those alike": "batchchat.jobs.execution.answer_cache.Twins.name_of",
+    "give to the engine": "batchchat.workers.engine.vllm_core.VllmCore.add",
     ENGINE: "vllm.v1.engine.llm_engine.LLMEngine.step",
-    "detokenize": "workers.detokenizer.Detokenizer.text",
-    "response": "jobs.response.completed",
-    "checkpoint": "jobs.harvest.Harvest.flush",
-    "commit": "jobs.harvest.Harvest.commit",
-    "store and check the file": "workers.embedded.make_plan",
-    "finalize": "workers.embedded.finalize",
+    "detokenize": "batchchat.workers.engine.detokenizer.Detokenizer.text",
+    "response": "batchchat.jobs.execution.output_lines.completed",
+    "checkpoint": "batchchat.jobs.execution.checkpoint_writer.Harvest.flush",
+    "commit": "batchchat.jobs.execution.checkpoint_writer.Harvest.commit",
+    "store and check the file": "batchchat.workers.local.embedded_run.make_plan",
+    "finalize": "batchchat.workers.local.embedded_run.finalize",
 }
 
 

@@ -5,13 +5,12 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from cli import (
+from batchchat.cli.commands import (
     cancel,
     controller,
     doctor,
     estimate,
     keys,
-    list_,
     models,
     render,
     results,
@@ -20,14 +19,15 @@ from cli import (
     serve,
     status,
     submit,
-    terminal,
     validate,
     verify,
     watch,
     worker,
 )
-from jobs.errors import BatchchatError
-from workers import guard
+from batchchat.cli.commands import list as list_
+from batchchat.cli.terminal import streams as terminal
+from batchchat.jobs.errors import BatchchatError
+from batchchat.workers.engine import process_guard as guard
 
 guard.tie()  # in a process that an engine has spawned
 

@@ -6,9 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jobs import shapes
-from jobs.parameters import MAX_MESSAGES, PARAMETERS, REFUSED, Parameter
-from jobs.parse import Invalid, Parser
+from batchchat.jobs.requests import schema_types as shapes
+from batchchat.jobs.requests.parameters import (
+    MAX_MESSAGES,
+    PARAMETERS,
+    REFUSED,
+    Parameter,
+)
+from batchchat.jobs.requests.parser import Invalid, Parser
 
 SEEN = {
     "temperature": (

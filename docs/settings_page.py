@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jobs.settings import Settings
+from batchchat.jobs.settings import Settings
 
 HEAD = """\
 # Settings

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable
 
-from jobs.errors import NotFoundError, UsageError
+from batchchat.jobs.errors import NotFoundError, UsageError
 
 _HEX = "[0-9a-f]{32}"
 _ID = {kind: re.compile(f"{kind}_{_HEX}") for kind in ("batch", "file", "webhook")}

@@ -14,8 +14,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from jobs.destination import Destination
-from jobs.errors import ConfigError, OutputError
+from batchchat.jobs.errors import ConfigError, OutputError
+from batchchat.jobs.storage.destination import Destination
 
 
 def data_folder() -> Path:

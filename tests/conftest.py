@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tests.servers.s3_server import s3_server
+from tests.support.servers.s3_server import s3_server
 
 # A run that was started in the background ignores SIGINT, and so would all that it
 # starts: what is tried with a Ctrl-C would wait for ever.

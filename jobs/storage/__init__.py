@@ -1,11 +1,11 @@
 """Where everything that must survive lives: one bucket behind one Protocol."""
 
-from jobs.storage.base import Entry, Storage, Writer
-from jobs.storage.cached import CachedStorage
-from jobs.storage.local import LocalStorage
-from jobs.storage.memory import MemoryStorage
-from jobs.storage.patient import PatientStorage
-from jobs.storage.url import open_storage
+from batchchat.jobs.storage.caching import CachedStorage
+from batchchat.jobs.storage.factory import open_storage
+from batchchat.jobs.storage.local import LocalStorage
+from batchchat.jobs.storage.memory import MemoryStorage
+from batchchat.jobs.storage.protocol import Entry, Storage, Writer
+from batchchat.jobs.storage.retrying import PatientStorage
 
 __all__ = [
     "CachedStorage",

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from jobs.errors import ObjectMissingError, StorageError, StorageFullError
-from jobs.storage.base import CHUNK, Entry, checked_key, is_between
+from batchchat.jobs.errors import ObjectMissingError, StorageError, StorageFullError
+from batchchat.jobs.storage.protocol import CHUNK, Entry, checked_key, is_between
 
 _PARTIAL = ".partial-"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from io import BytesIO
 from threading import Lock
 
-from jobs.errors import ObjectMissingError
-from jobs.storage.base import CHUNK, Entry, checked_key, is_between
+from batchchat.jobs.errors import ObjectMissingError
+from batchchat.jobs.storage.protocol import CHUNK, Entry, checked_key, is_between
 
 
 class MemoryStorage:

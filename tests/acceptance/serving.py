@@ -10,10 +10,10 @@ from typing import Any
 
 import httpx
 
-from jobs.request import Request
-from jobs.storage import open_storage
+from batchchat.jobs.requests.schema import Request
+from batchchat.jobs.storage import open_storage
 from tests.acceptance.command import Done, Place, Running
-from tests.unit.ended import Answer, Hand, echo
+from tests.support.ended import Answer, Hand, echo
 
 _CATALOG = """\
 [models.m]

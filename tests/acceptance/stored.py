@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jobs.checkpoint import unpack
+from batchchat.jobs.ledger.checkpoint import unpack
 
 _SHARDS = "projects/*/batches/*/shards/*"
 

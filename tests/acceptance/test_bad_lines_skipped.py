@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.acceptance import bad_lines, needs
+from tests.acceptance import bad_lines, requirements
 from tests.acceptance.bad_lines import GOOD, BadFile
 from tests.acceptance.command import Done, Place
 
-pytestmark = needs.engine()
+pytestmark = requirements.engine()
 
 
 class Skipped(NamedTuple):

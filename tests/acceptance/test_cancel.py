@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance import needs
+from tests.acceptance import requirements
 from tests.acceptance.command import TINY, Done, Place
 from tests.acceptance.inputs import custom_ids, lognormal
 from tests.acceptance.stored import checkpoints
 
-pytestmark = needs.engine()
+pytestmark = requirements.engine()
 
 REQUESTS = lognormal(600, middle=300, most=1_500)
 SETTINGS = {"shard_requests": 100, "checkpoint_seconds": 0.5, "patience_seconds": 120}

@@ -6,10 +6,10 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.create import cancel_batch
-from jobs.errors import RequestRefusedError
+from batchchat.jobs.errors import RequestRefusedError
+from batchchat.jobs.ledger.submission import cancel_batch
 from tests.acceptance.serving import Serving
-from tests.unit.ended import bare, completion, whole
+from tests.support.ended import bare, completion, whole
 
 pytestmark = pytest.mark.slow
 

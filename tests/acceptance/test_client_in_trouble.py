@@ -5,10 +5,10 @@ import signal
 
 import pytest
 
-from jobs.api_key import ApiKeys
+from batchchat.jobs.access.api_keys import ApiKeys
 from tests.acceptance.serving import Serving, batch_id_of
-from tests.servers.cutting_proxy import cutting_proxy
-from tests.unit.ended import completion, whole
+from tests.support.ended import completion, whole
+from tests.support.servers.cutting_proxy import cutting_proxy
 
 pytestmark = pytest.mark.slow
 

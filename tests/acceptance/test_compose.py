@@ -14,11 +14,11 @@ import pytest
 import yaml
 from openai import OpenAI
 
-from tests.acceptance import needs
-from tests.servers.redis_server import redis_server
-from tests.servers.s3_server import PLAIN
+from tests.acceptance import requirements
+from tests.support.servers.redis_server import redis_server
+from tests.support.servers.s3_server import PLAIN
 
-pytestmark = [*needs.engine(), pytest.mark.server]
+pytestmark = [*requirements.engine(), pytest.mark.server]
 
 ROOT = Path(__file__).parents[2]
 REQUESTS = ROOT / "examples" / "requests.jsonl"

@@ -3,12 +3,12 @@
 import pytest
 from pyarrow import parquet
 
-from jobs.delivery import deliver
-from jobs.destination import Destination
-from jobs.errors import RequestRefusedError
-from jobs.record import Delivered, encode
+from batchchat.jobs.errors import RequestRefusedError
+from batchchat.jobs.ledger.records import Delivered, encode
+from batchchat.jobs.results.delivery import deliver
+from batchchat.jobs.storage.destination import Destination
 from tests.acceptance.serving import Serving, batch_id_of
-from tests.unit.ended import bare, completion, whole
+from tests.support.ended import bare, completion, whole
 
 pytestmark = pytest.mark.slow
 

@@ -16,10 +16,10 @@ import pytest
 
 from examples.batch import read_lines, write_lines
 from examples.mt_bench import question
-from tests.acceptance import needs
+from tests.acceptance import requirements
 from tests.acceptance.command import Done, Place
 
-pytestmark = needs.engine()
+pytestmark = requirements.engine()
 
 CATEGORIES = {"writing", "math"}
 SAMPLES = 12

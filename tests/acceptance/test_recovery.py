@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from tests.acceptance import needs
+from tests.acceptance import requirements
+from tests.acceptance.disturbed_batch import CAPACITY, GRACE, SHARD, Story
 from tests.acceptance.inputs import custom_ids, lognormal
 from tests.acceptance.stored import checkpointed, checkpoints
-from tests.acceptance.story import CAPACITY, GRACE, SHARD, Story
 
-pytestmark = needs.engine()
+pytestmark = requirements.engine()
 
 REQUESTS = lognormal(600, middle=64, most=256)
 

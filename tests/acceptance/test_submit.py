@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.acceptance import needs
+from tests.acceptance import requirements
 from tests.acceptance.command import Done, Place
 from tests.acceptance.inputs import custom_ids
 
-pytestmark = needs.engine()
+pytestmark = requirements.engine()
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "requests.jsonl"
 ASKED = [json.loads(line) for line in EXAMPLES.read_bytes().splitlines()]

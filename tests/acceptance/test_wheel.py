@@ -35,19 +35,22 @@ def test_it_has_every_module_and_its_data(names):
     packages = [ROOT / name for name in ("api", "cli", "jobs", "workers")]
     files = [file for package in packages for file in package.rglob("*.*")]
     kept = [file for file in files if file.is_file() and file.suffix != ".pyc"]
-    assert {file.relative_to(ROOT).as_posix() for file in kept} <= names
-    assert {"jobs/catalog.toml", "jobs/demo_corpus.txt"} <= names
+    assert {f"batchchat/{file.relative_to(ROOT).as_posix()}" for file in kept} <= names
+    catalog = "batchchat/jobs/catalog"
+    assert {f"{catalog}/catalog.toml", f"{catalog}/demo_corpus.txt"} <= names
+    assert {"batchchat/__main__.py", "batchchat/py.typed"} <= names
 
 
 def test_it_has_nothing_else(names):
     tops = {name.partition("/")[0] for name in names}
     info = {top for top in tops if top.endswith(".dist-info")}
-    assert tops - info == {"api", "cli", "jobs", "workers"}
+    assert tops - info == {"batchchat"}
     assert len(info) == 1
 
 
 def test_it_brings_the_command_and_the_engines_guard(wheel, names):
     [points] = (name for name in names if name.endswith("entry_points.txt"))
     text = wheel.read(points).decode()
-    assert "batchchat = cli.main:main" in text
-    assert "[vllm.general_plugins]\nbatchchat_guard = workers.guard:install" in text
+    assert "batchchat = batchchat.cli.main:main" in text
+    guard = "batchchat_guard = batchchat.workers.engine.process_guard:install"
+    assert f"[vllm.general_plugins]\n{guard}" in text

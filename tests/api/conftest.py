@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.served import Served
+from tests.api.api_server import Served
 
 Serve = Callable[..., Served]
 

@@ -3,13 +3,13 @@
 import msgspec
 import pytest
 
-from api.shown import Shown
-from jobs.errors import StorageError
-from jobs.record import Counts
-from jobs.usage import Usage
-from tests.unit.ended import Hand, whole
-from workers.local_process import RunnerProcess
-from workers.news import Running
+from batchchat.api.batch_view import Shown
+from batchchat.jobs.catalog.usage import Usage
+from batchchat.jobs.errors import StorageError
+from batchchat.jobs.ledger.records import Counts
+from batchchat.workers.broker.status_board import Running
+from batchchat.workers.local.runner_process import RunnerProcess
+from tests.support.ended import Hand, whole
 
 DATA = b"".join(whole(f"q-{n}", "text") + b"\n" for n in range(4))
 
@@ -167,7 +167,7 @@ def test_a_retry_that_was_killed_leaves_its_file_to_the_one_sent_again(
         raise StorageError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("api.create.create_batch", killed)
+        patch.setattr("batchchat.api.routes.create_batch.create_batch", killed)
         served.client.post(f"/v1/batches/{batch_id}/retry")
     again = served.client.post(f"/v1/batches/{batch_id}/retry").json()
     files = {one["id"] for one in inputs(served)}

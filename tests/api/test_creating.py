@@ -6,11 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from jobs.active import Active
-from jobs.errors import StorageError
-from jobs.files import Files
-from jobs.storage import MemoryStorage
-from tests.api.served import error_of
+from batchchat.jobs.errors import StorageError
+from batchchat.jobs.files.files import Files
+from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.storage import MemoryStorage
+from tests.api.api_server import error_of
 
 RETRY = {"x-stainless-retry-count": "1"}
 FIRST = {"x-stainless-retry-count": "0"}

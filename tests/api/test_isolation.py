@@ -3,8 +3,8 @@
 import pytest
 from starlette.routing import Route
 
-from tests.api.served import LINE, Served, error_of
-from tests.unit.ended import Hand, whole
+from tests.api.api_server import LINE, Served, error_of
+from tests.support.ended import Hand, whole
 
 
 @pytest.fixture(scope="module")

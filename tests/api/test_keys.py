@@ -2,9 +2,9 @@
 
 import pytest
 
-from api.errors import ApiError
-from api.limits import Limits
-from tests.api.served import error_of
+from batchchat.api.http.errors import ApiError
+from batchchat.api.http.rate_limit import Limits
+from tests.api.api_server import error_of
 
 
 def ask(served, **headers):

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from jobs.active import Active
+from batchchat.jobs.ledger.active_index import Active
 
 pytestmark = pytest.mark.server
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.served import Served
-from tests.unit.ended import Hand, whole
+from tests.api.api_server import Served
+from tests.support.ended import Hand, whole
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 NOT_ASKED = "positive_data_acceptance"

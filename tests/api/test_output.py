@@ -5,12 +5,12 @@ from io import BytesIO
 import pytest
 from pyarrow import parquet
 
-from jobs.delivery import deliver
-from jobs.errors import StorageError
-from jobs.record import Undelivered, encode
-from jobs.storage import MemoryStorage
-from tests.api.served import LINE, error_of
-from tests.unit.ended import Hand, whole
+from batchchat.jobs.errors import StorageError
+from batchchat.jobs.ledger.records import Undelivered, encode
+from batchchat.jobs.results.delivery import deliver
+from batchchat.jobs.storage import MemoryStorage
+from tests.api.api_server import LINE, error_of
+from tests.support.ended import Hand, whole
 
 DATA = b"".join(whole(f"q-{n}", f"text {n}") + b"\n" for n in range(7))
 

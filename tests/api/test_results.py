@@ -6,8 +6,8 @@ from io import BytesIO
 import pytest
 from pyarrow import parquet
 
-from tests.api.served import error_of
-from tests.unit.ended import Hand, whole
+from tests.api.api_server import error_of
+from tests.support.ended import Hand, whole
 
 DATA = b"".join(whole(f"q-{n}", f"text {n}") + b"\n" for n in range(7))
 
@@ -193,7 +193,7 @@ def test_an_id_that_is_no_event_is_refused(served, hand, last):
 
 
 def test_one_whose_key_is_revoked_follows_no_longer(serve, monkeypatch):
-    monkeypatch.setattr("api.auth._REMEMBERED", 0.0)
+    monkeypatch.setattr("batchchat.api.http.auth._REMEMBERED", 0.0)
     served = serve(is_private=False)
     key, text = served.service.keys.create("default")
     batch_id = Hand(storage=served.storage).submit(DATA)

@@ -8,8 +8,8 @@ import pytest
 from openai.types import Batch, FileDeleted, FileObject, Model
 from openai.types.batch_usage import BatchUsage
 
-from jobs.create import cancel_batch
-from tests.unit.ended import Hand, whole
+from batchchat.jobs.ledger.submission import cancel_batch
+from tests.support.ended import Hand, whole
 
 DATA = b"".join(whole(f"q-{n}", "text") + b"\n" for n in range(4))
 

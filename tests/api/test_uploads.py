@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.form import UploadForm
-from jobs.errors import StorageFullError
-from jobs.storage import LocalStorage, MemoryStorage
-from tests.api.served import LINE, error_of
+from batchchat.api.http.upload_form import UploadForm
+from batchchat.jobs.errors import StorageFullError
+from batchchat.jobs.storage import LocalStorage, MemoryStorage
+from tests.api.api_server import LINE, error_of
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 BEGIN = (

@@ -14,17 +14,22 @@ import httpx
 import pytest
 from openai import InvalidWebhookSignatureError, OpenAI
 
-from api.notifier import Notifier
-from api.post import PostError, _public_address, checked_url, post
-from jobs.catalog import Catalog
-from jobs.damage import mended
-from jobs.ledger import Ledger
-from jobs.outbox import Letter, Outbox
-from jobs.plan import Limits
-from jobs.planning import make_plan
-from jobs.webhook import Endpoints, event
-from tests.api.served import error_of
-from tests.unit.ended import MODEL, Hand, NoPrompters, whole
+from batchchat.api.webhooks.safe_post import (
+    PostError,
+    _public_address,
+    checked_url,
+    post,
+)
+from batchchat.api.webhooks.sender import Notifier
+from batchchat.jobs.catalog.catalog import Catalog
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.repair import mended
+from batchchat.jobs.planning.planner import make_plan
+from batchchat.jobs.planning.scanner import Limits
+from batchchat.jobs.webhooks.endpoints import Endpoints, event
+from batchchat.jobs.webhooks.outbox import Letter, Outbox
+from tests.api.api_server import error_of
+from tests.support.ended import MODEL, Hand, NoPrompters, whole
 
 DATA = whole("q", "the prompt") + b"\n"
 
@@ -324,7 +329,7 @@ def dripper():
 
 
 def test_a_receiver_that_drips_is_left(dripper, monkeypatch):
-    monkeypatch.setattr("api.post._SECONDS", 0.3)
+    monkeypatch.setattr("batchchat.api.webhooks.safe_post._SECONDS", 0.3)
     with pytest.raises(PostError, match="longer than"):
         post(dripper.url, b"{}", {}, anywhere=True)
 
@@ -365,10 +370,12 @@ def test_a_damaged_batch_keeps_nobody_else_from_being_told(served, receiver, not
 
 
 def test_files_are_swept_though_the_outbox_is_damaged(served, monkeypatch):
-    monkeypatch.setattr("api.notifier._LOOK", 0.01)
-    monkeypatch.setattr("api.notifier._SWEEP", 0.0)
+    monkeypatch.setattr("batchchat.api.webhooks.sender._LOOK", 0.01)
+    monkeypatch.setattr("batchchat.api.webhooks.sender._SWEEP", 0.0)
     swept = threading.Event()
-    monkeypatch.setattr("api.notifier.Files.sweep", lambda _: swept.set())
+    monkeypatch.setattr(
+        "batchchat.api.webhooks.sender.Files.sweep", lambda _: swept.set()
+    )
     served.upload(DATA)
     served.storage.put("outbox/default/nonsense/x/y", b"")
     with closing(Notifier(served.service)) as notifier:

@@ -12,16 +12,16 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from jobs.active import Active
-from jobs.ledger import Ledger, State
-from jobs.storage.s3 import S3Storage
+from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.storage.s3.storage import S3Storage
+from batchchat.workers.broker.messages import Hint
+from batchchat.workers.broker.status_board import RedisNews
 from tests.chaos.load import Account, account_of, stored_lines
 from tests.chaos.process import Process, all_gone
-from tests.servers.faulty_proxy import FaultyProxy, faulty_proxy
-from tests.servers.redis_server import RedisServer, redis_server
-from tests.servers.s3_server import BUCKET, PLAIN, S3Server, credentials
-from workers.hint import Hint
-from workers.news import RedisNews
+from tests.support.servers.faulty_proxy import FaultyProxy, faulty_proxy
+from tests.support.servers.redis_server import RedisServer, redis_server
+from tests.support.servers.s3_server import BUCKET, PLAIN, S3Server, credentials
 
 COMMAND = Path(sys.executable).with_name("batchchat")
 CATALOG = Path(__file__).with_name("catalog.toml")

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from tests.servers.redis_server import RedisServer
+from tests.support.servers.redis_server import RedisServer
 
 _QUEUES = ("batchchat:model.", "batchchat:control")
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from pyarrow import parquet
 
+from batchchat.workers.broker.messages import Hint
 from tests.acceptance.inputs import line
 from tests.chaos.cluster import EXPORTS, Cluster, until
 from tests.chaos.doubling import doubling
 from tests.chaos.load import Load
 from tests.chaos.process import Process
-from tests.servers.faulty_proxy import STORM
-from workers.hint import Hint
+from tests.support.servers.faulty_proxy import STORM
 
 Seen = dict[str, Any]
 

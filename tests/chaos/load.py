@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from jobs.checkpoint import unpack
-from jobs.keys import Keys
-from jobs.ledger import Ledger, State
+from batchchat.jobs.ledger.checkpoint import unpack
+from batchchat.jobs.ledger.keys import Keys
+from batchchat.jobs.ledger.ledger import Ledger, State
 from tests.acceptance.inputs import custom_ids
 
 Answer = tuple[str, int]

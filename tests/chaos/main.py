@@ -22,7 +22,7 @@ from tests.acceptance.inputs import lognormal
 from tests.chaos.cluster import Cluster, cluster
 from tests.chaos.items import ITEMS, Seen
 from tests.chaos.load import Answer, Load
-from tests.servers.s3_server import S3Server, s3_server
+from tests.support.servers.s3_server import S3Server, s3_server
 
 BUILD = Path("build/chaos")
 WORKERS = 2

@@ -14,7 +14,7 @@ from openai import OpenAI
 from tests.acceptance.command import Place
 from tests.conformance.clients import AsyncApi, SyncApi
 from tests.conformance.stories import Stories
-from tests.servers.s3_server import BUCKET, PLAIN, S3Server
+from tests.support.servers.s3_server import BUCKET, PLAIN, S3Server
 
 _OURS = ("BATCHCHAT_", "XDG_", "PYTHON", "NO_COLOR", "OPENAI_")
 _URL = re.compile(r"http://127\.0\.0\.1:\d+/v1")

@@ -9,10 +9,10 @@ from openai import (
 )
 from openai.types import Batch
 
-from tests.acceptance import needs
+from tests.acceptance import requirements
 from tests.conformance.stories import GOOD, LONG, URL, jsonl, lines_of
 
-pytestmark = needs.engine()
+pytestmark = requirements.engine()
 
 
 @pytest.fixture(scope="module")

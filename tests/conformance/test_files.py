@@ -5,9 +5,9 @@ from functools import partial
 import pytest
 from openai import APIStatusError, BadRequestError, NotFoundError
 
-from tests.acceptance import needs
+from tests.acceptance import requirements
 
-pytestmark = needs.engine()
+pytestmark = requirements.engine()
 
 DATA = b'{"messages": [{"role": "user", "content": "hi"}]}\n'
 

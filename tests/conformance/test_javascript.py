@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance import needs
+from tests.acceptance import requirements
 
-pytestmark = needs.engine()
+pytestmark = requirements.engine()
 
 HERE = Path(__file__).parent / "javascript"
 

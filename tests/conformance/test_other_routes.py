@@ -5,9 +5,9 @@ from functools import partial
 import pytest
 from openai import BadRequestError, NotFoundError
 
-from tests.acceptance import needs
+from tests.acceptance import requirements
 
-pytestmark = needs.engine()
+pytestmark = requirements.engine()
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 from openai import BadRequestError
 from pyarrow import parquet
 
-from tests.acceptance import needs
+from tests.acceptance import requirements
 from tests.conformance.stories import GOOD, URL, jsonl
-from tests.servers.s3_server import BUCKET
+from tests.support.servers.s3_server import BUCKET
 
-pytestmark = needs.engine()
+pytestmark = requirements.engine()
 
 PATIENCE = 120.0
 PREFIX = "exports/default/nightly"

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.acceptance import needs
+from tests.acceptance import requirements
 
-pytestmark = needs.engine()
+pytestmark = requirements.engine()
 
 README = Path(__file__).parents[2] / "README.md"
 EXAMPLE = README.with_name("examples") / "requests.jsonl"

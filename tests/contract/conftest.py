@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.stop import Stop
-from jobs.storage import (
+from batchchat.jobs.shutdown import Stop
+from batchchat.jobs.storage import (
     CachedStorage,
     LocalStorage,
     MemoryStorage,

@@ -1,6 +1,6 @@
 """What every storage promises of its listings."""
 
-from jobs.storage import Entry
+from batchchat.jobs.storage import Entry
 
 
 def keys(storage, *arguments):

@@ -5,16 +5,16 @@ import time
 
 import pytest
 
-import workers.news
-from jobs.errors import BrokerError
-from jobs.record import Counts
-from jobs.usage import Usage
-from tests.servers.redis_server import redis_server
-from workers.celery_app import CeleryQueue, make_app
-from workers.hint import Hint
-from workers.leases import RedisLeases
-from workers.news import RedisNews, Running, WorkerNews
-from workers.redis_client import open_redis
+import batchchat.workers.broker.status_board
+from batchchat.jobs.catalog.usage import Usage
+from batchchat.jobs.errors import BrokerError
+from batchchat.jobs.ledger.records import Counts
+from batchchat.workers.broker.celery_app import CeleryQueue, make_app
+from batchchat.workers.broker.leases import RedisLeases
+from batchchat.workers.broker.messages import Hint
+from batchchat.workers.broker.redis_client import open_redis
+from batchchat.workers.broker.status_board import RedisNews, Running, WorkerNews
+from tests.support.servers.redis_server import redis_server
 
 pytestmark = pytest.mark.server
 SECONDS = 0.4
@@ -120,7 +120,7 @@ def test_old_news_are_no_news_by_the_clock_of_redis(redis, monkeypatch):
     wrong_clock = Running(Counts(4, 3, 1), Usage(), at=1.0)
     news.tell(worker, {("batch_1", "00002"): wrong_clock})
     assert set(news.running("batch_1")) == {2}
-    monkeypatch.setattr(workers.news, "_KEPT", -1)
+    monkeypatch.setattr(batchchat.workers.broker.status_board, "_KEPT", -1)
     assert news.running("batch_1") == {}
 
 

@@ -5,8 +5,8 @@ from threading import Barrier
 
 import pytest
 
-from jobs.errors import ObjectMissingError
-from jobs.storage.base import CHUNK, ranged
+from batchchat.jobs.errors import ObjectMissingError
+from batchchat.jobs.storage.protocol import CHUNK, ranged
 
 NO_KEYS = ["", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/..", ".a"]
 NO_KEYS += ["a/.b", "-a", "a b", "a\n", "a\0", "a\\b", "a:b", "ä", "~"]

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-from jobs.catalog import Catalog, load_catalog
-from jobs.prompters import Prompters
-from tests.unit.running import Bench
+from batchchat.jobs.catalog.catalog import Catalog, load_catalog
+from batchchat.jobs.prompts.registry import Prompters
+from tests.support.running import Bench
 
 CITY = {"type": "string", "maxLength": 8}
 DAYS = {"type": "integer", "minimum": 0, "maximum": 9}
@@ -43,7 +43,7 @@ class Kept:
 @contextmanager
 def batches(tmp_path_factory: Any, catalog: Catalog | None = None) -> Iterator[Ask]:
     """Start an engine; yield what runs bodies as a batch and returns their results."""
-    from workers.vllm_engine import start_vllm
+    from batchchat.workers.engine.vllm_core import start_vllm
 
     catalog = catalog or load_catalog()
     models = tmp_path_factory.mktemp("models")

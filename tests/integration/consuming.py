@@ -2,8 +2,8 @@
 
 import sys
 
-from workers.celery_app import Consumer, make_app
-from workers.hint import Hint
+from batchchat.workers.broker.celery_app import Consumer, make_app
+from batchchat.workers.broker.messages import Hint
 
 
 def tell(hint: Hint) -> None:

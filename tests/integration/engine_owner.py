@@ -5,8 +5,8 @@ import sys
 import time
 from pathlib import Path
 
-from jobs.catalog import load_catalog
-from workers.vllm_engine import start_vllm
+from batchchat.jobs.catalog.catalog import load_catalog
+from batchchat.workers.engine.vllm_core import start_vllm
 
 if __name__ == "__main__":
     start_vllm(load_catalog().find("demo"), Path(sys.argv[1]), apart=True, log="error")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from jobs.catalog import load_catalog
-from jobs.engine import Work
-from jobs.parse import Parser
-from jobs.sampling import derived_seed, sampling_of
-from tests.unit.tiny_tokenizers import LLAMA_2, LLAMA_3, byte_level
+from batchchat.jobs.catalog.catalog import load_catalog
+from batchchat.jobs.engine.protocol import Work
+from batchchat.jobs.engine.sampling import derived_seed, sampling_of
+from batchchat.jobs.requests.parser import Parser
+from tests.support.tiny_tokenizers import LLAMA_2, LLAMA_3, byte_level
 
 pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -76,7 +76,7 @@ def ask(engine, model, requests):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_each_of_them_answers_and_answers_the_same_again(name, tmp_path):
-    from workers.vllm_engine import start_vllm
+    from batchchat.workers.engine.vllm_core import start_vllm
 
     model = make_model(name, tmp_path)
     parser = Parser(name)
@@ -97,7 +97,7 @@ def test_each_of_them_answers_and_answers_the_same_again(name, tmp_path):
 
 
 def test_a_model_that_reasons_is_started_and_its_reasoning_counted(tmp_path):
-    from workers.vllm_engine import start_vllm
+    from batchchat.workers.engine.vllm_core import start_vllm
 
     name = "L3-8B-Lunaris-v1"
     made = make_model(name, tmp_path)

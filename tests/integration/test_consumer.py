@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.redis_server import redis_server
-from workers.celery_app import TASK, CeleryQueue, make_app
-from workers.hint import Hint
-from workers.redis_client import open_redis
+from batchchat.workers.broker.celery_app import TASK, CeleryQueue, make_app
+from batchchat.workers.broker.messages import Hint
+from batchchat.workers.broker.redis_client import open_redis
+from tests.support.servers.redis_server import redis_server
 
 SCRIPT = Path(__file__).with_name("consuming.py")
 ROOT = SCRIPT.parent.parent.parent

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from jobs.catalog import Catalog, load_catalog
-from jobs.parameters import PARAMETERS
-from jobs.template_text import template_text
+from batchchat.jobs.catalog.catalog import Catalog, load_catalog
+from batchchat.jobs.catalog.template_source import template_text
+from batchchat.jobs.requests.parameters import PARAMETERS
 from tests.integration.chat_batches import NAMED, TOOLS, answer, batches, choice
 
 pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from jobs.catalog import load_catalog
-from jobs.engine import Completion, Work
-from jobs.errors import EngineDeadError, EngineStartError
-from jobs.sampling import Sampling
+from batchchat.jobs.catalog.catalog import load_catalog
+from batchchat.jobs.engine.protocol import Completion, Work
+from batchchat.jobs.engine.sampling import Sampling
+from batchchat.jobs.errors import EngineDeadError, EngineStartError
 from tests.integration.test_vllm_engine import request
 
 pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
@@ -32,7 +32,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def start(models):
-    from workers.vllm_engine import start_vllm
+    from batchchat.workers.engine.vllm_core import start_vllm
 
     return lambda: start_vllm(MODEL, models, apart=True, log="error")
 

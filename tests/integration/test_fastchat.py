@@ -12,7 +12,7 @@ from examples.batch import read_lines, write_lines
 from examples.mt_bench import judge_prompt, judging
 from examples.mt_bench.folder import PAIR, SINGLE
 from examples.mt_bench.score import ratings, standings
-from tests.unit.mt_bench_run import CATEGORIES, JUDGE, QUESTIONS, judge_run, make_run
+from tests.support.mt_bench_run import CATEGORIES, JUDGE, QUESTIONS, judge_run, make_run
 
 JUDGING = Path(__file__).with_name("fastchat_judging.py")
 

@@ -5,10 +5,10 @@ from contextlib import closing
 
 import pytest
 
-from jobs.demo import demo_model
-from jobs.errors import RequestRefusedError
-from workers import grammar_check
-from workers.vllm_grammar import bound_grammars
+from batchchat.jobs.catalog.demo_model import demo_model
+from batchchat.jobs.errors import RequestRefusedError
+from batchchat.workers.engine import grammar_sandbox as grammar_check
+from batchchat.workers.engine.vllm_grammar_limits import bound_grammars
 
 pytest.importorskip("xgrammar", reason="needs vLLM: install batchchat[cpu]")
 pytestmark = pytest.mark.slow

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from jobs.errors import RequestRefusedError
-from jobs.parquet import write_parquet
-from tests.unit.ended import Hand, completion, whole
+from batchchat.jobs.errors import RequestRefusedError
+from batchchat.jobs.results.parquet import write_parquet
+from tests.support.ended import Hand, completion, whole
 
 COST = Decimal("0.000000650003")
 TURNS = [

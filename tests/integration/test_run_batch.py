@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from batchchat.jobs.catalog.catalog import load_catalog
+from batchchat.jobs.catalog.demo_model import demo_model
 from docs.requests_page import SEEN
-from jobs.catalog import load_catalog
-from jobs.demo import demo_model
 from tests.integration.chat_batches import NAMED, TOOLS, answer, batches, full
 
 pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")

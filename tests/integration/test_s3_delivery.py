@@ -6,13 +6,13 @@ from io import BytesIO
 import pytest
 from pyarrow import parquet
 
-from jobs.settings import Settings
-from tests.servers.s3_server import BUCKET, credentials
-from tests.unit.ended import Hand, whole
-from tests.unit.memory_hints import MemoryLeases
-from workers.deliveries import Deliveries
-from workers.hint import DELIVER, Hint
-from workers.keeper import Keeper
+from batchchat.jobs.settings import Settings
+from batchchat.workers.broker.lease_keeper import Keeper
+from batchchat.workers.broker.messages import DELIVER, Hint
+from batchchat.workers.control.delivery_pool import Deliveries
+from tests.support.ended import Hand, whole
+from tests.support.memory_hints import MemoryLeases
+from tests.support.servers.s3_server import BUCKET, credentials
 
 pytestmark = pytest.mark.server
 

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from jobs.errors import ConfigError, InputFileError, StorageError
-from jobs.storage.s3_object import open_object
-from tests.servers.cutting_proxy import cutting_proxy
-from tests.servers.s3_server import BUCKET, PLAIN, credentials
+from batchchat.jobs.errors import ConfigError, InputFileError, StorageError
+from batchchat.jobs.storage.s3.object import open_object
+from tests.support.servers.cutting_proxy import cutting_proxy
+from tests.support.servers.s3_server import BUCKET, PLAIN, credentials
 
 KEY = "in put/ü?#.jsonl"
 URL = f"s3://{BUCKET}/{KEY}"
@@ -50,7 +50,7 @@ def command(server, tmp_path):
 
     def run(*arguments):
         return subprocess.run(
-            [sys.executable, "-m", "cli.main", *arguments],
+            [sys.executable, "-m", "batchchat", *arguments],
             env=theirs | PLAIN | settings,
             capture_output=True,
             text=True,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.unit.running import Bench, lines, text
-from tests.unit.test_crashes import Killed, Mortal
+from tests.support.running import Bench, lines, text
+from tests.unit.execution.test_crashes import Killed, Mortal
 
 pytestmark = pytest.mark.server
 

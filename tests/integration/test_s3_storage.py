@@ -5,12 +5,12 @@ from contextlib import suppress
 
 import pytest
 
-from jobs.errors import ObjectMissingError, StorageError
-from jobs.storage import s3_download
-from jobs.storage.s3 import S3Storage
-from jobs.storage.s3_upload import PART, Upload
-from tests.servers.cutting_proxy import cutting_proxy
-from tests.servers.s3_server import BUCKET, credentials
+from batchchat.jobs.errors import ObjectMissingError, StorageError
+from batchchat.jobs.storage.s3 import download as s3_download
+from batchchat.jobs.storage.s3.storage import S3Storage
+from batchchat.jobs.storage.s3.upload import PART, Upload
+from tests.support.servers.cutting_proxy import cutting_proxy
+from tests.support.servers.s3_server import BUCKET, credentials
 
 MIB = 1024 * 1024
 LARGE = bytes(range(256)) * (9 * MIB // 256) + b"end"

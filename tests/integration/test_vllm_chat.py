@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from jobs.catalog import Model
-from jobs.demo import demo_model
-from jobs.errors import ConfigError
+from batchchat.jobs.catalog.catalog import Model
+from batchchat.jobs.catalog.demo_model import demo_model
+from batchchat.jobs.errors import ConfigError
 from tests.integration.chat_batches import NAMED, TOOLS, answer, batches, choice
 
 pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
@@ -279,7 +279,7 @@ def test_reasoning_is_told_from_the_answer(tmp_path):
 
     from transformers import PreTrainedTokenizerFast
 
-    from workers.vllm_chat import Chats
+    from batchchat.workers.engine.vllm_chat import Chats
 
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(demo_model(tmp_path) / "tokenizer.json")
@@ -302,7 +302,7 @@ def test_reasoning_is_told_from_the_answer(tmp_path):
 def test_a_parser_that_can_t_be_used_is_a_wrong_catalog():
     from types import SimpleNamespace as Bag
 
-    from workers.vllm_chat import Chats
+    from batchchat.workers.engine.vllm_chat import Chats
 
     config = Bag(model="m", hf_config=Bag(model_type="llama"))
     with pytest.raises(ConfigError, match="no-such-parser"):

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from jobs.catalog import load_catalog
-from jobs.engine import Completion, Work
-from jobs.errors import EngineError, RequestRefusedError
-from jobs.parse import Parser
-from jobs.sampling import Sampling, derived_seed, sampling_of
+from batchchat.jobs.catalog.catalog import load_catalog
+from batchchat.jobs.engine.protocol import Completion, Work
+from batchchat.jobs.engine.sampling import Sampling, derived_seed, sampling_of
+from batchchat.jobs.errors import EngineError, RequestRefusedError
+from batchchat.jobs.requests.parser import Parser
 
 pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -20,7 +20,7 @@ MODEL = load_catalog().find("demo")
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
-    from workers.vllm_engine import start_vllm
+    from batchchat.workers.engine.vllm_core import start_vllm
 
     models = tmp_path_factory.mktemp("models")
     engine = start_vllm(MODEL, models, apart=False, log="error")
@@ -159,7 +159,7 @@ def test_dropped_work_makes_room_and_gives_no_answer(engine):
 def test_an_abort_is_not_a_result():
     from types import SimpleNamespace as Bag
 
-    from workers.vllm_answer import Reading
+    from batchchat.workers.engine.vllm_output import Reading
 
     one = Bag(index=0, text="half a", token_ids=[1], finish_reason="abort")
     output = Bag(outputs=[one], prompt_token_ids=[1], num_cached_tokens=0)

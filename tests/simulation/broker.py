@@ -4,11 +4,11 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 
-from jobs.errors import BrokerError
-from tests.simulation.weather import Weather
-from tests.simulation.world import World
-from workers.hint import Hint
-from workers.news import Running, WorkerNews
+from batchchat.jobs.errors import BrokerError
+from batchchat.workers.broker.messages import Hint
+from batchchat.workers.broker.status_board import Running, WorkerNews
+from tests.simulation.fault_profile import Weather
+from tests.simulation.virtual_time import World
 
 _NEWS = 30.0
 

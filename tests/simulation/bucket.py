@@ -8,11 +8,11 @@ from io import BytesIO
 from itertools import islice
 from typing import TypeVar
 
-from jobs.errors import StorageError, StorageFullError
-from jobs.storage import MemoryStorage
-from jobs.storage.base import Entry
-from tests.simulation.weather import Weather
-from tests.simulation.world import Process, World
+from batchchat.jobs.errors import StorageError, StorageFullError
+from batchchat.jobs.storage import MemoryStorage
+from batchchat.jobs.storage.protocol import Entry
+from tests.simulation.fault_profile import Weather
+from tests.simulation.virtual_time import Process, World
 
 _PAGE = 3
 """Entries of a listing that are read at a time."""

@@ -7,22 +7,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from jobs.catalog import Catalog, Model
-from jobs.create import Options, cancel_batch, create_batch, store_file
-from jobs.errors import BatchchatError
-from jobs.ledger import Ledger
-from jobs.prompt import Prompter
-from jobs.prompters import Prompters
-from jobs.settings import Settings
-from jobs.template import ChatTemplate
+from batchchat.jobs.catalog.catalog import Catalog, Model
+from batchchat.jobs.errors import BatchchatError
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.stored_files import store_file
+from batchchat.jobs.ledger.submission import Options, cancel_batch, create_batch
+from batchchat.jobs.prompts.chat_template import ChatTemplate
+from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.prompts.renderer import Prompter
+from batchchat.jobs.settings import Settings
+from batchchat.workers.control.main import run_controller
+from batchchat.workers.shards.worker_process import Worker
 from tests.simulation.broker import Redis
 from tests.simulation.bucket import Bucket, Door
 from tests.simulation.engines import DEADLY, SimulatedEngine
+from tests.simulation.fault_profile import Weather
 from tests.simulation.patches import WINDOW
-from tests.simulation.weather import Weather
-from tests.simulation.world import Process, World
-from workers.control import run_controller
-from workers.worker import Worker
+from tests.simulation.virtual_time import Process, World
 
 SETTINGS = Settings(
     storage="",

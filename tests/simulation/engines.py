@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from jobs.engine import Answer, Work
-from jobs.errors import EngineDeadError
-from jobs.prompt import Prompt, Prompter
-from jobs.request import Request
+from batchchat.jobs.engine.protocol import Answer, Work
+from batchchat.jobs.errors import EngineDeadError
+from batchchat.jobs.prompts.renderer import Prompt, Prompter
+from batchchat.jobs.requests.schema import Request
+from batchchat.workers.engine.echo_core import echo
+from tests.simulation.fault_profile import Weather
 from tests.simulation.threads import Event
-from tests.simulation.weather import Weather
-from tests.simulation.world import World
-from workers.echo_core import echo
+from tests.simulation.virtual_time import World
 
 DEADLY = "deadly"
 """What is in a prompt that kills every engine."""

@@ -10,29 +10,37 @@ from unittest.mock import patch
 
 import msgspec
 
-import jobs.finalize
-import workers.controller
-import workers.dispatcher
-from jobs import record
-from jobs.active import Active
-from jobs.attempt import Attempt
-from jobs.checkpoint import Finished, Result
-from jobs.create import Options, create_batch
-from jobs.errors import EngineDeadError
-from jobs.finalize import _Writer, finalize
-from jobs.harvest import Harvest
-from jobs.ledger import Ledger, State
-from jobs.record import Batch, Commit, File, Outcome, Part, Plan, Shard
-from jobs.recovery import Kept, read_part, recover
-from jobs.suspicion import Suspicion
+import batchchat.jobs.results.finalize
+import batchchat.workers.control.controller
+import batchchat.workers.control.dispatcher
+from batchchat.jobs.errors import EngineDeadError
+from batchchat.jobs.execution.attempt import Attempt
+from batchchat.jobs.execution.checkpoint_writer import Harvest
+from batchchat.jobs.execution.crash_bisection import Suspicion
+from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.ledger.checkpoint import Finished, Result
+from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.records import (
+    Batch,
+    Commit,
+    File,
+    Outcome,
+    Part,
+    Plan,
+    Shard,
+)
+from batchchat.jobs.ledger.recovery import Kept, read_part, recover
+from batchchat.jobs.ledger.submission import Options, create_batch
+from batchchat.jobs.results.finalize import _Writer, finalize
+from batchchat.workers.broker.lease_keeper import Keeper
+from batchchat.workers.broker.messages import Hint
+from batchchat.workers.control.controller import Controller
+from batchchat.workers.control.dispatcher import Dispatcher
+from batchchat.workers.shards.shard_host import Host
 from tests.simulation import cluster
 from tests.simulation.broker import SimulatedLeases, SimulatedNews
-from tests.simulation.weather import Weather
-from workers.controller import Controller
-from workers.dispatcher import Dispatcher
-from workers.hint import Hint
-from workers.host import Host
-from workers.keeper import Keeper
+from tests.simulation.fault_profile import Weather
 
 Made = Callable[[], AbstractContextManager[object]]
 
@@ -188,7 +196,9 @@ def _end_without_its_plan() -> AbstractContextManager[object]:
     stack.enter_context(
         patch.object(Controller, "_planned", lambda _self, _ledger, state: state)
     )
-    stack.enter_context(patch.object(jobs.finalize, "_see_plan", lambda *_: None))
+    stack.enter_context(
+        patch.object(batchchat.jobs.results.finalize, "_see_plan", lambda *_: None)
+    )
     return stack
 
 
@@ -206,7 +216,9 @@ MUTATIONS: dict[str, Mutation] = {
         _changed(Harvest, "flush", _flush_without_writing)
     ),
     "the last result counts": Mutation(
-        _changed(jobs.finalize, "read_results", _last_counts), Weather.racing, 3
+        _changed(batchchat.jobs.results.finalize, "read_results", _last_counts),
+        Weather.racing,
+        3,
     ),
     "results are counted twice": Mutation(
         _changed(Kept, "add", _count_twice), Weather.racing, 3
@@ -234,10 +246,15 @@ MUTATIONS: dict[str, Mutation] = {
         _changed(cluster, "create_batch", _submit_then_index), first=4
     ),
     "the index is left before the end": Mutation(
-        _changed(workers.controller, "finalize", _leave_the_index_first), first=2
+        _changed(
+            batchchat.workers.control.controller, "finalize", _leave_the_index_first
+        ),
+        first=2,
     ),
     "a kill is swallowed": Mutation(_changed(Host, "run", _survive)),
-    "nobody mends": Mutation(_changed(workers.dispatcher, "mended", _leave), first=198),
+    "nobody mends": Mutation(
+        _changed(batchchat.workers.control.dispatcher, "mended", _leave), first=198
+    ),
     "a damaged plan is none": Mutation(_end_without_its_plan, first=225),
     "nobody finalizes": Mutation(_changed(Controller, "run", _plan_alone)),
 }

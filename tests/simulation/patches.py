@@ -13,23 +13,27 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
-import jobs.create
-import jobs.floor
-import jobs.harvest
-import jobs.ids
-import jobs.memo
-import jobs.progress
-import jobs.stop
-import jobs.storage.patient
-import workers.control
-import workers.controller
-import workers.host
-import workers.keeper
-import workers.worker
-from jobs.attempt import Attempt
-from jobs.ledger import Ledger
-from jobs.record import Shard
-from jobs.task import Task
+import batchchat.jobs.execution.checkpoint_writer
+import batchchat.jobs.execution.engine_gate
+import batchchat.jobs.execution.progress
+import batchchat.jobs.ids
+import batchchat.jobs.ledger.submission
+import batchchat.jobs.lru_cache
+import batchchat.jobs.shutdown
+import batchchat.jobs.storage.retrying
+import batchchat.workers.broker.lease_keeper
+import batchchat.workers.control.controller
+import batchchat.workers.control.main
+import batchchat.workers.shards.shard_host
+import batchchat.workers.shards.worker_process
+from batchchat.jobs.execution.attempt import Attempt
+from batchchat.jobs.execution.context import Task
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.records import Shard
+from batchchat.workers.broker.lease_keeper import Keeper
+from batchchat.workers.control.controller import Controller
+from batchchat.workers.control.dispatcher import Dispatcher
+from batchchat.workers.engine.hang_detector import HangWatch
 from tests.simulation import threads
 from tests.simulation.broker import (
     Redis,
@@ -38,11 +42,7 @@ from tests.simulation.broker import (
     SimulatedNews,
     SimulatedQueue,
 )
-from tests.simulation.world import World
-from workers.controller import Controller
-from workers.dispatcher import Dispatcher
-from workers.hang import HangWatch
-from workers.keeper import Keeper
+from tests.simulation.virtual_time import World
 
 WINDOW = "soon"
 """A completion window that ends while a batch runs."""
@@ -74,18 +74,20 @@ def simulated(world: World, redis: Redis, window: int) -> Iterator[None]:
         "worker_shutting_down": SimpleNamespace(connect=partial(_connect, world)),
     }
     names: dict[Any, dict[str, Any]] = {
-        jobs.create: {"WINDOWS": {"24h": 86_400, WINDOW: window}},
-        jobs.floor: {"Condition": partial(threads.Condition, world)},
-        jobs.harvest: {"time": time},
-        jobs.ids: {
+        batchchat.jobs.ledger.submission: {"WINDOWS": {"24h": 86_400, WINDOW: window}},
+        batchchat.jobs.execution.engine_gate: {
+            "Condition": partial(threads.Condition, world)
+        },
+        batchchat.jobs.execution.checkpoint_writer: {"time": time},
+        batchchat.jobs.ids: {
             "time": time,
             "os": SimpleNamespace(urandom=world.dice.randbytes),
         },
-        jobs.memo: {"Lock": lock},
-        jobs.progress: {"time": time, "Lock": lock},
-        jobs.stop: {"time": time, "Event": event},
-        jobs.storage.patient: {"time": time},
-        workers.control: {
+        batchchat.jobs.lru_cache: {"Lock": lock},
+        batchchat.jobs.execution.progress: {"time": time, "Lock": lock},
+        batchchat.jobs.shutdown: {"time": time, "Event": event},
+        batchchat.jobs.storage.retrying: {"time": time},
+        batchchat.workers.control.main: {
             **process,
             "Keeper": keeper,
             "Dispatcher": partial(
@@ -93,8 +95,12 @@ def simulated(world: World, redis: Redis, window: int) -> Iterator[None]:
             ),
             "Controller": partial(Controller, clock=time.time),
         },
-        workers.controller: {"Event": event, "Thread": thread, "uuid4": uuid4},
-        workers.host: {
+        batchchat.workers.control.controller: {
+            "Event": event,
+            "Thread": thread,
+            "uuid4": uuid4,
+        },
+        batchchat.workers.shards.shard_host: {
             "Attempt": attempt,
             "Event": event,
             "Keeper": keeper,
@@ -103,8 +109,12 @@ def simulated(world: World, redis: Redis, window: int) -> Iterator[None]:
             "time": time,
             "uuid4": uuid4,
         },
-        workers.keeper: {"Event": event, "Lock": lock, "Thread": thread},
-        workers.worker: {
+        batchchat.workers.broker.lease_keeper: {
+            "Event": event,
+            "Lock": lock,
+            "Thread": thread,
+        },
+        batchchat.workers.shards.worker_process: {
             **process,
             "end_with": partial(_end_with, world),
             "HangWatch": partial(HangWatch, clock=time.monotonic),

@@ -12,10 +12,10 @@ from random import Random
 from typing import NamedTuple
 
 from tests.simulation.cluster import SETTINGS, Cluster
+from tests.simulation.fault_profile import Weather
+from tests.simulation.invariants import problems
 from tests.simulation.patches import simulated
-from tests.simulation.verdict import problems
-from tests.simulation.weather import Weather
-from tests.simulation.world import World
+from tests.simulation.virtual_time import World
 
 _BOUND = 180.0
 """Seconds after the last fault within which everything must have ended."""

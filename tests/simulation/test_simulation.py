@@ -2,9 +2,9 @@
 
 import pytest
 
+from tests.simulation.fault_profile import Weather
 from tests.simulation.mutations import HARMLESS, MUTATIONS
 from tests.simulation.simulate import simulate
-from tests.simulation.weather import Weather
 
 # A killed process leaves its temporary files to the operating system.
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed file:ResourceWarning")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from queue import Empty
 from typing import Any, Self
 
-from tests.simulation.world import Actor, World
+from tests.simulation.virtual_time import Actor, World
 
 
 class Event:

@@ -1,0 +1,72 @@
+"""The bytes of an object as an answer, whole or a range of it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from starlette.responses import StreamingResponse
+
+from batchchat.api.http.errors import ApiError
+from batchchat.jobs.storage import Storage
+from batchchat.jobs.storage.protocol import ranged
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bytes `first` to `last`, both included, of `size`."""
+
+    first: int
+    last: int
+    size: int
+
+    @property
+    def length(self) -> int:
+        """How many bytes these are."""
+        return self.last - self.first + 1
+
+
+def span_of(header: str | None, size: int) -> Span | None:
+    """Return the range that is asked for, None for the whole.
+
+    A header that is no single range of bytes is ignored, as HTTP has it.
+
+    Raises:
+        ApiError: there is no such range in the object.
+
+    """
+    match = _RANGE.fullmatch(header.strip()) if header else None
+    if match is None or not any(match.groups()):
+        return None
+    first, last = match.groups()
+    if not first:
+        begin, end = max(0, size - int(last)), size - 1
+    else:
+        begin, end = int(first), min(int(last or size), size - 1)
+    if first and last and int(first) > int(last):
+        return None
+    if begin > end:
+        message = f"The file has {size:,} bytes, and the range begins behind them."
+        headers = {"content-range": f"bytes */{size}"}
+        raise ApiError(416, message, code="invalid_range", headers=headers)
+    return Span(begin, end, size)
+
+
+def content_response(
+    storage: Storage, key: str, size: int, asked: str | None, headers: dict[str, str]
+) -> StreamingResponse:
+    """Return the object's bytes, or the range of them that is `asked`."""
+    span = span_of(asked, size)
+    status = 200
+    headers = {"accept-ranges": "bytes", "content-length": f"{size}", **headers}
+    if span is not None:
+        status = 206
+        headers["content-length"] = f"{span.length}"
+        headers["content-range"] = f"bytes {span.first}-{span.last}/{span.size}"
+    chunks: Iterator[bytes] = (
+        ranged(storage, key, span.first, span.length) if span else storage.stream(key)
+    )
+    return StreamingResponse(
+        chunks, status, headers, media_type="application/octet-stream"
+    )

@@ -1,0 +1,144 @@
+"""Every error as OpenAI's clients read it: `{"error": {message, type, param, code}}`.
+
+Classes are mapped, never texts, and a hint that names a command is left to the
+command line.
+"""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from batchchat.jobs.access.idempotency import ReusedKeyError
+from batchchat.jobs.errors import (
+    BatchchatError,
+    ConflictError,
+    ModelNotFoundError,
+    NotFoundError,
+    StorageError,
+    UsageError,
+)
+
+_logger = logging.getLogger(__name__)
+
+NO_RETRY = {"x-should-retry": "false"}
+"""What keeps OpenAI's clients from sending a request again that can't succeed."""
+
+_CLOSED = 499
+
+
+class ApiError(Exception):
+    """An answer that is an error, in all its parts."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """`param` names the field that is wrong, `code` the kind of error."""
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.param = param
+        self.code = code
+        self.headers = dict(headers or {})
+
+
+def error_response(error: ApiError) -> Response:
+    """Return the answer."""
+    body = {
+        "message": error.message,
+        "type": _type(error.status),
+        "param": error.param,
+        "code": error.code,
+    }
+    return JSONResponse({"error": body}, error.status, error.headers)
+
+
+def api_error(error: BatchchatError) -> ApiError:
+    """Return what one of our errors is on the wire."""
+    message = error.message
+    match error:
+        case NotFoundError() | ModelNotFoundError():
+            return ApiError(404, message, code=error.code)
+        case ReusedKeyError():
+            return ApiError(422, message, code=error.code, headers=NO_RETRY)
+        case ConflictError():
+            return ApiError(409, message, headers=NO_RETRY)
+        case UsageError():
+            return ApiError(400, message, code=error.code)
+        case StorageError(retryable=True):
+            message = "The storage can't be reached; try again in a moment."
+            return ApiError(503, message, code=error.code, headers={"retry-after": "2"})
+        case _:
+            return ApiError(500, "Something went wrong here.", code=error.code)
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Let every error of every kind leave `app` in the same shape."""
+
+    @app.exception_handler(ApiError)
+    async def _ours(_: Request, error: ApiError) -> Response:
+        return error_response(error)
+
+    @app.exception_handler(BatchchatError)
+    async def _named(_: Request, error: BatchchatError) -> Response:
+        answer = api_error(error)
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            _logger.error("%s: %s", error.code, error.message)
+        return error_response(answer)
+
+    @app.exception_handler(HTTPException)
+    async def _of_routing(request: Request, error: HTTPException) -> Response:
+        return error_response(_routing_error(request, error))
+
+    @app.exception_handler(RequestValidationError)
+    async def _of_parameters(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        param = ".".join(str(part) for part in first["loc"][1:])
+        message = f"Invalid value for '{param}': {first['msg']}."
+        return error_response(ApiError(400, message, param=param, code="invalid_value"))
+
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(_: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=_CLOSED)
+
+
+def _routing_error(request: Request, error: HTTPException) -> ApiError:
+    where = f"{request.method} {request.url.path[:200]}"
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        message = f"Unknown request URL: {where}. Check the URL for typos"
+        message += "; answers of chat completions come by batches, at /v1/batches."
+        return ApiError(404, message, code="unknown_url")
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        message = f"Not allowed: {where}. See /docs for what is."
+        headers = {"allow": ", ".join(sorted(_methods(request)))}
+        return ApiError(405, message, code="method_not_allowed", headers=headers)
+    return ApiError(error.status_code, str(error.detail), headers=error.headers or {})
+
+
+def _methods(request: Request) -> set[str]:
+    """Return the methods of all routes of a URL, not of the first one only."""
+    return {
+        method
+        for route in request.app.routes
+        if isinstance(route, Route) and route.path_regex.match(request.url.path)
+        for method in route.methods or ()
+    }
+
+
+def _type(status: int) -> str:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return "rate_limit_error"
+    is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return "server_error" if is_ours else "invalid_request_error"

@@ -1,0 +1,102 @@
+"""The JSON body of a request: bounded, parsed strictly, checked field by field."""
+
+from typing import Any, TypeVar
+
+import pydantic_core
+from anyio import fail_after
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from batchchat.api.http.errors import ApiError
+
+_MOST = 1_000_000
+_SECONDS = 30.0
+
+_CODES = {
+    "missing": "missing_required_parameter",
+    "extra_forbidden": "unknown_parameter",
+}
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def read_json(request: Request) -> Any:
+    """Return the body as JSON; an empty one is an empty object.
+
+    Raises:
+        ApiError: it is too large, too slow, no JSON, or says to be something else.
+
+    """
+    kind = request.headers.get("content-type", "application/json").partition(";")[0]
+    if kind.strip().lower() != "application/json":
+        message = "The body must be JSON, sent as `application/json`."
+        raise ApiError(415, message, code="unsupported_content_type")
+    data = await _read(request)
+    if not data.strip():
+        return {}
+    try:
+        return pydantic_core.from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        message = f"The body is not valid JSON: {error}."
+        raise ApiError(400, message, code="invalid_json") from None
+
+
+def checked(kind: type[M], value: Any) -> M:
+    """Return what the body asks. Raises `ApiError`, which names the first problem."""
+    if not isinstance(value, dict):
+        raise ApiError(400, "The body must be a JSON object.", code="invalid_type")
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise _named(error) from None
+
+
+async def _read(request: Request) -> bytes:
+    data = bytearray()
+    try:
+        with fail_after(_SECONDS):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > _MOST:
+                    message = f"The body is too large: it has up to {_MOST:,} bytes."
+                    raise ApiError(413, message, code="body_too_large")
+    except TimeoutError:
+        message = "The request came too slowly."
+        raise ApiError(408, message, code="request_timeout") from None
+    return bytes(data)
+
+
+def _named(error: ValidationError) -> ApiError:
+    first = error.errors()[0]
+    param = ".".join(str(part) for part in first["loc"])[:200]
+    kind = first["type"]
+    code = _CODES.get(kind, "invalid_type" if "type" in kind else "invalid_value")
+    match kind:
+        case "missing":
+            message = f"Missing required parameter: '{param}'."
+        case "extra_forbidden":
+            message = f"Unknown parameter: '{param}'."
+        case _:
+            message = f"Invalid value for '{param}': {first['msg']}."
+    return ApiError(400, message, param=param or None, code=code)
+
+
+def body_of(kind: type[BaseModel]) -> dict[str, Any]:
+    """Return what the document says of a body that is `kind`."""
+    schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+    definitions = schema.pop("$defs", {})
+    required = bool(schema.get("required"))
+    content = {"application/json": {"schema": _inlined(schema, definitions)}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
+    """Return a schema with what it refers to in the place of the references."""
+    if isinstance(part, dict):
+        if "$ref" in part:
+            name = part["$ref"].rpartition("/")[2]
+            return _inlined(definitions[name], definitions)
+        return {key: _inlined(value, definitions) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_inlined(value, definitions) for value in part]
+    return part

@@ -1,0 +1,144 @@
+"""/v1/files."""
+
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import Response
+
+from batchchat.api.http.auth import Mine, Parts
+from batchchat.api.http.byte_ranges import content_response
+from batchchat.api.http.json_response import Json, list_object
+from batchchat.api.http.schemas import DeletedFile, FileList, FileObject, errors
+from batchchat.api.routes.upload import PURPOSES, receive_file
+from batchchat.jobs.files.files import Files
+from batchchat.jobs.ids import checked_id
+from batchchat.jobs.ledger.records import File
+
+router = APIRouter(prefix="/v1/files", tags=["files"])
+
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file", "purpose"],
+                    "additionalProperties": False,
+                    "dependentRequired": {
+                        "expires_after[anchor]": ["expires_after[seconds]"],
+                        "expires_after[seconds]": ["expires_after[anchor]"],
+                    },
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "purpose": {"type": "string", "enum": list(PURPOSES)},
+                        "expires_after[anchor]": {
+                            "type": "string",
+                            "enum": ["created_at"],
+                        },
+                        "expires_after[seconds]": {
+                            "type": "integer",
+                            "minimum": 3600,
+                            "maximum": 2592000,
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+_BYTES: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string"}}}
+
+
+@router.post(
+    "",
+    openapi_extra=_FORM,
+    responses={200: {"model": FileObject}, **errors(408, 413, 415)},
+)
+async def upload(request: Request, mine: Mine, parts: Parts) -> Response:
+    """Upload a file; it appears when it is whole."""
+    return Json(file_object(await receive_file(request, mine, parts.settings)))
+
+
+@router.get("", responses={200: {"model": FileList}, **errors(404)})
+def list_files(
+    mine: Mine,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+    order: Literal["asc", "desc"] = "desc",
+    purpose: str | None = None,
+) -> Response:
+    """List files, newest first."""
+    after = checked_id("file", after) if after is not None else None
+    newest_first = order == "desc"
+    files, has_more = Files(mine).page(
+        after=after, limit=limit, newest_first=newest_first, purpose=purpose
+    )
+    data = [file_object(file) for file in files]
+    return list_object(data, [file.id for file in files], has_more=has_more)
+
+
+@router.get("/{file_id}", responses={200: {"model": FileObject}, **errors(404)})
+def retrieve(file_id: str, mine: Mine) -> Response:
+    """Say what a file is."""
+    return Json(file_object(Files(mine).get(file_id)))
+
+
+@router.delete(
+    "/{file_id}", responses={200: {"model": DeletedFile}, **errors(404, 409)}
+)
+def delete(file_id: str, mine: Mine) -> Response:
+    """Delete a file that no running batch reads."""
+    Files(mine).delete(file_id)
+    return Json({"id": file_id, "object": "file", "deleted": True})
+
+
+@router.head("/{file_id}/content", include_in_schema=False)
+@router.get(
+    "/{file_id}/content",
+    response_class=Response,
+    responses={
+        200: {"content": _BYTES, "description": "The bytes of the file."},
+        206: {"content": _BYTES, "description": "The range of them."},
+        304: {"description": "They are those that `If-None-Match` names."},
+        **errors(404, 416),
+    },
+)
+def content(
+    file_id: str,
+    request: Request,
+    mine: Mine,
+    range_: Annotated[str | None, Header(alias="range")] = None,
+) -> Response:
+    """Download a file, or a range of it."""
+    file = Files(mine).get(file_id)
+    tag, is_head = f'"{file.id}"', request.method == "HEAD"
+    known = request.headers.get("if-none-match", "")
+    if tag in known or known.strip() == "*":
+        return Response(status_code=304, headers={"etag": tag})
+    if is_head or request.headers.get("if-range", tag) != tag:
+        range_ = None
+    headers = {
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(file.filename)}",
+        "etag": tag,
+        "x-content-type-options": "nosniff",
+    }
+    key = mine.keys.content(file_id)
+    answer = content_response(mine.storage, key, file.bytes, range_, headers)
+    return Response(headers=answer.headers) if is_head else answer
+
+
+def file_object(file: File) -> dict[str, Any]:
+    """Return OpenAI's File object."""
+    return {
+        "id": file.id,
+        "object": "file",
+        "bytes": file.bytes,
+        "created_at": file.created_at,
+        "expires_at": file.expires_at,
+        "filename": file.filename,
+        "purpose": file.purpose,
+        "status": "processed",
+        "status_details": None,
+    }

@@ -1,0 +1,23 @@
+"""/v1/models: the catalog."""
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from batchchat.api.http.auth import Mine, Parts
+from batchchat.api.http.json_response import Json
+from batchchat.api.http.schemas import ModelList, ModelObject, errors
+from batchchat.jobs.catalog.model_object import model_object
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+@router.get("", responses={200: {"model": ModelList}, **errors()})
+def list_models(_: Mine, parts: Parts) -> Response:
+    """List the models that batches may ask for."""
+    return Json({"object": "list", "data": [model_object(m) for m in parts.catalog]})
+
+
+@router.get("/{model:path}", responses={200: {"model": ModelObject}, **errors(404)})
+def retrieve(model: str, _: Mine, parts: Parts) -> Response:
+    """Say what a model is."""
+    return Json(model_object(parts.catalog.find(model)))

@@ -1,0 +1,200 @@
+"""Takes an upload into the storage, in bounded memory, whole or not at all."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, aclosing
+from dataclasses import dataclass, field
+
+from anyio import CancelScope, fail_after, to_thread
+from fastapi import Request
+
+from batchchat.api.http.errors import ApiError
+from batchchat.api.http.upload_form import UploadForm
+from batchchat.jobs.ids import new_file_id
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.records import File
+from batchchat.jobs.ledger.stored_files import publish_file
+from batchchat.jobs.settings import Settings
+from batchchat.jobs.storage.protocol import CHUNK, Writer
+
+PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
+
+_SLOWEST = 1_024
+"""Bytes a second that an upload has to bring on average, past the first pause."""
+
+_LEAST, _MOST = 3_600, 2_592_000
+"""Seconds that a file may be kept, as OpenAI has it."""
+
+
+async def receive_file(request: Request, ledger: Ledger, settings: Settings) -> File:
+    """Store the file of an upload and return it; a broken one leaves nothing.
+
+    Raises:
+        ApiError: the form is not right, too large, or came too slowly.
+
+    """
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > settings.max_file_bytes + CHUNK:
+        raise _too_large(settings.max_file_bytes)
+    form = UploadForm(request.headers.get("content-type", ""))
+    file_id, created_at = new_file_id(), ledger.now()
+    content = _Content(
+        ledger.storage.writer(ledger.keys.content(file_id)), settings.max_file_bytes
+    )
+    async with _Sink(content):
+        async for data in _body(request, settings.upload_pause_seconds):
+            for piece in form.feed(data):
+                await content.take(piece)
+            _purpose(form, required=False)
+        if not form.is_whole:
+            raise ApiError(400, "The form ends too early.", code="invalid_form")
+        if form.filename is None:
+            message = "Missing required parameter: 'file'."
+            raise ApiError(400, message, param="file", code=_MISSING)
+        kept = _kept(form)
+        file = File(
+            id=file_id,
+            bytes=content.size,
+            created_at=created_at,
+            filename=form.filename,
+            purpose=_purpose(form, required=True),
+            expires_at=created_at + kept if kept else None,
+            lines=content.lines(),
+        )
+    await to_thread.run_sync(publish_file, ledger, file)
+    return file
+
+
+_MISSING = "missing_required_parameter"
+
+
+@dataclass
+class _Content:
+    """The bytes of the file on their way into the storage."""
+
+    writer: AbstractContextManager[Writer]
+    most: int
+    size: int = 0
+    _feeds: int = 0
+    _last: bytes = b"\n"
+    _buffer: list[bytes] = field(default_factory=list)
+    _buffered: int = 0
+    _sink: Writer | None = None
+
+    async def take(self, piece: bytes) -> None:
+        """Append a piece of the file. Raises `ApiError` when it gets too large."""
+        self.size += len(piece)
+        if self.size > self.most:
+            raise _too_large(self.most)
+        self._buffer.append(piece)
+        self._buffered += len(piece)
+        if self._buffered >= CHUNK:
+            await to_thread.run_sync(self.flush)
+
+    def open(self) -> None:
+        """Begin the object."""
+        self._sink = self.writer.__enter__()
+
+    def flush(self) -> None:
+        """Hand on what is there."""
+        data = b"".join(self._buffer)
+        self._buffer.clear()
+        self._buffered = 0
+        if self._sink is not None and data:
+            self._sink.write(data)
+            self._feeds += data.count(b"\n")
+            self._last = data[-1:]
+
+    def close(self, error: BaseException | None) -> None:
+        """Let the object appear, or leave none where there was an error."""
+        if error is None:
+            self.flush()
+            self.writer.__exit__(None, None, None)
+        else:
+            self.writer.__exit__(type(error), error, error.__traceback__)
+
+    def lines(self) -> int:
+        """Return the lines so far, the last one too if it has no line feed."""
+        rest = b"".join(self._buffer)
+        last = (self._last + rest)[-1:]
+        return self._feeds + rest.count(b"\n") + (last != b"\n")
+
+
+class _Sink:
+    """Opens and closes the content in threads, even when the request is gone."""
+
+    def __init__(self, content: _Content) -> None:
+        self._content = content
+
+    async def __aenter__(self) -> None:
+        await to_thread.run_sync(self._content.open)
+
+    async def __aexit__(self, *raised: object) -> None:
+        error = raised[1] if isinstance(raised[1], BaseException) else None
+        with CancelScope(shield=True):
+            await to_thread.run_sync(self._content.close, error)
+
+
+async def _body(request: Request, pause: float) -> AsyncIterator[bytes]:
+    """Yield the body as it comes, for as long as it comes fast enough."""
+    began, received = time.monotonic(), 0
+    async with aclosing(request.stream()) as stream:
+        while True:
+            try:
+                with fail_after(pause):
+                    data = await anext(stream, None)
+            except TimeoutError:
+                raise _too_slow() from None
+            if data is None:
+                return
+            received += len(data)
+            if received < (time.monotonic() - began - pause) * _SLOWEST:
+                raise _too_slow()
+            yield data
+
+
+def _purpose(form: UploadForm, *, required: bool) -> str:
+    purpose = form.fields.get("purpose")
+    if purpose is None and not required:
+        return ""
+    if purpose is None:
+        message = "Missing required parameter: 'purpose'."
+        raise ApiError(400, message, param="purpose", code=_MISSING)
+    if purpose not in PURPOSES:
+        known = ", ".join(f"'{one}'" for one in PURPOSES)
+        message = f"Invalid value: '{purpose[:80]}'. Supported values are: {known}."
+        raise ApiError(400, message, param="purpose", code="invalid_value")
+    return purpose
+
+
+def _kept(form: UploadForm) -> int | None:
+    """Return the seconds after which the file is gone, None for never."""
+    anchor = form.fields.get("expires_after[anchor]")
+    seconds = form.fields.get("expires_after[seconds]")
+    if anchor is None and seconds is None:
+        return None
+    if anchor != "created_at":
+        message = "Invalid value for 'expires_after[anchor]': it is 'created_at'."
+        param = "expires_after[anchor]"
+        raise ApiError(400, message, param=param, code="invalid_value")
+    wanted = seconds or ""
+    right = wanted.isascii() and wanted.isdigit() and len(wanted) < len("10000000")
+    if not right or not _LEAST <= int(wanted) <= _MOST:
+        message = "Invalid value for 'expires_after[seconds]': it is a whole number"
+        message += f" from {_LEAST} to {_MOST}."
+        param = "expires_after[seconds]"
+        raise ApiError(400, message, param=param, code="invalid_value")
+    return int(wanted)
+
+
+def _too_large(most: int) -> ApiError:
+    message = f"The file is too large: a file has up to {most:,} bytes here."
+    return ApiError(413, message, param="file", code="file_too_large")
+
+
+def _too_slow() -> ApiError:
+    message = "The upload came too slowly and was given up; nothing of it is kept."
+    return ApiError(408, message, code="request_timeout", headers={**_CLOSE})
+
+
+_CLOSE = {"connection": "close"}

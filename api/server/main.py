@@ -1,0 +1,68 @@
+"""Brings up the whole of a server: the application, and what runs its batches."""
+
+import logging
+import sys
+
+from batchchat.api.context import Service, make_service
+from batchchat.api.server.app import make_app
+from batchchat.api.server.uvicorn_server import Server, is_loopback, listen
+from batchchat.api.webhooks.sender import Notifier
+from batchchat.jobs.catalog.catalog import Catalog
+from batchchat.jobs.errors import ConfigError
+from batchchat.jobs.logs import about, start_logging
+from batchchat.jobs.settings import Settings
+from batchchat.jobs.storage import Storage
+from batchchat.workers.local.runner_process import RunnerProcess
+
+_logger = logging.getLogger(__name__)
+
+
+def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
+    """Serve until a signal; with no broker set, run the batches here as well.
+
+    Raises:
+        ConfigError: it can't listen there, or everybody could come in without a key.
+
+    """
+    is_private = is_loopback(settings.host)
+    service = make_service(settings, catalog.closed(), storage, is_private=is_private)
+    has_keys = service.keys.exist()
+    if not is_private and not has_keys:
+        raise ConfigError(
+            f"without keys everybody who reaches {settings.host} could use this server",
+            hint="make a key with `batchchat keys create`, or listen on 127.0.0.1",
+        )
+    as_json = not sys.stderr.isatty()
+    start_logging(sys.stderr, as_json=as_json)
+    runner = RunnerProcess(as_json=as_json) if settings.broker is None else None
+    with listen(settings.host, settings.port) as listener:
+        if runner is not None:
+            runner.start()
+        notifier = Notifier(service)
+        notifier.start()
+        app = make_app(service, runner)
+        port = listener.getsockname()[1]
+        _say_ready(service, port, runs=runner is not None, has_keys=has_keys)
+        try:
+            Server(app, settings.grace_seconds).run([listener])
+        finally:
+            if runner is not None:
+                runner.close(settings.grace_seconds)
+            notifier.close()
+            _logger.info("stopped", extra=about("server_stopped"))
+
+
+def _say_ready(service: Service, port: int, *, runs: bool, has_keys: bool) -> None:
+    settings = service.settings
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{host}:{port}/v1"
+    keys = "needs a key" if has_keys else "no key needed: only this machine can ask"
+    runner = "runs batches here" if runs else "a cluster runs the batches"
+    _logger.info(
+        "listening on %s (%s; %s; storage %s)",
+        url,
+        keys,
+        runner,
+        service.storage.url,
+        extra=about("server_started", url=url, storage=service.storage.url),
+    )

@@ -1,0 +1,154 @@
+"""Runs the application under uvicorn."""
+
+import asyncio
+import json
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from typing import cast
+
+import h11
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from batchchat.api.http.errors import ApiError, error_response
+from batchchat.jobs.errors import ConfigError
+
+_HEADERS = 64 * 1024
+"""Bytes of a request's line and headers, at most."""
+
+_HEADERS_SECONDS = 30.0
+"""Seconds in which a request's line and headers have to come."""
+
+_CONNECTIONS = 4_096
+"""Connections that are served at once; who comes then hears to come again."""
+
+_BACKLOG = 4_096
+
+
+class Server(uvicorn.Server):
+    """A server that returns when a signal has stopped it, and says what is a request.
+
+    uvicorn would let the signal through at its end, before anything else is closed.
+    """
+
+    def __init__(self, app: FastAPI, grace: float) -> None:
+        """Serve `app`; a stop gives running requests `grace` seconds."""
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=_Protocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                h11_max_incomplete_event_size=_HEADERS,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=max(1, round(grace)),
+                backlog=_BACKLOG,
+            )
+        )
+        app.state.is_closing = lambda: self.should_exit
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGINT and SIGTERM; at once when they come again."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread hears signals
+            return
+        before = {
+            number: signal.signal(number, self.handle_exit)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises `ConfigError`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"can't listen on {host}, port {port}: {error}",
+            hint="choose another with `batchchat serve --port 8001`",
+        ) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can reach `host`."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _Protocol(H11Protocol):
+    """HTTP for strangers: nobody holds a connection without asking something.
+
+    What is no HTTP, and what is too much, is answered in OpenAI's shape, too.
+    """
+
+    _unheard: asyncio.TimerHandle | None = None
+    """Ends the connection when the head of a request does not come."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast("asyncio.Transport", transport))
+        if len(self.connections) > _CONNECTIONS:
+            self.app = _too_many
+        self._mind_the_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._mind_the_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_minding()
+
+    def _mind_the_head(self) -> None:
+        """Start the clock with a request's first byte, stop it with its last header."""
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_minding()
+        elif self._unheard is None:
+            self._unheard = self.loop.call_later(_HEADERS_SECONDS, self.transport.close)
+
+    def _stop_minding(self) -> None:
+        if self._unheard is not None:
+            self._unheard.cancel()
+            self._unheard = None
+
+    def send_400_response(self, msg: str) -> None:
+        message = f"{msg} A request's line and headers have up to {_HEADERS:,} bytes."
+        error = {
+            "message": message,
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "invalid_http",
+        }
+        body = json.dumps({"error": error}).encode()
+        head = (
+            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
+            b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+        )
+        self.transport.write(head + body)
+        self.transport.close()
+
+
+_too_many = error_response(
+    ApiError(
+        503,
+        "The server has too many connections; try again in a moment.",
+        code="too_many_connections",
+        headers={"retry-after": "2", "connection": "close"},
+    )
+)

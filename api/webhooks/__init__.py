@@ -1,0 +1,1 @@
+"""Sends webhook events."""

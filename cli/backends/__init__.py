@@ -1,0 +1,1 @@
+"""Where commands find batches: this process, a cluster, or a server."""

@@ -1,0 +1,70 @@
+"""What a command works with: the settings, the catalog, and the ledger."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchchat.jobs.catalog.catalog import Catalog, load_catalog
+from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.settings import Settings, data_folder, load_settings
+from batchchat.jobs.storage import open_storage
+
+if TYPE_CHECKING:
+    from batchchat.workers.cluster_status import Cluster
+
+
+@dataclass
+class Session:
+    """What the settings describe."""
+
+    settings: Settings
+    catalog: Catalog
+    ledger: Ledger
+
+    @property
+    def models(self) -> Path:
+        """Where the demo model is made."""
+        return Path(self.settings.model_cache).expanduser()
+
+    @property
+    def prompters(self) -> Prompters:
+        """The prompters of the catalog's models."""
+        return Prompters(self.catalog, self.models)
+
+    @cached_property
+    def cluster(self) -> "Cluster | None":
+        """The cluster that runs batches, None where this process does."""
+        if self.settings.broker is None:
+            return None
+        from batchchat.workers.cluster_status import Cluster
+
+        return Cluster(self.settings.broker)
+
+    def state(self, batch_id: str) -> State:
+        """Return where a batch stands. Raises `NotFoundError`."""
+        state = self.ledger.state(batch_id)
+        return self.cluster.with_news(state) if self.cluster else state
+
+    @property
+    def locks(self) -> Path:
+        """Where this machine's locks are."""
+        return data_folder() / "locks"
+
+    @property
+    def engine_log(self) -> Path:
+        """Where the engine's own messages go."""
+        return data_folder() / "engine.log"
+
+
+def open_session() -> Session:
+    """Return the session that the settings describe. Raises `ConfigError`."""
+    settings = load_settings()
+    catalog = load_catalog(settings.config)
+    storage = open_storage(
+        settings.storage,
+        s3_endpoint=settings.s3_endpoint,
+        s3_path_style=settings.s3_path_style,
+    )
+    return Session(settings, catalog, Ledger(storage, settings.project))

@@ -1,0 +1,1 @@
+"""API keys, and create requests that were sent before."""

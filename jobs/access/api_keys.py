@@ -1,0 +1,118 @@
+"""Keys of the API: each belongs to a project, and only its digest is kept.
+
+A key is `bc_<id>_<secret>`. Its record lies in the bucket, so that every server
+knows it, and so does its revocation, which is a record of its own.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from hmac import compare_digest
+from time import time
+from typing import NamedTuple
+
+import msgspec
+
+from batchchat.jobs.errors import NotFoundError, ObjectMissingError
+from batchchat.jobs.ids import checked_project
+from batchchat.jobs.ledger import records as record
+from batchchat.jobs.storage import Storage
+
+_TOP = "keys"
+_ID = re.compile(r"[0-9a-f]{16}")
+_NOBODY = sha256(secrets.token_bytes()).hexdigest()
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """`key.json`: whose a key is; `sha256` is the digest of the whole key."""
+
+    id: str
+    project: str
+    name: str
+    created_at: int
+    sha256: str
+
+
+class Listed(NamedTuple):
+    """A key, and when it was revoked, None while it is good."""
+
+    key: ApiKey
+    revoked_at: int | None
+
+
+class _Revocation(msgspec.Struct, frozen=True):
+    created_at: int
+
+
+class ApiKeys:
+    """The keys to one storage."""
+
+    def __init__(self, storage: Storage, clock: Callable[[], float] = time) -> None:
+        """Use the keys in `storage`."""
+        self._storage = storage
+        self._clock = clock
+
+    def create(self, project: str, name: str = "") -> tuple[ApiKey, str]:
+        """Make a key; the second of the two is what its owner sends, once shown.
+
+        Raises:
+            UsageError: the project's name is not allowed.
+
+        """
+        key_id = secrets.token_hex(8)
+        text = f"bc_{key_id}_{secrets.token_urlsafe(32)}"
+        key = ApiKey(
+            id=key_id,
+            project=checked_project(project),
+            name=name,
+            created_at=int(self._clock()),
+            sha256=_digest(text),
+        )
+        self._storage.create(f"{_TOP}/{key_id}/key.json", record.encode(key))
+        return key, text
+
+    def revoke(self, key_id: str) -> None:
+        """Make a key worthless, once and for all. Raises `NotFoundError`."""
+        if self._read(key_id) is None:
+            hint = "see `batchchat keys list`"
+            raise NotFoundError(f"no such key: `{key_id[:80]}`", hint=hint)
+        mark = record.encode(_Revocation(int(self._clock())))
+        self._storage.create(f"{_TOP}/{key_id}/revoked.json", mark)
+
+    def find(self, text: str) -> ApiKey | None:
+        """Return the key that was sent, None if it is nobody's or was revoked."""
+        key_id = text.split("_")[1] if text.startswith("bc_") else ""
+        key = self._read(key_id)
+        good = compare_digest(_digest(text), key.sha256 if key else _NOBODY)
+        return key if good and self._revoked_at(key_id) is None else None
+
+    def exist(self) -> bool:
+        """Say whether anybody has ever made one."""
+        return next(self._storage.list(f"{_TOP}/"), None) is not None
+
+    def __iter__(self) -> Iterator[Listed]:
+        """Yield all keys, the revoked ones too."""
+        for key_id in self._storage.folders(_TOP):
+            key = self._read(key_id)
+            if key is not None:
+                yield Listed(key, self._revoked_at(key_id))
+
+    def _read(self, key_id: str) -> ApiKey | None:
+        if not _ID.fullmatch(key_id):
+            return None
+        return self._optional(ApiKey, f"{_TOP}/{key_id}/key.json")
+
+    def _revoked_at(self, key_id: str) -> int | None:
+        mark = self._optional(_Revocation, f"{_TOP}/{key_id}/revoked.json")
+        return mark.created_at if mark else None
+
+    def _optional(self, kind: type[record.R], key: str) -> record.R | None:
+        try:
+            return record.decode(kind, self._storage.get(key), key)
+        except ObjectMissingError:
+            return None
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

@@ -1,0 +1,182 @@
+"""Makes the demo model: a tiny Llama of random weights, in seconds, offline.
+
+Everything about it is real but what it says: a config, safetensors weights, and
+a byte-level BPE tokenizer that is trained on the spot. The numbers come from a
+fixed seed, so that the same request gives the same noise on every machine.
+"""
+
+import json
+import random
+import struct
+import sys
+from array import array
+from importlib import resources
+from pathlib import Path
+from shutil import rmtree
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from batchchat.jobs.catalog.template_source import template_text
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+VERSION = 2
+"""Part of the folder's name: another version never meets the files of this one."""
+
+_SEED = 1
+
+_VOCABULARY = 1024
+_HIDDEN = 256
+_LAYERS = 4
+_HEADS = 4
+_INNER = 768
+_CONTEXT = 2048
+_TOKENS = ["<s>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>"]
+
+
+def demo_model(models: Path) -> Path:
+    """Return the folder of the demo model below `models`, made if need be.
+
+    It is made aside and moved into place, so that a killed or a second process
+    never leaves or meets half of it.
+    """
+    folder = models / f"demo-{VERSION}"
+    if not folder.is_dir():
+        aside = models / f".demo-{uuid4().hex}"
+        aside.mkdir(parents=True)
+        _make(aside)
+        try:
+            aside.rename(folder)
+        except OSError:  # another process was first
+            rmtree(aside)
+    return folder
+
+
+def _make(folder: Path) -> None:
+    _train_tokenizer().save(str(folder / "tokenizer.json"))
+    _write_json(folder / "config.json", _config())
+    _write_json(folder / "tokenizer_config.json", _tokenizer_config())
+    (folder / "chat_template.jinja").write_text(template_text("demo"), "utf-8")
+    _write_weights(folder / "model.safetensors")
+
+
+def _train_tokenizer() -> "Tokenizer":
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=_VOCABULARY,
+        special_tokens=_TOKENS,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    corpus = (
+        resources.files("batchchat.jobs.catalog")
+        .joinpath("demo_corpus.txt")
+        .read_text("utf-8")
+    )
+    tokenizer.train_from_iterator(corpus.splitlines(), trainer)
+    return tokenizer
+
+
+def _config() -> dict[str, object]:
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": _VOCABULARY,
+        "hidden_size": _HIDDEN,
+        "intermediate_size": _INNER,
+        "num_hidden_layers": _LAYERS,
+        "num_attention_heads": _HEADS,
+        "num_key_value_heads": _HEADS,
+        "head_dim": _HIDDEN // _HEADS,
+        "max_position_embeddings": _CONTEXT,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "hidden_act": "silu",
+        "tie_word_embeddings": False,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "torch_dtype": "float32",
+    }
+
+
+def _tokenizer_config() -> dict[str, object]:
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": _TOKENS[0],
+        "eos_token": _TOKENS[1],
+        "model_max_length": _CONTEXT,
+        "clean_up_tokenization_spaces": False,
+    }
+
+
+def _shapes() -> dict[str, tuple[int, ...]]:
+    """Return the name and the shape of each weight."""
+    square = (_HIDDEN, _HIDDEN)
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (_VOCABULARY, _HIDDEN),
+        "model.norm.weight": (_HIDDEN,),
+        "lm_head.weight": (_VOCABULARY, _HIDDEN),
+    }
+    for index in range(_LAYERS):
+        layer = f"model.layers.{index}"
+        shapes |= {f"{layer}.self_attn.{name}_proj.weight": square for name in "qkvo"}
+        shapes |= {
+            f"{layer}.mlp.gate_proj.weight": (_INNER, _HIDDEN),
+            f"{layer}.mlp.up_proj.weight": (_INNER, _HIDDEN),
+            f"{layer}.mlp.down_proj.weight": (_HIDDEN, _INNER),
+            f"{layer}.input_layernorm.weight": (_HIDDEN,),
+            f"{layer}.post_attention_layernorm.weight": (_HIDDEN,),
+        }
+    return shapes
+
+
+def _write_weights(file: Path) -> None:
+    """Write float32 tensors as the safetensors format lays them out.
+
+    Format: https://github.com/huggingface/safetensors#format
+    """
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    at = 0
+    for name, shape in _shapes().items():
+        size = 4 * _numbers(shape)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    source = random.Random(_SEED)  # noqa: S311 - weights, no secrets
+    with file.open("wb") as out:
+        out.write(struct.pack("<Q", len(head)) + head)
+        for shape in _shapes().values():
+            out.write(_weight(shape, source))
+
+
+def _weight(shape: tuple[int, ...], source: random.Random) -> bytes:
+    """Return ones for a norm, else numbers spread evenly around zero."""
+    size = _numbers(shape)
+    if len(shape) == 1:
+        numbers = array("f", [1.0]) * size
+    else:
+        scale = (3 / shape[1]) ** 0.5 / 2**31
+        whole = array("i", source.randbytes(4 * size))
+        if sys.byteorder == "big":
+            whole.byteswap()
+        numbers = array("f", [number * scale for number in whole])
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def _numbers(shape: tuple[int, ...]) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size
+
+
+def _write_json(file: Path, value: object) -> None:
+    file.write_text(json.dumps(value, indent=2) + "\n", "utf-8")

@@ -1,0 +1,23 @@
+"""OpenAI's Model object, as the API and `--json` show it; what is ours comes after.
+
+https://platform.openai.com/docs/api-reference/models/object
+"""
+
+from typing import Any
+
+from batchchat.jobs.catalog.catalog import Model
+
+
+def model_object(model: Model) -> dict[str, Any]:
+    """Return the object; prices are US dollars for a million tokens."""
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "batchchat",
+        "aliases": model.aliases,
+        "description": model.description,
+        "source": model.source,
+        "context_length": model.context_length,
+        "price": model.price,
+    }

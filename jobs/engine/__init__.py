@@ -1,0 +1,1 @@
+"""What an engine is to a shard: the protocol, sampling, conversations."""

@@ -1,0 +1,138 @@
+"""A conversation whose slots the model fills, one after the other.
+
+::
+
+    user, slot, user, slot, user  ─► turn 1: [user]
+                                     turn 2: [user, answer 1, user]
+                                     turn 3: [user, answer 1, user, answer 2, user]
+
+Each turn is asked for as a request of its own, as soon as the one before it is
+answered, so that the engine finds most of its prompt in the prefix cache. The
+answer to the last one is the answer to the request.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from batchchat.jobs.engine.protocol import Choice, Completion, Turn
+from batchchat.jobs.errors import RequestRefusedError
+from batchchat.jobs.requests.schema import Message, Request
+from batchchat.jobs.requests.schema_types import Called, ToolCall
+
+_PAIRS = (("tools", "tool_choice"), ("response_format", "structured_outputs"))
+"""Fields of which a slot says both if it says either."""
+
+
+class Turns:
+    """The turns of one request: one, unless it has slots."""
+
+    def __init__(self, request: Request, answers: Iterable[Completion] = ()) -> None:
+        """Begin with the first ones answered by `answers`."""
+        self.request = request
+        messages = request.body.messages
+        ends = [index for index, turn in enumerate(messages) if turn.is_slot]
+        if not messages[-1].is_slot:
+            ends.append(len(messages))
+        self._ends = ends
+        self._has_slots = len(ends) > 1 or messages[-1].is_slot
+        self._answers = list(answers)
+
+    @property
+    def number(self) -> int:
+        """How many of them are answered."""
+        return len(self._answers)
+
+    @property
+    def are_done(self) -> bool:
+        """Whether all are."""
+        return self.number == len(self._ends)
+
+    @property
+    def next(self) -> Request:
+        """The turn that is to be answered next, as a request."""
+        if not self._has_slots:
+            return self.request
+        body, end = self.request.body, self._ends[self.number]
+        slot = body.messages[end] if end < len(body.messages) else None
+        fields = _fields(body, slot, is_last=self.number == len(self._ends) - 1)
+        body = msgspec.structs.replace(body, messages=self._said(end), **fields)
+        return msgspec.structs.replace(self.request, body=body)
+
+    def take(self, answer: Completion) -> None:
+        """Note the answer to the turn that is next."""
+        self._answers.append(answer)
+
+    @property
+    def answer(self) -> Completion:
+        """The answer to the request, once all are done."""
+        *_, last = self._answers
+        if not self._has_slots:
+            return last
+        slots = len(self.request.body.messages)
+        turns = [
+            Turn(end, answer)
+            for end, answer in zip(self._ends, self._answers, strict=True)
+            if end < slots
+        ]
+        thoughts = [answer.reasoning_tokens for answer in self._answers]
+        return Completion(
+            choices=last.choices,
+            prompt_tokens=sum(answer.prompt_tokens for answer in self._answers),
+            completion_tokens=sum(answer.completion_tokens for answer in self._answers),
+            cached_tokens=sum(answer.cached_tokens for answer in self._answers),
+            reasoning_tokens=sum(number or 0 for number in thoughts)
+            if any(number is not None for number in thoughts)
+            else None,
+            engine_seconds=sum(answer.engine_seconds for answer in self._answers),
+            turns=turns,
+        )
+
+    def blamed(self, error: RequestRefusedError) -> RequestRefusedError:
+        """Return the error of the turn that is next, with the turn's name."""
+        if not self._has_slots:
+            return error
+        end, body = self._ends[self.number], self.request.body
+        is_slot = end < len(body.messages)
+        place = f"messages[{end}]" if is_slot else "the answer to the last message"
+        return RequestRefusedError(
+            f"turn {self.number + 1} of {len(self._ends)}, {place}: {error.message}",
+            code=error.code,
+            param=f"body.{place}" if is_slot else error.param,
+            status_code=error.status_code,
+        )
+
+    def _said(self, end: int) -> list[Message]:
+        """Return the messages before `end`, with the answers in their slots."""
+        messages: list[Message] = list(self.request.body.messages[:end])
+        for at, answer in zip(self._ends, self._answers, strict=False):
+            messages[at] = _message(answer.choices[0])
+        return messages
+
+
+def _fields(body: Any, slot: Message | None, *, is_last: bool) -> dict[str, Any]:
+    """Return the tools and the format of a turn: the slot's, else the last one's."""
+    fields: dict[str, Any] = {}
+    for pair in _PAIRS:
+        said = [getattr(slot, name, UNSET) for name in pair]
+        if all(value is UNSET for value in said) and is_last:
+            said = [getattr(body, name) for name in pair]
+        fields |= dict(zip(pair, said, strict=True))
+    return fields
+
+
+def _message(choice: Choice) -> Message:
+    """Return an answer as a turn of the conversation, as if it were handed in."""
+    calls = [
+        ToolCall(call["id"], "function", Called(**call["function"]))
+        for call in choice.tool_calls
+    ]
+    return Message(
+        "assistant",
+        choice.text,
+        tool_calls=calls or UNSET,
+        reasoning=choice.reasoning or UNSET,
+        generate=False,
+    )

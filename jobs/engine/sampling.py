@@ -1,0 +1,98 @@
+"""How an answer is drawn: full parameters and a seed for every request.
+
+Nothing is left to an engine's defaults: vLLM's `max_tokens` is 16, and it takes
+sampling defaults from a model's `generation_config.json`.
+"""
+
+from hashlib import blake2b
+
+import msgspec
+
+from batchchat.jobs.catalog.catalog import Model
+from batchchat.jobs.requests.schema import Request
+
+_SEED_BITS = 53
+"""A drawn seed survives every JSON reader, JavaScript's doubles too."""
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters of one request; `max_tokens` is at most what the context has."""
+
+    max_tokens: int
+    seed: int
+    n: int = 1
+    temperature: float = 1.0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    top_k: int = 0
+    min_tokens: int = 0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    allowed_token_ids: tuple[int, ...] = ()
+    bad_words: tuple[str, ...] = ()
+    logit_bias: dict[int, float] = {}
+    logprobs: int | None = None
+    ignore_eos: bool = False
+    skip_special_tokens: bool = True
+    spaces_between_special_tokens: bool = True
+    include_stop_str_in_output: bool = False
+
+
+_SAME = (
+    "n",
+    "temperature",
+    "top_p",
+    "min_p",
+    "top_k",
+    "min_tokens",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "ignore_eos",
+    "skip_special_tokens",
+    "spaces_between_special_tokens",
+    "include_stop_str_in_output",
+)
+
+
+def sampling_of(request: Request, model: Model, seed: int, room: int) -> Sampling:
+    """Return the parameters of `request`.
+
+    `seed` is the one to use where the request brings none; `room` the tokens
+    that the context has left behind the prompt.
+    """
+    given = request.given
+    same = {name: value for name in _SAME if (value := given(name)) is not None}
+    stop = given("stop") or ()
+    bias = given("logit_bias") or {}
+    own_seed = given("seed")
+    return Sampling(
+        **same,
+        max_tokens=min(asked_tokens(request, room), room),
+        seed=seed if own_seed is None else own_seed,
+        stop=(*((stop,) if isinstance(stop, str) else stop), *model.stop),
+        stop_token_ids=(*(given("stop_token_ids") or ()), *model.stop_token_ids),
+        allowed_token_ids=tuple(given("allowed_token_ids") or ()),
+        bad_words=tuple(given("bad_words") or ()),
+        logit_bias={int(token): value for token, value in bias.items()},
+        logprobs=(given("top_logprobs") or 0) if given("logprobs") else None,
+    )
+
+
+def asked_tokens(request: Request, room: int) -> int:
+    """Return how many tokens the request wants at most."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        value: int | None = request.given(name)
+        if value is not None:
+            return value
+    return room
+
+
+def derived_seed(batch_seed: int, custom_id: str) -> int:
+    """Return a request's seed: the same whenever and wherever it is run."""
+    text = f"{batch_seed}:{custom_id}".encode()
+    digest = blake2b(text, digest_size=8).digest()
+    return int.from_bytes(digest) >> (64 - _SEED_BITS)

@@ -1,0 +1,1 @@
+"""Runs one shard: feeds the engine, records answers, writes checkpoints."""

@@ -1,0 +1,80 @@
+"""Requests that must have one answer: it is computed once, and each gets it.
+
+So it is with requests of the same prompt and the same parameters that draw nothing
+(temperature 0), or that all bring the same seed. A seed made from a custom_id
+differs from request to request, so what is sampled without a seed is never shared.
+
+While one is in the engine those alike wait beside it, within their shard; what was
+answered is remembered, for all shards of a batch in a process, up to some memory.
+What that does to usage and to seeds: `docs/decisions/0017-requests-that-are-alike.md`.
+"""
+
+from collections import OrderedDict
+from hashlib import blake2b
+from threading import Lock
+
+import msgspec
+
+from batchchat.jobs.engine.protocol import Completion, Work
+from batchchat.jobs.requests.schema import Request
+
+_MOST_BYTES = 32 * 1024 * 1024
+_OVERHEAD = 1_000
+"""Bytes of an answer beside its texts."""
+
+_encoder = msgspec.json.Encoder()
+
+
+class Twins:
+    """The answers of a batch that another request may get too; safe from threads."""
+
+    def __init__(
+        self, *, are_wanted: bool = True, most_bytes: int = _MOST_BYTES
+    ) -> None:
+        """Remember answers of up to `most_bytes`; those not used the longest go."""
+        self._are_wanted = are_wanted
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._answers: OrderedDict[bytes, Completion] = OrderedDict()
+        self._lock = Lock()
+
+    def name_of(self, request: Request, work: Work) -> bytes | None:
+        """Return what all that are alike share; None for what is drawn on its own."""
+        sampling = work.sampling
+        is_greedy = sampling.temperature == 0
+        if not self._are_wanted or not (is_greedy or request.given("seed") is not None):
+            return None
+        if is_greedy:
+            sampling = msgspec.structs.replace(sampling, seed=0)
+        asked = _encoder.encode((work.prompt.token_ids, sampling, work.form))
+        return blake2b(asked, digest_size=16).digest()
+
+    def answer(self, name: bytes) -> Completion | None:
+        """Return the answer to one that was alike, None where none is remembered."""
+        with self._lock:
+            known = self._answers.get(name)
+            if known is not None:
+                self._answers.move_to_end(name)
+        return known and copied(known)
+
+    def keep(self, name: bytes, answer: Completion) -> None:
+        """Remember an answer, unless it has log probabilities, which are large."""
+        if any(choice.logprobs for choice in answer.choices):
+            return
+        with self._lock:
+            if name not in self._answers:
+                self._answers[name] = answer
+                self._bytes += _size(answer)
+            while self._bytes > self._most_bytes:
+                _, oldest = self._answers.popitem(last=False)
+                self._bytes -= _size(oldest)
+
+
+def copied(answer: Completion) -> Completion:
+    """Return an answer for another request: the same tokens, no time of the engine."""
+    return msgspec.structs.replace(answer, engine_seconds=0.0)
+
+
+def _size(answer: Completion) -> int:
+    texts = sum(len(c.text or "") + len(c.reasoning or "") for c in answer.choices)
+    return _OVERHEAD + texts

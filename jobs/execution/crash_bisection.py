@@ -1,0 +1,112 @@
+"""Finds the request that kills the engine, from what dead attempts left behind.
+
+Every attempt leaves a mark when it begins, and takes it away when it ends of its
+own accord. So the marks that are found are of attempts whose engine or process
+died. One death proves nothing; after the second the shard has the engine to
+itself, and asks for its lines in slices, each named in the mark beforehand::
+
+    1,000 lines ─► slices of 63 ─► the one that died, in slices of 4 ─► of 1
+
+A line that was alone with the engine at two deaths that were seen, or at four that
+were not, is convicted: it becomes an error line, and all others are answered. An
+engine that is broken dies of whatever it is asked first; so a death counts as seen
+only if that engine had computed for others before, and a line that is suspected
+alone is never asked first while there are others.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from batchchat.jobs.errors import ObjectMissingError
+from batchchat.jobs.ledger.keys import BatchKeys
+from batchchat.jobs.storage import Storage
+
+_DEATHS = 2
+_SLICES = 16
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """`attempts/<attempt>.json`: a try that has begun.
+
+    `alone` are the lines that had the engine to themselves; `asked` those that
+    the engine had when its death was seen; `proven` says that it had computed
+    others before.
+    """
+
+    created_at: int
+    alone: tuple[int, ...] = ()
+    asked: tuple[int, ...] = ()
+    proven: bool = False
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """What the marks of a shard say."""
+
+    marks: tuple[Mark, ...] = ()
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether the shard must have the engine to itself."""
+        return len(self.marks) >= _DEATHS
+
+    def convicted(self) -> set[int]:
+        """Return the lines that are known to kill the engine.
+
+        The death of a proven engine that was seen weighs twice as much as a mark
+        that was only left behind: whole processes are also killed by people and by
+        machines.
+        """
+        weights: Counter[int] = Counter()
+        for mark in self.marks:
+            if len(mark.alone) == 1:
+                weights[mark.alone[0]] += 2 if mark.asked and mark.proven else 1
+        return {line for line, weight in weights.items() if weight >= 2 * _DEATHS}
+
+    def slices(self, lines: Iterable[int]) -> Iterator[tuple[int, ...]]:
+        """Cut `lines` into what is asked for at a time, the most suspect first.
+
+        Before one that is suspected alone come others, which prove the engine.
+        """
+        slices = list(self._by_suspicion(lines))
+        if slices and len(slices[0]) == 1:
+            slices.insert(0, slices.pop())
+        return iter(slices)
+
+    def _by_suspicion(self, lines: Iterable[int]) -> Iterator[tuple[int, ...]]:
+        left = set(lines)
+        for suspects in self._circles():
+            inside = left & suspects
+            if inside:
+                left -= inside
+                yield from _cut(sorted(inside))
+        yield from _cut(sorted(left))
+
+    def _circles(self) -> list[set[int]]:
+        """Return sets of lines of which one was there at a death, smallest first."""
+        alone = [set(mark.alone) for mark in self.marks if mark.alone]
+        asked = [set(mark.asked) for mark in self.marks if mark.asked]
+        at_all = [set.intersection(*asked)] if asked else []
+        return sorted([*alone, *at_all], key=len)
+
+
+def read_marks(storage: Storage, keys: BatchKeys, shard: int) -> Suspicion:
+    """Return what the attempts that died at a shard have left."""
+    found = []
+    for entry in list(storage.list(keys.marks(shard))):
+        try:
+            found.append(msgspec.json.decode(storage.get(entry.key), type=Mark))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            found.append(Mark(created_at=0))
+        except ObjectMissingError:  # its attempt has just ended
+            continue
+    return Suspicion(tuple(found))
+
+
+def _cut(lines: list[int]) -> Iterator[tuple[int, ...]]:
+    size = max(1, -(-len(lines) // _SLICES))
+    for at in range(0, len(lines), size):
+        yield tuple(lines[at : at + size])

@@ -1,0 +1,151 @@
+"""The lines of the output and error files, in OpenAI's shape."""
+
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from batchchat.jobs.catalog.usage import Price, Usage
+from batchchat.jobs.engine.protocol import Choice, Completion, Turn
+from batchchat.jobs.errors import RequestRefusedError
+from batchchat.jobs.requests.parser import Invalid
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+def usage_of(completion: Completion) -> Usage:
+    """Return the tokens that an answer took."""
+    return Usage(
+        completion.prompt_tokens,
+        completion.cached_tokens,
+        completion.completion_tokens,
+    )
+
+
+def completed(
+    request_id: str,
+    custom_id: str,
+    completion: Completion,
+    *,
+    created: int,
+    model: str,
+    price: Price | None,
+    fingerprint: str,
+    seed: int,
+) -> bytes:
+    """Return the line of a request that was answered."""
+    usage = usage_of(completion)
+    body = {
+        "id": f"chatcmpl-{request_id.removeprefix('batch_req_')}",
+        "object": "chat.completion",
+        "created": created,
+        "model": model,
+        "choices": [_choice(choice) for choice in completion.choices],
+        "usage": {
+            **_tokens(completion),
+            "estimated_cost": price.cost(usage) if price else Decimal(0),
+        },
+        "system_fingerprint": fingerprint,
+        "seed": seed,
+    }
+    if completion.turns:
+        body["turns"] = [_turn(turn) for turn in completion.turns]
+    return _line(request_id, custom_id, _response(request_id, 200, body), None)
+
+
+def refused(request_id: str, custom_id: str, error: RequestRefusedError) -> bytes:
+    """Return the line of a request that the model can't answer."""
+    status = error.status_code
+    body = _error_body(error.message, error.code, error.param, status)
+    response = _response(request_id, status, body)
+    return _line(request_id, custom_id, response, None)
+
+
+def invalid(request_id: str, bad: Invalid) -> bytes:
+    """Return the line of an input line that is no request."""
+    first = bad.problems[0]
+    message = "; ".join(
+        f"{p.param}: {p.message}" if p.param else p.message for p in bad.problems
+    )
+    body = _error_body(message, first.code, first.param, 400)
+    return _line(request_id, bad.custom_id, _response(request_id, 400, body), None)
+
+
+def never_run(request_id: str, custom_id: str | None, code: str, message: str) -> bytes:
+    """Return the line of a request that nobody ran."""
+    return _line(request_id, custom_id, None, {"code": code, "message": message})
+
+
+def _turn(turn: Turn) -> dict[str, Any]:
+    """Return a filled slot: its place in the messages, and its answer."""
+    answer = _choice(turn.completion.choices[0])
+    return answer | {"index": turn.index, "usage": _tokens(turn.completion)}
+
+
+def _tokens(completion: Completion) -> dict[str, Any]:
+    tokens: dict[str, Any] = {
+        "prompt_tokens": completion.prompt_tokens,
+        "completion_tokens": completion.completion_tokens,
+        "total_tokens": completion.prompt_tokens + completion.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": completion.cached_tokens},
+    }
+    if completion.reasoning_tokens is not None:
+        details = {"reasoning_tokens": completion.reasoning_tokens}
+        tokens["completion_tokens_details"] = details
+    return tokens
+
+
+def _choice(choice: Choice) -> dict[str, Any]:
+    logprobs = choice.logprobs
+    return {
+        "index": choice.index,
+        "message": _message(choice),
+        "logprobs": None
+        if logprobs is None
+        else {"content": logprobs, "refusal": None},
+        "finish_reason": choice.finish_reason,
+        "stop_reason": choice.stop_reason,
+    }
+
+
+def _message(choice: Choice) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": choice.text,
+        "refusal": None,
+    }
+    if choice.tool_calls:
+        message["tool_calls"] = choice.tool_calls
+    if choice.reasoning is not None:
+        message["reasoning"] = choice.reasoning
+    return message
+
+
+def _error_body(
+    message: str, code: str, param: str | None, status: int
+) -> dict[str, Any]:
+    is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    kind = "server_error" if is_ours else "invalid_request_error"
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def _response(
+    request_id: str, status_code: int, body: dict[str, Any]
+) -> dict[str, Any]:
+    return {"status_code": status_code, "request_id": request_id, "body": body}
+
+
+def _line(
+    request_id: str,
+    custom_id: str | None,
+    response: dict[str, Any] | None,
+    error: dict[str, Any] | None,
+) -> bytes:
+    line = {
+        "id": request_id,
+        "custom_id": custom_id,
+        "response": response,
+        "error": error,
+    }
+    return _encoder.encode(line)

@@ -1,0 +1,78 @@
+"""The order in which a shard's requests are asked: what costs the engine least.
+
+An engine remembers the beginnings of prompts that it has computed, as many as its
+memory holds, and forgets those that were not used for the longest. Requests that
+share a long beginning (a system message, instructions, a document) and are asked one
+after the other find it there; spread over the file they may not.
+
+Those whose answers are held to a grammar come last: while it is tried the engine has
+the others to answer.
+
+Where a batch ends nothing comes behind a long answer to fill the engine up, so there
+those that may be longest come first.
+
+Nothing else depends on the order: answers come back in any, and are written in the
+input's.
+"""
+
+from collections.abc import Iterable, Iterator
+from sys import maxsize
+
+import msgspec
+
+from batchchat.jobs.engine.sampling import asked_tokens
+from batchchat.jobs.requests.output_constraints import has_grammar, must_call
+from batchchat.jobs.requests.parser import Invalid
+from batchchat.jobs.requests.schema import Request
+
+_LEAST = 512
+"""Characters that two prompts must share before it is worth anything."""
+
+Parsed = Request | Invalid
+
+
+def ordered(parsed: Iterable[Parsed], *, longest_first: bool) -> Iterator[Parsed]:
+    """Yield all, those with a common beginning together; else as they came.
+
+    With `longest_first` those that come together come before others whose answers
+    may have fewer tokens. The same requests are always yielded in the same order.
+    """
+    groups: dict[tuple[bool, str | int], list[Parsed]] = {}
+    for one in parsed:
+        groups.setdefault((_waits(one), _beginning(one)), []).append(one)
+
+    def place(key: tuple[bool, str | int]) -> tuple[bool, int]:
+        return key[0], -max(map(_most, groups[key])) if longest_first else 0
+
+    for key in sorted(groups, key=place):
+        group = groups[key]
+        yield from group if len(group) == 1 else sorted(group, key=_text)
+
+
+def _most(parsed: Parsed) -> int:
+    """Return how many tokens may be generated for it one after the other."""
+    if isinstance(parsed, Invalid):
+        return 0
+    slots = [message for message in parsed.body.messages if message.is_slot]
+    return asked_tokens(parsed, maxsize) * max(1, len(slots))
+
+
+def _waits(parsed: Parsed) -> bool:
+    return not isinstance(parsed, Invalid) and has_grammar(parsed)
+
+
+def _beginning(parsed: Parsed) -> str | int:
+    """Return what a prompt shares with others, or what it shares with none."""
+    if isinstance(parsed, Invalid):
+        return parsed.line
+    beginning = _text(parsed)[:_LEAST]
+    return beginning if len(beginning) == _LEAST else parsed.line
+
+
+def _text(parsed: Parsed) -> str:
+    """Return what a prompt says, in its order: tools come first in templates."""
+    if isinstance(parsed, Invalid):
+        return ""
+    tools = parsed.body.tools if must_call(parsed) else ()
+    said = [f"{message.role}\n{message.text()}" for message in parsed.body.messages]
+    return "\n".join((msgspec.json.encode(tools).decode(), *said))

@@ -1,0 +1,1 @@
+"""The File objects of a project."""

@@ -1,0 +1,206 @@
+"""The files of a project as its users see them.
+
+A file is there from the moment its `file.json` is written, and gone from the moment
+that its `deleted.json` is, or its time is over. Its bytes are removed after that,
+unless a batch that has not ended reads them.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
+from typing import NamedTuple
+
+import msgspec
+
+from batchchat.jobs.errors import ConflictError, NotFoundError, ObjectMissingError
+from batchchat.jobs.files.listing import FileListing
+from batchchat.jobs.ids import made_at, no_such
+from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.records import File
+from batchchat.jobs.results.finalize import publish_results
+
+_READ_AT_ONCE = 16
+
+_CUT_OFF = 600
+"""Seconds after which a removal that is not finished was cut off."""
+
+_STRAY = 86_400
+"""Seconds after which content that is no file's will never be one's."""
+
+_PARTS = {"content", "file.json", "deleted.json"}
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    """`deleted.json`."""
+
+    deleted_at: int = 0
+
+
+class Page(NamedTuple):
+    """Some files of a list, and whether more come after them."""
+
+    files: list[File]
+    has_more: bool
+
+
+class Files:
+    """The files of the project that `ledger` serves."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Look at them as they are now."""
+        self._ledger = ledger
+        self._storage = ledger.storage
+        self._keys = ledger.keys
+        self._listing = FileListing(ledger)
+
+    def get(self, file_id: str) -> File:
+        """Return a file that is there. Raises `NotFoundError`."""
+        file = self._ledger.file(file_id)
+        if self._is_over(file) or self._exists(self._keys.deleted(file_id)):
+            raise NotFoundError(no_such("file", file_id))
+        return file
+
+    def page(
+        self, *, after: str | None, limit: int, newest_first: bool, purpose: str | None
+    ) -> Page:
+        """Return the next files behind `after`, in the order in which they came."""
+        listing = self._listing
+        ids = (listing.newest_first if newest_first else listing.oldest_first)(after)
+        with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+            files = (
+                file
+                for some in iter(lambda: list(islice(ids, _READ_AT_ONCE)), [])
+                for file in pool.map(self._read, some)
+                if file and (purpose is None or file.purpose == purpose)
+            )
+            found = list(islice(files, limit + 1))
+        return Page(found[:limit], len(found) > limit)
+
+    def use(self, file_id: str, batch_id: str) -> File:
+        """Note that a batch reads the file, and return it.
+
+        Raises:
+            NotFoundError: it is not there, or was deleted meanwhile.
+
+        """
+        self.get(file_id)
+        mark = self._keys.uses(file_id) + batch_id
+        self._storage.put(mark, b"{}")
+        try:
+            return self.get(file_id)
+        except NotFoundError:
+            self._storage.delete(mark)
+            raise
+
+    def delete(self, file_id: str) -> None:
+        """Let a file be gone, and free its bytes.
+
+        Raises:
+            NotFoundError: there is no such file.
+            ConflictError: a batch that has not ended reads it.
+
+        """
+        self.get(file_id)
+        self._remove(file_id)
+
+    def sweep(self) -> None:
+        """Remove the files whose time is over, and what killed processes left.
+
+        A removal that was cut off is finished, or taken back if a batch reads the
+        file; content that was never made a file is removed after a day.
+        """
+        for file_id in list(self._listing.oldest_first()):
+            file = self._read(file_id, over_too=True)
+            if file is not None and self._is_over(file):
+                try:
+                    self._remove(file_id)
+                except ConflictError:
+                    continue
+        self._finish_removals()
+        self._drop_strays()
+
+    def _finish_removals(self) -> None:
+        for file_id, names in list(self._listing.stored()):
+            if not {"deleted.json", "content"} <= names:
+                continue
+            marked_at = self._marked_at(file_id)
+            if marked_at is not None and self._ledger.now() - marked_at > _CUT_OFF:
+                with suppress(ConflictError):
+                    self._remove(file_id)
+
+    def _drop_strays(self) -> None:
+        """Remove content that is no file's; if it is a batch's result, make it one.
+
+        The end of a batch names its files before they are made visible, and where
+        creates aren't atomic another one's may come to be named when nobody looks.
+        """
+        strays = {
+            file_id
+            for file_id, names in self._listing.stored()
+            if names & _PARTS == {"content"}
+            and self._ledger.now() - made_at(file_id) > _STRAY
+        }
+        results = self._results() if strays else {}
+        for file_id in strays:
+            if file_id in results:
+                publish_results(self._ledger, self._ledger.state(results[file_id]))
+            else:
+                self._storage.delete(self._keys.content(file_id))
+
+    def _results(self) -> dict[str, str]:
+        """Return the files that the ends of all batches name, each with its batch."""
+        found: dict[str, str] = {}
+        for batch_id in self._storage.folders(self._keys.batches()):
+            final = self._ledger.outcome(batch_id)
+            if final is not None:
+                found |= dict.fromkeys(final.file_ids, batch_id)
+        return found
+
+    def _marked_at(self, file_id: str) -> int | None:
+        """Return when the file was marked as gone, None if it isn't any more."""
+        key = self._keys.deleted(file_id)
+        try:
+            return record.decode(_Mark, self._storage.get(key), key).deleted_at
+        except ObjectMissingError:
+            return None
+
+    def _remove(self, file_id: str) -> None:
+        """Mark it first, then look for readers: one that comes now sees the mark."""
+        mark = self._keys.deleted(file_id)
+        self._storage.create(mark, record.encode(_Mark(self._ledger.now())))
+        reader = next(self._readers(file_id), None)
+        if reader is not None:
+            self._storage.delete(mark)
+            raise ConflictError(
+                f"`{file_id}` is the input of `{reader}`, which has not ended:"
+                " cancel that or wait for it"
+            )
+        self._storage.delete(self._keys.content(file_id))
+
+    def _readers(self, file_id: str) -> Iterator[str]:
+        for entry in self._storage.list(self._keys.uses(file_id)):
+            batch_id = entry.key.rpartition("/")[2]
+            try:
+                if not self._ledger.state(batch_id).is_terminal:
+                    yield batch_id
+            except NotFoundError:  # its create was cut off
+                continue
+
+    def _read(self, file_id: str, *, over_too: bool = False) -> File | None:
+        try:
+            file = self._ledger.file(file_id)
+        except NotFoundError:
+            return None
+        return None if self._is_over(file) and not over_too else file
+
+    def _is_over(self, file: File) -> bool:
+        return file.expires_at is not None and file.expires_at <= self._ledger.now()
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self._storage.size(key)
+        except ObjectMissingError:
+            return False
+        return True

@@ -1,0 +1,1 @@
+"""What is stored of a batch, and the fold that reads it."""

@@ -1,0 +1,241 @@
+"""The objects of a batch that are written once: their fields, and their JSON.
+
+Each is a frozen struct with a version of its own; unknown fields are ignored
+when read, so that a newer program's objects can be read by an older one.
+"""
+
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+
+from batchchat.jobs.catalog.catalog import Model
+from batchchat.jobs.catalog.usage import Usage
+from batchchat.jobs.errors import CorruptObjectError
+from batchchat.jobs.requests.problems import Problem
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How many requests; those that never ran are in neither of the last two."""
+
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        """Add field by field."""
+        return Counts(
+            self.total + other.total,
+            self.completed + other.completed,
+            self.failed + other.failed,
+        )
+
+    def done(self) -> tuple[int, int]:
+        """Return the completed and the failed."""
+        return self.completed, self.failed
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """`file.json`: what a file is; its bytes lie beside it."""
+
+    id: str
+    bytes: int
+    created_at: int
+    filename: str
+    purpose: str
+    expires_at: int | None = None
+    lines: int | None = None
+    """Line feeds in it, None where nobody counted."""
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """`batch.json`: what was asked for.
+
+    `seed` is the batch's own, given or drawn: every request that brings none
+    has its seed made from it. Times are Unix seconds.
+    """
+
+    id: str
+    project: str
+    input_file_id: str
+    endpoint: str
+    completion_window: str
+    created_at: int
+    expires_at: int
+    seed: int
+    model: str | None = None
+    on_invalid: str = "fail"
+    metadata: dict[str, str] | None = None
+    retry_of: str | None = None
+    output: str | None = None
+    """Where the one who submitted it wants the results, an absolute path."""
+
+    destination: str | None = None
+    """Where whoever ends it writes the results; see `jobs.destination`."""
+
+    output_format: str = "jsonl"
+    """With `parquet` or `both` the batch has a Parquet file beside its output."""
+
+    priority: str = "normal"
+    """Which batches go first where several wait: low, normal or high."""
+
+    max_cost: Decimal | None = None
+    """US dollars that it may cost; see `jobs.spending`."""
+
+    output_expires_after: int | None = None
+    """Seconds that its output and error files are kept, None for ever."""
+
+
+class Shard(msgspec.Struct, frozen=True, array_like=True):
+    """A run of lines: where its bytes lie in the input, and what is in them.
+
+    `lines` counts every line of the range, blank ones too; `requests` those
+    that must be answered, bad ones included.
+    """
+
+    index: int
+    offset: int
+    length: int
+    first_line: int
+    lines: int
+    requests: int
+    repeated: tuple[int, ...] = ()
+    """Lines whose custom_id stands on an earlier line."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """`plan.json`: the shards of a batch, or why there are none.
+
+    `problems` holds the first 1,000; the object `problems.jsonl` has all.
+    `invalid` counts the bad lines, which with `on_invalid=skip` are answered by
+    an error line each.
+    """
+
+    created_at: int
+    model: Model | None
+    requests: int
+    invalid: int
+    shards: list[Shard]
+    problems: list[Problem]
+    line_bytes: int = 8 * 1024 * 1024
+    """What a line may have; whoever reads the input later goes by this."""
+
+    streamed: int = 0
+    """Requests that asked for a stream, which a batch answers whole."""
+
+    def failed(self) -> bool:
+        """Say whether the input was refused, so that nothing runs."""
+        return not self.shards
+
+    @property
+    def tail(self) -> int:
+        """The first of the shards with which the batch ends: an eighth of them.
+
+        Many of them run at once, on a cluster and where shards are small.
+        """
+        return len(self.shards) - max(1, len(self.shards) // 8)
+
+    def runs_on(self) -> Model:
+        """Return the model of a plan that was not refused."""
+        if self.model is None:
+            raise CorruptObjectError("a plan with shards names no model")
+        return self.model
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """`cancel.json`: the batch is to stop; `reason` is None where somebody asked."""
+
+    created_at: int
+    reason: str | None = None
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One checkpoint that a commit names, by its key, size and SHA-256."""
+
+    key: str
+    size: int
+    sha256: str
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """`commits/<shard>.json`: the checkpoints that make a shard final."""
+
+    shard: int
+    attempt: str
+    created_at: int
+    parts: list[Part]
+    counts: Counts
+    usage: Usage
+    engine_seconds: float
+    engines: dict[str, dict[str, Any]] = {}
+    """The engines that gave the results, by fingerprint."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """`final.json`: how the batch ended, and which results are its own."""
+
+    status: str
+    created_at: int
+    counts: Counts
+    usage: Usage
+    estimated_cost: Decimal
+    engine_seconds: float
+    output_file_id: str | None
+    error_file_id: str | None
+    parquet_file_id: str | None = None
+    output_bytes: int = 0
+    error_bytes: int = 0
+    parquet_bytes: int = 0
+    attempts: list[str] = []
+    """The attempt whose results count, shard by shard."""
+
+    engines: dict[str, dict[str, Any]] = {}
+    """The engines that took part, by fingerprint."""
+
+    @property
+    def file_ids(self) -> list[str]:
+        """The ids of the files that it names."""
+        named = (self.output_file_id, self.error_file_id, self.parquet_file_id)
+        return [file_id for file_id in named if file_id is not None]
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """`delivered.json`: the results are at their destination, or never will be."""
+
+    created_at: int
+    files: list[str] = []
+    """Their URLs."""
+
+    error: str | None = None
+    """Why it was given up."""
+
+
+class Undelivered(msgspec.Struct, frozen=True):
+    """`undelivered.json`: how the last of so many tries to deliver them failed."""
+
+    tried_at: int
+    tries: int
+    error: str
+
+
+def encode(record: msgspec.Struct) -> bytes:
+    """Return the record as JSON."""
+    return _encoder.encode(record)
+
+
+def decode(kind: type[R], data: bytes, key: str) -> R:
+    """Return the record that `data` holds.
+
+    Raises:
+        CorruptObjectError: `data`, read from `key`, is no such record.
+
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        message = f"`{key}` is not what was written: {error}"
+        raise CorruptObjectError(message) from None

@@ -1,0 +1,93 @@
+"""What earlier attempts at a shard have left: nothing that was paid for is lost."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchchat.jobs.catalog.usage import Usage
+from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError
+from batchchat.jobs.ledger.checkpoint import (
+    Finished,
+    Result,
+    head_of,
+    unpack,
+    unpack_finished,
+)
+from batchchat.jobs.ledger.keys import BatchKeys
+from batchchat.jobs.ledger.records import Commit, Counts, Part
+from batchchat.jobs.storage import Storage
+
+Engines = dict[str, dict[str, Any]]
+"""By fingerprint, what it is a hash of."""
+
+
+@dataclass
+class Kept:
+    """The results that count so far: each line once, from the parts in order.
+
+    Of two results for one line the first counts, here, when the shard is
+    committed, and when the results are read.
+    """
+
+    parts: list[Part] = field(default_factory=list)
+    lines: set[int] = field(default_factory=set)
+    counts: Counts = field(default_factory=Counts)
+    usage: Usage = field(default_factory=Usage)
+    engine_seconds: float = 0.0
+    engines: Engines = field(default_factory=dict)
+
+    def add(
+        self, part: Part, results: list[Result], engines: Engines | None = None
+    ) -> None:
+        """Take the results of one more checkpoint, which came from `engines`."""
+        self.engines |= engines or {}
+        completed = failed = 0
+        usage = self.usage
+        for result in results:
+            if result.line not in self.lines:
+                self.lines.add(result.line)
+                completed += result.completed
+                failed += not result.completed
+                usage += result.usage
+                self.engine_seconds += result.engine_seconds
+        self.parts.append(part)
+        self.usage = usage
+        self.counts += Counts(completed + failed, completed, failed)
+
+    def commit(self, shard: int, attempt: str, created_at: int) -> Commit:
+        """Return the commit that makes these results final."""
+        return Commit(
+            shard=shard,
+            attempt=attempt,
+            created_at=created_at,
+            parts=self.parts,
+            counts=self.counts,
+            usage=self.usage,
+            engine_seconds=self.engine_seconds,
+            engines=self.engines,
+        )
+
+
+def recover(storage: Storage, keys: BatchKeys, shard: int) -> Kept:
+    """Return what the attempts so far have checkpointed, leaving out what is torn."""
+    kept = Kept()
+    for entry in list(storage.list(keys.shard(shard))):
+        if entry.key.startswith((keys.marks(shard), keys.turns(shard))):
+            continue
+        try:
+            data = storage.get(entry.key)
+            results = unpack(data, entry.key)
+        except (CorruptObjectError, ObjectMissingError):
+            continue
+        head = head_of(data)
+        kept.add(Part(entry.key, len(data), head.sha256), results, head.engines)
+    return kept
+
+
+def read_part(storage: Storage, part: Part) -> list[Finished]:
+    """Return what a checkpoint that a commit names has to write.
+
+    Raises:
+        CorruptObjectError: it is not what was committed.
+
+    """
+    return unpack_finished(storage.get(part.key), part.key, part.sha256)

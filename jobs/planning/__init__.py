@@ -1,0 +1,1 @@
+"""Checks an input file, cuts it into shards, estimates its cost."""

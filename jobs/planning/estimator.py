@@ -1,0 +1,258 @@
+"""What a file will take: its prompts' tokens, exact, and the rest within bounds.
+
+The tokens of the answers are known only when they are there. At most they are what
+the requests allow; what is to be expected, the last batches of the model say. The
+same batches say how long engines took for a token. Where there are none, nothing
+is said: no figure here is a guess.
+"""
+
+import os
+from bisect import insort
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
+
+from batchchat.jobs.catalog.catalog import Model
+from batchchat.jobs.catalog.usage import Usage
+from batchchat.jobs.engine.conversation import Turns
+from batchchat.jobs.engine.protocol import Choice, Completion
+from batchchat.jobs.engine.sampling import asked_tokens
+from batchchat.jobs.errors import RequestRefusedError
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.records import Outcome
+from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.prompts.renderer import Prompter
+from batchchat.jobs.requests.line_reader import iter_lines
+from batchchat.jobs.requests.parser import Invalid, Parser, parse_line
+from batchchat.jobs.requests.schema import Request
+
+_BLOCK = 64
+_BLOCK_BYTES = 1024 * 1024
+"""Of lines whose prompts are tokenized together, by one thread; or a single line."""
+
+_WAITING = 2
+"""Blocks for each thread that may be rendered before they are tokenized."""
+
+_LINES = 1_000
+"""Lines that are named at most."""
+
+_BATCHES = 5
+_LOOKED_AT = 200
+"""Batches that are looked through for the last ones of a model."""
+
+_NOTHING = Completion(
+    choices=[Choice(index=0, text="", finish_reason="stop")],
+    prompt_tokens=0,
+    completion_tokens=0,
+)
+
+
+@dataclass
+class Counted:
+    """What was counted in a file so far; `most_output` is what its answers may have.
+
+    `turns` are the prompts of requests with slots after the first, whose answers in
+    the conversation are not counted. `lines` are the first that can't be answered.
+    """
+
+    bytes: int = 0
+    requests: int = 0
+    invalid: int = 0
+    too_long: int = 0
+    refused: int = 0
+    turns: int = 0
+    input_tokens: int = 0
+    most_output: int = 0
+    lines: list[int] = field(default_factory=list)
+
+
+class Range(NamedTuple):
+    """From the least to the most."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the last batches of a model took, for an answer and for a token."""
+
+    batches: int
+    requests: int
+    output_tokens: Range
+    engine_seconds: Range
+
+    def output_of(self, counted: Counted) -> Range:
+        """Return the tokens of the answers, by what answers had."""
+        answered = counted.requests - counted.invalid - counted.too_long
+        return Range(
+            *(
+                min(counted.most_output, round(answered * each))
+                for each in self.output_tokens
+            )
+        )
+
+    def seconds_of(self, counted: Counted) -> Range:
+        """Return the seconds of engines, by what tokens took."""
+        output = self.output_of(counted)
+        return Range(
+            *(
+                (counted.input_tokens + tokens) * each
+                for tokens, each in zip(output, self.engine_seconds, strict=True)
+            )
+        )
+
+
+class _Block(NamedTuple):
+    """Prompts that are tokenized; `context` is the model's, in tokens."""
+
+    prompts: list[tuple[Request, str]]
+    lengths: Future[list[int | None]]
+    context: int | None
+
+
+class Counter:
+    """Counts the tokens of one file."""
+
+    def __init__(
+        self, model: str | None, prompters: Prompters, line_bytes: int
+    ) -> None:
+        """Count for `model`, or for the one that the lines name."""
+        self.counted = Counted()
+        self._parser = Parser(model)
+        self._prompters = prompters
+        self._line_bytes = line_bytes
+
+    @property
+    def model(self) -> str | None:
+        """The model that was given, or that the lines name."""
+        return self._parser.model
+
+    def count(self, chunks: Iterable[bytes]) -> None:
+        """Count a file; holds a few blocks of lines for each core.
+
+        Raises:
+            ModelNotFoundError: there is no such model, or its files are not at hand.
+            ConfigError: it has no tokenizer that can be read.
+
+        """
+        threads = os.cpu_count() or 1
+        waiting: deque[_Block] = deque()
+        with ThreadPoolExecutor(threads, "tokens") as pool:  # beside the rendering
+            for block in self._blocks(chunks):
+                prompter = self._prompters.of(str(self._parser.model))
+                prompts = self._rendered(block, prompter)
+                lengths = pool.submit(prompter.lengths, prompts)
+                waiting.append(_Block(prompts, lengths, prompter.context_length))
+                if len(waiting) > threads * _WAITING:
+                    self._note(waiting.popleft())
+            for one in waiting:
+                self._note(one)
+
+    def _blocks(self, chunks: Iterable[bytes]) -> Iterator[list[Request]]:
+        block: list[Request] = []
+        begin = 0
+        for request in self._requests(chunks):
+            block.append(request)
+            if len(block) == _BLOCK or self.counted.bytes - begin >= _BLOCK_BYTES:
+                yield block
+                block, begin = [], self.counted.bytes
+        if block:
+            yield block
+
+    def _requests(self, chunks: Iterable[bytes]) -> Iterator[Request]:
+        counted = self.counted
+        for line in iter_lines(chunks, self._line_bytes):
+            counted.bytes = line.offset + line.length
+            if line.raw is not None and not line.raw.strip():
+                continue
+            counted.requests += 1
+            parsed = parse_line(self._parser, line, self._line_bytes)
+            if isinstance(parsed, Invalid):
+                counted.invalid += 1
+                self._name(parsed.line)
+            else:
+                yield parsed
+
+    def _rendered(
+        self, requests: list[Request], prompter: Prompter
+    ) -> list[tuple[Request, str]]:
+        """Return the turns that can be rendered, each with its prompt."""
+        prompts: list[tuple[Request, str]] = []
+        for turn in (turn for request in requests for turn in self._turns(request)):
+            try:
+                prompts.append((turn, prompter.render(turn)))
+            except RequestRefusedError:
+                self.counted.refused += 1
+                self._name(turn.line)
+        return prompts
+
+    def _turns(self, request: Request) -> Iterator[Request]:
+        """Yield the prompts of a request: one, and one more for each slot."""
+        turns = Turns(request)
+        yield turns.next
+        turns.take(_NOTHING)
+        while not turns.are_done:
+            self.counted.turns += 1
+            yield turns.next
+            turns.take(_NOTHING)
+
+    def _note(self, block: "_Block") -> None:
+        each = zip(block.prompts, block.lengths.result(), strict=True)
+        for (request, _), length in each:
+            self._note_one(request, length, block.context)
+
+    def _note_one(
+        self, request: Request, length: int | None, context: int | None
+    ) -> None:
+        counted = self.counted
+        if length is None or (context and length >= context):
+            counted.too_long += length is not None
+            counted.refused += length is None
+            self._name(request.line)
+            return
+        counted.input_tokens += length
+        room = context - length if context else 0
+        asked = asked_tokens(request, room)
+        counted.most_output += (min(asked, room) if context else asked) * (
+            request.given("n") or 1
+        )
+
+    def _name(self, line: int) -> None:
+        lines = self.counted.lines
+        if len(lines) < _LINES and line not in lines:
+            insort(lines, line)
+
+
+def past_of(ledger: Ledger, model: Model) -> Past | None:
+    """Return what the last batches of the model took, None where there are none."""
+    ends = list(islice(_ends(ledger, model.name), _BATCHES))
+    if not ends:
+        return None
+    each = [end.usage.output_tokens / end.counts.completed for end in ends]
+    seconds = [end.engine_seconds / _tokens(end.usage) for end in ends]
+    return Past(
+        len(ends),
+        sum(end.counts.completed for end in ends),
+        Range(min(each), max(each)),
+        Range(min(seconds), max(seconds)),
+    )
+
+
+def _ends(ledger: Ledger, model: str) -> Iterator[Outcome]:
+    for batch in islice(ledger.batches(), _LOOKED_AT):
+        if batch.model not in (None, model):
+            continue
+        end = ledger.outcome(batch.id)
+        if end is None or not (end.counts.completed and _tokens(end.usage)):
+            continue
+        plan = ledger.plan(batch.id)
+        if plan and plan.model and plan.model.name == model:
+            yield end
+
+
+def _tokens(usage: Usage) -> int:
+    return usage.input_tokens + usage.output_tokens

@@ -1,0 +1,185 @@
+"""Plans a batch: checks its input, then writes the plan, once."""
+
+from collections.abc import Callable
+from sys import maxsize
+
+import msgspec
+
+from batchchat.jobs.catalog.catalog import Catalog, Model
+from batchchat.jobs.errors import (
+    ConfigError,
+    ModelNotFoundError,
+    ObjectMissingError,
+    UsageError,
+)
+from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger.cost_limit import check_limit
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.missing_input import INPUT_MISSING, is_lost
+from batchchat.jobs.ledger.records import Batch, Plan
+from batchchat.jobs.ledger.repair import fits
+from batchchat.jobs.planning.scanner import Limits, Scan, scan
+from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.prompts.renderer import Prompter
+from batchchat.jobs.requests.parser import Parser
+from batchchat.jobs.requests.problems import Problem
+from batchchat.jobs.requests.schema import Request
+from batchchat.jobs.settings import Settings
+
+_NOT_AS_IT_WAS = (
+    "the plan was damaged, and by the settings of today another comes out than what has"
+    " run: submit the input again"
+)
+
+
+def limits(settings: Settings) -> Limits:
+    """Return the sizes that plans are made with."""
+    return Limits(
+        settings.shard_requests, settings.shard_bytes, settings.max_line_bytes
+    )
+
+
+def make_plan(
+    ledger: Ledger,
+    batch: Batch,
+    prompters: Prompters,
+    sizes: Limits,
+    on_progress: Callable[[int, int], object] = lambda _bytes, _requests: None,
+) -> Plan:
+    """Return the batch's plan, made unless there is one.
+
+    Two planners at once come to the same plan, and one of them writes it.
+    """
+    try:
+        plan = _made(ledger, batch, prompters, sizes, on_progress)
+    except ObjectMissingError:
+        if not is_lost(ledger, batch):
+            raise
+        plan = _without_input(ledger, batch)
+    return _written(ledger, batch, plan)
+
+
+def refuse(ledger: Ledger, batch: Batch, error: ConfigError) -> Plan:
+    """Return a plan that says why nothing of the batch can run; see `make_plan`."""
+    text = f"{error.message}: {error.hint}" if error.hint else error.message
+    problem = Problem("model_not_usable", None, text, "model")
+    return _written(ledger, batch, _refused(ledger, problem))
+
+
+def _made(
+    ledger: Ledger,
+    batch: Batch,
+    prompters: Prompters,
+    sizes: Limits,
+    on_progress: Callable[[int, int], object],
+) -> Plan:
+    """Return the plan that the input asks for; write the report of its problems."""
+    keys = ledger.keys.of(batch.id)
+    parser = Parser(batch.model)
+    content = ledger.keys.content(batch.input_file_id)
+    check = PromptLengths(parser, prompters)
+    found = scan(
+        lambda: ledger.storage.stream(content),
+        parser,
+        sizes,
+        check=check,
+        on_progress=on_progress,
+    )
+    model = model_of(parser, prompters.catalog, found)
+    if model is not None:
+        _check_limit(batch, model, found)
+    plan = _plan(ledger, batch, found, model, sizes.line_bytes)
+    if found.problem_count:
+        with ledger.storage.writer(keys.problems) as report:
+            for problem in found.problems:
+                report.write(msgspec.json.encode(problem) + b"\n")
+    found.problems.close()
+    return plan
+
+
+def _without_input(ledger: Ledger, batch: Batch) -> Plan:
+    message = f"the input file `{batch.input_file_id}` was removed before it was read"
+    return _refused(ledger, Problem(INPUT_MISSING, None, message, "input_file_id"))
+
+
+def _refused(ledger: Ledger, problem: Problem) -> Plan:
+    return Plan(
+        created_at=ledger.now(),
+        model=None,
+        requests=0,
+        invalid=0,
+        shards=[],
+        problems=[problem],
+    )
+
+
+def _written(ledger: Ledger, batch: Batch, plan: Plan) -> Plan:
+    """Write the plan, unless there is one; return the one that is there."""
+    if not fits(ledger, batch, plan):
+        plan = _refused(ledger, Problem("plan_damaged", None, _NOT_AS_IT_WAS, None))
+    key = ledger.keys.of(batch.id).plan
+    if ledger.storage.create(key, record.encode(plan)):
+        return plan
+    return record.decode(Plan, ledger.storage.get(key), key)
+
+
+class PromptLengths:
+    """Looks for prompts that are too long, as soon as the model is known."""
+
+    def __init__(self, parser: Parser, prompters: Prompters) -> None:
+        """Ask `parser` for the model's name, once it has one."""
+        self.safe_bytes = 0
+        self._parser = parser
+        self._prompters = prompters
+        self._prompter: Prompter | None = None
+
+    def __call__(self, request: Request, size: int) -> Problem | None:
+        """Return what is wrong with the prompt; see `plan.PromptCheck`."""
+        if not self.safe_bytes and self._parser.model is not None:
+            self._prompter = self._prompters.if_at_hand(self._parser.model)
+            self.safe_bytes = self._prompter.safe_bytes if self._prompter else maxsize
+        return self._prompter.check(request, size) if self._prompter else None
+
+
+def model_of(parser: Parser, catalog: Catalog, found: Scan) -> Model | None:
+    """Return the model that the lines agree on; note it if there is none such."""
+    if parser.model is None:
+        return None
+    try:
+        return catalog.find(parser.model)
+    except ModelNotFoundError as error:
+        found.problem_count += 1
+        found.problems.add([Problem("model_not_found", None, error.message, "model")])
+        return None
+
+
+def _check_limit(batch: Batch, model: Model, found: Scan) -> None:
+    """Note that a limit to the cost can't be held, if that is so."""
+    try:
+        check_limit(batch.max_cost, model.price, model.name)
+    except UsageError as error:
+        found.unfit = True
+        found.problem_count += 1
+        problem = Problem("model_without_price", None, error.message, "max_cost")
+        found.problems.add([problem])
+
+
+def _plan(
+    ledger: Ledger, batch: Batch, found: Scan, model: Model | None, line_bytes: int
+) -> Plan:
+    good = found.requests - found.invalid if model else 0
+    runs = (
+        good
+        and not found.unfit
+        and (not found.problem_count or batch.on_invalid == "skip")
+    )
+    return Plan(
+        created_at=ledger.now(),
+        model=model,
+        requests=found.requests,
+        invalid=found.invalid,
+        shards=found.shards if runs else [],
+        problems=found.first_problems(),
+        line_bytes=line_bytes,
+        streamed=found.streamed,
+    )

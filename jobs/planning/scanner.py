@@ -1,0 +1,285 @@
+"""The plan of a batch: every line checked, and the file cut into shards.
+
+One pass over the input, in memory that does not grow with it: a chunk, a line,
+and eight bytes of each custom_id that are kept on disk. The input is never
+rewritten: a shard is a range of its bytes.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from heapq import merge
+from io import BytesIO
+from typing import NamedTuple, Protocol, Self
+
+from msgspec.structs import replace
+
+from batchchat.jobs.ledger.records import Shard
+from batchchat.jobs.requests.duplicate_ids import CustomIds, repetitions
+from batchchat.jobs.requests.fast_path import PlainLine
+from batchchat.jobs.requests.line_reader import Lines, RawLine, blocks, iter_lines
+from batchchat.jobs.requests.parser import Invalid, Parser, parse_line
+from batchchat.jobs.requests.problems import SHOWN, Problem, ProblemLog
+from batchchat.jobs.requests.schema import Request
+
+_BLOCK = 64 * 1024
+"""Bytes that are looked at together: they lie in the processor's cache."""
+
+_TOLD = 4_096
+"""Lines after which somebody is told how far it is."""
+
+
+class Limits(NamedTuple):
+    """How large a shard and a line may be."""
+
+    shard_requests: int
+    shard_bytes: int
+    line_bytes: int
+
+
+class PromptCheck(Protocol):
+    """Says whether a prompt is too long for its model."""
+
+    safe_bytes: int
+    """Lines of plain text and of fewer bytes need no look; known once this is not 0."""
+
+    def __call__(self, request: Request, size: int) -> Problem | None:
+        """Look at a request whose line has `size` bytes."""
+        ...
+
+
+@dataclass(slots=True)
+class Scan:
+    """What one pass over the input found."""
+
+    requests: int = 0
+    invalid: int = 0
+    streamed: int = 0
+    shards: list[Shard] = field(default_factory=list)
+    problems: ProblemLog = field(default_factory=ProblemLog)
+    problem_count: int = 0
+    unfit: bool = False
+    """Whether something is wrong that no skipping of lines mends."""
+
+    def first_problems(self) -> list[Problem]:
+        """Return as many as a batch object lists."""
+        return [
+            problem for problem, _ in zip(self.problems, range(SHOWN), strict=False)
+        ]
+
+
+def scan(
+    read: Callable[[], Iterable[bytes]],
+    parser: Parser,
+    limits: Limits,
+    *,
+    check: PromptCheck | None = None,
+    on_progress: Callable[[int, int], object] = lambda _bytes, _requests: None,
+) -> Scan:
+    """Check every line and cut the shards; bad input is reported, never raised.
+
+    `read` opens the input anew. `on_progress` hears of the bytes read and the
+    requests found so far.
+    """
+    lines = Lines(limits.line_bytes)
+    told = 0
+    with _Scanner(parser, limits, check) as scanner:
+        for block in blocks(read(), _BLOCK):
+            scanner.take(block, lines)
+            if lines.number - told > _TOLD:
+                told = lines.number
+                on_progress(lines.offset, scanner.found.requests)
+        for line in lines.end():
+            scanner.take_line(line)
+        return scanner.finish(iter_lines(read(), limits.line_bytes))
+
+
+class _Scanner:
+    def __init__(
+        self, parser: Parser, limits: Limits, check: PromptCheck | None
+    ) -> None:
+        self.found = Scan()
+        self._parser = parser
+        self._limits = limits
+        self._check = check
+        self._custom_ids = CustomIds()
+        self._cutter = _Cutter(limits)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._custom_ids.close()
+        if kind is not None:  # nobody will read them
+            self.found.problems.close()
+
+    def take(self, block: bytes, lines: Lines) -> None:
+        """Check the next bytes: at once where they are plain lines, else one by one.
+
+        Most blocks of most files are, and those are what takes the time.
+        """
+        if not lines.is_between or not self._take_plain(block, lines):
+            for line in lines.cut(block):
+                self.take_line(line)
+
+    def take_line(self, line: RawLine) -> None:
+        """Check one line and give it to its shard."""
+        raw = line.raw if line.length <= self._safe_length else None
+        plain = self._parser.plain([raw], raw) if raw else None
+        if plain is None:
+            self._take_closely(line)
+        else:
+            self._cutter.add(line.number, line.offset, line.length, 1)
+            self._note(plain)
+
+    def _take_plain(self, block: bytes, lines: Lines) -> bool:
+        """Take whole lines of plain text that are right and not long."""
+        raws = BytesIO(block).readlines()  # faster than `split`
+        if not block.endswith(b"\n") or len(max(raws, key=len)) > self._safe_length:
+            return False
+        plain = self._parser.plain(raws, block)
+        if plain is None:
+            return False
+        self._cutter.add_all(lines.number, lines.offset, raws, len(block))
+        lines.pass_over(len(raws), len(block))
+        self._note(plain)
+        return True
+
+    @property
+    def _safe_length(self) -> int:
+        """The bytes that a line of plain text may have and need no look."""
+        most = self._limits.line_bytes
+        return min(most, self._check.safe_bytes - 1) if self._check else most
+
+    def _note(self, plain: list[PlainLine]) -> None:
+        self.found.requests += len(plain)
+        self.found.streamed += [line.body.stream for line in plain].count(True)
+        self._custom_ids.add_all([line.custom_id for line in plain])
+
+    def _take_closely(self, line: RawLine) -> None:
+        if line.raw is not None and not line.raw.strip():
+            self._cutter.add(line.number, line.offset, line.length, 0)
+            return
+        self._cutter.add(line.number, line.offset, line.length, 1)
+        self.found.requests += 1
+        custom_id, problems = self._look_at(line)
+        if custom_id is not None:
+            self._custom_ids.add_all([custom_id])
+        if problems:
+            self.found.invalid += 1
+            self.found.problem_count += len(problems)
+            self.found.problems.add(problems)
+
+    def _look_at(self, line: RawLine) -> tuple[str | None, list[Problem]]:
+        result = parse_line(self._parser, line, self._limits.line_bytes)
+        if isinstance(result, Invalid):
+            return result.custom_id, result.problems
+        self.found.streamed += result.given("stream") is True
+        problem = self._check(result, line.length) if self._check else None
+        return result.custom_id, [problem] if problem else []
+
+    def finish(self, again: Iterator[RawLine]) -> Scan:
+        """Close the last shard and look for ids that came twice."""
+        found = self.found
+        found.shards = self._cutter.finish()
+        hashes = self._custom_ids.repeated_hashes()
+        if hashes:
+            self._note_repetitions(repetitions(again, hashes, self._custom_id))
+        if not found.requests:
+            found.problem_count += 1
+            found.problems.add(
+                [Problem("empty_file", None, "the file has no requests")]
+            )
+        return found
+
+    def _custom_id(self, line: RawLine) -> str | None:
+        return parse_line(self._parser, line, self._limits.line_bytes).custom_id
+
+    def _note_repetitions(self, repeated: Iterator[tuple[int, int, str]]) -> None:
+        found = self.found
+        bad = {problem.line for problem in found.problems}
+        lines: list[int] = []
+        twice = ProblemLog()
+        for line, earlier, custom_id in repeated:
+            lines.append(line)
+            found.problem_count += 1
+            found.invalid += line not in bad
+            message = f"`{custom_id[:80]}` is already on line {earlier:,}"
+            twice.add([Problem("duplicate_custom_id", line, message, "custom_id")])
+        found.shards = list(_with_repeated(found.shards, lines))
+        both = ProblemLog()
+        both.add(merge(found.problems, twice, key=lambda problem: problem.line or 0))
+        found.problems.close()
+        twice.close()
+        found.problems = both
+
+
+class _Cutter:
+    """Gathers lines into shards."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._shards: list[Shard] = []
+        self._first = 0
+        self._lines = 0
+        self._begin = 0
+        self._end = 0
+        self._requests = 0
+
+    def add(self, number: int, offset: int, length: int, requests: int) -> None:
+        """Take the next line, in a new shard if it would make this one too big."""
+        if not self._lines or not self._has_room(length, 1):
+            self._close()
+            self._first, self._begin = number, offset
+        self._take(1, offset + length, requests)
+
+    def add_all(self, number: int, offset: int, raws: list[bytes], length: int) -> None:
+        """Take the next lines, a request each and with line feeds; `length` is all."""
+        if self._lines and self._has_room(length, len(raws)):
+            self._take(len(raws), offset + length, len(raws))
+            return
+        for raw in raws:
+            self.add(number, offset, len(raw), 1)
+            number += 1
+            offset += len(raw)
+
+    def finish(self) -> list[Shard]:
+        """Return all shards that hold a request."""
+        self._close()
+        return self._shards
+
+    def _has_room(self, length: int, requests: int) -> bool:
+        return (
+            self._requests + requests <= self._limits.shard_requests
+            and self._end + length - self._begin <= self._limits.shard_bytes
+        )
+
+    def _take(self, lines: int, end: int, requests: int) -> None:
+        self._lines += lines
+        self._end = end
+        self._requests += requests
+
+    def _close(self) -> None:
+        """End the shard; one without a request is none."""
+        if self._requests:
+            shard = Shard(
+                index=len(self._shards),
+                offset=self._begin,
+                length=self._end - self._begin,
+                first_line=self._first,
+                lines=self._lines,
+                requests=self._requests,
+            )
+            self._shards.append(shard)
+        self._lines = self._requests = 0
+
+
+def _with_repeated(shards: list[Shard], lines: list[int]) -> Iterator[Shard]:
+    """Give each shard its own of the sorted `lines`."""
+    at = 0
+    for shard in shards:
+        end = at
+        while end < len(lines) and lines[end] < shard.first_line + shard.lines:
+            end += 1
+        mine = tuple(lines[at:end])
+        yield replace(shard, repeated=mine) if mine else shard
+        at = end

@@ -1,0 +1,1 @@
+"""Renders conversations into prompts with chat templates."""

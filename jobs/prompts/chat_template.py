@@ -1,0 +1,226 @@
+"""Renders a conversation into a model's prompt, as its chat template says.
+
+The environment is the one that Hugging Face's templates are written for: block
+trimming, loop controls, `raise_exception`, `strftime_now`, a plain `tojson`.
+It is sandboxed: templates come from models, and may not reach out.
+"""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Never
+
+import msgspec
+from jinja2 import TemplateError, meta
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from batchchat.jobs.errors import ConfigError, RequestRefusedError
+from batchchat.jobs.requests.schema import Message
+from batchchat.jobs.requests.schema_types import Tool, ToolCall
+
+_METHODS = frozenset(dir(dict))
+
+_FAILURES = (
+    TemplateError,
+    ArithmeticError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a template may raise over a conversation that it was not written for."""
+
+
+class ChatTemplate:
+    """One compiled template with the special tokens that it may name."""
+
+    def __init__(self, source: str, special_tokens: dict[str, str]) -> None:
+        """Compile `source`.
+
+        Raises:
+            ConfigError: it is no template.
+
+        """
+        environment = _environment()
+        try:
+            tree = environment.parse(source)
+            self._template = environment.from_string(tree)
+            # As Jinja has it, a chain of maps, it is copied slowly for each prompt.
+            self._template.globals = {**self._template.globals}
+        except TemplateError as error:
+            raise ConfigError(f"the chat template can't be read: {error}") from None
+        self.source = source
+        self._special_tokens = special_tokens
+        self._knows_developer = "developer" in source
+        self._knows_tools = "tools" in meta.find_undeclared_variables(tree)
+        self._knows_calls = "tool_calls" in source
+
+    def render(
+        self,
+        messages: list[Message],
+        tools: list[Tool] | None = None,
+        *,
+        must_know: bool = True,
+        protect: Callable[[str], str] = str,
+        **arguments: Any,
+    ) -> str:
+        """Return the prompt, up to where the assistant begins to speak.
+
+        `must_know` says that a template without a place for the tools is no
+        template for this request, `protect` is done to every text of the request,
+        and `arguments` are what else the template may read.
+
+        Raises:
+            RequestRefusedError: the template does not take this conversation.
+
+        """
+        self._check(messages, tools if must_know else None)
+        described = [protected(tool_said(tool), protect) for tool in tools or ()]
+        turns = [self._turn(message) for message in messages]
+        try:
+            return self._template.render(
+                messages=[protected(turn, protect) for turn in turns],
+                add_generation_prompt=True,
+                tools=described or None,
+                documents=None,
+                **self._special_tokens,
+                **arguments,
+            )
+        except _FAILURES as error:
+            raise RequestRefusedError(
+                f"the model's chat template refuses the conversation: {error}",
+                code="invalid_messages",
+                param="body.messages",
+            ) from None
+
+    def _check(self, messages: list[Message], tools: list[Tool] | None) -> None:
+        """Refuse what the template would pass over in silence."""
+        if tools and not self._knows_tools:
+            raise RequestRefusedError(
+                "the model's chat template has no place for tools",
+                code="unsupported_parameter",
+                param="body.tools",
+            )
+        if not self._knows_calls and any(message.calls for message in messages):
+            raise RequestRefusedError(
+                "the model's chat template has no place for an assistant's tool_calls",
+                code="unsupported_parameter",
+                param="body.messages",
+            )
+
+    def _turn(self, message: Message) -> dict[str, Any]:
+        """Return a message as this template expects it."""
+        turn = turn_said(message)
+        if message.role == "developer" and not self._knows_developer:
+            turn["role"] = "system"
+        return turn
+
+
+def turn_said(message: Message) -> dict[str, Any]:
+    """Return a message as templates are given it, which is as vLLM makes it.
+
+    Raises:
+        RequestRefusedError: no template can be given the arguments of a call.
+
+    """
+    turn: dict[str, Any] = {"role": message.role, "content": message.text()}
+    for name in ("name", "tool_call_id"):
+        if isinstance(value := getattr(message, name), str):
+            turn[name] = value
+    if message.calls:
+        turn["tool_calls"] = [_call(call) for call in message.calls]
+    thought = message.reasoning or message.reasoning_content
+    if thought:
+        turn["reasoning"] = turn["reasoning_content"] = thought
+    return turn
+
+
+def tool_said(tool: Tool) -> dict[str, Any]:
+    """Return a tool with what it leaves out as null, as vLLM's server has it."""
+    function = tool.function
+    given = {"name": function.name, "description": None, "parameters": None}
+    return {"type": "function", "function": given | msgspec.to_builtins(function)}
+
+
+def protected(value: Any, protect: Callable[[str], str]) -> Any:
+    """Return `value` with `protect` done to every text in it, keys too."""
+    if protect is str:
+        return value
+    if isinstance(value, str):
+        return protect(value)
+    if isinstance(value, dict):
+        return {protect(k): protected(v, protect) for k, v in value.items()}
+    if isinstance(value, list):
+        return [protected(item, protect) for item in value]
+    return value
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    """Return a call with its arguments as an object, which templates expect.
+
+    A model may have written no JSON; as vLLM does, the turn then goes on with an
+    empty object.
+    """
+    try:
+        arguments = json.loads(call.function.arguments or "{}")
+        json.dumps(arguments, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise _bad_call("hold half of a surrogate pair (`\\ud800`)") from None
+    except ValueError:
+        arguments = {}
+    except RecursionError:
+        raise _bad_call("are nested too deeply") from None
+    if not isinstance(arguments, dict):
+        arguments = {}
+    function = {"name": call.function.name, "arguments": arguments}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _bad_call(reason: str) -> RequestRefusedError:
+    return RequestRefusedError(
+        f"the arguments of a tool call {reason}",
+        code="invalid_messages",
+        param="body.messages",
+    )
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Finds the fields of a message without asking a dict for attributes of its own.
+
+    Jinja asks first, and each time an exception says no: half the time that a
+    template takes. What is found is the same, and so is what is forbidden.
+    """
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return a field of a plain dict; of all else what the sandbox allows."""
+        if type(obj) is dict and attribute not in _METHODS:
+            return self._field(obj, attribute)
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Return the same for `obj[argument]`."""
+        if type(obj) is dict and type(argument) is str and argument not in _METHODS:
+            return self._field(obj, argument)
+        return super().getitem(obj, argument)
+
+    def _field(self, obj: dict[str, Any], name: str) -> Any:
+        return obj[name] if name in obj else self.undefined(obj=obj, name=name)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = _Environment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)  # noqa: DTZ005 - the templates mean local time
+    return environment
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _refuse(message: str) -> Never:
+    raise TemplateError(message)

@@ -1,0 +1,160 @@
+"""The parameters of a chat completion: names, types, ranges, as data.
+
+One table says what a body may hold. From it comes the typed decoder that takes
+a good line in one go (`jobs.request`), and the diagnosis that names everything
+wrong with a bad one (`jobs.diagnosis`), so that the two can't disagree. A bool
+is never a number here and `5.0` never an integer: vLLM's `SamplingParams` takes
+both, and its engine then hangs.
+
+Sources of the ranges: the parameter tables of the DeepInfra model pages, then
+OpenAI's chat completion reference, then vLLM's own limits, narrowest first.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from batchchat.jobs.requests import schema_types as shapes
+
+Kind = Literal[
+    "number",
+    "integer",
+    "boolean",
+    "string",
+    "stop",
+    "integers",
+    "strings",
+    "logit_bias",
+    "metadata",
+    "anything",
+    "shape",
+]
+
+MAX_SEED = 2**63 - 1
+"""The last seed that an int64 holds; the pages print it as JavaScript rounds it."""
+
+MAX_LIST = 256
+"""Items that a list of tokens or words may have."""
+
+MAX_STRING = 1024
+"""Characters of a stop string, a bad word or a user's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One field of a body; bounds apply to numbers, or to a list's numbers."""
+
+    kind: Kind
+    at_least: float | None = None
+    at_most: float | None = None
+    above: float | None = None
+    least: int = 0
+    most: int = MAX_LIST
+    used: bool = True
+    """False: taken, as OpenAI takes it, and without effect on the answer."""
+    shape: Any = None
+    """What an object or an array must be, as a type; see `jobs.shapes`."""
+
+    def range(self) -> str:
+        """Return the bounds in words, empty where there are none."""
+        low = f"at least {self.at_least}" if self.at_least is not None else ""
+        low = low or (f"above {self.above}" if self.above is not None else "")
+        high = f"at most {self.at_most}" if self.at_most is not None else ""
+        return " and ".join(filter(None, (low, high)))
+
+    def contains(self, value: float) -> bool:
+        """Say whether a number lies within the bounds."""
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+        )
+
+
+def _number(**bounds: float) -> Parameter:
+    return Parameter(kind="number", **bounds)  # type: ignore[arg-type]
+
+
+def _integer(**bounds: int) -> Parameter:
+    return Parameter(kind="integer", **bounds)  # type: ignore[arg-type]
+
+
+def _shaped(shape: Any) -> Parameter:
+    return Parameter(kind="shape", shape=shape)
+
+
+_UNUSED = Parameter(kind="anything", used=False)
+
+PARAMETERS: dict[str, Parameter] = {
+    "temperature": _number(at_least=0, at_most=2),
+    "top_p": _number(above=0, at_most=1),
+    "min_p": _number(at_least=0, at_most=1),
+    "top_k": _integer(at_least=0, at_most=999),
+    "max_tokens": _integer(at_least=0, at_most=1_000_000),
+    "max_completion_tokens": _integer(at_least=0, at_most=1_000_000),
+    "min_tokens": _integer(at_least=0, at_most=1_000_000),
+    "presence_penalty": _number(at_least=-2, at_most=2),
+    "frequency_penalty": _number(at_least=-2, at_most=2),
+    "repetition_penalty": _number(at_least=0.01, at_most=5),
+    "seed": _integer(at_least=0, at_most=MAX_SEED),
+    "n": _integer(at_least=1, at_most=128),
+    "stop": Parameter(kind="stop", most=4),
+    "stop_token_ids": Parameter(kind="integers", at_least=0, at_most=2**31 - 1),
+    "allowed_token_ids": Parameter(  # with none of them there is no answer
+        kind="integers", at_least=0, at_most=2**31 - 1, least=1
+    ),
+    "bad_words": Parameter(kind="strings", most=128),  # vLLM's own limit
+    "logit_bias": Parameter(kind="logit_bias", at_least=-100, at_most=100, most=300),
+    "logprobs": Parameter(kind="boolean"),
+    "top_logprobs": _integer(at_least=0, at_most=20),
+    "ignore_eos": Parameter(kind="boolean"),
+    "skip_special_tokens": Parameter(kind="boolean"),
+    "spaces_between_special_tokens": Parameter(kind="boolean"),
+    "include_stop_str_in_output": Parameter(kind="boolean"),
+    "tools": _shaped(shapes.Tools),
+    "tool_choice": _shaped(shapes.ToolChoice),
+    "parallel_tool_calls": Parameter(kind="boolean"),
+    "response_format": _shaped(shapes.ResponseFormat),
+    "structured_outputs": _shaped(shapes.StructuredOutputs),
+    "reasoning_effort": _shaped(shapes.ReasoningEffort),
+    "include_reasoning": Parameter(kind="boolean"),
+    "chat_template_kwargs": _shaped(shapes.TemplateArguments),
+    "stream": Parameter(kind="boolean", used=False),
+    "user": Parameter(kind="string", used=False),
+    "metadata": Parameter(kind="metadata", most=16, used=False),
+    "store": Parameter(kind="boolean", used=False),
+    "service_tier": Parameter(kind="string", used=False),
+    "safety_identifier": Parameter(kind="string", used=False),
+    "prompt_cache_key": Parameter(kind="string", used=False),
+    "prompt_cache_retention": Parameter(kind="string", used=False),
+    "stream_options": _UNUSED,
+}
+
+REFUSED: dict[str, str] = {
+    "add_generation_prompt": "an answer is always asked for",
+    "audio": "answers are text",
+    "cache_salt": "a batch has one owner, and shares its prefixes with nobody",
+    "chat_template": "the template belongs to the model, not to a request",
+    "continue_final_message": "the assistant always begins a turn of its own",
+    "documents": "put them into a message",
+    "echo": "the conversation stands in the input",
+    "function_call": "it is deprecated; use `tool_choice`",
+    "functions": "it is deprecated; use `tools`",
+    "guided_choice": "it was renamed; use `structured_outputs`",
+    "guided_grammar": "it was renamed; use `structured_outputs`",
+    "guided_json": "it was renamed; use `structured_outputs`",
+    "guided_regex": "it was renamed; use `structured_outputs`",
+    "modalities": "answers are text",
+    "moderation": "nothing here moderates",
+    "prediction": "vLLM has no predicted outputs",
+    "prompt_logprobs": "log probabilities are those of the answer",
+    "truncate_prompt_tokens": "a prompt is never cut; too long, it is an error",
+    "use_beam_search": "beam search is not offered",
+    "verbosity": "no model here reads it",
+    "web_search_options": "there is no web here",
+}
+"""Fields of OpenAI's or vLLM's body that we know and can't honour, with why."""
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+MAX_MESSAGES = 4096
+MAX_CUSTOM_ID = 512
+"""Characters; OpenAI's own limit is not published."""

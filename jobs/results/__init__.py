@@ -1,0 +1,1 @@
+"""Output and error files, as JSONL and Parquet, and what reads them."""

@@ -1,0 +1,122 @@
+"""Brings the results of an ended batch to the destination that was asked for.
+
+The batch has ended before, and nothing here changes that. Each file appears there
+whole or not at all, under a name that no other batch's has, and a second writing
+brings the same bytes; so this may be killed anywhere and done again by anybody::
+
+    write the files      killed here: some may be there; all are written again
+    delivered.json       create-once; from here on nobody writes
+    leave the index      killed before: the next look does it
+
+What fails is tried again at growing intervals for a day, then given up; the results
+are kept as files of the project whatever becomes of it.
+"""
+
+import logging
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from batchchat.jobs.errors import BatchchatError, ObjectMissingError, OutputError
+from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.records import Delivered, Undelivered
+from batchchat.jobs.logs import about
+from batchchat.jobs.results.export import Places, results_for
+from batchchat.jobs.results.rows import outcome_of
+from batchchat.jobs.storage import Storage
+from batchchat.jobs.storage.file_adapter import Sink
+
+log = logging.getLogger(__name__)
+
+OpenPlace = Callable[[str], Storage]
+"""Opens a destination. Raises `OutputError` where results may not go there."""
+
+_FIRST_WAIT, _LONGEST_WAIT = 5, 600
+_GIVEN_UP = 86_400
+"""Seconds after a batch's end for which its delivery is tried."""
+
+
+def is_due(state: State, now: int) -> bool:
+    """Say whether the results of an ended batch are to be delivered now."""
+    if state.is_delivered:
+        return False
+    before = state.undelivered
+    if before is None:
+        return True
+    wait = min(_FIRST_WAIT << min(before.tries - 1, 20), _LONGEST_WAIT)
+    return now >= before.tried_at + wait
+
+
+def deliver(ledger: Ledger, state: State, open_place: OpenPlace) -> None:
+    """Write the results to the batch's destination, and note that they are there.
+
+    Raises:
+        OutputError: they never can be written.
+        BatchchatError: they could not be written now.
+
+    """
+    batch = state.batch
+    if batch.destination is None or state.is_delivered:
+        return
+    _see_that_all_is_there(ledger, state)
+    place, written = open_place(batch.destination), []
+    for path, write in results_for(ledger, state, _places(state)):
+        with place.writer(path.name) as content:
+            write(Sink(content))
+        written.append(f"{place.url}/{path.name}")
+    _end(ledger, batch.id, Delivered(ledger.now(), written))
+    log.info(
+        "%s is delivered", batch.id, extra=about("batch_delivered", batch_id=batch.id)
+    )
+
+
+def try_to_deliver(ledger: Ledger, state: State, open_place: OpenPlace) -> None:
+    """Do that, and note why where it fails. Raises `StorageError` if that fails too."""
+    batch_id, final = state.batch.id, outcome_of(state)
+    try:
+        deliver(ledger, state, open_place)
+    except Exception as error:  # noqa: BLE001 - it is noted, whatever it is
+        why = _reason(error)
+        now = ledger.now()
+        tries = 1 + (state.undelivered.tries if state.undelivered else 0)
+        about_it = about("delivery_failed", batch_id=batch_id, tries=tries)
+        log.warning("%s is not delivered: %s", batch_id, why, extra=about_it)
+        if isinstance(error, OutputError) or now - final.created_at > _GIVEN_UP:
+            _end(ledger, batch_id, Delivered(now, error=why))
+        else:
+            key = ledger.keys.of(batch_id).undelivered
+            ledger.storage.put(key, record.encode(Undelivered(now, tries, why)))
+
+
+def _reason(error: Exception) -> str:
+    """Say what went wrong; what a bug says may hold what is in the results."""
+    if isinstance(error, BatchchatError):
+        return error.message
+    log.error("a bug:\n%s", "".join(traceback.format_tb(error.__traceback__)))
+    return f"batchchat has a bug that this met ({type(error).__name__})"
+
+
+def _end(ledger: Ledger, batch_id: str, how: Delivered) -> None:
+    ledger.storage.create(ledger.keys.of(batch_id).delivered, record.encode(how))
+
+
+def _places(state: State) -> Places:
+    """Return the names at the destination, which are those of the batch's files."""
+    name = f"{state.batch.id}_"
+    table = Path(f"{name}output.parquet")
+    if state.batch.output_format == "parquet":
+        return Places(None, None, table)
+    wanted = table if state.batch.output_format == "both" else None
+    return Places(Path(f"{name}output.jsonl"), Path(f"{name}error.jsonl"), wanted)
+
+
+def _see_that_all_is_there(ledger: Ledger, state: State) -> None:
+    """See that nobody has deleted what is to be delivered. Raises `OutputError`."""
+    final = outcome_of(state)
+    for file_id in filter(None, (final.output_file_id, final.error_file_id)):
+        try:
+            ledger.storage.size(ledger.keys.content(file_id))
+        except ObjectMissingError:
+            message = f"`{file_id}` was deleted before it was delivered"
+            raise OutputError(message) from None

@@ -1,0 +1,190 @@
+"""Puts the results of a batch where the user wants them, as files."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from io import RawIOBase
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Self
+from uuid import uuid4
+
+from batchchat.jobs.errors import CorruptObjectError, OutputError
+from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.results.parquet import write_parquet
+from batchchat.jobs.results.parquet_file import table_of
+from batchchat.jobs.results.rows import outcome_of
+
+_ENDINGS = {".jsonl", ".ndjson", ".json", ".txt", ".parquet"}
+"""File name endings that one format's name has in place of the other's."""
+
+_ELSEWHERE = "choose another place with `--output`"
+
+Write = Callable[[BinaryIO | RawIOBase], object]
+
+
+class Places(NamedTuple):
+    """The files that the results go to; None where there is to be no such file."""
+
+    jsonl: Path | None
+    errors: Path | None
+    parquet: Path | None
+
+
+def export(ledger: Ledger, batch_id: str, output: Path, formats: str) -> list[Path]:
+    """Write the results of a batch that has ended; return the files written.
+
+    `formats` is `jsonl`, `parquet` or `both`. Each file appears whole or not at
+    all, and none before all are written. An error file of an earlier run is
+    removed where this batch has none.
+
+    Raises:
+        ConflictError: the batch has not ended.
+        OutputError: a file can't be written.
+        StorageError: the results can't be read.
+
+    """
+    state = ledger.state(batch_id)
+    places = places_of(output, formats)
+    return write_files(batch_id, places, list(results_for(ledger, state, places)))
+
+
+def write_files(
+    batch_id: str, places: Places, wanted: list[tuple[Path, Write]]
+) -> list[Path]:
+    """Write each of `wanted` to its place among `places`; see `export`."""
+    kept = "the results are kept: write them to another place with"
+    hint = f"{kept} `batchchat results {batch_id} --output PATH`"
+    with ExitStack() as stack:
+        partials = []
+        for path, write in wanted:
+            partial = stack.enter_context(_Partial(path, hint))
+            partial.fill(write)
+            partials.append(partial)
+        for partial in partials:
+            partial.move()
+    written = [path for path, _ in wanted]
+    if places.errors and places.errors not in written:
+        with _named_errors(places.errors, hint):
+            places.errors.unlink(missing_ok=True)
+    return written
+
+
+def check_output(output: Path, formats: str) -> None:
+    """See that the results can be written, before anything is spent on them.
+
+    Makes the folders that are missing.
+
+    Raises:
+        OutputError: they can't be.
+
+    """
+    for path in filter(None, places_of(output, formats)):
+        with _Partial(path, _ELSEWHERE):
+            pass
+
+
+def places_of(output: Path, formats: str) -> Places:
+    """Return where each file goes when `output` is asked for.
+
+    Raises:
+        OutputError: it is a folder, or its ending is not of the format.
+
+    """
+    with _named_errors(output, _ELSEWHERE):
+        if not output.name or output.is_dir():
+            message = f"can't write the results to `{output}`: it is a folder"
+            raise OutputError(message, hint="name a file in it with `--output`")
+    stem = output.stem if output.suffix.lower() in _ENDINGS else output.name
+    ends_in_parquet = output.suffix.lower() == ".parquet"
+    parquet = output if ends_in_parquet else output.with_name(f"{stem}.parquet")
+    if formats == "parquet":
+        return Places(None, None, parquet)
+    errors = output.with_name(f"{stem}.errors.jsonl")
+    if formats == "both":
+        jsonl = output.with_name(f"{stem}.jsonl") if ends_in_parquet else output
+        return Places(jsonl, errors, parquet)
+    if ends_in_parquet:
+        message = f"can't write JSONL to `{output}`: its name says Parquet"
+        raise OutputError(message, hint="ask for it with `--format parquet`")
+    return Places(output, errors, None)
+
+
+def results_for(
+    ledger: Ledger, state: State, places: Places
+) -> Iterator[tuple[Path, Write]]:
+    """Yield the place of each file of an ended batch, and what writes it."""
+    final = outcome_of(state)
+    if places.jsonl:
+        yield places.jsonl, _copy(ledger, final.output_file_id, final.output_bytes)
+    if places.errors and final.error_file_id:
+        yield places.errors, _copy(ledger, final.error_file_id, final.error_bytes)
+    if places.parquet:
+        table = table_of(ledger, final)
+        if table is not None:
+            yield places.parquet, _copy(ledger, table, final.parquet_bytes)
+        else:
+            yield places.parquet, lambda sink: write_parquet(ledger, state, sink)
+
+
+def _copy(ledger: Ledger, file_id: str | None, size: int) -> Write:
+    """Return what copies a file of the storage; where there is none, nothing."""
+
+    def write(sink: BinaryIO | RawIOBase) -> None:
+        if file_id is None:
+            return
+        copied = 0
+        for chunk in ledger.storage.stream(ledger.keys.content(file_id)):
+            sink.write(chunk)
+            copied += len(chunk)
+        if copied != size:
+            message = f"`{file_id}` has {copied:,} bytes, and {size:,} were written"
+            raise CorruptObjectError(message)
+
+    return write
+
+
+class _Partial:
+    """A hidden file beside its place, moved there when it is whole, else removed."""
+
+    def __init__(self, path: Path, hint: str) -> None:
+        self._path = path
+        self._hint = hint
+        self._target = Path(os.path.realpath(path))  # a link stays one
+        self._file = self._target.with_name(f".batchchat-{uuid4().hex}")
+
+    def __enter__(self) -> Self:
+        with _named_errors(self._path, self._hint):
+            if self._target.exists() and not self._target.is_file():
+                message = f"can't write the results to `{self._path}`: it is no file"
+                raise OutputError(message, hint=self._hint)
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            self._file.touch(exist_ok=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._file.unlink(missing_ok=True)
+
+    def fill(self, write: Write) -> None:
+        """Write the file and see it onto the disk."""
+        with _named_errors(self._path, self._hint), self._file.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def move(self) -> None:
+        """Let the file appear in its place."""
+        with _named_errors(self._path, self._hint):
+            self._file.replace(self._target)
+
+
+@contextmanager
+def _named_errors(path: Path, hint: str) -> Iterator[None]:
+    """Turn what the operating system says into our error, with the path."""
+    try:
+        yield
+    except OSError as error:
+        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "a file is in the way" if in_the_way else error.strerror or str(error)
+        message = f"can't write the results to `{path}`: {reason}"
+        raise OutputError(message, hint=hint) from error

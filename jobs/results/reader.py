@@ -1,0 +1,169 @@
+"""Reads the lines that `jobs.response` writes: only what somebody asks for."""
+
+from decimal import Decimal
+from itertools import repeat
+from typing import TypeVar
+
+import msgspec
+
+from batchchat.jobs.errors import CorruptObjectError
+from batchchat.jobs.results.rows import Row
+
+_NEVER_RAN = b"null"
+
+T = TypeVar("T")
+
+
+class _Said(msgspec.Struct, gc=False):
+    content: str | None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    message: _Said
+    finish_reason: str
+
+
+class Turn(msgspec.Struct, gc=False):
+    """A slot that the model has filled; `index` is its place in the messages."""
+
+    index: int
+    message: _Said
+
+
+class _Details(msgspec.Struct, gc=False):
+    cached_tokens: int
+
+
+class Used(msgspec.Struct, gc=False):
+    """The tokens of one answer, and what they cost."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: _Details
+    estimated_cost: Decimal
+
+
+class Body(msgspec.Struct, gc=False):
+    """The answer to one request, without its log probabilities."""
+
+    choices: list[_Choice]
+    usage: Used
+    system_fingerprint: str
+    seed: int
+    turns: list[Turn] = []
+
+
+class Failure(msgspec.Struct, gc=False):
+    """Why a request has no answer; `status_code` is None where it never ran."""
+
+    code: str
+    message: str
+    status_code: int | None = None
+
+
+class ResultLine(msgspec.Struct, gc=False):
+    """A line of the output or the error file; `response` is text, maybe `null`."""
+
+    custom_id: str | None
+    response: msgspec.Raw
+    error: Failure | None
+
+
+class Answered(msgspec.Struct, gc=False):
+    """The response to a completed request."""
+
+    body: Body
+
+
+class AnsweredLine(msgspec.Struct, gc=False):
+    """A line of the output file."""
+
+    custom_id: str
+    response: Answered
+
+
+class _Refusal(msgspec.Struct, gc=False):
+    error: Failure
+
+
+class _Refused(msgspec.Struct, gc=False):
+    status_code: int
+    body: _Refusal
+
+
+_RESPONSE = b',"response":'
+_END = b',"error":null}'
+"""What stands around a response; no text can hold these, with bare quotes."""
+
+
+_answered_line = msgspec.json.Decoder(AnsweredLine)
+_line = msgspec.json.Decoder(ResultLine)
+_answered = msgspec.json.Decoder(Answered)
+_refused = msgspec.json.Decoder(_Refused)
+
+
+def answers_of(rows: list[Row]) -> list[AnsweredLine]:
+    """Return the results of completed requests: `result_of` and more, in one go."""
+    return decoded_all(_answered_line, [row.result for row in rows], "result", rows)
+
+
+def responses_of(rows: list[Row]) -> list[bytes]:
+    """Return the responses to completed requests as JSON text."""
+    lines = [row.result for row in rows]
+    found = [line.find(_RESPONSE) for line in lines]
+    if -1 in found or not all(map(bytes.endswith, lines, repeat(_END))):
+        each = zip(rows, found, strict=True)
+        bad = next(r for r, at in each if at < 0 or not r.result.endswith(_END))
+        message = f"the result of line {bad.line.number:,} is not what was written"
+        raise CorruptObjectError(message)
+    begin, end = len(_RESPONSE), -len(_END)
+    return [line[at + begin : end] for line, at in zip(lines, found, strict=True)]
+
+
+def result_of(row: Row) -> ResultLine:
+    """Return the row's result. Raises `CorruptObjectError`, as all here do."""
+    return decoded(_line, row.result, "result", row)
+
+
+def body_of(row: Row, result: ResultLine) -> Body:
+    """Return the answer of a completed request."""
+    return decoded(_answered, result.response, "answer", row).body
+
+
+def failure_of(row: Row, result: ResultLine) -> Failure:
+    """Return why a request was not completed."""
+    if result.error is not None:
+        return result.error
+    refused = decoded(_refused, result.response, "refusal", row)
+    failure = refused.body.error
+    failure.status_code = refused.status_code
+    return failure
+
+
+def response_text(result: ResultLine) -> bytes | None:
+    """Return the response as JSON text, None for a request that never ran."""
+    text = bytes(result.response)
+    return None if text == _NEVER_RAN else text
+
+
+def decoded_all(
+    decoder: "msgspec.json.Decoder[T]", data: list[bytes], what: str, rows: list[Row]
+) -> list[T]:
+    """Return what each of `data` holds, the `what` of each of the rows."""
+    try:
+        return list(map(decoder.decode, data))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        each = zip(data, rows, strict=True)
+        return [decoded(decoder, one, what, row) for one, row in each]
+
+
+def decoded(
+    decoder: "msgspec.json.Decoder[T]", data: bytes | msgspec.Raw, what: str, row: Row
+) -> T:
+    """Return what `data` holds, the `what` of a row."""
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        message = f"the {what} of line {row.line.number:,} can't be read: {error}"
+        raise CorruptObjectError(message) from None

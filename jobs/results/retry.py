@@ -1,0 +1,115 @@
+"""The requests of a batch that another run may still answer, as a new input."""
+
+from collections.abc import Iterator
+from itertools import chain
+
+import msgspec
+
+from batchchat.jobs.errors import UsageError
+from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.records import decode
+from batchchat.jobs.requests.line_reader import iter_lines
+from batchchat.jobs.requests.problems import Problem
+from batchchat.jobs.requests.schema import default_custom_id
+from batchchat.jobs.results.reader import ResultLine, decoded, failure_of, result_of
+from batchchat.jobs.results.rows import Row, Rows
+
+_PROBLEM_BYTES = 1024 * 1024
+
+
+class _Named(msgspec.Struct):
+    custom_id: str | None = None
+
+
+_named = msgspec.json.Decoder(_Named)
+
+
+class RetryInput(Iterator[bytes]):
+    """The lines of the new input, each with its line feed, read as they are taken.
+
+    `requests` counts those that were taken.
+    """
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        """Hand out `lines`."""
+        self.requests = 0
+        self._lines = lines
+
+    def __next__(self) -> bytes:
+        """Return the next line."""
+        line = next(self._lines)
+        self.requests += 1
+        return line
+
+
+def retry_input(ledger: Ledger, state: State) -> RetryInput:
+    """Return the requests of an ended batch that failed or never ran.
+
+    Left out are those that would fail again: what the planner found wrong, and
+    what was refused for what it asks (status 4xx). Holds one line.
+
+    Raises:
+        ConflictError: the batch has not ended.
+        UsageError: there is nothing to retry.
+        CorruptObjectError: while lines are taken: the results are damaged.
+
+    """
+    lines = _retried(ledger, state, Rows(ledger, state))
+    first = next(lines, None)
+    if first is None:
+        raise _nothing_to_retry(state)
+    return RetryInput(chain([first], lines))
+
+
+def _nothing_to_retry(state: State) -> UsageError:
+    batch_id = state.batch.id
+    counts = state.counts()
+    if state.plan is None:
+        return UsageError(
+            f"nothing to retry: `{batch_id}` ended before its input was checked",
+            hint="hand the file in again with `batchchat submit`",
+        )
+    if counts.completed == counts.total:
+        return UsageError(f"nothing to retry: all requests of `{batch_id}` completed")
+    return UsageError(
+        f"nothing to retry: what failed in `{batch_id}` would fail again",
+        hint=f"see why with `batchchat results {batch_id} --errors`",
+    )
+
+
+def _retried(ledger: Ledger, state: State, rows: Rows) -> Iterator[bytes]:
+    """Yield the lines that are worth another try."""
+    bad_lines = _bad_lines(ledger, state)
+    bad = next(bad_lines, None)
+    for row in rows:
+        while bad is not None and bad < row.line.number:
+            bad = next(bad_lines, None)
+        if row.completed or bad == row.line.number:
+            continue
+        result = result_of(row)
+        if not _is_refused(row, result):
+            yield _with_custom_id(rows.raw(row.line), row, result)
+
+
+def _bad_lines(ledger: Ledger, state: State) -> Iterator[int]:
+    """Yield the lines that the planner found something wrong with, in order."""
+    if not state.plan or not state.plan.problems:
+        return
+    key = ledger.keys.of(state.batch.id).problems
+    for line in iter_lines(ledger.storage.stream(key), _PROBLEM_BYTES):
+        yield decode(Problem, line.raw or b"", key).line or 0
+
+
+def _is_refused(row: Row, result: ResultLine) -> bool:
+    status_code = failure_of(row, result).status_code
+    return status_code is not None and status_code < 500  # noqa: PLR2004 - HTTP's
+
+
+def _with_custom_id(raw: bytes, row: Row, result: ResultLine) -> bytes:
+    """Return the line; if its custom_id came from its place, it is written in."""
+    if result.custom_id == default_custom_id(row.line.number):
+        named = decoded(_named, raw, "request", row)
+        if named.custom_id is None:
+            custom_id = msgspec.json.encode(result.custom_id)
+            raw = b'{"custom_id":%b,%b' % (custom_id, raw.lstrip()[1:])
+    return raw + b"\n"

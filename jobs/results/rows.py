@@ -1,0 +1,108 @@
+"""The requests of a batch that has ended, each with its result."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from batchchat.jobs.errors import ConflictError, CorruptObjectError
+from batchchat.jobs.ids import request_ids
+from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.records import Outcome
+from batchchat.jobs.requests.line_reader import RawLine, iter_lines, split_lines
+
+_LINE_BYTES = 8 * 1024 * 1024
+"""Longer lines of the input are read again where somebody wants their bytes."""
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One request: its line of the input, and its line of the results.
+
+    `result` is a line of the output file if `completed`, else of the error file,
+    without the line feed.
+    """
+
+    line: RawLine
+    completed: bool
+    result: bytes
+
+
+class Rows:
+    """A merge of three streams: the input, the output file and the error file.
+
+    All are in the order of the input, so the next line's result is the next of
+    either file. They are joined by the results' ids, which are made from the line
+    numbers: a custom_id may stand on two lines, an id never does. Holds one line
+    and one chunk of each stream.
+    """
+
+    def __init__(self, ledger: Ledger, state: State) -> None:
+        """Read the batch of `state`. Raises `ConflictError` unless it has ended."""
+        self._batch = state.batch
+        self._final = outcome_of(state)
+        self._storage = ledger.storage
+        self._keys = ledger.keys
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yield the rows in the order of the input; none where nothing was planned.
+
+        Raises:
+            CorruptObjectError: a request has no result, or a result no request.
+
+        """
+        output = self._results(self._final.output_file_id)
+        errors = self._results(self._final.error_file_id)
+        good, bad = next(output, b""), next(errors, b"")
+        id_of = request_ids(self._batch.id)
+        for line in self._lines():
+            head = b'{"id":"%b",' % id_of(line.number).encode()
+            if good.startswith(head):
+                yield Row(line, completed=True, result=good)
+                good = next(output, b"")
+            elif bad.startswith(head):
+                yield Row(line, completed=False, result=bad)
+                bad = next(errors, b"")
+            elif self.raw(line).strip():
+                message = f"`{self._batch.id}` has no result for line {line.number:,}"
+                raise CorruptObjectError(message)
+        if good or bad:
+            message = f"`{self._batch.id}` has a result that belongs to no line"
+            raise CorruptObjectError(message)
+
+    def raw(self, line: RawLine) -> bytes:
+        """Return the bytes of a line of the input, however long it is."""
+        if line.raw is not None:
+            return line.raw
+        key = self._keys.content(self._batch.input_file_id)
+        return self._storage.read(key, line.offset, line.length)
+
+    def _lines(self) -> Iterator[RawLine]:
+        if not self._final.counts.total:  # cancelled before its lines were counted
+            return iter(())
+        key = self._keys.content(self._batch.input_file_id)
+        return iter_lines(self._storage.stream(key), _LINE_BYTES)
+
+    def _results(self, file_id: str | None) -> Iterator[bytes]:
+        if file_id is None:
+            return iter(())
+        return split_lines(self._storage.stream(self._keys.content(file_id)))
+
+
+def outcome_of(state: State) -> Outcome:
+    """Return how the batch ended.
+
+    Raises:
+        ConflictError: it has not, or it was refused, so that it has no results.
+
+    """
+    if state.final is not None:
+        return state.final
+    batch_id = state.batch.id
+    if state.status == "failed":
+        raise ConflictError(
+            f"`{batch_id}` was refused, so it has no results",
+            hint=f"see what is wrong with its input: `batchchat status {batch_id}`",
+        )
+    raise ConflictError(
+        f"`{batch_id}` has not ended: it is {state.status}",
+        hint=f"see how far it is with `batchchat status {batch_id}`",
+    )

@@ -1,0 +1,1 @@
+"""The bucket as an S3-compatible store."""

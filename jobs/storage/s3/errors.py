@@ -1,0 +1,100 @@
+"""What S3 servers and the way to them say, as our errors."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004 - the name it has there
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
+
+from batchchat.jobs.errors import ObjectMissingError, StorageError, StorageFullError
+
+_KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) to keys that "
+_GOOD_KEYS = _KEYS + "this endpoint knows; BATCHCHAT_S3_ENDPOINT names the endpoint"
+_REGION = "set AWS_DEFAULT_REGION to the region of the bucket"
+_HINTS = {
+    "NoSuchBucket": "create the bucket, or name one that exists;"
+    " BATCHCHAT_STORAGE names that of the batches",
+    "InvalidAccessKeyId": _GOOD_KEYS,
+    "SignatureDoesNotMatch": _GOOD_KEYS,
+    "InvalidToken": "set AWS_SESSION_TOKEN to a token of these keys, or unset it",
+    "ExpiredToken": "get new credentials; those in AWS_SESSION_TOKEN are over",
+    "RequestTimeTooSkewed": "set the clock of this machine",
+    "AuthorizationHeaderMalformed": _REGION,
+    "IllegalLocationConstraintException": _REGION,
+    "PermanentRedirect": _REGION,
+    "NotImplemented": "use an S3 server that knows conditional puts (If-None-Match)",
+}
+_BY_STATUS = {401: _GOOD_KEYS, 403: _KEYS + "may get, put, list and delete there"}
+_REACH = "check that the server runs and that BATCHCHAT_S3_ENDPOINT names it"
+
+_FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull"}
+_PASSING = {
+    *("BadDigest", "IncompleteBody", "NoSuchUpload", "RequestTimeout"),
+    *("RequestLimitExceeded", "SlowDown", "Throttling", "ThrottlingException"),
+}
+_PASSING_STATUSES = {408, 409, 425, 429, 500, 502, 503, 504}
+_UNREACHED = (
+    *(ConnectionError, CredentialRetrievalError, HTTPClientError),
+    *(HTTPError, IncompleteReadError, ResponseParserError, ValueError),
+)
+
+
+@contextmanager
+def named_errors(place: str) -> Iterator[None]:
+    """Turn what boto3 raises into our errors, which say where it was."""
+    try:
+        yield
+    except ClientError as error:
+        raise _answered(place, error) from error
+    except (BotoCoreError, HTTPError, ResponseParserError, ValueError) as error:
+        # A ValueError is what botocore makes of a header that was cut.
+        raise _unanswered(place, error) from error
+
+
+def code_of(error: ClientError) -> str:
+    """Return S3's code, or the status where an answer has no body."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _answered(place: str, error: ClientError) -> StorageError:
+    code = code_of(error)
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if code == "NoSuchKey" or (
+        status == HTTPStatus.NOT_FOUND and not code.startswith("NoSuch")
+    ):
+        return ObjectMissingError(_discreet(f"no object {place}"))
+    said = error.response.get("Error", {}).get("Message") or "no reason given"
+    message = _discreet(f"storage failed at {place}: {said} ({code})")
+    if status == HTTPStatus.INSUFFICIENT_STORAGE or code in _FULL:
+        hint = "free some space in the bucket, or raise its quota"
+        return StorageFullError(message, hint=hint)
+    failure = StorageError(message, hint=_HINTS.get(code) or _BY_STATUS.get(status))
+    failure.retryable = code in _PASSING or status in _PASSING_STATUSES
+    return failure
+
+
+def _unanswered(place: str, error: Exception) -> StorageError:
+    message = _discreet(f"storage failed at {place}: {error}")
+    if isinstance(error, _UNREACHED):
+        return StorageError(message, hint=_REACH)
+    keys = isinstance(error, (NoCredentialsError, PartialCredentialsError))
+    failure = StorageError(message, hint=_GOOD_KEYS if keys else None)
+    failure.retryable = False
+    return failure
+
+
+def _discreet(text: str) -> str:
+    """Take user and password out of the URLs."""
+    return re.sub(r"//[^/\s@]*@", "//", text)

@@ -1,0 +1,1 @@
+"""Webhook endpoints, events, and the outbox of events to deliver."""

@@ -1,0 +1,98 @@
+"""The application under a real server, in a thread: what most tests begin with."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from batchchat.api.context import Service
+from batchchat.api.server.app import make_app
+from batchchat.api.server.uvicorn_server import Server, listen
+from batchchat.jobs.access.api_keys import ApiKeys
+from batchchat.jobs.catalog.catalog import Catalog
+from batchchat.jobs.settings import Settings
+from batchchat.jobs.storage import CachedStorage, MemoryStorage, Storage
+from tests.support.ended import MODEL
+
+LINE = b'{"messages": [{"role": "user", "content": "hi"}]}\n'
+URL = "/v1/chat/completions"
+
+
+class Served:
+    """A server over a storage; `client` asks it, as nobody or with a key."""
+
+    def __init__(
+        self,
+        storage: Storage | None = None,
+        *,
+        is_private: bool = True,
+        clock: Callable[[], float] = time.time,
+        **settings: Any,
+    ) -> None:
+        self.storage = storage or MemoryStorage()
+        cached = CachedStorage(self.storage)
+        self.service = Service(
+            Settings(storage="memory://", **settings),
+            Catalog({"m": MODEL}).closed(),
+            cached,
+            ApiKeys(cached),
+            is_private,
+            clock,
+        )
+        self.app = make_app(self.service)
+        self._listener = listen("127.0.0.1", 0)
+        self.port = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._server = Server(self.app, 1)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._listener],), daemon=True
+        )
+        self._thread.start()
+        self.client = httpx.Client(base_url=self.url, timeout=30)
+
+    def key(self, project: str) -> dict[str, str]:
+        """Make a key; return the header that shows it."""
+        _, text = self.service.keys.create(project)
+        return {"authorization": f"Bearer {text}"}
+
+    def upload(self, data: bytes = LINE, *, purpose: str = "batch", **how: Any) -> str:
+        """Upload a file; return its id."""
+        answer = self.client.post(
+            "/v1/files",
+            files={"file": ("in.jsonl", data)},
+            data={"purpose": purpose},
+            **how,
+        )
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["id"])
+
+    def create(self, file_id: str, *, headers: Any = None, **fields: Any) -> Any:
+        """Ask for a batch; return the answer."""
+        asked = {"input_file_id": file_id, "endpoint": URL, "completion_window": "24h"}
+        return self.client.post("/v1/batches", json=asked | fields, headers=headers)
+
+    def batch(self, data: bytes = LINE, **fields: Any) -> str:
+        """Upload a file and create its batch; return the batch's id."""
+        answer = self.create(self.upload(data), model="m", **fields)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["id"])
+
+    def stored(self) -> list[str]:
+        """Return the keys of all that is stored."""
+        return [entry.key for entry in self.storage.list("")]
+
+    def close(self) -> None:
+        self.client.close()
+        self._server.should_exit = True
+        self._thread.join()
+        self._listener.close()
+
+
+def error_of(answer: httpx.Response) -> dict[str, Any]:
+    """Return the error of an answer, which is in OpenAI's shape."""
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"]
+    return dict(error)

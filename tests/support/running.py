@@ -1,0 +1,120 @@
+"""Runs batches in memory with the echo engine: what several tests begin with."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from batchchat.jobs.catalog.catalog import Catalog, Model
+from batchchat.jobs.execution.progress import Progress
+from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.stored_files import store_file
+from batchchat.jobs.ledger.submission import Options, create_batch
+from batchchat.jobs.prompts.chat_template import ChatTemplate
+from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.prompts.renderer import Prompter
+from batchchat.jobs.settings import Settings
+from batchchat.jobs.shutdown import Stop
+from batchchat.jobs.storage import MemoryStorage, Storage
+from batchchat.workers.engine.echo_core import start_echo
+from batchchat.workers.local.embedded_run import EmbeddedRun, StartEngine
+
+ECHO = Model(name="echo", source="echo", context_length=512)
+SETTINGS = Settings(shard_requests=7, checkpoint_seconds=0.001, patience_seconds=0)
+
+
+def prompter() -> Prompter:
+    """Return a prompter whose tokens are bytes."""
+    template = ChatTemplate("{{ messages[-1].content }}", {})
+    return Prompter(template, lambda text: list(text.encode()), 512)
+
+
+class EchoPrompters(Prompters):
+    """Gives every model the same prompter."""
+
+    def of(self, _name: str) -> Prompter:
+        """Return it."""
+        return prompter()
+
+
+def lines(requests: int, **body: object) -> bytes:
+    """Return the input file of so many requests."""
+    return b"".join(
+        json.dumps(
+            {
+                "custom_id": f"q-{index}",
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": {
+                    "messages": [{"role": "user", "content": f"question {index}"}],
+                    "max_tokens": 1 + index % 9,
+                    **body,
+                },
+            }
+        ).encode()
+        + b"\n"
+        for index in range(requests)
+    )
+
+
+@dataclass
+class Bench:
+    """A storage, and what it takes to run a batch in it."""
+
+    locks: Path
+    storage: Storage = field(default_factory=MemoryStorage)
+    settings: Settings = SETTINGS
+    progress: Progress = field(default_factory=Progress)
+    stop: Stop = field(default_factory=Stop)
+    speed: dict[str, float] = field(default_factory=dict)
+    clock: Callable[[], float] = time.time
+    prompters: Prompters | None = None
+    start_engine: StartEngine | None = None
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, with nothing remembered."""
+        return Ledger(self.storage, "default", self.clock)
+
+    def submit(self, data: bytes, **options: object) -> str:
+        """Hand a file in; return the batch's id."""
+        asked = Options(**{"model": "echo", "seed": 1, **options})  # type: ignore[arg-type]
+        input_file = store_file(self.ledger, [data], "input.jsonl")
+        return create_batch(self.ledger, input_file, asked).id
+
+    def run(self, batch_id: str, storage: Storage | None = None) -> State:
+        """Run the batch as a fresh process would."""
+        return EmbeddedRun(
+            Ledger(storage or self.storage, "default", self.clock),
+            self.settings,
+            self.prompters or EchoPrompters(Catalog({"echo": ECHO}), self.locks),
+            start_engine=self.start_engine
+            or (lambda _: start_echo(prompter(), **self.speed)),
+            stop=self.stop,
+            progress=self.progress,
+            locks=self.locks,
+        ).run(batch_id)
+
+    def results(
+        self, state: State
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return the lines of the output and the error file."""
+        assert state.final is not None
+        return self._file(state.final.output_file_id), self._file(
+            state.final.error_file_id
+        )
+
+    def _file(self, file_id: str | None) -> list[dict[str, Any]]:
+        if file_id is None:
+            return []
+        data = self.storage.get(self.ledger.keys.content(file_id))
+        return [json.loads(line) for line in data.splitlines()]
+
+
+def text(result: dict[str, Any]) -> str:
+    """Return the answer of a result."""
+    content = result["response"]["body"]["choices"][0]["message"]["content"]
+    assert isinstance(content, str)
+    return content

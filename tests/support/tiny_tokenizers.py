@@ -1,0 +1,66 @@
+"""Tokenizers of the kinds that the five models have, trained on the spot."""
+
+from importlib import resources
+from typing import Any
+
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
+
+CORPUS = (
+    resources.files("batchchat.jobs.catalog")
+    .joinpath("demo_corpus.txt")
+    .read_text("utf-8")
+)
+LLAMA_3 = [
+    "<|begin_of_text|>",
+    "<|eot_id|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+]
+LLAMA_2 = ["<unk>", "<s>", "</s>"]
+
+
+def byte_level(special: list[str] = LLAMA_3) -> Tokenizer:
+    """Return one of Llama 3's kind."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    return trained(tokenizer, special, initial_alphabet=alphabet)
+
+
+def metaspace(scheme: str) -> Tokenizer:
+    """Return one of the newer Llama 2 kind."""
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme=scheme)
+    return trained(tokenizer, LLAMA_2)
+
+
+def legacy() -> Tokenizer:
+    """Return one as Llama 2's and Mistral's files have it: no pre-tokenizer."""
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    tokenizer.decoder = decoders.Metaspace()
+    return trained(tokenizer, LLAMA_2)
+
+
+def trained(tokenizer: Tokenizer, special: list[str], **options: Any) -> Tokenizer:
+    """Return the tokenizer, trained on a little text."""
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=[AddedToken(token, normalized=False) for token in special],
+        show_progress=False,
+        **options,
+    )
+    tokenizer.train_from_iterator(CORPUS.splitlines()[:200], trainer)
+    return tokenizer

@@ -1,0 +1,113 @@
+"""Every number's range, from the table: accepted at its ends, refused a step on."""
+
+import math
+
+import pytest
+
+from batchchat.jobs.requests.parameters import PARAMETERS
+from tests.support.input_lines import parsed, refused, with_body, wrong
+
+BOUNDED = {
+    name: parameter
+    for name, parameter in PARAMETERS.items()
+    if parameter.at_most is not None
+}
+NUMBERS = {
+    name: parameter.kind
+    for name, parameter in BOUNDED.items()
+    if parameter.kind in {"number", "integer"}
+}
+WHOLE = {"integer", "integers"}
+NEEDS = {"top_logprobs": {"logprobs": True}}
+"""What a field can't do without."""
+
+
+def step(parameter, bound, towards):
+    """Return the next number that the field could hold."""
+    if parameter.kind in WHOLE:
+        return bound + (1 if towards > 0 else -1)
+    return math.nextafter(bound, towards)
+
+
+def inside(parameter):
+    if parameter.above is not None:
+        yield step(parameter, parameter.above, math.inf)
+    else:
+        yield parameter.at_least
+    yield parameter.at_most
+
+
+def outside(parameter):
+    if parameter.above is not None:
+        yield parameter.above
+    else:
+        yield step(parameter, parameter.at_least, -math.inf)
+    yield step(parameter, parameter.at_most, math.inf)
+
+
+def raw(name, value):
+    """Return a line with the number where the field has its numbers."""
+    forms = {"integers": [value], "logit_bias": {"5": value}}
+    fields = {name: forms.get(PARAMETERS[name].kind, value)}
+    return with_body(**NEEDS.get(name, {}), **fields)
+
+
+def place(name):
+    return {"integers": "[0]", "logit_bias": ".5"}.get(PARAMETERS[name].kind, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(n, value) for n, p in BOUNDED.items() for value in inside(p)]
+)
+def test_the_ends_of_a_range_are_within_it(name, value):
+    assert wrong(raw(name, value)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(n, value) for n, p in BOUNDED.items() for value in outside(p)]
+)
+def test_a_step_beyond_an_end_is_outside(name, value):
+    assert wrong(raw(name, value)) == [("invalid_value", f"body.{name}{place(name)}")]
+
+
+@pytest.mark.parametrize("value", [10**18, -(10**18), 10**30, 1e300], ids=repr)
+@pytest.mark.parametrize("name", sorted(set(NUMBERS) - {"seed"}))
+def test_a_number_far_away_is_outside(name, value):
+    code = "invalid_value"
+    if NUMBERS[name] == "integer" and isinstance(value, float):
+        code = "invalid_type"
+    assert wrong(raw(name, value)) == [(code, f"body.{name}")]
+
+
+@pytest.mark.parametrize("value", [True, False, "1", "", [1], {"a": 1}], ids=repr)
+@pytest.mark.parametrize("name", BOUNDED)
+def test_what_is_no_number_is_no_number(name, value):
+    assert wrong(raw(name, value)) == [("invalid_type", f"body.{name}{place(name)}")]
+
+
+@pytest.mark.parametrize("value", [1.0, 0.5, -0.0, 1e16], ids=repr)
+@pytest.mark.parametrize(
+    "name", [name for name, p in BOUNDED.items() if p.kind in WHOLE]
+)
+def test_what_has_a_point_is_no_integer(name, value):
+    assert wrong(raw(name, value)) == [("invalid_type", f"body.{name}{place(name)}")]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, p in BOUNDED.items() if p.kind not in WHOLE]
+)
+def test_an_integer_is_a_number(name):
+    assert wrong(raw(name, 1)) == []
+
+
+@pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {"stream_options"}))
+def test_null_means_absent(name):
+    request = parsed(with_body(**{name: None}))
+    assert request.given(name) is None
+    assert request.given("messages")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_the_message_of_a_number_out_of_range_says_the_range(name):
+    (message,) = [p.message for p in refused(raw(name, 10**30)).problems]
+    assert str(PARAMETERS[name].at_most) in message

@@ -1,0 +1,34 @@
+"""A catalog's `chat_template` is a name, a path or a template; nothing else."""
+
+import pytest
+
+from batchchat.jobs.catalog.template_source import shipped_templates, template_text
+from batchchat.jobs.errors import ConfigError
+
+
+def test_the_shipped_ones_go_by_their_names():
+    names = ("demo", "llama-2", "llama-3", "mistral-v0.2", "wizardlm-2")
+    assert shipped_templates() == names
+    assert "[INST]" in template_text("llama-2")
+
+
+def test_a_file_is_read_and_a_text_is_taken_as_it_is(tmp_path):
+    (tmp_path / "mine.jinja").write_text("of mine")
+    assert template_text(str(tmp_path / "mine.jinja")) == "of mine"
+    for text in ("{{ messages[0].content }}", "{# a\n#}b.jinja"):
+        assert template_text(text) == text
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["llama2", "", "x" * 5_000, "none.jinja", "~nobody-here/a.jinja", "\0.jinja"],
+)
+def test_what_is_none_of_them_is_a_wrong_setting(source):
+    with pytest.raises(ConfigError, match="chat_template"):
+        template_text(source)
+
+
+def test_bytes_that_are_no_text_are_a_wrong_setting(tmp_path):
+    (tmp_path / "bad.jinja").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=r"bad\.jinja"):
+        template_text(str(tmp_path / "bad.jinja"))

@@ -1,0 +1,226 @@
+"""Turns that the model fills within a request, one after the other."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from batchchat.jobs.engine.conversation import Turns
+from batchchat.jobs.engine.protocol import Choice, Completion
+from batchchat.jobs.errors import RequestRefusedError
+from batchchat.jobs.ledger.partial_turns import KeptTurn, pack_turns, read_turns
+from tests.support.input_lines import encoded, parsed
+from tests.support.running import SETTINGS, Bench, text
+from tests.unit.execution.test_crashes import Killed, Mortal
+
+SLOT = {"role": "assistant", "generate": True}
+SLOW = {"latency": 0.003}
+AT_ONCE = SETTINGS.model_copy(update={"checkpoint_seconds": 0})
+"""So that turns are checkpointed before the next ones are answered."""
+
+TOOL = {"type": "function", "function": {"name": "f"}}
+CHOICE = {"type": "function", "function": {"name": "f"}}
+
+
+def user(content):
+    return {"role": "user", "content": content}
+
+
+def said(content):
+    return {"role": "assistant", "content": content}
+
+
+def turns(*messages, **body):
+    return Turns(parsed(encoded({"messages": list(messages), **body})))
+
+
+def answer(content, **fields):
+    choice = Choice(index=0, text=content, finish_reason="stop", **fields)
+    return Completion(
+        choices=[choice], prompt_tokens=10, completion_tokens=2, cached_tokens=4
+    )
+
+
+def heard(one):
+    """Return what the model is told in the turn that is next."""
+    return [message.text() for message in one.next.body.messages]
+
+
+def test_each_turn_is_told_what_was_said_before_it():
+    one = turns(user("a"), SLOT, user("b"), SLOT, user("c"))
+    assert heard(one) == ["a"]
+    one.take(answer("A"))
+    assert heard(one) == ["a", "A", "b"]
+    one.take(answer("B"))
+    assert heard(one) == ["a", "A", "b", "B", "c"]
+    one.take(answer("C"))
+    assert one.are_done
+
+
+def test_the_answer_is_the_last_turn_s_and_the_usage_that_of_all():
+    one = turns(user("a"), SLOT, user("b"))
+    one.take(answer("A"))
+    one.take(answer("B"))
+    assert one.answer.choices[0].text == "B"
+    assert [turn.index for turn in one.answer.turns] == [1]
+    counts = one.answer.prompt_tokens, one.answer.completion_tokens
+    assert (*counts, one.answer.cached_tokens) == (20, 4, 8)
+
+
+def test_a_conversation_may_end_with_a_slot():
+    one = turns(user("a"), SLOT)
+    one.take(answer("A"))
+    assert one.are_done
+    assert one.answer.choices[0].text == "A"
+    assert [turn.index for turn in one.answer.turns] == [1]
+
+
+def test_slots_may_follow_each_other_and_come_first():
+    one = turns(SLOT, SLOT, user("b"))
+    assert heard(one) == []
+    one.take(answer("A"))
+    one.take(answer("B"))
+    assert heard(one) == ["A", "B", "b"]
+
+
+def test_a_request_without_slots_is_asked_for_as_it_is():
+    one = turns(user("a"), n=2)
+    assert one.next is one.request
+    one.take(answer("A"))
+    assert one.are_done
+    assert one.answer.turns == []
+
+
+def test_tools_and_formats_are_for_the_last_turn():
+    body = {"tools": [TOOL], "response_format": {"type": "json_object"}}
+    one = turns(user("a"), SLOT, user("b"), **body)
+    assert one.next.given("tools") is None
+    assert one.next.given("response_format") is None
+    one.take(answer("A"))
+    assert one.next.given("tools") is not None
+    assert one.next.given("response_format").type == "json_object"
+
+
+def test_a_slot_may_say_its_own():
+    slot = SLOT | {"tools": [TOOL], "tool_choice": "required"}
+    last = SLOT | {"structured_outputs": {"choice": ["yes", "no"]}}
+    one = turns(user("a"), slot, user("b"), last, response_format={"type": "text"})
+    assert one.next.given("tool_choice") == "required"
+    one.take(answer("A"))
+    assert one.next.given("tool_choice") is None
+    assert one.next.given("response_format") is None
+    assert one.next.given("structured_outputs").choice == ["yes", "no"]
+
+
+def test_calls_and_reasoning_go_on_as_if_they_were_handed_in():
+    call: dict[str, Any] = {"id": "1", "type": "function"}
+    call |= {"function": {"name": "f", "arguments": "{}"}}
+    slot = SLOT | {"tools": [TOOL]}
+    tool = {"role": "tool", "tool_call_id": "1", "content": "r"}
+    one = turns(user("a"), slot, tool)
+    one.take(answer(None, tool_calls=[call], reasoning="so"))
+    turn = one.next.body.messages[1]
+    assert (turn.calls[0].function.name, turn.reasoning) == ("f", "so")
+
+
+def test_a_turn_that_fails_is_named():
+    one = turns(user("a"), SLOT, user("b"), SLOT, user("c"))
+    one.take(answer("A"))
+    error = one.blamed(RequestRefusedError("too long", param="body.messages"))
+    assert error.message == "turn 2 of 3, messages[3]: too long"
+    assert error.param == "body.messages[3]"
+
+
+def two_turns(requests, **body):
+    """Return an input file of conversations with a slot in each."""
+    return b"\n".join(
+        json.dumps(
+            {
+                "custom_id": f"q-{index}",
+                "messages": [user(f"first {index}"), SLOT, user(f"second {index}")],
+                "max_tokens": 9,
+                "seed": index,
+                **body,
+            }
+        ).encode()
+        for index in range(requests)
+    )
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def test_a_slot_gives_what_two_requests_would(bench):
+    output, _ = bench.results(bench.run(bench.submit(two_turns(20))))
+    bodies = [result["response"]["body"] for result in output]
+    firsts = [body["turns"][0]["message"]["content"] for body in bodies]
+    by_hand = b"\n".join(
+        json.dumps(
+            {
+                "messages": [user(f"first {i}"), said(firsts[i]), user(f"second {i}")],
+                "max_tokens": 9,
+                "seed": i,
+            }
+        ).encode()
+        for i in range(20)
+    )
+    pasted, _ = bench.results(bench.run(bench.submit(by_hand)))
+    assert [text(result) for result in pasted] == [text(result) for result in output]
+    for body in bodies:
+        (turn,) = body["turns"]
+        assert turn["index"] == 1
+        tokens = body["usage"]["completion_tokens"]
+        words = len(turn["message"]["content"].split())
+        assert tokens == words + len(text({"response": {"body": body}}).split())
+
+
+def test_a_turn_that_was_kept_is_not_asked_for_again(bench):
+    batch_id = bench.submit(two_turns(2))
+    keys = bench.ledger.keys.of(batch_id)
+    kept = pack_turns([KeptTurn(1, 0, answer("KEPT")), KeptTurn(2, 1, answer("B"))])
+    bench.storage.put(keys.kept_turns(0, "attempt-1", 0), kept)
+    bench.storage.put(keys.kept_turns(0, "attempt-1", 1), kept[:20])
+    output, _ = bench.results(bench.run(batch_id))
+    firsts = [result["response"]["body"]["turns"][0]["message"] for result in output]
+    assert firsts[0]["content"] == "KEPT"
+    assert firsts[1]["content"] not in ("KEPT", "B")
+
+
+def test_finished_turns_of_a_killed_run_are_kept(tmp_path):
+    found = False
+    for deadline in range(4, 12):
+        bench = Bench(tmp_path, speed=SLOW, settings=AT_ONCE)
+        batch_id = bench.submit(two_turns(9))
+        with suppress(Killed):
+            bench.run(batch_id, Mortal(bench.storage, deadline, after=True))
+        keys = bench.ledger.keys.of(batch_id)
+        found = found or bool(read_turns(bench.storage, keys, 0))
+    assert found
+
+
+def test_no_tokens_asked_for_are_no_tokens_in_any_turn(bench):
+    output, _ = bench.results(bench.run(bench.submit(two_turns(1, max_tokens=0))))
+    body = output[0]["response"]["body"]
+    assert body["turns"][0]["message"]["content"] == ""
+    assert body["usage"]["completion_tokens"] == 0
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_any_write_it_ends_as_if_nothing_had_happened(tmp_path, after):
+    undisturbed = Bench(tmp_path)
+    output, _ = undisturbed.results(undisturbed.run(undisturbed.submit(two_turns(9))))
+    expected = [(result["custom_id"], text(result)) for result in output]
+    deadline, survived = 0, False
+    while not survived:
+        deadline += 1
+        bench = Bench(tmp_path, speed=SLOW, settings=AT_ONCE)
+        batch_id = bench.submit(two_turns(9))
+        with suppress(Killed):
+            bench.run(batch_id, Mortal(bench.storage, deadline, after=after))
+            survived = True
+        output, errors = bench.results(bench.run(batch_id))
+        assert not errors
+        assert [(r["custom_id"], text(r)) for r in output] == expected

@@ -1,0 +1,224 @@
+"""One try at one shard, with engines that do one thing wrong."""
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from batchchat.jobs.catalog.catalog import Catalog
+from batchchat.jobs.engine.protocol import Choice, Completion
+from batchchat.jobs.errors import EngineDeadError, EngineError
+from batchchat.jobs.execution.attempt import Attempt
+from batchchat.jobs.execution.context import Task
+from batchchat.jobs.ids import request_id
+from batchchat.jobs.planning.planner import limits, make_plan
+from batchchat.workers.engine.echo_core import echo
+from tests.support.running import ECHO, SETTINGS, Bench, EchoPrompters, lines, prompter
+
+
+class OddEngine:
+    """Answers the first few requests, then does what it is told to."""
+
+    capacity = 8
+    steps = 1
+    fingerprint = "fp"
+    identity = {"engine": "odd"}  # noqa: RUF012 - as the Protocol has it
+
+    def __init__(self, answered, after):
+        self.taken, self.dropped, self.prepared_for = [], [], set()
+        self._answered = answered
+        self._after = after
+
+    def prepare(self, request, batch_id):
+        self.prepared_for.add(batch_id)
+        return prompter().prepare(request)
+
+    def room(self, prompt):
+        return 512 - len(prompt.token_ids)
+
+    def submit(self, work, on_done, _timeout):
+        self.taken.append(work.key)
+        good = len(self.taken) <= self._answered
+        answer = echo(work) if good else self._after()
+        if answer is not None:
+            on_done(answer)
+        return True
+
+    def abort(self, keys):
+        self.dropped += keys
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def attempt(bench, batch_id, engine):
+    """Return an attempt at the batch's first shard."""
+    ledger = bench.ledger
+    batch = ledger.batch(batch_id)
+    prompters = EchoPrompters(Catalog({"echo": ECHO}), bench.locks)
+    plan = make_plan(ledger, batch, prompters, limits(SETTINGS))
+    task = Task(
+        ledger=ledger,
+        batch=batch,
+        model=ECHO,
+        engine=engine,
+        stop=bench.stop,
+        progress=bench.progress,
+        line_bytes=SETTINGS.max_line_bytes,
+        tail=plan.tail,
+        checkpoint_seconds=60,
+    )
+    return Attempt(task, plan.shards[0])
+
+
+def shard_keys(bench, batch_id):
+    keys = bench.ledger.keys.of(batch_id)
+    return [
+        entry.key.removeprefix(keys.shard(0))
+        for entry in bench.storage.list(keys.shard(0))
+    ]
+
+
+def test_what_a_stop_leaves_unanswered_is_dropped_by_the_key_it_was_asked_by(bench):
+    engine = OddEngine(2, lambda: None)
+    tried = attempt(bench, bench.submit(lines(6)), engine)
+    tried.feed()
+    bench.stop.ask(0)
+    assert tried.finish() is False
+    assert engine.dropped == engine.taken[2:]
+
+
+def test_a_graceful_end_leaves_no_mark_of_a_crash_and_keeps_what_is_finished(bench):
+    batch_id = bench.submit(lines(6))
+    tried = attempt(bench, batch_id, OddEngine(2, lambda: None))
+    tried.feed()
+    bench.stop.ask(0)
+    tried.finish()
+    assert shard_keys(bench, batch_id) == [f"{tried.id}/00000.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("tail", "asked"), [(0, [6, 5, 4, 3, 2, 1]), (1, [1, 2, 3, 4, 5, 6])]
+)
+def test_only_where_a_batch_ends_are_those_that_may_be_longest_asked_first(
+    bench, tail, asked
+):
+    batch_id = bench.submit(lines(6))  # each may be longer than the one before
+    engine = OddEngine(6, lambda: None)
+    tried = attempt(bench, batch_id, engine)
+    tried.task = replace(tried.task, tail=tail)
+    tried.feed()
+    tried.finish()
+    names = [request_id(batch_id, line) for line in asked]
+    assert [key.partition("-")[0] for key in engine.taken] == names
+
+
+@pytest.mark.parametrize("death", [EngineDeadError, EngineError])
+def test_a_death_of_the_engine_keeps_what_it_had_finished(bench, death):
+    batch_id = bench.submit(lines(6))
+    tried = attempt(bench, batch_id, OddEngine(4, partial(death, "gone")))
+    tried.feed()
+    with pytest.raises(death):
+        tried.finish()
+    again = attempt(bench, batch_id, OddEngine(6, lambda: None))
+    again.feed()
+    assert again.finish()
+    assert len(again.task.engine.taken) == 2
+
+
+def test_an_engine_that_was_dead_before_accuses_nobody(bench):
+    class Dead(OddEngine):
+        def submit(self, *_):
+            raise EngineDeadError("gone")
+
+    batch_id = bench.submit(lines(6))
+    tried = attempt(bench, batch_id, Dead(0, lambda: None))
+    tried.feed()
+    with pytest.raises(EngineDeadError):
+        tried.finish()
+    assert shard_keys(bench, batch_id) == []
+
+
+def test_who_waits_for_the_engine_leaves_no_mark(bench):
+    batch_id = bench.submit(lines(6))
+    waiting = attempt(bench, batch_id, OddEngine(6, lambda: None))
+    waiting.task.floor.take(alone=True, gives_up=lambda: False)
+    bench.stop.ask(0)
+    waiting.feed()
+    assert shard_keys(bench, batch_id) == []
+
+
+def test_of_two_attempts_at_once_the_first_commit_counts(bench):
+    batch_id = bench.submit(lines(6))
+    tries = [attempt(bench, batch_id, OddEngine(6, lambda: None)) for _ in range(2)]
+    for tried in tries:
+        tried.feed()
+    assert [tried.finish() for tried in tries] == [True, True]
+    state = bench.run(batch_id)
+    assert state.final.attempts == [tries[0].id]
+    assert len(bench.results(state)[0]) == 6
+
+
+def test_a_commit_says_which_engines_gave_its_results(bench):
+    batch_id = bench.submit(lines(6))
+    tried = attempt(bench, batch_id, OddEngine(6, lambda: None))
+    tried.feed()
+    tried.finish()
+    assert bench.run(batch_id).final.engines == {"fp": {"engine": "odd"}}
+
+
+def answers(bench, batch_id):
+    """Return the codes of the error lines, after how many lines of output."""
+    output, errors = bench.results(bench.run(batch_id))
+    return len(output), [e["response"]["body"]["error"]["code"] for e in errors]
+
+
+def test_the_engine_is_told_whose_requests_it_prepares(bench):
+    batch_id = bench.submit(lines(2))
+    engine = OddEngine(2, lambda: None)
+    attempt(bench, batch_id, engine).feed()
+    assert engine.prepared_for == {batch_id}
+
+
+@pytest.mark.parametrize("bug", [KeyError, RecursionError, OSError])
+def test_a_bug_over_one_request_is_its_own_error_line(bench, bug, caplog):
+    class Buggy(OddEngine):
+        def prepare(self, request, batch_id):
+            if request.custom_id == "q-2":
+                raise bug(request.body.messages[0].content)
+            return super().prepare(request, batch_id)
+
+    batch_id = bench.submit(lines(6))
+    tried = attempt(bench, batch_id, Buggy(6, lambda: None))
+    tried.feed()
+    assert tried.finish()
+    assert answers(bench, batch_id) == (5, ["internal_error"])
+    assert bug.__name__ in caplog.text
+    assert "question 2" not in caplog.text
+
+
+SLOT = {"role": "assistant", "generate": True}
+USER = {"role": "user", "content": "a"}
+
+
+@pytest.mark.parametrize(
+    "messages", [[USER], [USER, SLOT, USER], [USER, SLOT]], ids=["one", "two", "slot"]
+)
+def test_an_answer_that_can_t_be_written_is_one_error_line(bench, messages):
+    class Halving(OddEngine):
+        def submit(self, work, on_done, timeout):
+            if work.prompt.text != "a":
+                return super().submit(work, on_done, timeout)
+            half = Choice(index=0, text="\ud800", finish_reason="stop")
+            on_done(Completion(choices=[half], prompt_tokens=1, completion_tokens=1))
+            return True
+
+    odd = json.dumps({"custom_id": "odd", "messages": messages}).encode()
+    batch_id = bench.submit(lines(5) + odd)
+    tried = attempt(bench, batch_id, Halving(5, lambda: None))
+    tried.feed()
+    assert tried.finish()
+    assert answers(bench, batch_id) == (5, ["internal_error"])

@@ -1,0 +1,139 @@
+"""A request that kills every engine it meets becomes one error line."""
+
+from functools import partial
+
+import pytest
+
+from batchchat.jobs.catalog.catalog import Catalog
+from batchchat.jobs.execution.crash_bisection import Mark, Suspicion
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.workers.engine.driver import DrivenEngine
+from batchchat.workers.engine.echo_core import EchoCore
+from batchchat.workers.local.embedded_run import EmbeddedRun
+from tests.support.running import ECHO, SETTINGS, Bench, EchoPrompters, lines, prompter
+
+
+class FragileCore(EchoCore):
+    """Dies of a few requests, once it computes them."""
+
+    def __init__(self, deadly, deaths):
+        super().__init__(capacity=8)
+        self._deadly = deadly
+        self._deaths = deaths
+
+    def step(self):
+        texts = {work.prompt.text for _, work in self._due.values()}
+        if found := texts & self._deadly:
+            self._deaths.append(found)
+            raise RuntimeError("deadly")
+        return super().step()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path, settings=SETTINGS.model_copy(update={"shard_requests": 50}))
+
+
+class BrokenCore(EchoCore):
+    """Computes nothing, as on a GPU that is broken, until it was started often."""
+
+    def __init__(self, starts, broken):
+        super().__init__(capacity=8)
+        starts.append(self)
+        self._is_broken = len(starts) <= broken
+
+    def step(self):
+        if self._is_broken:
+            raise RuntimeError("a fault of the GPU")
+        return super().step()
+
+
+def run(bench, batch_id, deadly):
+    """Run a batch; return its state and the deaths of the engine."""
+    deaths: list[set[str]] = []
+    return run_on(bench, batch_id, partial(FragileCore, deadly, deaths)), deaths
+
+
+def run_on(bench, batch_id, build):
+    """Run a batch on engines around the cores that are built; return its state."""
+
+    def start(_model):
+        engine = DrivenEngine(build, prompter())
+        engine.start()
+        return engine
+
+    return EmbeddedRun(
+        Ledger(bench.storage, "default"),
+        bench.settings,
+        EchoPrompters(Catalog({"echo": ECHO}), bench.locks),
+        start_engine=start,
+        stop=bench.stop,
+        progress=bench.progress,
+        locks=bench.locks,
+    ).run(batch_id)
+
+
+def test_one_deadly_request_is_one_error_line_and_all_others_complete(bench):
+    state, deaths = run(bench, bench.submit(lines(120)), {"question 77"})
+    output, errors = bench.results(state)
+    assert state.status == "completed"
+    assert [e["custom_id"] for e in errors] == ["q-77"]
+    assert errors[0]["response"]["status_code"] == 500
+    assert errors[0]["response"]["body"]["error"]["code"] == "engine_error"
+    assert [o["custom_id"] for o in output] == [f"q-{i}" for i in range(120) if i != 77]
+    assert len(deaths) <= 6
+
+
+def test_deadly_requests_of_one_shard_are_all_found(bench):
+    deadly = {"question 3", "question 4", "question 40", "question 99"}
+    state, _ = run(bench, bench.submit(lines(120)), deadly)
+    _, errors = bench.results(state)
+    assert [e["custom_id"] for e in errors] == ["q-3", "q-4", "q-40", "q-99"]
+
+
+def test_an_engine_that_is_broken_accuses_no_request(bench):
+    starts: list[BrokenCore] = []
+    batch_id = bench.submit(lines(120))
+    state = run_on(bench, batch_id, partial(BrokenCore, starts, broken=7))
+    assert state.counts().completed == 120
+    assert len(starts) == 8
+
+
+def test_a_single_death_is_no_reason_for_suspicion():
+    assert not Suspicion((Mark(created_at=0),)).is_strong
+
+
+def test_a_line_that_died_alone_is_asked_again_after_others_that_prove_the_engine():
+    marks = [Mark(created_at=0, alone=lines) for lines in ((1, 2, 3), (2,))]
+    suspicion = Suspicion(tuple(marks))
+    assert suspicion.convicted() == set()
+    assert list(suspicion.slices([1, 2, 3, 4])) == [(4,), (2,), (1,), (3,)]
+
+
+def test_what_the_engine_had_at_every_death_is_asked_soon():
+    marks = [Mark(created_at=0, asked=lines) for lines in ((5, 6, 7), (6, 7, 8))]
+    slices = list(Suspicion(tuple(marks)).slices(range(100)))
+    assert slices[1:3] == [(6,), (7,)]
+    assert sorted(line for lines in slices for line in lines) == list(range(100))
+    assert len(slices) == 2 + 14
+
+
+@pytest.mark.parametrize(
+    ("seen", "unproven", "unseen", "is_convicted"),
+    [
+        (1, 0, 1, False),
+        (2, 0, 0, True),
+        (0, 0, 3, False),
+        (0, 0, 4, True),
+        (1, 1, 0, False),
+        (0, 3, 0, False),
+        (0, 4, 0, True),
+    ],
+)
+def test_deaths_that_nobody_saw_or_of_an_engine_that_may_be_broken_weigh_less(
+    seen, unproven, unseen, is_convicted
+):
+    marks = [Mark(created_at=0, alone=(7,), asked=(7,), proven=True)] * seen
+    marks += [Mark(created_at=0, alone=(7,), asked=(7,))] * unproven
+    marks += [Mark(created_at=0, alone=(7,), proven=True)] * unseen
+    assert (Suspicion(tuple(marks)).convicted() == {7}) is is_convicted

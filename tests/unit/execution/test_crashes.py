@@ -1,0 +1,85 @@
+"""Killed before, on and after every line that writes: nothing lost or doubled."""
+
+import random
+
+import pytest
+
+from batchchat.jobs.storage import MemoryStorage
+from tests.support.running import Bench, lines, text
+
+REQUESTS = 25
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Mortal:
+    """A storage whose process dies at its n-th write, before it or after it."""
+
+    def __init__(self, storage, deadline, *, after):
+        self._storage = storage
+        self._left = deadline
+        self._after = after
+        self.url = storage.url
+
+    def __getattr__(self, name):
+        method = getattr(self._storage, name)
+        writes = name in {"create", "put", "delete", "writer"}
+
+        def call(*arguments):
+            self._left -= writes
+            if self._left < 0 or (self._left == 0 and writes and not self._after):
+                raise Killed
+            done = method(*arguments)
+            if self._left == 0 and writes:
+                self._left = -1
+                raise Killed
+            return done
+
+        return call
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    bench = Bench(tmp_path_factory.mktemp("locks"))
+    output, _ = bench.results(bench.run(bench.submit(lines(REQUESTS))))
+    return [(result["custom_id"], text(result)) for result in output]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_run_killed_at_any_write_ends_as_if_nothing_had_happened(
+    tmp_path, undisturbed, after
+):
+    deadline, survived = 0, False
+    while not survived:
+        deadline += 1
+        bench = Bench(tmp_path)
+        batch_id = bench.submit(lines(REQUESTS))
+        survived = _run_until(bench, batch_id, deadline, after=after)
+        state = bench.run(batch_id)
+        output, errors = bench.results(state)
+        assert [(r["custom_id"], text(r)) for r in output] == undisturbed, deadline
+        assert errors == []
+        assert state.counts().completed == REQUESTS
+    assert deadline > 12
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_killed_again_and_again_it_still_ends(tmp_path, undisturbed, seed):
+    source = random.Random(seed)
+    bench = Bench(tmp_path, MemoryStorage())
+    batch_id = bench.submit(lines(REQUESTS))
+    for _ in range(4):
+        _run_until(bench, batch_id, source.randint(1, 9), after=source.random() < 0.5)
+    output, _ = bench.results(bench.run(batch_id))
+    assert [(r["custom_id"], text(r)) for r in output] == undisturbed
+
+
+def _run_until(bench, batch_id, deadline, *, after):
+    """Run until the n-th write; say whether the run ended before it."""
+    try:
+        bench.run(batch_id, Mortal(bench.storage, deadline, after=after))
+    except Killed:
+        return False
+    return True

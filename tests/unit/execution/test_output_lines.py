@@ -1,0 +1,24 @@
+"""The lines of the output and error files, as OpenAI's clients read them."""
+
+import json
+
+import pytest
+
+from batchchat.jobs.errors import RequestRefusedError
+from batchchat.jobs.execution import output_lines as response
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, "invalid_request_error"), (500, "server_error"), (503, "server_error")],
+)
+def test_an_error_says_whose_it_is(status, kind):
+    error = RequestRefusedError("m", code="c", param="p", status_code=status)
+    line = json.loads(response.refused("batch_req_1", "a", error))
+    assert line["response"]["status_code"] == status
+    assert line["response"]["body"]["error"] == {
+        "message": "m",
+        "type": kind,
+        "param": "p",
+        "code": "c",
+    }

@@ -1,0 +1,142 @@
+"""Requests that begin alike are asked one after the other."""
+
+import random
+
+from batchchat.jobs.execution.request_order import ordered
+from batchchat.jobs.requests.parser import Parser
+from tests.support.input_lines import line, with_body
+
+
+def asked(system, user, **fields):
+    return with_body(
+        messages=[
+            {"role": "system", "content": system},
+            {"role": "user", "content": user},
+        ],
+        **fields,
+    )
+
+
+def order(raws, *, longest_first=False):
+    """Return the numbers of the lines in the order in which they would be asked."""
+    parser = Parser("m")
+    parsed = [parser.parse(raw, number) for number, raw in enumerate(raws, 1)]
+    return [one.line for one in ordered(parsed, longest_first=longest_first)]
+
+
+def long(name):
+    return f"You are {name}. " + "Answer well. " * 50
+
+
+def test_those_with_one_long_beginning_come_together_in_the_order_of_their_first():
+    raws = [asked(long(name), f"question {n}") for n, name in enumerate("abcabcab")]
+
+    assert order(raws) == [1, 4, 7, 2, 5, 8, 3, 6]
+
+
+def test_within_a_group_those_that_share_more_come_together():
+    raws = [
+        asked(long("a"), document + question)
+        for question in ("who?", "when?")
+        for document in ("first text ", "other text ")
+    ]
+
+    assert order(raws) == [3, 1, 4, 2]
+
+
+def test_what_shares_too_little_stays_as_it_came():
+    source = random.Random(1)
+    raws = [asked("Be short.", f"{source.random()}") for _ in range(50)]
+
+    assert order(raws) == list(range(1, 51))
+
+
+def test_different_long_beginnings_stay_as_they_came():
+    raws = [asked(long(f"{n:03}"), "?") for n in (5, 3, 9, 1)]
+
+    assert order(raws) == [1, 2, 3, 4]
+
+
+def test_bad_lines_keep_their_place_among_the_others():
+    raws = [
+        asked(long("b"), "1"),
+        line(method="PUT"),
+        asked(long("a"), "2"),
+        asked(long("b"), "3"),
+    ]
+
+    assert order(raws) == [1, 4, 2, 3]
+
+
+def test_equal_prompts_stay_in_the_order_of_the_file():
+    assert order([asked(long("a"), "?")] * 5) == [1, 2, 3, 4, 5]
+
+
+def test_tools_are_part_of_the_beginning():
+    def with_tool(name, text):
+        tool = {
+            "type": "function",
+            "function": {"name": name, "description": "x" * 600},
+        }
+        return with_body(messages=[{"role": "user", "content": text}], tools=[tool])
+
+    assert order([with_tool(name, "?") for name in "abab"]) == [1, 3, 2, 4]
+
+
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}}
+TOOL = {"type": "function", "function": {"name": "f"}}
+
+
+def test_what_is_held_to_a_grammar_comes_last():
+    raws = [
+        with_body(response_format=SCHEMA),
+        with_body(tools=[TOOL], tool_choice="required"),
+        with_body(structured_outputs={"regex": "a"}),
+        line(method="PUT"),
+        with_body(response_format={"type": "json_object"}),
+        with_body(tools=[TOOL], tool_choice="auto"),
+        with_body(),
+    ]
+
+    assert order(raws) == [4, 5, 6, 7, 1, 2, 3]
+
+
+def test_where_a_batch_ends_those_that_may_be_longest_come_first():
+    allowed = [8, 512, 64, 512, 8]
+    raws = [with_body(max_tokens=tokens) for tokens in allowed]
+    raws[2] = with_body(max_completion_tokens=64)
+    raws += [line(method="PUT"), with_body()]
+
+    assert order(raws, longest_first=True) == [7, 2, 4, 3, 1, 5, 6]
+    assert order(raws) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_several_answers_of_one_conversation_are_as_long_as_all_of_them():
+    slot = {"role": "assistant", "generate": True}
+    turn = {"role": "user", "content": "?"}
+    raws = [
+        with_body(max_tokens=30),
+        with_body(messages=[turn, slot, turn, slot], max_tokens=20),
+        with_body(messages=[turn, slot], max_tokens=35),
+    ]
+
+    assert order(raws, longest_first=True) == [2, 3, 1]
+
+
+def test_the_longest_of_those_with_one_beginning_brings_the_others():
+    raws = [
+        asked(long("a"), "1", max_tokens=8),
+        asked(long("b"), "2", max_tokens=16),
+        asked(long("a"), "3", max_tokens=32),
+    ]
+
+    assert order(raws, longest_first=True) == [1, 3, 2]
+
+
+def test_a_grammar_comes_last_however_long_its_answer():
+    raws = [
+        with_body(response_format=SCHEMA, max_tokens=500),
+        with_body(max_tokens=5),
+    ]
+
+    assert order(raws, longest_first=True) == [2, 1]

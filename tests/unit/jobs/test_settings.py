@@ -1,0 +1,46 @@
+"""Settings come from the environment, then from the file it names."""
+
+import pytest
+
+from batchchat.jobs.catalog.catalog import load_catalog
+from batchchat.jobs.errors import ConfigError
+from batchchat.jobs.settings import load_settings
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """Write the file that BATCHCHAT_CONFIG names."""
+    path = tmp_path / "batchchat.toml"
+    monkeypatch.setenv("BATCHCHAT_CONFIG", str(path))
+    return path
+
+
+def test_one_file_holds_settings_and_models(config):
+    config.write_text('shard_requests = 7\n[models.mine]\nsource = "org/mine"\n')
+    settings = load_settings()
+    assert settings.shard_requests == 7
+    assert load_catalog(settings.config).find("mine").source == "org/mine"
+
+
+def test_the_environment_wins_over_the_file(config, monkeypatch):
+    config.write_text("shard_requests = 7\n")
+    monkeypatch.setenv("BATCHCHAT_SHARD_REQUESTS", "8")
+    assert load_settings().shard_requests == 8
+
+
+def test_a_wrong_setting_is_named(monkeypatch):
+    monkeypatch.setenv("BATCHCHAT_SHARD_REQUESTS", "many")
+    with pytest.raises(ConfigError, match="BATCHCHAT_SHARD_REQUESTS"):
+        load_settings()
+
+
+def test_a_file_that_is_no_toml_is_named(config):
+    config.write_text("shard_requests =")
+    with pytest.raises(ConfigError, match=r"batchchat\.toml"):
+        load_settings()
+
+
+@pytest.mark.usefixtures("config")
+def test_a_file_that_is_not_there_is_named():
+    with pytest.raises(ConfigError, match=r"batchchat\.toml"):
+        load_settings()

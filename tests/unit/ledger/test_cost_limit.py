@@ -1,0 +1,131 @@
+"""A batch ends when it comes to the most that it may cost."""
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from batchchat.jobs.catalog.catalog import Catalog
+from batchchat.jobs.catalog.usage import Price, Usage
+from batchchat.jobs.errors import UsageError
+from batchchat.jobs.ledger.cost_limit import MAX_COST, check_limit
+from batchchat.jobs.ledger.records import Counts
+from batchchat.jobs.planning.planner import limits, make_plan
+from batchchat.jobs.results.finalize import finalize
+from batchchat.workers.broker.messages import Hint
+from batchchat.workers.broker.status_board import Running
+from batchchat.workers.engine.echo_core import start_echo
+from batchchat.workers.shards.shard_host import Host
+from tests.support.memory_hints import MemoryLeases, MemoryNews
+from tests.support.running import ECHO, Bench, EchoPrompters, lines, prompter
+from tests.unit.workers.test_dispatcher import Desk
+
+PRICE = Price(input=Decimal(1), output=Decimal(1), date="2026-01-01")
+PRICED = msgspec.structs.replace(ECHO, price=PRICE)
+IN_ENGINE = 4
+DEAREST = PRICE.cost(Usage(len("question 199"), 0, 9))
+
+
+@pytest.fixture
+def bench(tmp_path):
+    prompters = EchoPrompters(Catalog({"echo": PRICED}), tmp_path)
+    speed = {"capacity": IN_ENGINE, "latency": 0.001}
+    return Bench(tmp_path, prompters=prompters, speed=speed)
+
+
+@pytest.fixture
+def whole(bench):
+    """What a batch of 200 requests costs that has no limit."""
+    return bench.run(bench.submit(lines(200))).cost()
+
+
+def test_it_ends_with_what_is_finished_and_passes_the_limit_by_no_more_than_ran(
+    bench, whole
+):
+    limit = whole / 2
+    state = bench.run(bench.submit(lines(200), max_cost=limit))
+    assert state.status == "cancelled"
+    assert limit - IN_ENGINE * DEAREST <= state.cost() <= limit + IN_ENGINE * DEAREST
+    output, errors = bench.results(state)
+    ids = [result["custom_id"] for result in output + errors]
+    assert sorted(ids) == sorted(f"q-{index}" for index in range(200))
+    assert {line["error"]["code"] for line in errors} == {MAX_COST}
+    assert state.counts() == Counts(200, len(output), 0)
+
+
+@pytest.fixture
+def alike(bench):
+    """A file of one shard whose requests share one answer."""
+    bench.settings = bench.settings.model_copy(update={"shard_requests": 200})
+    same = lines(1, temperature=0).replace(b'"q-0"', b'"q-%d"')
+    return b"".join(same % number for number in range(200))
+
+
+def test_requests_that_share_an_answer_pass_the_limit_by_no_more_either(bench, alike):
+    data = alike
+    limit = bench.run(bench.submit(data)).cost() / 2
+    state = bench.run(bench.submit(data, max_cost=limit))
+    assert state.status == "cancelled"
+    assert state.cost() <= limit + IN_ENGINE * DEAREST
+
+
+def test_what_was_finished_before_counts_too(bench, whole):
+    batch_id = bench.submit(lines(200), max_cost=whole / 2)
+    bench.stop.ask(0)  # a run that is stopped at once
+    bench.run(batch_id)
+    bench.stop = type(bench.stop)()
+    assert bench.run(batch_id).cost() <= whole / 2 + IN_ENGINE * DEAREST
+    assert bench.run(batch_id).status == "cancelled"
+
+
+def test_a_limit_that_is_not_reached_changes_nothing(bench, whole):
+    state = bench.run(bench.submit(lines(200), max_cost=whole * 2))
+    assert (state.status, state.cost()) == ("completed", whole)
+
+
+def test_a_model_without_a_price_has_no_limit_to_its_cost(tmp_path):
+    bench = Bench(tmp_path)
+    batch_id = bench.submit(lines(2), max_cost=Decimal(1), on_invalid="skip")
+    state = bench.run(batch_id)
+    assert state.status == "failed"
+    assert [p.code for p in state.made_plan().problems] == ["model_without_price"]
+    with pytest.raises(UsageError, match="no price of `echo`"):
+        check_limit(Decimal(1), None, "echo")
+
+
+def test_the_dispatcher_ends_a_batch_by_what_is_committed_and_what_runs(monkeypatch):
+    desk = Desk()
+    monkeypatch.setattr("tests.support.ended.MODEL", PRICED)
+    batch_id = desk.submit(8, max_cost=Decimal("0.0001"))
+    done = Running(Counts(2, 2, 0), Usage(40, 0, 20), in_flight=1)
+    desk.news.runs[batch_id] = {0: done}
+    desk.sweep()
+    assert desk.ledger.state(batch_id).status == "in_progress"
+    desk.news.runs[batch_id] = {0: msgspec.structs.replace(done, in_flight=2)}
+    desk.sweep()
+    assert desk.ledger.state(batch_id).cancel.reason == MAX_COST
+    desk.sweep()
+    assert desk.news.stops == {batch_id}
+    assert desk.news.grace > 0
+
+
+@pytest.mark.parametrize("elsewhere", [0, 40])
+def test_a_worker_stops_a_shard_itself_by_what_others_have_told_and_its_own(
+    bench, alike, elsewhere
+):
+    whole = bench.run(bench.submit(alike)).cost()
+    batch_id, ledger = bench.submit(alike, max_cost=whole / 2), bench.ledger
+    make_plan(ledger, ledger.batch(batch_id), bench.prompters, limits(bench.settings))
+    news = MemoryNews()
+    each = Usage(10, 0, 1)
+    told = Usage(elsewhere * each.input_tokens, 0, elsewhere * each.output_tokens)
+    news.runs[batch_id] = {9: Running(Counts(0, elsewhere, 0), told)}
+    engine = start_echo(prompter(), **bench.speed)
+    host = Host(
+        bench.storage, bench.settings, PRICED, engine, leases=MemoryLeases(), news=news
+    )
+    host.run(Hint.of_shard("default", batch_id, 0))
+    engine.close()
+    assert ledger.cancel(batch_id).reason == MAX_COST
+    mine = finalize(ledger, batch_id, "cancelled").counts().completed
+    assert 100 - elsewhere - IN_ENGINE <= mine <= 100 - elsewhere + IN_ENGINE

@@ -1,0 +1,124 @@
+"""Batches whose input was removed from the storage by hand: they end, and say why."""
+
+from pathlib import Path
+
+import pytest
+
+from batchchat.jobs.catalog.catalog import Catalog
+from batchchat.jobs.errors import ObjectMissingError
+from batchchat.jobs.ledger.batch_object import batch_object
+from batchchat.jobs.ledger.cost_limit import grace_of
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.missing_input import INPUT_MISSING, note_lost
+from batchchat.jobs.planning.planner import make_plan
+from batchchat.jobs.planning.scanner import Limits
+from batchchat.jobs.results.finalize import finalize
+from batchchat.jobs.storage import MemoryStorage
+from tests.support.ended import LINE_BYTES, MODEL, Hand, NoPrompters, whole
+from tests.support.running import Bench, lines
+
+FIVE = b"".join(whole(f"q-{i}", f"text {i}") + b"\n" for i in range(5))
+CREATED = 1_000
+
+
+@pytest.fixture
+def hand():
+    return Hand()
+
+
+def ledger_at(hand, now):
+    return Ledger(hand.storage, "default", lambda: now)
+
+
+def lose_input(hand, batch_id):
+    ledger = hand.ledger
+    hand.storage.delete(ledger.keys.content(ledger.batch(batch_id).input_file_id))
+
+
+def planned(hand, batch_id, now):
+    ledger = ledger_at(hand, now)
+    prompters = NoPrompters(Catalog({"m": MODEL}), Path())
+    sizes = Limits(2, 1_000_000, LINE_BYTES)
+    make_plan(ledger, ledger.batch(batch_id), prompters, sizes)
+    return ledger.state(batch_id)
+
+
+def test_one_that_was_not_planned_is_refused(hand):
+    batch_id = hand.submit(FIVE, plan=False)
+    lose_input(hand, batch_id)
+    state = planned(hand, batch_id, CREATED + 61)
+    assert state.status == "failed"
+    [problem] = batch_object(state)["errors"]["data"]
+    assert (problem["code"], problem["param"]) == (INPUT_MISSING, "input_file_id")
+    assert state.batch.input_file_id in problem["message"]
+
+
+def test_a_young_one_may_not_be_seen_yet(hand):
+    batch_id = hand.submit(FIVE, plan=False)
+    lose_input(hand, batch_id)
+    with pytest.raises(ObjectMissingError):
+        planned(hand, batch_id, CREATED + 60)
+    assert hand.ledger.state(batch_id).plan is None
+
+
+def test_one_that_runs_keeps_what_is_finished_and_says_what_is_not(hand):
+    batch_id = hand.submit(FIVE, output_format="both")
+    hand.run(batch_id, shards=1)
+    lose_input(hand, batch_id)
+    ledger = ledger_at(hand, CREATED + 61)
+    note_lost(ledger, batch_id)
+    assert grace_of(ledger.state(batch_id)) > 0
+    state = finalize(ledger, batch_id, "cancelled")
+    assert batch_object(state)["cancel_reason"] == INPUT_MISSING
+    assert state.final
+    good = hand.lines(state.final.output_file_id)
+    bad = hand.lines(state.final.error_file_id)
+    assert [line["custom_id"] for line in good] == ["q-0", "q-1"]
+    assert [line["error"]["code"] for line in bad] == [INPUT_MISSING] * 3
+    assert {line["custom_id"] for line in bad} == {None}
+    assert len({line["id"] for line in bad}) == 3
+    assert state.counts().done() == (2, 0)
+    assert state.final.parquet_file_id is None
+
+
+def test_a_young_one_that_runs_is_not_given_up(hand):
+    batch_id = hand.submit(FIVE)
+    lose_input(hand, batch_id)
+    with pytest.raises(ObjectMissingError):
+        finalize(ledger_at(hand, CREATED + 60), batch_id, "expired")
+    assert hand.ledger.state(batch_id).final is None
+
+
+def test_blank_lines_get_no_error(hand):
+    batch_id = hand.submit(FIVE.replace(b"\n", b"\n\n", 3))
+    lose_input(hand, batch_id)
+    state = finalize(ledger_at(hand, CREATED + 61), batch_id, "expired")
+    assert state.final
+    assert len(hand.lines(state.final.error_file_id)) == 5
+
+
+class Emptied(MemoryStorage):
+    """Somebody removes the input as soon as it is planned, and time passes."""
+
+    now = CREATED
+
+    def create(self, key, data):
+        made = super().create(key, data)
+        if key.endswith("/plan.json"):
+            for entry in list(self.list("projects/default/files/")):
+                self.delete(entry.key)
+            self.now += 61
+        return made
+
+
+def test_a_run_that_meets_it_fails_and_the_next_one_ends_the_batch(tmp_path):
+    storage = Emptied()
+    bench = Bench(tmp_path, storage, clock=lambda: storage.now)
+    batch_id = bench.submit(lines(10))
+    with pytest.raises(ObjectMissingError):
+        bench.run(batch_id)
+    state = bench.run(batch_id)
+    assert state.status == "cancelled"
+    assert state.cancel
+    assert state.cancel.reason == INPUT_MISSING
+    assert state.counts().total == 10

@@ -1,0 +1,182 @@
+"""A record that can't be read is made again, and nothing is lost for it."""
+
+import pytest
+
+from batchchat.jobs.errors import CorruptObjectError, EngineStartError
+from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.ledger.submission import cancel_batch
+from batchchat.jobs.results.finalize import finalize
+from batchchat.jobs.results.stream import finished_results
+from batchchat.workers.broker.messages import FINALIZE, Hint
+from tests.support.ended import bare
+from tests.support.running import SETTINGS, Bench, lines, text
+from tests.unit.execution.test_crashes import Killed, Mortal
+from tests.unit.workers.test_controller import do
+from tests.unit.workers.test_dispatcher import Desk
+
+REQUESTS = 25
+DAMAGES = {
+    "torn": lambda data: data[: len(data) // 2],
+    "altered": lambda data: data.replace(b":", b";"),
+    "empty": lambda _: b"",
+    "another's": lambda _: b'{"created_at":"soon"}',
+}
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def desk():
+    return Desk()
+
+
+def damage(storage, key, how="torn"):
+    storage.put(key, DAMAGES[how](storage.get(key)))
+
+
+def half_run(bench, batch_id, writes=9):
+    """Run a batch until some shards are committed; return the key of a commit."""
+    with pytest.raises(Killed):
+        bench.run(batch_id, Mortal(bench.storage, writes, after=True))
+    return next(bench.storage.list(bench.ledger.keys.of(batch_id).commits)).key
+
+
+def stored(bench, batch_id):
+    """Return the keys of the checkpoints."""
+    shards = bench.storage.list(bench.ledger.keys.of(batch_id).shards)
+    return {entry.key for entry in shards if entry.key.endswith(".jsonl")}
+
+
+def answers(bench, state):
+    output, errors = bench.results(state)
+    assert errors == []
+    return [(result["custom_id"], text(result)) for result in output]
+
+
+@pytest.fixture
+def undisturbed(bench):
+    return answers(bench, bench.run(bench.submit(lines(REQUESTS))))
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("what", ["plan", "commit", "final"])
+def test_what_can_not_be_read_is_made_again(bench, undisturbed, what, how):
+    batch_id = bench.submit(lines(REQUESTS))
+    state = bench.run(batch_id)
+    before, keys = stored(bench, batch_id), bench.ledger.keys.of(batch_id)
+    bench.storage.delete(keys.final) if what != "final" else None
+    damage(bench.storage, {**vars(keys), "commit": keys.commit(1)}[what], how)
+    assert bench.ledger.state(batch_id).damaged
+    again = bench.run(batch_id)
+    assert answers(bench, again) == undisturbed
+    assert again.usage() == state.usage()
+    assert stored(bench, batch_id) == before
+    assert not again.damaged
+
+
+def test_what_could_not_be_read_is_kept_aside(bench):
+    batch_id = bench.submit(lines(REQUESTS))
+    half_run(bench, batch_id)
+    keys = bench.ledger.keys.of(batch_id)
+    damage(bench.storage, keys.plan)
+    torn = bench.storage.get(keys.plan)
+    bench.run(batch_id)
+    assert bench.storage.get(keys.damaged(keys.plan)) == torn
+
+
+def test_of_a_shard_whose_commit_and_checkpoint_are_damaged_that_is_run_again(
+    bench, undisturbed
+):
+    batch_id = bench.submit(lines(REQUESTS))
+    bench.run(batch_id)
+    keys = bench.ledger.keys.of(batch_id)
+    bench.storage.delete(keys.final)
+    commit = bench.ledger.commit(keys, 0)
+    damage(bench.storage, commit.parts[0].key)
+    damage(bench.storage, keys.commit(0))
+    assert answers(bench, bench.run(batch_id)) == undisturbed
+
+
+@pytest.mark.parametrize("what", ["plan", "commit"])
+def test_killed_at_any_write_while_it_mends_it_ends_the_same(tmp_path, what):
+    deadline, survived = 0, False
+    while not survived:
+        deadline += 1
+        bench = Bench(tmp_path)
+        batch_id = bench.submit(lines(REQUESTS))
+        commit, plan = half_run(bench, batch_id), bench.ledger.keys.of(batch_id).plan
+        damage(bench.storage, plan if what == "plan" else commit)
+        try:
+            bench.run(batch_id, Mortal(bench.storage, deadline, after=True))
+            survived = True
+        except Killed:
+            pass
+        ended = bench.run(batch_id)
+        assert [name for name, _ in answers(bench, ended)] == [
+            f"q-{number}" for number in range(REQUESTS)
+        ]
+    assert deadline > 5
+
+
+def test_a_batch_that_was_planned_by_other_settings_fails_and_says_so(bench):
+    batch_id = bench.submit(lines(REQUESTS))
+    half_run(bench, batch_id)
+    damage(bench.storage, bench.ledger.keys.of(batch_id).plan)
+    bench.settings = SETTINGS.model_copy(update={"shard_requests": 9})
+    state = bench.run(batch_id)
+    assert state.status == "failed"
+    assert [problem.code for problem in state.made_plan().problems] == ["plan_damaged"]
+
+
+def test_a_wish_to_cancel_that_can_not_be_read_is_one(bench):
+    batch_id = bench.submit(lines(REQUESTS))
+    half_run(bench, batch_id)
+    cancel_batch(bench.ledger, batch_id)
+    damage(bench.storage, bench.ledger.keys.of(batch_id).cancel)
+    assert bench.run(batch_id).status == "cancelled"
+
+
+def test_a_batch_with_a_damaged_plan_is_cancelled_with_what_it_has(bench):
+    batch_id = bench.submit(lines(REQUESTS))
+    half_run(bench, batch_id)
+    damage(bench.storage, bench.ledger.keys.of(batch_id).plan)
+    cancel_batch(bench.ledger, batch_id)
+    with pytest.raises(CorruptObjectError):
+        finalize(bench.ledger, batch_id, "cancelled")
+    output, errors = bench.results(bench.run(batch_id))
+    assert output
+    assert len(output) + len(errors) == REQUESTS
+
+
+def test_results_of_a_batch_with_a_damaged_plan_are_refused_not_left_out(bench):
+    state = bench.run(bench.submit(lines(3)))
+    damage(bench.storage, bench.ledger.keys.of(state.batch.id).plan)
+    state = bench.ledger.state(state.batch.id)
+    assert state.status == "completed"
+    with pytest.raises(CorruptObjectError):
+        list(finished_results(bench.ledger, state, 0))
+
+
+def test_a_commit_that_the_dispatcher_has_read_before_is_made_again(desk):
+    batch_id = desk.submit(4)
+    desk.hand.run(batch_id)
+    assert desk.sweep() == [Hint("default", batch_id, FINALIZE)]
+    damage(desk.hand.storage, desk.ledger.keys.of(batch_id).commit(1))
+    state = do(desk.hand, EngineStartError("none is needed"), batch_id, FINALIZE)
+    assert state.pending() == [1]
+    desk.queue.queues.clear()
+    assert desk.sweep(61.0) == [Hint.of_shard("default", batch_id, 1)]
+
+
+def test_a_note_of_a_delivery_that_can_not_be_read_has_it_delivered_again(desk):
+    batch_id = desk.hand.submit(bare("hi") + b"\n", destination="s3://bucket/x")
+    Active(desk.hand.storage).add("default", batch_id)
+    desk.hand.run(batch_id)
+    desk.hand.finalize(batch_id)
+    key = desk.ledger.keys.of(batch_id).delivered
+    desk.hand.storage.put(key, record.encode(record.Delivered(1))[:9])
+    assert desk.dispatcher.sweep() == [Hint("default", batch_id, "deliver")]

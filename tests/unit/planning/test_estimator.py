@@ -1,0 +1,110 @@
+"""What a file will take is counted, and bounded by what there was before."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from batchchat.jobs.catalog.catalog import Catalog
+from batchchat.jobs.planning import estimator as module
+from batchchat.jobs.planning.estimator import Counter, past_of
+from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.requests.parser import Parser
+from tests.support.running import ECHO, Bench, EchoPrompters, lines
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def counted(data, model="echo"):
+    prompters = EchoPrompters(Catalog({"echo": ECHO}), Path())
+    counter = Counter(model, prompters, 1 << 20)
+    counter.count([data])
+    return counter.counted
+
+
+def test_the_tokens_are_those_that_a_run_then_has(bench):
+    data = lines(600)
+    state = bench.run(bench.submit(data))
+    found = counted(data)
+    assert found.input_tokens == state.usage().input_tokens
+    assert found.most_output >= state.usage().output_tokens
+    assert (found.requests, found.bytes, found.lines) == (600, len(data), [])
+
+
+@pytest.mark.parametrize(("rows", "size"), [(1, 1 << 20), (64, 1), (7, 400), (64, 900)])
+def test_how_lines_are_taken_together_makes_no_difference(monkeypatch, rows, size):
+    data = lines(300)
+    whole = counted(data)
+    monkeypatch.setattr(module, "_BLOCK", rows)
+    monkeypatch.setattr(module, "_BLOCK_BYTES", size)
+    assert counted(data) == whole
+
+
+def test_lines_that_are_bad_or_too_long_are_named():
+    data = lines(2) + b"{\n\n" + lines(1).replace(b"question 0", b"q" * 600) + lines(1)
+    found = counted(data)
+    assert found.lines == [3, 5]
+    assert (found.requests, found.invalid, found.too_long) == (5, 1, 1)
+
+
+def test_output_is_bounded_by_max_tokens_by_n_and_by_the_context():
+    one = len("question 0")
+    assert counted(lines(1, max_tokens=7, n=3)).most_output == 21
+    assert counted(lines(1, max_tokens=100_000)).most_output == 512 - one
+
+
+def test_later_turns_are_counted_without_the_answers_in_them():
+    messages = [
+        {"role": "user", "content": "abc"},
+        {"role": "assistant", "generate": True},
+        {"role": "user", "content": "defgh"},
+    ]
+    found = counted(lines(1, messages=messages, max_tokens=4))
+    assert (found.input_tokens, found.turns, found.most_output) == (8, 1, 8)
+
+
+def test_without_a_batch_before_nothing_is_known(bench):
+    assert past_of(bench.ledger, ECHO) is None
+
+
+def test_what_to_expect_lies_within_what_the_last_batches_took(bench):
+    ended = [bench.run(bench.submit(lines(30), seed=seed)) for seed in range(3)]
+    past = past_of(bench.ledger, ECHO)
+    assert past is not None
+    each = [state.usage().output_tokens / 30 for state in ended]
+    assert past.output_tokens == (min(each), max(each))
+    assert (past.batches, past.requests) == (3, 90)
+    found = counted(lines(60))
+    low, high = past.output_of(found)
+    assert low <= high <= found.most_output
+    assert 0 < past.seconds_of(found).low <= past.seconds_of(found).high
+
+
+def test_batches_of_another_model_say_nothing(bench):
+    bench.run(bench.submit(lines(3)))
+    assert past_of(bench.ledger, ECHO.__class__(name="other", source="o")) is None
+
+
+def test_prompts_are_counted_together_as_they_are_alone(demo_prompters):
+    texts = ["a", "", "the licence of the software, as is"] * 9 + ["</s> of"]
+    raws = [
+        json.dumps({"messages": [{"role": "user", "content": text}]}).encode()
+        for text in texts
+    ]
+    prompter = demo_prompters.of("demo")
+    requests = [Parser("demo").parse(raw, n) for n, raw in enumerate(raws, 1)]
+    prompts = [(request, prompter.render(request)) for request in requests]
+    alone = [len(prompter.tokens(*prompt)) for prompt in prompts]
+    assert prompter.lengths(prompts) == alone
+    prompter.encode_many = None
+    assert prompter.lengths(prompts) == alone
+
+
+@pytest.fixture
+def demo_prompters(tmp_path):
+    from batchchat.jobs.catalog.catalog import load_catalog
+
+    return Prompters(load_catalog(), tmp_path)

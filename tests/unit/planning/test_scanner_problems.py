@@ -1,0 +1,132 @@
+"""What is wrong with a file is all reported, in the order of its lines."""
+
+import pytest
+from hypothesis import given
+
+from batchchat.jobs.planning.scanner import scan
+from batchchat.jobs.requests.parser import Invalid, Parser, parse_line
+from batchchat.jobs.requests.problems import SHOWN, Problem
+from tests.support.input_lines import line, with_body
+from tests.support.planned import PLENTY, files, limits, lines_of, listed, scanned
+
+
+def lines(*custom_ids):
+    return b"\n".join(line(custom_id=custom_id) for custom_id in custom_ids)
+
+
+@given(files, limits)
+def test_every_bad_line_is_reported_and_no_good_one(data, limits):
+    found, problems = scanned(data, limits)
+    own = {p.line for p in problems if p.code != "duplicate_custom_id"}
+    parser = Parser("m")
+    bad = [
+        line.number
+        for line in lines_of(data, limits)
+        if isinstance(parse_line(parser, line, limits.line_bytes), Invalid)
+    ]
+    assert own - {None} == set(bad)
+    assert found.invalid == len({p.line for p in problems} - {None})
+
+
+@given(files, limits)
+def test_problems_come_in_the_order_of_the_lines(data, limits):
+    found, problems = scanned(data, limits)
+    numbers = [problem.line or 0 for problem in problems]
+    assert numbers == sorted(numbers)
+    assert found.problem_count == len(problems)
+
+
+@given(files, limits)
+def test_a_line_that_repeats_an_id_is_noted_in_its_shard(data, limits):
+    found, problems = scanned(data, limits)
+    repeated = [p.line for p in problems if p.code == "duplicate_custom_id"]
+    noted = [number for shard in found.shards for number in shard.repeated]
+    assert noted == repeated
+    for shard in found.shards:
+        places = range(shard.first_line, shard.first_line + shard.lines)
+        assert set(shard.repeated) <= set(places)
+
+
+def test_the_later_of_two_equal_ids_is_the_error():
+    found, problems = scanned(
+        lines("a", "b", "a", "b", "a"), PLENTY._replace(shard_requests=2)
+    )
+    assert [shard.repeated for shard in found.shards] == [(), (3, 4), (5,)]
+    assert [p.message for p in problems] == [
+        "`a` is already on line 1",
+        "`b` is already on line 2",
+        "`a` is already on line 1",
+    ]
+    assert found.invalid == 3
+
+
+def test_a_bad_line_that_repeats_an_id_is_one_bad_line():
+    found, problems = scanned(lines("a") + b"\n" + line(custom_id="a", method="GET"))
+    assert [p.code for p in problems] == [
+        "invalid_method",
+        "duplicate_custom_id",
+    ]
+    assert found.invalid == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b" \r\n\t\n", b"\xef\xbb\xbf"])
+def test_a_file_without_a_request_is_an_empty_file(data):
+    found, problems = scanned(data)
+    assert [(p.code, p.line) for p in problems] == [("empty_file", None)]
+    assert (found.requests, found.shards) == (0, [])
+
+
+def test_a_line_beyond_the_limit_is_told_both_numbers():
+    _, problems = scanned(line() + b"\n", PLENTY._replace(line_bytes=99))
+    (problem,) = problems
+    assert problem.code == "line_too_long"
+    assert f"{len(line()) + 1} bytes, and 99 are allowed" in problem.message
+
+
+class Check:
+    """Finds the third line too long."""
+
+    def __init__(self, safe_bytes):
+        self.safe_bytes = safe_bytes
+        self.seen = []
+
+    def __call__(self, request, size):
+        self.seen.append((request.line, size))
+        return Problem("too_long", request.line, "") if request.line == 3 else None
+
+
+def test_a_check_of_prompts_sees_good_lines_and_reports():
+    check = Check(safe_bytes=0)
+    _, problems = scanned(line(custom_id="a") + b"\n{\n" + line(), check=check)
+    assert check.seen == [(1, len(line()) + 1), (3, len(line()))]
+    assert [(p.line, p.code) for p in problems][-1] == (3, "duplicate_custom_id")
+
+
+def test_a_check_of_prompts_is_spared_lines_that_are_safe():
+    check = Check(safe_bytes=len(line()) + 1)
+    scanned(line(custom_id="x") + b"\n" + line() + b"\n" + line(), check=check)
+    assert check.seen == [(1, len(line()) + 1), (2, len(line()) + 1)]
+
+
+def test_hostile_names_can_be_written_down():
+    hostile = {"\ud800": 1, "a\0b": 1, "\U0010ffff": 1, "x" * 200: 1}
+    _, problems = scanned(with_body(**hostile))
+    assert [p.code for p in problems] == ["unknown_parameter"] * 4
+
+
+def test_a_batch_object_gets_the_first_thousand():
+    found = scan(lambda: [b"{\n" * (SHOWN + 5)], Parser("m"), PLENTY)
+    first = [problem.line for problem in found.first_problems()]
+    assert first == list(range(1, SHOWN + 1))
+    assert len(listed(found)[1]) == found.problem_count == SHOWN + 5
+
+
+def test_an_unreadable_line_takes_no_name_from_a_good_one():
+    _, problems = scanned(b"{\n" + line(custom_id="request-1"))
+    assert [problem.code for problem in problems] == ["invalid_json_line"]
+
+
+def test_without_a_batch_model_every_line_must_name_one():
+    data = with_body(model="demo") + b"\n" + line(custom_id="b")
+    _, problems = listed(scan(lambda: [data], Parser(), PLENTY))
+    assert [(p.line, p.param) for p in problems] == [(2, "body.model")]

@@ -1,0 +1,168 @@
+"""A request becomes tokens, if the model can answer it at all."""
+
+import json
+
+import pytest
+from msgspec import structs
+
+from batchchat.jobs.catalog.catalog import Catalog, Model
+from batchchat.jobs.catalog.demo_model import demo_model
+from batchchat.jobs.errors import ConfigError, RequestRefusedError
+from batchchat.jobs.prompts.chat_template import ChatTemplate
+from batchchat.jobs.prompts.renderer import Prompter, load_prompter, local_prompter
+from tests.support.input_lines import parsed, with_body, with_message
+
+LAST = ChatTemplate("{{ messages[-1].content }}", {})
+
+
+def prompter(context_length=20, vocabulary=None):
+    """Return one whose tokens are bytes."""
+    encode = lambda text: list(text.encode())  # noqa: E731 - as short as it gets
+    return Prompter(LAST, encode, context_length, vocabulary)
+
+
+def says(size):
+    return parsed(with_message(content="x" * size))
+
+
+def test_a_prompt_is_its_text_and_its_tokens():
+    assert prompter().prepare(parsed(with_message(content="hi"))) == ("hi", [104, 105])
+
+
+def test_a_prompt_must_leave_room_for_an_answer():
+    assert len(prompter().prepare(says(19)).token_ids) == 19
+    with pytest.raises(RequestRefusedError, match="20 tokens") as raised:
+        prompter().prepare(says(20))
+    assert raised.value.code == "context_length_exceeded"
+
+
+def test_a_context_that_nobody_knows_refuses_nothing():
+    assert len(prompter(context_length=None).prepare(says(5_000)).token_ids) == 5_000
+
+
+@pytest.mark.parametrize(
+    "body", [{"logit_bias": {"5": 1, "100": 1}}, {"stop_token_ids": [3, 100]}]
+)
+def test_tokens_past_the_vocabulary_are_refused(body):
+    request = parsed(with_body(**body))
+    assert prompter(vocabulary=101).prepare(request)
+    with pytest.raises(RequestRefusedError, match="token 100") as raised:
+        prompter(vocabulary=100).prepare(request)
+    assert raised.value.param == f"body.{next(iter(body))}"
+
+
+def test_a_check_reports_what_prepare_refuses():
+    problem = prompter().check(says(600), size=600)
+    assert (problem.code, problem.line) == ("context_length_exceeded", 7)
+    assert prompter().check(says(10), size=600) is None
+
+
+def test_a_bug_over_one_prompt_is_a_problem_of_its_line():
+    def encode(_):
+        raise KeyError("secret")
+
+    problem = Prompter(LAST, encode, 20).check(says(600), size=600)
+    assert problem is not None
+    assert (problem.code, problem.line) == ("internal_error", 7)
+    assert "secret" not in problem.message
+
+
+def test_a_line_of_few_bytes_is_not_tokenized():
+    assert prompter(context_length=10_000).check(says(20_000), size=9_000) is None
+
+
+def test_what_only_the_engine_knows_is_adopted():
+    bare = Prompter(LAST, None, None)
+    with pytest.raises(ConfigError, match="tokenizer"):
+        bare.prepare(says(1))
+    bare.adopt(5, lambda text: [0] * len(text))
+    assert bare.prepare(says(4)).token_ids == [0] * 4
+    assert bare.context_length == 5
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def write(**files):
+        for name, value in files.items():
+            file = tmp_path / f"{name}.json"
+            file.write_text(value if isinstance(value, str) else json.dumps(value))
+        return Model(name="m", source=str(tmp_path))
+
+    return write
+
+
+def rendered(model, tmp_path):
+    return load_prompter(model, tmp_path).render(says(1))
+
+
+def test_a_template_is_read_from_the_tokenizer_s_settings(folder, tmp_path):
+    tokens = {"bos_token": "<s>", "eos_token": {"content": "</s>"}}
+    settings = {"chat_template": "{{ bos_token }}{{ eos_token }}", **tokens}
+    model = folder(tokenizer_config=settings, config={"max_position_embeddings": 64})
+    assert rendered(model, tmp_path) == "<s></s>"
+    assert load_prompter(model, tmp_path).context_length == 64
+
+
+def test_of_several_templates_the_default_is_taken(folder, tmp_path):
+    named = [{"name": name, "template": name} for name in ("tool_use", "default")]
+    model = folder(tokenizer_config={"chat_template": named})
+    assert rendered(model, tmp_path) == "default"
+
+
+def test_a_template_of_its_own_file_wins(folder, tmp_path):
+    (tmp_path / "chat_template.jinja").write_text("of a file")
+    model = folder(tokenizer_config={"chat_template": "of the settings"})
+    assert rendered(model, tmp_path) == "of a file"
+
+
+def test_the_catalog_s_template_wins_as_text_or_as_a_file(folder, tmp_path):
+    source = folder(tokenizer_config={"chat_template": "x"}).source
+    (tmp_path / "mine.jinja").write_text("{# #}of mine")
+    for template in ("{# #}of mine", str(tmp_path / "mine.jinja")):
+        model = Model(name="m", source=source, chat_template=template)
+        found = Catalog({"m": model}).find("m")
+        assert rendered(found, tmp_path) == "of mine"
+
+
+def test_the_catalog_s_special_tokens_win(folder, tmp_path):
+    settings = {"chat_template": "{{ bos_token }}{{ eos_token }}", "bos_token": "<b>"}
+    source = folder(tokenizer_config=settings | {"eos_token": "<e>"}).source
+    model = Model(name="m", source=source, special_tokens={"bos_token": "<s>"})
+    assert rendered(model, tmp_path) == "<s><e>"
+
+
+ALONE = Model(
+    name="m",
+    source="org/not-at-hand",
+    chat_template="{{ bos_token }}{{ messages[0].content }}",
+    special_tokens={"bos_token": "<s>"},
+    context_length=20,
+)
+
+
+def test_a_model_with_a_template_and_tokens_of_its_own_renders_without_files(tmp_path):
+    prompter = local_prompter(ALONE, tmp_path)
+    assert prompter.render(says(1)) == "<s>x"
+    assert (prompter.encode, prompter.context_length) == (None, 20)
+    assert prompter.check(says(600), size=600) is None
+
+
+def test_where_its_files_are_at_hand_it_tokenizes(tmp_path):
+    model = structs.replace(ALONE, source=str(demo_model(tmp_path)))
+    for load in (local_prompter, load_prompter):
+        assert load(model, tmp_path).prepare(says(1)).token_ids[0] == 0
+        assert load(model, tmp_path).vocabulary == 1024
+
+
+WRONG = {
+    "no template": {},
+    "settings that are no JSON": {"tokenizer_config": "{"},
+    "a configuration that is no JSON": {"config": "{"},
+    "a template that is none": {"tokenizer_config": {"chat_template": "{% if"}},
+}
+
+
+@pytest.mark.parametrize("files", WRONG.values(), ids=WRONG)
+def test_a_folder_that_can_t_be_used_is_a_wrong_setting(folder, tmp_path, files):
+    with pytest.raises(ConfigError):
+        load_prompter(folder(**files), tmp_path)

@@ -1,0 +1,197 @@
+"""The typed decoder and the diagnosis never disagree about a line."""
+
+from typing import Any
+
+import msgspec
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from batchchat.jobs.requests.diagnostics import diagnose
+from batchchat.jobs.requests.parameters import PARAMETERS, REFUSED
+from batchchat.jobs.requests.parser import Invalid, Parser
+from batchchat.jobs.requests.schema import Request
+from tests.support.input_lines import MESSAGES, encoded, line, with_body
+
+HALF = "\ud800"
+
+edges = {
+    bound
+    for parameter in PARAMETERS.values()
+    for bound in (parameter.at_least, parameter.above, parameter.at_most)
+    if bound is not None
+}
+numbers = (
+    st.sampled_from(sorted(edges)).flatmap(
+        lambda edge: st.sampled_from([edge, edge - 1, edge + 1, float(edge)])
+    )
+    | st.integers(-3, 1100)
+    | st.floats(-3, 6)
+)
+words = st.sampled_from(["", "a", "5", "12\n", HALF, "x" * 1024, "x" * 1025])
+scalars = st.none() | st.booleans() | numbers | words
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=5) | st.dictionaries(words, inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+roles = st.sampled_from(["user", "assistant", "system", "developer", "tool", "x", None])
+parts = st.fixed_dictionaries({"type": st.sampled_from(["text", "image"])}) | scalars
+contents = st.text(max_size=3) | scalars | st.lists(parts, max_size=2)
+calls = st.just(
+    [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+)
+turns = st.fixed_dictionaries(
+    {"role": roles},
+    optional={
+        "content": contents,
+        "name": scalars,
+        "tool_call_id": scalars,
+        "tool_calls": calls | values,
+        "generate": scalars,
+        "reasoning": scalars,
+        "tool_choice": values,
+        "response_format": values,
+        "refusal": scalars,
+        "annotations": values,
+    },
+)
+conversations = st.just(MESSAGES) | st.lists(turns | scalars, max_size=3)
+names = st.sampled_from([*PARAMETERS, "model", "unknown", HALF, *list(REFUSED)[:2]])
+near: dict[str, list[Any]] = {
+    "tools": [
+        [{"type": "function", "function": {"name": "f", "parameters": {"a": HALF}}}],
+        [{"type": "function", "function": {"name": "f", "x": 1}}],
+        [{"type": "function", "function": {"name": "f"}}],
+        [{"type": "function", "function": {}}],
+    ],
+    "tool_choice": ["auto", {"type": "function", "function": {"name": "f"}}],
+    "response_format": [
+        {"type": "json_schema"},
+        {"type": "json_schema", "json_schema": {"name": "n", "schema": {"a": 1}}},
+        {"type": "text", "json_schema": {"name": 7}},
+    ],
+    "structured_outputs": [{"choice": ["a"]}, {"choice": [""]}, {"json": {"a": {}}}],
+    "chat_template_kwargs": [{"thinking": True}, {"thinking": 1}],
+    "reasoning_effort": ["high", "higher"],
+}
+shaped = st.fixed_dictionaries(
+    {}, optional={name: st.sampled_from(good) | values for name, good in near.items()}
+)
+bodies = st.dictionaries(names.filter("stream_options".__ne__), values, max_size=4)
+ids = st.sampled_from(["a", "", "x" * 512, "x" * 513, HALF, 7, None])
+
+
+def agree(raw):
+    """Say whether both find a fault, or neither; one may be between fields."""
+    result = Parser("m").parse(raw, 1)
+    _, problems = diagnose(raw, 1)
+    if isinstance(result, Request):
+        return not problems
+    if _decodes(raw):  # so what is wrong is between fields
+        return all(problem in result.problems for problem in problems)
+    return bool(problems) and result.problems == problems
+
+
+def _decodes(raw):
+    try:
+        Parser("m")._decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+@given(conversations, bodies)
+def test_they_agree_about_bodies(messages, body):
+    assert agree(with_body(messages=messages, **body))
+
+
+@given(conversations, shaped)
+def test_they_agree_about_objects_and_arrays(messages, body):
+    assert agree(with_body(messages=messages, **body))
+
+
+@given(ids, conversations, bodies)
+@example("a", [{"role": "user"}], {})
+def test_they_agree_about_bare_bodies(custom_id, messages, body):
+    assert agree(encoded({"custom_id": custom_id, "messages": messages, **body}))
+
+
+@given(names, values)
+def test_they_agree_about_single_fields(name, value):
+    if name != "stream_options":
+        assert agree(with_body(**{name: value}))
+
+
+@given(st.dictionaries(st.sampled_from(["custom_id", "url", "method"]), scalars))
+def test_they_agree_about_lines(fields):
+    assert agree(line(**fields))
+
+
+@given(
+    st.integers(0, 150),
+    st.integers(0, 4),
+    st.binary(max_size=3)
+    | st.sampled_from([b'"', b"\\u0022", b"\\ud800", b"1e9", b" "]),
+)
+@example(0, 0, b"\xef\xbb\xbf")
+def test_they_agree_about_damaged_lines(at, cut, put):
+    raw = with_body(temperature=1.5, stop=["a", "é"], metadata={"a": "b"})
+    assert agree(raw[:at] + put + raw[at + cut :])
+
+
+def looked_at(raw, parser=None):
+    """Return what a quick look takes a line for, None where it leaves it."""
+    found = (parser or Parser("m")).plain([raw], raw)
+    return found and found[0]
+
+
+def plain_agrees(raw):
+    """Say whether what a quick look takes for right is right, with the same name."""
+    plain = looked_at(raw)
+    if plain is None:
+        return True
+    request = Parser("m").parse(raw, 1)
+    return isinstance(request, Request) and request.custom_id == plain.custom_id
+
+
+@given(conversations, bodies | shaped)
+def test_a_quick_look_takes_no_more_than_a_close_one(messages, body):
+    assert plain_agrees(with_body(messages=messages, **body))
+
+
+@given(st.dictionaries(st.sampled_from(["custom_id", "url", "method"]), scalars))
+def test_a_quick_look_takes_no_other_lines(fields):
+    assert plain_agrees(line(**fields))
+
+
+@given(names, values)
+@example("n", 2)
+@example("temperature", 1.5)
+def test_a_quick_look_takes_no_more_of_single_fields(name, value):
+    assert plain_agrees(with_body(**{name: value}))
+    assert plain_agrees(with_body(**{"temperature": 0, "max_tokens": 1, name: value}))
+
+
+def test_a_quick_look_takes_most_lines():
+    usual = with_body(model="m", temperature=0.5, max_tokens=3, seed=1, stop=["a"])
+    assert looked_at(usual) is not None
+
+
+def test_a_quick_look_leaves_a_repeated_key_to_a_close_one():
+    body = b'{"messages":[{"role":"user","content":"a","content":"b"}]}'
+    raw = line().replace(encoded({"messages": MESSAGES}), body)
+    assert body in raw
+    assert looked_at(raw) is None
+
+
+def test_a_quick_look_leaves_a_line_without_its_model_to_a_close_one():
+    assert looked_at(with_body(model="m"), Parser(None)) is None
+    assert looked_at(with_body(model="another")) is None
+    assert looked_at(with_body(), Parser("m", may_omit=False)) is None
+
+
+@given(st.binary(max_size=40))
+def test_no_bytes_make_the_parser_raise(raw):
+    assert isinstance(Parser(None).parse(raw, 1), Invalid)

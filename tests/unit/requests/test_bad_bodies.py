@@ -1,0 +1,238 @@
+"""What is wrong with a body: each kind by its code and its field."""
+
+import json
+
+import pytest
+
+from batchchat.jobs.requests.parameters import MAX_MESSAGES, REFUSED
+from tests.support.input_lines import (
+    ABSENT,
+    MESSAGES,
+    present,
+    raw_body,
+    refused,
+    with_body,
+    with_message,
+    wrong,
+)
+
+TYPE, VALUE = "invalid_type", "invalid_value"
+MISSING, UNKNOWN = "missing_required_parameter", "unknown_parameter"
+HALF = "\ud800"
+
+IN_MESSAGES = {
+    "missing": (ABSENT, MISSING, ""),
+    "null": (None, TYPE, ""),
+    "text": ("hi", TYPE, ""),
+    "one object": (MESSAGES[0], TYPE, ""),
+    "none": ([], VALUE, ""),
+    "too many": (MESSAGES * (MAX_MESSAGES + 1), VALUE, ""),
+    "a string in it": (["hi"], TYPE, "[0]"),
+    "null in it": ([*MESSAGES, None], TYPE, "[1]"),
+}
+
+
+@pytest.mark.parametrize(
+    ("messages", "code", "at"), IN_MESSAGES.values(), ids=IN_MESSAGES
+)
+def test_faults_of_messages(messages, code, at):
+    assert wrong(with_body(messages=messages)) == [(code, f"body.messages{at}")]
+
+
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": ""}}
+SLOT = {"role": "assistant", "generate": True, "content": ABSENT}
+IN_A_MESSAGE = {
+    "role missing": ({"role": ABSENT}, MISSING, "role"),
+    "role null": ({"role": None}, VALUE, "role"),
+    "role unknown": ({"role": "robot"}, VALUE, "role"),
+    "role in capitals": ({"role": "User"}, VALUE, "role"),
+    "role a list": ({"role": ["user"]}, VALUE, "role"),
+    "role function": ({"role": "function"}, VALUE, "role"),
+    "content missing": ({"content": ABSENT}, MISSING, "content"),
+    "content null": ({"content": None}, TYPE, "content"),
+    "content a number": ({"content": 7}, TYPE, "content"),
+    "content an object": ({"content": {"text": "hi"}}, TYPE, "content"),
+    "content half a pair": ({"content": HALF}, VALUE, "content"),
+    "a part of text": ({"content": ["hi"]}, TYPE, "content[0]"),
+    "an image": ({"content": [{"type": "image_url"}]}, VALUE, "content[0].type"),
+    "a part without type": ({"content": [{"text": "a"}]}, VALUE, "content[0].type"),
+    "no text": ({"content": [{"type": "text"}]}, TYPE, "content[0].text"),
+    "text a number": (
+        {"content": [{"type": "text", "text": 7}]},
+        TYPE,
+        "content[0].text",
+    ),
+    "a part's field": (
+        {"content": [{"type": "text", "text": "a", "txt": 1}]},
+        UNKNOWN,
+        "content[0].txt",
+    ),
+    "name a number": ({"name": 7}, TYPE, "name"),
+    "name long": ({"name": "x" * 1025}, VALUE, "name"),
+    "a call's id a number": ({"tool_call_id": 7}, TYPE, "tool_call_id"),
+    "a field": ({"contents": "hi"}, UNKNOWN, "contents"),
+    "a user's tool calls": ({"tool_calls": []}, VALUE, "tool_calls"),
+    "a user's reasoning": ({"reasoning": "a"}, VALUE, "reasoning"),
+    "a call without id": (
+        {"role": "assistant", "tool_calls": [{"type": "function"}]},
+        MISSING,
+        "tool_calls[0].id",
+    ),
+    "a call's arguments": (
+        {
+            "role": "assistant",
+            "tool_calls": [CALL | {"function": {"name": "f", "arguments": {}}}],
+        },
+        TYPE,
+        "tool_calls[0].function.arguments",
+    ),
+    "a refusal": ({"refusal": "no"}, TYPE, "refusal"),
+    "no slot": ({"generate": False}, VALUE, "generate"),
+    "a slot's number": ({"generate": 1}, TYPE, "generate"),
+    "a slot's text": ({"role": "assistant", "generate": True}, VALUE, "content"),
+    "a slot's calls": (SLOT | {"tool_calls": [CALL]}, VALUE, "tool_calls"),
+    "a user's slot": (SLOT | {"role": "user"}, VALUE, "generate"),
+    "a slot's choice of none": (SLOT | {"tool_choice": "auto"}, VALUE, "tool_choice"),
+    "a format without a slot": (
+        {"response_format": {"type": "text"}},
+        VALUE,
+        "response_format",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "at"), IN_A_MESSAGE.values(), ids=IN_A_MESSAGE
+)
+def test_faults_of_a_message(fields, code, at):
+    assert wrong(with_message(**fields)) == [(code, f"body.messages[0].{at}")]
+
+
+def _tool(**function):
+    return {"type": "function", "function": {"name": "f"} | function}
+
+
+def _schema(**fields):
+    schema = {"name": "n", "schema": {}} | fields
+    return {"type": "json_schema", "json_schema": present(schema)}
+
+
+DEEP = json.loads('{"a":' * 40 + "{}" + "}" * 40)
+TOOL, NAMED = _tool(), {"type": "function", "function": {"name": "f"}}
+FORMAT, STRUCTURED, SCHEMA = "response_format", "structured_outputs", ".json_schema"
+STOP, BIAS, DATA = "stop", "logit_bias", "metadata"
+IN_A_FIELD = [
+    ("model", 7, TYPE, ""),
+    ("model", HALF, VALUE, ""),
+    ("model", "other", "mismatched_model", ""),
+    (STOP, "", VALUE, ""),
+    (STOP, 7, TYPE, ""),
+    (STOP, {}, TYPE, ""),
+    (STOP, "x" * 1025, VALUE, ""),
+    (STOP, ["a", ""], VALUE, "[1]"),
+    (STOP, ["a", None], TYPE, "[1]"),
+    (STOP, ["a"] * 5, VALUE, ""),
+    ("stop_token_ids", 5, TYPE, ""),
+    ("stop_token_ids", [5, 5.0], TYPE, "[1]"),
+    ("stop_token_ids", [True], TYPE, "[0]"),
+    ("stop_token_ids", [5] * 257, VALUE, ""),
+    ("bad_words", "word", TYPE, ""),
+    ("bad_words", [""], VALUE, "[0]"),
+    ("bad_words", ["a"] * 257, VALUE, ""),
+    (BIAS, [], TYPE, ""),
+    (BIAS, {"five": 1}, VALUE, ".five"),
+    (BIAS, {"-1": 1}, VALUE, ".-1"),
+    (BIAS, {"1.0": 1}, VALUE, ".1.0"),
+    (BIAS, {"": 1}, VALUE, "."),
+    (BIAS, {"٣": 1}, VALUE, ".٣"),
+    (BIAS, {"12\n": 1}, VALUE, ".12\n"),
+    (BIAS, {"1" * 10: 1}, VALUE, "." + "1" * 10),
+    (BIAS, {"5": "1"}, TYPE, ".5"),
+    (BIAS, {"5": None}, TYPE, ".5"),
+    (BIAS, {"5": True}, TYPE, ".5"),
+    (BIAS, {str(token): 0 for token in range(301)}, VALUE, ""),
+    (DATA, "a=b", TYPE, ""),
+    (DATA, {"a": 1}, TYPE, ".a"),
+    (DATA, {"a": None}, TYPE, ".a"),
+    (DATA, {"a": HALF}, VALUE, ".a"),
+    (DATA, {HALF: "a"}, VALUE, ".\\ud800"),
+    (DATA, {str(pair): "" for pair in range(17)}, VALUE, ""),
+    ("user", 7, TYPE, ""),
+    ("user", "x" * 1025, VALUE, ""),
+    ("stream", "true", TYPE, ""),
+    ("logprobs", 1, TYPE, ""),
+    ("ignore_eos", "no", TYPE, ""),
+    ("response_formats", {}, UNKNOWN, ""),
+    ("x" * 99, 1, UNKNOWN, ""),
+    ("tools", [], VALUE, ""),
+    ("tools", {}, TYPE, ""),
+    ("tools", [TOOL] * 129, VALUE, ""),
+    ("tools", [TOOL, TOOL], VALUE, ""),
+    ("tools", [{"type": "function"}], MISSING, "[0].function"),
+    ("tools", [{"type": "custom"}], VALUE, "[0].type"),
+    ("tools", [TOOL | {"x": 1}], UNKNOWN, "[0].x"),
+    ("tools", [_tool(name="a b")], VALUE, "[0].function.name"),
+    ("tools", [_tool(name="a" * 65)], VALUE, "[0].function.name"),
+    ("tools", [_tool(parameters=[])], TYPE, "[0].function.parameters"),
+    ("tools", [_tool(parameters=DEEP)], VALUE, "[0].function.parameters"),
+    ("tool_choice", "any", VALUE, ""),
+    ("tool_choice", "auto", VALUE, ""),
+    ("tool_choice", NAMED, VALUE, ""),
+    ("parallel_tool_calls", "yes", TYPE, ""),
+    (FORMAT, "json", TYPE, ""),
+    (FORMAT, {}, MISSING, ".type"),
+    (FORMAT, {"type": "xml"}, VALUE, ".type"),
+    (FORMAT, {"type": "json_schema"}, MISSING, ".json_schema"),
+    (FORMAT, {"type": "json_object", "json_schema": {"name": "n"}}, VALUE, SCHEMA),
+    (FORMAT, _schema(name="a b"), VALUE, f"{SCHEMA}.name"),
+    (FORMAT, _schema(schema=ABSENT), MISSING, f"{SCHEMA}.schema"),
+    (FORMAT, _schema(schema=True), TYPE, f"{SCHEMA}.schema"),
+    (FORMAT, _schema(schema=DEEP), VALUE, f"{SCHEMA}.schema"),
+    (FORMAT, _schema(schema={"title": "x" * 70_000}), VALUE, f"{SCHEMA}.schema"),
+    (STRUCTURED, {}, VALUE, ""),
+    (STRUCTURED, {"regex": "a", "choice": ["b"]}, VALUE, ""),
+    (STRUCTURED, {"regex": "a" * 2049}, VALUE, ".regex"),
+    (STRUCTURED, {"choice": []}, VALUE, ".choice"),
+    (STRUCTURED, {"choice": ["a"] * 1001}, VALUE, ".choice"),
+    (STRUCTURED, {"choice": ["a", ""]}, VALUE, ".choice[1]"),
+    (STRUCTURED, {"grammar": "a" * 40_000}, VALUE, ".grammar"),
+    (STRUCTURED, {"json_object": False}, VALUE, ".json_object"),
+    (STRUCTURED, {"json": DEEP}, VALUE, ".json"),
+    (STRUCTURED, {"structural_tag": "x"}, UNKNOWN, ".structural_tag"),
+    ("reasoning_effort", "much", VALUE, ""),
+    ("chat_template_kwargs", {"messages": []}, UNKNOWN, ".messages"),
+    ("chat_template_kwargs", {"thinking": 1}, TYPE, ".thinking"),
+    ("allowed_token_ids", [-1], VALUE, "[0]"),
+    ("allowed_token_ids", [], VALUE, ""),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "code", "at"), IN_A_FIELD)
+def test_faults_of_a_field(name, value, code, at):
+    assert wrong(with_body(**{name: value})) == [(code, f"body.{name[:80]}{at}")]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_no_answer_can_honour_is_refused_with_its_reason(name):
+    (problem,) = refused(with_body(**{name: None})).problems
+    assert (problem.code, problem.param) == ("unsupported_parameter", f"body.{name}")
+    assert REFUSED[name] in problem.message
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [("temperatures", "temperature"), ("maxTokens", "max_tokens"), ("top-p", "top_p")],
+)
+def test_an_unknown_field_is_told_the_nearest_known_name(typo, meant):
+    (problem,) = refused(with_body(**{typo: 1})).problems
+    assert problem.message == f"unknown field; did you mean `{meant}`?"
+
+
+def test_a_number_of_thousands_of_digits_is_not_repeated():
+    (problem,) = refused(raw_body('"seed": ' + "9" * 4_000)).problems
+    assert problem.message == "must be at least 0 and at most 9223372036854775807"
+
+
+@pytest.mark.parametrize("name", ["stop", "stop_token_ids", "bad_words"])
+def test_an_empty_list_of_what_is_not_wanted_is_none(name):
+    assert wrong(with_body(**{name: []})) == []

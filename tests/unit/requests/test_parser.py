@@ -1,0 +1,151 @@
+"""What the parser takes, and what it makes of it."""
+
+import msgspec
+import pytest
+
+from batchchat.jobs.requests.parameters import PARAMETERS
+from batchchat.jobs.requests.parser import Parser
+from batchchat.jobs.requests.schema import Request
+from tests.support.input_lines import (
+    ABSENT,
+    MESSAGES,
+    encoded,
+    line,
+    parsed,
+    refused,
+    with_body,
+    with_message,
+    wrong,
+)
+
+EVERYTHING = {
+    "temperature": 0.7,
+    "top_p": 0.9,
+    "min_p": 0.1,
+    "top_k": 40,
+    "max_tokens": 100,
+    "max_completion_tokens": 100,
+    "min_tokens": 1,
+    "presence_penalty": -0.5,
+    "frequency_penalty": 0.5,
+    "repetition_penalty": 1.1,
+    "seed": 7,
+    "n": 2,
+    "stop": ["a", "b"],
+    "stop_token_ids": [1, 2],
+    "allowed_token_ids": [1, 2],
+    "bad_words": ["c"],
+    "logit_bias": {"5": -100, "6": 0.5},
+    "logprobs": True,
+    "top_logprobs": 3,
+    "ignore_eos": False,
+    "skip_special_tokens": True,
+    "spaces_between_special_tokens": True,
+    "include_stop_str_in_output": False,
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
+    "tool_choice": "auto",
+    "parallel_tool_calls": False,
+    "response_format": {"type": "text"},
+    "structured_outputs": {"choice": ["yes", "no"]},
+    "reasoning_effort": "low",
+    "include_reasoning": False,
+    "chat_template_kwargs": {"enable_thinking": True},
+    "stream": True,
+    "user": "u",
+    "metadata": {"k": "v"},
+    "store": False,
+    "service_tier": "auto",
+    "safety_identifier": "s",
+    "prompt_cache_key": "p",
+    "prompt_cache_retention": "24h",
+    "stream_options": {"include_usage": True},
+}
+
+
+def test_every_parameter_is_taken_as_it_is_given():
+    assert EVERYTHING.keys() == PARAMETERS.keys()
+    request = parsed(with_body(model="m", **EVERYTHING))
+    given = {name: msgspec.to_builtins(request.given(name)) for name in EVERYTHING}
+    assert given == EVERYTHING
+
+
+def test_a_request_knows_its_line_and_its_name():
+    request = parsed(line(custom_id="q-1"))
+    assert (request.line, request.custom_id) == (7, "q-1")
+    assert [message.text() for message in request.body.messages] == ["hi"]
+
+
+@pytest.mark.parametrize("end", [b"", b"\r", b"  ", b"\t"])
+def test_blanks_around_a_line_do_no_harm(end):
+    assert wrong(b" " + line() + end) == []
+
+
+@pytest.mark.parametrize("custom_id", ["x", "a b", "é", "😀" * 512, "0", "\x7f", "/"])
+def test_a_custom_id_may_be_any_text(custom_id):
+    assert parsed(line(custom_id=custom_id)).custom_id == custom_id
+
+
+def test_a_bare_body_is_named_after_its_line():
+    assert parsed(encoded({"messages": MESSAGES})).custom_id == "request-7"
+
+
+def test_a_bare_body_may_bring_its_name_and_its_parameters():
+    request = parsed(encoded({"custom_id": "b", "messages": MESSAGES, "n": 2}))
+    assert (request.custom_id, request.given("n")) == ("b", 2)
+
+
+def test_a_bad_bare_body_is_told_of_its_own_fields():
+    raw = encoded({"messages": MESSAGES, "n": 0, "temperatures": 1})
+    assert wrong(raw) == [("unknown_parameter", "temperatures"), ("invalid_value", "n")]
+
+
+def test_a_bad_line_keeps_its_name_and_an_unreadable_one_has_none():
+    assert refused(line(custom_id="b", method="GET")).custom_id == "b"
+    assert refused(line(custom_id=7)).custom_id is None
+    assert refused(b"{").custom_id is None
+
+
+def test_a_bad_body_alone_has_the_name_of_its_place():
+    assert refused(b'{"messages": []}').custom_id == "request-7"
+
+
+def test_everything_wrong_with_a_line_is_named():
+    raw = line(
+        custom_id=ABSENT,
+        method="GET",
+        body={"messages": [{"role": "x"}], "top_p": 0, "n": 1.5, "audio": {}, "nn": 1},
+    )
+    assert wrong(raw) == [
+        ("missing_required_parameter", "custom_id"),
+        ("invalid_method", "method"),
+        ("unsupported_parameter", "body.audio"),
+        ("unknown_parameter", "body.nn"),
+        ("invalid_value", "body.messages[0].role"),
+        ("missing_required_parameter", "body.messages[0].content"),
+        ("invalid_value", "body.top_p"),
+        ("invalid_type", "body.n"),
+    ]
+
+
+def test_parts_of_text_are_joined_as_vllm_joins_them():
+    parts = [{"type": "text", "text": text} for text in ("a", "b")]
+    request = parsed(with_message(content=parts, name="n"))
+    assert request.body.messages[0].text() == "a\nb"
+
+
+def test_a_line_without_a_model_takes_the_batch_s():
+    assert wrong(line(), model="m") == []
+    assert wrong(line(), None) == [("missing_required_parameter", "body.model")]
+
+
+def test_the_first_good_line_decides_the_model():
+    parser = Parser(None)
+    bad = parser.parse(with_body(model="bad", n=2, temperature=0), 1)
+    assert not isinstance(bad, Request)
+    assert isinstance(parser.parse(with_body(model="first"), 2), Request)
+    assert parser.model == "first"
+
+
+def test_another_model_than_the_batch_s_is_an_error():
+    assert wrong(with_body(model="m")) == []
+    assert wrong(with_body(model="M")) == [("mismatched_model", "body.model")]

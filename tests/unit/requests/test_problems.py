@@ -1,0 +1,29 @@
+"""Problems are kept in order, in memory or on disk."""
+
+import pytest
+
+from batchchat.jobs.requests.problems import Problem, ProblemLog
+
+
+@pytest.fixture
+def log():
+    log = ProblemLog()
+    yield log
+    log.close()
+
+
+def problems(count, code="c"):
+    return [Problem(code, number, "wrong: é\n", "body.n") for number in range(count)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 30_000])
+def test_problems_come_back_as_they_were_noted(log, count):
+    log.add(problems(count))
+    assert list(log) == list(log) == problems(count)
+
+
+def test_a_log_can_be_added_to_when_only_its_beginning_was_read(log):
+    log.add(problems(100))
+    assert next(iter(log)).line == 0
+    log.add(problems(2, "later"))
+    assert list(log) == problems(100) + problems(2, "later")

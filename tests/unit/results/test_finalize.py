@@ -1,0 +1,247 @@
+"""The end of a batch: once, in the order of the input, whoever dies meanwhile."""
+
+import pytest
+
+from batchchat.jobs.errors import NotFoundError, ObjectMissingError, RequestRefusedError
+from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger.records import Outcome
+from batchchat.jobs.results import finalize as module
+from batchchat.jobs.storage import MemoryStorage
+from tests.support.ended import LINE_BYTES, Hand, bare, completion, echo, whole
+
+FIVE = b"".join(whole(f"q-{i}", f"text {i}") + b"\n" for i in range(5))
+
+
+@pytest.fixture
+def hand():
+    return Hand()
+
+
+def ids(hand, file_id):
+    return [line["custom_id"] for line in hand.lines(file_id)]
+
+
+def contents(hand):
+    """Return the keys of all files' bytes."""
+    entries = hand.storage.list("projects/default/files/")
+    return {entry.key for entry in entries if entry.key.endswith("/content")}
+
+
+def test_results_stand_in_the_order_of_the_input(hand):
+    batch_id = hand.submit(FIVE)
+    for shard in reversed(hand.plan(batch_id).shards):
+        results = hand.results(batch_id, shard)
+        hand.commit(batch_id, shard.index, results[1:], results[:1])
+    final = hand.finalize(batch_id).final
+    assert ids(hand, final.output_file_id) == [f"q-{i}" for i in range(5)]
+    assert final.error_file_id is None
+
+
+def test_the_record_sums_up_and_pins_one_attempt_a_shard(hand):
+    state = hand.ended(FIVE)
+    final = state.final
+    assert (final.counts.total, final.counts.completed) == (5, 5)
+    assert (final.usage.input_tokens, final.usage.output_tokens) == (15, 25)
+    costs = [
+        line["response"]["body"]["usage"]["estimated_cost"]
+        for line in hand.lines(final.output_file_id)
+    ]
+    assert float(final.estimated_cost) == pytest.approx(sum(costs))
+    assert len(final.attempts) == 3
+    assert final.engines == {"fp": {"version": "1"}}
+
+
+def test_its_files_are_visible_and_as_long_as_they_say(hand):
+    state = hand.ended(FIVE)
+    file = hand.ledger.file(state.final.output_file_id)
+    assert file.bytes == len(hand.file(file.id)) == state.final.output_bytes
+    assert file.filename == f"{state.batch.id}_output.jsonl"
+    assert file.purpose == "batch_output"
+
+
+def test_again_changes_nothing(hand):
+    state = hand.ended(FIVE)
+    before = contents(hand)
+    assert hand.finalize(state.batch.id) == state
+    assert hand.finalize(state.batch.id, "cancelled").status == "completed"
+    assert contents(hand) == before
+
+
+def test_killed_before_the_files_are_visible_the_next_one_shows_them(hand, monkeypatch):
+    batch_id = hand.submit(FIVE)
+    hand.run(batch_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "publish_results", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            hand.finalize(batch_id)
+    output = hand.ledger.state(batch_id).final.output_file_id
+    with pytest.raises(NotFoundError):
+        hand.ledger.file(output)
+    assert hand.finalize(batch_id).final.output_file_id == output
+    assert hand.ledger.file(output).id == output
+
+
+class Overtaken(MemoryStorage):
+    """A storage in which another finalizer is always a moment quicker."""
+
+    rival: Outcome | None = None
+
+    def create(self, key, data):
+        if key.endswith("/final.json") and self.rival is None:
+            self.rival = record.decode(Outcome, data, key)
+            hand = Hand(self)
+            self.rival = hand.finalize(key.split("/")[-2]).final
+        return super().create(key, data)
+
+
+def test_of_two_finalizers_one_counts_and_the_other_leaves_nothing():
+    storage = Overtaken()
+    hand = Hand(storage)
+    state = hand.ended(FIVE)
+    assert state.final is not None
+    assert state.final == storage.rival
+    mine = (state.final.output_file_id, state.batch.input_file_id)
+    keys = hand.ledger.keys
+    assert contents(hand) == {keys.content(file_id) for file_id in mine if file_id}
+
+
+def test_where_both_finalizers_win_the_files_of_both_stay():
+    class BothWin(Overtaken):
+        def create(self, key, data):
+            return super().create(key, data) or key.endswith("/final.json")
+
+    hand = Hand(BothWin())
+    hand.ended(FIVE)
+    assert len(contents(hand)) == 3
+
+
+def test_a_batch_that_was_refused_meanwhile_stays_refused(hand):
+    batch_id = hand.submit(FIVE + b"\n{")
+    state = hand.finalize(batch_id, "expired")
+    assert (state.status, state.final) == ("failed", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [("cancelled", "batch_cancelled"), ("expired", "batch_expired")],
+)
+def test_lines_that_never_ran_are_errors_that_did_not_fail(hand, status, code):
+    batch_id = hand.submit(FIVE)
+    hand.run(batch_id, shards=1)
+    state = hand.finalize(batch_id, status)
+    errors = hand.lines(state.final.error_file_id)
+    assert ids(hand, state.final.output_file_id) == ["q-0", "q-1"]
+    assert [line["custom_id"] for line in errors] == ["q-2", "q-3", "q-4"]
+    assert {line["error"]["code"] for line in errors} == {code}
+    assert state.status == status
+    assert (state.counts().completed, state.counts().failed) == (2, 0)
+
+
+def test_a_cancelled_batch_keeps_what_was_checkpointed_without_a_commit(hand):
+    batch_id = hand.submit(FIVE)
+    shard = hand.plan(batch_id).shards[1]
+    hand.checkpoint(batch_id, 1, hand.results(batch_id, shard)[1:])
+    state = hand.finalize(batch_id, "cancelled")
+    assert ids(hand, state.final.output_file_id) == ["q-3"]
+    assert ids(hand, state.final.error_file_id) == ["q-0", "q-1", "q-2", "q-4"]
+    assert state.usage().output_tokens == 5
+
+
+def test_a_batch_cancelled_before_its_plan_has_no_files(hand):
+    batch_id = hand.submit(FIVE, plan=False)
+    final = hand.finalize(batch_id, "cancelled").final
+    assert final.output_file_id is final.error_file_id is None
+    assert final.counts.total == 0
+
+
+def test_of_two_results_for_one_line_the_first_counts(hand):
+    batch_id = hand.submit(whole("a", "x"))
+    [shard] = hand.plan(batch_id).shards
+    first, second = (
+        hand.results(batch_id, shard, lambda _, text=text: completion(text))
+        for text in ("first", "second")
+    )
+    hand.commit(batch_id, 0, first, second)
+    state = hand.finalize(batch_id)
+    [line] = hand.lines(state.final.output_file_id)
+    assert line["response"]["body"]["choices"][0]["message"]["content"] == "first"
+    assert state.counts().completed == 1
+    assert state.usage().output_tokens == 5
+
+
+@pytest.mark.parametrize("damage", ["altered", "gone"])
+def test_a_damaged_checkpoint_costs_its_own_results_alone(hand, damage):
+    batch_id = hand.submit(FIVE)
+    hand.run(batch_id)
+    keys = hand.ledger.keys.of(batch_id)
+    [entry] = hand.storage.list(keys.shard(1))
+    if damage == "gone":
+        hand.storage.delete(entry.key)
+    else:
+        data = hand.storage.get(entry.key)
+        hand.storage.put(entry.key, data.replace(b"text 2", b"text 9"))
+    state = hand.finalize(batch_id)
+    errors = hand.lines(state.final.error_file_id)
+    assert [line["error"]["code"] for line in errors] == ["result_damaged"] * 2
+    assert state.status == "completed"
+    assert state.counts().done() == (3, 2)
+
+
+def test_a_torn_checkpoint_without_a_commit_is_left_out(hand):
+    batch_id = hand.submit(FIVE)
+    shard = hand.plan(batch_id).shards[0]
+    hand.checkpoint(batch_id, 0, hand.results(batch_id, shard))
+    [entry] = hand.storage.list(hand.ledger.keys.of(batch_id).shard(0))
+    hand.storage.put(entry.key, hand.storage.get(entry.key)[:-9])
+    final = hand.finalize(batch_id, "cancelled").final
+    assert final.output_file_id is None
+    assert len(hand.lines(final.error_file_id)) == 5
+
+
+def test_nothing_is_shown_of_a_batch_that_has_not_ended(hand):
+    state = hand.ledger.state(hand.submit(FIVE))
+    before = contents(hand)
+    module.publish_results(hand.ledger, state)
+    assert contents(hand) == before
+
+
+class Forgetful(MemoryStorage):
+    """A storage that loses commits."""
+
+    def create(self, key, data):
+        return "/commits/" not in key and super().create(key, data)
+
+
+def test_a_commit_that_is_not_there_after_it_was_written_stops_it():
+    hand = Hand(Forgetful())
+    batch_id = hand.submit(FIVE)
+    with pytest.raises(ObjectMissingError, match="commits/00000"):
+        hand.finalize(batch_id, "cancelled")
+
+
+def test_bad_and_repeated_and_blank_lines_keep_their_places(hand):
+    data = (
+        b"\xef\xbb\xbf" + whole("a", "x") + b"\r\n\r\n{\n" + whole("a", "y") + b"\n \n"
+    )
+    state = hand.ended(data + bare("z"), on_invalid="skip")
+    assert ids(hand, state.final.output_file_id) == ["a", "request-6"]
+    assert ids(hand, state.final.error_file_id) == [None, "a"]
+    assert (state.counts().completed, state.counts().failed) == (2, 2)
+
+
+def test_never_run_lines_without_a_custom_id_have_that_of_their_place(hand):
+    data = bare("x") + b"\r\n\r\n" + b"y" * (LINE_BYTES + 1) + b"\n" + bare("z")
+    batch_id = hand.submit(data, on_invalid="skip")
+    final = hand.finalize(batch_id, "expired").final
+    assert ids(hand, final.error_file_id) == ["request-1", None, "request-4"]
+
+
+def test_refused_requests_count_as_failed(hand):
+    def refuse(request):
+        return (
+            RequestRefusedError("no") if request.custom_id == "q-1" else echo(request)
+        )
+
+    state = hand.ended(FIVE, refuse)
+    assert ids(hand, state.final.error_file_id) == ["q-1"]
+    assert (state.counts().completed, state.counts().failed) == (4, 1)

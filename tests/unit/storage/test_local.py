@@ -1,0 +1,115 @@
+"""What only a folder can do wrong."""
+
+import os
+import resource
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from batchchat.jobs.errors import (
+    ConfigError,
+    ObjectMissingError,
+    StorageError,
+    StorageFullError,
+)
+from batchchat.jobs.storage import LocalStorage, open_storage
+
+LONG_NAME = "a" * 300
+
+
+@contextmanager
+def little_room(size):
+    """Let this process write no file beyond `size` bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def files(folder):
+    return [path.name for path in folder.rglob("*") if path.is_file()]
+
+
+def test_the_folder_is_made_at_the_first_write(tmp_path):
+    storage = LocalStorage(tmp_path / "new" / "folder")
+    assert list(storage.list("")) == []
+    assert not storage.folder.exists()
+    storage.put("a", b"x")
+    assert files(storage.folder) == ["a"]
+
+
+def test_no_write_leaves_a_partial_file_behind(tmp_path):
+    storage = LocalStorage(tmp_path)
+    storage.create("a", b"1")
+    storage.create("a", b"2")
+    storage.put("b", b"3")
+    with suppress(KeyError), storage.writer("c") as file:
+        file.write(b"x" * 100_000)
+        raise KeyError
+    assert sorted(files(tmp_path)) == ["a", "b"]
+
+
+def test_what_a_killed_writer_left_is_never_seen(tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / ".partial-0123").write_bytes(b"half")
+    storage = LocalStorage(tmp_path)
+    assert list(storage.list("")) == list(storage.list("p/")) == []
+    assert list(storage.folders("p")) == []
+
+
+@pytest.mark.parametrize("size", [2_000, 200_000])
+@pytest.mark.parametrize("write", ["create", "put"])
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, write, size):
+    storage = LocalStorage(tmp_path)
+    with pytest.raises(StorageFullError) as raised, little_room(1_000):
+        getattr(storage, write)("a", b"x" * size)
+    assert raised.value.retryable
+    assert "BATCHCHAT_STORAGE" in str(raised.value.hint)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("write", ["create", "put"])
+@pytest.mark.parametrize("key", ["folder/a", LONG_NAME])
+def test_a_write_that_fails_is_a_storage_error_with_its_path(tmp_path, write, key):
+    (tmp_path / "folder").write_text("a file, where a folder should be")
+    with pytest.raises(StorageError, match=key) as raised:
+        getattr(LocalStorage(tmp_path), write)(key, b"x")
+    assert raised.value.hint
+
+
+def test_what_a_killed_writer_left_is_removed_when_it_is_old(tmp_path):
+    storage = LocalStorage(tmp_path)
+    storage.put("a/b", b"whole")
+    old, new = (tmp_path / "a" / f".partial-{name}" for name in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    storage.remove_leftovers(86_400)
+    assert (old.exists(), new.exists()) == (False, True)
+    assert storage.get("a/b") == b"whole"
+
+
+def test_a_missing_folder_is_a_missing_object(tmp_path):
+    with pytest.raises(ObjectMissingError):
+        LocalStorage(tmp_path / "nowhere").get("a/b")
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}", "file://localhost{}"])
+def test_a_setting_names_a_folder(tmp_path, form):
+    storage = open_storage(form.format(tmp_path / "a"))
+    storage.put("k", b"v")
+    assert (tmp_path / "a" / "k").read_bytes() == b"v"
+
+
+def test_a_url_s_escapes_are_undone_and_made(tmp_path):
+    url = (tmp_path / "with space").as_uri()
+    assert "%20" in url
+    assert open_storage(url).url == url
+
+
+@pytest.mark.parametrize("url", ["gopher://x/y", "file://elsewhere/x", "s4://b"])
+def test_a_storage_that_nobody_knows_is_a_wrong_setting(url):
+    with pytest.raises(ConfigError, match="BATCHCHAT_STORAGE"):
+        open_storage(url)

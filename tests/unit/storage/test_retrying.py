@@ -1,0 +1,120 @@
+"""A storage that fails for a while is waited for."""
+
+import time
+
+import pytest
+
+from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError, StorageError
+from batchchat.jobs.shutdown import Stop
+from batchchat.jobs.storage import MemoryStorage, PatientStorage
+
+ALWAYS = 10**9
+
+
+class Failing(MemoryStorage):
+    """Fails so often with `error`, then works."""
+
+    def __init__(self, times, error=None):
+        super().__init__()
+        self.put("a", b"x")
+        self.left = times
+        self.error = error or StorageError("down")
+        self.calls = 0
+
+    def get(self, key):
+        self.calls += 1
+        if self.calls <= self.left:
+            raise self.error
+        return super().get(key)
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    monkeypatch.setattr("batchchat.jobs.storage.retrying._FIRST_WAIT", 0.0005)
+
+
+@pytest.fixture
+def heard():
+    return []
+
+
+@pytest.fixture
+def patient(heard):
+    def wrap(storage, patience=60.0, stop=None):
+        return PatientStorage(storage, patience, stop or Stop(), heard.append)
+
+    return wrap
+
+
+def test_a_call_is_made_again_until_it_works(patient, heard):
+    failing = Failing(3)
+    assert patient(failing).get("a") == b"x"
+    assert failing.calls == 4
+    assert heard == ["down", "down", "down", None]
+
+
+def test_nothing_but_the_end_of_trouble_is_told_of_a_call_that_works(patient, heard):
+    patient(Failing(0)).get("a")
+    assert heard == [None]
+
+
+def test_it_gives_up_when_patience_is_over(patient):
+    failing = Failing(ALWAYS)
+    begun = time.monotonic()
+    with pytest.raises(StorageError, match="down"):
+        patient(failing, patience=0.02).get("a")
+    assert failing.calls > 1
+    assert time.monotonic() - begun < 1
+
+
+def test_without_patience_a_call_is_made_once(patient):
+    failing = Failing(ALWAYS)
+    with pytest.raises(StorageError):
+        patient(failing, patience=0).get("a")
+    assert failing.calls == 1
+
+
+@pytest.mark.parametrize("kind", [ObjectMissingError, CorruptObjectError])
+def test_an_error_that_stays_is_raised_at_once(patient, heard, kind):
+    failing = Failing(ALWAYS, kind("a"))
+    with pytest.raises(kind):
+        patient(failing).get("a")
+    assert (failing.calls, heard) == (1, [])
+
+
+def test_an_error_that_is_not_the_storage_s_is_not_waited_for(patient):
+    failing = Failing(ALWAYS, ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        patient(failing).get("a")
+    assert failing.calls == 1
+
+
+def test_it_gives_up_when_the_grace_of_a_stop_is_over(patient):
+    failing, stop = Failing(ALWAYS), Stop()
+    stop.ask(grace=0)
+    with pytest.raises(StorageError):
+        patient(failing, stop=stop).get("a")
+    assert failing.calls == 1
+
+
+def test_it_goes_on_in_the_grace_of_a_stop(patient):
+    stop = Stop()
+    stop.ask(grace=60)
+    assert patient(Failing(2), stop=stop).get("a") == b"x"
+
+
+def test_a_listing_is_read_again_from_its_beginning(patient):
+    class Torn(MemoryStorage):
+        torn = False
+
+        def list(self, prefix, start_after=""):
+            for entry in super().list(prefix, start_after):
+                yield entry
+                if not self.torn:
+                    self.torn = True
+                    raise StorageError("cut off")
+
+    storage = Torn()
+    storage.put("a", b"")
+    storage.put("b", b"")
+    assert [entry.key for entry in patient(storage).list("")] == ["a", "b"]

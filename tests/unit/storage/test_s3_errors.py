@@ -1,0 +1,120 @@
+"""What S3 says, as our errors: whether to wait, and what to do."""
+
+import pytest
+from botocore import exceptions as boto
+from botocore.exceptions import ClientError
+from urllib3.exceptions import ProtocolError, SSLError
+
+from batchchat.jobs.errors import ObjectMissingError, StorageError, StorageFullError
+from batchchat.jobs.storage.s3.errors import named_errors
+
+PLACE = "`s3://bucket/key` at `http://user:geheim@endpoint`"
+URL = "http://user:geheim@endpoint/bucket/key"
+
+
+def raised(error):
+    with pytest.raises(StorageError) as caught, named_errors(PLACE):
+        raise error
+    assert "s3://bucket/key" in caught.value.message
+    assert "geheim" not in f"{caught.value} {caught.value.hint}"
+    return caught.value
+
+
+def answer(status, code, message="said so"):
+    error = {"Code": code, "Message": message}
+    metadata = {"HTTPStatusCode": status}
+    return ClientError({"Error": error, "ResponseMetadata": metadata}, "GetObject")
+
+
+@pytest.mark.parametrize("code", ["NoSuchKey", "404", "NotFound"])
+def test_a_missing_object_is_one(code):
+    assert isinstance(raised(answer(404, code)), ObjectMissingError)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        *[(500, "InternalError"), (502, "502"), (503, "SlowDown"), (503, "503")],
+        *[(504, "504"), (429, "TooManyRequests"), (400, "RequestTimeout")],
+        *[(409, "ConditionalRequestConflict"), (409, "OperationAborted")],
+        *[(400, "BadDigest"), (404, "NoSuchUpload"), (403, "RequestLimitExceeded")],
+    ],
+)
+def test_what_passes_is_worth_another_try(status, code):
+    error = raised(answer(status, code))
+    assert error.retryable
+    assert "said so" in error.message
+    assert code in error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "hint"),
+    [
+        (403, "AccessDenied", "AWS_ACCESS_KEY_ID"),
+        (403, "403", "AWS_ACCESS_KEY_ID"),
+        (403, "InvalidAccessKeyId", "BATCHCHAT_S3_ENDPOINT"),
+        (403, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"),
+        (400, "ExpiredToken", "AWS_SESSION_TOKEN"),
+        (403, "RequestTimeTooSkewed", "clock"),
+        (404, "NoSuchBucket", "create the bucket"),
+        (400, "AuthorizationHeaderMalformed", "AWS_DEFAULT_REGION"),
+        (301, "PermanentRedirect", "AWS_DEFAULT_REGION"),
+        (501, "NotImplemented", "If-None-Match"),
+        (400, "KeyTooLongError", None),
+    ],
+)
+def test_what_stays_is_not_waited_for_and_says_what_to_set(status, code, hint):
+    error = raised(answer(status, code))
+    assert not error.retryable
+    assert not isinstance(error, ObjectMissingError)
+    assert (hint or "None") in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(507, "InsufficientStorage"), (507, "507"), (403, "QuotaExceeded")],
+)
+def test_a_full_bucket_is_one(status, code):
+    error = raised(answer(status, code))
+    assert isinstance(error, StorageFullError)
+    assert "quota" in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        boto.EndpointConnectionError(endpoint_url=URL),
+        boto.ConnectTimeoutError(endpoint_url=URL),
+        boto.ReadTimeoutError(endpoint_url=URL),
+        boto.ConnectionClosedError(endpoint_url=URL),
+        boto.ProxyConnectionError(proxy_url=URL),
+        boto.SSLError(endpoint_url=URL, error="no"),
+        boto.ResponseStreamingError(error="cut"),
+        boto.IncompleteReadError(actual_bytes=1, expected_bytes=2),
+        boto.CredentialRetrievalError(provider="metadata", error_msg="away"),
+        ProtocolError("cut"),
+        SSLError("EOF"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_server_out_of_reach_is_worth_another_try(error):
+    assert raised(error).retryable
+    assert "BATCHCHAT_S3_ENDPOINT" in str(raised(error).hint)
+
+
+def test_missing_credentials_are_no_matter_of_patience():
+    partial = boto.PartialCredentialsError(provider="env", cred_var="secret")
+    for error in (boto.NoCredentialsError(), partial):
+        assert not raised(error).retryable
+        assert "AWS_ACCESS_KEY_ID" in str(raised(error).hint)
+
+
+def test_wrong_settings_of_boto_are_no_matter_of_patience():
+    assert not raised(boto.ConfigParseError(path="config")).retryable
+
+
+def test_an_error_of_ours_passes_unchanged():
+    mine = KeyError("mine")
+    with pytest.raises(KeyError) as caught, named_errors(PLACE):
+        raise mine
+    assert caught.value is mine

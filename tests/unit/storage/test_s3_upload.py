@@ -1,0 +1,90 @@
+"""Answers that real servers seldom give."""
+
+from types import SimpleNamespace
+
+import pytest
+from botocore.exceptions import ClientError
+
+from batchchat.jobs.errors import StorageError
+from batchchat.jobs.storage.s3 import storage as s3
+from batchchat.jobs.storage.s3.upload import PART, Upload
+
+WHERE = {"Bucket": "b", "Key": "k"}
+
+
+class Client:
+    """Answers each call by what is in store for it, or by nothing special."""
+
+    def __init__(self, **answers):
+        self.answers = {name: list(given) for name, given in answers.items()}
+        self.calls = []
+        self.metadata = {}
+        self.meta = SimpleNamespace(endpoint_url="http://x")
+
+    def __getattr__(self, name):
+        def call(**asked):
+            self.calls.append(name)
+            self.metadata |= asked.get("Metadata", {})
+            answer = (self.answers.get(name) or [{"UploadId": "u", "ETag": "e"}]).pop(0)
+            if isinstance(answer, str):
+                raise ClientError({"Error": {"Code": answer}}, name)
+            return answer
+
+        return call
+
+
+def head(metadata):
+    return {"head_object": [{"Metadata": metadata}]}
+
+
+def upload(client):
+    large = Upload(client, WHERE, "`place`")
+    large.write(bytes(PART + 1))
+    return large
+
+
+@pytest.fixture
+def storage(monkeypatch):
+    def make(client):
+        monkeypatch.setattr(s3, "s3_client", lambda *_, **__: client)
+        return s3.S3Storage("b")
+
+    monkeypatch.setattr(s3, "_CONFLICT_WAITS", (0, 0))
+    return make
+
+
+def test_an_upload_that_is_gone_because_it_was_completed_is_a_success():
+    client = Client(complete_multipart_upload=["NoSuchUpload"])
+    large = upload(client)
+    client.answers |= head(client.metadata)
+    large.finish()
+
+
+@pytest.mark.parametrize("found", [{}, {"batchchat-write": "another's"}])
+def test_an_upload_that_is_gone_for_another_reason_is_none(found):
+    client = Client(complete_multipart_upload=["NoSuchUpload"], **head(found))
+    with pytest.raises(StorageError):
+        upload(client).finish()
+
+
+def test_a_put_is_sent_again_while_another_is_under_way(storage):
+    client = Client(put_object=["ConditionalRequestConflict"] * 2)
+    assert storage(client).create("k", b"")
+    assert client.calls == ["put_object"] * 3
+
+
+def test_a_put_that_conflicts_for_ever_is_given_up(storage):
+    client = Client(put_object=["ConditionalRequestConflict"] * 3)
+    with pytest.raises(StorageError):
+        storage(client).create("k", b"")
+    assert client.calls == ["put_object"] * 3
+
+
+def test_an_object_that_is_gone_when_it_is_looked_at_was_another_s(storage):
+    client = Client(put_object=["PreconditionFailed"], head_object=["404"])
+    assert not storage(client).create("k", b"")
+
+
+def test_what_can_t_be_aborted_is_left_to_the_server():
+    large = upload(Client(abort_multipart_upload=["InternalError"]))
+    large.abort()

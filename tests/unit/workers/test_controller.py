@@ -1,0 +1,69 @@
+"""A batch ends, whatever is wrong with what its plan needs."""
+
+from pathlib import Path
+
+import pytest
+
+from batchchat.jobs.catalog.catalog import Catalog
+from batchchat.jobs.errors import ConfigError
+from batchchat.jobs.ledger.submission import cancel_batch
+from batchchat.jobs.prompts.registry import Prompters
+from batchchat.workers.broker.lease_keeper import Keeper
+from batchchat.workers.broker.messages import FINALIZE, PLAN, Hint
+from batchchat.workers.control.controller import Controller
+from batchchat.workers.control.dispatcher import Dispatcher
+from tests.support.ended import MODEL, Hand, bare
+from tests.support.memory_hints import MemoryLeases, MemoryNews, MemoryQueue
+from tests.support.running import SETTINGS
+
+
+class BrokenPrompters(Prompters):
+    """Can't load a model's files."""
+
+    def __init__(self, error):
+        super().__init__(Catalog({"m": MODEL}), Path())
+        self._error = error
+
+    def of(self, _name):
+        raise self._error
+
+
+@pytest.fixture
+def hand():
+    return Hand()
+
+
+def do(hand, error, batch_id, *asked):
+    """Have a controller follow hints; return the batch's state."""
+    leases, news = MemoryLeases(), MemoryNews()
+    controller = Controller(
+        hand.storage,
+        SETTINGS,
+        BrokenPrompters(error),
+        dispatcher=Dispatcher(
+            hand.storage, SETTINGS, queue=MemoryQueue(), leases=leases, news=news
+        ),
+        keeper=Keeper(leases, seconds=15, stall=120),
+        news=news,
+        clock=lambda: 1_000.0,
+    )
+    for what in asked:
+        controller.run(Hint("default", batch_id, what))
+    return hand.ledger.state(batch_id)
+
+
+def test_a_batch_whose_model_has_no_chat_template_fails_and_says_so(hand):
+    batch_id = hand.submit(bare("hi") + b"\n", plan=False)
+    error = ConfigError("model `m` has no chat template", hint="set `chat_template`")
+    state = do(hand, error, batch_id, PLAN)
+    assert state.status == "failed"
+    [problem] = state.made_plan().problems
+    assert problem.code == "model_not_usable"
+    assert problem.message == "model `m` has no chat template: set `chat_template`"
+
+
+@pytest.mark.parametrize("error", [ConfigError("no template"), RuntimeError("a bug")])
+def test_a_batch_that_can_not_be_checked_may_be_cancelled(hand, error):
+    batch_id = hand.submit(bare("hi") + b"\n", plan=False)
+    cancel_batch(hand.ledger, batch_id)
+    assert do(hand, error, batch_id, PLAN, FINALIZE).is_terminal

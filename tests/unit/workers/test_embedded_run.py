@@ -1,0 +1,267 @@
+"""The embedded run, on the echo engine."""
+
+import json
+import time
+from threading import Event, Timer
+
+import pytest
+
+from batchchat.jobs.errors import EngineError, StorageError
+from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger.recovery import Kept
+from batchchat.jobs.ledger.submission import cancel_batch
+from batchchat.workers.engine import driver
+from batchchat.workers.engine.driver import DrivenEngine
+from batchchat.workers.engine.echo_core import EchoCore, echo
+from batchchat.workers.local.batch_lock import BusyError, batch_lock
+from tests.support.running import SETTINGS, Bench, lines, prompter, text
+from tests.unit.workers.test_shard_host import Outage
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def test_every_request_is_answered_once_in_the_order_of_the_input(bench):
+    state = bench.run(bench.submit(lines(50)))
+    output, errors = bench.results(state)
+    assert [result["custom_id"] for result in output] == [f"q-{i}" for i in range(50)]
+    assert errors == []
+    assert state.status == "completed"
+
+
+def test_usage_and_cost_of_the_batch_are_the_sums_of_its_results(bench):
+    state = bench.run(bench.submit(lines(20)))
+    output, _ = bench.results(state)
+    used = [result["response"]["body"]["usage"] for result in output]
+    assert state.usage().input_tokens == sum(u["prompt_tokens"] for u in used)
+    assert state.usage().output_tokens == sum(u["completion_tokens"] for u in used)
+    assert state.engine_seconds() > 0
+
+
+def test_the_same_batch_seed_gives_the_same_answers(bench):
+    first, second = (bench.run(bench.submit(lines(20), seed=5)) for _ in range(2))
+    other = bench.run(bench.submit(lines(20), seed=6))
+    texts = [[text(r) for r in bench.results(s)[0]] for s in (first, second, other)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_a_result_says_which_seed_it_had(bench):
+    output, _ = bench.results(bench.run(bench.submit(lines(1, seed=7))))
+    assert output[0]["response"]["body"]["seed"] == 7
+
+
+def test_a_bad_line_refuses_the_file(bench):
+    state = bench.run(bench.submit(lines(3) + b"{\n"))
+    assert state.status == "failed"
+    assert [p.code for p in state.made_plan().problems] == ["invalid_json_line"]
+
+
+def test_bad_lines_are_answered_by_errors_when_they_are_to_be_skipped(bench):
+    data = b"{\n" + lines(9) + lines(1)
+    state = bench.run(bench.submit(data, on_invalid="skip"))
+    output, errors = bench.results(state)
+    assert len(output) == 9
+    codes = [e["response"]["body"]["error"]["code"] for e in errors]
+    assert codes == ["invalid_json_line", "duplicate_custom_id"]
+    assert (state.counts().completed, state.counts().failed) == (9, 2)
+
+
+def test_a_prompt_too_long_for_the_model_is_its_own_error(bench):
+    long = {"messages": [{"role": "user", "content": "x" * 600}]}
+    data = lines(5) + json.dumps({"custom_id": "long", **long}).encode()
+    output, errors = bench.results(bench.run(bench.submit(data, on_invalid="skip")))
+    assert len(output) == 5
+    assert errors[0]["response"]["body"]["error"]["code"] == "context_length_exceeded"
+
+
+def test_no_tokens_wanted_gives_an_empty_answer_without_the_engine(bench):
+    output, _ = bench.results(bench.run(bench.submit(lines(1, max_tokens=0))))
+    body = output[0]["response"]["body"]
+    assert text(output[0]) == ""
+    assert body["choices"][0]["finish_reason"] == "length"
+    assert body["usage"]["completion_tokens"] == 0
+
+
+def test_an_ended_batch_is_not_run_again(bench):
+    batch_id = bench.submit(lines(3))
+    assert bench.run(batch_id).final == bench.run(batch_id).final
+
+
+def test_a_cancelled_batch_keeps_what_is_finished(bench):
+    batch_id = bench.submit(lines(30))
+    cancel_batch(bench.ledger, batch_id)
+    state = bench.run(batch_id)
+    assert state.status == "cancelled"
+    assert state.final.output_file_id is None
+
+
+def test_a_cancel_while_it_runs_ends_it_and_accounts_for_every_line(bench):
+    bench.speed = {"latency": 0.05, "capacity": 4}
+    batch_id = bench.submit(lines(400))
+    bench.progress.begin = lambda *_: cancel_batch(bench.ledger, batch_id)
+    state = bench.run(batch_id)
+    output, errors = bench.results(state)
+    assert state.status == "cancelled"
+    assert 0 < len(output) < 400
+    assert len(output) + len(errors) == 400
+    assert {e["error"]["code"] for e in errors} == {"batch_cancelled"}
+    assert state.counts().failed == 0
+
+
+def test_a_batch_past_its_window_expires(bench):
+    batch_id = bench.submit(lines(3))
+    bench.clock = lambda: time.time() + 90_000
+    state = bench.run(batch_id)
+    assert state.status == "expired"
+    assert [e["error"]["code"] for e in bench.results(state)[1]] == [
+        "batch_expired"
+    ] * 3
+
+
+def test_a_stopped_run_goes_on_where_it_was(bench):
+    bench.speed = {"latency": 0.05, "capacity": 4}
+    batch_id = bench.submit(lines(60))
+    bench.progress.begin = lambda *_: Timer(0.3, bench.stop.ask, [0.2]).start()
+    state = bench.run(batch_id)
+    assert state.status == "in_progress"
+    again = Bench(bench.locks, bench.storage)
+    output, _ = again.results(again.run(batch_id))
+    assert [result["custom_id"] for result in output] == [f"q-{i}" for i in range(60)]
+    assert again.progress.kept.completed > 0
+
+
+def test_two_processes_do_not_run_one_batch(bench):
+    batch_id = bench.submit(lines(3))
+    with batch_lock(bench.locks, batch_id), pytest.raises(BusyError):
+        bench.run(batch_id)
+
+
+def test_a_resume_with_another_limit_reads_the_lines_as_they_were_planned(bench):
+    batch_id = bench.submit(lines(3) + b" " * 2_000 + b"\n", on_invalid="skip")
+    bench.settings = SETTINGS.model_copy(update={"max_line_bytes": 1_024})
+    bench.stop.ask(0)
+    assert bench.run(batch_id).status == "in_progress"
+    again = Bench(bench.locks, bench.storage)
+    output, errors = again.results(again.run(batch_id))
+    assert (len(output), len(errors)) == (3, 1)
+
+
+def test_an_engine_that_drops_a_request_is_asked_again(bench, monkeypatch):
+    dropped: list[str] = []
+
+    def echo_but_once(work):
+        if dropped:
+            return echo(work)
+        dropped.append(work.key)
+        return EngineError("dropped")
+
+    monkeypatch.setattr("batchchat.workers.engine.echo_core.echo", echo_but_once)
+    output, _ = bench.results(bench.run(bench.submit(lines(20))))
+    assert len(output) == 20
+    assert len(dropped) == 1
+
+
+def test_shards_that_were_committed_short_end_as_the_cancel_that_did_it(bench):
+    batch_id = bench.submit(lines(20))
+    bench.stop.ask(0)
+    bench.run(batch_id)
+    cancel_batch(bench.ledger, batch_id)
+    keys = bench.ledger.keys.of(batch_id)
+    for shard in bench.ledger.state(batch_id).plan.shards:
+        made = Kept().commit(shard.index, "a", 1)
+        bench.storage.create(keys.commit(shard.index), record.encode(made))
+    again = Bench(bench.locks, bench.storage)
+    state = again.run(batch_id)
+    assert state.status == "cancelled"
+    assert len(again.results(state)[1]) == 20
+
+
+def test_files_that_a_killed_finalizer_did_not_show_are_shown_by_the_next_run(bench):
+    batch_id = bench.submit(lines(3))
+    file_id = bench.run(batch_id).final.output_file_id
+    bench.storage.delete(bench.ledger.keys.file(file_id))
+    bench.run(batch_id)
+    assert bench.ledger.file(file_id).purpose == "batch_output"
+
+
+def test_a_storage_that_fails_is_no_death_of_the_engine(bench):
+    batch_id = bench.submit(lines(5))
+    with pytest.raises(StorageError):
+        bench.run(batch_id, Outage(bench.storage, 1))
+    assert list(bench.storage.list(bench.ledger.keys.of(batch_id).marks(0))) == []
+    assert bench.run(batch_id).counts().completed == 5
+
+
+def test_results_are_delivered_once_the_place_can_be_written_to(bench, tmp_path):
+    place = tmp_path / "place"
+    place.write_text("a file in the way")
+    batch_id = bench.submit(lines(3), destination=str(place), output_format="both")
+    with pytest.raises(StorageError, match="place"):
+        bench.run(batch_id)
+    assert bench.ledger.state(batch_id).status == "completed"
+    place.unlink()
+    state = bench.run(batch_id)
+    assert state.delivered.files == sorted(
+        (path.as_uri() for path in place.iterdir()), key=lambda name: "parquet" in name
+    )
+
+
+class Hanging(EchoCore):
+    """Never returns from its third step, until it is released."""
+
+    def __init__(self, released):
+        super().__init__(capacity=2)
+        self._released = released
+        self._steps = 0
+
+    def step(self):
+        self._steps += 1
+        if self._steps == 3 and not self._released.is_set():
+            self._released.wait()
+        return super().step()
+
+
+@pytest.fixture
+def hanging(bench, monkeypatch):
+    """An event that lets an engine go on which hangs; beside it how many were begun."""
+    released, begun = Event(), []
+
+    def start(_model):
+        engine = DrivenEngine(lambda: Hanging(released), prompter())
+        engine.start()
+        begun.append(engine)
+        return engine
+
+    monkeypatch.setattr(driver, "_CLOSE", 0.1)
+    bench.settings = SETTINGS.model_copy(update={"stall_seconds": 0.5})
+    bench.start_engine = start
+    yield released, begun
+    released.set()
+
+
+def test_an_engine_that_hangs_and_can_be_ended_is_replaced(bench, hanging, monkeypatch):
+    released, begun = hanging
+    give_up = DrivenEngine.give_up
+
+    def end_its_process(engine, reason):
+        give_up(engine, reason)
+        released.set()
+
+    monkeypatch.setattr(DrivenEngine, "give_up", end_its_process)
+    state = bench.run(bench.submit(lines(20)))
+    assert state.counts().completed == 20
+    assert len(begun) > 1
+
+
+def test_an_engine_that_hangs_for_good_ends_the_run_which_can_be_resumed(
+    bench, hanging
+):
+    released, begun = hanging
+    batch_id = bench.submit(lines(20))
+    with pytest.raises(EngineError, match="hangs"):
+        bench.run(batch_id)
+    assert len(begun) == 1
+    released.set()
+    assert bench.run(batch_id).counts().completed == 20

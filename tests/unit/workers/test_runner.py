@@ -1,0 +1,288 @@
+"""The runner that a server has in itself: many batches, models, deaths, ends."""
+
+import time
+from functools import partial
+from threading import Event
+
+import pytest
+
+from batchchat.jobs.catalog.catalog import Catalog, Model
+from batchchat.jobs.errors import EngineStartError
+from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.stored_files import store_file
+from batchchat.jobs.ledger.submission import Options, cancel_batch, create_batch
+from batchchat.jobs.storage import MemoryStorage
+from batchchat.workers.broker.messages import queue_of
+from batchchat.workers.engine.driver import DrivenEngine
+from batchchat.workers.engine.echo_core import EchoCore, start_echo
+from batchchat.workers.local import runner as local
+from batchchat.workers.local.runner import LocalRunner
+from tests.support.running import ECHO, SETTINGS, EchoPrompters, lines, prompter
+
+OTHER = Model(name="other", source="other", context_length=512)
+PATIENCE = 20.0
+
+
+class Site:
+    """A storage and a runner over it."""
+
+    def __init__(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(local, "Prompters", EchoPrompters)
+        monkeypatch.setattr(local, "_FIRST_WAIT", 0.05)
+        self.storage = MemoryStorage()
+        self.started = []
+        self.start = lambda _model: start_echo(prompter())
+        self.models = tmp_path
+        self.runner = self.make_runner(SETTINGS)
+
+    def make_runner(self, settings):
+        return LocalRunner(
+            self.storage,
+            settings,
+            Catalog({"echo": ECHO, "other": OTHER}),
+            start_engine=self._start,
+            models=self.models,
+        )
+
+    def _start(self, model):
+        self.started.append(model.name)
+        return self.start(model)
+
+    def ledger(self, project="default"):
+        return Ledger(self.storage, project)
+
+    def submit(self, data, project="default", **options):
+        asked = Options(**{"model": "echo", "seed": 1, **options})
+        ledger = self.ledger(project)
+        file = store_file(ledger, [data], "in.jsonl")
+        return create_batch(ledger, file, asked, hand_over=True).id
+
+    def ended(self, *batches, project="default"):
+        """Return the states of the batches once all have ended."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            states = [self.ledger(project).state(batch) for batch in batches]
+            if all(state.is_terminal for state in states):
+                return states
+            time.sleep(0.02)
+        raise AssertionError([state.status for state in states])
+
+
+@pytest.fixture
+def site(monkeypatch, tmp_path):
+    site = Site(monkeypatch, tmp_path)
+    yield site
+    site.runner.close(0)
+
+
+def test_batches_of_all_projects_are_run_on_one_engine(site):
+    mine = [site.submit(lines(20)) for _ in range(5)]
+    theirs = site.submit(lines(20), project="other")
+    site.runner.start()
+    states = site.ended(*mine) + site.ended(theirs, project="other")
+    assert {state.status for state in states} == {"completed"}
+    assert [state.counts().completed for state in states] == [20] * 6
+    assert site.started == ["echo"]
+    assert site.runner.totals.batches_ended == {"completed": 6}
+    assert site.runner.totals.requests_done["completed"] == 120
+
+
+def test_another_model_has_its_turn_when_the_first_rests(site):
+    first, second = site.submit(lines(9)), site.submit(lines(9), model="other")
+    site.runner.start()
+    site.ended(first, second)
+    assert sorted(site.started) == ["echo", "other"]
+
+
+def test_a_model_that_never_rests_lets_another_have_its_turn(site, monkeypatch):
+    monkeypatch.setattr(local, "_TURN", 0.3)
+    site.start = lambda _model: start_echo(prompter(), latency=0.3, capacity=4)
+    long = site.submit(lines(90))
+    site.runner.start()
+    while not site.started:
+        time.sleep(0.01)
+    short = site.submit(lines(3), model="other")
+    site.ended(short)
+    assert not site.ledger().state(long).is_terminal
+    site.ended(long)
+    assert site.started[:2] == ["echo", "other"]
+
+
+def test_a_dead_engine_is_started_again(site):
+    class Fragile(EchoCore):
+        def step(self):
+            if len(site.started) == 1:
+                raise RuntimeError("dead")
+            return super().step()
+
+    def start(_model):
+        engine = DrivenEngine(partial(Fragile), prompter())
+        engine.start()
+        return engine
+
+    site.start = start
+    batch = site.submit(lines(20))
+    site.runner.start()
+    [state] = site.ended(batch)
+    assert state.counts().completed == 20
+    assert site.started == ["echo", "echo"]
+
+
+def test_a_model_that_does_not_load_does_not_hold_up_the_others(site):
+    def start(model):
+        if model.name == "echo":
+            raise EngineStartError("no room on the GPU")
+        return start_echo(prompter())
+
+    site.start = start
+    stuck, other = site.submit(lines(5)), site.submit(lines(5), model="other")
+    site.runner.start()
+    site.ended(other)
+    assert site.ledger().state(stuck).status == "in_progress"
+    site.start = lambda _model: start_echo(prompter())
+    site.ended(stuck)
+
+
+def test_a_cancelled_batch_keeps_what_is_finished(site):
+    site.start = lambda _model: start_echo(prompter(), latency=0.2, capacity=4)
+    batch = site.submit(lines(200))
+    site.runner.start()
+    while not site.runner.running:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    cancel_batch(site.ledger(), batch)
+    [state] = site.ended(batch)
+    assert state.status == "cancelled"
+    assert 0 < state.counts().completed < 200
+
+
+def test_a_batch_that_is_cancelled_while_it_waits_ends_at_once(site):
+    site.start = lambda _model: start_echo(prompter(), latency=0.2, capacity=4)
+    first, waiting = site.submit(lines(200)), site.submit(lines(9), model="other")
+    cancel_batch(site.ledger(), waiting)
+    site.runner.start()
+    [state] = site.ended(waiting)
+    assert state.status == "cancelled"
+    assert not site.ledger().state(first).is_terminal
+    cancel_batch(site.ledger(), first)
+
+
+def test_no_model_is_loaded_for_a_batch_that_is_cancelled_while_it_waits(site):
+    site.start = lambda _model: start_echo(prompter(), latency=0.2, capacity=4)
+    first = site.submit(lines(200))
+    site.runner.start()
+    while not site.started:
+        time.sleep(0.01)
+    waiting = site.submit(lines(9), model="other")
+    deadline = time.monotonic() + PATIENCE
+    while queue_of(OTHER) not in site.runner._hints.model_queues():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    cancel_batch(site.ledger(), waiting)
+    site.ended(waiting)
+    cancel_batch(site.ledger(), first)
+    site.ended(first)
+    while site.runner._hints.model_queues():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert site.started == ["echo"]
+
+
+def test_an_ended_batch_is_active_no_more(site):
+    batch = site.submit(lines(3))
+    site.runner.start()
+    site.ended(batch)
+    deadline = time.monotonic() + PATIENCE
+    while list(Active(site.storage)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_what_is_done_when_it_is_closed_is_kept_for_the_next(site, tmp_path):
+    site.start = lambda _model: start_echo(prompter(), latency=0.2, capacity=4)
+    batch = site.submit(lines(40))
+    site.runner.start()
+    while not site.runner.running:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    site.runner.close(0.3)
+    done = site.runner.totals.requests_done["completed"]
+    assert 0 < done < 40
+    again = LocalRunner(
+        site.storage,
+        SETTINGS,
+        Catalog({"echo": ECHO}),
+        start_engine=lambda _model: start_echo(prompter()),
+        models=tmp_path,
+    )
+    again.start()
+    [state] = site.ended(batch)
+    again.close(0)
+    assert state.counts().completed == 40
+    assert again.totals.requests_done["completed"] == 40 - done
+
+
+def test_news_tell_what_open_shards_have(site):
+    site.start = lambda _model: start_echo(prompter(), latency=0.3, capacity=4)
+    batch = site.submit(lines(20))
+    site.runner.start()
+    seen = 0
+    deadline = time.monotonic() + PATIENCE
+    while not seen and time.monotonic() < deadline:
+        running = dict(site.runner.running)
+        seen = sum(news.counts.completed for news in running.values())
+        time.sleep(0.05)
+    assert seen
+    assert {batch_id for batch_id, _ in running} == {batch}
+
+
+def test_an_engine_that_hangs_is_given_up(site):
+    class Hanging(EchoCore):
+        def step(self):
+            if len(site.started) == 1:
+                released.wait(PATIENCE)
+            return super().step()
+
+    def start(_model):
+        engine = DrivenEngine(partial(Hanging), prompter())
+        engine.start()
+        return engine
+
+    released = Event()
+    hangs: list[bool] = []
+    site.start = start
+    site.runner._settings = site.runner._settings.model_copy(
+        update={"stall_seconds": 1.0}
+    )
+
+    def on_hang():
+        hangs.append(True)
+        released.set()
+
+    site.runner._on_hang = on_hang
+    batch = site.submit(lines(5))
+    site.runner.start()
+    [state] = site.ended(batch)
+    released.set()
+    assert state.counts().completed == 5
+    assert len(hangs) == 1
+
+
+def test_results_are_delivered_and_the_batch_leaves_the_index(site, tmp_path):
+    allowed = SETTINGS.model_copy(update={"output_prefixes": (f"{tmp_path}/exports",)})
+    site.runner = site.make_runner(allowed)
+    place = f"{tmp_path}/exports/mine"
+    batch_id = site.submit(lines(3), destination=place, output_format="both")
+    site.runner.start()
+    [state] = site.ended(batch_id)
+    assert state.status == "completed"
+    deadline = time.monotonic() + PATIENCE
+    while list(Active(site.storage)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    files = site.ledger().state(batch_id).delivered.files
+    assert [name.rpartition("_")[2] for name in files] == [
+        "output.jsonl",
+        "output.parquet",
+    ]

@@ -1,0 +1,73 @@
+"""What vLLM's own code makes of one request is that request's error, without vLLM."""
+
+from types import SimpleNamespace as Bag
+from typing import Any
+
+import pytest
+
+from batchchat.jobs.engine.protocol import Work
+from batchchat.jobs.engine.sampling import Sampling
+from batchchat.jobs.errors import RequestRefusedError
+from batchchat.jobs.prompts.renderer import Prompt
+from batchchat.workers.engine.vllm_core import VllmCore
+from batchchat.workers.engine.vllm_output import Reading
+
+WORK = Work("k", Prompt("hi", [1, 2]), Sampling(max_tokens=2, seed=1))
+
+
+def core(**parts):
+    """Return a core of which only `parts` are there."""
+    one = VllmCore.__new__(VllmCore)
+    one._input = lambda ids, prompt: (ids, prompt)
+    one._dead_error = ConnectionError
+    one._reading, one._detokenizer = {}, None
+    for name, part in parts.items():
+        setattr(one, name, part)
+    return one
+
+
+def failing(*_):
+    raise KeyError("vocabulary")
+
+
+def test_a_form_that_can_not_be_read_is_refused_alone():
+    with pytest.raises(RequestRefusedError):
+        core(_chats=Bag(of=failing)).add(WORK)
+
+
+def test_a_form_that_is_refused_keeps_its_reason():
+    def of(_form):
+        raise RequestRefusedError("no", code="tools_unknown", param="body.tools")
+
+    with pytest.raises(RequestRefusedError) as raised:
+        core(_chats=Bag(of=of)).add(WORK)
+    assert (raised.value.code, raised.value.param) == ("tools_unknown", "body.tools")
+
+
+def test_an_answer_that_can_not_be_counted_is_one_error():
+    chat: Any = Bag(
+        hides_logprobs=False,
+        reasons=True,
+        read=lambda _: {},
+        reasoning_tokens=failing,
+    )
+    one = Bag(
+        index=0,
+        text="a",
+        token_ids=[1],
+        finish_reason="stop",
+        stop_reason=None,
+        logprobs=None,
+    )
+    output = Bag(
+        request_id="k",
+        outputs=[one],
+        prompt_token_ids=[1],
+        num_cached_tokens=0,
+        finished=True,
+    )
+    reading = Reading(Bag(detokenize=True, logprobs=None), chat)
+    half = core(_reading={"k": reading}, _llm=Bag(step=lambda: [output]))
+    [(key, answer)] = half.step()
+    assert key == "k"
+    assert isinstance(answer, RequestRefusedError)

@@ -1,0 +1,1 @@
+"""Redis and Celery: messages, leases, live status."""

@@ -1,0 +1,154 @@
+"""The controller: plans batches, has their shards run, and ends them."""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Event, Thread
+from uuid import uuid4
+
+from batchchat.jobs.errors import BatchchatError, BrokerError, ConfigError, StorageError
+from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.records import Plan
+from batchchat.jobs.ledger.repair import mended
+from batchchat.jobs.ledger.resolution import ending
+from batchchat.jobs.planning.planner import limits, make_plan, refuse
+from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.results.finalize import finalize
+from batchchat.jobs.settings import Settings
+from batchchat.jobs.storage import Storage
+from batchchat.workers.broker.lease_keeper import Keeper
+from batchchat.workers.broker.messages import CONTROL, FINALIZE, PLAN, Hint
+from batchchat.workers.broker.status_board import News, WorkerNews
+from batchchat.workers.control.delivery_pool import Deliveries
+from batchchat.workers.control.dispatcher import Dispatcher
+
+log = logging.getLogger(__name__)
+
+
+class Controller:
+    """Does what hints on the control queue say, and sweeps beside it."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        settings: Settings,
+        prompters: Prompters,
+        *,
+        dispatcher: Dispatcher,
+        keeper: Keeper,
+        news: News,
+        name: str = "",
+        on_ended: Callable[[State], object] = lambda _: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Work on the batches in `storage`."""
+        self._storage = storage
+        self._settings = settings
+        self._prompters = prompters
+        self._dispatcher = dispatcher
+        self._keeper = keeper
+        self._news = news
+        self._me = WorkerNews(
+            id=uuid4().hex,
+            queue=CONTROL,
+            model="",
+            host=name,
+            since=clock(),
+            tokens_per_second=0,
+            shards=[],
+        )
+        self._deliveries = Deliveries(storage, settings, keeper, clock)
+        self._on_ended = on_ended
+        self._clock = clock
+        self._wake = Event()
+        self._ended = Event()
+
+    def run(self, hint: Hint) -> None:
+        """Plan a batch, or end it, unless another controller does. Never raises."""
+        try:
+            with self._keeper.holding_throughout(hint.name) as held:
+                if held:
+                    self._run(hint)
+        except BatchchatError as error:
+            log.warning("%s is left for later: %s", hint.name, error)
+        except Exception:
+            log.exception("%s failed", hint.name)
+        self._wake.set()
+
+    def start(self) -> None:
+        """Begin to sweep, in a thread."""
+        Thread(target=self._sweep, name="dispatcher", daemon=True).start()
+
+    def stop(self) -> None:
+        """Sweep no more."""
+        self._ended.set()
+        self._wake.set()
+        with suppress(BrokerError):
+            self._news.forget(self._me.id)
+
+    def _run(self, hint: Hint) -> None:
+        ledger = Ledger(self._storage, hint.project, self._clock)
+        state = mended(ledger, ledger.state(hint.batch_id))
+        if hint.what == PLAN and state.plan is None and not state.is_terminal:
+            plan = self._plan(ledger, state)
+            log.info(
+                "%s has %d requests in %d shards",
+                hint.batch_id,
+                plan.requests,
+                len(plan.shards),
+            )
+        elif hint.what == FINALIZE:
+            state = self._planned(ledger, state)
+            how = ending(state, ledger.now())
+            if how is not None:
+                state = finalize(ledger, hint.batch_id, how)
+                log.info("%s is %s", hint.batch_id, state.status)
+                self._on_ended(state)
+
+    def _planned(self, ledger: Ledger, state: State) -> State:
+        """Return the state with a plan, so that each custom_id gets its line.
+
+        One that can't be made is no reason not to end.
+        """
+        if state.plan is not None or state.is_terminal:
+            return state
+        try:
+            self._plan(ledger, state)
+        except StorageError:  # which may come back
+            raise
+        except Exception:
+            log.exception("%s ends unchecked", state.batch.id)
+            return state
+        return ledger.state(state.batch.id)
+
+    def _plan(self, ledger: Ledger, state: State) -> Plan:
+        """Return the batch's plan, which fails it where its model can't be used."""
+        sizes = limits(self._settings)
+        try:
+            return make_plan(ledger, state.batch, self._prompters, sizes)
+        except ConfigError as error:
+            return refuse(ledger, state.batch, error)
+
+    def tell(self) -> None:
+        """Say that this controller is there."""
+        with suppress(BrokerError):
+            self._news.tell(self._me, {})
+
+    def _sweep(self) -> None:
+        said: str | None = None
+        while not self._ended.is_set():
+            try:
+                for hint in self._dispatcher.sweep():
+                    self._deliveries.begin(hint)
+                problem = None
+            except (BrokerError, StorageError) as error:
+                problem = error.message
+            except Exception as error:
+                log.exception("a sweep failed")
+                problem = str(error)
+            if problem != said:
+                log.warning("%s", problem or "all answers again")
+                said = problem
+            self._wake.wait(self._settings.sweep_seconds)
+            self._wake.clear()

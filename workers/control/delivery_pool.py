@@ -1,0 +1,72 @@
+"""Brings results to their destinations, in threads of its own.
+
+A destination that is slow or away makes nobody wait but those who are to be delivered:
+neither plans nor ends of batches. What finds no thread free is found again by the next
+sweep.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from threading import Thread
+
+from batchchat.jobs.errors import BatchchatError
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.results.delivery import is_due, try_to_deliver
+from batchchat.jobs.settings import Settings
+from batchchat.jobs.storage import Storage
+from batchchat.jobs.storage.destination import Destinations
+from batchchat.workers.broker.lease_keeper import Keeper
+from batchchat.workers.broker.messages import Hint
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 4
+
+
+class Deliveries:
+    """The deliveries that this process makes."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        settings: Settings,
+        keeper: Keeper,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Deliver batches of `storage`, to places that the settings allow."""
+        self._storage = storage
+        self._settings = settings
+        self._keeper = keeper
+        self._clock = clock
+        self._allowed = Destinations(settings.output_prefixes, storage.url)
+        self._here: set[str] = set()
+
+    def begin(self, hint: Hint) -> None:
+        """Deliver a batch, unless that is under way or there is no thread free."""
+        if hint.name in self._here or len(self._here) >= _AT_ONCE:
+            return
+        self._here.add(hint.name)
+        Thread(target=self._run, args=(hint,), name="delivery", daemon=True).start()
+
+    def _run(self, hint: Hint) -> None:
+        try:
+            with self._keeper.holding_throughout(hint.name) as held:
+                if held:
+                    self._deliver(hint)
+        except BatchchatError as error:
+            log.warning("%s is left for later: %s", hint.name, error)
+        finally:
+            self._here.discard(hint.name)
+
+    def _deliver(self, hint: Hint) -> None:
+        ledger = Ledger(self._storage, hint.project, self._clock)
+        state = ledger.state(hint.batch_id)
+        if is_due(state, ledger.now()):
+            try_to_deliver(ledger, state, lambda url: self._open(url, hint.project))
+
+    def _open(self, url: str, project: str) -> Storage:
+        settings = self._settings
+        return self._allowed.checked(url, project).open(
+            settings.s3_endpoint, path_style=settings.s3_path_style
+        )

@@ -1,0 +1,1 @@
+"""vLLM and its in-process substitute, driven one step at a time."""

@@ -1,0 +1,1 @@
+"""The worker: hosts the shards that its engine runs."""

@@ -1,0 +1,323 @@
+"""What a worker process does with hints: runs shards on its one engine."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from threading import Event, Lock
+from uuid import uuid4
+
+from batchchat.jobs.catalog.catalog import Model
+from batchchat.jobs.catalog.usage import Usage
+from batchchat.jobs.engine.protocol import Engine
+from batchchat.jobs.errors import BrokerError, EngineError, NotFoundError, StorageError
+from batchchat.jobs.execution.answer_cache import Twins
+from batchchat.jobs.execution.attempt import Attempt
+from batchchat.jobs.execution.context import Task
+from batchchat.jobs.execution.engine_gate import Floor
+from batchchat.jobs.execution.progress import Progress
+from batchchat.jobs.ledger.cost_limit import DRAIN, is_reached, note_reached
+from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.records import Counts, Plan, Shard
+from batchchat.jobs.settings import Settings
+from batchchat.jobs.shutdown import Stop
+from batchchat.jobs.storage import PatientStorage, Storage
+from batchchat.workers.broker.lease_keeper import Keeper
+from batchchat.workers.broker.leases import Leases
+from batchchat.workers.broker.messages import Hint, queue_of
+from batchchat.workers.broker.status_board import News, Running, WorkerNews
+from batchchat.workers.broker.throttled_log import Trouble
+
+log = logging.getLogger(__name__)
+
+_PAUSE = 1.0
+"""Seconds between two tries at a storage that did not answer for long."""
+
+
+def _sum(done: tuple[Counts, Usage], progress: Progress) -> tuple[Counts, Usage]:
+    return done[0] + progress.counts, done[1] + progress.usage
+
+
+class _Open:
+    """An attempt that runs, and how it is stopped and watched."""
+
+    def __init__(self) -> None:
+        self.stop = Stop()
+        self.progress = Progress()
+        self.attempt: Attempt | None = None
+
+    def moves(self) -> int:
+        return self.attempt.moves if self.attempt else 0
+
+
+class Host:
+    """Runs one shard after the other, several at a time, on one engine."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        settings: Settings,
+        model: Model,
+        engine: Engine,
+        *,
+        leases: Leases,
+        news: News,
+        name: str = "",
+    ) -> None:
+        """Read and write `storage`; `name` says on which machine this is."""
+        self.queue = queue_of(model)
+        self.keeper = Keeper(
+            leases, seconds=settings.lease_seconds, stall=settings.stall_seconds
+        )
+        self.stop = Stop()
+        self.engine_died = Event()
+        self.on_room: Callable[[], object] = lambda: None
+        trouble = Trouble("storage")
+        # What is finished and has no checkpoint yet would be generated again: it is
+        # held for as long as it takes.
+        self._storage = PatientStorage(storage, math.inf, self.stop, trouble.note)
+        self._settings = settings
+        self._model = model
+        self._engine = engine
+        self._news = news
+        self._name = name
+        self._id = uuid4().hex
+        self._since = time.time()
+        self._floor = Floor()
+        self._ledgers: dict[str, Ledger] = {}
+        self._open: dict[Hint, _Open] = {}
+        self._fed = 0
+        self._hints_here = 0
+        self._said = ""
+        self._lock = Lock()
+        self._done = (Counts(), Usage())
+        self._told = (time.monotonic(), 0)
+
+    def has_room(self, here: int) -> bool:
+        """Say whether a shard may be begun, when `here` are in this process."""
+        return here <= self._fed and not self._is_ending
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any hint is being followed."""
+        return self._hints_here > 0
+
+    def done(self) -> tuple[Counts, Usage]:
+        """Return the requests and tokens that were done here."""
+        with self._lock:
+            done = self._done
+            for one in self._open.values():
+                done = _sum(done, one.progress)
+            return done
+
+    def run(self, hint: Hint) -> None:
+        """Run a shard, unless it is done or somebody else's. Never raises."""
+        one = _Open()
+        try:
+            with self._here():
+                if not self._is_ending:
+                    self._run(hint, one)
+        except BrokerError as error:
+            log.warning("%s is left for later: %s", hint.name, error)
+        except StorageError as error:
+            if error.message != self._said:  # of a damaged plan each shard would say so
+                self._said = error.message
+                log.warning("%s is left for later: %s", hint.name, error)
+            self._withdraw(one)
+        except NotFoundError as error:
+            log.warning("%s is left: %s", hint.name, error)
+        except EngineError as error:
+            log.error("%s is left for later: %s", hint.name, error)  # noqa: TRY400
+            self.engine_died.set()
+        except Exception:
+            log.exception("%s failed", hint.name)
+
+    def look(self) -> None:
+        """Tell the news, and stop what is to be stopped."""
+        with self._lock:
+            mine = dict(self._open)
+        try:
+            stopped = self._news.stopped({hint.batch_id for hint in mine})
+            for hint, one in mine.items():
+                grace = stopped.get(hint.batch_id)
+                if grace is not None and not (grace and one.stop.asked):
+                    one.stop.ask(grace)
+            self._tell(mine)
+        except BrokerError as error:
+            log.debug("no news can be told: %s", error)
+
+    def end(self, grace: float) -> None:
+        """Stop everything; running requests get `grace` seconds to finish."""
+        self.stop.ask(grace)
+        with self._lock:
+            mine = list(self._open.values())
+        for one in mine:
+            one.stop.ask(grace)
+
+    def close(self) -> None:
+        """Say that this worker is gone."""
+        self.keeper.stop()
+        with suppress(BrokerError):
+            self._news.forget(self._id)
+
+    @property
+    def _is_ending(self) -> bool:
+        return self.stop.asked or self.engine_died.is_set()
+
+    def _run(self, hint: Hint, one: _Open) -> None:
+        with self.keeper.holding(hint.name, one.moves, lambda: one.stop.ask(0)) as held:
+            if not held:
+                return
+            work = self._work(hint)
+            if work is None or self._news.stopped([hint.batch_id]):
+                return
+            plan, shard = work
+            one.attempt = Attempt(self._task(hint, plan, one), shard)
+            with self._opened(hint, one):
+                self._watch_cost(hint, one)
+                one.attempt.feed()
+                with self._feeding_is_done():
+                    done = one.attempt.finish()
+            log.info("%s is %s", hint.name, "committed" if done else "handed back")
+
+    def _watch_cost(self, hint: Hint, one: _Open) -> None:
+        """Have a shard stop when its batch comes to the most that it may cost.
+
+        The dispatcher sees to it for all workers, with each sweep; until the next one
+        requests that share an answer may finish by the thousand.
+        """
+        ledger = self._ledger(hint.project)
+        if ledger.batch(hint.batch_id).max_cost is None:
+            return
+        news = self._news.running(hint.batch_id)
+        others = {
+            shard: (told.counts, told.usage)
+            for shard, told in news.items()
+            if shard != hint.shard
+        }
+        state = replace(ledger.state(hint.batch_id), running=others)
+        one.progress.on_result = partial(self._look_at_cost, ledger, state, one)
+
+    def _look_at_cost(self, ledger: Ledger, state: State, one: _Open) -> None:
+        """See what the batch costs: others as they were, this shard as it is."""
+        if one.stop.asked:
+            return
+        price = state.made_plan().runs_on().price
+        done = state.counts() + one.progress.so_far()
+        used = state.usage() + one.progress.used_so_far()
+        in_flight = one.attempt.in_flight if one.attempt else 0
+        if is_reached(state.batch, price, done, used, in_flight):
+            one.stop.ask(DRAIN)
+            note_reached(ledger, state.batch.id)
+
+    def _withdraw(self, one: _Open) -> None:
+        """Take back that an attempt died, once the storage answers again.
+
+        Until then this counts as a shard that is here, so no other is begun.
+        """
+        while one.attempt and not self._is_ending:
+            try:
+                one.attempt.withdraw()
+            except StorageError as error:
+                if not error.retryable:
+                    return
+                time.sleep(_PAUSE)
+            else:
+                return
+
+    def _work(self, hint: Hint) -> tuple[Plan, Shard] | None:
+        """Return plan and shard, None where nothing is to be done."""
+        ledger = self._ledger(hint.project)
+        keys = ledger.keys.of(hint.batch_id)
+        plan = ledger.plan(hint.batch_id)
+        if plan is None or hint.shard >= len(plan.shards):
+            return None
+        is_done = ledger.commit(keys, hint.shard) or ledger.outcome(hint.batch_id)
+        return None if is_done else (plan, plan.shards[hint.shard])
+
+    def _task(self, hint: Hint, plan: Plan, one: _Open) -> Task:
+        ledger = self._ledger(hint.project)
+        return Task(
+            ledger=ledger,
+            batch=ledger.batch(hint.batch_id),
+            model=plan.runs_on(),
+            engine=self._engine,
+            stop=one.stop,
+            progress=one.progress,
+            line_bytes=plan.line_bytes,
+            tail=plan.tail,
+            checkpoint_seconds=self._settings.checkpoint_seconds,
+            floor=self._floor,
+            twins=Twins(are_wanted=self._settings.reuse_answers),
+        )
+
+    @contextmanager
+    def _here(self) -> Iterator[None]:
+        with self._lock:
+            self._hints_here += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._hints_here -= 1
+
+    @contextmanager
+    def _opened(self, hint: Hint, one: _Open) -> Iterator[None]:
+        with self._lock:
+            self._open[hint] = one
+        if self.stop.asked:  # it came between the two lines that look
+            one.stop.ask(0)
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._open[hint]
+                self._done = _sum(self._done, one.progress)
+
+    @contextmanager
+    def _feeding_is_done(self) -> Iterator[None]:
+        with self._lock:
+            self._fed += 1
+        self.on_room()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._fed -= 1
+
+    def _ledger(self, project: str) -> Ledger:
+        with self._lock:
+            if project not in self._ledgers:
+                self._ledgers[project] = Ledger(self._storage, project)
+            return self._ledgers[project]
+
+    def _tell(self, mine: dict[Hint, _Open]) -> None:
+        running = {
+            (hint.batch_id, hint.what): Running(
+                one.progress.so_far(),
+                one.progress.used_so_far(),
+                in_flight=one.attempt.in_flight if one.attempt else 0,
+            )
+            for hint, one in mine.items()
+        }
+        worker = WorkerNews(
+            id=self._id,
+            queue=self.queue,
+            model=self._model.name,
+            host=self._name,
+            since=self._since,
+            tokens_per_second=self._speed(),
+            shards=[hint.name for hint in mine],
+        )
+        self._news.tell(worker, running)
+
+    def _speed(self) -> float:
+        """Return the tokens generated in a second since the last look."""
+        tokens = self.done()[1].output_tokens
+        now = time.monotonic()
+        then, before = self._told
+        self._told = (now, tokens)
+        return max(0.0, (tokens - before) / (now - then)) if now > then else 0.0
