@@ -21,7 +21,7 @@ from batchchat.jobs.prompts.registry import Prompters
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.shutdown import Stop
 from batchchat.jobs.storage import LocalStorage
-from batchchat.workers.engine.driver import DrivenEngine
+from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.vllm_core import start_vllm
 from batchchat.workers.local.embedded_run import EmbeddedRun
 
@@ -50,7 +50,9 @@ class OneEngine:
         model = msgspec.structs.replace(demo, engine=demo.engine | arguments)
         self.catalog = Catalog({"demo": model})
         self.models = models
-        self.engine: DrivenEngine = start_vllm(model, models, apart=apart, log="error")
+        self.engine: EngineDriver = start_vllm(
+            model, models, in_subprocess=apart, log_level="error"
+        )
         self.core: Any = self.engine._core
 
     def __enter__(self) -> Self:
@@ -99,7 +101,7 @@ class OneEngine:
 class _Lent:
     """An engine that a run does not end."""
 
-    def __init__(self, engine: DrivenEngine) -> None:
+    def __init__(self, engine: EngineDriver) -> None:
         self._engine = engine
 
     def __getattr__(self, name: str) -> Any:

@@ -90,7 +90,9 @@ def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
 
     catalog = load_catalog()
     began = time.perf_counter()
-    engine = start_vllm(catalog.find("demo"), models, apart=False, log="error")
+    engine = start_vllm(
+        catalog.find("demo"), models, in_subprocess=False, log_level="error"
+    )
     load = time.perf_counter() - began
     settings = Settings(shard_requests=shard, model_cache=str(models))
     with tempfile.TemporaryDirectory() as folder:

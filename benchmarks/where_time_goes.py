@@ -30,7 +30,7 @@ PARTS = {
     "look for those alike": "batchchat.jobs.execution.answer_cache.Twins.name_of",
     "give to the engine": "batchchat.workers.engine.vllm_core.VllmCore.add",
     ENGINE: "vllm.v1.engine.llm_engine.LLMEngine.step",
-    "detokenize": "batchchat.workers.engine.detokenizer.Detokenizer.text",
+    "detokenize": "batchchat.workers.engine.detokenizer.Detokenizer.decode",
     "response": "batchchat.jobs.execution.output_lines.completed",
     "checkpoint": "batchchat.jobs.execution.checkpoint_writer.Harvest.flush",
     "commit": "batchchat.jobs.execution.checkpoint_writer.Harvest.commit",

@@ -27,9 +27,9 @@ from batchchat.cli.commands import (
 from batchchat.cli.commands import list as list_
 from batchchat.cli.terminal import streams as terminal
 from batchchat.jobs.errors import BatchchatError
-from batchchat.workers.engine import process_guard as guard
+from batchchat.workers.engine import process_guard
 
-guard.tie()  # in a process that an engine has spawned
+process_guard.bind_spawned_core()  # does nothing in other processes
 
 WRONG = 2
 """Exit status when the tool could not work."""

@@ -13,7 +13,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.results.finalize import finalize
 from batchchat.jobs.shutdown import Stop
 from batchchat.jobs.storage import PatientStorage
-from batchchat.workers.engine.driver import DrivenEngine
+from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.local.batch_lock import BusyError, batch_lock
 from batchchat.workers.local.embedded_run import EmbeddedRun
 
@@ -80,15 +80,15 @@ class EmbeddedBatches(StoredBatches):
                 display.stop()
 
 
-def start_engine(session: Session, model: Model) -> DrivenEngine:
+def start_engine(session: Session, model: Model) -> EngineDriver:
     """Return a running vLLM. Raises `EngineStartError`, `ModelNotFoundError`."""
     from batchchat.workers.engine.vllm_core import start_vllm
 
     return start_vllm(
         model,
         session.models,
-        apart=_APART[session.settings.engine_process],
-        log=session.settings.engine_log,
+        in_subprocess=_APART[session.settings.engine_process],
+        log_level=session.settings.engine_log,
     )
 
 

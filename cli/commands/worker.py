@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from batchchat.cli.backends.session import Session
     from batchchat.jobs.catalog.catalog import Model
-    from batchchat.workers.engine.driver import DrivenEngine
+    from batchchat.workers.engine.driver import EngineDriver
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def worker(
 
 def _engine(
     session: "Session", model: "Model", simulate: float | None
-) -> "DrivenEngine":
+) -> "EngineDriver":
     from batchchat.jobs.prompts.renderer import load_prompter
 
     _log.info("loading %s", model.name)

@@ -47,7 +47,9 @@ def batches(tmp_path_factory: Any, catalog: Catalog | None = None) -> Iterator[A
 
     catalog = catalog or load_catalog()
     models = tmp_path_factory.mktemp("models")
-    started = start_vllm(catalog.find("demo"), models, apart=False, log="error")
+    started = start_vllm(
+        catalog.find("demo"), models, in_subprocess=False, log_level="error"
+    )
     with closing(started) as engine:
 
         def ask(*bodies: dict[str, Any]) -> list[dict[str, Any]]:

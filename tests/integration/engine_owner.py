@@ -9,7 +9,12 @@ from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.workers.engine.vllm_core import start_vllm
 
 if __name__ == "__main__":
-    start_vllm(load_catalog().find("demo"), Path(sys.argv[1]), apart=True, log="error")
+    start_vllm(
+        load_catalog().find("demo"),
+        Path(sys.argv[1]),
+        in_subprocess=True,
+        log_level="error",
+    )
     (child,) = multiprocessing.active_children()
     print(child.pid, flush=True)  # noqa: T201
     time.sleep(600)

@@ -88,7 +88,9 @@ def test_each_of_them_answers_and_answers_the_same_again(name, tmp_path):
     ]
     line = json.dumps({"messages": messages, "max_tokens": 12, "ignore_eos": True})
     requests = [parser.parse(line.encode(), number) for number in range(1, 9)]
-    with closing(start_vllm(model, tmp_path, apart=False, log="error")) as engine:
+    with closing(
+        start_vllm(model, tmp_path, in_subprocess=False, log_level="error")
+    ) as engine:
         first = ask(engine, model, requests)
         again = ask(engine, model, requests)
     assert [one.choices for one in first] == [one.choices for one in again]
@@ -103,6 +105,8 @@ def test_a_model_that_reasons_is_started_and_its_reasoning_counted(tmp_path):
     made = make_model(name, tmp_path)
     model = structs.replace(made, reasoning_parser="granite")
     line = json.dumps({"messages": [{"role": "user", "content": "Hi"}]}).encode()
-    with closing(start_vllm(model, tmp_path, apart=False, log="error")) as engine:
+    with closing(
+        start_vllm(model, tmp_path, in_subprocess=False, log_level="error")
+    ) as engine:
         (one,) = ask(engine, model, [Parser(name).parse(line, 1)])
     assert one.reasoning_tokens is not None

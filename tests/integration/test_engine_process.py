@@ -34,7 +34,7 @@ def models(tmp_path_factory):
 def start(models):
     from batchchat.workers.engine.vllm_core import start_vllm
 
-    return lambda: start_vllm(MODEL, models, apart=True, log="error")
+    return lambda: start_vllm(MODEL, models, in_subprocess=True, log_level="error")
 
 
 def submit(engine, count, tokens):

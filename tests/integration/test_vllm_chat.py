@@ -279,7 +279,7 @@ def test_reasoning_is_told_from_the_answer(tmp_path):
 
     from transformers import PreTrainedTokenizerFast
 
-    from batchchat.workers.engine.vllm_chat import Chats
+    from batchchat.workers.engine.vllm_chat import ChatParserFactory
 
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(demo_model(tmp_path) / "tokenizer.json")
@@ -288,22 +288,24 @@ def test_reasoning_is_told_from_the_answer(tmp_path):
     model = Model(name="m", source="m", reasoning_parser="granite")
     text = "Here is my thought process: rain. Here is my response: Yes."
     output = Bag(text=text, token_ids=[5, 6], finish_reason="stop")
-    chats = Chats(model, config, tokenizer)
-    plain = chats.of(None)
-    hidden = chats.of({"include_reasoning": False})
+    chats = ChatParserFactory(model, config, tokenizer)
+    plain = chats.create(None)
+    hidden = chats.create({"include_reasoning": False})
     assert plain is not None
     assert hidden is not None
-    read = plain.read(output)
+    read = plain.parse(output)
     assert (read["reasoning"].strip(), read["text"].strip()) == ("rain.", "Yes.")
-    assert "reasoning" not in hidden.read(output)
+    assert "reasoning" not in hidden.parse(output)
     assert hidden.hides_logprobs
 
 
 def test_a_parser_that_can_t_be_used_is_a_wrong_catalog():
     from types import SimpleNamespace as Bag
 
-    from batchchat.workers.engine.vllm_chat import Chats
+    from batchchat.workers.engine.vllm_chat import ChatParserFactory
 
     config = Bag(model="m", hf_config=Bag(model_type="llama"))
     with pytest.raises(ConfigError, match="no-such-parser"):
-        Chats(Model(name="m", source="m", tool_parser="no-such-parser"), config, None)
+        ChatParserFactory(
+            Model(name="m", source="m", tool_parser="no-such-parser"), config, None
+        )

@@ -23,7 +23,7 @@ def engine(tmp_path_factory):
     from batchchat.workers.engine.vllm_core import start_vllm
 
     models = tmp_path_factory.mktemp("models")
-    engine = start_vllm(MODEL, models, apart=False, log="error")
+    engine = start_vllm(MODEL, models, in_subprocess=False, log_level="error")
     yield engine
     engine.close()
 
@@ -159,9 +159,9 @@ def test_dropped_work_makes_room_and_gives_no_answer(engine):
 def test_an_abort_is_not_a_result():
     from types import SimpleNamespace as Bag
 
-    from batchchat.workers.engine.vllm_output import Reading
+    from batchchat.workers.engine.vllm_output import AnswerBuilder
 
     one = Bag(index=0, text="half a", token_ids=[1], finish_reason="abort")
     output = Bag(outputs=[one], prompt_token_ids=[1], num_cached_tokens=0)
-    reading = Reading(Bag(logprobs=None), None)
-    assert isinstance(reading.answer(output), EngineError)
+    builder = AnswerBuilder(Bag(logprobs=None), None)
+    assert isinstance(builder.build(output), EngineError)

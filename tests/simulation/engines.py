@@ -51,11 +51,11 @@ class SimulatedEngine:
 
     @property
     def is_alive(self) -> bool:
-        """See `workers.driver.DrivenEngine`."""
+        """See `workers.driver.EngineDriver`."""
         return self._dead is None
 
-    def give_up(self, reason: str) -> None:
-        """See `workers.driver.DrivenEngine`."""
+    def abandon(self, reason: str) -> None:
+        """See `workers.driver.EngineDriver`."""
         self._dead = self._dead or EngineDeadError(reason)
         for _, on_done, _ in self._running.values():
             on_done(self._dead)
@@ -90,7 +90,7 @@ class SimulatedEngine:
         """See `jobs.engine.Engine`; heard of with the next step."""
         self._aborted += keys
 
-    def idle_seconds(self) -> float | None:
+    def seconds_since_last_step(self) -> float | None:
         """Return how long ago the last step ended, None where there is no work."""
         return self._world.now - self._stepped if self._running else None
 

@@ -33,7 +33,7 @@ from batchchat.jobs.ledger.records import Shard
 from batchchat.workers.broker.lease_keeper import Keeper
 from batchchat.workers.control.controller import Controller
 from batchchat.workers.control.dispatcher import Dispatcher
-from batchchat.workers.engine.hang_detector import HangWatch
+from batchchat.workers.engine.hang_detector import HangDetector
 from tests.simulation import threads
 from tests.simulation.broker import (
     Redis,
@@ -117,7 +117,7 @@ def simulated(world: World, redis: Redis, window: int) -> Iterator[None]:
         batchchat.workers.shards.worker_process: {
             **process,
             "end_with": partial(_end_with, world),
-            "HangWatch": partial(HangWatch, clock=time.monotonic),
+            "HangDetector": partial(HangDetector, clock=time.monotonic),
         },
     }
     patches = [patch.multiple(module, **new) for module, new in names.items()]

@@ -27,12 +27,14 @@ class Detokenizer:
         self._tokenizer = tokenizer
 
     @classmethod
-    def of(cls, tokenizer: Any) -> "Detokenizer | None":
+    def for_tokenizer(cls, tokenizer: Any) -> "Detokenizer | None":
         """Return one for vLLM's `tokenizer`, None where it is of another kind."""
         inner = getattr(tokenizer, "_tokenizer", None)
         return cls(inner) if isinstance(inner, Tokenizer) else None
 
-    def text(self, prompt: list[int], answer: list[int], *, hides_special: bool) -> str:
+    def decode(
+        self, prompt: list[int], answer: list[int], *, hides_special: bool
+    ) -> str:
         """Return what `answer` says behind `prompt`."""
         decode = self._tokenizer.decode
         before = prompt[-_TAIL:]

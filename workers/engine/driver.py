@@ -64,11 +64,11 @@ class Core(Protocol):
         """Say whether it can go on; from any thread."""
         ...
 
-    def wake(self) -> None:
+    def interrupt_step(self) -> None:
         """Make a `step` that waits for a dead process raise; from any thread."""
         ...
 
-    def check(self, form: Form, batch_id: str) -> None:
+    def check_constraints(self, form: Form, batch_id: str) -> None:
         """See that answers can have this form; from any thread, may take seconds.
 
         They are fewer for a batch that has taken many. Raises `RequestRefusedError`.
@@ -84,7 +84,7 @@ class _Running:
     since: float
 
 
-class DrivenEngine:
+class EngineDriver:
     """An engine around a core that is built, used and closed by one thread."""
 
     def __init__(self, build: Callable[[], Core], prompter: Prompter) -> None:
@@ -129,7 +129,7 @@ class DrivenEngine:
         prompt = self._prompter.prepare(request)
         form = form_of(request)
         if form is not None:
-            self._core.check(form, batch_id)
+            self._core.check_constraints(form, batch_id)
         return prompt
 
     def room(self, prompt: Prompt) -> int:
@@ -155,11 +155,11 @@ class DrivenEngine:
         if keys:
             self._inbox.put(keys)
 
-    def idle_seconds(self) -> float | None:
+    def seconds_since_last_step(self) -> float | None:
         """Return how long ago the last step ended, None where there is no work."""
         return time.monotonic() - self._stepped if self._running else None
 
-    def give_up(self, reason: str) -> None:
+    def abandon(self, reason: str) -> None:
         """Answer all that runs with an error, from outside: a step does not return."""
         self._dead = self._dead or EngineDeadError(reason)
         self._refuse_all(self._dead)
@@ -283,7 +283,7 @@ class DrivenEngine:
         """Notice a core that died without a word, which leaves `step` waiting."""
         while self._dead is None and not self._closing.wait(_LOOK):
             if not self._core.is_alive():
-                self._core.wake()
+                self._core.interrupt_step()
                 return
 
 

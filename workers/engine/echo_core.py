@@ -12,7 +12,7 @@ from typing import Any
 from batchchat.jobs.engine.protocol import Answer, Choice, Completion, Work
 from batchchat.jobs.prompts.renderer import Prompter
 from batchchat.jobs.requests.output_constraints import Form
-from batchchat.workers.engine.driver import DrivenEngine
+from batchchat.workers.engine.driver import EngineDriver
 
 _WORDS = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel")
 
@@ -58,10 +58,10 @@ class EchoCore:
         """Say yes: there is no process."""
         return True
 
-    def wake(self) -> None:
+    def interrupt_step(self) -> None:
         """Do nothing: no step waits for long."""
 
-    def check(self, form: Form, batch_id: str) -> None:
+    def check_constraints(self, form: Form, batch_id: str) -> None:
         """Do nothing: an echo has no form."""
 
 
@@ -87,8 +87,8 @@ def _choice(prompt: str, seed: int, index: int, most: int) -> Choice:
     return Choice(index=index, text=" ".join(words), finish_reason=reason)
 
 
-def start_echo(prompter: Prompter, **speed: Any) -> DrivenEngine:
+def start_echo(prompter: Prompter, **speed: Any) -> EngineDriver:
     """Return a running engine that echoes; `speed` is `EchoCore`'s."""
-    engine = DrivenEngine(lambda: EchoCore(**speed), prompter)
+    engine = EngineDriver(lambda: EchoCore(**speed), prompter)
     engine.start()
     return engine

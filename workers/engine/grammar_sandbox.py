@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from batchchat.jobs.errors import EngineError, RequestRefusedError
-from batchchat.workers.engine.process_guard import die_with
+from batchchat.workers.engine.process_guard import kill_with_parent
 
 _START_SECONDS = 120.0
 _SECONDS = 10.0
@@ -57,7 +57,7 @@ class Verdict(NamedTuple):
     stopped: float = math.inf
 
 
-class GrammarCheck:
+class GrammarSandbox:
     """Says which grammars the engine may be given; safe to use from threads."""
 
     def __init__(self, tokenizer: Any, vocabulary: int) -> None:
@@ -194,7 +194,7 @@ def _forked(find_fault: Callable[[], str], seconds: float) -> Verdict:
     pid = os.fork()
     if not pid:
         try:
-            die_with(parent)
+            kill_with_parent(parent)
             signal.setitimer(signal.ITIMER_PROF, seconds)  # its signal ends the process
             os.write(writing, find_fault().encode())
             os._exit(0)

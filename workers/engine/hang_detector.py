@@ -9,12 +9,12 @@ _GLANCE = 5.0
 
 
 class _Steps(Protocol):
-    def idle_seconds(self) -> float | None:
+    def seconds_since_last_step(self) -> float | None:
         """Return how long ago the last step ended, None where there is no work."""
         ...
 
 
-class HangWatch:
+class HangDetector:
     """Adds up how long an engine was seen to stand still.
 
     The time of its last step alone proves nothing: a process that was stopped, or
@@ -34,11 +34,11 @@ class HangWatch:
         self._looked = clock()
         self._stood = 0.0
 
-    def hangs(self) -> bool:
+    def is_hung(self) -> bool:
         """Look; say whether it hangs. To be called every second or so."""
         now = self._clock()
         here = min(now - self._looked, _GLANCE, self._stall / 2)
         self._looked = now
-        idle = self._engine.idle_seconds()
+        idle = self._engine.seconds_since_last_step()
         self._stood = min(self._stood + here, idle or 0.0)
         return self._stood > self._stall

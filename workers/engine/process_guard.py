@@ -11,28 +11,28 @@ import os
 import signal
 from contextlib import suppress
 
-from batchchat.workers.engine.vllm_grammar_limits import bound_grammars
+from batchchat.workers.engine.vllm_grammar_limits import limit_grammar_time
 
-MARK = "BATCHCHAT_ENGINE_OF"
+OWNER_VARIABLE = "BATCHCHAT_ENGINE_OF"
 """Environment variable with the process id of the worker that owns the engine."""
 
 _PR_SET_PDEATHSIG = 1
 
 
-def tie() -> None:
+def bind_spawned_core() -> None:
     """Tie an engine's core to its worker as soon as it is spawned.
 
     A spawned process imports the command first of all. vLLM comes to its plugins only
     when the worker has answered, for which a core waits five minutes, whether the
     worker lives or not.
     """
-    owner = os.environ.get(MARK)
+    owner = os.environ.get(OWNER_VARIABLE)
     if owner is None:
         return
     import multiprocessing
 
     if multiprocessing.current_process().name.startswith("EngineCore"):
-        die_with(int(owner))
+        kill_with_parent(int(owner))
 
 
 def install() -> None:
@@ -40,16 +40,16 @@ def install() -> None:
     import multiprocessing
 
     parent = multiprocessing.parent_process()
-    if parent is None or MARK not in os.environ:
+    if parent is None or OWNER_VARIABLE not in os.environ:
         return
-    die_with(parent.pid)
-    bound_grammars()
+    kill_with_parent(parent.pid)
+    limit_grammar_time()
     with suppress(ValueError):  # only the main thread may say so
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def die_with(parent: int | None) -> None:
+def kill_with_parent(parent: int | None) -> None:
     """Have this process killed when the one that began it, `parent`, is gone."""
     import ctypes
 

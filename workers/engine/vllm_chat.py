@@ -19,7 +19,7 @@ from batchchat.jobs.requests.output_constraints import Form
 from batchchat.workers.engine.grammar_sandbox import Grammar
 
 
-class Chats:
+class ChatParserFactory:
     """Reads the forms that requests ask for; one for an engine."""
 
     def __init__(self, model: Model, config: Any, tokenizer: Any) -> None:
@@ -49,14 +49,14 @@ class Chats:
         self._config = config
         self._tokenizer = tokenizer
 
-    def of(self, form: Form | None) -> "Chat | None":
+    def create(self, form: Form | None) -> "ChatParser | None":
         """Return what reads the answers to a request, None where they are text.
 
         Raises `RequestRefusedError`.
         """
         if form is None and not self._reasons:
             return None
-        with refusing():
+        with refuse_on_error():
             from vllm.entrypoints.openai.chat_completion.protocol import (
                 ChatCompletionRequest,
             )
@@ -64,7 +64,7 @@ class Chats:
             request = ChatCompletionRequest(messages=[], **form or {})
             parser = self._parser_of(request)
             constraint = request.extract_structured_outputs()
-        chat = Chat(request, parser, constraint, reasons=self._reasons)
+        chat = ChatParser(request, parser, constraint, reasons=self._reasons)
         chat.source = _source(form or {})
         return chat
 
@@ -92,7 +92,7 @@ def _source(form: Form) -> str:
     return "tools"
 
 
-class Chat:
+class ChatParser:
     """One request as vLLM's server sees it; reads the answers to it."""
 
     def __init__(
@@ -120,7 +120,7 @@ class Chat:
         if constraint is None or constraint.json_object:
             return None
         param = f"body.{self.source}"
-        with refusing(param):
+        with refuse_on_error(param):
             return _grammar(constraint), param
 
     @property
@@ -133,7 +133,7 @@ class Chat:
         """Say whether log probabilities would tell of reasoning that is hidden."""
         return self._parser is not None and not self._request.include_reasoning
 
-    def read(self, output: Any) -> dict[str, Any]:
+    def parse(self, output: Any) -> dict[str, Any]:
         """Return the fields of a `Choice` that the output's text holds.
 
         As in `chat_completion_full_generator` of vLLM's server.
@@ -193,7 +193,7 @@ def _grammar(constraint: Any) -> Grammar:
 
 
 @contextmanager
-def refusing(param: str | None = None) -> Iterator[None]:
+def refuse_on_error(param: str | None = None) -> Iterator[None]:
     """Turn whatever vLLM's code says about a request into that request's error."""
     try:
         yield

@@ -19,13 +19,13 @@ from batchchat.jobs.engine.sampling import Sampling
 from batchchat.jobs.errors import EngineStartError, RequestRefusedError
 from batchchat.jobs.prompts.renderer import Prompter, load_prompter
 from batchchat.jobs.requests.output_constraints import Form
-from batchchat.workers.engine import process_guard as guard
+from batchchat.workers.engine import process_guard
 from batchchat.workers.engine.detokenizer import Detokenizer
-from batchchat.workers.engine.driver import DrivenEngine
-from batchchat.workers.engine.grammar_sandbox import GrammarCheck
-from batchchat.workers.engine.vllm_chat import Chat, Chats
-from batchchat.workers.engine.vllm_grammar_limits import bound_grammars
-from batchchat.workers.engine.vllm_output import Reading
+from batchchat.workers.engine.driver import EngineDriver
+from batchchat.workers.engine.grammar_sandbox import GrammarSandbox
+from batchchat.workers.engine.vllm_chat import ChatParser, ChatParserFactory
+from batchchat.workers.engine.vllm_grammar_limits import limit_grammar_time
+from batchchat.workers.engine.vllm_output import AnswerBuilder
 
 _CPU = {
     # A seeded request whose prompt is prefilled in chunks kills the CPU's engine.
@@ -55,12 +55,12 @@ that ends anyway gives its memory back without."""
 
 
 def start_vllm(
-    model: Model, models: Path, *, apart: bool | None, log: str
-) -> DrivenEngine:
+    model: Model, models: Path, *, in_subprocess: bool | None, log_level: str
+) -> EngineDriver:
     """Return a running engine for `model`.
 
-    `apart` says whether its core gets a process of its own, None what is best
-    here; `log` is the level of vLLM's own messages on stderr.
+    `in_subprocess` says whether its core gets a process of its own, None what is best
+    here; `log_level` is the level of vLLM's own messages on stderr.
 
     Raises:
         EngineStartError: vLLM is not installed, or it can't load the model.
@@ -69,9 +69,9 @@ def start_vllm(
     """
     prompter = load_prompter(model, models)
     source = str(model_folder(model, models)) if _is_local(model) else model.source
-    _set_environment(log)
-    engine = DrivenEngine(
-        lambda: _build(model, source, prompter, apart=apart), prompter
+    _set_environment(log_level)
+    engine = EngineDriver(
+        lambda: _build(model, source, prompter, in_subprocess=in_subprocess), prompter
     )
     try:
         engine.start()
@@ -81,10 +81,10 @@ def start_vllm(
     return engine
 
 
-def _set_environment(log: str) -> None:
+def _set_environment(log_level: str) -> None:
     """Say to vLLM what it takes from the environment only; a user's own word wins."""
-    os.environ[guard.MARK] = str(os.getpid())
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", log.upper())
+    os.environ[process_guard.OWNER_VARIABLE] = str(os.getpid())
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", log_level.upper())
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
@@ -97,17 +97,17 @@ def _set_environment(log: str) -> None:
 
 
 def _build(
-    model: Model, source: str, prompter: Prompter, *, apart: bool | None
+    model: Model, source: str, prompter: Prompter, *, in_subprocess: bool | None
 ) -> "VllmCore":
     """Load vLLM and the model, which takes from seconds to minutes."""
     on_cpu = _import_vllm()
-    if apart is None:
-        apart = not on_cpu
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(apart))
+    if in_subprocess is None:
+        in_subprocess = not on_cpu
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(in_subprocess))
     while _ended:
         with suppress(Exception):  # what died may not come apart either
             _ended.pop().engine_core.shutdown()
-    if not apart:
+    if not in_subprocess:
         sys.setswitchinterval(_SWITCH_SECONDS)
     arguments = _arguments(model, source, prompter, on_cpu=on_cpu)
     core = VllmCore(model, arguments, prompter.template.source)
@@ -180,7 +180,7 @@ class VllmCore:
         from vllm.v1.engine.exceptions import EngineDeadError
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        bound_grammars()
+        limit_grammar_time()
         # Whoever builds an `LLMEngine` and says nothing gets 128 requests at once;
         # `LLM` gets 1,024 on a large GPU.
         self._llm = LLMEngine.from_engine_args(
@@ -194,11 +194,11 @@ class VllmCore:
         self.context_length: int = config.model_config.max_model_len
         self.capacity = 2 * config.scheduler_config.max_num_seqs
         self.identity = _identity(model, config, template)
-        self._reading: dict[str, Reading] = {}
+        self._builders: dict[str, AnswerBuilder] = {}
         tokenizer = self._llm.get_tokenizer()
-        self._chats = Chats(model, config.model_config, tokenizer)
-        self._detokenizer = Detokenizer.of(tokenizer)
-        self._grammars = GrammarCheck(tokenizer, config.model_config.get_vocab_size())
+        self._chats = ChatParserFactory(model, config.model_config, tokenizer)
+        self._detokenizer = Detokenizer.for_tokenizer(tokenizer)
+        self._grammars = GrammarSandbox(tokenizer, config.model_config.get_vocab_size())
         self._child = getattr(self._llm.engine_core, "resources", None)
         if self._child is None:
             self._llm.engine_core._finalizer.atexit = False  # noqa: SLF001
@@ -214,7 +214,7 @@ class VllmCore:
         """Begin with `work`. Raises `RequestRefusedError`."""
         try:
             prompt = self._input(work.prompt.token_ids, prompt=work.prompt.text)
-            chat = self._chats.of(work.form)
+            chat = self._chats.create(work.form)
             params = self._sampling(work.sampling, chat)
             self._llm.add_request(work.key, prompt, params)
         except (RequestRefusedError, self._dead_error):
@@ -222,11 +222,11 @@ class VllmCore:
         except Exception as error:  # whatever else it is, it is about this request
             reason = str(error).partition(" (parameter=")[0][:200]  # not the value
             raise RequestRefusedError(reason, code="invalid_value") from error
-        self._reading[work.key] = Reading(params, chat)
+        self._builders[work.key] = AnswerBuilder(params, chat)
 
-    def check(self, form: Form, batch_id: str) -> None:
+    def check_constraints(self, form: Form, batch_id: str) -> None:
         """See that a grammar can be made for the form. Raises `RequestRefusedError`."""
-        chat = self._chats.of(form)
+        chat = self._chats.create(form)
         if chat is not None and chat.grammar is not None:
             self._grammars.check(*chat.grammar, batch_id)
 
@@ -235,14 +235,14 @@ class VllmCore:
         return [
             (output.request_id, self._answer(output))
             for output in self._llm.step()
-            if output.finished and output.request_id in self._reading
+            if output.finished and output.request_id in self._builders
         ]
 
     def _answer(self, output: Any) -> Answer:
-        reading = self._reading.pop(output.request_id)
-        if self._detokenizer is None or reading.params.detokenize:
-            return reading.answer(output)
-        return reading.answer(output, self._detokenizer)
+        builder = self._builders.pop(output.request_id)
+        if self._detokenizer is None or builder.params.detokenize:
+            return builder.build(output)
+        return builder.build(output, self._detokenizer)
 
     def _can_read(self, sampling: Sampling, *, hides_special: bool) -> bool:
         """Say whether an answer's text may wait until it is finished."""
@@ -257,7 +257,7 @@ class VllmCore:
         """Forget work."""
         self._llm.abort_request(keys)
         for key in keys:
-            self._reading.pop(key, None)
+            self._builders.pop(key, None)
 
     def close(self) -> None:
         """End the core; a child that does not go by itself is killed.
@@ -274,14 +274,14 @@ class VllmCore:
         """Say whether the child, if there is one, still lives."""
         return self._child is None or not self._child.engine_dead
 
-    def wake(self) -> None:
+    def interrupt_step(self) -> None:
         """Tell a `step` that waits for a dead child's output what happened.
 
         vLLM only marks the engine as dead then, and its client waits for ever.
         """
         self._llm.engine_core.outputs_queue.put_nowait(self._dead_error())
 
-    def _sampling(self, sampling: Sampling, chat: Chat | None) -> Any:
+    def _sampling(self, sampling: Sampling, chat: ChatParser | None) -> Any:
         constraint = chat.constraint if chat else None
         hides = sampling.skip_special_tokens
         if chat is not None:

@@ -17,7 +17,7 @@ _TOKEN_SECONDS = 0.005
 """What it may take more for each token; those of real schemas take a tenth of it."""
 
 
-def bound_grammars() -> None:
+def limit_grammar_time() -> None:
     """Have vLLM bound its grammars in this process."""
     from vllm.v1.structured_output import backend_xgrammar
 

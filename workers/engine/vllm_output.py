@@ -6,19 +6,19 @@ from typing import Any, NamedTuple
 from batchchat.jobs.engine.protocol import Answer, Choice, Completion
 from batchchat.jobs.errors import EngineError, RequestRefusedError
 from batchchat.workers.engine.detokenizer import Detokenizer
-from batchchat.workers.engine.vllm_chat import Chat
+from batchchat.workers.engine.vllm_chat import ChatParser
 
 _LEAST_LOGPROB = -9999.0
 """What vLLM's own server says for minus infinity, which JSON can't."""
 
 
-class Reading(NamedTuple):
+class AnswerBuilder(NamedTuple):
     """How an answer is read: vLLM's `SamplingParams`, and the form of the answer."""
 
     params: Any
-    chat: Chat | None
+    chat: ChatParser | None
 
-    def answer(self, output: Any, detokenizer: Detokenizer | None = None) -> Answer:
+    def build(self, output: Any, detokenizer: Detokenizer | None = None) -> Answer:
         """Turn vLLM's `RequestOutput` into an answer.
 
         `detokenizer` makes its text, if it has none yet. A signal that reaches vLLM
@@ -61,7 +61,7 @@ def _detokenize(output: Any, params: Any, detokenizer: Detokenizer) -> None:
         if one.finish_reason == "stop" and not params.include_stop_str_in_output:
             token_ids.pop()
         hides_special = params.skip_special_tokens
-        one.text = detokenizer.text(
+        one.text = detokenizer.decode(
             output.prompt_token_ids, token_ids, hides_special=hides_special
         )
 
@@ -70,7 +70,7 @@ def _unreadable(message: str) -> RequestRefusedError:
     return RequestRefusedError(message, code="engine_error", status_code=500)
 
 
-def _choice(one: Any, top: int, chat: Chat | None) -> Choice:
+def _choice(one: Any, top: int, chat: ChatParser | None) -> Choice:
     logprobs = None if chat is not None and chat.hides_logprobs else one.logprobs
     if logprobs is not None:
         logprobs = [
@@ -79,7 +79,7 @@ def _choice(one: Any, top: int, chat: Chat | None) -> Choice:
         ]
     fields = {"text": one.text, "finish_reason": one.finish_reason}
     if chat is not None:
-        fields |= chat.read(one)
+        fields |= chat.parse(one)
     return Choice(
         index=one.index, stop_reason=one.stop_reason, logprobs=logprobs, **fields
     )

@@ -39,7 +39,7 @@ from batchchat.jobs.settings import Settings
 from batchchat.jobs.shutdown import Stop
 from batchchat.jobs.storage import Storage
 from batchchat.jobs.storage.destination import Destination
-from batchchat.workers.engine.hang_detector import HangWatch
+from batchchat.workers.engine.hang_detector import HangDetector
 from batchchat.workers.local.batch_lock import batch_lock
 
 _LOOK = 0.2
@@ -56,11 +56,11 @@ Fewer do to find a request that kills it."""
 class ClosableEngine(Engine, Protocol):
     """An engine that ends when it is told to."""
 
-    def idle_seconds(self) -> float | None:
+    def seconds_since_last_step(self) -> float | None:
         """Return how long ago the last step ended, None where there is no work."""
         ...
 
-    def give_up(self, reason: str) -> None:
+    def abandon(self, reason: str) -> None:
         """Answer all that runs with an error, because no step returns any more."""
         ...
 
@@ -157,8 +157,8 @@ class EmbeddedRun:
     def _engine(self, state: State) -> Iterator[ClosableEngine]:
         self._progress.phase = "loading"
         engine = self._start_engine(state.made_plan().runs_on())
-        watch = HangWatch(engine, self._settings.stall_seconds)
-        self._watch = partial(_give_up_if_it_hangs, engine, watch)
+        watch = HangDetector(engine, self._settings.stall_seconds)
+        self._watch = partial(_abandon_if_hung, engine, watch)
         try:
             self._progress.begin(state.counts(), state.usage())
             if state.batch.max_cost is not None:
@@ -263,9 +263,9 @@ class EmbeddedRun:
         return finalize(self._ledger, state.batch.id, how)
 
 
-def _give_up_if_it_hangs(engine: ClosableEngine, watch: HangWatch) -> None:
-    if watch.hangs():
-        engine.give_up("the engine hangs")
+def _abandon_if_hung(engine: ClosableEngine, watch: HangDetector) -> None:
+    if watch.is_hung():
+        engine.abandon("the engine hangs")
 
 
 def _run(task: Task, shard: Shard, fed: Event) -> bool:

@@ -31,7 +31,7 @@ from batchchat.workers.broker.messages import CONTROL, Hint
 from batchchat.workers.broker.status_board import Running
 from batchchat.workers.control.controller import Controller
 from batchchat.workers.control.dispatcher import Dispatcher
-from batchchat.workers.engine.hang_detector import HangWatch
+from batchchat.workers.engine.hang_detector import HangDetector
 from batchchat.workers.local.embedded_run import ClosableEngine
 from batchchat.workers.local.in_process_broker import LocalHints
 from batchchat.workers.shards.shard_host import Host
@@ -230,7 +230,7 @@ class LocalRunner:
             )
             host.on_room = self._room.set
             self._host, self.loaded = host, model.name
-            watch = HangWatch(engine, self._settings.stall_seconds)
+            watch = HangDetector(engine, self._settings.stall_seconds)
             host.keeper.start(partial(self._look, host, engine, watch))
             try:
                 self._feed(host)
@@ -242,14 +242,14 @@ class LocalRunner:
             self._on_hang()
         return not host.engine_died.is_set() or bool(host.done()[0].total)
 
-    def _look(self, host: Host, engine: ClosableEngine, watch: HangWatch) -> None:
+    def _look(self, host: Host, engine: ClosableEngine, watch: HangDetector) -> None:
         """Tell the news; see that the engine steps, and that an end is an end."""
         host.look()
         if self._closing.is_set() and not host.stop.asked:
             host.end(self._grace)
-        if watch.hangs():
+        if watch.is_hung():
             self._hangs = True
-            engine.give_up("the engine hangs")
+            engine.abandon("the engine hangs")
 
     def _feed(self, host: Host) -> None:
         """Run the shards of one model, until another's turn, a death or the end."""

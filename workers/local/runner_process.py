@@ -156,7 +156,9 @@ def _runner(settings: Settings) -> LocalRunner:
         from batchchat.workers.engine.vllm_core import start_vllm
 
         apart = _APART[settings.engine_process]
-        return start_vllm(model, models, apart=apart, log=settings.engine_log)
+        return start_vllm(
+            model, models, in_subprocess=apart, log_level=settings.engine_log
+        )
 
     storage = open_storage(
         settings.storage,

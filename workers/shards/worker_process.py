@@ -22,8 +22,8 @@ from batchchat.workers.broker.celery_app import (
 from batchchat.workers.broker.leases import RedisLeases
 from batchchat.workers.broker.redis_client import open_redis
 from batchchat.workers.broker.status_board import RedisNews
-from batchchat.workers.engine.driver import DrivenEngine
-from batchchat.workers.engine.hang_detector import HangWatch
+from batchchat.workers.engine.driver import EngineDriver
+from batchchat.workers.engine.hang_detector import HangDetector
 from batchchat.workers.shards.exit_codes import BROKER_SILENT, ENGINE_DEAD
 from batchchat.workers.shards.shard_host import Host
 
@@ -50,13 +50,13 @@ class Worker:
         settings: Settings,
         broker: str,
         model: Model,
-        engine: DrivenEngine,
+        engine: EngineDriver,
     ) -> None:
         """Take shards from the Redis at `broker`."""
         self._settings = settings
         self._app = make_app(broker)
         self._engine = engine
-        self._hang_watch = HangWatch(engine, settings.stall_seconds)
+        self._hang_watch = HangDetector(engine, settings.stall_seconds)
         redis = open_redis(broker)
         leases = RedisLeases(redis, uuid4().hex, settings.lease_seconds)
         self._host = Host(
@@ -100,8 +100,8 @@ class Worker:
         self._host.look()
         if self._ending:
             return
-        if self._hang_watch.hangs():
-            self._engine.give_up("the engine hangs")  # its marks say what it had
+        if self._hang_watch.is_hung():
+            self._engine.abandon("the engine hangs")  # its marks say what it had
         if self._host.engine_died.is_set() or not self._engine.is_alive:
             log.error("the engine died or hangs: this worker ends")
             self._end(ENGINE_DEAD, 0)

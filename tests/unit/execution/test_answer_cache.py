@@ -9,7 +9,7 @@ import pytest
 from batchchat.jobs.engine.protocol import Choice, Completion
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.execution.answer_cache import Twins
-from batchchat.workers.engine.driver import DrivenEngine
+from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore
 from tests.support.running import SETTINGS, Bench, lines, prompter, text
 
@@ -41,7 +41,7 @@ def bench(tmp_path, asked):
 
 
 def started(asked):
-    engine = DrivenEngine(lambda: Counted(asked, latency=0.001), prompter())
+    engine = EngineDriver(lambda: Counted(asked, latency=0.001), prompter())
     engine.start()
     return engine
 

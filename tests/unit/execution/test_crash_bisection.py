@@ -7,7 +7,7 @@ import pytest
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.execution.crash_bisection import Mark, Suspicion
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.workers.engine.driver import DrivenEngine
+from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore
 from batchchat.workers.local.embedded_run import EmbeddedRun
 from tests.support.running import ECHO, SETTINGS, Bench, EchoPrompters, lines, prompter
@@ -58,7 +58,7 @@ def run_on(bench, batch_id, build):
     """Run a batch on engines around the cores that are built; return its state."""
 
     def start(_model):
-        engine = DrivenEngine(build, prompter())
+        engine = EngineDriver(build, prompter())
         engine.start()
         return engine
 

@@ -11,7 +11,7 @@ from batchchat.jobs.ledger import records as record
 from batchchat.jobs.ledger.recovery import Kept
 from batchchat.jobs.ledger.submission import cancel_batch
 from batchchat.workers.engine import driver
-from batchchat.workers.engine.driver import DrivenEngine
+from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore, echo
 from batchchat.workers.local.batch_lock import BusyError, batch_lock
 from tests.support.running import SETTINGS, Bench, lines, prompter, text
@@ -229,7 +229,7 @@ def hanging(bench, monkeypatch):
     released, begun = Event(), []
 
     def start(_model):
-        engine = DrivenEngine(lambda: Hanging(released), prompter())
+        engine = EngineDriver(lambda: Hanging(released), prompter())
         engine.start()
         begun.append(engine)
         return engine
@@ -243,13 +243,13 @@ def hanging(bench, monkeypatch):
 
 def test_an_engine_that_hangs_and_can_be_ended_is_replaced(bench, hanging, monkeypatch):
     released, begun = hanging
-    give_up = DrivenEngine.give_up
+    abandon = EngineDriver.abandon
 
     def end_its_process(engine, reason):
-        give_up(engine, reason)
+        abandon(engine, reason)
         released.set()
 
-    monkeypatch.setattr(DrivenEngine, "give_up", end_its_process)
+    monkeypatch.setattr(EngineDriver, "abandon", end_its_process)
     state = bench.run(bench.submit(lines(20)))
     assert state.counts().completed == 20
     assert len(begun) > 1

@@ -14,7 +14,7 @@ from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import Options, cancel_batch, create_batch
 from batchchat.jobs.storage import MemoryStorage
 from batchchat.workers.broker.messages import queue_of
-from batchchat.workers.engine.driver import DrivenEngine
+from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore, start_echo
 from batchchat.workers.local import runner as local
 from batchchat.workers.local.runner import LocalRunner
@@ -117,7 +117,7 @@ def test_a_dead_engine_is_started_again(site):
             return super().step()
 
     def start(_model):
-        engine = DrivenEngine(partial(Fragile), prompter())
+        engine = EngineDriver(partial(Fragile), prompter())
         engine.start()
         return engine
 
@@ -245,7 +245,7 @@ def test_an_engine_that_hangs_is_given_up(site):
             return super().step()
 
     def start(_model):
-        engine = DrivenEngine(partial(Hanging), prompter())
+        engine = EngineDriver(partial(Hanging), prompter())
         engine.start()
         return engine
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchchat.workers.engine.hang_detector import HangWatch
+from batchchat.workers.engine.hang_detector import HangDetector
 
 STALL = 20.0
 
@@ -14,7 +14,7 @@ class Engine:
         self.stepped: float | None = 0.0
         self.now = 0.0
 
-    def idle_seconds(self):
+    def seconds_since_last_step(self):
         return None if self.stepped is None else self.now - self.stepped
 
 
@@ -25,13 +25,13 @@ def engine():
 
 @pytest.fixture
 def watch(engine):
-    return HangWatch(engine, STALL, lambda: engine.now)
+    return HangDetector(engine, STALL, lambda: engine.now)
 
 
 def looks(engine, watch, seconds):
     for _ in range(seconds):
         engine.now += 1
-        if watch.hangs():
+        if watch.is_hung():
             return True
     return False
 
@@ -55,7 +55,7 @@ def test_one_that_has_nothing_to_do_does_not(engine, watch):
 def test_a_process_that_slept_finds_none_that_hangs(engine, watch):
     looks(engine, watch, 5)
     engine.now += 3600
-    assert not watch.hangs()
+    assert not watch.is_hung()
     engine.stepped = engine.now
     assert not looks(engine, watch, int(STALL))
 

@@ -12,14 +12,14 @@ from types import SimpleNamespace as Bag
 import pytest
 
 from batchchat.jobs.errors import EngineError, RequestRefusedError
-from batchchat.workers.engine import grammar_sandbox as grammar_check
-from batchchat.workers.engine.grammar_sandbox import GrammarCheck, Verdict
+from batchchat.workers.engine import grammar_sandbox
+from batchchat.workers.engine.grammar_sandbox import GrammarSandbox, Verdict
 
 GOOD, BAD, SLOW = ("regex", "a"), ("regex", "("), ("regex", "slow")
 BOMBS = [("regex", f"bomb {number}") for number in range(100)]
 
 
-class Held(GrammarCheck):
+class Held(GrammarSandbox):
     """Tries without a child; one grammar takes until it is let go."""
 
     def __init__(self):
@@ -110,8 +110,8 @@ def test_a_child_that_dies_while_it_starts_is_no_fault_of_a_request(monkeypatch)
     info = Bag(serialize_json=lambda: "")
     library = Bag(TokenizerInfo=Bag(from_huggingface=lambda *_, **__: info))
     monkeypatch.setitem(sys.modules, "xgrammar", library)
-    monkeypatch.setattr(grammar_check, "serve", is_)  # which ends at once
-    check = GrammarCheck(None, 0)
+    monkeypatch.setattr(grammar_sandbox, "serve", is_)  # which ends at once
+    check = GrammarSandbox(None, 0)
     with pytest.raises(EngineError, match="did not start"):
         check.check(GOOD, "body.x", "b")
     assert check._child is None

@@ -10,7 +10,7 @@ from batchchat.jobs.engine.sampling import Sampling
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.prompts.renderer import Prompt
 from batchchat.workers.engine.vllm_core import VllmCore
-from batchchat.workers.engine.vllm_output import Reading
+from batchchat.workers.engine.vllm_output import AnswerBuilder
 
 WORK = Work("k", Prompt("hi", [1, 2]), Sampling(max_tokens=2, seed=1))
 
@@ -20,7 +20,7 @@ def core(**parts):
     one = VllmCore.__new__(VllmCore)
     one._input = lambda ids, prompt: (ids, prompt)
     one._dead_error = ConnectionError
-    one._reading, one._detokenizer = {}, None
+    one._builders, one._detokenizer = {}, None
     for name, part in parts.items():
         setattr(one, name, part)
     return one
@@ -32,15 +32,15 @@ def failing(*_):
 
 def test_a_form_that_can_not_be_read_is_refused_alone():
     with pytest.raises(RequestRefusedError):
-        core(_chats=Bag(of=failing)).add(WORK)
+        core(_chats=Bag(create=failing)).add(WORK)
 
 
 def test_a_form_that_is_refused_keeps_its_reason():
-    def of(_form):
+    def create(_form):
         raise RequestRefusedError("no", code="tools_unknown", param="body.tools")
 
     with pytest.raises(RequestRefusedError) as raised:
-        core(_chats=Bag(of=of)).add(WORK)
+        core(_chats=Bag(create=create)).add(WORK)
     assert (raised.value.code, raised.value.param) == ("tools_unknown", "body.tools")
 
 
@@ -48,7 +48,7 @@ def test_an_answer_that_can_not_be_counted_is_one_error():
     chat: Any = Bag(
         hides_logprobs=False,
         reasons=True,
-        read=lambda _: {},
+        parse=lambda _: {},
         reasoning_tokens=failing,
     )
     one = Bag(
@@ -66,8 +66,8 @@ def test_an_answer_that_can_not_be_counted_is_one_error():
         num_cached_tokens=0,
         finished=True,
     )
-    reading = Reading(Bag(detokenize=True, logprobs=None), chat)
-    half = core(_reading={"k": reading}, _llm=Bag(step=lambda: [output]))
+    builder = AnswerBuilder(Bag(detokenize=True, logprobs=None), chat)
+    half = core(_builders={"k": builder}, _llm=Bag(step=lambda: [output]))
     [(key, answer)] = half.step()
     assert key == "k"
     assert isinstance(answer, RequestRefusedError)

@@ -37,7 +37,7 @@ def test_an_answer_cut_anywhere_reads_as_it_would_have_been_streamed(
 ):
     prompt = tokenizer.encode("What do you say?").ids
     answer = tokenizer.encode(text).ids
-    read = Detokenizer(tokenizer).text
+    read = Detokenizer(tokenizer).decode
 
     for end in range(len(answer) + 1):
         cut = answer[:end]
@@ -49,7 +49,7 @@ def test_an_answer_cut_anywhere_reads_as_it_would_have_been_streamed(
 def test_noise_reads_as_it_would_have_been_streamed(seed):
     tokenizer = byte_level()
     source = random.Random(seed)
-    read = Detokenizer(tokenizer).text
+    read = Detokenizer(tokenizer).decode
     size = tokenizer.get_vocab_size()
 
     for _ in range(100):
@@ -61,4 +61,4 @@ def test_noise_reads_as_it_would_have_been_streamed(seed):
 
 
 def test_a_tokenizer_of_another_kind_is_left_to_vllm():
-    assert Detokenizer.of(object()) is None
+    assert Detokenizer.for_tokenizer(object()) is None

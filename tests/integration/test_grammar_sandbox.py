@@ -7,8 +7,8 @@ import pytest
 
 from batchchat.jobs.catalog.demo_model import demo_model
 from batchchat.jobs.errors import RequestRefusedError
-from batchchat.workers.engine import grammar_sandbox as grammar_check
-from batchchat.workers.engine.vllm_grammar_limits import bound_grammars
+from batchchat.workers.engine import grammar_sandbox
+from batchchat.workers.engine.vllm_grammar_limits import limit_grammar_time
 
 pytest.importorskip("xgrammar", reason="needs vLLM: install batchchat[cpu]")
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ def tokenizer(tmp_path_factory):
 @pytest.fixture(scope="module")
 def check(tokenizer):
     """Return what tries grammars for the demo model."""
-    with closing(grammar_check.GrammarCheck(tokenizer, len(tokenizer))) as check:
+    with closing(grammar_sandbox.GrammarSandbox(tokenizer, len(tokenizer))) as check:
         check.check(("regex", "a"), "body.x", "b")
         yield check
 
@@ -45,7 +45,7 @@ def refusal(check, grammar, batch_id="b"):
 def test_bombs_are_stopped_and_no_new_process_is_started_for_the_next(
     check, monkeypatch
 ):
-    monkeypatch.setattr(grammar_check, "_SECONDS", 2.0)
+    monkeypatch.setattr(grammar_sandbox, "_SECONDS", 2.0)
     child = check._child
     told = [refusal(check, bomb(number), "bombs") for number in range(4)]
     assert all("too much time" in message for message in told)
@@ -80,7 +80,7 @@ def test_a_grammar_that_takes_seconds_a_token_is_ended(tokenizer, regex, goes_on
     import xgrammar
     from vllm.v1.structured_output import backend_xgrammar
 
-    bound_grammars()
+    limit_grammar_time()
     info = xgrammar.TokenizerInfo.from_huggingface(tokenizer)
     compiled = xgrammar.GrammarCompiler(info, max_threads=1).compile_regex(regex)
     matcher = xgrammar.GrammarMatcher(compiled)

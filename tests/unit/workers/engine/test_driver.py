@@ -10,7 +10,7 @@ from batchchat.jobs.engine.protocol import Completion, Work
 from batchchat.jobs.engine.sampling import Sampling
 from batchchat.jobs.errors import EngineDeadError, EngineStartError
 from batchchat.jobs.prompts.renderer import Prompt
-from batchchat.workers.engine.driver import DrivenEngine
+from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore
 from tests.support.running import prompter
 
@@ -38,7 +38,7 @@ class Failing(EchoCore):
 
 
 def started(core):
-    engine = DrivenEngine(lambda: core, prompter())
+    engine = EngineDriver(lambda: core, prompter())
     engine.start()
     return engine
 
@@ -75,7 +75,7 @@ def test_an_engine_that_hangs_leaves_nobody_waiting_when_it_is_given_up():
     taken = ask(engine)
     assert inside.wait(10)
     not_taken = ask(engine)
-    engine.give_up("it hangs")
+    engine.abandon("it hangs")
     assert isinstance(taken.get(timeout=1), EngineDeadError)
     assert isinstance(not_taken.get(timeout=1), EngineDeadError)
     released.set()
@@ -87,7 +87,7 @@ def test_a_core_that_can_not_be_built_is_an_error_that_says_why():
         raise RuntimeError("no such model")
 
     with pytest.raises(EngineStartError, match="no such model"):
-        DrivenEngine(build, prompter()).start()
+        EngineDriver(build, prompter()).start()
 
 
 def test_room_is_given_back_with_each_answer():
