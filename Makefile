@@ -17,7 +17,7 @@ OLD_PYTHON = error: batchchat needs Python 3.11 or newer, $(PYTHON) is %d.%d\nhi
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos unit simulate check fix bench docs lock clean
+.PHONY: help demo test chaos unit simulate check fix words bench docs lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' Makefile
@@ -49,12 +49,15 @@ fix: $(READY)  ## Repair format and lint where a tool can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+words: $(READY)  ## List words that are not plain English: make words ARGS=docs
+	$(BIN)/python tools/check_words.py $(ARGS)
+
 bench: $(READY)  ## Run all benchmarks, small; or one, in full: make bench NAME=throughput
 	$(BIN)/python benchmarks/$(or $(NAME),every).py $(ARGS)
 
 docs: $(READY)  ## Write the pages that are generated
-	$(BIN)/python docs/settings_page.py
-	$(BIN)/python docs/requests_page.py
+	$(BIN)/python tools/settings_page.py
+	$(BIN)/python tools/requests_page.py
 
 lock: $(READY)  ## Compile the locks after a change of pyproject.toml (ARGS=--upgrade raises all)
 	$(COMPILE) --extra cpu --override requirements/overrides.txt --output-file requirements/dev-cpu.lock

@@ -6,7 +6,7 @@ differs from request to request, so what is sampled without a seed is never shar
 
 While one is in the engine those alike wait beside it, within their shard; what was
 answered is remembered, for all shards of a batch in a process, up to some memory.
-What that does to usage and to seeds: `docs/decisions/0017-requests-that-are-alike.md`.
+What that does to usage and to seeds: `docs/decisions/0017-request-deduplication.md`.
 """
 
 from collections import OrderedDict

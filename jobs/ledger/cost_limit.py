@@ -6,7 +6,7 @@ pass it. Those in the engine finish, so nothing that was computed is thrown away
 
 Whoever sees it writes the wish to cancel, with its reason: so the end is decided
 once, and everything else is as with a cancel. Why so:
-`docs/decisions/0016-the-most-a-batch-may-cost.md`.
+`docs/decisions/0016-cost-limit.md`.
 """
 
 from decimal import Decimal

@@ -10,8 +10,8 @@ import pytest
 
 from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.catalog.demo_model import demo_model
-from docs.requests_page import SEEN
 from tests.integration.chat_batches import NAMED, TOOLS, answer, batches, full
+from tools.requests_page import NOTES
 
 pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -171,9 +171,9 @@ def test_vllm_s_own_batch_runner_answers_the_same(ours, theirs, name):
 
 
 def test_every_field_of_the_page_is_in_the_line_that_it_names():
-    for field, (*_, name) in SEEN.items():
+    for field, notes in NOTES.items():
         if field not in ("seed", "max_tokens", "include_reasoning"):  # in every line
-            assert field in BODIES[name]
+            assert field in BODIES[notes["compared"]]
 
 
 def test_the_lines_compared_show_what_they_should(ours):

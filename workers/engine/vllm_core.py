@@ -1,7 +1,7 @@
 """The vLLM engine's core; only it, `workers.vllm_chat` and `vllm_grammar` know it.
 
 What is done differently from the obvious, and why, stands in
-`docs/decisions/0004-the-engine.md`.
+`docs/decisions/0004-engine-thread.md`.
 """
 
 import gc

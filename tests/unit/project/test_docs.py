@@ -4,14 +4,13 @@ import re
 from pathlib import Path
 
 from batchchat.jobs.requests.parameters import PARAMETERS
-from docs import requests_page
-from docs.settings_page import page
+from tools import requests_page, settings_page
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_the_page_of_the_settings_is_fresh():
-    assert (ROOT / "docs/settings.md").read_text("utf-8") == page()
+    assert (ROOT / "docs/settings.md").read_text("utf-8") == settings_page.page()
 
 
 def test_every_link_of_the_readme_leads_somewhere():
@@ -27,4 +26,4 @@ def test_the_page_of_the_requests_is_fresh():
 
 def test_every_field_that_shapes_an_answer_was_compared_with_run_batch():
     used = {name for name, parameter in PARAMETERS.items() if parameter.used}
-    assert requests_page.SEEN.keys() == used
+    assert requests_page.NOTES.keys() == used

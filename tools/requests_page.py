@@ -1,0 +1,146 @@
+"""Write the tables of `docs/requests.md` from the parameter tables (`make docs`)."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from batchchat.jobs.requests import schema_types
+from batchchat.jobs.requests.parameters import (
+    MAX_MESSAGES,
+    PARAMETERS,
+    REFUSED,
+    Parameter,
+)
+from batchchat.jobs.requests.parser import Invalid, Parser
+
+NOTES: dict[str, dict[str, str]] = tomllib.loads(
+    Path(__file__).with_name("parameter_notes.toml").read_text("utf-8")
+)
+"""What the page says about each parameter that changes an answer, by its name."""
+
+INVALID: dict[str, list[Any]] = {
+    "number": ["1", True],
+    "integer": [1.5, "1", True],
+    "boolean": ["true", 1],
+    "stop": [7, "", ["a"] * 5],
+    "integers": [5, [1.5], [-1]],
+    "strings": ["a", [7], [""]],
+    "logit_bias": [[], {"a": 1}, {"5": True}],
+}
+"""Invalid values for each kind of parameter."""
+
+INVALID_STRUCTURES: dict[str, list[Any]] = {
+    "tools": [{}, []],
+    "tool_choice": ["any", "auto"],
+    "response_format": ["json", {"type": "xml"}],
+    "structured_outputs": ["a", {}],
+    "reasoning_effort": [1, "much"],
+    "chat_template_kwargs": [True, {"messages": []}],
+}
+"""Invalid values for parameters that have a schema of their own."""
+
+_MAX_SHOWN_CHARACTERS = 24
+
+_HEAD = "field", "range", "rejected, with", "notes", "observed effect", "compared as"
+
+PAGE = Path(__file__).parents[1] / "docs/requests.md"
+
+
+def page() -> str:
+    """Return the page with up-to-date tables."""
+    text = PAGE.read_text("utf-8")
+    for name, table in _tables().items():
+        part = f"<!-- {name} -->\n{table}\n<!-- end -->"
+        text = re.sub(f"<!-- {name} -->.*?<!-- end -->", part, text, flags=re.DOTALL)
+    return text
+
+
+def _tables() -> dict[str, str]:
+    used = [name for name, parameter in PARAMETERS.items() if parameter.used]
+    unused = [f"`{name}`" for name in PARAMETERS if name not in used]
+    limits = {
+        "messages": f"{MAX_MESSAGES:,}",
+        "a schema, or a tool's parameters": (
+            f"{schema_types.MAX_SCHEMA_BYTES:,} bytes of JSON,"
+            f" {schema_types.MAX_SCHEMA_DEPTH} levels"
+        ),
+        "the arguments of a tool call": f"{schema_types.MAX_ARGUMENTS_DEPTH} levels",
+        "a regular expression": f"{schema_types.MAX_PATTERN:,} characters",
+        "a grammar": f"{schema_types.MAX_GRAMMAR:,} characters",
+        "choices": f"{schema_types.MAX_CHOICES:,}",
+        "tools": f"{schema_types.MAX_TOOLS}",
+    }
+    return {
+        "fields": _table(_HEAD, map(_row, used)),
+        "unused": f"{', '.join(unused)}.",
+        "refused": _table(
+            ("field", "why"), ((f"`{name}`", why) for name, why in REFUSED.items())
+        ),
+        "limits": _table(("", "at most"), limits.items()),
+    }
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _row(name: str) -> tuple[str, ...]:
+    notes = NOTES[name]
+    return (
+        f"`{name}`",
+        _range(PARAMETERS[name]),
+        _rejections(name),
+        notes.get("note", ""),
+        notes["effect"],
+        notes["compared"],
+    )
+
+
+def _rejections(name: str) -> str:
+    """Return examples of rejected values, grouped by error code."""
+    by_code: dict[str, list[str]] = {}
+    for value in _invalid_values(name):
+        shown = json.dumps(value)
+        if len(shown) > _MAX_SHOWN_CHARACTERS:
+            shown = f"{shown[:_MAX_SHOWN_CHARACTERS]}…"
+        by_code.setdefault(_code(name, value), []).append(f"`{shown}`")
+    return "; ".join(f"{', '.join(it)}: {code}" for code, it in by_code.items())
+
+
+def _invalid_values(name: str) -> list[Any]:
+    parameter = PARAMETERS[name]
+    values = list(INVALID_STRUCTURES.get(name) or INVALID[parameter.kind])
+    if parameter.kind in ("number", "integer"):
+        low = parameter.at_least
+        values.append(parameter.above if low is None else low - 1)
+        values.append(parameter.at_most and parameter.at_most + 1)
+    return values
+
+
+def _code(name: str, value: Any) -> str:
+    """Return the error code for a value, which must be invalid."""
+    body = {"messages": [{"role": "user", "content": "hi"}], name: value}
+    found = Parser("m").parse(json.dumps(body).encode(), 1)
+    if not isinstance(found, Invalid):
+        raise TypeError(f"{name}: {value!r} is valid")
+    [problem] = found.problems
+    return f"`{problem.code}`"
+
+
+def _range(parameter: Parameter) -> str:
+    if parameter.kind == "shape":
+        return "see below"
+    bounds = parameter.range()
+    if parameter.kind in ("stop", "integers", "strings", "logit_bias"):
+        low = f"{parameter.least} to" if parameter.least else "up to"
+        items = f"{low} {parameter.most}"
+        return f"{parameter.kind}, {items}" + (f", {bounds}" if bounds else "")
+    return f"{parameter.kind}, {bounds}" if bounds else parameter.kind
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
