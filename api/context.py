@@ -14,10 +14,10 @@ from batchchat.jobs.storage.destination import Destinations
 
 
 @dataclass(frozen=True)
-class Service:
+class AppContext:
     """The parts; `storage` answers what never changes from memory.
 
-    `is_private` says that nobody but this machine's users can reach the server, so
+    `loopback_only` says that nobody but this machine's users can reach the server, so
     that it may go without keys.
     """
 
@@ -25,9 +25,9 @@ class Service:
     catalog: Catalog
     storage: Storage
     keys: ApiKeys
-    is_private: bool
+    loopback_only: bool
     clock: Callable[[], float] = field(default=time.time)
-    disk: LocalStorage | None = None
+    local_storage: LocalStorage | None = None
     """The storage beneath, where that is a folder of this machine."""
 
     def ledger(self, project: str) -> Ledger:
@@ -45,10 +45,17 @@ class Service:
         return Active(self.storage)
 
 
-def make_service(
-    settings: Settings, catalog: Catalog, storage: Storage, *, is_private: bool
-) -> Service:
+def make_context(
+    settings: Settings, catalog: Catalog, storage: Storage, *, loopback_only: bool
+) -> AppContext:
     """Return the parts over `storage`."""
     cached = CachedStorage(storage)
-    disk = storage if isinstance(storage, LocalStorage) else None
-    return Service(settings, catalog, cached, ApiKeys(cached), is_private, disk=disk)
+    local_storage = storage if isinstance(storage, LocalStorage) else None
+    return AppContext(
+        settings,
+        catalog,
+        cached,
+        ApiKeys(cached),
+        loopback_only,
+        local_storage=local_storage,
+    )

@@ -15,10 +15,10 @@ from batchchat.api.http.errors import ApiError, error_response
 
 _logger = logging.getLogger("batchchat.access")
 _METHODS = frozenset(HTTPMethod)
-_QUIET = {"/healthz", "/readyz", "/metrics"}
+_PROBE_PATHS = {"/healthz", "/readyz", "/metrics"}
 
 
-class Trail:
+class AccessLog:
     """Wraps an application."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -31,36 +31,36 @@ class Trail:
             await self._app(scope, receive, send)
             return
         request_id = f"req_{uuid4().hex}"
-        began = time.perf_counter()
+        started = time.perf_counter()
         status, seconds = 0, 0.0
 
-        async def send_marked(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status, seconds
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
-                seconds = time.perf_counter() - began
+                seconds = time.perf_counter() - started
                 headers["openai-processing-ms"] = f"{seconds * 1e3:.0f}"
             await send(message)
 
         try:
-            await self._app(scope, receive, send_marked)
+            await self._app(scope, receive, send_with_headers)
         except Exception:  # a bug of ours; the client gets an answer all the same
             _logger.exception("%s failed", request_id)
             if status:  # half of an answer is out, and only a cut can say so
                 raise
             answer = error_response(ApiError(500, "Something went wrong here."))
-            await answer(scope, receive, send_marked)
+            await answer(scope, receive, send_with_headers)
         finally:
-            _log(scope, request_id, status, time.perf_counter() - began)
+            _log(scope, request_id, status, time.perf_counter() - started)
             metrics = scope["app"].state.metrics
             metrics.count(_method(scope), _route(scope), status, seconds)
 
 
 def _log(scope: Scope, request_id: str, status: int, seconds: float) -> None:
     path = _route(scope)
-    level = logging.DEBUG if path in _QUIET else logging.INFO
+    level = logging.DEBUG if path in _PROBE_PATHS else logging.INFO
     fields = {
         "event": "request_answered",
         "request_id": request_id,

@@ -14,7 +14,7 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 @dataclass(frozen=True)
-class Span:
+class ByteRange:
     """Bytes `first` to `last`, both included, of `size`."""
 
     first: int
@@ -27,8 +27,8 @@ class Span:
         return self.last - self.first + 1
 
 
-def span_of(header: str | None, size: int) -> Span | None:
-    """Return the range that is asked for, None for the whole.
+def parse_range(header: str | None, size: int) -> ByteRange | None:
+    """Return the requested range, or None for the whole object.
 
     A header that is no single range of bytes is ignored, as HTTP has it.
 
@@ -50,14 +50,18 @@ def span_of(header: str | None, size: int) -> Span | None:
         message = f"The file has {size:,} bytes, and the range begins behind them."
         headers = {"content-range": f"bytes */{size}"}
         raise ApiError(416, message, code="invalid_range", headers=headers)
-    return Span(begin, end, size)
+    return ByteRange(begin, end, size)
 
 
 def content_response(
-    storage: Storage, key: str, size: int, asked: str | None, headers: dict[str, str]
+    storage: Storage,
+    key: str,
+    size: int,
+    range_header: str | None,
+    headers: dict[str, str],
 ) -> StreamingResponse:
-    """Return the object's bytes, or the range of them that is `asked`."""
-    span = span_of(asked, size)
+    """Return the object's bytes, or the range of them that is `range_header`."""
+    span = parse_range(range_header, size)
     status = 200
     headers = {"accept-ranges": "bytes", "content-length": f"{size}", **headers}
     if span is not None:

@@ -28,9 +28,9 @@ from batchchat.jobs.errors import (
 _logger = logging.getLogger(__name__)
 
 NO_RETRY = {"x-should-retry": "false"}
-"""What keeps OpenAI's clients from sending a request again that can't succeed."""
+"""Keeps OpenAI's clients from retrying a request that cannot succeed."""
 
-_CLOSED = 499
+_CLIENT_CLOSED_REQUEST = 499
 
 
 class ApiError(Exception):
@@ -58,14 +58,14 @@ def error_response(error: ApiError) -> Response:
     """Return the answer."""
     body = {
         "message": error.message,
-        "type": _type(error.status),
+        "type": _error_type(error.status),
         "param": error.param,
         "code": error.code,
     }
     return JSONResponse({"error": body}, error.status, error.headers)
 
 
-def api_error(error: BatchchatError) -> ApiError:
+def to_api_error(error: BatchchatError) -> ApiError:
     """Return what one of our errors is on the wire."""
     message = error.message
     match error:
@@ -84,34 +84,36 @@ def api_error(error: BatchchatError) -> ApiError:
             return ApiError(500, "Something went wrong here.", code=error.code)
 
 
-def handle_errors(app: FastAPI) -> None:
+def add_error_handlers(app: FastAPI) -> None:
     """Let every error of every kind leave `app` in the same shape."""
 
     @app.exception_handler(ApiError)
-    async def _ours(_: Request, error: ApiError) -> Response:
+    async def _on_api_error(_: Request, error: ApiError) -> Response:
         return error_response(error)
 
     @app.exception_handler(BatchchatError)
-    async def _named(_: Request, error: BatchchatError) -> Response:
-        answer = api_error(error)
+    async def _on_batchchat_error(_: Request, error: BatchchatError) -> Response:
+        answer = to_api_error(error)
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _logger.error("%s: %s", error.code, error.message)
         return error_response(answer)
 
     @app.exception_handler(HTTPException)
-    async def _of_routing(request: Request, error: HTTPException) -> Response:
+    async def _on_http_exception(request: Request, error: HTTPException) -> Response:
         return error_response(_routing_error(request, error))
 
     @app.exception_handler(RequestValidationError)
-    async def _of_parameters(_: Request, error: RequestValidationError) -> Response:
+    async def _on_invalid_parameters(
+        _: Request, error: RequestValidationError
+    ) -> Response:
         first = error.errors()[0]
         param = ".".join(str(part) for part in first["loc"][1:])
         message = f"Invalid value for '{param}': {first['msg']}."
         return error_response(ApiError(400, message, param=param, code="invalid_value"))
 
     @app.exception_handler(ClientDisconnect)
-    async def _gone(_: Request, _error: ClientDisconnect) -> Response:
-        return Response(status_code=_CLOSED)
+    async def _on_disconnect(_: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
 
 def _routing_error(request: Request, error: HTTPException) -> ApiError:
@@ -137,7 +139,7 @@ def _methods(request: Request) -> set[str]:
     }
 
 
-def _type(status: int) -> str:
+def _error_type(status: int) -> str:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return "rate_limit_error"
     is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR

@@ -9,7 +9,7 @@ from starlette.responses import Response
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
-class Json(Response):
+class JsonResponse(Response):
     """An answer whose content is made by msgspec, or is JSON bytes already."""
 
     media_type = "application/json"
@@ -24,9 +24,11 @@ def encode(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
-def list_object(data: Sequence[Any], ids: Sequence[str], *, has_more: bool) -> Json:
+def list_object(
+    data: Sequence[Any], ids: Sequence[str], *, has_more: bool
+) -> JsonResponse:
     """Return OpenAI's list, which says whether there is more."""
-    return Json(
+    return JsonResponse(
         {
             "object": "list",
             "data": data,

@@ -7,7 +7,7 @@ from math import ceil
 from batchchat.api.http.errors import ApiError
 
 
-class Limits:
+class RateLimiter:
     """A bucket of tokens a project, which fills as time goes by."""
 
     def __init__(

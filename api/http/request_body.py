@@ -1,4 +1,4 @@
-"""The JSON body of a request: bounded, parsed strictly, checked field by field."""
+"""The JSON body of a request: bounded, strictly parsed, and validated."""
 
 from typing import Any, TypeVar
 
@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from batchchat.api.http.errors import ApiError
 
-_MOST = 1_000_000
-_SECONDS = 30.0
+_MAX_BODY_BYTES = 1_000_000
+_READ_TIMEOUT_SECONDS = 30.0
 
 _CODES = {
     "missing": "missing_required_parameter",
@@ -31,7 +31,7 @@ async def read_json(request: Request) -> Any:
     if kind.strip().lower() != "application/json":
         message = "The body must be JSON, sent as `application/json`."
         raise ApiError(415, message, code="unsupported_content_type")
-    data = await _read(request)
+    data = await _read_bytes(request)
     if not data.strip():
         return {}
     try:
@@ -41,24 +41,24 @@ async def read_json(request: Request) -> Any:
         raise ApiError(400, message, code="invalid_json") from None
 
 
-def checked(kind: type[M], value: Any) -> M:
+def validate_body(model: type[M], value: Any) -> M:
     """Return what the body asks. Raises `ApiError`, which names the first problem."""
     if not isinstance(value, dict):
         raise ApiError(400, "The body must be a JSON object.", code="invalid_type")
     try:
-        return kind.model_validate(value)
+        return model.model_validate(value)
     except ValidationError as error:
-        raise _named(error) from None
+        raise _validation_error(error) from None
 
 
-async def _read(request: Request) -> bytes:
+async def _read_bytes(request: Request) -> bytes:
     data = bytearray()
     try:
-        with fail_after(_SECONDS):
+        with fail_after(_READ_TIMEOUT_SECONDS):
             async for chunk in request.stream():
                 data += chunk
-                if len(data) > _MOST:
-                    message = f"The body is too large: it has up to {_MOST:,} bytes."
+                if len(data) > _MAX_BODY_BYTES:
+                    message = f"The body is larger than {_MAX_BODY_BYTES:,} bytes."
                     raise ApiError(413, message, code="body_too_large")
     except TimeoutError:
         message = "The request came too slowly."
@@ -66,7 +66,7 @@ async def _read(request: Request) -> bytes:
     return bytes(data)
 
 
-def _named(error: ValidationError) -> ApiError:
+def _validation_error(error: ValidationError) -> ApiError:
     first = error.errors()[0]
     param = ".".join(str(part) for part in first["loc"])[:200]
     kind = first["type"]
@@ -81,22 +81,22 @@ def _named(error: ValidationError) -> ApiError:
     return ApiError(400, message, param=param or None, code=code)
 
 
-def body_of(kind: type[BaseModel]) -> dict[str, Any]:
-    """Return what the document says of a body that is `kind`."""
-    schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+def request_body_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return what the document says of a body that is `model`."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     definitions = schema.pop("$defs", {})
     required = bool(schema.get("required"))
-    content = {"application/json": {"schema": _inlined(schema, definitions)}}
+    content = {"application/json": {"schema": _inline_refs(schema, definitions)}}
     return {"requestBody": {"required": required, "content": content}}
 
 
-def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
+def _inline_refs(part: Any, definitions: dict[str, Any]) -> Any:
     """Return a schema with what it refers to in the place of the references."""
     if isinstance(part, dict):
         if "$ref" in part:
             name = part["$ref"].rpartition("/")[2]
-            return _inlined(definitions[name], definitions)
-        return {key: _inlined(value, definitions) for key, value in part.items()}
+            return _inline_refs(definitions[name], definitions)
+        return {key: _inline_refs(value, definitions) for key, value in part.items()}
     if isinstance(part, list):
-        return [_inlined(value, definitions) for value in part]
+        return [_inline_refs(value, definitions) for value in part]
     return part

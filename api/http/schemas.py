@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 
-class Failure(BaseModel):
+class ErrorDetail(BaseModel):
     """What is wrong with a request."""
 
     message: str
@@ -14,10 +14,10 @@ class Failure(BaseModel):
     code: str | None
 
 
-class ErrorAnswer(BaseModel):
+class ErrorResponse(BaseModel):
     """The body of every answer that is an error."""
 
-    error: Failure
+    error: ErrorDetail
 
 
 class FileObject(BaseModel):
@@ -185,7 +185,7 @@ class ModelList(BaseModel):
     data: list[ModelObject]
 
 
-class Webhook(BaseModel):
+class WebhookEndpoint(BaseModel):
     """An endpoint that hears of events."""
 
     id: str
@@ -198,23 +198,23 @@ class Webhook(BaseModel):
     signing_secret_hint: str
 
 
-class WebhookWithSecret(Webhook):
+class WebhookEndpointWithSecret(WebhookEndpoint):
     """The same when its secret is new."""
 
     signing_secret: str
 
 
-class WebhookList(BaseModel):
+class WebhookEndpointList(BaseModel):
     """Some endpoints, newest first."""
 
     object: Literal["list"]
-    data: list[Webhook]
+    data: list[WebhookEndpoint]
     first_id: str | None
     last_id: str | None
     has_more: bool
 
 
-class DeletedWebhook(BaseModel):
+class DeletedWebhookEndpoint(BaseModel):
     """An endpoint that is gone."""
 
     id: str
@@ -256,12 +256,12 @@ _ERRORS = {
     503: "The storage can't be reached.",
 }
 
-_ALWAYS = (400, 401, 403, 429, 500, 503)
+_COMMON_STATUSES = (400, 401, 403, 429, 500, 503)
 
 
 def errors(*more: int) -> dict[int | str, dict[str, Any]]:
     """Return the errors of a route for the document: `more`, and those of all."""
     return {
-        status: {"model": ErrorAnswer, "description": _ERRORS[status]}
-        for status in sorted({*_ALWAYS, *more})
+        status: {"model": ErrorResponse, "description": _ERRORS[status]}
+        for status in sorted({*_COMMON_STATUSES, *more})
     }

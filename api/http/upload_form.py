@@ -13,9 +13,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from batchchat.api.http.errors import ApiError
 
-_FIELD_BYTES = 1_024
-_PARTS = 16
-_FILENAME = 255
+_MAX_FIELD_BYTES = 1_024
+_MAX_PARTS = 16
+_MAX_FILENAME_LENGTH = 255
 
 FIELDS = frozenset({"purpose", "expires_after[anchor]", "expires_after[seconds]"})
 
@@ -35,93 +35,96 @@ class UploadForm:
             )
         self.fields: dict[str, str] = {}
         self.filename: str | None = None
-        self.is_whole = False
+        self.is_complete = False
         self._parts = 0
         self._name = ""
-        self._header = b""
-        self._value = b""
+        self._header_name = b""
+        self._header_value = b""
         self._headers: dict[bytes, bytes] = {}
-        self._field: bytearray | None = None
-        self._pieces: list[bytes] = []
+        self._field_value: bytearray | None = None
+        self._file_chunks: list[bytes] = []
         callbacks: Any = {
-            "on_part_begin": self._begin_part,
-            "on_part_data": self._take,
-            "on_part_end": self._end_part,
-            "on_header_field": self._take_header,
-            "on_header_value": self._take_value,
-            "on_header_end": self._end_header,
-            "on_headers_finished": self._end_headers,
-            "on_end": self._end,
+            "on_part_begin": self._on_part_begin,
+            "on_part_data": self._on_part_data,
+            "on_part_end": self._on_part_end,
+            "on_header_field": self._on_header_field,
+            "on_header_value": self._on_header_value,
+            "on_header_end": self._on_header_end,
+            "on_headers_finished": self._on_headers_finished,
+            "on_end": self._on_end,
         }
         try:
             self._parser = MultipartParser(boundary, callbacks)
         except FormParserError as error:
-            raise _broken(error) from None
+            raise _form_error(error) from None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the pieces of the file that `data` has."""
         try:
             self._parser.write(data)
         except FormParserError as error:
-            raise _broken(error) from None
-        yield from self._pieces
-        self._pieces.clear()
+            raise _form_error(error) from None
+        yield from self._file_chunks
+        self._file_chunks.clear()
 
-    def _begin_part(self) -> None:
+    def _on_part_begin(self) -> None:
         self._parts += 1
-        if self._parts > _PARTS:
-            raise ApiError(400, f"The form has more than {_PARTS} parts.")
+        if self._parts > _MAX_PARTS:
+            raise ApiError(400, f"The form has more than {_MAX_PARTS} parts.")
         self._headers = {}
 
-    def _take_header(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
 
-    def _take_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
 
-    def _end_header(self) -> None:
-        self._headers[self._header.lower()] = self._value
-        self._header = self._value = b""
+    def _on_header_end(self) -> None:
+        self._headers[self._header_name.lower()] = self._header_value
+        self._header_name = self._header_value = b""
 
-    def _end_headers(self) -> None:
+    def _on_headers_finished(self) -> None:
         """See which part begins: the file or a field."""
         disposition = self._headers.get(b"content-disposition", b"")
-        _, options = parse_options_header(_latin(disposition))
-        self._name = _text(options.get(b"name", b""), "the form")
+        _, options = parse_options_header(_decode_latin1(disposition))
+        self._name = _decode_utf8(options.get(b"name", b""), "the form")
         if self._name == "file":
             if self.filename is not None:
                 raise ApiError(400, "Only one file can be uploaded.", param="file")
-            self._field = None
-            self.filename = _checked(_raw_filename(disposition, options))
+            self._field_value = None
+            self.filename = _validated_filename(_raw_filename(disposition, options))
         elif self._name in FIELDS:
-            self._field = bytearray()
+            self._field_value = bytearray()
         else:
             name = self._name[:80]
             raise ApiError(
-                400, f"Unknown parameter: '{name}'.", param=name, code=_UNKNOWN
+                400,
+                f"Unknown parameter: '{name}'.",
+                param=name,
+                code=_UNKNOWN_PARAMETER,
             )
 
-    def _take(self, data: bytes, start: int, end: int) -> None:
-        if self._field is None:
-            self._pieces.append(data[start:end])
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._field_value is None:
+            self._file_chunks.append(data[start:end])
             return
-        self._field += data[start:end]
-        if len(self._field) > _FIELD_BYTES:
+        self._field_value += data[start:end]
+        if len(self._field_value) > _MAX_FIELD_BYTES:
             message = f"Invalid value for '{self._name}': it is too long."
             raise ApiError(400, message, param=self._name, code="invalid_value")
 
-    def _end_part(self) -> None:
-        if self._field is not None:
-            self.fields[self._name] = _text(bytes(self._field), self._name)
+    def _on_part_end(self) -> None:
+        if self._field_value is not None:
+            self.fields[self._name] = _decode_utf8(bytes(self._field_value), self._name)
 
-    def _end(self) -> None:
-        self.is_whole = True
-
-
-_UNKNOWN = "unknown_parameter"
+    def _on_end(self) -> None:
+        self.is_complete = True
 
 
-def _latin(header: bytes) -> str:
+_UNKNOWN_PARAMETER = "unknown_parameter"
+
+
+def _decode_latin1(header: bytes) -> str:
     return header.decode("latin-1")
 
 
@@ -135,14 +138,14 @@ def _raw_filename(disposition: bytes, options: dict[bytes, bytes]) -> str:
     raw = options[b"filename"]
     if at >= 0:
         raw = disposition[at + len(marker) :].split(b'"')[0]
-    return _text(raw, "file")
+    return _decode_utf8(raw, "file")
 
 
-def _checked(filename: str) -> str:
+def _validated_filename(filename: str) -> str:
     """Return a name that is no path and has nothing invisible in it."""
     bad = (
         not filename
-        or len(filename) > _FILENAME
+        or len(filename) > _MAX_FILENAME_LENGTH
         or not filename.isprintable()
         or any(mark in filename for mark in "/\\")
         or filename in {".", ".."}
@@ -151,14 +154,14 @@ def _checked(filename: str) -> str:
         raise ApiError(
             400,
             "Invalid value for 'file': its name must be a plain name of up to"
-            f" {_FILENAME} characters, without `/` and `\\`.",
+            f" {_MAX_FILENAME_LENGTH} characters, without `/` and `\\`.",
             param="file",
             code="invalid_value",
         )
     return filename
 
 
-def _text(raw: bytes, param: str) -> str:
+def _decode_utf8(raw: bytes, param: str) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -166,5 +169,5 @@ def _text(raw: bytes, param: str) -> str:
         raise ApiError(400, message, param=param, code="invalid_value") from None
 
 
-def _broken(error: Exception) -> ApiError:
+def _form_error(error: Exception) -> ApiError:
     return ApiError(400, f"The form can't be read: {error}.", code="invalid_form")

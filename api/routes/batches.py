@@ -11,14 +11,23 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
-from batchchat.api.batch_view import Shown
-from batchchat.api.http.auth import Mine, Parts
+from batchchat.api.batch_view import BatchView
+from batchchat.api.http.auth import Context, ProjectLedger
 from batchchat.api.http.errors import ApiError
-from batchchat.api.http.json_response import Json, encode, list_object
-from batchchat.api.http.request_body import body_of, checked, read_json
+from batchchat.api.http.json_response import JsonResponse, encode, list_object
+from batchchat.api.http.request_body import (
+    read_json,
+    request_body_schema,
+    validate_body,
+)
 from batchchat.api.http.schemas import BatchList, BatchObject, errors
-from batchchat.api.routes.create_batch import CreateBatch, Sending, begin, create
-from batchchat.api.routes.results import need, need_results
+from batchchat.api.routes.create_batch import (
+    CreateBatchRequest,
+    Deduplication,
+    create,
+    create_once,
+)
+from batchchat.api.routes.results import require_file, require_result_files
 from batchchat.jobs.errors import NotFoundError
 from batchchat.jobs.ids import checked_id, retried_file_id
 from batchchat.jobs.ledger.cost_limit import check_limit
@@ -30,11 +39,11 @@ from batchchat.jobs.results.retry import retry_input
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
-_READ_AT_ONCE = 16
+_READ_CONCURRENCY = 16
 
-_COUNT_DIGITS = 4
+_MAX_COUNT_DIGITS = 4
 
-_BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchObject}}
+_BATCH_RESPONSE: dict[int | str, dict[str, Any]] = {200: {"model": BatchObject}}
 
 MaxCost = Annotated[
     float | None,
@@ -42,7 +51,7 @@ MaxCost = Annotated[
         gt=0, le=1e9, allow_inf_nan=False, description="US dollars that it may cost."
     ),
 ]
-Again = Annotated[
+IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="idempotency-key",
@@ -54,36 +63,39 @@ Again = Annotated[
 
 @router.post(
     "",
-    openapi_extra=body_of(CreateBatch),
-    responses=_BATCH | errors(404, 408, 413, 415, 422),
+    openapi_extra=request_body_schema(CreateBatchRequest),
+    responses=_BATCH_RESPONSE | errors(404, 408, 413, 415, 422),
 )
 async def create_batch(
-    request: Request, mine: Mine, parts: Parts, key: Again = None
+    request: Request,
+    ledger: ProjectLedger,
+    context: Context,
+    key: IdempotencyKey = None,
 ) -> Response:
     """Create a batch of an uploaded file."""
-    asked = checked(CreateBatch, await read_json(request))
-    sending = _sending(request, key)
-    batch = await to_thread.run_sync(create, parts, mine, asked, sending)
-    return await to_thread.run_sync(_show, request, mine, batch)
+    body = validate_body(CreateBatchRequest, await read_json(request))
+    deduplication = _deduplication(request, key)
+    batch = await to_thread.run_sync(create, context, ledger, body, deduplication)
+    return await to_thread.run_sync(_batch_response, request, ledger, batch)
 
 
 @router.get("", responses={200: {"model": BatchList}, **errors(404)})
 def list_batches(
     request: Request,
-    mine: Mine,
+    ledger: ProjectLedger,
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Response:
     """List batches, newest first."""
     if after is not None:
         checked_id("batch", after)
-    shown = partial(_shown_if_there, request.app.state.shown, mine)
-    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
-        ids = mine.batch_ids(after)
+    render = partial(_render_if_created, request.app.state.batch_view, ledger)
+    with ThreadPoolExecutor(_READ_CONCURRENCY) as pool:
+        ids = ledger.batch_ids(after)
         there = (
             pair
-            for some in iter(lambda: list(islice(ids, _READ_AT_ONCE)), [])
-            for pair in pool.map(shown, some)
+            for some in iter(lambda: list(islice(ids, _READ_CONCURRENCY)), [])
+            for pair in pool.map(render, some)
             if pair is not None
         )
         found = list(islice(there, limit + 1))
@@ -92,31 +104,33 @@ def list_batches(
     return list_object(data, [one for one, _ in page], has_more=len(found) > limit)
 
 
-@router.get("/{batch_id}", responses=_BATCH | errors(404))
-async def retrieve(batch_id: str, request: Request, mine: Mine) -> Response:
+@router.get("/{batch_id}", responses=_BATCH_RESPONSE | errors(404))
+async def retrieve(batch_id: str, request: Request, ledger: ProjectLedger) -> Response:
     """Say where a batch stands; of one that ended long ago no thread is needed."""
-    shown: Shown = request.app.state.shown
-    known = shown.remembered(mine.project, batch_id)
-    return Json(known or await to_thread.run_sync(shown.of, mine, batch_id))
+    batch_view: BatchView = request.app.state.batch_view
+    known = batch_view.cached(ledger.project, batch_id)
+    return JsonResponse(
+        known or await to_thread.run_sync(batch_view.render, ledger, batch_id)
+    )
 
 
-@router.post("/{batch_id}/cancel", responses=_BATCH | errors(404, 409))
-def cancel(batch_id: str, request: Request, mine: Mine) -> Response:
+@router.post("/{batch_id}/cancel", responses=_BATCH_RESPONSE | errors(404, 409))
+def cancel(batch_id: str, request: Request, ledger: ProjectLedger) -> Response:
     """Stop a batch; what is finished is kept."""
-    cancel_batch(mine, batch_id)
-    return Json(request.app.state.shown.of(mine, batch_id))
+    cancel_batch(ledger, batch_id)
+    return JsonResponse(request.app.state.batch_view.render(ledger, batch_id))
 
 
-@router.post("/{batch_id}/retry", responses=_BATCH | errors(404, 409, 422))
+@router.post("/{batch_id}/retry", responses=_BATCH_RESPONSE | errors(404, 409, 422))
 def retry(
     batch_id: str,
     request: Request,
-    mine: Mine,
-    key: Again = None,
+    ledger: ProjectLedger,
+    key: IdempotencyKey = None,
     max_cost: MaxCost = None,
 ) -> Response:
     """Make a new batch of the requests that failed or never ran."""
-    state = mine.state(batch_id)
+    state = ledger.state(batch_id)
     model = state.plan.model if state.plan else None
     if model is not None:
         check_limit(max_cost, model.price, model.name)
@@ -133,44 +147,50 @@ def retry(
         destination=before.destination,
         max_cost=None if max_cost is None else Decimal(repr(max_cost)),
     )
-    asked = encode(["retry", batch_id, max_cost])
-    sending = _sending(request, key)
-    batch = begin(
-        mine, partial(_left, mine, state), options, asked=asked, sending=sending
+    body = encode(["retry", batch_id, max_cost])
+    deduplication = _deduplication(request, key)
+    batch = create_once(
+        ledger,
+        partial(_store_retry_input, ledger, state),
+        options,
+        body=body,
+        deduplication=deduplication,
     )
-    return _show(request, mine, batch)
+    return _batch_response(request, ledger, batch)
 
 
-def _left(ledger: Ledger, state: State, new_batch_id: str) -> File:
+def _store_retry_input(ledger: Ledger, state: State, new_batch_id: str) -> File:
     """Store what is left of a batch as the input of another."""
-    need(ledger, state.batch.input_file_id, "input")
-    need_results(ledger, state)
+    require_file(ledger, state.batch.input_file_id, "input")
+    require_result_files(ledger, state)
     name = f"{state.batch.id}_retry.jsonl"
     file_id = retried_file_id(new_batch_id)
     return store_file(ledger, retry_input(ledger, state), name, file_id=file_id)
 
 
-def _show(request: Request, ledger: Ledger, batch: Batch) -> Json:
-    shown: Shown = request.app.state.shown
-    return Json(shown.of(ledger, batch.id))
+def _batch_response(request: Request, ledger: Ledger, batch: Batch) -> JsonResponse:
+    batch_view: BatchView = request.app.state.batch_view
+    return JsonResponse(batch_view.render(ledger, batch.id))
 
 
-def _shown_if_there(
-    shown: Shown, ledger: Ledger, batch_id: str
+def _render_if_created(
+    batch_view: BatchView, ledger: Ledger, batch_id: str
 ) -> tuple[str, bytes] | None:
     try:
-        return batch_id, shown.of(ledger, batch_id)
+        return batch_id, batch_view.render(ledger, batch_id)
     except NotFoundError:
         return None
 
 
-def _sending(request: Request, key: str | None) -> Sending:
+def _deduplication(request: Request, key: str | None) -> Deduplication:
     retries = request.headers.get("x-stainless-retry-count", "")
     if key is not None and not key.strip():
         message = "Invalid value for 'idempotency-key': it is empty."
         raise ApiError(400, message, param="idempotency-key", code="invalid_value")
-    return Sending(key=key, retries=int(retries) if _is_count(retries) else None)
+    return Deduplication(
+        key=key, retry_count=int(retries) if _is_count(retries) else None
+    )
 
 
 def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= _COUNT_DIGITS
+    return text.isascii() and text.isdecimal() and len(text) <= _MAX_COUNT_DIGITS

@@ -1,12 +1,13 @@
 """POST /v1/batches: what may be asked, and the batch that it makes."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from batchchat.api.context import Service
+from batchchat.api.context import AppContext
 from batchchat.api.http.errors import ApiError
 from batchchat.api.http.json_response import encode
 from batchchat.jobs.access.idempotency import (
@@ -44,7 +45,7 @@ class ExpiresAfter(BaseModel):
     seconds: int = Field(ge=3_600, le=2_592_000)
 
 
-class CreateBatch(BaseModel):
+class CreateBatchRequest(BaseModel):
     """What is asked of a batch; from `model` on it is ours, not OpenAI's."""
 
     model_config = _strict
@@ -80,25 +81,31 @@ class CreateBatch(BaseModel):
     )
 
 
-class Sending(BaseModel):
-    """How a request was sent: what tells a second one from the first again."""
+@dataclass(frozen=True)
+class Deduplication:
+    """How to recognize a repeated create request."""
 
-    key: str | None = Field(None, max_length=255)
-    retries: int | None = None
-    """What OpenAI's clients say about it; 0 is a first try."""
+    key: str | None
+    """The `Idempotency-Key` header."""
+
+    retry_count: int | None
+    """The `x-stainless-retry-count` header of OpenAI's clients; 0 is a first try."""
 
     @property
-    def seconds(self) -> int:
+    def window_seconds(self) -> int:
         """For how long the same request before this one is taken as this one."""
         if self.key is not None:
             return KEY_SECONDS
-        if self.retries is None:
+        if self.retry_count is None:
             return RESEND_SECONDS
-        return RETRY_SECONDS if self.retries else 0
+        return RETRY_SECONDS if self.retry_count else 0
 
 
 def create(
-    service: Service, ledger: Ledger, asked: CreateBatch, sending: Sending
+    context: AppContext,
+    ledger: Ledger,
+    body: CreateBatchRequest,
+    deduplication: Deduplication,
 ) -> Batch:
     """Make the batch, unless this is a create that came before.
 
@@ -106,57 +113,63 @@ def create(
         ApiError: it asks for something that can't be.
 
     """
-    _check_model(service, asked)
-    file = _input_file(service, ledger, asked.input_file_id)
-    kept = asked.output_expires_after
+    _check_model(context, body)
+    file = _input_file(context, ledger, body.input_file_id)
+    kept = body.output_expires_after
     options = Options(
-        model=asked.model,
-        seed=asked.seed,
-        on_invalid=asked.on_invalid,
-        completion_window=asked.completion_window,
-        metadata=asked.metadata,
-        priority=asked.priority,
+        model=body.model,
+        seed=body.seed,
+        on_invalid=body.on_invalid,
+        completion_window=body.completion_window,
+        metadata=body.metadata,
+        priority=body.priority,
         output_expires_after=kept.seconds if kept else None,
-        max_cost=None if asked.max_cost is None else Decimal(repr(asked.max_cost)),
-        output_format=asked.output_format,
-        destination=_destination(service, ledger, asked.output),
+        max_cost=None if body.max_cost is None else Decimal(repr(body.max_cost)),
+        output_format=body.output_format,
+        destination=_destination(context, ledger, body.output),
     )
-    text = encode(asked.model_dump(mode="json"))
-    return begin(ledger, lambda _: file, options, asked=text, sending=sending)
+    text = encode(body.model_dump(mode="json"))
+    return create_once(
+        ledger, lambda _: file, options, body=text, deduplication=deduplication
+    )
 
 
-def begin(
+def create_once(
     ledger: Ledger,
     input_for: Callable[[str], File],
     options: Options,
     *,
-    asked: bytes,
-    sending: Sending,
+    body: bytes,
+    deduplication: Deduplication,
 ) -> Batch:
-    """Make the batch that `asked` stands for, once.
+    """Make the batch that `body` stands for, once.
 
     `input_for` returns the input of the batch with the id that it is given; of a
     request that is sent again it is asked only if the first one made no batch.
     """
-    mine = claim(ledger, asked, key=sending.key, seconds=sending.seconds)
-    if mine.again:
+    claimed = claim(
+        ledger, body, key=deduplication.key, seconds=deduplication.window_seconds
+    )
+    if claimed.again:
         try:
-            return ledger.batch(mine.batch_id)
+            return ledger.batch(claimed.batch_id)
         except NotFoundError:  # the first one was cut off before it came so far
             pass
-    file = input_for(mine.batch_id)
-    Files(ledger).use(file.id, mine.batch_id)
+    file = input_for(claimed.batch_id)
+    Files(ledger).use(file.id, claimed.batch_id)
     if Endpoints(ledger).exist():
-        Outbox(ledger.storage).add(ledger.project, mine.batch_id)
-    return create_batch(ledger, file, options, hand_over=True, batch_id=mine.batch_id)
+        Outbox(ledger.storage).add(ledger.project, claimed.batch_id)
+    return create_batch(
+        ledger, file, options, hand_over=True, batch_id=claimed.batch_id
+    )
 
 
-def _check_model(service: Service, asked: CreateBatch) -> None:
-    if asked.model is None:
+def _check_model(context: AppContext, body: CreateBatchRequest) -> None:
+    if body.model is None:
         return
     try:
-        model = service.catalog.find(asked.model)
-        check_limit(asked.max_cost, model.price, model.name)
+        model = context.catalog.find(body.model)
+        check_limit(body.max_cost, model.price, model.name)
     except ModelNotFoundError as error:
         raise ApiError(
             404, error.message, param="model", code="model_not_found"
@@ -167,12 +180,12 @@ def _check_model(service: Service, asked: CreateBatch) -> None:
         ) from None
 
 
-def _destination(service: Service, ledger: Ledger, output: str | None) -> str | None:
+def _destination(context: AppContext, ledger: Ledger, output: str | None) -> str | None:
     """Return where the results are to go, as a URL."""
     if output is None:
         return None
     try:
-        return service.destinations.checked(output, ledger.project).url
+        return context.destinations.checked(output, ledger.project).url
     except OutputError as error:
         why = f"{error.message}: {error.hint}" if error.hint else error.message
         message = f"Invalid value for 'output': {why}."
@@ -181,7 +194,7 @@ def _destination(service: Service, ledger: Ledger, output: str | None) -> str | 
         ) from None
 
 
-def _input_file(service: Service, ledger: Ledger, file_id: str) -> File:
+def _input_file(context: AppContext, ledger: Ledger, file_id: str) -> File:
     param = "input_file_id"
     try:
         file = Files(ledger).get(file_id)
@@ -191,7 +204,7 @@ def _input_file(service: Service, ledger: Ledger, file_id: str) -> File:
         message = f"Invalid file purpose: `{file_id}` was uploaded as"
         message += f" '{file.purpose}', and a batch reads files of purpose 'batch'."
         raise ApiError(400, message, param=param, code="invalid_file_purpose")
-    most = service.settings.max_batch_requests
+    most = context.settings.max_batch_requests
     if file.lines is not None and file.lines > most:
         message = f"The file has {file.lines:,} lines, and a batch up to {most:,}."
         raise ApiError(400, message, param=param, code="too_many_requests")

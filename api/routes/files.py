@@ -6,9 +6,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
-from batchchat.api.http.auth import Mine, Parts
+from batchchat.api.http.auth import Context, ProjectLedger
 from batchchat.api.http.byte_ranges import content_response
-from batchchat.api.http.json_response import Json, list_object
+from batchchat.api.http.json_response import JsonResponse, list_object
 from batchchat.api.http.schemas import DeletedFile, FileList, FileObject, errors
 from batchchat.api.routes.upload import PURPOSES, receive_file
 from batchchat.jobs.files.files import Files
@@ -56,14 +56,16 @@ _BYTES: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "strin
     openapi_extra=_FORM,
     responses={200: {"model": FileObject}, **errors(408, 413, 415)},
 )
-async def upload(request: Request, mine: Mine, parts: Parts) -> Response:
+async def upload(request: Request, ledger: ProjectLedger, context: Context) -> Response:
     """Upload a file; it appears when it is whole."""
-    return Json(file_object(await receive_file(request, mine, parts.settings)))
+    return JsonResponse(
+        file_object(await receive_file(request, ledger, context.settings))
+    )
 
 
 @router.get("", responses={200: {"model": FileList}, **errors(404)})
 def list_files(
-    mine: Mine,
+    ledger: ProjectLedger,
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
     order: Literal["asc", "desc"] = "desc",
@@ -72,7 +74,7 @@ def list_files(
     """List files, newest first."""
     after = checked_id("file", after) if after is not None else None
     newest_first = order == "desc"
-    files, has_more = Files(mine).page(
+    files, has_more = Files(ledger).page(
         after=after, limit=limit, newest_first=newest_first, purpose=purpose
     )
     data = [file_object(file) for file in files]
@@ -80,18 +82,18 @@ def list_files(
 
 
 @router.get("/{file_id}", responses={200: {"model": FileObject}, **errors(404)})
-def retrieve(file_id: str, mine: Mine) -> Response:
+def retrieve(file_id: str, ledger: ProjectLedger) -> Response:
     """Say what a file is."""
-    return Json(file_object(Files(mine).get(file_id)))
+    return JsonResponse(file_object(Files(ledger).get(file_id)))
 
 
 @router.delete(
     "/{file_id}", responses={200: {"model": DeletedFile}, **errors(404, 409)}
 )
-def delete(file_id: str, mine: Mine) -> Response:
+def delete(file_id: str, ledger: ProjectLedger) -> Response:
     """Delete a file that no running batch reads."""
-    Files(mine).delete(file_id)
-    return Json({"id": file_id, "object": "file", "deleted": True})
+    Files(ledger).delete(file_id)
+    return JsonResponse({"id": file_id, "object": "file", "deleted": True})
 
 
 @router.head("/{file_id}/content", include_in_schema=False)
@@ -108,11 +110,11 @@ def delete(file_id: str, mine: Mine) -> Response:
 def content(
     file_id: str,
     request: Request,
-    mine: Mine,
+    ledger: ProjectLedger,
     range_: Annotated[str | None, Header(alias="range")] = None,
 ) -> Response:
     """Download a file, or a range of it."""
-    file = Files(mine).get(file_id)
+    file = Files(ledger).get(file_id)
     tag, is_head = f'"{file.id}"', request.method == "HEAD"
     known = request.headers.get("if-none-match", "")
     if tag in known or known.strip() == "*":
@@ -124,8 +126,8 @@ def content(
         "etag": tag,
         "x-content-type-options": "nosniff",
     }
-    key = mine.keys.content(file_id)
-    answer = content_response(mine.storage, key, file.bytes, range_, headers)
+    key = ledger.keys.content(file_id)
+    answer = content_response(ledger.storage, key, file.bytes, range_, headers)
     return Response(headers=answer.headers) if is_head else answer
 
 

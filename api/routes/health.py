@@ -4,11 +4,11 @@ from anyio import to_thread
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from batchchat.api.context import Service
-from batchchat.api.http.auth import Parts
+from batchchat.api.context import AppContext
+from batchchat.api.http.auth import Context
 from batchchat.api.http.errors import ApiError
-from batchchat.api.http.json_response import Json
-from batchchat.api.http.schemas import ErrorAnswer
+from batchchat.api.http.json_response import JsonResponse
+from batchchat.api.http.schemas import ErrorResponse
 from batchchat.jobs.errors import BatchchatError
 
 router = APIRouter(tags=["operations"])
@@ -18,28 +18,28 @@ router = APIRouter(tags=["operations"])
 @router.get("/healthz")
 async def alive() -> Response:
     """Answer, which is all there is to it."""
-    return Json({"status": "ok"})
+    return JsonResponse({"status": "ok"})
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", responses={503: {"model": ErrorAnswer}})
-async def ready(parts: Parts) -> Response:
+@router.get("/readyz", responses={503: {"model": ErrorResponse}})
+async def ready(context: Context) -> Response:
     """Say whether the storage and the broker, if there is one, can be reached."""
-    await to_thread.run_sync(_try, parts)
-    return Json({"status": "ok"})
+    await to_thread.run_sync(_check, context)
+    return JsonResponse({"status": "ok"})
 
 
-def _try(service: Service) -> None:
+def _check(context: AppContext) -> None:
     try:
-        service.keys.exist()
+        context.keys.exist()
     except BatchchatError as error:
         message = "The storage can't be reached."
         raise ApiError(503, message, code=error.code) from None
-    if service.settings.broker is not None:
-        _try_broker(service.settings.broker)
+    if context.settings.broker is not None:
+        _check_broker(context.settings.broker)
 
 
-def _try_broker(url: str) -> None:
+def _check_broker(url: str) -> None:
     import redis
 
     try:

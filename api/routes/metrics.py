@@ -19,13 +19,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
-from batchchat.api.context import Service
+from batchchat.api.context import AppContext
 from batchchat.jobs.errors import BatchchatError
 from batchchat.workers.local.runner_process import RunnerProcess
 
 router = APIRouter(tags=["operations"])
 
-_SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600)
+_LATENCY_BUCKETS_SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600)
 
 
 @router.get(
@@ -48,12 +48,12 @@ def metrics(request: Request) -> Response:
 class Metrics:
     """The counters of one server."""
 
-    def __init__(self, service: Service, runner: RunnerProcess | None) -> None:
+    def __init__(self, context: AppContext, runner: RunnerProcess | None) -> None:
         """Count from nothing."""
         self._registry = CollectorRegistry()
-        self._registry.register(_Queue(service))
+        self._registry.register(_QueueCollector(context))
         if runner is not None:
-            self._registry.register(_Runner(runner))
+            self._registry.register(_RunnerCollector(runner))
         self._requests = Counter(
             "batchchat_http_requests",
             "Requests answered, by route and status.",
@@ -64,7 +64,7 @@ class Metrics:
             "batchchat_http_request_seconds",
             "Seconds until a request was answered.",
             ["route"],
-            buckets=_SECONDS,
+            buckets=_LATENCY_BUCKETS_SECONDS,
             registry=self._registry,
         )
 
@@ -78,15 +78,15 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class _Queue(Collector):
+class _QueueCollector(Collector):
     """The batches that have not ended."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, context: AppContext) -> None:
+        self._context = context
 
     def collect(self) -> Iterator[Metric]:
         try:
-            active = len(list(self._service.active))
+            active = len(list(self._context.active))
         except BatchchatError:
             yield _gauge("storage_up", "Whether the storage answers.", 0)
             return
@@ -94,7 +94,7 @@ class _Queue(Collector):
         yield _gauge("active_batches", "Batches that have not ended.", active)
 
 
-class _Runner(Collector):
+class _RunnerCollector(Collector):
     """What the runner says of itself; its counters begin again when it does."""
 
     def __init__(self, runner: RunnerProcess) -> None:

@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from batchchat.api.http.auth import Mine, Parts
-from batchchat.api.http.json_response import Json
+from batchchat.api.http.auth import Context, ProjectLedger
+from batchchat.api.http.json_response import JsonResponse
 from batchchat.api.http.schemas import ModelList, ModelObject, errors
 from batchchat.jobs.catalog.model_object import model_object
 
@@ -12,12 +12,14 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
 @router.get("", responses={200: {"model": ModelList}, **errors()})
-def list_models(_: Mine, parts: Parts) -> Response:
+def list_models(_: ProjectLedger, context: Context) -> Response:
     """List the models that batches may ask for."""
-    return Json({"object": "list", "data": [model_object(m) for m in parts.catalog]})
+    return JsonResponse(
+        {"object": "list", "data": [model_object(m) for m in context.catalog]}
+    )
 
 
 @router.get("/{model:path}", responses={200: {"model": ModelObject}, **errors(404)})
-def retrieve(model: str, _: Mine, parts: Parts) -> Response:
+def retrieve(model: str, _: ProjectLedger, context: Context) -> Response:
     """Say what a model is."""
-    return Json(model_object(parts.catalog.find(model)))
+    return JsonResponse(model_object(context.catalog.find(model)))

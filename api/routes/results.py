@@ -10,7 +10,7 @@ from anyio import sleep, to_thread
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from batchchat.api.http.auth import Door, Mine
+from batchchat.api.http.auth import Authenticator, ProjectLedger
 from batchchat.api.http.errors import ApiError
 from batchchat.api.http.json_response import encode
 from batchchat.api.http.schemas import errors
@@ -23,16 +23,16 @@ from batchchat.jobs.storage.protocol import CHUNK
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
-_LOOK = 1.0
-_QUIET = 15
+_POLL_SECONDS = 1.0
+_POLLS_PER_KEEPALIVE = 15
 """Looks after which somebody who follows hears that there is nothing new."""
 
-_TOGETHER = 256 * 1024
+_SEND_BYTES = 256 * 1024
 """Bytes of lines that are sent at once."""
 
-_LINES = 200
-_TEXT: dict[str, Any] = {"schema": {"type": "string"}}
-_EVENTS = "text/event-stream"
+_LINES_PER_READ = 200
+_TEXT_SCHEMA: dict[str, Any] = {"schema": {"type": "string"}}
+_EVENT_STREAM = "text/event-stream"
 _PARQUET = "application/vnd.apache.parquet"
 
 After = Annotated[
@@ -46,8 +46,8 @@ After = Annotated[
     responses={
         200: {
             "content": {
-                "application/jsonl": _TEXT,
-                _EVENTS: _TEXT,
+                "application/jsonl": _TEXT_SCHEMA,
+                _EVENT_STREAM: _TEXT_SCHEMA,
                 _PARQUET: {"schema": {"type": "string", "format": "binary"}},
             },
             "description": "Lines of the output and the error file, in the order of the"
@@ -59,41 +59,43 @@ After = Annotated[
 def results(
     batch_id: str,
     request: Request,
-    mine: Mine,
+    ledger: ProjectLedger,
     *,
     after: After = 0,
     format_: Annotated[Literal["jsonl", "parquet"], Query(alias="format")] = "jsonl",
     last_event_id: Annotated[str | None, Header(alias="last-event-id")] = None,
 ) -> Response:
     """Read what is finished; with `Accept: text/event-stream` follow the batch."""
-    state = mine.state(batch_id)
-    need_results(mine, state)
+    state = ledger.state(batch_id)
+    require_result_files(ledger, state)
     if format_ == "parquet":
-        return _parquet(mine, state, after)
-    if _EVENTS in request.headers.get("accept", ""):
+        return _parquet(ledger, state, after)
+    if _EVENT_STREAM in request.headers.get("accept", ""):
         if last_event_id is not None:
-            after = _number(last_event_id)
-        events = _Events(request, mine, batch_id, after)
+            after = _parse_event_id(last_event_id)
+        events = _EventStream(request, ledger, batch_id, after)
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(events.follow(), 200, headers, media_type=_EVENTS)
-    lines = finished_results(mine, state, after)
+        return StreamingResponse(
+            events.follow(), 200, headers, media_type=_EVENT_STREAM
+        )
+    lines = finished_results(ledger, state, after)
     complete = "true" if state.is_terminal else "false"
     return StreamingResponse(
-        _together(lines),
+        _coalesced(lines),
         200,
         {"x-batchchat-complete": complete, "cache-control": "no-store"},
         media_type="application/jsonl",
     )
 
 
-def need_results(ledger: Ledger, state: State) -> None:
+def require_result_files(ledger: Ledger, state: State) -> None:
     """See that the files of an ended batch are still there. Raises `ApiError`."""
     if state.final is not None:
-        need(ledger, state.final.output_file_id, "output")
-        need(ledger, state.final.error_file_id, "error")
+        require_file(ledger, state.final.output_file_id, "output")
+        require_file(ledger, state.final.error_file_id, "error")
 
 
-def need(ledger: Ledger, file_id: str | None, kind: str) -> None:
+def require_file(ledger: Ledger, file_id: str | None, kind: str) -> None:
     """See that a file of a batch is still there. Raises `ApiError`."""
     try:
         if file_id is not None:
@@ -103,7 +105,7 @@ def need(ledger: Ledger, file_id: str | None, kind: str) -> None:
         raise ApiError(404, message, code="file_deleted") from None
 
 
-class _Events:
+class _EventStream:
     """A batch as server-sent events: its results, its object, and its end.
 
     The id of an event is the number of results so far, so a client that comes back
@@ -114,10 +116,12 @@ class _Events:
         self, request: Request, ledger: Ledger, batch_id: str, after: int
     ) -> None:
         state = request.app.state
-        self._is_closing: Callable[[], bool] = state.is_closing
-        self._show: Callable[[State], bytes] = partial(state.shown.of_state, ledger)
+        self._is_shutting_down: Callable[[], bool] = state.is_shutting_down
+        self._show: Callable[[State], bytes] = partial(
+            state.batch_view.render_state, ledger
+        )
         self._state: Callable[[], State] = partial(ledger.state, batch_id)
-        self._door: Door = state.door
+        self._authenticator: Authenticator = state.authenticator
         self._request = request
         self._ledger = ledger
         self._count = after
@@ -128,10 +132,10 @@ class _Events:
         They end as well when the key that asked is no longer good.
         """
         last, quiet = b"", 0
-        while not self._is_closing() and await self._may_go_on():
+        while not self._is_shutting_down() and await self._is_authorized():
             state = await to_thread.run_sync(self._state)
             lines = finished_results(self._ledger, state, self._count)
-            while some := await to_thread.run_sync(_take, lines):
+            while some := await to_thread.run_sync(_read_some, lines):
                 for line in some:
                     self._count += 1
                     yield self._event("result", line.rstrip())
@@ -144,13 +148,13 @@ class _Events:
                 yield self._event("done", encode({"status": state.status}))
                 return
             quiet += 1
-            if quiet % _QUIET == 0:
+            if quiet % _POLLS_PER_KEEPALIVE == 0:
                 yield b": nothing new\n\n"
-            await sleep(_LOOK)
+            await sleep(_POLL_SECONDS)
 
-    async def _may_go_on(self) -> bool:
+    async def _is_authorized(self) -> bool:
         try:
-            project = await self._door.project(self._request)
+            project = await self._authenticator.authenticate(self._request)
         except ApiError:
             return False
         return project == self._ledger.project
@@ -159,23 +163,23 @@ class _Events:
         return b"id: %d\nevent: %b\ndata: %b\n\n" % (self._count, name.encode(), data)
 
 
-def _take(lines: Iterator[bytes]) -> list[bytes]:
-    return list(islice(lines, _LINES))
+def _read_some(lines: Iterator[bytes]) -> list[bytes]:
+    return list(islice(lines, _LINES_PER_READ))
 
 
-def _number(text: str) -> int:
+def _parse_event_id(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(2**53))):
         message = "Invalid value for 'last-event-id': it is the id of an event."
         raise ApiError(400, message, param="last-event-id", code="invalid_value")
     return int(text)
 
 
-def _together(lines: Iterable[bytes]) -> Iterator[bytes]:
+def _coalesced(lines: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the same bytes in larger pieces."""
     pieces = bytearray()
     for line in lines:
         pieces += line
-        if len(pieces) >= _TOGETHER:
+        if len(pieces) >= _SEND_BYTES:
             yield bytes(pieces)
             pieces.clear()
     if pieces:
@@ -197,7 +201,7 @@ def _parquet(ledger: Ledger, state: State, after: int) -> Response:
         headers["content-length"] = f"{state.final.parquet_bytes}"
         kept = ledger.storage.stream(ledger.keys.content(table))
         return StreamingResponse(kept, 200, headers, media_type=_PARQUET)
-    need(ledger, state.batch.input_file_id, "input")
+    require_file(ledger, state.batch.input_file_id, "input")
     file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is sent
     try:
         write_parquet(ledger, state, file)

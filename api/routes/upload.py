@@ -19,10 +19,10 @@ from batchchat.jobs.storage.protocol import CHUNK, Writer
 
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 
-_SLOWEST = 1_024
+_MIN_BYTES_PER_SECOND = 1_024
 """Bytes a second that an upload has to bring on average, past the first pause."""
 
-_LEAST, _MOST = 3_600, 2_592_000
+_MIN_EXPIRY_SECONDS, _MAX_EXPIRY_SECONDS = 3_600, 2_592_000
 """Seconds that a file may be kept, as OpenAI has it."""
 
 
@@ -38,20 +38,20 @@ async def receive_file(request: Request, ledger: Ledger, settings: Settings) -> 
         raise _too_large(settings.max_file_bytes)
     form = UploadForm(request.headers.get("content-type", ""))
     file_id, created_at = new_file_id(), ledger.now()
-    content = _Content(
+    content = _FileContent(
         ledger.storage.writer(ledger.keys.content(file_id)), settings.max_file_bytes
     )
-    async with _Sink(content):
-        async for data in _body(request, settings.upload_pause_seconds):
-            for piece in form.feed(data):
-                await content.take(piece)
+    async with _OpenContent(content):
+        async for data in _timed_body(request, settings.upload_pause_seconds):
+            for chunk in form.feed(data):
+                await content.append(chunk)
             _purpose(form, required=False)
-        if not form.is_whole:
+        if not form.is_complete:
             raise ApiError(400, "The form ends too early.", code="invalid_form")
         if form.filename is None:
             message = "Missing required parameter: 'file'."
-            raise ApiError(400, message, param="file", code=_MISSING)
-        kept = _kept(form)
+            raise ApiError(400, message, param="file", code=_MISSING_PARAMETER)
+        kept = _expiry_seconds(form)
         file = File(
             id=file_id,
             bytes=content.size,
@@ -65,45 +65,45 @@ async def receive_file(request: Request, ledger: Ledger, settings: Settings) -> 
     return file
 
 
-_MISSING = "missing_required_parameter"
+_MISSING_PARAMETER = "missing_required_parameter"
 
 
 @dataclass
-class _Content:
+class _FileContent:
     """The bytes of the file on their way into the storage."""
 
     writer: AbstractContextManager[Writer]
-    most: int
+    max_bytes: int
     size: int = 0
-    _feeds: int = 0
-    _last: bytes = b"\n"
+    _newlines: int = 0
+    _last_byte: bytes = b"\n"
     _buffer: list[bytes] = field(default_factory=list)
     _buffered: int = 0
-    _sink: Writer | None = None
+    _open_writer: Writer | None = None
 
-    async def take(self, piece: bytes) -> None:
-        """Append a piece of the file. Raises `ApiError` when it gets too large."""
-        self.size += len(piece)
-        if self.size > self.most:
-            raise _too_large(self.most)
-        self._buffer.append(piece)
-        self._buffered += len(piece)
+    async def append(self, chunk: bytes) -> None:
+        """Append a chunk of the file. Raises `ApiError` when it gets too large."""
+        self.size += len(chunk)
+        if self.size > self.max_bytes:
+            raise _too_large(self.max_bytes)
+        self._buffer.append(chunk)
+        self._buffered += len(chunk)
         if self._buffered >= CHUNK:
             await to_thread.run_sync(self.flush)
 
     def open(self) -> None:
         """Begin the object."""
-        self._sink = self.writer.__enter__()
+        self._open_writer = self.writer.__enter__()
 
     def flush(self) -> None:
         """Hand on what is there."""
         data = b"".join(self._buffer)
         self._buffer.clear()
         self._buffered = 0
-        if self._sink is not None and data:
-            self._sink.write(data)
-            self._feeds += data.count(b"\n")
-            self._last = data[-1:]
+        if self._open_writer is not None and data:
+            self._open_writer.write(data)
+            self._newlines += data.count(b"\n")
+            self._last_byte = data[-1:]
 
     def close(self, error: BaseException | None) -> None:
         """Let the object appear, or leave none where there was an error."""
@@ -116,14 +116,14 @@ class _Content:
     def lines(self) -> int:
         """Return the lines so far, the last one too if it has no line feed."""
         rest = b"".join(self._buffer)
-        last = (self._last + rest)[-1:]
-        return self._feeds + rest.count(b"\n") + (last != b"\n")
+        last = (self._last_byte + rest)[-1:]
+        return self._newlines + rest.count(b"\n") + (last != b"\n")
 
 
-class _Sink:
+class _OpenContent:
     """Opens and closes the content in threads, even when the request is gone."""
 
-    def __init__(self, content: _Content) -> None:
+    def __init__(self, content: _FileContent) -> None:
         self._content = content
 
     async def __aenter__(self) -> None:
@@ -135,7 +135,7 @@ class _Sink:
             await to_thread.run_sync(self._content.close, error)
 
 
-async def _body(request: Request, pause: float) -> AsyncIterator[bytes]:
+async def _timed_body(request: Request, pause: float) -> AsyncIterator[bytes]:
     """Yield the body as it comes, for as long as it comes fast enough."""
     began, received = time.monotonic(), 0
     async with aclosing(request.stream()) as stream:
@@ -148,7 +148,7 @@ async def _body(request: Request, pause: float) -> AsyncIterator[bytes]:
             if data is None:
                 return
             received += len(data)
-            if received < (time.monotonic() - began - pause) * _SLOWEST:
+            if received < (time.monotonic() - began - pause) * _MIN_BYTES_PER_SECOND:
                 raise _too_slow()
             yield data
 
@@ -159,7 +159,7 @@ def _purpose(form: UploadForm, *, required: bool) -> str:
         return ""
     if purpose is None:
         message = "Missing required parameter: 'purpose'."
-        raise ApiError(400, message, param="purpose", code=_MISSING)
+        raise ApiError(400, message, param="purpose", code=_MISSING_PARAMETER)
     if purpose not in PURPOSES:
         known = ", ".join(f"'{one}'" for one in PURPOSES)
         message = f"Invalid value: '{purpose[:80]}'. Supported values are: {known}."
@@ -167,7 +167,7 @@ def _purpose(form: UploadForm, *, required: bool) -> str:
     return purpose
 
 
-def _kept(form: UploadForm) -> int | None:
+def _expiry_seconds(form: UploadForm) -> int | None:
     """Return the seconds after which the file is gone, None for never."""
     anchor = form.fields.get("expires_after[anchor]")
     seconds = form.fields.get("expires_after[seconds]")
@@ -179,22 +179,22 @@ def _kept(form: UploadForm) -> int | None:
         raise ApiError(400, message, param=param, code="invalid_value")
     wanted = seconds or ""
     right = wanted.isascii() and wanted.isdigit() and len(wanted) < len("10000000")
-    if not right or not _LEAST <= int(wanted) <= _MOST:
+    if not right or not _MIN_EXPIRY_SECONDS <= int(wanted) <= _MAX_EXPIRY_SECONDS:
         message = "Invalid value for 'expires_after[seconds]': it is a whole number"
-        message += f" from {_LEAST} to {_MOST}."
+        message += f" from {_MIN_EXPIRY_SECONDS} to {_MAX_EXPIRY_SECONDS}."
         param = "expires_after[seconds]"
         raise ApiError(400, message, param=param, code="invalid_value")
     return int(wanted)
 
 
-def _too_large(most: int) -> ApiError:
-    message = f"The file is too large: a file has up to {most:,} bytes here."
+def _too_large(max_bytes: int) -> ApiError:
+    message = f"The file is too large: a file has up to {max_bytes:,} bytes here."
     return ApiError(413, message, param="file", code="file_too_large")
 
 
 def _too_slow() -> ApiError:
     message = "The upload came too slowly and was given up; nothing of it is kept."
-    return ApiError(408, message, code="request_timeout", headers={**_CLOSE})
+    return ApiError(408, message, code="request_timeout", headers={**_CLOSE_CONNECTION})
 
 
-_CLOSE = {"connection": "close"}
+_CLOSE_CONNECTION = {"connection": "close"}

@@ -7,21 +7,25 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from batchchat.api.context import Service
-from batchchat.api.http.auth import Mine, Parts
+from batchchat.api.context import AppContext
+from batchchat.api.http.auth import Context, ProjectLedger
 from batchchat.api.http.errors import ApiError
-from batchchat.api.http.json_response import Json, list_object
-from batchchat.api.http.request_body import body_of, checked, read_json
+from batchchat.api.http.json_response import JsonResponse, list_object
+from batchchat.api.http.request_body import (
+    read_json,
+    request_body_schema,
+    validate_body,
+)
 from batchchat.api.http.schemas import (
-    DeletedWebhook,
+    DeletedWebhookEndpoint,
     EventTypes,
-    Webhook,
-    WebhookList,
+    WebhookEndpoint,
+    WebhookEndpointList,
+    WebhookEndpointWithSecret,
     WebhookTest,
-    WebhookWithSecret,
     errors,
 )
-from batchchat.api.webhooks.safe_post import PostError, checked_url, post
+from batchchat.api.webhooks.safe_post import WebhookError, safe_post, validate_url
 from batchchat.jobs.ids import checked_id
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.webhooks.endpoints import EVENT_TYPES, Endpoint, Endpoints, event
@@ -38,7 +42,7 @@ Name = Annotated[str, Field(min_length=1, max_length=256)]
 Url = Annotated[str, Field(min_length=1, max_length=2_048)]
 
 
-class CreateWebhook(BaseModel):
+class CreateWebhookEndpoint(BaseModel):
     """An endpoint that is to hear of events."""
 
     model_config = _strict
@@ -48,7 +52,7 @@ class CreateWebhook(BaseModel):
     event_types: Types
 
 
-class UpdateWebhook(BaseModel):
+class UpdateWebhookEndpoint(BaseModel):
     """What is to change."""
 
     model_config = _strict
@@ -75,152 +79,164 @@ class TestWebhook(BaseModel):
 
 
 @router.get("/webhook_event_types", responses={200: {"model": EventTypes}, **errors()})
-def list_event_types(_: Mine) -> Response:
+def list_event_types(_: ProjectLedger) -> Response:
     """List the events that there are."""
-    return Json({"object": "list", "data": EVENT_TYPES})
+    return JsonResponse({"object": "list", "data": EVENT_TYPES})
 
 
 @router.get(
-    "/webhook_endpoints", responses={200: {"model": WebhookList}, **errors(404)}
+    "/webhook_endpoints", responses={200: {"model": WebhookEndpointList}, **errors(404)}
 )
 def list_webhooks(
-    mine: Mine,
+    ledger: ProjectLedger,
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Response:
     """List the endpoints, newest first."""
     if after is not None:
         checked_id("webhook", after)
-    all_ = [one for one in Endpoints(mine) if after is None or one.id < after]
+    all_ = [one for one in Endpoints(ledger) if after is None or one.id < after]
     page = all_[:limit]
     ids = [one.id for one in page]
-    return list_object([_shown(one) for one in page], ids, has_more=len(all_) > limit)
+    return list_object(
+        [_endpoint_object(one) for one in page], ids, has_more=len(all_) > limit
+    )
 
 
 @router.post(
     "/webhook_endpoints",
-    openapi_extra=body_of(CreateWebhook),
-    responses={200: {"model": WebhookWithSecret}, **errors(408, 413, 415)},
+    openapi_extra=request_body_schema(CreateWebhookEndpoint),
+    responses={200: {"model": WebhookEndpointWithSecret}, **errors(408, 413, 415)},
 )
-async def create_webhook(request: Request, mine: Mine, parts: Parts) -> Response:
+async def create_webhook(
+    request: Request, ledger: ProjectLedger, context: Context
+) -> Response:
     """Add an endpoint; its secret is shown here and never again."""
-    asked = checked(CreateWebhook, await read_json(request))
-    _check_url(parts, asked.url)
+    body = validate_body(CreateWebhookEndpoint, await read_json(request))
+    _check_url(context, body.url)
     endpoint = await to_thread.run_sync(
-        Endpoints(mine).create, asked.name, asked.url, _unique(asked.event_types)
+        Endpoints(ledger).create, body.name, body.url, _unique(body.event_types)
     )
-    return Json(_shown(endpoint) | {"signing_secret": endpoint.secret})
+    return JsonResponse(
+        _endpoint_object(endpoint) | {"signing_secret": endpoint.secret}
+    )
 
 
 @router.get(
     "/webhook_endpoints/{webhook_id}",
-    responses={200: {"model": Webhook}, **errors(404)},
+    responses={200: {"model": WebhookEndpoint}, **errors(404)},
 )
-def retrieve_webhook(webhook_id: str, mine: Mine) -> Response:
+def retrieve_webhook(webhook_id: str, ledger: ProjectLedger) -> Response:
     """Say what an endpoint is."""
-    return Json(_shown(Endpoints(mine).get(webhook_id)))
+    return JsonResponse(_endpoint_object(Endpoints(ledger).get(webhook_id)))
 
 
 @router.post(
     "/webhook_endpoints/{webhook_id}",
-    openapi_extra=body_of(UpdateWebhook),
-    responses={200: {"model": Webhook}, **errors(404, 408, 413, 415)},
+    openapi_extra=request_body_schema(UpdateWebhookEndpoint),
+    responses={200: {"model": WebhookEndpoint}, **errors(404, 408, 413, 415)},
 )
 async def update_webhook(
-    webhook_id: str, request: Request, mine: Mine, parts: Parts
+    webhook_id: str, request: Request, ledger: ProjectLedger, context: Context
 ) -> Response:
     """Change an endpoint."""
-    asked = checked(UpdateWebhook, await read_json(request))
-    changes: dict[str, Any] = asked.model_dump(exclude_none=True)
-    if asked.url is not None:
-        _check_url(parts, asked.url)
-    if asked.event_types is not None:
-        changes["event_types"] = _unique(asked.event_types)
+    body = validate_body(UpdateWebhookEndpoint, await read_json(request))
+    changes: dict[str, Any] = body.model_dump(exclude_none=True)
+    if body.url is not None:
+        _check_url(context, body.url)
+    if body.event_types is not None:
+        changes["event_types"] = _unique(body.event_types)
 
     def change() -> Endpoint:
-        return Endpoints(mine).change(webhook_id, **changes)
+        return Endpoints(ledger).change(webhook_id, **changes)
 
-    return Json(_shown(await to_thread.run_sync(change)))
+    return JsonResponse(_endpoint_object(await to_thread.run_sync(change)))
 
 
 @router.delete(
     "/webhook_endpoints/{webhook_id}",
-    responses={200: {"model": DeletedWebhook}, **errors(404)},
+    responses={200: {"model": DeletedWebhookEndpoint}, **errors(404)},
 )
-def delete_webhook(webhook_id: str, mine: Mine) -> Response:
+def delete_webhook(webhook_id: str, ledger: ProjectLedger) -> Response:
     """Remove an endpoint."""
-    Endpoints(mine).delete(webhook_id)
-    return Json(
+    Endpoints(ledger).delete(webhook_id)
+    return JsonResponse(
         {"id": webhook_id, "object": "webhook_endpoint.deleted", "deleted": True}
     )
 
 
 @router.post(
     "/webhook_endpoints/{webhook_id}/rotate_secret",
-    openapi_extra=body_of(RotateSecret),
-    responses={200: {"model": WebhookWithSecret}, **errors(404, 408, 413, 415)},
+    openapi_extra=request_body_schema(RotateSecret),
+    responses={200: {"model": WebhookEndpointWithSecret}, **errors(404, 408, 413, 415)},
 )
-async def rotate_secret(webhook_id: str, request: Request, mine: Mine) -> Response:
+async def rotate_secret(
+    webhook_id: str, request: Request, ledger: ProjectLedger
+) -> Response:
     """Give an endpoint another secret."""
-    asked = checked(RotateSecret, await read_json(request))
-    keep_old = asked.keep_old_secret_active_for_24_hours
+    body = validate_body(RotateSecret, await read_json(request))
+    keep_old = body.keep_old_secret_active_for_24_hours
 
     def rotate() -> Endpoint:
-        return Endpoints(mine).rotate(webhook_id, keep_old=keep_old)
+        return Endpoints(ledger).rotate(webhook_id, keep_old=keep_old)
 
     endpoint = await to_thread.run_sync(rotate)
-    return Json(_shown(endpoint) | {"signing_secret": endpoint.secret})
+    return JsonResponse(
+        _endpoint_object(endpoint) | {"signing_secret": endpoint.secret}
+    )
 
 
 @router.post(
     "/webhook_endpoints/{webhook_id}/test",
-    openapi_extra=body_of(TestWebhook),
+    openapi_extra=request_body_schema(TestWebhook),
     responses={200: {"model": WebhookTest}, **errors(404, 408, 413, 415)},
 )
 async def test_webhook(
-    webhook_id: str, request: Request, mine: Mine, parts: Parts
+    webhook_id: str, request: Request, ledger: ProjectLedger, context: Context
 ) -> Response:
     """Send an endpoint a sample."""
-    asked = checked(TestWebhook, await read_json(request))
+    body = validate_body(TestWebhook, await read_json(request))
     status = await to_thread.run_sync(
         _send_sample,
-        parts,
-        mine,
+        context,
+        ledger,
         webhook_id,
-        asked.event_type,
-        limiter=request.app.state.samplers,
+        body.event_type,
+        limiter=request.app.state.webhook_test_limiter,
     )
-    return Json(
+    return JsonResponse(
         {
             "object": "webhook_endpoint.test",
             "webhook_endpoint_id": webhook_id,
-            "event_type": asked.event_type,
+            "event_type": body.event_type,
             "status_code": status,
             "success": True,
         }
     )
 
 
-def _send_sample(service: Service, ledger: Ledger, webhook_id: str, kind: str) -> int:
+def _send_sample(
+    context: AppContext, ledger: Ledger, webhook_id: str, kind: str
+) -> int:
     endpoint = Endpoints(ledger).get(webhook_id)
     now = ledger.now()
     sample = event(kind, f"batch_{'0' * 32}", now)
     try:
-        return post(
+        return safe_post(
             endpoint.url,
             sample.body,
             sample.headers(endpoint, now),
-            anywhere=service.settings.webhooks_anywhere,
+            allow_private=context.settings.webhooks_anywhere,
         )
-    except PostError as error:
+    except WebhookError as error:
         message = f"The sample could not be sent: {error.message}."
         raise ApiError(400, message, param="url", code=error.code) from None
 
 
-def _check_url(service: Service, url: str) -> None:
+def _check_url(context: AppContext, url: str) -> None:
     try:
-        checked_url(url, anywhere=service.settings.webhooks_anywhere)
-    except PostError as error:
+        validate_url(url, allow_private=context.settings.webhooks_anywhere)
+    except WebhookError as error:
         message = f"Invalid value for 'url': {error.message}."
         raise ApiError(400, message, param="url", code="invalid_value") from None
 
@@ -229,7 +245,7 @@ def _unique(event_types: list[EventType]) -> list[str]:
     return list(dict.fromkeys(event_types))
 
 
-def _shown(endpoint: Endpoint) -> dict[str, Any]:
+def _endpoint_object(endpoint: Endpoint) -> dict[str, Any]:
     """Return OpenAI's object, which hints at the secret and does not tell it."""
     return {
         "id": endpoint.id,

@@ -3,10 +3,10 @@
 import logging
 import sys
 
-from batchchat.api.context import Service, make_service
+from batchchat.api.context import AppContext, make_context
 from batchchat.api.server.app import make_app
 from batchchat.api.server.uvicorn_server import Server, is_loopback, listen
-from batchchat.api.webhooks.sender import Notifier
+from batchchat.api.webhooks.sender import WebhookSender
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import ConfigError
 from batchchat.jobs.logs import about, start_logging
@@ -24,10 +24,12 @@ def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
         ConfigError: it can't listen there, or everybody could come in without a key.
 
     """
-    is_private = is_loopback(settings.host)
-    service = make_service(settings, catalog.closed(), storage, is_private=is_private)
-    has_keys = service.keys.exist()
-    if not is_private and not has_keys:
+    loopback_only = is_loopback(settings.host)
+    context = make_context(
+        settings, catalog.closed(), storage, loopback_only=loopback_only
+    )
+    has_keys = context.keys.exist()
+    if not loopback_only and not has_keys:
         raise ConfigError(
             f"without keys everybody who reaches {settings.host} could use this server",
             hint="make a key with `batchchat keys create`, or listen on 127.0.0.1",
@@ -38,22 +40,22 @@ def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
     with listen(settings.host, settings.port) as listener:
         if runner is not None:
             runner.start()
-        notifier = Notifier(service)
-        notifier.start()
-        app = make_app(service, runner)
+        webhook_sender = WebhookSender(context)
+        webhook_sender.start()
+        app = make_app(context, runner)
         port = listener.getsockname()[1]
-        _say_ready(service, port, runs=runner is not None, has_keys=has_keys)
+        _log_ready(context, port, runs=runner is not None, has_keys=has_keys)
         try:
             Server(app, settings.grace_seconds).run([listener])
         finally:
             if runner is not None:
                 runner.close(settings.grace_seconds)
-            notifier.close()
+            webhook_sender.close()
             _logger.info("stopped", extra=about("server_stopped"))
 
 
-def _say_ready(service: Service, port: int, *, runs: bool, has_keys: bool) -> None:
-    settings = service.settings
+def _log_ready(context: AppContext, port: int, *, runs: bool, has_keys: bool) -> None:
+    settings = context.settings
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{port}/v1"
     keys = "needs a key" if has_keys else "no key needed: only this machine can ask"
@@ -63,6 +65,6 @@ def _say_ready(service: Service, port: int, *, runs: bool, has_keys: bool) -> No
         url,
         keys,
         runner,
-        service.storage.url,
-        extra=about("server_started", url=url, storage=service.storage.url),
+        context.storage.url,
+        extra=about("server_started", url=url, storage=context.storage.url),
     )

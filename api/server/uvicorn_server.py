@@ -18,13 +18,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from batchchat.api.http.errors import ApiError, error_response
 from batchchat.jobs.errors import ConfigError
 
-_HEADERS = 64 * 1024
+_MAX_HEADER_BYTES = 64 * 1024
 """Bytes of a request's line and headers, at most."""
 
-_HEADERS_SECONDS = 30.0
+_HEADER_TIMEOUT_SECONDS = 30.0
 """Seconds in which a request's line and headers have to come."""
 
-_CONNECTIONS = 4_096
+_MAX_CONNECTIONS = 4_096
 """Connections that are served at once; who comes then hears to come again."""
 
 _BACKLOG = 4_096
@@ -47,13 +47,13 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                h11_max_incomplete_event_size=_HEADERS,
+                h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=max(1, round(grace)),
                 backlog=_BACKLOG,
             )
         )
-        app.state.is_closing = lambda: self.should_exit
+        app.state.is_shutting_down = lambda: self.should_exit
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -98,37 +98,42 @@ class _Protocol(H11Protocol):
     What is no HTTP, and what is too much, is answered in OpenAI's shape, too.
     """
 
-    _unheard: asyncio.TimerHandle | None = None
+    _header_timer: asyncio.TimerHandle | None = None
     """Ends the connection when the head of a request does not come."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
-        if len(self.connections) > _CONNECTIONS:
-            self.app = _too_many
-        self._mind_the_head()
+        if len(self.connections) > _MAX_CONNECTIONS:
+            self.app = _too_many_connections
+        self._update_header_timer()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self._mind_the_head()
+        self._update_header_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._stop_minding()
+        self._cancel_header_timer()
 
-    def _mind_the_head(self) -> None:
+    def _update_header_timer(self) -> None:
         """Start the clock with a request's first byte, stop it with its last header."""
         if self.conn.their_state is not h11.IDLE:
-            self._stop_minding()
-        elif self._unheard is None:
-            self._unheard = self.loop.call_later(_HEADERS_SECONDS, self.transport.close)
+            self._cancel_header_timer()
+        elif self._header_timer is None:
+            self._header_timer = self.loop.call_later(
+                _HEADER_TIMEOUT_SECONDS, self.transport.close
+            )
 
-    def _stop_minding(self) -> None:
-        if self._unheard is not None:
-            self._unheard.cancel()
-            self._unheard = None
+    def _cancel_header_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
 
     def send_400_response(self, msg: str) -> None:
-        message = f"{msg} A request's line and headers have up to {_HEADERS:,} bytes."
+        limit = (
+            f"The request line and headers may have up to {_MAX_HEADER_BYTES:,} bytes."
+        )
+        message = f"{msg} {limit}"
         error = {
             "message": message,
             "type": "invalid_request_error",
@@ -144,7 +149,7 @@ class _Protocol(H11Protocol):
         self.transport.close()
 
 
-_too_many = error_response(
+_too_many_connections = error_response(
     ApiError(
         503,
         "The server has too many connections; try again in a moment.",

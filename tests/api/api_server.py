@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from batchchat.api.context import Service
+from batchchat.api.context import AppContext
 from batchchat.api.server.app import make_app
 from batchchat.api.server.uvicorn_server import Server, listen
 from batchchat.jobs.access.api_keys import ApiKeys
@@ -27,21 +27,21 @@ class Served:
         self,
         storage: Storage | None = None,
         *,
-        is_private: bool = True,
+        loopback_only: bool = True,
         clock: Callable[[], float] = time.time,
         **settings: Any,
     ) -> None:
         self.storage = storage or MemoryStorage()
         cached = CachedStorage(self.storage)
-        self.service = Service(
+        self.context = AppContext(
             Settings(storage="memory://", **settings),
             Catalog({"m": MODEL}).closed(),
             cached,
             ApiKeys(cached),
-            is_private,
+            loopback_only,
             clock,
         )
-        self.app = make_app(self.service)
+        self.app = make_app(self.context)
         self._listener = listen("127.0.0.1", 0)
         self.port = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -54,7 +54,7 @@ class Served:
 
     def key(self, project: str) -> dict[str, str]:
         """Make a key; return the header that shows it."""
-        _, text = self.service.keys.create(project)
+        _, text = self.context.keys.create(project)
         return {"authorization": f"Bearer {text}"}
 
     def upload(self, data: bytes = LINE, *, purpose: str = "batch", **how: Any) -> str:

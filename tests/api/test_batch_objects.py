@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from batchchat.api.batch_view import Shown
+from batchchat.api.batch_view import BatchView
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import StorageError
 from batchchat.jobs.ledger.records import Counts
@@ -24,7 +24,7 @@ def test_a_batch_that_ended_is_read_once(serve, monkeypatch):
     state = Hand(storage=served.storage).ended(DATA)
     place = f"/v1/batches/{state.batch.id}"
     first = served.client.get(place).json()
-    monkeypatch.setattr(served.service.storage, "get", None)
+    monkeypatch.setattr(served.context.storage, "get", None)
     assert served.client.get(place).json() == first
 
 
@@ -66,7 +66,7 @@ def test_how_a_batch_ended_is_believed_after_a_while(serve):
     served = serve(clock=lambda: now)
     state = Hand(storage=served.storage).ended(DATA)
     served.client.get(f"/v1/batches/{state.batch.id}")
-    assert served.app.state.shown.remembered("default", state.batch.id) is None
+    assert served.app.state.batch_view.cached("default", state.batch.id) is None
 
 
 def test_what_is_finished_but_not_committed_is_counted_once(hand):
@@ -76,7 +76,7 @@ def test_what_is_finished_but_not_committed_is_counted_once(hand):
     running = Running(Counts(1, 0, 1), Usage(), 0.0)
     told = {f"{shard:05d}": msgspec.to_builtins(running) for shard in range(2)}
     runner.news = {"running": {batch_id: told}}
-    shown = Shown(runner.with_news).of(hand.ledger, batch_id)
+    shown = BatchView(runner.with_news).render(hand.ledger, batch_id)
     assert b'"request_counts":{"total":4,"completed":2,"failed":1}' in shown
 
 
@@ -86,7 +86,7 @@ def test_without_news_what_is_committed_counts(hand, news):
     hand.run(batch_id, shards=1)
     runner = RunnerProcess(as_json=False)
     runner.news = news
-    shown = Shown(runner.with_news).of(hand.ledger, batch_id)
+    shown = BatchView(runner.with_news).render(hand.ledger, batch_id)
     assert b'"request_counts":{"total":4,"completed":2,"failed":0}' in shown
 
 

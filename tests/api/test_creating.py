@@ -170,7 +170,7 @@ def test_what_is_asked_is_written_down(served):
         "output_expires_after": {"anchor": "created_at", "seconds": 3_600},
     }
     answer = served.create(served.upload(), **fields).json()
-    batch = served.service.ledger("default").batch(answer["id"])
+    batch = served.context.ledger("default").batch(answer["id"])
     assert (batch.seed, batch.priority, batch.on_invalid) == (5, "high", "skip")
     assert batch.expires_at - batch.created_at == 604_800
     assert batch.output_expires_after == 3_600
@@ -221,5 +221,5 @@ def test_a_file_past_its_time_is_gone_and_its_bytes_too(serve):
     assert served.client.get(f"/v1/files/{file_id}").status_code == 404
     assert served.client.get("/v1/files").json()["data"] == []
     assert served.create(file_id).status_code == 404
-    Files(served.service.ledger("default")).sweep()
+    Files(served.context.ledger("default")).sweep()
     assert not [key for key in served.stored() if key.endswith("/content")]

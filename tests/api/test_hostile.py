@@ -247,7 +247,9 @@ def test_methods_that_somebody_makes_up_are_counted_as_one(server):
     ],
 )
 def test_who_does_not_finish_asking_is_cut_off(server, monkeypatch, sent):
-    monkeypatch.setattr("batchchat.api.server.uvicorn_server._HEADERS_SECONDS", 0.2)
+    monkeypatch.setattr(
+        "batchchat.api.server.uvicorn_server._HEADER_TIMEOUT_SECONDS", 0.2
+    )
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         whole, _, part = sent.partition(b"\r\n\r\n")
         if part:
@@ -259,7 +261,9 @@ def test_who_does_not_finish_asking_is_cut_off(server, monkeypatch, sent):
 
 
 def test_a_long_request_is_not_cut_off(server, monkeypatch):
-    monkeypatch.setattr("batchchat.api.server.uvicorn_server._HEADERS_SECONDS", 0.2)
+    monkeypatch.setattr(
+        "batchchat.api.server.uvicorn_server._HEADER_TIMEOUT_SECONDS", 0.2
+    )
 
     def slow():
         for piece in (b"{", b" ", b"}"):
@@ -273,7 +277,7 @@ def test_a_long_request_is_not_cut_off(server, monkeypatch):
 
 def test_one_connection_too_many_is_told_to_come_again(server, monkeypatch):
     with socket.create_connection(("127.0.0.1", server.port)):
-        monkeypatch.setattr("batchchat.api.server.uvicorn_server._CONNECTIONS", 0)
+        monkeypatch.setattr("batchchat.api.server.uvicorn_server._MAX_CONNECTIONS", 0)
         answer = httpx.get(f"{server.url}/healthz")
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "2"

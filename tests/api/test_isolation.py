@@ -9,7 +9,7 @@ from tests.support.ended import Hand, whole
 
 @pytest.fixture(scope="module")
 def server():
-    served = Served(is_private=False)
+    served = Served(loopback_only=False)
     yield served
     served.close()
 

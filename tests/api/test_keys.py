@@ -3,7 +3,7 @@
 import pytest
 
 from batchchat.api.http.errors import ApiError
-from batchchat.api.http.rate_limit import Limits
+from batchchat.api.http.rate_limit import RateLimiter
 from tests.api.api_server import error_of
 
 
@@ -38,7 +38,7 @@ def test_a_private_server_with_a_key_needs_it(serve):
     ],
 )
 def test_a_wrong_key_is_refused(serve, sent):
-    served = serve(is_private=False)
+    served = serve(loopback_only=False)
     served.key("p")
     answer = ask(served, authorization=sent)
     assert answer.status_code == 401
@@ -47,7 +47,7 @@ def test_a_wrong_key_is_refused(serve, sent):
 
 
 def test_a_key_with_another_end_is_refused(serve):
-    served = serve(is_private=False)
+    served = serve(loopback_only=False)
     key = served.key("p")["authorization"]
     assert ask(served, authorization=key).status_code == 200
     other = key[:-1] + ("A" if key[-1] != "A" else "B")
@@ -55,15 +55,15 @@ def test_a_key_with_another_end_is_refused(serve):
 
 
 def test_a_revoked_key_is_refused(serve):
-    served = serve(is_private=False)
-    key, text = served.service.keys.create("p")
-    served.service.keys.revoke(key.id)
+    served = serve(loopback_only=False)
+    key, text = served.context.keys.create("p")
+    served.context.keys.revoke(key.id)
     assert ask(served, authorization=f"Bearer {text}").status_code == 401
 
 
 def test_what_is_stored_does_not_open_the_door(serve):
-    served = serve(is_private=False)
-    key, text = served.service.keys.create("p")
+    served = serve(loopback_only=False)
+    key, text = served.context.keys.create("p")
     stored = served.storage.get(f"keys/{key.id}/key.json").decode()
     assert text not in stored
     assert text.rpartition("_")[2] not in stored
@@ -101,17 +101,17 @@ def test_too_many_requests_are_told_when_to_come_again(serve):
 
 def test_who_comes_again_when_told_is_let_in():
     now = 0.0
-    limits = Limits(25, lambda: now)
+    rate_limiter = RateLimiter(25, lambda: now)
     for _ in range(25):
-        limits.count("p")
+        rate_limiter.count("p")
     with pytest.raises(ApiError) as raised:
-        limits.count("p")
+        rate_limiter.count("p")
     now += int(raised.value.headers["retry-after"])
-    limits.count("p")
+    rate_limiter.count("p")
 
 
 def test_one_projects_requests_are_not_anothers(serve):
-    served = serve(is_private=False, requests_per_minute=1)
+    served = serve(loopback_only=False, requests_per_minute=1)
     first, second = served.key("a"), served.key("b")
     assert ask(served, **first).status_code == 200
     assert ask(served, **first).status_code == 429

@@ -58,8 +58,8 @@ def test_a_deleted_file_is_gone_with_its_bytes(served):
 
 
 def test_a_key_opens_the_door_until_it_is_revoked(serve, storage):
-    served = serve(storage, is_private=False)
-    keys = served.service.keys
+    served = serve(storage, loopback_only=False)
+    keys = served.context.keys
     (good, good_text), (bad, bad_text) = (keys.create("p") for _ in range(2))
     keys.revoke(bad.id)
     for text, status in ((good_text, 200), (bad_text, 401)):

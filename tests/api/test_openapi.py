@@ -17,7 +17,7 @@ NOT_ASKED = "positive_data_acceptance"
 
 @pytest.fixture(scope="module")
 def server():
-    served = Served(is_private=False)
+    served = Served(loopback_only=False)
     yield served
     served.close()
 
@@ -86,7 +86,7 @@ def test_every_error_is_of_one_shape(document):
             for status, answer in operation["responses"].items():
                 if int(status) >= 400:
                     schema = answer["content"]["application/json"]["schema"]
-                    assert schema["$ref"].endswith("/ErrorAnswer")
+                    assert schema["$ref"].endswith("/ErrorResponse")
 
 
 def test_what_is_not_for_operations_needs_a_key(document):

@@ -189,7 +189,7 @@ def test_a_place_is_no_number(exporting):
 
 
 def test_a_project_has_its_own_place(serve):
-    served = serve(output_prefixes=(PLACE,), is_private=False)
+    served = serve(output_prefixes=(PLACE,), loopback_only=False)
     keys = {name: served.key(name) for name in ("mine", "theirs")}
     asked = {"output": "s3://bucket/exports/mine/"}
     for name, status in (("mine", 200), ("theirs", 400)):
@@ -215,7 +215,7 @@ def test_how_it_goes_is_seen_also_long_after_the_end(exporting):
     hand = Hand(exporting.storage)  # whose clock stands in 1970
     batch = ended(exporting, hand, output="s3://bucket/exports/default")
     assert batch["status"] == "completed"
-    ledger, place = exporting.service.ledger("default"), MemoryStorage()
+    ledger, place = exporting.context.ledger("default"), MemoryStorage()
     with pytest.raises(StorageError):
         deliver(ledger, ledger.state(batch["id"]), away)
     keys = ledger.keys.of(batch["id"])

@@ -193,13 +193,13 @@ def test_an_id_that_is_no_event_is_refused(served, hand, last):
 
 
 def test_one_whose_key_is_revoked_follows_no_longer(serve, monkeypatch):
-    monkeypatch.setattr("batchchat.api.http.auth._REMEMBERED", 0.0)
-    served = serve(is_private=False)
-    key, text = served.service.keys.create("default")
+    monkeypatch.setattr("batchchat.api.http.auth._KEY_CACHE_SECONDS", 0.0)
+    served = serve(loopback_only=False)
+    key, text = served.context.keys.create("default")
     batch_id = Hand(storage=served.storage).submit(DATA)
     followed = events(served, batch_id, authorization=f"Bearer {text}")
     next(followed)
-    served.service.keys.revoke(key.id)
+    served.context.keys.revoke(key.id)
     assert list(followed) == []
 
 

@@ -31,7 +31,7 @@ def test_a_file_is_found_in_its_form_wherever_that_is_cut(parts, step):
     pieces = [body[at : at + step] for at in range(0, len(body), step)]
     found = b"".join(piece for part in pieces for piece in form.feed(part))
     assert found == data
-    assert form.is_whole
+    assert form.is_complete
     assert form.fields == {"purpose": "batch"}
 
 
@@ -58,7 +58,7 @@ def test_the_fields_may_come_behind_the_file(served):
 )
 def test_its_lines_are_counted(served, data, lines):
     file_id = served.upload(data)
-    assert served.service.ledger("default").file(file_id).lines == lines
+    assert served.context.ledger("default").file(file_id).lines == lines
 
 
 def test_a_file_with_too_many_lines_makes_no_batch(serve):

@@ -15,12 +15,12 @@ import pytest
 from openai import InvalidWebhookSignatureError, OpenAI
 
 from batchchat.api.webhooks.safe_post import (
-    PostError,
+    WebhookError,
     _public_address,
-    checked_url,
-    post,
+    safe_post,
+    validate_url,
 )
-from batchchat.api.webhooks.sender import Notifier
+from batchchat.api.webhooks.sender import WebhookSender
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.repair import mended
@@ -101,14 +101,14 @@ def served(serve, clock):
 
 
 @pytest.fixture
-def notifier(served):
-    with closing(Notifier(served.service)) as notifier:
-        yield notifier
+def webhook_sender(served):
+    with closing(WebhookSender(served.context)) as webhook_sender:
+        yield webhook_sender
 
 
-def tell(notifier):
+def tell(webhook_sender):
     """Send what is due, and wait until that is done."""
-    for turn in notifier.look():
+    for turn in webhook_sender.send_due():
         turn.result()
 
 
@@ -132,7 +132,7 @@ class TimedHand(Hand):
 
 def plan(served, batch_id):
     """Plan a batch; return who can go on with it."""
-    hand = TimedHand(storage=served.storage, clock=served.service.clock)
+    hand = TimedHand(storage=served.storage, clock=served.context.clock)
     prompters = NoPrompters(Catalog({"m": MODEL}), Path())
     batch = hand.ledger.batch(batch_id)
     make_plan(hand.ledger, batch, prompters, Limits(2, 10_000, 4_096))
@@ -146,14 +146,14 @@ def end(served, batch_id, status="completed"):
 
 
 def test_the_end_of_a_batch_is_told_in_a_way_that_openais_client_accepts(
-    served, receiver, notifier
+    served, receiver, webhook_sender
 ):
     secret = add(served, receiver.url)["signing_secret"]
     batch_id = served.batch(DATA)
-    tell(notifier)
+    tell(webhook_sender)
     assert receiver.got == []
     end(served, batch_id)
-    tell(notifier)
+    tell(webhook_sender)
     [(headers, body)] = receiver.got
     client = OpenAI(api_key="none", webhook_secret=secret)
     told = client.webhooks.unwrap(body, headers)
@@ -163,62 +163,62 @@ def test_the_end_of_a_batch_is_told_in_a_way_that_openais_client_accepts(
     assert told.id == headers["webhook-id"]
 
 
-def test_it_is_told_once_when_that_went_well(served, receiver, notifier, clock):
+def test_it_is_told_once_when_that_went_well(served, receiver, webhook_sender, clock):
     add(served, receiver.url)
     end(served, served.batch(DATA))
     for _ in range(3):
-        tell(notifier)
+        tell(webhook_sender)
         clock.now += 100
     assert len(receiver.got) == 1
     assert list(Outbox(served.storage)) == []
 
 
 def test_it_is_told_again_with_the_same_id_until_that_goes_well(
-    served, receiver, notifier, clock
+    served, receiver, webhook_sender, clock
 ):
     add(served, receiver.url)
     end(served, served.batch(DATA))
     receiver.statuses = [500, 302, 404]
     for waited in (0, 4, 1, 9, 1, 20, 100):
         clock.now += waited
-        tell(notifier)
+        tell(webhook_sender)
     assert len(receiver.got) == 4
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
     assert len({body for _, body in receiver.got}) == 1
 
 
-def test_it_is_given_up_after_three_days(served, receiver, notifier, clock):
+def test_it_is_given_up_after_three_days(served, receiver, webhook_sender, clock):
     add(served, receiver.url)
     end(served, served.batch(DATA))
     receiver.statuses = [500] * 100
     for _ in range(16):
-        tell(notifier)
+        tell(webhook_sender)
         clock.now += 6 * 3_600
     assert list(Outbox(served.storage)) == []
     before = len(receiver.got)
-    tell(notifier)
+    tell(webhook_sender)
     assert len(receiver.got) == before
 
 
 def test_a_server_that_died_while_it_told_leaves_it_to_another(
-    served, receiver, notifier, clock
+    served, receiver, webhook_sender, clock
 ):
     endpoint = add(served, receiver.url)
     batch_id = served.batch(DATA)
     end(served, batch_id)
     letter = Letter("default", batch_id)
     assert Outbox(served.storage).begin(letter, endpoint["id"], int(clock.now))
-    tell(notifier)
+    tell(webhook_sender)
     assert receiver.got == []
     clock.now += 5
-    tell(notifier)
+    tell(webhook_sender)
     assert len(receiver.got) == 1
 
 
 def test_two_servers_do_not_both_tell_it(served, receiver):
     add(served, receiver.url)
     end(served, served.batch(DATA))
-    first, second = (Notifier(served.service) for _ in range(2))
+    first, second = (WebhookSender(served.context) for _ in range(2))
     threads = [threading.Thread(target=tell, args=(one,)) for one in (first, second)]
     for thread in threads:
         thread.start()
@@ -227,36 +227,38 @@ def test_two_servers_do_not_both_tell_it(served, receiver):
     assert len(receiver.got) == 1
 
 
-def test_each_endpoint_hears_what_it_asked_for(served, receiver, notifier):
+def test_each_endpoint_hears_what_it_asked_for(served, receiver, webhook_sender):
     add(served, receiver.url, "batch.failed")
     add(served, receiver.url, "batch.failed", "batch.cancelled")
     end(served, served.batch(DATA), "cancelled")
-    tell(notifier)
+    tell(webhook_sender)
     assert [json.loads(body)["type"] for _, body in receiver.got] == ["batch.cancelled"]
     assert list(Outbox(served.storage)) == []
 
 
 def test_a_batch_whose_input_is_refused_is_told_to_have_failed(
-    served, receiver, notifier
+    served, receiver, webhook_sender
 ):
     add(served, receiver.url, "batch.failed")
     batch_id = served.batch(b"no JSON\n")
     plan(served, batch_id)
-    tell(notifier)
+    tell(webhook_sender)
     [(_, body)] = receiver.got
     assert json.loads(body)["type"] == "batch.failed"
 
 
-def test_both_secrets_sign_for_a_day_if_one_wishes(served, receiver, notifier, clock):
+def test_both_secrets_sign_for_a_day_if_one_wishes(
+    served, receiver, webhook_sender, clock
+):
     endpoint = add(served, receiver.url)
     place = f"/v1/webhook_endpoints/{endpoint['id']}/rotate_secret"
     wish = {"keep_old_secret_active_for_24_hours": True}
     rotated = served.client.post(place, json=wish).json()
     end(served, served.batch(DATA))
-    tell(notifier)
+    tell(webhook_sender)
     clock.now += 86_400
     end(served, served.batch(DATA, metadata={"later": ""}))
-    tell(notifier)
+    tell(webhook_sender)
     (first, body), (second, _) = receiver.got
     assert len(first["webhook-signature"].split()) == 2
     assert len(second["webhook-signature"].split()) == 1
@@ -264,10 +266,10 @@ def test_both_secrets_sign_for_a_day_if_one_wishes(served, receiver, notifier, c
         OpenAI(api_key="none").webhooks.verify_signature(body, first, secret=secret)
 
 
-def test_a_wrong_secret_does_not_fit(served, receiver, notifier):
+def test_a_wrong_secret_does_not_fit(served, receiver, webhook_sender):
     add(served, receiver.url)
     end(served, served.batch(DATA))
-    tell(notifier)
+    tell(webhook_sender)
     [(headers, body)] = receiver.got
     with pytest.raises(InvalidWebhookSignatureError):
         OpenAI(api_key="none").webhooks.verify_signature(
@@ -275,12 +277,12 @@ def test_a_wrong_secret_does_not_fit(served, receiver, notifier):
         )
 
 
-def test_a_deleted_endpoint_hears_nothing(served, receiver, notifier):
+def test_a_deleted_endpoint_hears_nothing(served, receiver, webhook_sender):
     endpoint = add(served, receiver.url)
     batch_id = served.batch(DATA)
     served.client.delete(f"/v1/webhook_endpoints/{endpoint['id']}")
     end(served, batch_id)
-    tell(notifier)
+    tell(webhook_sender)
     assert receiver.got == []
     assert list(Outbox(served.storage)) == []
 
@@ -329,48 +331,50 @@ def dripper():
 
 
 def test_a_receiver_that_drips_is_left(dripper, monkeypatch):
-    monkeypatch.setattr("batchchat.api.webhooks.safe_post._SECONDS", 0.3)
-    with pytest.raises(PostError, match="longer than"):
-        post(dripper.url, b"{}", {}, anywhere=True)
+    monkeypatch.setattr("batchchat.api.webhooks.safe_post._TIMEOUT_SECONDS", 0.3)
+    with pytest.raises(WebhookError, match="longer than"):
+        safe_post(dripper.url, b"{}", {}, allow_private=True)
 
 
 def test_a_slow_receiver_holds_up_its_own_project_only(serve, clock, receiver, dripper):
-    served = serve(webhooks_anywhere=True, clock=clock, is_private=False)
+    served = serve(webhooks_anywhere=True, clock=clock, loopback_only=False)
     for project, url in (("slow", dripper.url), ("quick", receiver.url)):
         served.client.headers.update(served.key(project))
         add(served, url, "batch.failed")
         batch_id = served.batch(b"no JSON\n")
-        ledger = served.service.ledger(project)
+        ledger = served.context.ledger(project)
         prompters = NoPrompters(Catalog({"m": MODEL}), Path())
         make_plan(ledger, ledger.batch(batch_id), prompters, Limits(2, 10_000, 4_096))
-    with closing(Notifier(served.service)) as notifier:
-        turns = notifier.look()
+    with closing(WebhookSender(served.context)) as webhook_sender:
+        turns = webhook_sender.send_due()
         assert dripper.is_called.wait(10)
         while all(not turn.done() for turn in turns):
             time.sleep(0.01)
         assert len(receiver.got) == 1
-        assert len(notifier.look()) == 1  # the slow one has no second thread
+        assert len(webhook_sender.send_due()) == 1  # the slow one has no second thread
         dripper.may_end.set()
 
 
-def test_a_damaged_batch_keeps_nobody_else_from_being_told(served, receiver, notifier):
+def test_a_damaged_batch_keeps_nobody_else_from_being_told(
+    served, receiver, webhook_sender
+):
     add(served, receiver.url)
     damaged, whole_ = served.batch(DATA), served.batch(DATA, metadata={"n": "2"})
     for batch_id in (damaged, whole_):
         end(served, batch_id)
-    ledger = served.service.ledger("default")
+    ledger = served.context.ledger("default")
     served.storage.put(ledger.keys.of(damaged).final, b"{damaged")
     for _ in range(2):
-        tell(notifier)
+        tell(webhook_sender)
     assert receiver.batches() == [whole_]
     mended(ledger, ledger.state(damaged))
     end(served, damaged)
-    tell(notifier)
+    tell(webhook_sender)
     assert receiver.batches() == [whole_, damaged]
 
 
 def test_files_are_swept_though_the_outbox_is_damaged(served, monkeypatch):
-    monkeypatch.setattr("batchchat.api.webhooks.sender._LOOK", 0.01)
+    monkeypatch.setattr("batchchat.api.webhooks.sender._POLL_SECONDS", 0.01)
     monkeypatch.setattr("batchchat.api.webhooks.sender._SWEEP", 0.0)
     swept = threading.Event()
     monkeypatch.setattr(
@@ -378,8 +382,8 @@ def test_files_are_swept_though_the_outbox_is_damaged(served, monkeypatch):
     )
     served.upload(DATA)
     served.storage.put("outbox/default/nonsense/x/y", b"")
-    with closing(Notifier(served.service)) as notifier:
-        notifier.start()
+    with closing(WebhookSender(served.context)) as webhook_sender:
+        webhook_sender.start()
         assert swept.wait(10)
 
 
@@ -420,8 +424,8 @@ INSIDE = [
 @pytest.mark.parametrize("host", INSIDE)
 def test_nobody_inside_is_called(host):
     sample = event("batch.failed", f"batch_{'0' * 32}", 1_795_279_972)
-    with pytest.raises(PostError, match=r"open internet|no host"):
-        post(f"https://{host}:8443/x", sample.body, {}, anywhere=False)
+    with pytest.raises(WebhookError, match=r"open internet|no host"):
+        safe_post(f"https://{host}:8443/x", sample.body, {}, allow_private=False)
 
 
 @pytest.mark.parametrize("host", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808"])
@@ -433,16 +437,16 @@ def test_what_is_outside_may_be_called(host):
 def test_a_url_is_https_and_has_no_password():
     wrong = ("http://example.com", "https://u:p@example.com", "https://", "x")
     for url in (*wrong, "https://xn--/", "https://example.com:70000"):
-        with pytest.raises(PostError):
-            checked_url(url, anywhere=False)
-    assert checked_url("https://example.com/x", anywhere=False) == httpx.URL(
+        with pytest.raises(WebhookError):
+            validate_url(url, allow_private=False)
+    assert validate_url("https://example.com/x", allow_private=False) == httpx.URL(
         "https://example.com/x"
     )
 
 
 def test_a_host_may_be_written_in_its_own_language():
-    with pytest.raises(PostError, match="nobody answers at bücher"):
-        post("http://bücher.invalid/", b"{}", {}, anywhere=True)
+    with pytest.raises(WebhookError, match="nobody answers at bücher"):
+        safe_post("http://bücher.invalid/", b"{}", {}, allow_private=True)
 
 
 @pytest.mark.parametrize(
@@ -460,4 +464,4 @@ def test_a_wrong_endpoint_is_refused(served, asked):
     answer = served.client.post("/v1/webhook_endpoints", json=asked)
     assert answer.status_code == 400
     error_of(answer)
-    assert list(Endpoints(served.service.ledger("default"))) == []
+    assert list(Endpoints(served.context.ledger("default"))) == []
