@@ -25,7 +25,7 @@ from report import report
 
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.storage import LocalStorage
-from batchchat.workers.cluster_status import Cluster
+from batchchat.workers.cluster_status import ClusterStatus
 from tests.acceptance.processes import living
 from tests.support.servers.redis_server import RedisServer, redis_server
 
@@ -85,7 +85,7 @@ def run(requests: int, workers: int) -> list[dict[str, Any]]:
                 "BATCHCHAT_STORAGE": f"file://{folder}/store",
             }
             with cluster(environment, workers, 1e6, restart=True) as processes:
-                while len(Cluster(redis.url).workers()) <= workers:
+                while len(ClusterStatus(redis.url).workers()) <= workers:
                     time.sleep(0.2)
                 pids = named(redis, [process.pid for process in processes])
                 began = time.perf_counter()

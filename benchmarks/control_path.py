@@ -32,7 +32,7 @@ from report import report
 
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.storage import LocalStorage
-from batchchat.workers.cluster_status import Cluster
+from batchchat.workers.cluster_status import ClusterStatus
 from tests.support.servers.redis_server import redis_server
 
 PROGRAM = [sys.executable, "-m", "batchchat"]
@@ -107,7 +107,7 @@ def _measure(
     processes: list[subprocess.Popen[bytes]],
     requests: int,
 ) -> dict[str, Any]:
-    while len(Cluster(broker).workers()) < len(processes):
+    while len(ClusterStatus(broker).workers()) < len(processes):
         time.sleep(0.2)
     time.sleep(1)
     before, began = seconds_of(processes), time.perf_counter()

@@ -31,7 +31,7 @@ from batchchat.jobs.ledger.submission import Options, create_batch
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import LocalStorage
 from batchchat.workers.control.dispatcher import Dispatcher
-from batchchat.workers.local.in_process_broker import LocalHints
+from batchchat.workers.local.in_process_broker import InProcessBroker
 
 _REQUESTS = 1_000
 _PARTS = 15
@@ -87,7 +87,7 @@ def _commit(keys: BatchKeys, shard: int) -> Commit:
 def run(shards: int) -> dict[str, Any]:
     """Sweep over a fresh batch, and return what it took."""
     with tempfile.TemporaryDirectory() as name:
-        storage, hints = fill(Path(name), shards), LocalHints()
+        storage, hints = fill(Path(name), shards), InProcessBroker()
         dispatcher = Dispatcher(
             storage, Settings(), queue=hints, leases=hints, news=hints
         )

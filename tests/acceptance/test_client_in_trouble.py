@@ -213,8 +213,8 @@ def test_what_is_no_url_is_told_so(place, url):
 def test_the_doctor_tries_the_server(server):
     done = server.ask("doctor")
     assert done.code == 1
-    assert done.out.decode().startswith("bad   server     can't reach the server")
+    assert done.out.decode().startswith("error   server     can't reach the server")
     server.start()
     done = server.ask("doctor", "--json")
-    found = {finding["about"]: finding["state"] for finding in done.json()}
-    assert found == {"server": "good", "readiness": "bad", "key": "good"}
+    found = {finding["check"]: finding["status"] for finding in done.json()}
+    assert found == {"server": "ok", "readiness": "error", "key": "ok"}

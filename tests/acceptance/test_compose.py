@@ -97,10 +97,10 @@ def test_a_batch_that_is_handed_in_is_run_and_fetched(cluster):
 
 def test_the_doctor_finds_all_of_it(cluster):
     done = cluster.run("doctor", "--json")
-    found = {finding["about"]: finding for finding in done.json()}
+    found = {finding["check"]: finding for finding in done.json()}
     assert done.code == 0, done.out
-    assert found["cluster"]["text"] == "controllers: 1, workers: 1 (demo)"
-    assert {finding["state"] for finding in found.values()} == {"good"}
+    assert found["cluster"]["message"] == "controllers: 1, workers: 1 (demo)"
+    assert {finding["status"] for finding in found.values()} == {"ok"}
 
 
 def test_a_batch_is_followed_from_another_terminal(cluster):

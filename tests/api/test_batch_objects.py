@@ -7,7 +7,7 @@ from batchchat.api.batch_view import BatchView
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import StorageError
 from batchchat.jobs.ledger.records import Counts
-from batchchat.workers.broker.status_board import Running
+from batchchat.workers.broker.status_board import ShardProgress
 from batchchat.workers.local.runner_process import RunnerProcess
 from tests.support.ended import Hand, whole
 
@@ -73,10 +73,10 @@ def test_what_is_finished_but_not_committed_is_counted_once(hand):
     batch_id = hand.submit(DATA)
     hand.run(batch_id, shards=1)
     runner = RunnerProcess(as_json=False)
-    running = Running(Counts(1, 0, 1), Usage(), 0.0)
+    running = ShardProgress(Counts(1, 0, 1), Usage(), 0.0)
     told = {f"{shard:05d}": msgspec.to_builtins(running) for shard in range(2)}
-    runner.news = {"running": {batch_id: told}}
-    shown = BatchView(runner.with_news).render(hand.ledger, batch_id)
+    runner.status = {"running": {batch_id: told}}
+    shown = BatchView(runner.with_progress).render(hand.ledger, batch_id)
     assert b'"request_counts":{"total":4,"completed":2,"failed":1}' in shown
 
 
@@ -85,8 +85,8 @@ def test_without_news_what_is_committed_counts(hand, news):
     batch_id = hand.submit(DATA)
     hand.run(batch_id, shards=1)
     runner = RunnerProcess(as_json=False)
-    runner.news = news
-    shown = BatchView(runner.with_news).render(hand.ledger, batch_id)
+    runner.status = news
+    shown = BatchView(runner.with_progress).render(hand.ledger, batch_id)
     assert b'"request_counts":{"total":4,"completed":2,"failed":0}' in shown
 
 

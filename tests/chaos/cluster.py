@@ -15,8 +15,8 @@ from uuid import uuid4
 from batchchat.jobs.ledger.active_index import Active
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.storage.s3.storage import S3Storage
-from batchchat.workers.broker.messages import Hint
-from batchchat.workers.broker.status_board import RedisNews
+from batchchat.workers.broker.messages import WorkMessage
+from batchchat.workers.broker.status_board import RedisStatusBoard
 from tests.chaos.load import Account, account_of, stored_lines
 from tests.chaos.process import Process, all_gone
 from tests.support.servers.faulty_proxy import FaultyProxy, faulty_proxy
@@ -156,9 +156,9 @@ class Cluster:
         found: dict[str, float] = {}
 
         def is_committed(name: str) -> bool:
-            hint = Hint.parse(name.removeprefix(LEASES))
-            keys = ledger.keys.of(hint.batch_id)
-            return ledger.commit(keys, hint.shard) is not None
+            message = WorkMessage.parse(name.removeprefix(LEASES))
+            keys = ledger.keys.of(message.batch_id)
+            return ledger.commit(keys, message.shard) is not None
 
         def look() -> bool:
             now = self.leases()
@@ -198,12 +198,12 @@ class Cluster:
         They were in the engine, or done and not yet stored, when their worker last
         told how it is, less than a second or so ago.
         """
-        ledger, news = self.ledger, RedisNews(self.redis.client)
+        ledger, status_board = self.ledger, RedisStatusBoard(self.redis.client)
         again = {}
         for name in before:
-            hint = Hint.parse(name.removeprefix(LEASES))
-            told = news.running(hint.batch_id).get(hint.shard)
-            stored = set(stored_lines(ledger, hint.batch_id, hint.shard))
+            message = WorkMessage.parse(name.removeprefix(LEASES))
+            told = status_board.shard_progress(message.batch_id).get(message.shard)
+            stored = set(stored_lines(ledger, message.batch_id, message.shard))
             done = told.counts.completed + told.counts.failed if told else 0
             begun = done + (told.in_flight if told else 0)
             again[name] = max(0, begun - len(stored))

@@ -12,7 +12,7 @@ from typing import Any
 
 from pyarrow import parquet
 
-from batchchat.workers.broker.messages import Hint
+from batchchat.workers.broker.messages import WorkMessage
 from tests.acceptance.inputs import line
 from tests.chaos.cluster import EXPORTS, Cluster, until
 from tests.chaos.doubling import doubling
@@ -410,9 +410,9 @@ def _starts(cluster: Cluster) -> int:
 
 
 def _are_committed(cluster: Cluster, names: dict[str, float]) -> bool:
-    hints = [Hint.parse(name) for name in names]
-    commits = {batch: cluster.state(batch).commits for _, batch, _ in hints}
-    return all(hint.shard in commits[hint.batch_id] for hint in hints)
+    messages = [WorkMessage.parse(name) for name in names]
+    commits = {batch: cluster.state(batch).commits for _, batch, _ in messages}
+    return all(message.shard in commits[message.batch_id] for message in messages)
 
 
 def _is_gone(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""Leases, news and queues on a real Redis, which forgets everything now and then."""
+"""Leases, the status board and queues on a real Redis that is flushed at times."""
 
 import json
 import time
@@ -11,9 +11,13 @@ from batchchat.jobs.errors import BrokerError
 from batchchat.jobs.ledger.records import Counts
 from batchchat.workers.broker.celery_app import CeleryQueue, make_app
 from batchchat.workers.broker.leases import RedisLeases
-from batchchat.workers.broker.messages import Hint
+from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.broker.redis_client import open_redis
-from batchchat.workers.broker.status_board import RedisNews, Running, WorkerNews
+from batchchat.workers.broker.status_board import (
+    RedisStatusBoard,
+    ShardProgress,
+    WorkerStatus,
+)
 from tests.support.servers.redis_server import redis_server
 
 pytestmark = pytest.mark.server
@@ -38,55 +42,55 @@ def two(redis):
 
 
 def test_only_one_has_a_lease(two):
-    assert [leases.take("a") for leases in two] == [True, False]
+    assert [leases.acquire("a") for leases in two] == [True, False]
     assert two[1].held(["a", "b"]) == {"a"}
 
 
 def test_a_lease_ends_by_itself_unless_it_is_renewed(two):
-    two[0].take("a")
-    two[0].take("b")
+    two[0].acquire("a")
+    two[0].acquire("b")
     time.sleep(SECONDS * 0.7)
     assert two[0].renew("a")
     time.sleep(SECONDS * 0.7)
     assert two[0].held(["a", "b"]) == {"a"}
-    assert two[1].take("b")
+    assert two[1].acquire("b")
 
 
 def test_a_lease_that_somebody_else_has_by_now_is_lost(two):
-    two[0].take("a")
+    two[0].acquire("a")
     time.sleep(SECONDS * 1.2)
-    two[1].take("a")
+    two[1].acquire("a")
     assert not two[0].renew("a")
     two[0].release("a")
     assert two[1].held(["a"]) == {"a"}
 
 
 def test_a_lease_that_redis_forgot_is_taken_again(two, server):
-    two[0].take("a")
+    two[0].acquire("a")
     server.client.flushall()
     assert two[0].renew("a")
-    assert not two[1].take("a")
+    assert not two[1].acquire("a")
 
 
 def test_everybody_learns_that_redis_was_emptied(two, server):
-    assert [leases.begin() for leases in two] == [True, True]
-    assert [leases.begin() for leases in two] == [False, False]
+    assert [leases.detect_flush() for leases in two] == [True, True]
+    assert [leases.detect_flush() for leases in two] == [False, False]
     server.client.flushall()
-    assert [leases.begin() for leases in two] == [True, True]
+    assert [leases.detect_flush() for leases in two] == [True, True]
 
 
 def test_what_waits_in_a_queue_is_seen_until_it_is_taken(server, redis):
     queue = CeleryQueue(make_app(server.url), redis)
-    hints = [Hint.of_shard("p", "batch_1", shard) for shard in range(3)]
-    for hint in hints:
-        queue.send("model.x", hint)
-    assert queue.waiting("model.x") == {hint.name for hint in hints}
+    messages = [WorkMessage.for_shard("p", "batch_1", shard) for shard in range(3)]
+    for message in messages:
+        queue.send("model.x", message)
+    assert queue.waiting("model.x") == {message.name for message in messages}
     assert queue.waiting("model.y") == set()
 
 
 def test_news_are_read_as_they_were_told(redis):
-    news = RedisNews(redis)
-    worker = WorkerNews(
+    status_board = RedisStatusBoard(redis)
+    worker = WorkerStatus(
         id="w",
         queue="model.x",
         model="x",
@@ -95,40 +99,42 @@ def test_news_are_read_as_they_were_told(redis):
         tokens_per_second=5.0,
         shards=["p/batch_1/00002"],
     )
-    running = Running(Counts(4, 3, 1), Usage(10, 2, 7))
-    news.tell(worker, {("batch_1", "00002"): running})
-    assert news.workers() == [worker]
-    told = news.running("batch_1")[2]
+    running = ShardProgress(Counts(4, 3, 1), Usage(10, 2, 7))
+    status_board.publish(worker, {("batch_1", "00002"): running})
+    assert status_board.workers() == [worker]
+    told = status_board.shard_progress("batch_1")[2]
     assert (told.counts, told.usage) == (running.counts, running.usage)
-    news.forget("w")
-    assert news.workers() == []
+    status_board.remove("w")
+    assert status_board.workers() == []
 
 
 def test_a_hint_that_is_to_be_first_is_taken_first(redis, server):
     queue = CeleryQueue(make_app(server.url), redis)
     for shard, first in ((1, False), (2, False), (0, True)):
-        queue.send("model.x", Hint.of_shard("p", "batch_1", shard), first=first)
+        queue.send(
+            "model.x", WorkMessage.for_shard("p", "batch_1", shard), to_front=first
+        )
     taken = [json.loads(redis.rpop("batchchat:model.x")) for _ in range(3)]
     assert [message["headers"]["id"][-1] for message in taken] == ["0", "1", "2"]
 
 
 def test_old_news_are_no_news_by_the_clock_of_redis(redis, monkeypatch):
-    news = RedisNews(redis)
-    worker = WorkerNews(
+    status_board = RedisStatusBoard(redis)
+    worker = WorkerStatus(
         id="w", queue="", model="", host="", since=0, tokens_per_second=0, shards=[]
     )
-    wrong_clock = Running(Counts(4, 3, 1), Usage(), at=1.0)
-    news.tell(worker, {("batch_1", "00002"): wrong_clock})
-    assert set(news.running("batch_1")) == {2}
+    wrong_clock = ShardProgress(Counts(4, 3, 1), Usage(), at=1.0)
+    status_board.publish(worker, {("batch_1", "00002"): wrong_clock})
+    assert set(status_board.shard_progress("batch_1")) == {2}
     monkeypatch.setattr(batchchat.workers.broker.status_board, "_KEPT", -1)
-    assert news.running("batch_1") == {}
+    assert status_board.shard_progress("batch_1") == {}
 
 
 def test_a_batch_is_stopped_by_its_id(redis):
-    news = RedisNews(redis)
-    news.stop("batch_1", 2.5)
-    assert news.stopped(["batch_1", "batch_2"]) == {"batch_1": 2.5}
-    assert news.stopped([]) == {}
+    status_board = RedisStatusBoard(redis)
+    status_board.request_stop("batch_1", 2.5)
+    assert status_board.stop_requests(["batch_1", "batch_2"]) == {"batch_1": 2.5}
+    assert status_board.stop_requests([]) == {}
 
 
 def test_a_redis_that_is_away_is_said_to_be(tmp_path):
@@ -136,17 +142,17 @@ def test_a_redis_that_is_away_is_said_to_be(tmp_path):
         redis = open_redis(server.url)
         queue = CeleryQueue(make_app(server.url), redis)
         leases = RedisLeases(redis, "one", SECONDS)
-        leases.take("a")
+        leases.acquire("a")
         server.stop()
         for call in (
             lambda: leases.renew("a"),
             lambda: leases.held(["a"]),
             lambda: queue.waiting("q"),
-            lambda: queue.send("q", Hint("p", "b", "plan")),
+            lambda: queue.send("q", WorkMessage("p", "b", "plan")),
         ):
             with pytest.raises(BrokerError, match="Redis does not answer"):
                 call()
         server.start()
-        assert leases.take("a")
-        queue.send("q", Hint("p", "b", "plan"))
+        assert leases.acquire("a")
+        queue.send("q", WorkMessage("p", "b", "plan"))
         assert queue.waiting("q") == {"p/b/plan"}

@@ -1,13 +1,13 @@
-"""A worker that has room for one hint, and prints those that it is given."""
+"""A worker that has room for one message, and prints those that it is given."""
 
 import sys
 
 from batchchat.workers.broker.celery_app import Consumer, make_app
-from batchchat.workers.broker.messages import Hint
+from batchchat.workers.broker.messages import WorkMessage
 
 
-def tell(hint: Hint) -> None:
-    print(hint.name, flush=True)  # noqa: T201 - the test reads it
+def tell(message: WorkMessage) -> None:
+    print(message.name, flush=True)  # noqa: T201 - the test reads it
 
 
 Consumer(

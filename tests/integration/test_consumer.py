@@ -6,14 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from batchchat.workers.broker.celery_app import TASK, CeleryQueue, make_app
-from batchchat.workers.broker.messages import Hint
+from batchchat.workers.broker.celery_app import TASK_NAME, CeleryQueue, make_app
+from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.broker.redis_client import open_redis
 from tests.support.servers.redis_server import redis_server
 
 SCRIPT = Path(__file__).with_name("consuming.py")
 ROOT = SCRIPT.parent.parent.parent
-STRANGE = [([], {}), (["no hint"], {}), (["a", "b"], {}), ([], {"name": "x", "y": 1})]
+STRANGE = [
+    ([], {}),
+    (["no message"], {}),
+    (["a", "b"], {}),
+    ([], {"name": "x", "y": 1}),
+]
 
 
 @pytest.fixture
@@ -38,11 +43,13 @@ def consumer(app):
 
 def test_messages_that_are_no_hints_take_no_room_from_those_that_are(app, consumer):
     for arguments, named in STRANGE:
-        app.send_task(TASK, arguments, named, queue="q")
-    hints = [Hint.of_shard("p", f"batch_{'0' * 32}", shard) for shard in range(3)]
+        app.send_task(TASK_NAME, arguments, named, queue="q")
+    messages = [
+        WorkMessage.for_shard("p", f"batch_{'0' * 32}", shard) for shard in range(3)
+    ]
     queue = CeleryQueue(app, open_redis(app.conf.broker_url))
-    for hint in hints:
-        queue.send("q", hint)
-    assert [consumer.stdout.readline().strip() for _ in hints] == [
-        hint.name for hint in hints
+    for message in messages:
+        queue.send("q", message)
+    assert [consumer.stdout.readline().strip() for _ in messages] == [
+        message.name for message in messages
     ]

@@ -7,11 +7,11 @@ import pytest
 from pyarrow import parquet
 
 from batchchat.jobs.settings import Settings
-from batchchat.workers.broker.lease_keeper import Keeper
-from batchchat.workers.broker.messages import DELIVER, Hint
-from batchchat.workers.control.delivery_pool import Deliveries
+from batchchat.workers.broker.lease_keeper import LeaseKeeper
+from batchchat.workers.broker.messages import DELIVER, WorkMessage
+from batchchat.workers.control.delivery_pool import DeliveryPool
 from tests.support.ended import Hand, whole
-from tests.support.memory_hints import MemoryLeases
+from tests.support.memory_broker import MemoryLeases
 from tests.support.servers.s3_server import BUCKET, credentials
 
 pytestmark = pytest.mark.server
@@ -35,9 +35,9 @@ def deliver(server, hand, destination):
         output_prefixes=("s3://bucket", "s3://no-such-bucket"),
     )
     state = hand.ended(DATA, destination=destination, output_format="both")
-    keeper = Keeper(MemoryLeases(), seconds=60, stall=60)
-    deliveries = Deliveries(hand.storage, settings, keeper, lambda: 1_000.0)
-    deliveries.begin(Hint("default", state.batch.id, DELIVER))
+    keeper = LeaseKeeper(MemoryLeases(), lease_seconds=60, stall_seconds=60)
+    deliveries = DeliveryPool(hand.storage, settings, keeper, lambda: 1_000.0)
+    deliveries.start(WorkMessage("default", state.batch.id, DELIVER))
     deadline = time.monotonic() + PATIENCE
     while state.delivered is None and state.undelivered is None:
         assert time.monotonic() < deadline

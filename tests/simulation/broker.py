@@ -1,14 +1,14 @@
-"""Redis: leases, queues and news in memory, with a clock of their own."""
+"""Redis: leases, queues and status_board in memory, with a clock of their own."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 
 from batchchat.jobs.errors import BrokerError
-from batchchat.workers.broker.messages import Hint
-from batchchat.workers.broker.status_board import Running, WorkerNews
-from tests.simulation.fault_profile import Weather
-from tests.simulation.virtual_time import World
+from batchchat.workers.broker.messages import WorkMessage
+from batchchat.workers.broker.status_board import ShardProgress, WorkerStatus
+from tests.simulation.fault_profile import FaultProfile
+from tests.simulation.virtual_time import VirtualWorld
 
 _NEWS = 30.0
 
@@ -18,10 +18,10 @@ T = TypeVar("T")
 class Redis:
     """The server, and a connection to it: calls take time and may fail."""
 
-    def __init__(self, world: World, weather: Weather) -> None:
+    def __init__(self, world: VirtualWorld, faults: FaultProfile) -> None:
         """Be empty."""
         self.world = world
-        self.weather = weather
+        self.faults = faults
         self.away = False
         self.flush()
 
@@ -30,25 +30,25 @@ class Redis:
         self.known = False
         self.leases: dict[str, tuple[str, float]] = {}
         self.queues: dict[str, deque[str]] = defaultdict(deque)
-        self.workers: dict[str, tuple[WorkerNews, float]] = {}
+        self.workers: dict[str, tuple[WorkerStatus, float]] = {}
         self.stopped: set[str] = set()
 
     def call(self, effect: Callable[[], T]) -> T:
         """Do something at the server. Raises `BrokerError`."""
-        world, weather = self.world, self.weather
+        world, faults = self.world, self.faults
         process = world.current.process
-        if process.mortal and world.chance(weather.killed_at_redis):
+        if process.mortal and world.chance(faults.killed_at_redis):
             world.kill(process)
-        world.sleep(0.004 * world.dice.random())
+        world.sleep(0.004 * world.rng.random())
         if self.away:
-            world.sleep(world.dice.uniform(0, 2))
+            world.sleep(world.rng.uniform(0, 2))
             raise BrokerError("Redis does not answer")
-        if world.chance(weather.redis_fails):
+        if world.chance(faults.redis_fails):
             raise BrokerError("the connection broke")
         done = effect()
-        if world.chance(weather.redis_lies):
+        if world.chance(faults.redis_lies):
             raise BrokerError("the answer got lost")
-        world.sleep(0.004 * world.dice.random())
+        world.sleep(0.004 * world.rng.random())
         return done
 
     def owner(self, name: str) -> str | None:
@@ -64,7 +64,7 @@ class Redis:
             return waiting.popleft() if waiting else None
 
         message = self.call(take)
-        if self.world.chance(self.weather.message_lost):
+        if self.world.chance(self.faults.message_lost):
             return None
         return message
 
@@ -77,7 +77,7 @@ class SimulatedLeases:
         self._owner = owner
         self._seconds = seconds
 
-    def take(self, name: str) -> bool:
+    def acquire(self, name: str) -> bool:
         def effect() -> bool:
             if self._sees(name):
                 return False
@@ -107,7 +107,7 @@ class SimulatedLeases:
             return set()
         return self._redis.call(lambda: {n for n in names if self._sees(n)})
 
-    def begin(self) -> bool:
+    def detect_flush(self) -> bool:
         def effect() -> bool:
             known, self._redis.known = self._redis.known, True
             return not known
@@ -115,7 +115,7 @@ class SimulatedLeases:
         return self._redis.call(effect)
 
     def _sees(self, name: str) -> bool:
-        split = self._redis.world.chance(self._redis.weather.leases_split)
+        split = self._redis.world.chance(self._redis.faults.leases_split)
         return self._redis.owner(name) is not None and not split
 
     def _claim(self, name: str) -> None:
@@ -123,42 +123,42 @@ class SimulatedLeases:
         self._redis.leases[name] = (self._owner, until)
 
 
-class SimulatedNews:
-    """See `workers.news.RedisNews`."""
+class SimulatedStatusBoard:
+    """See `workers.status_board.RedisStatusBoard`."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def tell(
-        self, worker: WorkerNews, _running: dict[tuple[str, str], Running]
+    def publish(
+        self, worker: WorkerStatus, _running: dict[tuple[str, str], ShardProgress]
     ) -> None:
         def effect() -> None:
             self._redis.workers[worker.id] = (worker, self._redis.world.now + _NEWS)
 
         self._redis.call(effect)
 
-    def forget(self, worker: str) -> None:
+    def remove(self, worker: str) -> None:
         self._redis.call(lambda: self._redis.workers.pop(worker, None))
 
-    def workers(self) -> list[WorkerNews]:
+    def workers(self) -> list[WorkerStatus]:
         now = self._redis.world.now
         return self._redis.call(
             lambda: [w for w, until in self._redis.workers.values() if until > now]
         )
 
-    def running(self, batch_id: str) -> dict[int, Running]:
+    def shard_progress(self, batch_id: str) -> dict[int, ShardProgress]:
         del batch_id  # no batch here has a limit to its cost
         return {}
 
-    def stop(self, batch_id: str, grace: float) -> None:
+    def request_stop(self, batch_id: str, grace: float) -> None:
         del grace  # no batch here has a limit to its cost
         self._redis.call(lambda: self._redis.stopped.add(batch_id))
 
-    def stopped(self, batches: Iterable[str]) -> dict[str, float]:
+    def stop_requests(self, batches: Iterable[str]) -> dict[str, float]:
         asked = set(batches)
         if not asked:
             return {}
-        if self._redis.world.chance(self._redis.weather.leases_split):
+        if self._redis.world.chance(self._redis.faults.leases_split):
             return {}
         return self._redis.call(lambda: dict.fromkeys(self._redis.stopped & asked, 0.0))
 
@@ -169,10 +169,10 @@ class SimulatedQueue:
     def __init__(self, _app: object, redis: Redis) -> None:
         self._redis = redis
 
-    def send(self, queue: str, hint: Hint, *, first: bool = False) -> None:
+    def send(self, queue: str, message: WorkMessage, *, to_front: bool = False) -> None:
         def put() -> None:
             waiting = self._redis.queues[queue]
-            waiting.insert(0 if first else len(waiting), hint.name)
+            waiting.insert(0 if to_front else len(waiting), message.name)
 
         self._redis.call(put)
 
@@ -187,7 +187,7 @@ class SimulatedConsumer:
         self,
         app: Redis,
         queue: str,
-        run: Callable[[Hint], object],
+        run: Callable[[WorkMessage], object],
         *,
         threads: int,
         has_room: Callable[[int], bool],
@@ -233,7 +233,7 @@ class SimulatedConsumer:
         if message is None:
             return
         self._begin(message)
-        while self._world.chance(self._redis.weather.message_repeated):
+        while self._world.chance(self._redis.faults.message_repeated):
             if self._world.chance(0.5):
                 self._begin(message)
             else:
@@ -242,13 +242,15 @@ class SimulatedConsumer:
 
     def _begin(self, message: str) -> None:
         self._here += 1
-        self._world.spawn(self._world.current.process, self._work, Hint.parse(message))
+        self._world.spawn(
+            self._world.current.process, self._work, WorkMessage.parse(message)
+        )
 
-    def _work(self, hint: Hint) -> None:
-        self._run(hint)
+    def _work(self, message: WorkMessage) -> None:
+        self._run(message)
         self._here -= 1
         self._changed.set()
 
     def _rest(self) -> None:
-        self._changed.wait(self._world.dice.uniform(0.1, 1.0))
+        self._changed.wait(self._world.rng.uniform(0.1, 1.0))
         self._changed.clear()

@@ -11,8 +11,8 @@ from typing import TypeVar
 from batchchat.jobs.errors import StorageError, StorageFullError
 from batchchat.jobs.storage import MemoryStorage
 from batchchat.jobs.storage.protocol import Entry
-from tests.simulation.fault_profile import Weather
-from tests.simulation.virtual_time import Process, World
+from tests.simulation.fault_profile import FaultProfile
+from tests.simulation.virtual_time import Process, VirtualWorld
 
 _PAGE = 3
 """Entries of a listing that are read at a time."""
@@ -23,7 +23,7 @@ T = TypeVar("T")
 class Bucket(MemoryStorage):
     """What is stored, and all that ever was under the keys that decide something."""
 
-    def __init__(self, world: World, *, atomic: bool) -> None:
+    def __init__(self, world: VirtualWorld, *, atomic: bool) -> None:
         """Be empty; `atomic` says whether one of racing creates wins."""
         super().__init__()
         self.atomic = atomic
@@ -61,16 +61,18 @@ class Bucket(MemoryStorage):
         return sorted(key for key in self._objects if key.startswith(prefix))
 
 
-class Door:
+class BucketClient:
     """The bucket as one process sees it: each call takes time, and may fail."""
 
     url = "s3://simulated"
 
-    def __init__(self, world: World, bucket: Bucket, weather: Weather) -> None:
+    def __init__(
+        self, world: VirtualWorld, bucket: Bucket, faults: FaultProfile
+    ) -> None:
         """Let processes in."""
         self._world = world
         self._bucket = bucket
-        self._weather = weather
+        self._faults = faults
         self.calls = 0
 
     def create(self, key: str, data: bytes) -> bool:
@@ -131,8 +133,8 @@ class Door:
     def _create_in_two_steps(self, key: str, data: bytes) -> bool:
         if self._bucket.has(key):
             return False
-        if self._world.chance(self._weather.store_dawdles):
-            self._world.sleep(self._world.dice.uniform(0, 10))
+        if self._world.chance(self._faults.store_dawdles):
+            self._world.sleep(self._world.rng.uniform(0, 10))
         self._written(lambda: self._bucket.put(key, data))
         return True
 
@@ -141,12 +143,12 @@ class Door:
         if self._bucket.full:
             self._call(_nothing)
             raise StorageFullError("the bucket is full")
-        if self._world.chance(self._weather.store_lags):
+        if self._world.chance(self._faults.store_lags):
             self._later(effect)
             self._call(_nothing)
             raise StorageError("no answer came")
         done = self._call(effect)
-        if self._world.chance(self._weather.store_repeats):
+        if self._world.chance(self._faults.store_repeats):
             self._later(effect)
         return done
 
@@ -154,37 +156,37 @@ class Door:
         """Have it written by a request that somebody held up on its way."""
 
         def come() -> None:
-            self._world.sleep(3 * self._world.dice.random() ** 3)
+            self._world.sleep(3 * self._world.rng.random() ** 3)
             effect()
 
         self._world.spawn(Process("wire", mortal=False), come)
 
     def _call(self, effect: Callable[[], T]) -> T:
-        world, weather = self._world, self._weather
+        world, faults = self._world, self._faults
         self.calls += 1
         self._peril()
         world.sleep(self._latency())
         if self._bucket.away:
-            world.sleep(world.dice.uniform(0, 2))
+            world.sleep(world.rng.uniform(0, 2))
             raise StorageError("the bucket does not answer")
-        if world.chance(weather.store_refuses):
+        if world.chance(faults.store_refuses):
             raise StorageError("the bucket refuses")
         done = effect()
         self._peril()
-        if world.chance(weather.store_lies):
+        if world.chance(faults.store_lies):
             raise StorageError("the answer got lost")
         world.sleep(self._latency())
         return done
 
     def _latency(self) -> float:
-        dice = self._world.dice
-        if self._world.chance(self._weather.store_slow):
-            return dice.uniform(0, 8)
-        return (0.05 + self._weather.store_crawls) * dice.random()
+        rng = self._world.rng
+        if self._world.chance(self._faults.store_slow):
+            return rng.uniform(0, 8)
+        return (0.05 + self._faults.store_crawls) * rng.random()
 
     def _peril(self) -> None:
         process = self._world.current.process
-        if process.mortal and self._world.chance(self._weather.killed_at_store):
+        if process.mortal and self._world.chance(self._faults.killed_at_store):
             self._world.kill(process)
 
 

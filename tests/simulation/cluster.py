@@ -19,11 +19,11 @@ from batchchat.jobs.settings import Settings
 from batchchat.workers.control.main import run_controller
 from batchchat.workers.shards.worker_process import Worker
 from tests.simulation.broker import Redis
-from tests.simulation.bucket import Bucket, Door
+from tests.simulation.bucket import Bucket, BucketClient
 from tests.simulation.engines import DEADLY, SimulatedEngine
-from tests.simulation.fault_profile import Weather
+from tests.simulation.fault_profile import FaultProfile
 from tests.simulation.patches import WINDOW
-from tests.simulation.virtual_time import Process, World
+from tests.simulation.virtual_time import Process, VirtualWorld
 
 SETTINGS = Settings(
     storage="",
@@ -57,34 +57,32 @@ PROMPTERS = _Prompters(Catalog({"echo": MODEL}), Path())
 class Cluster:
     """Everything that runs, and the faults that befall it."""
 
-    def __init__(self, world: World, weather: Weather) -> None:
+    def __init__(self, world: VirtualWorld, faults: FaultProfile) -> None:
         """Draw what there is."""
-        dice = world.dice
+        rng = world.rng
         self.world = world
-        self.weather = weather
-        self.bucket = Bucket(
-            world, atomic=not self.weather.races and dice.random() < 0.6
-        )
-        self.redis = Redis(world, self.weather)
-        self.door = Door(world, self.bucket, self.weather)
-        self.faults_until = dice.uniform(10, 60)
-        self.window = dice.randint(5, 60)
+        self.faults = faults
+        self.bucket = Bucket(world, atomic=not self.faults.races and rng.random() < 0.6)
+        self.redis = Redis(world, self.faults)
+        self.bucket_client = BucketClient(world, self.bucket, self.faults)
+        self.faults_until = rng.uniform(10, 60)
+        self.window = rng.randint(5, 60)
         self.projects = ["default", "other"]
         self.deaths_alone: dict[tuple[str, int], set[str]] = defaultdict(set)
         self.users_left = 0
         self._closed = False
         self._operator = Process("operator", mortal=False)
         self._running: dict[str, Process] = {}
-        self._kills_process = dice.random() < 0.3
+        self._kills_process = rng.random() < 0.3
 
     def start(self) -> None:
         """Start everything."""
-        dice = self.world.dice
-        for number in range(2 if self.weather.races else dice.randint(1, 2)):
+        rng = self.world.rng
+        for number in range(2 if self.faults.races else rng.randint(1, 2)):
             self._keep_up(f"controller {number}", self._control)
-        for number in range(3 if self.weather.races else dice.randint(1, 3)):
+        for number in range(3 if self.faults.races else rng.randint(1, 3)):
             self._keep_up(f"worker {number}", self._work)
-        for number in range(dice.choice([1, 1, 2, 3])):
+        for number in range(rng.choice([1, 1, 2, 3])):
             self.users_left += 1
             self._operate(self._use, number)
         for kind in (self._kill, self._freeze, self._term):
@@ -130,8 +128,8 @@ class Cluster:
 
     def _keep_up(self, name: str, main: Callable[[Process], int]) -> None:
         """Run a process, and start it again whenever it ends."""
-        dice = self.world.dice
-        skew = dice.choice([0.0, 0.0, HOUR, -HOUR]) if main == self._work else 0.0
+        rng = self.world.rng
+        skew = rng.choice([0.0, 0.0, HOUR, -HOUR]) if main == self._work else 0.0
 
         def supervise() -> None:
             while not self._closed:
@@ -140,7 +138,7 @@ class Cluster:
                 self._run(process, main)
                 self.world.wait_for(process)
                 del self._running[name]
-                self.world.sleep(dice.uniform(0.5, 2))
+                self.world.sleep(rng.uniform(0.5, 2))
 
         self._operate(supervise)
 
@@ -152,10 +150,10 @@ class Cluster:
         self.world.spawn(process, live)
 
     def _control(self, _process: Process) -> int:
-        return run_controller(self.door, SETTINGS, "redis://", PROMPTERS)
+        return run_controller(self.bucket_client, SETTINGS, "redis://", PROMPTERS)
 
     def _work(self, process: Process) -> int:
-        self.world.sleep(self.world.dice.uniform(0, 2))  # the engine is loaded
+        self.world.sleep(self.world.rng.uniform(0, 2))  # the engine is loaded
         workers: list[Worker] = []
 
         def note() -> None:
@@ -163,54 +161,54 @@ class Cluster:
 
         engine = SimulatedEngine(
             self.world,
-            self.weather,
+            self.faults,
             PROMPTER,
             kills_process=self._kills_process,
             on_death=note,
         )
         process.on_death.append(note)
-        workers.append(Worker(self.door, SETTINGS, "redis://", MODEL, engine))  # type: ignore[arg-type]
+        workers.append(Worker(self.bucket_client, SETTINGS, "redis://", MODEL, engine))  # type: ignore[arg-type]
         return workers[0].run()
 
     def _note_death(self, workers: list[Worker]) -> None:
         """Remember which request had an engine to itself when that died."""
         for worker in workers:
-            for hint, one in worker._host._open.items():
+            for message, one in worker._host._open.items():
                 if one.attempt and len(one.attempt._alone) == 1:
-                    key = (hint.batch_id, one.attempt._alone[0])
+                    key = (message.batch_id, one.attempt._alone[0])
                     self.deaths_alone[key].add(one.attempt.id)
 
     # --- users ----------------------------------------------------------------
 
     def _use(self, number: int) -> None:
         """Submit a batch, perhaps cancel it; try again when that fails."""
-        dice = self.world.dice
-        self.world.sleep(dice.uniform(0, 10) * number)
+        rng = self.world.rng
+        self.world.sleep(rng.uniform(0, 10) * number)
         data = input_file(self.world)
         options = Options(
             model="echo",
             seed=1,
-            on_invalid=dice.choice(["skip", "skip", "skip", "fail"]),
-            completion_window=dice.choice(["24h", "24h", WINDOW]),
-            priority=dice.choice(["low", "normal", "high"]),
+            on_invalid=rng.choice(["skip", "skip", "skip", "fail"]),
+            completion_window=rng.choice(["24h", "24h", WINDOW]),
+            priority=rng.choice(["low", "normal", "high"]),
         )
-        project = dice.choice(self.projects)
+        project = rng.choice(self.projects)
         submitted: list[str] = []
 
         def submit() -> None:
-            ledger = Ledger(self.door, project, self.world.wall)
+            ledger = Ledger(self.bucket_client, project, self.world.wall)
             with suppress(BatchchatError):
                 file = store_file(ledger, [data], "input.jsonl")
                 batch = create_batch(ledger, file, options, hand_over=True)
                 submitted.append(batch.id)
 
         self._insist(submit, lambda: bool(submitted))
-        if dice.random() < (0.6 if self.weather.races else 0.25):
-            self.world.sleep(dice.uniform(0, 30))
+        if rng.random() < (0.6 if self.faults.races else 0.25):
+            self.world.sleep(rng.uniform(0, 30))
             asked: list[str] = []
 
             def cancel() -> None:
-                ledger = Ledger(self.door, project, self.world.wall)
+                ledger = Ledger(self.bucket_client, project, self.world.wall)
                 with suppress(BatchchatError):
                     cancel_batch(ledger, submitted[0])
                     asked.append(submitted[0])
@@ -233,15 +231,15 @@ class Cluster:
 
     def _now_and_then(self, rate: str) -> bool:
         """Wait for the next fault of a kind; False when there will be none."""
-        per_second = getattr(self.weather, rate)
+        per_second = getattr(self.faults, rate)
         if per_second <= 0:
             return False
-        self.world.sleep(self.world.dice.expovariate(per_second))
+        self.world.sleep(self.world.rng.expovariate(per_second))
         return self.world.now < self.faults_until
 
     def _victim(self) -> Process | None:
         processes = sorted(self._running.items())
-        return self.world.dice.choice(processes)[1] if processes else None
+        return self.world.rng.choice(processes)[1] if processes else None
 
     def _kill(self) -> None:
         while self._now_and_then("kills"):
@@ -251,7 +249,7 @@ class Cluster:
     def _freeze(self) -> None:
         while self._now_and_then("freezes"):
             if victim := self._victim():
-                long = 3 * SETTINGS.lease_seconds * self.world.dice.random()
+                long = 3 * SETTINGS.lease_seconds * self.world.rng.random()
                 victim.frozen_until = min(self.world.now + long, self.faults_until)
 
     def _term(self) -> None:
@@ -274,13 +272,13 @@ class Cluster:
     def _evict(self) -> None:
         while self._now_and_then("evictions"):
             if leases := sorted(self.redis.leases):
-                del self.redis.leases[self.world.dice.choice(leases)]
+                del self.redis.leases[self.world.rng.choice(leases)]
 
     def _take_away(self, which: str, rate: str) -> None:
         while self._now_and_then(rate):
             server = getattr(self, which)
             server.away = True
-            self.world.sleep(30 * self.world.dice.random() ** 2)
+            self.world.sleep(30 * self.world.rng.random() ** 2)
             server.away = False
             if which == "redis":
                 self.redis.flush()
@@ -288,7 +286,7 @@ class Cluster:
     def _fill(self) -> None:
         while self._now_and_then("store_fills"):
             self.bucket.full = True
-            self.world.sleep(20 * self.world.dice.random())
+            self.world.sleep(20 * self.world.rng.random())
             self.bucket.full = False
 
     def _damage(self) -> None:
@@ -298,9 +296,9 @@ class Cluster:
                 key for key in self.bucket.keys("projects/") if self._is_needed(key)
             ]
             if records:
-                key = self.world.dice.choice(records)
+                key = self.world.rng.choice(records)
                 size = self.bucket.size(key)
-                self.bucket.tear(key, self.world.dice.randrange(size) if size else 0)
+                self.bucket.tear(key, self.world.rng.randrange(size) if size else 0)
 
     def _is_needed(self, key: str) -> bool:
         """Say whether it is a record by which a batch goes on."""
@@ -312,17 +310,17 @@ class Cluster:
 
     def _end_faults(self) -> None:
         self.world.sleep(self.faults_until)
-        self.weather.calm()
+        self.faults.calm()
         self.bucket.full = self.bucket.away = self.redis.away = False
 
 
-def input_file(world: World) -> bytes:
+def input_file(world: VirtualWorld) -> bytes:
     """Return an input: mostly good lines, at times bad ones and a deadly one."""
-    dice = world.dice
-    requests = dice.choice([1, 3, 8, 14, 22])
-    deadly = {dice.randrange(requests)} if dice.random() < 0.25 else set()
-    bad = {dice.randrange(requests)} - deadly if dice.random() < 0.2 else set()
-    twice = {requests - 1} - deadly - bad if dice.random() < 0.1 else set()
+    rng = world.rng
+    requests = rng.choice([1, 3, 8, 14, 22])
+    deadly = {rng.randrange(requests)} if rng.random() < 0.25 else set()
+    bad = {rng.randrange(requests)} - deadly if rng.random() < 0.2 else set()
+    twice = {requests - 1} - deadly - bad if rng.random() < 0.1 else set()
     lines = []
     for index in range(requests):
         content = f"question {index}" + (f" {DEADLY}" if index in deadly else "")

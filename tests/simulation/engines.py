@@ -8,9 +8,9 @@ from batchchat.jobs.errors import EngineDeadError
 from batchchat.jobs.prompts.renderer import Prompt, Prompter
 from batchchat.jobs.requests.schema import Request
 from batchchat.workers.engine.echo_core import echo
-from tests.simulation.fault_profile import Weather
+from tests.simulation.fault_profile import FaultProfile
 from tests.simulation.threads import Event
-from tests.simulation.virtual_time import World
+from tests.simulation.virtual_time import VirtualWorld
 
 DEADLY = "deadly"
 """What is in a prompt that kills every engine."""
@@ -25,19 +25,19 @@ class SimulatedEngine:
 
     def __init__(
         self,
-        world: World,
-        weather: Weather,
+        world: VirtualWorld,
+        faults: FaultProfile,
         prompter: Prompter,
         *,
         kills_process: bool,
         on_death: Callable[[], object],
     ) -> None:
         """Begin; `kills_process` says that its death is its worker's too."""
-        self.capacity = world.dice.choice([2, 4, 16])
+        self.capacity = world.rng.choice([2, 4, 16])
         self.identity: dict[str, Any] = {"engine": "simulated"}
         self.steps = 0
         self._world = world
-        self._weather = weather
+        self._faults = faults
         self._prompter = prompter
         self._kills_process = kills_process
         self._on_death = on_death
@@ -46,7 +46,7 @@ class SimulatedEngine:
         self._aborted: list[str] = []
         self._dead: EngineDeadError | None = None
         self._stepped = 0.0
-        self._pace = _STEP * weather.slowness
+        self._pace = _STEP * faults.slowness
         world.spawn(world.current.process, self._live)
 
     @property
@@ -81,7 +81,7 @@ class SimulatedEngine:
                 return False
         if self._dead is not None:
             raise self._dead
-        steps = self._world.dice.randint(1, 5)
+        steps = self._world.rng.randint(1, 5)
         self._running[work.key] = (work, on_done, self.steps + steps)
         self._changed.set()
         return True
@@ -106,7 +106,7 @@ class SimulatedEngine:
                 self._changed.wait(None)
                 self._changed.clear()
                 continue
-            self._world.sleep(self._pace * self._world.dice.random())
+            self._world.sleep(self._pace * self._world.rng.random())
             self._step()
 
     def _step(self) -> None:
@@ -119,7 +119,7 @@ class SimulatedEngine:
             DEADLY in work.prompt.text for work, _, _ in self._running.values()
         )
         if (deadly and self._world.chance(0.5)) or (
-            self._running and self._world.chance(self._weather.engine_dies)
+            self._running and self._world.chance(self._faults.engine_dies)
         ):
             self._die()
             return
@@ -129,7 +129,7 @@ class SimulatedEngine:
             if due <= self.steps and DEADLY not in work.prompt.text:
                 del self._running[key]
                 answer = echo(work)
-                answer.cached_tokens = self._world.dice.randint(0, 3)
+                answer.cached_tokens = self._world.rng.randint(0, 3)
                 on_done(answer)
 
     def _die(self) -> None:

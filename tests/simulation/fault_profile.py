@@ -6,7 +6,7 @@ from typing import Self
 
 
 @dataclass
-class Weather:
+class FaultProfile:
     """Probabilities, per call if nothing else is said.
 
     Each kind of fault is there in half of the runs, so that some runs have one kind
@@ -70,25 +70,25 @@ class Weather:
     """Records that are torn where they lie."""
 
     @classmethod
-    def drawn(cls, dice: Random) -> Self:
-        """Return some weather."""
-        weather = cls(slowness=5 ** dice.random())
+    def drawn(cls, rng: Random) -> Self:
+        """Return some faults."""
+        faults = cls(slowness=5 ** rng.random())
         for name, most in _MOST.items():
-            if dice.random() < 0.5:
-                setattr(weather, name, most * dice.random() ** 2)
-        return cls.racing(dice) if dice.random() < 0.3 else weather
+            if rng.random() < 0.5:
+                setattr(faults, name, most * rng.random() ** 2)
+        return cls.racing(rng) if rng.random() < 0.3 else faults
 
     @classmethod
-    def racing(cls, dice: Random) -> Self:
-        """Return weather in which everything is done twice at once, and no more."""
+    def racing(cls, rng: Random) -> Self:
+        """Return faults in which everything is done twice at once, and no more."""
         return cls(
             races=True,
             leases_split=0.6,
             message_repeated=0.6,
-            store_crawls=dice.random(),
+            store_crawls=rng.random(),
             store_dawdles=0.6,
-            slowness=1 + 2 * dice.random(),
-            killed_at_store=0.01 * dice.random(),
+            slowness=1 + 2 * rng.random(),
+            killed_at_store=0.01 * rng.random(),
         )
 
     def calm(self) -> None:

@@ -33,23 +33,23 @@ from batchchat.jobs.ledger.records import (
 from batchchat.jobs.ledger.recovery import Kept, read_part, recover
 from batchchat.jobs.ledger.submission import Options, create_batch
 from batchchat.jobs.results.finalize import _Writer, finalize
-from batchchat.workers.broker.lease_keeper import Keeper
-from batchchat.workers.broker.messages import Hint
+from batchchat.workers.broker.lease_keeper import LeaseKeeper
+from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.control.controller import Controller
 from batchchat.workers.control.dispatcher import Dispatcher
-from batchchat.workers.shards.shard_host import Host
+from batchchat.workers.shards.shard_host import ShardHost
 from tests.simulation import cluster
-from tests.simulation.broker import SimulatedLeases, SimulatedNews
-from tests.simulation.fault_profile import Weather
+from tests.simulation.broker import SimulatedLeases, SimulatedStatusBoard
+from tests.simulation.fault_profile import FaultProfile
 
 Made = Callable[[], AbstractContextManager[object]]
 
 
 class Mutation(NamedTuple):
-    """A bug, the weather to look for it in, and a seed that found it once."""
+    """A bug, the faults to look for it in, and a seed that found it once."""
 
     made: Made
-    drawn: Callable[[Random], Weather] = Weather.drawn
+    drawn: Callable[[Random], FaultProfile] = FaultProfile.drawn
     first: int = 0
 
 
@@ -117,13 +117,13 @@ _add = Kept.add
 
 
 def _send_once(
-    dispatcher: Dispatcher, queue: str, hint: Hint, *, first: bool = False
+    dispatcher: Dispatcher, queue: str, message: WorkMessage, *, to_front: bool = False
 ) -> None:
     """Take a message that was sent for work that will be done."""
     sent = dispatcher.__dict__.setdefault("ever", set())
-    if hint.name not in sent:
-        sent.add(hint.name)
-        _send(dispatcher, queue, hint, first=first)
+    if message.name not in sent:
+        sent.add(message.name)
+        _send(dispatcher, queue, message, to_front=to_front)
 
 
 _send = Dispatcher._send
@@ -176,13 +176,13 @@ def _blame_the_dead(attempt: Attempt) -> bool:
 _finish = Attempt.finish
 
 
-def _survive(host: Host, hint: Hint) -> None:
+def _survive(host: ShardHost, message: WorkMessage) -> None:
     """Take the end of the process for an error of the shard's."""
     with suppress(BaseException):
-        _host_run(host, hint)
+        _host_run(host, message)
 
 
-_host_run = Host.run
+_host_run = ShardHost.run
 
 
 def _leave(_ledger: Ledger, state: State) -> State:
@@ -202,10 +202,10 @@ def _end_without_its_plan() -> AbstractContextManager[object]:
     return stack
 
 
-def _plan_alone(controller: Controller, hint: Hint) -> None:
+def _plan_alone(controller: Controller, message: WorkMessage) -> None:
     """Have batches planned, and never ended."""
-    if hint.what == "plan":
-        _controller_run(controller, hint)
+    if message.work == "plan":
+        _controller_run(controller, message)
 
 
 _controller_run = Controller.run
@@ -217,20 +217,22 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "the last result counts": Mutation(
         _changed(batchchat.jobs.results.finalize, "read_results", _last_counts),
-        Weather.racing,
+        FaultProfile.racing,
         3,
     ),
     "results are counted twice": Mutation(
-        _changed(Kept, "add", _count_twice), Weather.racing, 3
+        _changed(Kept, "add", _count_twice), FaultProfile.racing, 3
     ),
     "a lost create is not read back": Mutation(
-        _changed(_Writer, "_commit", _own_commit), Weather.racing, 1175
+        _changed(_Writer, "_commit", _own_commit), FaultProfile.racing, 1175
     ),
     "no attempt is pinned": Mutation(_changed(_Writer, "write", _pin_nothing)),
     "pinned is what came later": Mutation(
-        _changed(_Writer, "write", _pin_what_is_there_later), Weather.racing, 160
+        _changed(_Writer, "write", _pin_what_is_there_later), FaultProfile.racing, 160
     ),
-    "a hint is sent once": Mutation(_changed(Dispatcher, "_send", _send_once), first=6),
+    "a message is sent once": Mutation(
+        _changed(Dispatcher, "_send", _send_once), first=6
+    ),
     "one death convicts": Mutation(
         _changed(Suspicion, "convicted", _convict_at_once), first=298
     ),
@@ -251,7 +253,7 @@ MUTATIONS: dict[str, Mutation] = {
         ),
         first=2,
     ),
-    "a kill is swallowed": Mutation(_changed(Host, "run", _survive)),
+    "a kill is swallowed": Mutation(_changed(ShardHost, "run", _survive)),
     "nobody mends": Mutation(
         _changed(batchchat.workers.control.dispatcher, "mended", _leave), first=198
     ),
@@ -261,7 +263,9 @@ MUTATIONS: dict[str, Mutation] = {
 
 HARMLESS = {
     "every lease is granted": _changed(SimulatedLeases, "_sees", lambda *_: False),
-    "no lease is renewed": _changed(Keeper, "_renew", lambda *_: None),
-    "nobody is told to stop": _changed(SimulatedNews, "stopped", lambda *_: {}),
+    "no lease is renewed": _changed(LeaseKeeper, "_renew", lambda *_: None),
+    "nobody is told to stop": _changed(
+        SimulatedStatusBoard, "stop_requests", lambda *_: {}
+    ),
 }
-"""What may be broken: leases and news spare work and decide nothing."""
+"""What may be broken: leases and status_board spare work and decide nothing."""

@@ -30,7 +30,7 @@ from batchchat.jobs.execution.attempt import Attempt
 from batchchat.jobs.execution.context import Task
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Shard
-from batchchat.workers.broker.lease_keeper import Keeper
+from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.control.controller import Controller
 from batchchat.workers.control.dispatcher import Dispatcher
 from batchchat.workers.engine.hang_detector import HangDetector
@@ -39,23 +39,23 @@ from tests.simulation.broker import (
     Redis,
     SimulatedConsumer,
     SimulatedLeases,
-    SimulatedNews,
     SimulatedQueue,
+    SimulatedStatusBoard,
 )
-from tests.simulation.virtual_time import World
+from tests.simulation.virtual_time import VirtualWorld
 
 WINDOW = "soon"
 """A completion window that ends while a batch runs."""
 
 
 @contextmanager
-def simulated(world: World, redis: Redis, window: int) -> Iterator[None]:
+def simulated(world: VirtualWorld, redis: Redis, window: int) -> Iterator[None]:
     """Run the product in `world`; the completion window `soon` has so many seconds."""
     time = threads.Time(world)
     event, lock = partial(threads.Event, world), partial(threads.Lock, world)
     thread = partial(threads.Thread, world)
     uuid4 = partial(_uuid, world)
-    keeper = partial(Keeper, clock=time.monotonic)
+    keeper = partial(LeaseKeeper, clock=time.monotonic)
 
     def attempt(task: Task, shard: Shard) -> Attempt:
         return Attempt(task, shard, _answers=threads.Queue(world))  # type: ignore[arg-type]
@@ -64,7 +64,7 @@ def simulated(world: World, redis: Redis, window: int) -> Iterator[None]:
         "Consumer": SimulatedConsumer,
         "CeleryQueue": SimulatedQueue,
         "RedisLeases": SimulatedLeases,
-        "RedisNews": SimulatedNews,
+        "RedisStatusBoard": SimulatedStatusBoard,
         "Thread": thread,
         "make_app": lambda _: redis,
         "open_redis": lambda _: redis,
@@ -81,7 +81,7 @@ def simulated(world: World, redis: Redis, window: int) -> Iterator[None]:
         batchchat.jobs.execution.checkpoint_writer: {"time": time},
         batchchat.jobs.ids: {
             "time": time,
-            "os": SimpleNamespace(urandom=world.dice.randbytes),
+            "os": SimpleNamespace(urandom=world.rng.randbytes),
         },
         batchchat.jobs.lru_cache: {"Lock": lock},
         batchchat.jobs.execution.progress: {"time": time, "Lock": lock},
@@ -89,7 +89,7 @@ def simulated(world: World, redis: Redis, window: int) -> Iterator[None]:
         batchchat.jobs.storage.retrying: {"time": time},
         batchchat.workers.control.main: {
             **process,
-            "Keeper": keeper,
+            "LeaseKeeper": keeper,
             "Dispatcher": partial(
                 Dispatcher, clock=time.time, monotonic=time.monotonic
             ),
@@ -103,7 +103,7 @@ def simulated(world: World, redis: Redis, window: int) -> Iterator[None]:
         batchchat.workers.shards.shard_host: {
             "Attempt": attempt,
             "Event": event,
-            "Keeper": keeper,
+            "LeaseKeeper": keeper,
             "Ledger": partial(Ledger, clock=time.time),
             "Lock": lock,
             "time": time,
@@ -116,7 +116,7 @@ def simulated(world: World, redis: Redis, window: int) -> Iterator[None]:
         },
         batchchat.workers.shards.worker_process: {
             **process,
-            "end_with": partial(_end_with, world),
+            "stop_worker": partial(_stop_worker, world),
             "HangDetector": partial(HangDetector, clock=time.monotonic),
         },
     }
@@ -130,22 +130,22 @@ def simulated(world: World, redis: Redis, window: int) -> Iterator[None]:
             one.stop()
 
 
-def _uuid(world: World) -> UUID:
-    return UUID(int=world.dice.getrandbits(128))
+def _uuid(world: VirtualWorld) -> UUID:
+    return UUID(int=world.rng.getrandbits(128))
 
 
-def _connect(world: World, handler: object, **_: object) -> None:
+def _connect(world: VirtualWorld, handler: object, **_: object) -> None:
     """Note what Celery calls when its worker is told to end."""
     world.current.process.on_term.insert(0, handler)  # type: ignore[arg-type]
 
 
-def _end_with(world: World, code: int) -> None:
+def _stop_worker(world: VirtualWorld, code: int) -> None:
     for stop in world.current.process.on_term:
         if isinstance(getattr(stop, "__self__", None), SimulatedConsumer):
             stop(code)  # type: ignore[call-arg]
 
 
-def _exit(world: World, code: int) -> None:
+def _exit(world: VirtualWorld, code: int) -> None:
     process = world.current.process
     process.code = code
     world.kill(process)

@@ -12,10 +12,10 @@ from random import Random
 from typing import NamedTuple
 
 from tests.simulation.cluster import SETTINGS, Cluster
-from tests.simulation.fault_profile import Weather
+from tests.simulation.fault_profile import FaultProfile
 from tests.simulation.invariants import problems
 from tests.simulation.patches import simulated
-from tests.simulation.virtual_time import World
+from tests.simulation.virtual_time import VirtualWorld
 
 _BOUND = 180.0
 """Seconds after the last fault within which everything must have ended."""
@@ -31,13 +31,13 @@ class Story(NamedTuple):
     steps: int
 
 
-Drawn = Callable[[Random], Weather]
+Drawn = Callable[[Random], FaultProfile]
 
 
-def simulate(seed: int, drawn: Drawn = Weather.drawn) -> Story:
-    """Run the simulation of a seed, in the weather that is drawn for it."""
-    world = World(seed)
-    cluster = Cluster(world, drawn(world.dice))
+def simulate(seed: int, drawn: Drawn = FaultProfile.drawn) -> Story:
+    """Run the simulation of a seed, in the faults that is drawn for it."""
+    world = VirtualWorld(seed)
+    cluster = Cluster(world, drawn(world.rng))
     late = 0.0
     with simulated(world, cluster.redis, cluster.window), _heard(world):
         try:
@@ -80,7 +80,7 @@ def _tidy(cluster: Cluster) -> None:
 class _Ear(logging.Handler):
     """Hears of errors that nobody foresaw."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: VirtualWorld) -> None:
         super().__init__(logging.ERROR)
         self._world = world
 
@@ -91,7 +91,7 @@ class _Ear(logging.Handler):
 
 
 @contextmanager
-def _heard(world: World) -> Iterator[None]:
+def _heard(world: VirtualWorld) -> Iterator[None]:
     ear = _Ear(world)
     loggers = [logging.getLogger(name) for name in ("jobs", "workers")]
     for logger in loggers:
@@ -117,7 +117,9 @@ def main() -> int:
     say = partial(print, flush=True)
     began, bad, latest = time.monotonic(), 0, 0.0
     for seed in range(first, first + runs):
-        story = simulate(seed, Weather.racing if options.racing else Weather.drawn)
+        story = simulate(
+            seed, FaultProfile.racing if options.racing else FaultProfile.drawn
+        )
         latest = max(latest, story.late)
         if story.problems:
             bad += 1

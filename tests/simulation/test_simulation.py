@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.simulation.fault_profile import Weather
+from tests.simulation.fault_profile import FaultProfile
 from tests.simulation.mutations import HARMLESS, MUTATIONS
 from tests.simulation.simulate import simulate
 
@@ -27,7 +27,7 @@ def test_a_seed_is_the_same_run_each_time():
 
 def test_two_of_everything_at_once_do_no_harm():
     for seed in range(_BLOCK):
-        assert_well(simulate(seed, Weather.racing), "--racing")
+        assert_well(simulate(seed, FaultProfile.racing), "--racing")
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from queue import Empty
 from typing import Any, Self
 
-from tests.simulation.virtual_time import Actor, World
+from tests.simulation.virtual_time import Actor, VirtualWorld
 
 
 class Event:
     """A `threading.Event`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: VirtualWorld) -> None:
         self._world = world
         self._is_set = False
         self._waiting: list[Actor] = []
@@ -40,7 +40,7 @@ class Event:
 class Lock:
     """A `threading.Lock`, used by `with` alone."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: VirtualWorld) -> None:
         self._world = world
         self._taken = False
         self._waiting: deque[Actor] = deque()
@@ -61,7 +61,7 @@ class Lock:
 class Condition(Lock):
     """A `threading.Condition` with a lock of its own."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: VirtualWorld) -> None:
         super().__init__(world)
         self._changed = Event(world)
 
@@ -78,7 +78,7 @@ class Condition(Lock):
 class Queue:
     """A `queue.SimpleQueue`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: VirtualWorld) -> None:
         self._items: deque[Any] = deque()
         self._filled = Event(world)
 
@@ -103,7 +103,7 @@ class Thread:
 
     def __init__(
         self,
-        world: World,
+        world: VirtualWorld,
         *,
         target: Callable[..., object],
         args: tuple[object, ...] = (),
@@ -121,7 +121,7 @@ class Thread:
 class Time:
     """The module `time`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: VirtualWorld) -> None:
         self.time = world.wall
         self.monotonic = world.glance
         self.sleep = world.sleep

@@ -53,12 +53,12 @@ class Actor:
         self.woken = False
 
 
-class World:
-    """The clock, the dice, and the actors."""
+class VirtualWorld:
+    """The clock, the rng, and the actors."""
 
     def __init__(self, seed: int) -> None:
         """Begin at second 0; everything that happens follows from `seed`."""
-        self.dice = random.Random(seed)
+        self.rng = random.Random(seed)
         self.now = 0.0
         self.steps = 0
         self.problems: list[str] = []
@@ -123,7 +123,7 @@ class World:
         if (
             actor is not self._nobody
             and not actor.process.dead
-            and self.dice.random() < 0.02
+            and self.rng.random() < 0.02
         ):
             self.sleep(0.0)
         return self.now
@@ -156,8 +156,8 @@ class World:
             self.park(None)
 
     def chance(self, probability: float) -> bool:
-        """Throw the dice."""
-        return probability > 0 and self.dice.random() < probability
+        """Throw the rng."""
+        return probability > 0 and self.rng.random() < probability
 
     def run(self, until: Callable[[], bool]) -> None:
         """Let everybody go on until that is so."""
@@ -209,6 +209,6 @@ class World:
             raise Killed
 
     def _push(self, actor: Actor, seconds: float) -> None:
-        tie = self.dice.random()
+        tie = self.rng.random()
         at = self.now + max(0.0, seconds)
         heappush(self._heap, (at, tie, next(self._count), actor.turn, actor))

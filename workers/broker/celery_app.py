@@ -1,4 +1,4 @@
-"""Celery as we use it: it carries hints, and nothing hangs on their arrival."""
+"""Celery as we use it: it carries messages, and nothing hangs on their arrival."""
 
 import json
 import os
@@ -14,10 +14,14 @@ from celery.bootsteps import StartStopStep
 from celery.signals import setup_logging, task_received
 from celery.worker.consumer.tasks import Tasks
 
-from batchchat.workers.broker.messages import Hint
-from batchchat.workers.broker.redis_client import PREFIX, SOCKET, redis_errors
+from batchchat.workers.broker.messages import WorkMessage
+from batchchat.workers.broker.redis_client import (
+    KEY_PREFIX,
+    SOCKET_OPTIONS,
+    redis_errors,
+)
 
-TASK = "batchchat.run"
+TASK_NAME = "batchchat.run"
 
 
 def make_app(broker: str) -> Celery:
@@ -44,13 +48,13 @@ def make_app(broker: str) -> Celery:
         broker_connection_max_retries=None,
         # Only late acknowledgement could be cancelled; else Celery warns at length.
         worker_cancel_long_running_tasks_on_connection_loss=True,
-        # A hint that can't be sent is sent by the next sweep.
+        # A message that can't be sent is sent by the next sweep.
         task_publish_retry=False,
         broker_transport_options={
-            "global_keyprefix": PREFIX,
+            "global_keyprefix": KEY_PREFIX,
             # Nothing is ever redelivered: the dispatcher sends again.
             "visibility_timeout": 7 * 86_400,
-            **SOCKET,
+            **SOCKET_OPTIONS,
         },
         worker_redirect_stdouts=False,
     )
@@ -58,14 +62,14 @@ def make_app(broker: str) -> Celery:
 
 
 class Queue(Protocol):
-    """Where hints wait; each method may raise `BrokerError`."""
+    """Where messages wait; each method may raise `BrokerError`."""
 
-    def send(self, queue: str, hint: Hint, *, first: bool = False) -> None:
-        """Put a hint at the end of a queue, or before all others."""
+    def send(self, queue: str, message: WorkMessage, *, to_front: bool = False) -> None:
+        """Put a message at the end of a queue, or before all others."""
         ...
 
     def waiting(self, queue: str) -> set[str]:
-        """Return the names of the hints that wait in a queue."""
+        """Return the names of the messages that wait in a queue."""
         ...
 
 
@@ -78,28 +82,30 @@ class CeleryQueue:
         self._redis = redis
 
     def send(  # noqa: D102 - see Queue
-        self, queue: str, hint: Hint, *, first: bool = False
+        self, queue: str, message: WorkMessage, *, to_front: bool = False
     ) -> None:
         with redis_errors():
-            self._app.send_task(TASK, [hint.name], task_id=hint.name, queue=queue)
-            if first:  # Celery appends on the left, and takes from the right
-                key = f"{PREFIX}{queue}"
+            self._app.send_task(
+                TASK_NAME, [message.name], task_id=message.name, queue=queue
+            )
+            if to_front:  # Celery appends on the left, and takes from the right
+                key = f"{KEY_PREFIX}{queue}"
                 self._redis.lmove(key, key, "LEFT", "RIGHT")
 
     def waiting(self, queue: str) -> set[str]:  # noqa: D102
         with redis_errors():
-            messages = self._redis.lrange(f"{PREFIX}{queue}", 0, -1)
+            messages = self._redis.lrange(f"{KEY_PREFIX}{queue}", 0, -1)
         return {json.loads(message)["headers"]["id"] for message in messages}
 
 
 class Consumer:
-    """Runs the hints of a queue in threads, until a signal."""
+    """Runs the messages of a queue in threads, until a signal."""
 
     def __init__(
         self,
         app: Celery,
         queue: str,
-        run: Callable[[Hint], object],
+        run: Callable[[WorkMessage], object],
         *,
         threads: int,
         has_room: Callable[[int], bool],
@@ -125,7 +131,7 @@ class Consumer:
         setup_logging.connect(_do_nothing, weak=False)
         task_received.connect(self._note_arrival, weak=False)
         celery.apps.worker.safe_say = _do_nothing
-        self._app.task(self._task, name=TASK)
+        self._app.task(self._task, name=TASK_NAME)
         self._app.steps["consumer"].add(_gate(self._attach))
         worker = self._app.Worker(
             pool="threads",
@@ -149,9 +155,9 @@ class Consumer:
             self._here += 1
 
     def _task(self, *name: str, **_: object) -> None:
-        """Follow a hint; whatever else a message says, it gives its place back."""
+        """Follow a message; whatever else a message says, it gives its place back."""
         try:
-            self._run(Hint.parse(*name))
+            self._run(WorkMessage.parse(*name))
         finally:
             with self._lock:
                 self._here -= 1
@@ -181,6 +187,6 @@ def _gate(attach: Callable[[Any], object]) -> type:
     return Gate
 
 
-def end_with(code: int) -> None:
+def stop_worker(code: int) -> None:
     """Have the worker of this process stop, and exit with `code`."""
     celery.worker.state.should_stop = code

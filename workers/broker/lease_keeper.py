@@ -10,7 +10,7 @@ from threading import Event, Lock, Thread
 
 from batchchat.jobs.errors import BrokerError
 from batchchat.workers.broker.leases import Leases
-from batchchat.workers.broker.throttled_log import Trouble
+from batchchat.workers.broker.throttled_log import ThrottledLog
 
 _LOOK = 1.0
 _RENEWALS = 3
@@ -31,23 +31,23 @@ class Claim:
     moved: float = 0.0
 
 
-class Keeper:
+class LeaseKeeper:
     """Renews leases from a thread of its own, and calls whoever wants to look too."""
 
     def __init__(
         self,
         leases: Leases,
         *,
-        seconds: float,
-        stall: float,
+        lease_seconds: float,
+        stall_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """A lease lasts `seconds`, and is let go after `stall` without progress."""
         self._leases = leases
-        self._seconds = seconds
-        self._stall = stall
+        self._seconds = lease_seconds
+        self._stall = stall_seconds
         self._clock = clock
-        self._trouble = Trouble("leases")
+        self._throttled_log = ThrottledLog("leases")
         self._looked: float | None = None
         self._claims: dict[str, Claim] = {}
         self._here: set[str] = set()
@@ -55,7 +55,7 @@ class Keeper:
         self._end = Event()
 
     @contextmanager
-    def holding(
+    def hold(
         self, name: str, moves: Callable[[], int], on_lost: Callable[[], object]
     ) -> Iterator[bool]:
         """Hold the lease `name` for the length of the block; yield if we have it.
@@ -64,16 +64,16 @@ class Keeper:
         in between and would grant it again.
         """
         with self._one_here(name) as first:
-            if first and self._leases.take(name):
+            if first and self._leases.acquire(name):
                 with self._renewed(name, moves, on_lost):
                     yield True
             else:
                 yield False
 
-    def holding_throughout(self, name: str) -> AbstractContextManager[bool]:
+    def hold_unmonitored(self, name: str) -> AbstractContextManager[bool]:
         """Hold a lease as `holding` does, for work that shows no progress."""
         moves = count()
-        return self.holding(name, lambda: next(moves), lambda: None)
+        return self.hold(name, lambda: next(moves), lambda: None)
 
     @contextmanager
     def _one_here(self, name: str) -> Iterator[bool]:
@@ -100,14 +100,14 @@ class Keeper:
         finally:
             with self._lock:
                 del self._claims[name]
-            self._let_go(name)
+            self._release(name)
 
-    def start(self, also: Callable[[], object] = lambda: None) -> None:
-        """Begin to renew; `also` is called with each look."""
+    def start(self, on_tick: Callable[[], object] = lambda: None) -> None:
+        """Begin to renew; `on_tick` is called with each look."""
 
         def look_on() -> None:
             while not self._end.wait(min(_LOOK, self._seconds / 10)):
-                for do in (self.look, also):
+                for do in (self.tick, on_tick):
                     try:
                         do()
                     except Exception:  # renewals must go on, whatever it is
@@ -120,7 +120,7 @@ class Keeper:
         """Renew no more."""
         self._end.set()
 
-    def look(self) -> None:
+    def tick(self) -> None:
         """Renew what is due and has moved.
 
         After a sleep longer than a lease (a machine that was suspended, a process
@@ -149,16 +149,16 @@ class Keeper:
         try:
             ours = self._leases.renew(claim.name)
         except BrokerError as error:  # works on: a lease decides nothing
-            self._trouble.note(error.message)
+            self._throttled_log.report(error.message)
             return False
-        self._trouble.note(None)
+        self._throttled_log.report(None)
         claim.renewed = now
         if not ours:
             log.warning("%s is somebody else's by now", claim.name)
             claim.on_lost()
         return True
 
-    def _let_go(self, name: str) -> None:
+    def _release(self, name: str) -> None:
         try:
             self._leases.release(name)
         except BrokerError as error:  # it ends by itself

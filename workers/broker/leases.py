@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any, Protocol
 from uuid import uuid4
 
-from batchchat.workers.broker.redis_client import PREFIX, redis_errors
+from batchchat.workers.broker.redis_client import KEY_PREFIX, redis_errors
 
 _RENEW = """
 local owner = redis.call('GET', KEYS[1])
@@ -26,7 +26,7 @@ return 0
 class Leases(Protocol):
     """Claims on named things; each method may raise `BrokerError`."""
 
-    def take(self, name: str) -> bool:
+    def acquire(self, name: str) -> bool:
         """Claim `name` unless somebody else has; say whether it is ours."""
         ...
 
@@ -42,7 +42,7 @@ class Leases(Protocol):
         """Return those of `names` that anybody has."""
         ...
 
-    def begin(self) -> bool:
+    def detect_flush(self) -> bool:
         """Say whether this Redis is new to us: the first time, or it was emptied."""
         ...
 
@@ -59,7 +59,7 @@ class RedisLeases:
         self._renew = redis.register_script(_RENEW)
         self._release = redis.register_script(_RELEASE)
 
-    def take(self, name: str) -> bool:  # noqa: D102 - see Leases
+    def acquire(self, name: str) -> bool:  # noqa: D102 - see Leases
         with redis_errors():
             return bool(
                 self._redis.set(_key(name), self._owner, nx=True, px=self._milliseconds)
@@ -81,13 +81,13 @@ class RedisLeases:
             owners = self._redis.mget([_key(name) for name in names])
         return {name for name, owner in zip(names, owners, strict=True) if owner}
 
-    def begin(self) -> bool:  # noqa: D102
+    def detect_flush(self) -> bool:  # noqa: D102
         with redis_errors():
-            self._redis.set(f"{PREFIX}known", uuid4().hex, nx=True)
-            known, before = self._redis.get(f"{PREFIX}known"), self._known
+            self._redis.set(f"{KEY_PREFIX}known", uuid4().hex, nx=True)
+            known, before = self._redis.get(f"{KEY_PREFIX}known"), self._known
         self._known = known
         return bool(known != before)
 
 
 def _key(name: str) -> str:
-    return f"{PREFIX}lease:{name}"
+    return f"{KEY_PREFIX}lease:{name}"

@@ -15,7 +15,7 @@ CONTROL = "control"
 """The queue of what controllers do: plan batches, and end them."""
 
 
-class Hint(NamedTuple):
+class WorkMessage(NamedTuple):
     """A shard to run, or a batch to `plan`, to `finalize` or to `deliver`.
 
     Its name is the id of the message and of the lease: ids only, no content.
@@ -23,7 +23,7 @@ class Hint(NamedTuple):
 
     project: str
     batch_id: str
-    what: str
+    work: str
 
     @property
     def name(self) -> str:
@@ -33,23 +33,23 @@ class Hint(NamedTuple):
     @property
     def shard(self) -> int:
         """The shard's number."""
-        return int(self.what)
+        return int(self.work)
 
     @classmethod
-    def of_shard(cls, project: str, batch_id: str, shard: int) -> "Hint":
-        """Return the hint to run a shard."""
+    def for_shard(cls, project: str, batch_id: str, shard: int) -> "WorkMessage":
+        """Return the message to run a shard."""
         return cls(project, batch_id, f"{shard:05d}")
 
     @classmethod
-    def parse(cls, name: str) -> "Hint":
-        """Return the hint of that name. Raises `CorruptObjectError`."""
+    def parse(cls, name: str) -> "WorkMessage":
+        """Return the message of that name. Raises `CorruptObjectError`."""
         parts = name.split("/")
         if len(parts) != len(cls._fields):
             raise CorruptObjectError(f"a message names no task: `{name[:80]}`")
         return cls(*parts)
 
 
-def queue_of(model: Model) -> str:
+def queue_name(model: Model) -> str:
     """Return the queue of a model.
 
     Workers may run a model with other arguments of the engine, on other GPUs. What

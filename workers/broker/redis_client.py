@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from batchchat.jobs.errors import BrokerError, ConfigError
 
-PREFIX = "batchchat:"
+KEY_PREFIX = "batchchat:"
 """What all our keys begin with, Celery's too."""
 
-SOCKET = {
+SOCKET_OPTIONS = {
     # A connection whose other end is gone looks alive for ever without these.
     "socket_timeout": 15,
     "socket_connect_timeout": 5,
@@ -33,7 +33,7 @@ def open_redis(url: str) -> Any:
         if urlsplit(url).scheme not in {"redis", "rediss"}:
             message = "BATCHCHAT_BROKER: this is no URL of a Redis"
             raise ConfigError(message, hint=hint)
-        return Redis.from_url(url, decode_responses=True, **SOCKET)
+        return Redis.from_url(url, decode_responses=True, **SOCKET_OPTIONS)
     except ValueError as error:
         raise ConfigError(f"BATCHCHAT_BROKER: {error}", hint=hint) from None
 

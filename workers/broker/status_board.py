@@ -1,4 +1,4 @@
-"""News of what runs: for people to look at. It may vanish without harm."""
+"""StatusBoard of what runs: for people to look at. It may vanish without harm."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -8,13 +8,13 @@ import msgspec.structs
 
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.ledger.records import Counts
-from batchchat.workers.broker.redis_client import PREFIX, redis_errors
+from batchchat.workers.broker.redis_client import KEY_PREFIX, redis_errors
 
 _KEPT = 30
-"""Seconds after which news are old."""
+"""Seconds after which status_board are old."""
 
 
-class Running(msgspec.Struct, frozen=True):
+class ShardProgress(msgspec.Struct, frozen=True):
     """What an open attempt has of its shard; `at` is when it said so, by Redis."""
 
     counts: Counts
@@ -23,7 +23,7 @@ class Running(msgspec.Struct, frozen=True):
     in_flight: int = 0
 
 
-class WorkerNews(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A worker; `shards` are the names of those that it has open."""
 
     id: str
@@ -35,53 +35,55 @@ class WorkerNews(msgspec.Struct, frozen=True, kw_only=True):
     shards: list[str]
 
 
-class News(Protocol):
-    """Where news are told; each method may raise `BrokerError`."""
+class StatusBoard(Protocol):
+    """Where status_board are told; each method may raise `BrokerError`."""
 
-    def tell(self, worker: WorkerNews, running: dict[tuple[str, str], Running]) -> None:
+    def publish(
+        self, worker: WorkerStatus, running: dict[tuple[str, str], ShardProgress]
+    ) -> None:
         """Say how a worker is, and its open attempts by batch and shard."""
         ...
 
-    def forget(self, worker: str) -> None:
+    def remove(self, worker: str) -> None:
         """Say that a worker has ended."""
         ...
 
-    def workers(self) -> list[WorkerNews]:
+    def workers(self) -> list[WorkerStatus]:
         """Return the workers that are there."""
         ...
 
-    def running(self, batch_id: str) -> dict[int, Running]:
+    def shard_progress(self, batch_id: str) -> dict[int, ShardProgress]:
         """Return what open attempts have of a batch's shards."""
         ...
 
-    def stop(self, batch_id: str, grace: float) -> None:
+    def request_stop(self, batch_id: str, grace: float) -> None:
         """Ask all workers to stop what they do for a batch.
 
         What engines have of it gets `grace` seconds to finish.
         """
         ...
 
-    def stopped(self, batches: Iterable[str]) -> dict[str, float]:
+    def stop_requests(self, batches: Iterable[str]) -> dict[str, float]:
         """Return those of the batches that are to be stopped, each with its grace."""
         ...
 
 
-class RedisNews:
-    """News in Redis."""
+class RedisStatusBoard:
+    """StatusBoard in Redis."""
 
     def __init__(self, redis: Any) -> None:
         """Tell them there."""
         self._redis = redis
 
-    def tell(  # noqa: D102 - see News
-        self, worker: WorkerNews, running: dict[tuple[str, str], Running]
+    def publish(  # noqa: D102 - see StatusBoard
+        self, worker: WorkerStatus, running: dict[tuple[str, str], ShardProgress]
     ) -> None:
         with redis_errors():
             now = self._redis_time()  # the clocks of the machines may differ
             pipe = self._redis.pipeline(transaction=False)
             pipe.set(_worker(worker.id), msgspec.json.encode(worker), ex=_KEPT)
-            for (batch_id, shard), news in running.items():
-                stamped = msgspec.structs.replace(news, at=now)
+            for (batch_id, shard), status_board in running.items():
+                stamped = msgspec.structs.replace(status_board, at=now)
                 pipe.hset(_batch(batch_id), shard, msgspec.json.encode(stamped))
                 pipe.expire(_batch(batch_id), _KEPT)
             pipe.execute()
@@ -91,15 +93,15 @@ class RedisNews:
         seconds, micros = self._redis.time()
         return float(seconds + micros / 1e6)
 
-    def forget(self, worker: str) -> None:  # noqa: D102
+    def remove(self, worker: str) -> None:  # noqa: D102
         with redis_errors():
             self._redis.delete(_worker(worker))
 
-    def stop(self, batch_id: str, grace: float) -> None:  # noqa: D102
+    def request_stop(self, batch_id: str, grace: float) -> None:  # noqa: D102
         with redis_errors():
             self._redis.set(_stop(batch_id), repr(grace), ex=3600)
 
-    def stopped(self, batches: Iterable[str]) -> dict[str, float]:  # noqa: D102
+    def stop_requests(self, batches: Iterable[str]) -> dict[str, float]:  # noqa: D102
         asked = list(batches)
         if not asked:
             return {}
@@ -107,31 +109,31 @@ class RedisNews:
             marks = self._redis.mget([_stop(batch_id) for batch_id in asked])
         return {b: float(m) for b, m in zip(asked, marks, strict=True) if m}
 
-    def running(self, batch_id: str) -> dict[int, Running]:  # noqa: D102
+    def shard_progress(self, batch_id: str) -> dict[int, ShardProgress]:  # noqa: D102
         with redis_errors():
             found = self._redis.hgetall(_batch(batch_id))
             oldest = self._redis_time() - _KEPT
-        news = {
-            int(shard): msgspec.json.decode(text, type=Running)
+        status_board = {
+            int(shard): msgspec.json.decode(text, type=ShardProgress)
             for shard, text in found.items()
         }
-        return {shard: one for shard, one in news.items() if one.at > oldest}
+        return {shard: one for shard, one in status_board.items() if one.at > oldest}
 
-    def workers(self) -> list[WorkerNews]:
+    def workers(self) -> list[WorkerStatus]:
         """Return the workers that are there."""
         with redis_errors():
             keys = sorted(self._redis.scan_iter(match=_worker("*"), count=1000))
             texts = self._redis.mget(keys) if keys else []
-        return [msgspec.json.decode(t, type=WorkerNews) for t in texts if t]
+        return [msgspec.json.decode(t, type=WorkerStatus) for t in texts if t]
 
 
 def _worker(name: str) -> str:
-    return f"{PREFIX}worker:{name}"
+    return f"{KEY_PREFIX}worker:{name}"
 
 
 def _batch(batch_id: str) -> str:
-    return f"{PREFIX}running:{batch_id}"
+    return f"{KEY_PREFIX}running:{batch_id}"
 
 
 def _stop(batch_id: str) -> str:
-    return f"{PREFIX}stop:{batch_id}"
+    return f"{KEY_PREFIX}stop:{batch_id}"

@@ -12,7 +12,7 @@ _CALM = 10.0
 """Seconds without a failure after which it is taken to be over."""
 
 
-class Trouble:
+class ThrottledLog:
     """What many threads meet at once, and each of them many times."""
 
     def __init__(self, about: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -24,7 +24,7 @@ class Trouble:
         self._met = 0.0
         self._said: float | None = None
 
-    def note(self, problem: str | None) -> None:
+    def report(self, problem: str | None) -> None:
         """Note what went wrong for this thread, None when it goes well."""
         with self._lock:
             now = self._clock()

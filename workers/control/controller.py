@@ -17,17 +17,17 @@ from batchchat.jobs.prompts.registry import Prompters
 from batchchat.jobs.results.finalize import finalize
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import Storage
-from batchchat.workers.broker.lease_keeper import Keeper
-from batchchat.workers.broker.messages import CONTROL, FINALIZE, PLAN, Hint
-from batchchat.workers.broker.status_board import News, WorkerNews
-from batchchat.workers.control.delivery_pool import Deliveries
+from batchchat.workers.broker.lease_keeper import LeaseKeeper
+from batchchat.workers.broker.messages import CONTROL, FINALIZE, PLAN, WorkMessage
+from batchchat.workers.broker.status_board import StatusBoard, WorkerStatus
+from batchchat.workers.control.delivery_pool import DeliveryPool
 from batchchat.workers.control.dispatcher import Dispatcher
 
 log = logging.getLogger(__name__)
 
 
 class Controller:
-    """Does what hints on the control queue say, and sweeps beside it."""
+    """Does what messages on the control queue say, and sweeps beside it."""
 
     def __init__(
         self,
@@ -36,8 +36,8 @@ class Controller:
         prompters: Prompters,
         *,
         dispatcher: Dispatcher,
-        keeper: Keeper,
-        news: News,
+        keeper: LeaseKeeper,
+        status_board: StatusBoard,
         name: str = "",
         on_ended: Callable[[State], object] = lambda _: None,
         clock: Callable[[], float] = time.time,
@@ -48,8 +48,8 @@ class Controller:
         self._prompters = prompters
         self._dispatcher = dispatcher
         self._keeper = keeper
-        self._news = news
-        self._me = WorkerNews(
+        self._status_board = status_board
+        self._me = WorkerStatus(
             id=uuid4().hex,
             queue=CONTROL,
             model="",
@@ -58,22 +58,22 @@ class Controller:
             tokens_per_second=0,
             shards=[],
         )
-        self._deliveries = Deliveries(storage, settings, keeper, clock)
+        self._deliveries = DeliveryPool(storage, settings, keeper, clock)
         self._on_ended = on_ended
         self._clock = clock
         self._wake = Event()
         self._ended = Event()
 
-    def run(self, hint: Hint) -> None:
+    def run(self, message: WorkMessage) -> None:
         """Plan a batch, or end it, unless another controller does. Never raises."""
         try:
-            with self._keeper.holding_throughout(hint.name) as held:
+            with self._keeper.hold_unmonitored(message.name) as held:
                 if held:
-                    self._run(hint)
+                    self._run(message)
         except BatchchatError as error:
-            log.warning("%s is left for later: %s", hint.name, error)
+            log.warning("%s is left for later: %s", message.name, error)
         except Exception:
-            log.exception("%s failed", hint.name)
+            log.exception("%s failed", message.name)
         self._wake.set()
 
     def start(self) -> None:
@@ -85,25 +85,25 @@ class Controller:
         self._ended.set()
         self._wake.set()
         with suppress(BrokerError):
-            self._news.forget(self._me.id)
+            self._status_board.remove(self._me.id)
 
-    def _run(self, hint: Hint) -> None:
-        ledger = Ledger(self._storage, hint.project, self._clock)
-        state = mended(ledger, ledger.state(hint.batch_id))
-        if hint.what == PLAN and state.plan is None and not state.is_terminal:
+    def _run(self, message: WorkMessage) -> None:
+        ledger = Ledger(self._storage, message.project, self._clock)
+        state = mended(ledger, ledger.state(message.batch_id))
+        if message.work == PLAN and state.plan is None and not state.is_terminal:
             plan = self._plan(ledger, state)
             log.info(
                 "%s has %d requests in %d shards",
-                hint.batch_id,
+                message.batch_id,
                 plan.requests,
                 len(plan.shards),
             )
-        elif hint.what == FINALIZE:
+        elif message.work == FINALIZE:
             state = self._planned(ledger, state)
             how = ending(state, ledger.now())
             if how is not None:
-                state = finalize(ledger, hint.batch_id, how)
-                log.info("%s is %s", hint.batch_id, state.status)
+                state = finalize(ledger, message.batch_id, how)
+                log.info("%s is %s", message.batch_id, state.status)
                 self._on_ended(state)
 
     def _planned(self, ledger: Ledger, state: State) -> State:
@@ -130,17 +130,17 @@ class Controller:
         except ConfigError as error:
             return refuse(ledger, state.batch, error)
 
-    def tell(self) -> None:
+    def publish_status(self) -> None:
         """Say that this controller is there."""
         with suppress(BrokerError):
-            self._news.tell(self._me, {})
+            self._status_board.publish(self._me, {})
 
     def _sweep(self) -> None:
         said: str | None = None
         while not self._ended.is_set():
             try:
-                for hint in self._dispatcher.sweep():
-                    self._deliveries.begin(hint)
+                for message in self._dispatcher.sweep():
+                    self._deliveries.start(message)
                 problem = None
             except (BrokerError, StorageError) as error:
                 problem = error.message

@@ -16,22 +16,22 @@ from batchchat.jobs.results.delivery import is_due, try_to_deliver
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import Storage
 from batchchat.jobs.storage.destination import Destinations
-from batchchat.workers.broker.lease_keeper import Keeper
-from batchchat.workers.broker.messages import Hint
+from batchchat.workers.broker.lease_keeper import LeaseKeeper
+from batchchat.workers.broker.messages import WorkMessage
 
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 4
 
 
-class Deliveries:
+class DeliveryPool:
     """The deliveries that this process makes."""
 
     def __init__(
         self,
         storage: Storage,
         settings: Settings,
-        keeper: Keeper,
+        keeper: LeaseKeeper,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Deliver batches of `storage`, to places that the settings allow."""
@@ -42,28 +42,28 @@ class Deliveries:
         self._allowed = Destinations(settings.output_prefixes, storage.url)
         self._here: set[str] = set()
 
-    def begin(self, hint: Hint) -> None:
+    def start(self, message: WorkMessage) -> None:
         """Deliver a batch, unless that is under way or there is no thread free."""
-        if hint.name in self._here or len(self._here) >= _AT_ONCE:
+        if message.name in self._here or len(self._here) >= _AT_ONCE:
             return
-        self._here.add(hint.name)
-        Thread(target=self._run, args=(hint,), name="delivery", daemon=True).start()
+        self._here.add(message.name)
+        Thread(target=self._run, args=(message,), name="delivery", daemon=True).start()
 
-    def _run(self, hint: Hint) -> None:
+    def _run(self, message: WorkMessage) -> None:
         try:
-            with self._keeper.holding_throughout(hint.name) as held:
+            with self._keeper.hold_unmonitored(message.name) as held:
                 if held:
-                    self._deliver(hint)
+                    self._deliver(message)
         except BatchchatError as error:
-            log.warning("%s is left for later: %s", hint.name, error)
+            log.warning("%s is left for later: %s", message.name, error)
         finally:
-            self._here.discard(hint.name)
+            self._here.discard(message.name)
 
-    def _deliver(self, hint: Hint) -> None:
-        ledger = Ledger(self._storage, hint.project, self._clock)
-        state = ledger.state(hint.batch_id)
+    def _deliver(self, message: WorkMessage) -> None:
+        ledger = Ledger(self._storage, message.project, self._clock)
+        state = ledger.state(message.batch_id)
         if is_due(state, ledger.now()):
-            try_to_deliver(ledger, state, lambda url: self._open(url, hint.project))
+            try_to_deliver(ledger, state, lambda url: self._open(url, message.project))
 
     def _open(self, url: str, project: str) -> Storage:
         settings = self._settings

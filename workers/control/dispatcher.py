@@ -30,10 +30,10 @@ from batchchat.workers.broker.messages import (
     DELIVER,
     FINALIZE,
     PLAN,
-    Hint,
-    queue_of,
+    WorkMessage,
+    queue_name,
 )
-from batchchat.workers.broker.status_board import News
+from batchchat.workers.broker.status_board import StatusBoard
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class _Waiting:
 
     project: str
     state: State
-    free: list[Hint] = field(default_factory=list)
+    free: list[WorkMessage] = field(default_factory=list)
 
     @property
     def rank(self) -> int:
@@ -75,7 +75,7 @@ class _Waiting:
 
 
 class Dispatcher:
-    """Looks at all active batches, and sends hints about what should be done."""
+    """Looks at all active batches, and sends messages about what should be done."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Dispatcher:
         *,
         queue: Queue,
         leases: Leases,
-        news: News,
+        status_board: StatusBoard,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -93,7 +93,7 @@ class Dispatcher:
         self._settings = settings
         self._queue = queue
         self._leases = leases
-        self._news = news
+        self._status_board = status_board
         self._clock = clock
         self._monotonic = monotonic
         self._ledgers: dict[str, Ledger] = {}
@@ -103,12 +103,12 @@ class Dispatcher:
         self._in_control: set[str] = set()
         self._ghosts: set[str] = set()
         self._ghosts_until = 0.0
-        self._due: list[Hint] = []
+        self._due: list[WorkMessage] = []
         self._given: dict[str, set[str]] = {}
         self._problems: dict[str, str] = {}
         self._looked = monotonic()
 
-    def sweep(self) -> list[Hint]:
+    def sweep(self) -> list[WorkMessage]:
         """Look at everything once; return the batches that are to be delivered now.
 
         Raises `StorageError`, `BrokerError`.
@@ -128,7 +128,7 @@ class Dispatcher:
                 self._note(batch_id, None)
             except BatchchatError as error:
                 self._note(batch_id, error.message)
-        workers = Counter(worker.queue for worker in self._news.workers())
+        workers = Counter(worker.queue for worker in self._status_board.workers())
         for queue, ready in waiting.items():
             self._top_up(queue, ready, workers[queue])
         self._given = {queue: self._given[queue] for queue in waiting}
@@ -141,7 +141,7 @@ class Dispatcher:
         else is sent to their shards.
         """
         now = self._monotonic()
-        if self._leases.begin():
+        if self._leases.detect_flush():
             self._ghosts = self._seen
             self._ghosts_until = now + self._settings.lease_seconds
         elif now >= self._ghosts_until:
@@ -169,18 +169,18 @@ class Dispatcher:
             if state.is_delivered:
                 Active(self._storage).remove(project, batch_id)
             elif is_due(state, ledger.now()):
-                self._due.append(Hint(project, batch_id, DELIVER))
+                self._due.append(WorkMessage(project, batch_id, DELIVER))
         elif how is not None:
             if state.pending():
-                self._news.stop(batch_id, grace_of(state))
+                self._status_board.request_stop(batch_id, grace_of(state))
             if not self._is_running(project, state):
-                self._control(Hint(project, batch_id, FINALIZE))
+                self._control(WorkMessage(project, batch_id, FINALIZE))
         elif state.plan is None:
-            self._control(Hint(project, batch_id, PLAN))
+            self._control(WorkMessage(project, batch_id, PLAN))
         elif self._costs_enough(state):
             note_reached(ledger, batch_id)  # so that the next look ends it
         else:
-            queue = queue_of(state.plan.runs_on())
+            queue = queue_name(state.plan.runs_on())
             waiting[queue].append(_Waiting(project, state))
 
     def _note(self, batch_id: str, problem: str | None) -> None:
@@ -195,34 +195,40 @@ class Dispatcher:
         """Say whether what is done and what runs comes to the most it may cost."""
         if state.batch.max_cost is None:
             return False
-        news = self._news.running(state.batch.id)
-        running = {shard: (one.counts, one.usage) for shard, one in news.items()}
+        status_board = self._status_board.shard_progress(state.batch.id)
+        running = {
+            shard: (one.counts, one.usage) for shard, one in status_board.items()
+        }
         state = replace(state, running=running)
         return is_reached(
             state.batch,
             state.made_plan().runs_on().price,
             state.counts(),
             state.usage(),
-            sum(n.in_flight for shard, n in news.items() if shard not in state.commits),
+            sum(
+                n.in_flight
+                for shard, n in status_board.items()
+                if shard not in state.commits
+            ),
         )
 
     def _is_running(self, project: str, state: State) -> bool:
         """Say whether a worker still has a shard of the batch."""
         names = [
-            Hint.of_shard(project, state.batch.id, shard).name
+            WorkMessage.for_shard(project, state.batch.id, shard).name
             for shard in state.pending()
         ]
         return bool(self._held(names))
 
-    def _control(self, hint: Hint) -> None:
+    def _control(self, message: WorkMessage) -> None:
         """Have a controller do something, unless one does already."""
-        is_sent = (CONTROL, hint.name) in self._sent
+        is_sent = (CONTROL, message.name) in self._sent
         if (
             not is_sent
-            and hint.name not in self._in_control
-            and not self._held([hint.name])
+            and message.name not in self._in_control
+            and not self._held([message.name])
         ):
-            self._send(CONTROL, hint)
+            self._send(CONTROL, message)
 
     def _top_up(self, queue: str, batches: list[_Waiting], workers: int) -> None:
         """Fill the window of a model's queue, which has so many workers.
@@ -236,16 +242,16 @@ class Dispatcher:
         taken = len(self._given.get(queue, set()) - on_the_way)
         window = max(_LEAST_WINDOW, _A_WORKER * workers, 2 * taken)
         space = window - len(on_the_way)
-        busy = Counter(Hint.parse(name).project for name in on_the_way)
+        busy = Counter(WorkMessage.parse(name).project for name in on_the_way)
         for batch in batches:
             busy[batch.project] += self._find_free(batch, on_the_way, space)
         while space > 0 and (batches := [batch for batch in batches if batch.free]):
             first = min(
                 batches, key=lambda b: (b.rank, busy[b.project], b.state.batch.id)
             )
-            hint = first.free.pop(0)
-            self._send(queue, hint)
-            on_the_way.add(hint.name)
+            message = first.free.pop(0)
+            self._send(queue, message)
+            on_the_way.add(message.name)
             busy[first.project] += 1
             space -= 1
         self._given[queue] = on_the_way
@@ -253,23 +259,25 @@ class Dispatcher:
     def _send_orphans(self, queue: str, batches: list[_Waiting]) -> None:
         """Send what has lost its worker before all else: much of it may be done."""
         pending = {
-            Hint.of_shard(batch.project, batch.state.batch.id, shard).name
+            WorkMessage.for_shard(batch.project, batch.state.batch.id, shard).name
             for batch in batches
             for shard in batch.state.pending()
         }
         names = pending & self._orphans
         names -= self._held(list(names)) | self._on_the_way(queue)
         for name in sorted(names, reverse=True):
-            self._send(queue, Hint.parse(name), first=True)
+            self._send(queue, WorkMessage.parse(name), to_front=True)
 
     def _forget_arrived(self, queue: str, batches: list[_Waiting]) -> None:
         """Count on the way no more what has a lease, or is done already."""
         sent = [name for to, name in self._sent if to == queue]
         pending = {batch.state.batch.id: {*batch.state.pending()} for batch in batches}
         arrived = self._held(sent)
-        for hint in map(Hint.parse, sent):
-            if hint.name in arrived or hint.shard not in pending.get(hint.batch_id, ()):
-                del self._sent[queue, hint.name]
+        for message in map(WorkMessage.parse, sent):
+            if message.name in arrived or message.shard not in pending.get(
+                message.batch_id, ()
+            ):
+                del self._sent[queue, message.name]
 
     def _find_free(self, batch: _Waiting, taken: set[str], most: int) -> int:
         """Find up to `most` shards that nobody has; return how many are leased."""
@@ -277,10 +285,10 @@ class Dispatcher:
         pending = batch.state.pending()
         for at in range(0, len(pending), _AT_ONCE):
             some = [
-                Hint.of_shard(batch.project, batch_id, shard)
+                WorkMessage.for_shard(batch.project, batch_id, shard)
                 for shard in pending[at : at + _AT_ONCE]
             ]
-            held = self._held([hint.name for hint in some])
+            held = self._held([message.name for message in some])
             leased += len(held)
             batch.free += [h for h in some if h.name not in held | taken]
             if len(batch.free) >= most:
@@ -297,9 +305,11 @@ class Dispatcher:
         sent = {name for to, name in self._sent if to == queue}
         return sent | self._queue.waiting(queue)
 
-    def _send(self, queue: str, hint: Hint, *, first: bool = False) -> None:
-        self._queue.send(queue, hint, first=first)
-        self._sent[queue, hint.name] = self._monotonic()
+    def _send(
+        self, queue: str, message: WorkMessage, *, to_front: bool = False
+    ) -> None:
+        self._queue.send(queue, message, to_front=to_front)
+        self._sent[queue, message.name] = self._monotonic()
 
     def _forget_all_but(self, projects: set[str]) -> None:
         """Let go of the plans and commits of projects that have nothing to do."""

@@ -1,4 +1,4 @@
-"""A controller process: Celery brings the hints, a thread sweeps."""
+"""A controller process: Celery brings the messages, a thread sweeps."""
 
 import logging
 import os
@@ -13,11 +13,11 @@ from batchchat.jobs.prompts.registry import Prompters
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import Storage
 from batchchat.workers.broker.celery_app import CeleryQueue, Consumer, make_app
-from batchchat.workers.broker.lease_keeper import Keeper
+from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.leases import RedisLeases
 from batchchat.workers.broker.messages import CONTROL
 from batchchat.workers.broker.redis_client import open_redis
-from batchchat.workers.broker.status_board import RedisNews
+from batchchat.workers.broker.status_board import RedisStatusBoard
 from batchchat.workers.control.controller import Controller
 from batchchat.workers.control.dispatcher import Dispatcher
 
@@ -33,12 +33,18 @@ def run_controller(
     """Control the batches in `storage` until a signal; return the exit status."""
     app, redis = make_app(broker), open_redis(broker)
     leases = RedisLeases(redis, uuid4().hex, settings.lease_seconds)
-    keeper = Keeper(
-        leases, seconds=settings.lease_seconds, stall=settings.stall_seconds
+    keeper = LeaseKeeper(
+        leases,
+        lease_seconds=settings.lease_seconds,
+        stall_seconds=settings.stall_seconds,
     )
-    news = RedisNews(redis)
+    status_board = RedisStatusBoard(redis)
     dispatcher = Dispatcher(
-        storage, settings, queue=CeleryQueue(app, redis), leases=leases, news=news
+        storage,
+        settings,
+        queue=CeleryQueue(app, redis),
+        leases=leases,
+        status_board=status_board,
     )
     controller = Controller(
         storage,
@@ -46,7 +52,7 @@ def run_controller(
         prompters,
         dispatcher=dispatcher,
         keeper=keeper,
-        news=news,
+        status_board=status_board,
         name=socket.gethostname(),
     )
 
@@ -56,7 +62,7 @@ def run_controller(
         Thread(target=_insist, args=(settings.grace_seconds,), daemon=True).start()
 
     worker_shutting_down.connect(shut_down, weak=False)
-    keeper.start(controller.tell)
+    keeper.start(controller.publish_status)
     controller.start()
     log.info("controlling the batches in %s", storage.url)
     return Consumer(

@@ -14,7 +14,7 @@ from batchchat.jobs.errors import ConflictError, StorageError
 from batchchat.jobs.ids import checked_id
 
 
-class BusyError(ConflictError):
+class BatchLockedError(ConflictError):
     """Another process runs the batch."""
 
     code = "batch_is_running"
@@ -25,7 +25,7 @@ def batch_lock(folder: Path, batch_id: str) -> Iterator[None]:
     """Hold the batch's lock, a file in `folder`.
 
     Raises:
-        BusyError: another process holds it.
+        BatchLockedError: another process holds it.
 
     """
     path = folder / f"{checked_id('batch', batch_id)}.lock"
@@ -38,7 +38,7 @@ def batch_lock(folder: Path, batch_id: str) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise BusyError(
+        raise BatchLockedError(
             f"`{batch_id}` is being run by another process",
             hint=f"see how far it is with `batchchat status {batch_id}`",
         ) from None

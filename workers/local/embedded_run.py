@@ -103,7 +103,7 @@ class EmbeddedRun:
         """Plan, run and end the batch as far as it is not yet; return its state.
 
         Raises:
-            BusyError: another process runs it.
+            BatchLockedError: another process runs it.
             BatchchatError: it could not go on; what is finished is kept.
 
         """

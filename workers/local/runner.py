@@ -26,15 +26,15 @@ from batchchat.jobs.logs import about
 from batchchat.jobs.prompts.registry import Prompters
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import CachedStorage, Storage
-from batchchat.workers.broker.lease_keeper import Keeper
-from batchchat.workers.broker.messages import CONTROL, Hint
-from batchchat.workers.broker.status_board import Running
+from batchchat.workers.broker.lease_keeper import LeaseKeeper
+from batchchat.workers.broker.messages import CONTROL, WorkMessage
+from batchchat.workers.broker.status_board import ShardProgress
 from batchchat.workers.control.controller import Controller
 from batchchat.workers.control.dispatcher import Dispatcher
 from batchchat.workers.engine.hang_detector import HangDetector
 from batchchat.workers.local.embedded_run import ClosableEngine
-from batchchat.workers.local.in_process_broker import LocalHints
-from batchchat.workers.shards.shard_host import Host
+from batchchat.workers.local.in_process_broker import InProcessBroker
+from batchchat.workers.shards.shard_host import ShardHost
 
 _logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 5.0, 300.0
 
 
 @dataclass
-class Totals:
+class RunnerStats:
     """What a runner has done since it was started."""
 
     batches_ended: Counter[str] = field(default_factory=Counter)
@@ -85,15 +85,15 @@ class LocalRunner:
         self._start_engine = start_engine
         self._on_hang = on_hang
         self._hangs = False
-        self._hints = LocalHints()
+        self._hints = InProcessBroker()
         self._closing = Event()
         self._room = Event()
         self._grace = 0.0
-        self._host: Host | None = None
+        self._host: ShardHost | None = None
         self._failures: Counter[str] = Counter()
         self._wait_until: dict[str, float] = {}
         self._served: dict[str, float] = {}
-        self._totals = Totals()
+        self._totals = RunnerStats()
         self._control = self._make_controller(Prompters(catalog, models))
         self._threads = [
             Thread(target=self._work, name="runner"),
@@ -102,10 +102,10 @@ class LocalRunner:
         self.loaded: str | None = None
 
     @property
-    def totals(self) -> Totals:
+    def stats(self) -> RunnerStats:
         """What was done so far."""
         done = self._totals
-        now = Totals(
+        now = RunnerStats(
             done.batches_ended, done.requests_done.copy(), done.tokens.copy(), done.cost
         )
         if self._host:
@@ -113,7 +113,7 @@ class LocalRunner:
         return now
 
     @property
-    def running(self) -> dict[tuple[str, str], Running]:
+    def running(self) -> dict[tuple[str, str], ShardProgress]:
         """What open attempts have, by batch and shard."""
         return self._hints.told
 
@@ -137,30 +137,36 @@ class LocalRunner:
             thread.join()
 
     def _make_controller(self, prompters: Prompters) -> Controller:
-        hints, settings = self._hints, self._settings
+        messages, settings = self._hints, self._settings
         return Controller(
             self._storage,
             settings,
             prompters,
             dispatcher=Dispatcher(
-                self._storage, settings, queue=hints, leases=hints, news=hints
+                self._storage,
+                settings,
+                queue=messages,
+                leases=messages,
+                status_board=messages,
             ),
             keeper=self._keeper(),
-            news=hints,
+            status_board=messages,
             on_ended=self._note_end,
         )
 
-    def _keeper(self) -> Keeper:
+    def _keeper(self) -> LeaseKeeper:
         settings = self._settings
-        return Keeper(
-            self._hints, seconds=settings.lease_seconds, stall=settings.stall_seconds
+        return LeaseKeeper(
+            self._hints,
+            lease_seconds=settings.lease_seconds,
+            stall_seconds=settings.stall_seconds,
         )
 
     def _plan_and_end(self) -> None:
         while not self._closing.is_set():
-            hint = self._hints.receive(CONTROL, _LOOK)
-            if hint is not None:
-                self._control.run(hint)
+            message = self._hints.receive(CONTROL, _LOOK)
+            if message is not None:
+                self._control.run(message)
 
     def _note_end(self, state: State) -> None:
         self._totals.batches_ended[state.status] += 1
@@ -173,11 +179,11 @@ class LocalRunner:
             if not ready:
                 self._hints.wait(_LOOK)
                 continue
-            queue, hint = min(
+            queue, message = min(
                 ready.items(), key=lambda one: self._served.get(one[0], 0)
             )
             try:
-                progressed = self._serve(hint)
+                progressed = self._serve(message)
             except BatchchatError as error:
                 _logger.warning("%s can't be run: %s", queue, error.message)
                 progressed = False
@@ -187,12 +193,12 @@ class LocalRunner:
             self._served[queue] = time.monotonic()
             self._note_result(queue, progressed=progressed)
 
-    def _ready(self) -> dict[str, Hint]:
+    def _ready(self) -> dict[str, WorkMessage]:
         """Return the models' queues that have work, and are not put off."""
         now = time.monotonic()
         return {
-            queue: hint
-            for queue, hint in self._hints.model_queues().items()
+            queue: message
+            for queue, message in self._hints.model_queues().items()
             if self._wait_until.get(queue, 0.0) <= now
         }
 
@@ -205,7 +211,7 @@ class LocalRunner:
         self._failures[queue] += 1
         self._wait_until[queue] = time.monotonic() + wait
 
-    def _serve(self, hint: Hint) -> bool:
+    def _serve(self, message: WorkMessage) -> bool:
         """Load the model of a shard and run what waits for it; say if it was any use.
 
         Raises:
@@ -213,20 +219,20 @@ class LocalRunner:
             StorageError: the plan can't be read.
 
         """
-        plan = Ledger(self._storage, hint.project).plan(hint.batch_id)
+        plan = Ledger(self._storage, message.project).plan(message.batch_id)
         if plan is None:
             return False
         model = plan.runs_on()
         about_it = about("model_loading", model=model.name)
         _logger.info("loading %s", model.name, extra=about_it)
         with closing(self._start_engine(model)) as engine:
-            host = Host(
+            host = ShardHost(
                 self._storage,
                 self._settings,
                 model,
                 engine,
                 leases=self._hints,
-                news=self._hints,
+                status_board=self._hints,
             )
             host.on_room = self._room.set
             self._host, self.loaded = host, model.name
@@ -242,16 +248,18 @@ class LocalRunner:
             self._on_hang()
         return not host.engine_died.is_set() or bool(host.done()[0].total)
 
-    def _look(self, host: Host, engine: ClosableEngine, watch: HangDetector) -> None:
-        """Tell the news; see that the engine steps, and that an end is an end."""
-        host.look()
+    def _look(
+        self, host: ShardHost, engine: ClosableEngine, watch: HangDetector
+    ) -> None:
+        """Publish the status, pass on a shutdown, and give up an engine that hangs."""
+        host.tick()
         if self._closing.is_set() and not host.stop.asked:
-            host.end(self._grace)
+            host.drain(self._grace)
         if watch.is_hung():
             self._hangs = True
             engine.abandon("the engine hangs")
 
-    def _feed(self, host: Host) -> None:
+    def _feed(self, host: ShardHost) -> None:
         """Run the shards of one model, until another's turn, a death or the end."""
         began = time.monotonic()
         with ThreadPoolExecutor(_SHARDS, "shard") as pool:
@@ -261,14 +269,14 @@ class LocalRunner:
                 if self._is_others_turn(host.queue, began, is_busy=bool(here)):
                     break
                 if host.has_room(len(here)):
-                    hint = self._hints.receive(host.queue, _LOOK)
-                    if hint is not None:
-                        here.add(pool.submit(host.run, hint))
+                    message = self._hints.receive(host.queue, _LOOK)
+                    if message is not None:
+                        here.add(pool.submit(host.run, message))
                 else:
                     self._room.wait(_LOOK)
                     self._room.clear()
             if self._closing.is_set() and not host.stop.asked:
-                host.end(self._grace)
+                host.drain(self._grace)
 
     def _is_others_turn(self, queue: str, since: float, *, is_busy: bool) -> bool:
         others = self._ready().keys() - {queue}

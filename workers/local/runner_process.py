@@ -28,7 +28,7 @@ from batchchat.jobs.ledger.ledger import State
 from batchchat.jobs.logs import about, start_logging
 from batchchat.jobs.settings import Settings, data_folder, load_settings
 from batchchat.jobs.storage import open_storage
-from batchchat.workers.broker.status_board import Running
+from batchchat.workers.broker.status_board import ShardProgress
 from batchchat.workers.local.embedded_run import ClosableEngine
 from batchchat.workers.local.runner import LocalRunner
 from batchchat.workers.shards.exit_codes import ENGINE_DEAD
@@ -41,7 +41,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
 _APART = {"auto": None, "inside": False, "apart": True}
 _PARENT = "--parent"
 
-NO_NEWS: Mapping[str, Any] = MappingProxyType({})
+NO_STATUS: Mapping[str, Any] = MappingProxyType({})
 
 
 class RunnerProcess:
@@ -49,20 +49,20 @@ class RunnerProcess:
 
     def __init__(self, *, as_json: bool) -> None:
         """`as_json` is how the child logs."""
-        self.news = NO_NEWS
+        self.status = NO_STATUS
         self.starts = 0
         self._as_json = as_json
         self._closing = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep, name="runner", daemon=True)
 
-    def with_news(self, state: State) -> State:
+    def with_progress(self, state: State) -> State:
         """Return the state of a batch with what is done in shards that run."""
-        told = self.news.get("running", {}).get(state.batch.id)
+        told = self.status.get("running", {}).get(state.batch.id)
         if not told or state.is_terminal:
             return state
-        news = msgspec.convert(told, dict[str, Running])
-        running = {int(shard): (one.counts, one.usage) for shard, one in news.items()}
+        status = msgspec.convert(told, dict[str, ShardProgress])
+        running = {int(shard): (one.counts, one.usage) for shard, one in status.items()}
         return replace(state, running=running)
 
     @property
@@ -96,7 +96,7 @@ class RunnerProcess:
         while not self._closing.is_set():
             began = self.starts
             code = self._watch(self._start())
-            self.news = NO_NEWS
+            self.status = NO_STATUS
             if self._closing.is_set():
                 return
             about_it = about("runner_died", code=code, starts=began + 1)
@@ -122,11 +122,11 @@ class RunnerProcess:
         return self._child
 
     def _watch(self, child: subprocess.Popen[bytes]) -> int:
-        """Take the child's news until it ends; return its exit status."""
+        """Take the child's status until it ends; return its exit status."""
         with child:
             for line in child.stdout or ():
                 try:
-                    self.news = json.loads(line)
+                    self.status = json.loads(line)
                 except ValueError:
                     continue
         return child.returncode
@@ -135,7 +135,7 @@ class RunnerProcess:
 def main(arguments: list[str]) -> None:
     """Run batches until a SIGTERM, or until the parent dies."""
     _die_with(int(arguments[arguments.index(_PARENT) + 1]))
-    news, talk = _own_streams()
+    status, talk = _own_streams()
     start_logging(talk, as_json="--json" in arguments)
     settings = load_settings()
     ended = threading.Event()
@@ -144,8 +144,8 @@ def main(arguments: list[str]) -> None:
     runner = _runner(settings)
     runner.start()
     while not ended.wait(_NEWS):
-        news.write(json.dumps(_news(runner)) + "\n")
-        news.flush()
+        status.write(json.dumps(_status(runner)) + "\n")
+        status.flush()
     runner.close(settings.grace_seconds)
 
 
@@ -175,20 +175,20 @@ def _runner(settings: Settings) -> LocalRunner:
     )
 
 
-def _news(runner: LocalRunner) -> dict[str, Any]:
-    totals = runner.totals
+def _status(runner: LocalRunner) -> dict[str, Any]:
+    stats = runner.stats
     running: dict[str, dict[str, Any]] = defaultdict(dict)
-    for (batch_id, shard), news in runner.running.items():
-        running[batch_id][shard] = msgspec.to_builtins(news)
+    for (batch_id, shard), status in runner.running.items():
+        running[batch_id][shard] = msgspec.to_builtins(status)
     return {
         "model": runner.loaded,
         "tokens_per_second": runner.tokens_per_second,
         "running": running,
-        "totals": {
-            "batches_ended": totals.batches_ended,
-            "requests_done": totals.requests_done,
-            "tokens": totals.tokens,
-            "cost": float(totals.cost),
+        "stats": {
+            "batches_ended": stats.batches_ended,
+            "requests_done": stats.requests_done,
+            "tokens": stats.tokens,
+            "cost": float(stats.cost),
         },
     }
 
@@ -202,7 +202,7 @@ def _die_with(parent: int) -> None:
 
 def _own_streams() -> tuple[TextIO, TextIO]:
     """Return stdout and stderr, and send what engines print to their log."""
-    news = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    status = os.fdopen(os.dup(1), "w", encoding="utf-8")
     talk = os.fdopen(os.dup(2), "w", encoding="utf-8")
     log = data_folder() / "engine.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +210,7 @@ def _own_streams() -> tuple[TextIO, TextIO]:
     os.dup2(target, 1)
     os.dup2(target, 2)
     os.close(target)
-    return news, talk
+    return status, talk
 
 
 if __name__ == "__main__":

@@ -3,5 +3,5 @@
 ENGINE_DEAD = 70
 """The engine died or hangs: start the worker again (EX_SOFTWARE of sysexits.h)."""
 
-BROKER_SILENT = 75
+BROKER_UNRESPONSIVE = 75
 """The broker says nothing: start the worker again (EX_TEMPFAIL of sysexits.h)."""

@@ -1,4 +1,4 @@
-"""What a worker process does with hints: runs shards on its one engine."""
+"""What a worker process does with messages: runs shards on its one engine."""
 
 import logging
 import math
@@ -25,11 +25,15 @@ from batchchat.jobs.ledger.records import Counts, Plan, Shard
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.shutdown import Stop
 from batchchat.jobs.storage import PatientStorage, Storage
-from batchchat.workers.broker.lease_keeper import Keeper
+from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.leases import Leases
-from batchchat.workers.broker.messages import Hint, queue_of
-from batchchat.workers.broker.status_board import News, Running, WorkerNews
-from batchchat.workers.broker.throttled_log import Trouble
+from batchchat.workers.broker.messages import WorkMessage, queue_name
+from batchchat.workers.broker.status_board import (
+    ShardProgress,
+    StatusBoard,
+    WorkerStatus,
+)
+from batchchat.workers.broker.throttled_log import ThrottledLog
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +57,7 @@ class _Open:
         return self.attempt.moves if self.attempt else 0
 
 
-class Host:
+class ShardHost:
     """Runs one shard after the other, several at a time, on one engine."""
 
     def __init__(
@@ -64,33 +68,37 @@ class Host:
         engine: Engine,
         *,
         leases: Leases,
-        news: News,
+        status_board: StatusBoard,
         name: str = "",
     ) -> None:
         """Read and write `storage`; `name` says on which machine this is."""
-        self.queue = queue_of(model)
-        self.keeper = Keeper(
-            leases, seconds=settings.lease_seconds, stall=settings.stall_seconds
+        self.queue = queue_name(model)
+        self.keeper = LeaseKeeper(
+            leases,
+            lease_seconds=settings.lease_seconds,
+            stall_seconds=settings.stall_seconds,
         )
         self.stop = Stop()
         self.engine_died = Event()
         self.on_room: Callable[[], object] = lambda: None
-        trouble = Trouble("storage")
+        throttled_log = ThrottledLog("storage")
         # What is finished and has no checkpoint yet would be generated again: it is
         # held for as long as it takes.
-        self._storage = PatientStorage(storage, math.inf, self.stop, trouble.note)
+        self._storage = PatientStorage(
+            storage, math.inf, self.stop, throttled_log.report
+        )
         self._settings = settings
         self._model = model
         self._engine = engine
-        self._news = news
+        self._status_board = status_board
         self._name = name
         self._id = uuid4().hex
         self._since = time.time()
         self._floor = Floor()
         self._ledgers: dict[str, Ledger] = {}
-        self._open: dict[Hint, _Open] = {}
+        self._open: dict[WorkMessage, _Open] = {}
         self._fed = 0
-        self._hints_here = 0
+        self._active_messages = 0
         self._said = ""
         self._lock = Lock()
         self._done = (Counts(), Usage())
@@ -102,8 +110,8 @@ class Host:
 
     @property
     def is_busy(self) -> bool:
-        """Whether any hint is being followed."""
-        return self._hints_here > 0
+        """Whether any message is being followed."""
+        return self._active_messages > 0
 
     def done(self) -> tuple[Counts, Usage]:
         """Return the requests and tokens that were done here."""
@@ -113,43 +121,45 @@ class Host:
                 done = _sum(done, one.progress)
             return done
 
-    def run(self, hint: Hint) -> None:
+    def run(self, message: WorkMessage) -> None:
         """Run a shard, unless it is done or somebody else's. Never raises."""
         one = _Open()
         try:
             with self._here():
                 if not self._is_ending:
-                    self._run(hint, one)
+                    self._run(message, one)
         except BrokerError as error:
-            log.warning("%s is left for later: %s", hint.name, error)
+            log.warning("%s is left for later: %s", message.name, error)
         except StorageError as error:
             if error.message != self._said:  # of a damaged plan each shard would say so
                 self._said = error.message
-                log.warning("%s is left for later: %s", hint.name, error)
+                log.warning("%s is left for later: %s", message.name, error)
             self._withdraw(one)
         except NotFoundError as error:
-            log.warning("%s is left: %s", hint.name, error)
+            log.warning("%s is left: %s", message.name, error)
         except EngineError as error:
-            log.error("%s is left for later: %s", hint.name, error)  # noqa: TRY400
+            log.error("%s is left for later: %s", message.name, error)  # noqa: TRY400
             self.engine_died.set()
         except Exception:
-            log.exception("%s failed", hint.name)
+            log.exception("%s failed", message.name)
 
-    def look(self) -> None:
-        """Tell the news, and stop what is to be stopped."""
+    def tick(self) -> None:
+        """Tell the status_board, and stop what is to be stopped."""
         with self._lock:
             mine = dict(self._open)
         try:
-            stopped = self._news.stopped({hint.batch_id for hint in mine})
-            for hint, one in mine.items():
-                grace = stopped.get(hint.batch_id)
+            stopped = self._status_board.stop_requests(
+                {message.batch_id for message in mine}
+            )
+            for message, one in mine.items():
+                grace = stopped.get(message.batch_id)
                 if grace is not None and not (grace and one.stop.asked):
                     one.stop.ask(grace)
             self._tell(mine)
         except BrokerError as error:
-            log.debug("no news can be told: %s", error)
+            log.debug("no status_board can be told: %s", error)
 
-    def end(self, grace: float) -> None:
+    def drain(self, grace: float) -> None:
         """Stop everything; running requests get `grace` seconds to finish."""
         self.stop.ask(grace)
         with self._lock:
@@ -161,44 +171,44 @@ class Host:
         """Say that this worker is gone."""
         self.keeper.stop()
         with suppress(BrokerError):
-            self._news.forget(self._id)
+            self._status_board.remove(self._id)
 
     @property
     def _is_ending(self) -> bool:
         return self.stop.asked or self.engine_died.is_set()
 
-    def _run(self, hint: Hint, one: _Open) -> None:
-        with self.keeper.holding(hint.name, one.moves, lambda: one.stop.ask(0)) as held:
+    def _run(self, message: WorkMessage, one: _Open) -> None:
+        with self.keeper.hold(message.name, one.moves, lambda: one.stop.ask(0)) as held:
             if not held:
                 return
-            work = self._work(hint)
-            if work is None or self._news.stopped([hint.batch_id]):
+            work = self._work(message)
+            if work is None or self._status_board.stop_requests([message.batch_id]):
                 return
             plan, shard = work
-            one.attempt = Attempt(self._task(hint, plan, one), shard)
-            with self._opened(hint, one):
-                self._watch_cost(hint, one)
+            one.attempt = Attempt(self._task(message, plan, one), shard)
+            with self._opened(message, one):
+                self._watch_cost(message, one)
                 one.attempt.feed()
                 with self._feeding_is_done():
                     done = one.attempt.finish()
-            log.info("%s is %s", hint.name, "committed" if done else "handed back")
+            log.info("%s is %s", message.name, "committed" if done else "handed back")
 
-    def _watch_cost(self, hint: Hint, one: _Open) -> None:
+    def _watch_cost(self, message: WorkMessage, one: _Open) -> None:
         """Have a shard stop when its batch comes to the most that it may cost.
 
         The dispatcher sees to it for all workers, with each sweep; until the next one
         requests that share an answer may finish by the thousand.
         """
-        ledger = self._ledger(hint.project)
-        if ledger.batch(hint.batch_id).max_cost is None:
+        ledger = self._ledger(message.project)
+        if ledger.batch(message.batch_id).max_cost is None:
             return
-        news = self._news.running(hint.batch_id)
+        status_board = self._status_board.shard_progress(message.batch_id)
         others = {
             shard: (told.counts, told.usage)
-            for shard, told in news.items()
-            if shard != hint.shard
+            for shard, told in status_board.items()
+            if shard != message.shard
         }
-        state = replace(ledger.state(hint.batch_id), running=others)
+        state = replace(ledger.state(message.batch_id), running=others)
         one.progress.on_result = partial(self._look_at_cost, ledger, state, one)
 
     def _look_at_cost(self, ledger: Ledger, state: State, one: _Open) -> None:
@@ -228,21 +238,21 @@ class Host:
             else:
                 return
 
-    def _work(self, hint: Hint) -> tuple[Plan, Shard] | None:
+    def _work(self, message: WorkMessage) -> tuple[Plan, Shard] | None:
         """Return plan and shard, None where nothing is to be done."""
-        ledger = self._ledger(hint.project)
-        keys = ledger.keys.of(hint.batch_id)
-        plan = ledger.plan(hint.batch_id)
-        if plan is None or hint.shard >= len(plan.shards):
+        ledger = self._ledger(message.project)
+        keys = ledger.keys.of(message.batch_id)
+        plan = ledger.plan(message.batch_id)
+        if plan is None or message.shard >= len(plan.shards):
             return None
-        is_done = ledger.commit(keys, hint.shard) or ledger.outcome(hint.batch_id)
-        return None if is_done else (plan, plan.shards[hint.shard])
+        is_done = ledger.commit(keys, message.shard) or ledger.outcome(message.batch_id)
+        return None if is_done else (plan, plan.shards[message.shard])
 
-    def _task(self, hint: Hint, plan: Plan, one: _Open) -> Task:
-        ledger = self._ledger(hint.project)
+    def _task(self, message: WorkMessage, plan: Plan, one: _Open) -> Task:
+        ledger = self._ledger(message.project)
         return Task(
             ledger=ledger,
-            batch=ledger.batch(hint.batch_id),
+            batch=ledger.batch(message.batch_id),
             model=plan.runs_on(),
             engine=self._engine,
             stop=one.stop,
@@ -257,24 +267,24 @@ class Host:
     @contextmanager
     def _here(self) -> Iterator[None]:
         with self._lock:
-            self._hints_here += 1
+            self._active_messages += 1
         try:
             yield
         finally:
             with self._lock:
-                self._hints_here -= 1
+                self._active_messages -= 1
 
     @contextmanager
-    def _opened(self, hint: Hint, one: _Open) -> Iterator[None]:
+    def _opened(self, message: WorkMessage, one: _Open) -> Iterator[None]:
         with self._lock:
-            self._open[hint] = one
+            self._open[message] = one
         if self.stop.asked:  # it came between the two lines that look
             one.stop.ask(0)
         try:
             yield
         finally:
             with self._lock:
-                del self._open[hint]
+                del self._open[message]
                 self._done = _sum(self._done, one.progress)
 
     @contextmanager
@@ -294,25 +304,25 @@ class Host:
                 self._ledgers[project] = Ledger(self._storage, project)
             return self._ledgers[project]
 
-    def _tell(self, mine: dict[Hint, _Open]) -> None:
+    def _tell(self, mine: dict[WorkMessage, _Open]) -> None:
         running = {
-            (hint.batch_id, hint.what): Running(
+            (message.batch_id, message.work): ShardProgress(
                 one.progress.so_far(),
                 one.progress.used_so_far(),
                 in_flight=one.attempt.in_flight if one.attempt else 0,
             )
-            for hint, one in mine.items()
+            for message, one in mine.items()
         }
-        worker = WorkerNews(
+        worker = WorkerStatus(
             id=self._id,
             queue=self.queue,
             model=self._model.name,
             host=self._name,
             since=self._since,
             tokens_per_second=self._speed(),
-            shards=[hint.name for hint in mine],
+            shards=[message.name for message in mine],
         )
-        self._news.tell(worker, running)
+        self._status_board.publish(worker, running)
 
     def _speed(self) -> float:
         """Return the tokens generated in a second since the last look."""

@@ -16,16 +16,16 @@ from batchchat.jobs.storage import Storage
 from batchchat.workers.broker.celery_app import (
     CeleryQueue,
     Consumer,
-    end_with,
     make_app,
+    stop_worker,
 )
 from batchchat.workers.broker.leases import RedisLeases
 from batchchat.workers.broker.redis_client import open_redis
-from batchchat.workers.broker.status_board import RedisNews
+from batchchat.workers.broker.status_board import RedisStatusBoard
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.hang_detector import HangDetector
-from batchchat.workers.shards.exit_codes import BROKER_SILENT, ENGINE_DEAD
-from batchchat.workers.shards.shard_host import Host
+from batchchat.workers.shards.exit_codes import BROKER_UNRESPONSIVE, ENGINE_DEAD
+from batchchat.workers.shards.shard_host import ShardHost
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +59,13 @@ class Worker:
         self._hang_watch = HangDetector(engine, settings.stall_seconds)
         redis = open_redis(broker)
         leases = RedisLeases(redis, uuid4().hex, settings.lease_seconds)
-        self._host = Host(
+        self._host = ShardHost(
             storage,
             settings,
             model,
             engine,
             leases=leases,
-            news=RedisNews(redis),
+            status_board=RedisStatusBoard(redis),
             name=socket.gethostname(),
         )
         self._queue = CeleryQueue(self._app, redis)
@@ -97,7 +97,7 @@ class Worker:
         self._end(0, self._settings.grace_seconds)
 
     def _look(self) -> None:
-        self._host.look()
+        self._host.tick()
         if self._ending:
             return
         if self._hang_watch.is_hung():
@@ -107,14 +107,14 @@ class Worker:
             self._end(ENGINE_DEAD, 0)
         elif self._broker_is_silent():
             log.error("the queue is full and nothing arrives: this worker ends")
-            self._end(BROKER_SILENT, 0)
+            self._end(BROKER_UNRESPONSIVE, 0)
 
     def _end(self, code: int, grace: float) -> None:
         """End in order; if that takes too long, at once."""
         self._ending = True
-        self._host.end(grace)
+        self._host.drain(grace)
         if code:
-            end_with(code)
+            stop_worker(code)
 
         def insist() -> None:
             time.sleep(grace + _PATIENCE)

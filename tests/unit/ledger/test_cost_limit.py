@@ -12,11 +12,11 @@ from batchchat.jobs.ledger.cost_limit import MAX_COST, check_limit
 from batchchat.jobs.ledger.records import Counts
 from batchchat.jobs.planning.planner import limits, make_plan
 from batchchat.jobs.results.finalize import finalize
-from batchchat.workers.broker.messages import Hint
-from batchchat.workers.broker.status_board import Running
+from batchchat.workers.broker.messages import WorkMessage
+from batchchat.workers.broker.status_board import ShardProgress
 from batchchat.workers.engine.echo_core import start_echo
-from batchchat.workers.shards.shard_host import Host
-from tests.support.memory_hints import MemoryLeases, MemoryNews
+from batchchat.workers.shards.shard_host import ShardHost
+from tests.support.memory_broker import MemoryLeases, MemoryStatusBoard
 from tests.support.running import ECHO, Bench, EchoPrompters, lines, prompter
 from tests.unit.workers.test_dispatcher import Desk
 
@@ -97,16 +97,16 @@ def test_the_dispatcher_ends_a_batch_by_what_is_committed_and_what_runs(monkeypa
     desk = Desk()
     monkeypatch.setattr("tests.support.ended.MODEL", PRICED)
     batch_id = desk.submit(8, max_cost=Decimal("0.0001"))
-    done = Running(Counts(2, 2, 0), Usage(40, 0, 20), in_flight=1)
-    desk.news.runs[batch_id] = {0: done}
+    done = ShardProgress(Counts(2, 2, 0), Usage(40, 0, 20), in_flight=1)
+    desk.status_board.runs[batch_id] = {0: done}
     desk.sweep()
     assert desk.ledger.state(batch_id).status == "in_progress"
-    desk.news.runs[batch_id] = {0: msgspec.structs.replace(done, in_flight=2)}
+    desk.status_board.runs[batch_id] = {0: msgspec.structs.replace(done, in_flight=2)}
     desk.sweep()
     assert desk.ledger.state(batch_id).cancel.reason == MAX_COST
     desk.sweep()
-    assert desk.news.stops == {batch_id}
-    assert desk.news.grace > 0
+    assert desk.status_board.stops == {batch_id}
+    assert desk.status_board.grace > 0
 
 
 @pytest.mark.parametrize("elsewhere", [0, 40])
@@ -116,15 +116,20 @@ def test_a_worker_stops_a_shard_itself_by_what_others_have_told_and_its_own(
     whole = bench.run(bench.submit(alike)).cost()
     batch_id, ledger = bench.submit(alike, max_cost=whole / 2), bench.ledger
     make_plan(ledger, ledger.batch(batch_id), bench.prompters, limits(bench.settings))
-    news = MemoryNews()
+    status_board = MemoryStatusBoard()
     each = Usage(10, 0, 1)
     told = Usage(elsewhere * each.input_tokens, 0, elsewhere * each.output_tokens)
-    news.runs[batch_id] = {9: Running(Counts(0, elsewhere, 0), told)}
+    status_board.runs[batch_id] = {9: ShardProgress(Counts(0, elsewhere, 0), told)}
     engine = start_echo(prompter(), **bench.speed)
-    host = Host(
-        bench.storage, bench.settings, PRICED, engine, leases=MemoryLeases(), news=news
+    host = ShardHost(
+        bench.storage,
+        bench.settings,
+        PRICED,
+        engine,
+        leases=MemoryLeases(),
+        status_board=status_board,
     )
-    host.run(Hint.of_shard("default", batch_id, 0))
+    host.run(WorkMessage.for_shard("default", batch_id, 0))
     engine.close()
     assert ledger.cancel(batch_id).reason == MAX_COST
     mine = finalize(ledger, batch_id, "cancelled").counts().completed

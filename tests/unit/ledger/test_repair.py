@@ -8,7 +8,7 @@ from batchchat.jobs.ledger.active_index import Active
 from batchchat.jobs.ledger.submission import cancel_batch
 from batchchat.jobs.results.finalize import finalize
 from batchchat.jobs.results.stream import finished_results
-from batchchat.workers.broker.messages import FINALIZE, Hint
+from batchchat.workers.broker.messages import FINALIZE, WorkMessage
 from tests.support.ended import bare
 from tests.support.running import SETTINGS, Bench, lines, text
 from tests.unit.execution.test_crashes import Killed, Mortal
@@ -164,12 +164,12 @@ def test_results_of_a_batch_with_a_damaged_plan_are_refused_not_left_out(bench):
 def test_a_commit_that_the_dispatcher_has_read_before_is_made_again(desk):
     batch_id = desk.submit(4)
     desk.hand.run(batch_id)
-    assert desk.sweep() == [Hint("default", batch_id, FINALIZE)]
+    assert desk.sweep() == [WorkMessage("default", batch_id, FINALIZE)]
     damage(desk.hand.storage, desk.ledger.keys.of(batch_id).commit(1))
     state = do(desk.hand, EngineStartError("none is needed"), batch_id, FINALIZE)
     assert state.pending() == [1]
     desk.queue.queues.clear()
-    assert desk.sweep(61.0) == [Hint.of_shard("default", batch_id, 1)]
+    assert desk.sweep(61.0) == [WorkMessage.for_shard("default", batch_id, 1)]
 
 
 def test_a_note_of_a_delivery_that_can_not_be_read_has_it_delivered_again(desk):
@@ -179,4 +179,4 @@ def test_a_note_of_a_delivery_that_can_not_be_read_has_it_delivered_again(desk):
     desk.hand.finalize(batch_id)
     key = desk.ledger.keys.of(batch_id).delivered
     desk.hand.storage.put(key, record.encode(record.Delivered(1))[:9])
-    assert desk.dispatcher.sweep() == [Hint("default", batch_id, "deliver")]
+    assert desk.dispatcher.sweep() == [WorkMessage("default", batch_id, "deliver")]

@@ -8,12 +8,12 @@ from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import ConfigError
 from batchchat.jobs.ledger.submission import cancel_batch
 from batchchat.jobs.prompts.registry import Prompters
-from batchchat.workers.broker.lease_keeper import Keeper
-from batchchat.workers.broker.messages import FINALIZE, PLAN, Hint
+from batchchat.workers.broker.lease_keeper import LeaseKeeper
+from batchchat.workers.broker.messages import FINALIZE, PLAN, WorkMessage
 from batchchat.workers.control.controller import Controller
 from batchchat.workers.control.dispatcher import Dispatcher
 from tests.support.ended import MODEL, Hand, bare
-from tests.support.memory_hints import MemoryLeases, MemoryNews, MemoryQueue
+from tests.support.memory_broker import MemoryLeases, MemoryQueue, MemoryStatusBoard
 from tests.support.running import SETTINGS
 
 
@@ -34,21 +34,25 @@ def hand():
 
 
 def do(hand, error, batch_id, *asked):
-    """Have a controller follow hints; return the batch's state."""
-    leases, news = MemoryLeases(), MemoryNews()
+    """Have a controller follow messages; return the batch's state."""
+    leases, status_board = MemoryLeases(), MemoryStatusBoard()
     controller = Controller(
         hand.storage,
         SETTINGS,
         BrokenPrompters(error),
         dispatcher=Dispatcher(
-            hand.storage, SETTINGS, queue=MemoryQueue(), leases=leases, news=news
+            hand.storage,
+            SETTINGS,
+            queue=MemoryQueue(),
+            leases=leases,
+            status_board=status_board,
         ),
-        keeper=Keeper(leases, seconds=15, stall=120),
-        news=news,
+        keeper=LeaseKeeper(leases, lease_seconds=15, stall_seconds=120),
+        status_board=status_board,
         clock=lambda: 1_000.0,
     )
     for what in asked:
-        controller.run(Hint("default", batch_id, what))
+        controller.run(WorkMessage("default", batch_id, what))
     return hand.ledger.state(batch_id)
 
 

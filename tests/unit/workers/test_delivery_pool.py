@@ -7,38 +7,38 @@ import pytest
 
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.settings import Settings
-from batchchat.workers.broker.lease_keeper import Keeper
-from batchchat.workers.broker.messages import DELIVER, Hint
+from batchchat.workers.broker.lease_keeper import LeaseKeeper
+from batchchat.workers.broker.messages import DELIVER, WorkMessage
 from batchchat.workers.control import delivery_pool as module
-from batchchat.workers.control.delivery_pool import Deliveries
+from batchchat.workers.control.delivery_pool import DeliveryPool
 from tests.support.ended import Hand, bare
-from tests.support.memory_hints import MemoryLeases
+from tests.support.memory_broker import MemoryLeases
 
 PATIENCE = 20.0
 
 
 class Depot:
-    """Deliveries below a folder, of batches that have ended."""
+    """DeliveryPool below a folder, of batches that have ended."""
 
     def __init__(self, folder):
         self.folder = folder
         self.hand = Hand()
         self.leases = MemoryLeases()
-        self.deliveries = Deliveries(
+        self.deliveries = DeliveryPool(
             self.hand.storage,
             Settings(storage="", output_prefixes=(f"{folder}/{{project}}",)),
-            Keeper(self.leases, seconds=10, stall=10),
+            LeaseKeeper(self.leases, lease_seconds=10, stall_seconds=10),
             lambda: 1_000.0,
         )
 
     def ended(self, place="default/x"):
-        """Return the hint to deliver a new batch to a place."""
+        """Return the message to deliver a new batch to a place."""
         destination = f"{self.folder}/{place}"
         state = self.hand.ended(bare("x"), destination=destination)
-        return Hint("default", state.batch.id, DELIVER)
+        return WorkMessage("default", state.batch.id, DELIVER)
 
-    def state(self, hint):
-        return Ledger(self.hand.storage, "default").state(hint.batch_id)
+    def state(self, message):
+        return Ledger(self.hand.storage, "default").state(message.batch_id)
 
     def until(self, found):
         deadline = time.monotonic() + PATIENCE
@@ -53,27 +53,27 @@ def depot(tmp_path):
 
 
 def test_results_come_to_the_folder(depot, tmp_path):
-    hint = depot.ended()
-    depot.deliveries.begin(hint)
-    depot.until(lambda: depot.state(hint).is_delivered)
+    message = depot.ended()
+    depot.deliveries.start(message)
+    depot.until(lambda: depot.state(message).is_delivered)
     [file] = (tmp_path / "default" / "x").iterdir()
-    assert depot.state(hint).delivered.files == [file.as_uri()]
+    assert depot.state(message).delivered.files == [file.as_uri()]
 
 
 def test_a_place_that_is_not_allowed_any_more_gets_nothing(depot, tmp_path):
-    hint = depot.ended("other/x")
-    depot.deliveries.begin(hint)
-    depot.until(lambda: depot.state(hint).is_delivered)
-    assert "BATCHCHAT_OUTPUT_PREFIXES" in depot.state(hint).delivered.error
+    message = depot.ended("other/x")
+    depot.deliveries.start(message)
+    depot.until(lambda: depot.state(message).is_delivered)
+    assert "BATCHCHAT_OUTPUT_PREFIXES" in depot.state(message).delivered.error
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_another_process_delivers_is_left_to_it(depot):
-    hint = depot.ended()
-    depot.leases.all[hint.name] = "another"
-    depot.deliveries.begin(hint)
+    message = depot.ended()
+    depot.leases.all[message.name] = "another"
+    depot.deliveries.start(message)
     depot.until(lambda: not depot.deliveries._here)
-    assert not depot.state(hint).is_delivered
+    assert not depot.state(message).is_delivered
 
 
 def test_slow_places_hold_up_only_what_is_to_be_delivered(depot, monkeypatch):
@@ -84,13 +84,13 @@ def test_slow_places_hold_up_only_what_is_to_be_delivered(depot, monkeypatch):
         go_on.wait(PATIENCE)
 
     monkeypatch.setattr(module, "try_to_deliver", slow)
-    hints = [depot.ended() for _ in range(6)]
-    for hint in [*hints, *hints]:
-        depot.deliveries.begin(hint)  # returns at once
+    messages = [depot.ended() for _ in range(6)]
+    for message in [*messages, *messages]:
+        depot.deliveries.start(message)  # returns at once
     depot.until(lambda: len(begun) == 4)
     go_on.set()
     depot.until(lambda: not depot.deliveries._here)
-    for hint in hints[4:]:
-        depot.deliveries.begin(hint)
+    for message in messages[4:]:
+        depot.deliveries.start(message)
     depot.until(lambda: len(begun) == 6)
-    assert sorted(begun) == sorted(hint.batch_id for hint in hints)
+    assert sorted(begun) == sorted(message.batch_id for message in messages)

@@ -10,13 +10,13 @@ from batchchat.jobs.ledger import records as record
 from batchchat.jobs.ledger.active_index import Active
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.submission import cancel_batch
-from batchchat.workers.broker.messages import CONTROL, Hint, queue_of
+from batchchat.workers.broker.messages import CONTROL, WorkMessage, queue_name
 from batchchat.workers.control.dispatcher import Dispatcher
 from tests.support.ended import MODEL, Hand, bare
-from tests.support.memory_hints import MemoryLeases, MemoryNews, MemoryQueue
+from tests.support.memory_broker import MemoryLeases, MemoryQueue, MemoryStatusBoard
 from tests.support.running import SETTINGS
 
-QUEUE = queue_of(MODEL)
+QUEUE = queue_name(MODEL)
 
 
 class Desk:
@@ -24,15 +24,19 @@ class Desk:
 
     def __init__(self):
         self.hand = Hand()
-        self.leases, self.queue, self.news = MemoryLeases(), MemoryQueue(), MemoryNews()
+        self.leases, self.queue, self.status_board = (
+            MemoryLeases(),
+            MemoryQueue(),
+            MemoryStatusBoard(),
+        )
         self.now = 1_000.0
-        self.leases.begin()
+        self.leases.detect_flush()
         self.dispatcher = Dispatcher(
             self.hand.storage,
             SETTINGS,
             queue=self.queue,
             leases=self.leases,
-            news=self.news,
+            status_board=self.status_board,
             clock=lambda: self.now,
             monotonic=lambda: self.now,
         )
@@ -46,13 +50,13 @@ class Desk:
 
     def sweep(self, seconds=10.0):
         """Sweep a while later; return what has been sent since."""
-        before = {name: len(hints) for name, hints in self.queue.queues.items()}
+        before = {name: len(messages) for name, messages in self.queue.queues.items()}
         self.now += seconds
         self.dispatcher.sweep()
         return [
-            hint
-            for name, hints in self.queue.queues.items()
-            for hint in hints[before.get(name, 0) :]
+            message
+            for name, messages in self.queue.queues.items()
+            for message in messages[before.get(name, 0) :]
         ]
 
     @property
@@ -65,28 +69,28 @@ def desk():
     return Desk()
 
 
-def shards(hints):
-    return [hint.shard for hint in hints]
+def shards(messages):
+    return [message.shard for message in messages]
 
 
 def test_a_new_batch_is_to_be_planned_once(desk):
     batch_id = desk.submit(3, plan=False)
-    assert desk.sweep() == [Hint("default", batch_id, "plan")]
+    assert desk.sweep() == [WorkMessage("default", batch_id, "plan")]
     assert desk.sweep() == []
     desk.queue.take(CONTROL)
-    desk.leases.take(f"default/{batch_id}/plan")
+    desk.leases.acquire(f"default/{batch_id}/plan")
     assert desk.sweep() == []
     desk.leases.all.clear()
-    assert desk.sweep() == [Hint("default", batch_id, "plan")]
+    assert desk.sweep() == [WorkMessage("default", batch_id, "plan")]
 
 
 def test_shards_are_sent_as_far_as_the_window_goes(desk):
     batch_id = desk.submit(40)
     sent = desk.sweep()
     assert shards(sent) == list(range(8))
-    assert {hint.batch_id for hint in sent} == {batch_id}
+    assert {message.batch_id for message in sent} == {batch_id}
     assert desk.sweep() == []
-    desk.leases.take(desk.queue.take(QUEUE).name)
+    desk.leases.acquire(desk.queue.take(QUEUE).name)
     assert shards(desk.sweep()) == [8]
 
 
@@ -96,7 +100,7 @@ def test_what_has_been_taken_makes_room_at_once(desk, how):
     for _ in desk.sweep():
         name = desk.queue.take(QUEUE).name
         if how == "leased":
-            desk.leases.take(name)
+            desk.leases.acquire(name)
     if how == "committed":
         desk.hand.run(batch_id, shards=8)
     assert shards(desk.sweep(1.0))[0] == 8
@@ -109,7 +113,7 @@ def test_the_window_follows_what_is_taken_between_two_sweeps(desk):
         desk.sweep(1.0)
         widths.append(len(desk.queue.queues[QUEUE]))
         for _ in range(take):
-            desk.leases.take(desk.queue.take(QUEUE).name)
+            desk.leases.acquire(desk.queue.take(QUEUE).name)
     assert widths == [8, 16, 32, 27]
     desk.sweep(1.0)
     assert len(desk.queue.queues[QUEUE]) == 27
@@ -126,7 +130,7 @@ def test_what_was_just_sent_is_not_sent_again_when_it_has_left_the_queue(desk):
 def test_a_committed_shard_is_done_and_a_lost_lease_is_not(desk):
     batch_id = desk.submit(6)
     for _ in desk.sweep():
-        desk.leases.take(desk.queue.take(QUEUE).name)
+        desk.leases.acquire(desk.queue.take(QUEUE).name)
     desk.hand.run(batch_id, shards=1)
     assert desk.sweep() == []
     desk.leases.all.clear()
@@ -136,7 +140,7 @@ def test_a_committed_shard_is_done_and_a_lost_lease_is_not(desk):
 def test_what_has_lost_its_worker_goes_before_all_that_waits(desk):
     desk.submit(40)
     for _ in desk.sweep()[:2]:
-        desk.leases.take(desk.queue.take(QUEUE).name)
+        desk.leases.acquire(desk.queue.take(QUEUE).name)
     desk.sweep()
     desk.leases.all.clear()
     desk.sweep()
@@ -148,7 +152,7 @@ def test_what_has_lost_its_worker_goes_before_all_that_waits(desk):
 def test_leases_that_redis_forgot_are_believed_in_for_a_while(desk):
     desk.submit(4)
     for _ in desk.sweep():
-        desk.leases.take(desk.queue.take(QUEUE).name)
+        desk.leases.acquire(desk.queue.take(QUEUE).name)
     desk.sweep()
     desk.leases.forget()
     assert desk.sweep() == []
@@ -158,7 +162,7 @@ def test_leases_that_redis_forgot_are_believed_in_for_a_while(desk):
 def test_a_batch_whose_shards_are_committed_is_to_be_finalized(desk):
     batch_id = desk.submit(4)
     desk.hand.run(batch_id)
-    assert desk.sweep() == [Hint("default", batch_id, "finalize")]
+    assert desk.sweep() == [WorkMessage("default", batch_id, "finalize")]
 
 
 def test_an_ended_batch_is_active_no_more(desk):
@@ -196,20 +200,20 @@ def test_a_batch_that_must_end_is_stopped_and_finalized_when_nobody_has_a_shard(
 ):
     batch_id = desk.submit(4)
     for _ in desk.sweep():
-        desk.leases.take(desk.queue.take(QUEUE).name)
+        desk.leases.acquire(desk.queue.take(QUEUE).name)
     if how == "cancelled":
         cancel_batch(desk.ledger, batch_id)
     else:
         desk.now += 100_000
     assert desk.sweep() == []
-    assert desk.news.stops == {batch_id}
+    assert desk.status_board.stops == {batch_id}
     desk.leases.all.clear()
-    assert desk.sweep() == [Hint("default", batch_id, "finalize")]
+    assert desk.sweep() == [WorkMessage("default", batch_id, "finalize")]
 
 
 def test_a_high_priority_goes_before_a_low_one(desk):
     low, high = desk.submit(8, priority="low"), desk.submit(8, priority="high")
-    sent = [hint.batch_id for hint in desk.sweep()]
+    sent = [message.batch_id for message in desk.sweep()]
     assert sent == [high] * 4 + [low] * 4
 
 
@@ -220,7 +224,7 @@ def test_projects_share_the_workers_whoever_came_first(desk):
     hand.__class__ = type("Other", (Hand,), {"ledger": property(lambda _: ledger)})
     second = hand.submit(b"".join(bare(f"{n}") + b"\n" for n in range(100)))
     Active(desk.hand.storage).add("other", second)
-    sent = [hint.batch_id for hint in desk.sweep()]
+    sent = [message.batch_id for message in desk.sweep()]
     assert sorted(sent) == sorted([first, second] * 4)
 
 
@@ -238,7 +242,7 @@ def test_an_entry_without_a_batch_is_dropped_when_it_is_old(desk):
 def test_a_batch_that_is_broken_is_told_of_once_and_holds_up_nobody(desk, caplog):
     broken, whole = desk.submit(2), desk.submit(2)
     desk.hand.storage.put(desk.ledger.keys.of(broken).batch, b"{")
-    assert [hint.batch_id for hint in desk.sweep()] == [whole]
+    assert [message.batch_id for message in desk.sweep()] == [whole]
     desk.sweep()
     assert [broken in message for message in caplog.messages] == [True]
     assert [batch.id for batch in desk.ledger.batches()] == [whole]
@@ -249,7 +253,7 @@ def test_a_plan_that_was_replaced_is_seen_in_a_minute(desk):
     desk.sweep()
     key = desk.ledger.keys.of(batch_id).plan
     desk.hand.storage.put(key, b"{")
-    assert desk.sweep(61.0) == [Hint("default", batch_id, "plan")]
+    assert desk.sweep(61.0) == [WorkMessage("default", batch_id, "plan")]
     assert desk.ledger.plan(batch_id) is None
 
 
@@ -257,7 +261,7 @@ def test_an_ended_batch_stays_in_the_index_until_it_is_delivered(desk):
     batch_id = desk.submit(2, destination="s3://bucket/x")
     desk.hand.run(batch_id)
     desk.hand.finalize(batch_id)
-    due = [Hint("default", batch_id, "deliver")]
+    due = [WorkMessage("default", batch_id, "deliver")]
     assert desk.dispatcher.sweep() == due
     trouble = record.Undelivered(int(desk.now), 3, "away")
     keys = desk.ledger.keys.of(batch_id)

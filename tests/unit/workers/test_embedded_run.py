@@ -13,7 +13,7 @@ from batchchat.jobs.ledger.submission import cancel_batch
 from batchchat.workers.engine import driver
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore, echo
-from batchchat.workers.local.batch_lock import BusyError, batch_lock
+from batchchat.workers.local.batch_lock import BatchLockedError, batch_lock
 from tests.support.running import SETTINGS, Bench, lines, prompter, text
 from tests.unit.workers.test_shard_host import Outage
 
@@ -134,7 +134,7 @@ def test_a_stopped_run_goes_on_where_it_was(bench):
 
 def test_two_processes_do_not_run_one_batch(bench):
     batch_id = bench.submit(lines(3))
-    with batch_lock(bench.locks, batch_id), pytest.raises(BusyError):
+    with batch_lock(bench.locks, batch_id), pytest.raises(BatchLockedError):
         bench.run(batch_id)
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from batchchat.workers.broker.lease_keeper import Keeper
-from tests.support.memory_hints import MemoryLeases
+from batchchat.workers.broker.lease_keeper import LeaseKeeper
+from tests.support.memory_broker import MemoryLeases
 
 
 class Desk:
@@ -14,10 +14,12 @@ class Desk:
         self.now = 0.0
         self.moves = 0
         self.lost = []
-        self.keeper = Keeper(self.leases, seconds=9, stall=60, clock=lambda: self.now)
+        self.keeper = LeaseKeeper(
+            self.leases, lease_seconds=9, stall_seconds=60, clock=lambda: self.now
+        )
 
     def holding(self):
-        return self.keeper.holding(
+        return self.keeper.hold(
             "shard", lambda: self.moves, lambda: self.lost.append(self.now)
         )
 
@@ -33,7 +35,7 @@ def test_a_second_block_has_it_not_though_redis_was_emptied(desk):
         with desk.holding() as second:
             assert (first, second) == (True, False)
         desk.now = 5
-        desk.keeper.look()
+        desk.keeper.tick()
         assert desk.leases.all == {"shard": "me"}
     assert desk.leases.all == {}
 
@@ -55,24 +57,24 @@ def test_whoever_lost_it_is_told(desk):
     with desk.holding():
         desk.leases.all["shard"] = "other"
         desk.now = 5
-        desk.keeper.look()
+        desk.keeper.tick()
     assert desk.lost == [5]
 
 
 def test_without_progress_it_is_not_renewed(desk):
     with desk.holding():
-        desk.keeper.look()
+        desk.keeper.tick()
         desk.leases.forget()
         desk.now = 61
-        desk.keeper.look()
+        desk.keeper.tick()
         assert desk.leases.all == {}
 
 
 def test_what_was_frozen_for_longer_than_a_lease_has_lost_it(desk):
     with desk.holding():
-        desk.keeper.look()
+        desk.keeper.tick()
         desk.leases.forget()
         desk.now = 20
-        desk.keeper.look()
+        desk.keeper.tick()
         assert desk.lost == [20]
         assert desk.leases.all == {}

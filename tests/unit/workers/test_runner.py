@@ -13,7 +13,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import Options, cancel_batch, create_batch
 from batchchat.jobs.storage import MemoryStorage
-from batchchat.workers.broker.messages import queue_of
+from batchchat.workers.broker.messages import queue_name
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore, start_echo
 from batchchat.workers.local import runner as local
@@ -84,8 +84,8 @@ def test_batches_of_all_projects_are_run_on_one_engine(site):
     assert {state.status for state in states} == {"completed"}
     assert [state.counts().completed for state in states] == [20] * 6
     assert site.started == ["echo"]
-    assert site.runner.totals.batches_ended == {"completed": 6}
-    assert site.runner.totals.requests_done["completed"] == 120
+    assert site.runner.stats.batches_ended == {"completed": 6}
+    assert site.runner.stats.requests_done["completed"] == 120
 
 
 def test_another_model_has_its_turn_when_the_first_rests(site):
@@ -176,7 +176,7 @@ def test_no_model_is_loaded_for_a_batch_that_is_cancelled_while_it_waits(site):
         time.sleep(0.01)
     waiting = site.submit(lines(9), model="other")
     deadline = time.monotonic() + PATIENCE
-    while queue_of(OTHER) not in site.runner._hints.model_queues():
+    while queue_name(OTHER) not in site.runner._hints.model_queues():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     cancel_batch(site.ledger(), waiting)
@@ -207,7 +207,7 @@ def test_what_is_done_when_it_is_closed_is_kept_for_the_next(site, tmp_path):
         time.sleep(0.01)
     time.sleep(0.5)
     site.runner.close(0.3)
-    done = site.runner.totals.requests_done["completed"]
+    done = site.runner.stats.requests_done["completed"]
     assert 0 < done < 40
     again = LocalRunner(
         site.storage,
@@ -220,7 +220,7 @@ def test_what_is_done_when_it_is_closed_is_kept_for_the_next(site, tmp_path):
     [state] = site.ended(batch)
     again.close(0)
     assert state.counts().completed == 40
-    assert again.totals.requests_done["completed"] == 40 - done
+    assert again.stats.requests_done["completed"] == 40 - done
 
 
 def test_news_tell_what_open_shards_have(site):
@@ -231,7 +231,7 @@ def test_news_tell_what_open_shards_have(site):
     deadline = time.monotonic() + PATIENCE
     while not seen and time.monotonic() < deadline:
         running = dict(site.runner.running)
-        seen = sum(news.counts.completed for news in running.values())
+        seen = sum(status_board.counts.completed for status_board in running.values())
         time.sleep(0.05)
     assert seen
     assert {batch_id for batch_id, _ in running} == {batch}

@@ -5,11 +5,11 @@ import pytest
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import StorageError
 from batchchat.jobs.planning.planner import limits, make_plan
-from batchchat.workers.broker.messages import Hint
+from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.engine.echo_core import start_echo
 from batchchat.workers.shards import shard_host as module
-from batchchat.workers.shards.shard_host import Host
-from tests.support.memory_hints import MemoryLeases, MemoryNews
+from batchchat.workers.shards.shard_host import ShardHost
+from tests.support.memory_broker import MemoryLeases, MemoryStatusBoard
 from tests.support.running import ECHO, SETTINGS, Bench, EchoPrompters, lines, prompter
 
 
@@ -47,15 +47,15 @@ def test_an_outage_of_the_storage_is_waited_for_and_is_no_evidence(bench):
     make_plan(ledger, ledger.batch(batch_id), prompters, limits(SETTINGS))
     engine = start_echo(prompter())
     leases = MemoryLeases()
-    host = Host(
+    host = ShardHost(
         Outage(bench.storage, 4),
         SETTINGS,
         ECHO,
         engine,
         leases=leases,
-        news=MemoryNews(),
+        status_board=MemoryStatusBoard(),
     )
-    host.run(Hint.of_shard("default", batch_id, 0))
+    host.run(WorkMessage.for_shard("default", batch_id, 0))
     engine.close()
     keys = ledger.keys.of(batch_id)
     assert list(bench.storage.list(keys.marks(0))) == []

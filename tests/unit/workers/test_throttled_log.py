@@ -4,7 +4,7 @@ from threading import Thread
 
 import pytest
 
-from batchchat.workers.broker.throttled_log import Trouble
+from batchchat.workers.broker.throttled_log import ThrottledLog
 
 
 class Listener:
@@ -12,12 +12,12 @@ class Listener:
 
     def __init__(self, caplog):
         self.now = 0.0
-        self.trouble = Trouble("storage", lambda: self.now)
+        self.throttled_log = ThrottledLog("storage", lambda: self.now)
         self._caplog = caplog
 
     def at(self, now, problem):
         self.now = now
-        self.trouble.note(problem)
+        self.throttled_log.report(problem)
 
     @property
     def said(self):

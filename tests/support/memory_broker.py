@@ -1,4 +1,4 @@
-"""Leases, news and queues in memory: what Redis carries, for tests of who uses it."""
+"""Leases, the status board and queues in memory, in place of Redis."""
 
 from collections import defaultdict
 
@@ -11,11 +11,11 @@ class MemoryLeases:
         self.all = {} if leases is None else leases
         self.is_known = False
 
-    def take(self, name):
+    def acquire(self, name):
         return self.all.setdefault(name, self.owner) == self.owner
 
     def renew(self, name):
-        return self.take(name)
+        return self.acquire(name)
 
     def release(self, name):
         if self.all.get(name) == self.owner:
@@ -24,7 +24,7 @@ class MemoryLeases:
     def held(self, names):
         return self.all.keys() & set(names)
 
-    def begin(self):
+    def detect_flush(self):
         was_known, self.is_known = self.is_known, True
         return not was_known
 
@@ -35,24 +35,24 @@ class MemoryLeases:
 
 
 class MemoryQueue:
-    """Queues of hints."""
+    """Queues of messages."""
 
     def __init__(self):
         self.queues = defaultdict(list)
 
-    def send(self, queue, hint, *, first=False):
-        self.queues[queue].insert(0 if first else len(self.queues[queue]), hint)
+    def send(self, queue, message, *, to_front=False):
+        self.queues[queue].insert(0 if to_front else len(self.queues[queue]), message)
 
     def waiting(self, queue):
-        return {hint.name for hint in self.queues[queue]}
+        return {message.name for message in self.queues[queue]}
 
     def take(self, queue):
-        """Take the first hint."""
+        """Take the first message."""
         return self.queues[queue].pop(0)
 
 
-class MemoryNews:
-    """News that nobody reads."""
+class MemoryStatusBoard:
+    """A status board that only tests read."""
 
     def __init__(self, workers=()):
         self.told = list(workers)
@@ -60,21 +60,21 @@ class MemoryNews:
         self.grace = 0.0
         self.runs = {}
 
-    def tell(self, worker, running):
+    def publish(self, worker, running):
         pass
 
-    def forget(self, worker):
+    def remove(self, worker):
         pass
 
     def workers(self):
         return self.told
 
-    def running(self, batch_id):
+    def shard_progress(self, batch_id):
         return self.runs.get(batch_id, {})
 
-    def stop(self, batch_id, grace):
+    def request_stop(self, batch_id, grace):
         self.stops.add(batch_id)
         self.grace = grace
 
-    def stopped(self, batches):
+    def stop_requests(self, batches):
         return dict.fromkeys(self.stops & set(batches), self.grace)
