@@ -22,7 +22,7 @@ from batchchat.jobs.settings import Settings
 from batchchat.jobs.shutdown import Stop
 from batchchat.jobs.storage import LocalStorage
 from batchchat.workers.engine.driver import EngineDriver
-from batchchat.workers.engine.vllm_core import start_vllm
+from batchchat.workers.engine.vllm_startup import start_vllm
 from batchchat.workers.local.embedded_run import EmbeddedRun
 
 

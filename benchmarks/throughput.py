@@ -85,7 +85,7 @@ def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
     from batchchat.jobs.settings import Settings
     from batchchat.jobs.shutdown import Stop
     from batchchat.jobs.storage import LocalStorage
-    from batchchat.workers.engine.vllm_core import start_vllm
+    from batchchat.workers.engine.vllm_startup import start_vllm
     from batchchat.workers.local.embedded_run import EmbeddedRun
 
     catalog = load_catalog()
@@ -121,9 +121,9 @@ def run_chat(path: Path, models: Path, shard: int | None) -> Measured:
     from batchchat.jobs.catalog.catalog import load_catalog
     from batchchat.jobs.catalog.model_files import model_folder
     from batchchat.jobs.prompts.renderer import load_prompter
-    from batchchat.workers.engine.vllm_core import _arguments, _set_environment
+    from batchchat.workers.engine.vllm_startup import engine_arguments, set_environment
 
-    _set_environment("error")  # before vLLM: it is read as its libraries are loaded
+    set_environment("error")  # before vLLM: it is read as its libraries are loaded
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # as ours: the faster way here
     model = load_catalog().find("demo")
     folder = str(model_folder(model, models))
@@ -131,7 +131,7 @@ def run_chat(path: Path, models: Path, shard: int | None) -> Measured:
     from vllm import LLM, SamplingParams
 
     prompter = load_prompter(model, models)
-    llm = LLM(**_arguments(model, folder, prompter, on_cpu=True))
+    llm = LLM(**engine_arguments(model, folder, prompter, on_cpu=True))
     load = time.perf_counter() - began
     steps = _counted(llm)
     clock = _Clock()

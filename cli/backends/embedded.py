@@ -82,7 +82,7 @@ class EmbeddedBatches(StoredBatches):
 
 def start_engine(session: Session, model: Model) -> EngineDriver:
     """Return a running vLLM. Raises `EngineStartError`, `ModelNotFoundError`."""
-    from batchchat.workers.engine.vllm_core import start_vllm
+    from batchchat.workers.engine.vllm_startup import start_vllm
 
     return start_vllm(
         model,

@@ -43,7 +43,7 @@ class Kept:
 @contextmanager
 def batches(tmp_path_factory: Any, catalog: Catalog | None = None) -> Iterator[Ask]:
     """Start an engine; yield what runs bodies as a batch and returns their results."""
-    from batchchat.workers.engine.vllm_core import start_vllm
+    from batchchat.workers.engine.vllm_startup import start_vllm
 
     catalog = catalog or load_catalog()
     models = tmp_path_factory.mktemp("models")

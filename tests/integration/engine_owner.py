@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from batchchat.jobs.catalog.catalog import load_catalog
-from batchchat.workers.engine.vllm_core import start_vllm
+from batchchat.workers.engine.vllm_startup import start_vllm
 
 if __name__ == "__main__":
     start_vllm(

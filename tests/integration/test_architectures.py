@@ -76,7 +76,7 @@ def ask(engine, model, requests):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_each_of_them_answers_and_answers_the_same_again(name, tmp_path):
-    from batchchat.workers.engine.vllm_core import start_vllm
+    from batchchat.workers.engine.vllm_startup import start_vllm
 
     model = make_model(name, tmp_path)
     parser = Parser(name)
@@ -99,7 +99,7 @@ def test_each_of_them_answers_and_answers_the_same_again(name, tmp_path):
 
 
 def test_a_model_that_reasons_is_started_and_its_reasoning_counted(tmp_path):
-    from batchchat.workers.engine.vllm_core import start_vllm
+    from batchchat.workers.engine.vllm_startup import start_vllm
 
     name = "L3-8B-Lunaris-v1"
     made = make_model(name, tmp_path)

@@ -32,7 +32,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def start(models):
-    from batchchat.workers.engine.vllm_core import start_vllm
+    from batchchat.workers.engine.vllm_startup import start_vllm
 
     return lambda: start_vllm(MODEL, models, in_subprocess=True, log_level="error")
 

@@ -20,7 +20,7 @@ MODEL = load_catalog().find("demo")
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
-    from batchchat.workers.engine.vllm_core import start_vllm
+    from batchchat.workers.engine.vllm_startup import start_vllm
 
     models = tmp_path_factory.mktemp("models")
     engine = start_vllm(MODEL, models, in_subprocess=False, log_level="error")

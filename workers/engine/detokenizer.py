@@ -1,8 +1,8 @@
-"""Turns the tokens of a finished answer into its text, all at once.
+"""Decodes the tokens of a finished answer into text in one call.
 
-vLLM does it token by token as they are drawn, which streaming needs and a batch
-does not. The text is the same: it goes on behind the prompt, and bytes at its end
-that are no whole character are left out.
+vLLM decodes token by token as they are generated, which streaming needs and a batch
+does not. The resulting text is the same: it continues the prompt, and trailing bytes
+that form no complete character are dropped.
 """
 
 from typing import Any
@@ -10,17 +10,17 @@ from typing import Any
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-_TAIL = 16
-"""Tokens of the prompt to read on from: a first blank depends on what is before it."""
+_PROMPT_TAIL_TOKENS = 16
+"""Prompt tokens decoded with the answer; its leading space depends on them."""
 
-_LOOK_BACK = 4
-"""Tokens at the end that may be pieces of a character that never came whole."""
+_MAX_PARTIAL_TOKENS = 4
+"""Trailing tokens that may be parts of an incomplete character."""
 
-_NO_CHARACTER = "\N{REPLACEMENT CHARACTER}"
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 class Detokenizer:
-    """Reads answers; for tokenizers of Hugging Face's library."""
+    """Decodes answers with a tokenizer of Hugging Face's tokenizers library."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         """`tokenizer` is the model's."""
@@ -28,35 +28,39 @@ class Detokenizer:
 
     @classmethod
     def for_tokenizer(cls, tokenizer: Any) -> "Detokenizer | None":
-        """Return one for vLLM's `tokenizer`, None where it is of another kind."""
+        """Return a detokenizer for vLLM's `tokenizer`, None if it has another type."""
         inner = getattr(tokenizer, "_tokenizer", None)
         return cls(inner) if isinstance(inner, Tokenizer) else None
 
     def decode(
-        self, prompt: list[int], answer: list[int], *, hides_special: bool
+        self, prompt: list[int], answer: list[int], *, skip_special_tokens: bool
     ) -> str:
-        """Return what `answer` says behind `prompt`."""
+        """Return the text of the token ids `answer` that follow `prompt`."""
         decode = self._tokenizer.decode
-        before = prompt[-_TAIL:]
-        start = decode(before, hides_special)
-        for end in range(len(answer), max(0, len(answer) - _LOOK_BACK), -1):
-            whole = decode(before + answer[:end], hides_special)
-            if not whole.startswith(start):
+        tail = prompt[-_PROMPT_TAIL_TOKENS:]
+        prefix = decode(tail, skip_special_tokens)
+        shortest = max(0, len(answer) - _MAX_PARTIAL_TOKENS)
+        for end in range(len(answer), shortest, -1):
+            text = decode(tail + answer[:end], skip_special_tokens)
+            if not text.startswith(prefix):
                 break
-            if not whole.endswith(_NO_CHARACTER):
-                return whole[len(start) :]
-        return self._one_by_one(before, answer, hides_special=hides_special)
+            if not text.endswith(_REPLACEMENT):
+                return text[len(prefix) :]
+        return self._decode_stepwise(
+            tail, answer, skip_special_tokens=skip_special_tokens
+        )
 
-    def _one_by_one(
-        self, before: list[int], answer: list[int], *, hides_special: bool
+    def _decode_stepwise(
+        self, tail: list[int], answer: list[int], *, skip_special_tokens: bool
     ) -> str:
-        """Return the text as vLLM does, of tokens that make no proper text."""
-        stream = DecodeStream(before, hides_special)
+        """Decode token by token as vLLM does, for tokens that form no valid text."""
+        stream = DecodeStream(tail, skip_special_tokens)
         text = ""
         for token in answer:
             try:
                 text += stream.step(self._tokenizer, token) or ""
-            except Exception:  # noqa: BLE001 - a bare one is raised; vLLM begins anew
-                stream = DecodeStream([], hides_special)
+            except Exception:  # noqa: BLE001 - the library raises a bare Exception
+                # vLLM, too, starts over with an empty stream here.
+                stream = DecodeStream([], skip_special_tokens)
                 text += stream.step(self._tokenizer, token) or ""
         return text

@@ -1,8 +1,8 @@
-"""Drives an engine's core: one thread owns it, everybody else uses queues.
+"""Runs an engine core on its own thread; callers communicate with it through queues.
 
-The thread does three things in turn: takes new work, steps, hands out what has
-finished. So the engine never waits for a prompt to be rendered or for a result
-to be stored, and whoever submits waits only for room.
+The thread repeats three actions: accept new work, compute one step, deliver finished
+answers. The engine therefore never waits for a prompt to be rendered or a result to be
+stored, and a caller that submits work waits only for a free slot.
 """
 
 import hashlib
@@ -10,13 +10,15 @@ import json
 import multiprocessing
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
-from batchchat.jobs.engine.protocol import Answer, Completion, Work
+from typing_extensions import override
+
+from batchchat.jobs.engine.protocol import Answer, Completion, Engine, Work
 from batchchat.jobs.errors import (
     BatchchatError,
     ConfigError,
@@ -25,209 +27,186 @@ from batchchat.jobs.errors import (
     RequestRefusedError,
 )
 from batchchat.jobs.prompts.renderer import Prompt, Prompter
-from batchchat.jobs.requests.output_constraints import Form, form_of
+from batchchat.jobs.requests.output_constraints import form_of
 from batchchat.jobs.requests.schema import Request
+from batchchat.workers.engine.core import Core
 
-_LOOK = 0.5
-"""Seconds between two looks at something that may have died."""
+_POLL_SECONDS = 0.5
+"""Interval between checks for a dead process."""
 
-_CLOSE = 10.0
-_VANISHED = 5.0
-"""Seconds after which a process that vanished while it started is given up."""
+_CLOSE_TIMEOUT_SECONDS = 10.0
+_LOST_PROCESS_SECONDS = 5.0
+"""How long startup continues after the engine's child process has disappeared."""
+
+_LOG_HINT = "set BATCHCHAT_ENGINE_LOG=info to see vLLM's messages"
 
 OnDone = Callable[[Answer], None]
 
 
-class Core(Protocol):
-    """What computes. Only the driver's thread calls it, but for the last three."""
-
-    capacity: int
-    identity: dict[str, Any]
-
-    def add(self, work: Work) -> None:
-        """Begin with `work`. Raises `RequestRefusedError`."""
-        ...
-
-    def step(self) -> Iterable[tuple[str, Answer]]:
-        """Compute a little; return the keys that are done, with their answers."""
-        ...
-
-    def abort(self, keys: list[str]) -> None:
-        """Forget work."""
-        ...
-
-    def close(self) -> None:
-        """End every process of it."""
-        ...
-
-    def is_alive(self) -> bool:
-        """Say whether it can go on; from any thread."""
-        ...
-
-    def interrupt_step(self) -> None:
-        """Make a `step` that waits for a dead process raise; from any thread."""
-        ...
-
-    def check_constraints(self, form: Form, batch_id: str) -> None:
-        """See that answers can have this form; from any thread, may take seconds.
-
-        They are fewer for a batch that has taken many. Raises `RequestRefusedError`.
-        """
-        ...
-
-
 @dataclass(slots=True)
-class _Running:
-    """Work that the core has; `since` is what the busy clock showed."""
+class _RunningRequest:
+    """A request that the core holds; `accepted_at` is a reading of the busy clock."""
 
     on_done: OnDone
-    since: float
+    accepted_at: float
 
 
-class EngineDriver:
-    """An engine around a core that is built, used and closed by one thread."""
+class EngineDriver(Engine):
+    """An engine whose core is built, used and closed by one thread."""
 
-    def __init__(self, build: Callable[[], Core], prompter: Prompter) -> None:
-        """`build` makes the core; it is called once, by the thread."""
-        self.steps = 0
-        self._build = build
+    def __init__(self, build_core: Callable[[], Core], prompter: Prompter) -> None:
+        """`build_core` is called once, on the engine's thread."""
+        self._build_core = build_core
         self._prompter = prompter
         self._inbox: SimpleQueue[tuple[Work, OnDone] | list[str] | None] = SimpleQueue()
-        self._running: dict[str, _Running] = {}
-        self._busy = 0.0
-        self._stepped = time.monotonic()
-        self._dead: EngineDeadError | None = None
+        self._running: dict[str, _RunningRequest] = {}
+        self._steps = 0
+        self._busy_clock = 0.0
+        self._last_step_at = time.monotonic()
+        self._death: EngineDeadError | None = None
         self._ready = threading.Event()
         self._closing = threading.Event()
-        self._start_error: BaseException | None = None
-        self._thread = threading.Thread(target=self._own, name="engine", daemon=True)
+        self._startup_error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
-        """Build the core; returns when it can take work.
+        """Build the core and return once it accepts work.
 
         Raises:
-            EngineStartError: it did not come up; the message says why.
+            EngineStartError: the core could not be built; the message says why.
 
         """
         self._thread.start()
         self._wait_until_ready()
-        if self._start_error is not None:
-            raise _start_error(self._start_error) from self._start_error
+        if self._startup_error is not None:
+            raise _as_start_error(self._startup_error) from self._startup_error
         self.capacity = self._core.capacity
         self.identity = self._core.identity
         self.fingerprint = _fingerprint(self.identity)
         self._slots = threading.Semaphore(self.capacity)
-        threading.Thread(target=self._watch, name="engine-watch", daemon=True).start()
+        threading.Thread(
+            target=self._watch_core, name="engine-watch", daemon=True
+        ).start()
+
+    @property
+    @override
+    def steps(self) -> int:
+        return self._steps
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can take more work."""
-        return self._dead is None and self._core.is_alive()
+        """Whether the engine can accept more work."""
+        return self._death is None and self._core.is_alive()
 
+    @override
     def prepare(self, request: Request, batch_id: str = "") -> Prompt:
-        """Render and tokenize one request; see `jobs.engine.Engine`."""
         prompt = self._prompter.prepare(request)
-        form = form_of(request)
-        if form is not None:
-            self._core.check_constraints(form, batch_id)
+        constraints = form_of(request)
+        if constraints is not None:
+            self._core.check_constraints(constraints, batch_id)
         return prompt
 
+    @override
     def room(self, prompt: Prompt) -> int:
-        """Return how many tokens the context has left behind the prompt."""
         if self._prompter.context_length is None:
-            raise ConfigError("the model's context length is not known")
+            raise ConfigError(
+                "the model's context length is unknown",
+                hint="set `context_length` of the model in the catalog",
+            )
         return self._prompter.context_length - len(prompt.token_ids)
 
+    @override
     def submit(self, work: Work, on_done: OnDone, timeout: float) -> bool:
-        """Take the work; see `jobs.engine.Engine`."""
-        got = self._slots.acquire(timeout=timeout)
-        dead = self._dead
-        if dead is not None:
-            raise dead
-        if got:
+        has_slot = self._slots.acquire(timeout=timeout)
+        death = self._death
+        if death is not None:
+            raise death
+        if has_slot:
             self._inbox.put((work, on_done))
-            if self._dead is not None:  # it died between the two lines
-                self._refuse_all(self._dead)
-        return got
+            if self._death is not None:  # the engine died after the check above
+                self._fail_all(self._death)
+        return has_slot
 
+    @override
     def abort(self, keys: list[str]) -> None:
-        """Drop work; see `jobs.engine.Engine`."""
         if keys:
             self._inbox.put(keys)
 
     def seconds_since_last_step(self) -> float | None:
-        """Return how long ago the last step ended, None where there is no work."""
-        return time.monotonic() - self._stepped if self._running else None
+        """Return the age of the last finished step, None while no request runs."""
+        return time.monotonic() - self._last_step_at if self._running else None
 
     def abandon(self, reason: str) -> None:
-        """Answer all that runs with an error, from outside: a step does not return."""
-        self._dead = self._dead or EngineDeadError(reason)
-        self._refuse_all(self._dead)
+        """Fail all requests from another thread because a step does not return."""
+        self._death = self._death or EngineDeadError(reason)
+        self._fail_all(self._death)
 
     def close(self) -> bool:
-        """End the engine and every process of it; say whether that went.
+        """End the engine and all its processes; return whether its thread ended.
 
-        A step that hangs in this process never returns, and its thread stays.
+        The thread does not end while a step hangs inside this process.
         """
         self._closing.set()
         self._inbox.put(None)
-        self._thread.join(_CLOSE)
+        self._thread.join(_CLOSE_TIMEOUT_SECONDS)
         for child in multiprocessing.active_children():
             child.kill()
-            child.join(_CLOSE)
-        self._thread.join(_LOOK)
+            child.join(_CLOSE_TIMEOUT_SECONDS)
+        self._thread.join(_POLL_SECONDS)
         return not self._thread.is_alive()
 
     def _wait_until_ready(self) -> None:
-        """Wait for the core, or for the death of a process that it needs."""
-        seen = False
-        gone_since = time.monotonic()
-        while not self._ready.wait(_LOOK):
-            here = bool(multiprocessing.active_children())
-            seen = seen or here
-            if here or not seen:
-                gone_since = time.monotonic()
-            elif time.monotonic() - gone_since > _VANISHED:
-                raise EngineStartError("the engine's process died while it started")
+        """Wait until the core is built, or its child process has disappeared."""
+        had_child = False
+        last_seen = time.monotonic()
+        while not self._ready.wait(_POLL_SECONDS):
+            has_child = bool(multiprocessing.active_children())
+            had_child = had_child or has_child
+            if has_child or not had_child:
+                last_seen = time.monotonic()
+            elif time.monotonic() - last_seen > _LOST_PROCESS_SECONDS:
+                raise EngineStartError(
+                    "the engine process exited during startup", hint=_LOG_HINT
+                )
 
-    def _own(self) -> None:
-        """Build the core, drive it to its end, and take it down."""
+    def _run(self) -> None:
+        """Build the core, drive it until it fails or is closed, and close it."""
         try:
-            self._core = self._build()
-        except BaseException as error:  # noqa: BLE001 - told to whoever waits
-            self._start_error = error
+            self._core = self._build_core()
+        except BaseException as error:  # noqa: BLE001 - `start` raises it
+            self._startup_error = error
             return
         finally:
             self._ready.set()
         try:
             while not self._closing.is_set():
-                self._turn()
-        except BaseException as error:  # noqa: BLE001 - a panic in Rust is no Exception
+                self._run_step()
+        except BaseException as error:  # noqa: BLE001 - a Rust panic is no Exception
             self._die(error)
         finally:
             self._core.close()
 
-    def _turn(self) -> None:
-        """Take what is new, compute one step, hand out what has finished."""
-        self._take_all()
+    def _run_step(self) -> None:
+        """Accept new work, compute one step and deliver the finished answers."""
+        self._drain_inbox()
         if not self._running:
-            self._stepped = time.monotonic()
+            self._last_step_at = time.monotonic()
             return
-        before = time.monotonic()
+        began = time.monotonic()
         answers = self._core.step()
-        self._stepped = time.monotonic()
-        self._busy += (self._stepped - before) / len(self._running)
-        self.steps += 1
+        self._last_step_at = time.monotonic()
+        self._busy_clock += (self._last_step_at - began) / len(self._running)
+        self._steps += 1
         for key, answer in answers:
             self._finish(key, answer)
 
-    def _take_all(self) -> None:
-        """Empty the inbox; with nothing running wait for something to come."""
+    def _drain_inbox(self) -> None:
+        """Process all queued messages; wait for one while no request runs."""
         try:
-            message = self._inbox.get(block=not self._running, timeout=_LOOK)
+            message = self._inbox.get(block=not self._running, timeout=_POLL_SECONDS)
             while True:
                 if isinstance(message, list):
-                    self._drop(message)
+                    self._abort_running(message)
                 elif message is not None:
                     self._add(*message)
                 message = self._inbox.get_nowait()
@@ -235,64 +214,64 @@ class EngineDriver:
             return
 
     def _add(self, work: Work, on_done: OnDone) -> None:
-        self._running[work.key] = _Running(on_done, self._busy)
+        self._running[work.key] = _RunningRequest(on_done, self._busy_clock)
         try:
             self._core.add(work)
         except RequestRefusedError as error:
             self._finish(work.key, error)
 
     def _finish(self, key: str, answer: Answer) -> None:
-        """Hand out an answer with its share of the engine's time.
+        """Deliver an answer together with its share of the engine's time.
 
-        The busy clock advances by a step's seconds divided by the requests that
-        shared it, so the shares of all requests add up to the busy seconds.
+        The busy clock advances by a step's duration divided by the number of requests
+        that shared the step, so the shares of all requests sum to the busy time.
         """
         running = self._running.pop(key, None)
         if running is None:
             return
         self._slots.release()
         if isinstance(answer, Completion):
-            answer.engine_seconds = self._busy - running.since
+            answer.engine_seconds = self._busy_clock - running.accepted_at
         running.on_done(answer)
 
-    def _drop(self, keys: list[str]) -> None:
-        mine = [key for key in keys if self._running.pop(key, None)]
-        self._core.abort(mine)
-        self._slots.release(len(mine)) if mine else None
+    def _abort_running(self, keys: list[str]) -> None:
+        aborted = [key for key in keys if self._running.pop(key, None)]
+        self._core.abort(aborted)
+        if aborted:
+            self._slots.release(len(aborted))
 
     def _die(self, error: BaseException) -> None:
-        """Tell everybody that there will be no answers; wait to be closed."""
-        dead = EngineDeadError(f"the engine died: {_first_line(error)}")
-        dead.__cause__ = error
-        self._dead = dead
-        self._refuse_all(dead)
+        """Fail all requests, then wait for `close`."""
+        death = EngineDeadError(f"the engine died: {_first_line(error)}")
+        death.__cause__ = error
+        self._death = death
+        self._fail_all(death)
         self._closing.wait()
 
-    def _refuse_all(self, dead: EngineDeadError) -> None:
-        """Answer what runs, and what the engine's thread has not taken yet."""
+    def _fail_all(self, death: EngineDeadError) -> None:
+        """Answer the running and the queued requests with an error."""
         for key in list(self._running):
-            self._finish(key, dead)
+            self._finish(key, death)
         with suppress(Empty):
             while True:
                 message = self._inbox.get_nowait()
                 if isinstance(message, tuple):
                     _, on_done = message
-                    on_done(dead)
+                    on_done(death)
 
-    def _watch(self) -> None:
-        """Notice a core that died without a word, which leaves `step` waiting."""
-        while self._dead is None and not self._closing.wait(_LOOK):
+    def _watch_core(self) -> None:
+        """Interrupt a step that waits for a core that died without an error."""
+        while self._death is None and not self._closing.wait(_POLL_SECONDS):
             if not self._core.is_alive():
                 self._core.interrupt_step()
                 return
 
 
-def _start_error(error: BaseException) -> BatchchatError:
+def _as_start_error(error: BaseException) -> BatchchatError:
     if isinstance(error, BatchchatError):
         return error
     return EngineStartError(
-        f"the engine did not start: {_first_line(error)}",
-        hint="set BATCHCHAT_ENGINE_LOG=info to see what vLLM says",
+        f"the engine did not start: {_first_line(error)}", hint=_LOG_HINT
     )
 
 

@@ -1,7 +1,7 @@
-"""A core that computes nothing: for unit tests and for the simulation of load.
+"""A core without a model, for unit tests and load simulation.
 
-Its answers are drawn from the request's seed and prompt alone, so that two runs
-of one request can be compared as with the real engine.
+An answer depends only on the request's seed and prompt, so that two runs of one
+request can be compared as with a real engine.
 """
 
 import time
@@ -9,60 +9,67 @@ from hashlib import blake2b
 from random import Random
 from typing import Any
 
+from typing_extensions import override
+
 from batchchat.jobs.engine.protocol import Answer, Choice, Completion, Work
 from batchchat.jobs.prompts.renderer import Prompter
 from batchchat.jobs.requests.output_constraints import Form
+from batchchat.workers.engine.core import Core
 from batchchat.workers.engine.driver import EngineDriver
 
 _WORDS = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel")
+_MAX_SLEEP_SECONDS = 0.01
 
 
-class EchoCore:
-    """Answers each request after a set time."""
+class EchoCore(Core):
+    """Answers each request after a configurable time."""
 
     def __init__(
         self, *, capacity: int = 256, latency: float = 0.0, per_token: float = 0.0
     ) -> None:
-        """Take `latency` seconds for an answer, and `per_token` for each token."""
+        """An answer takes `latency` seconds plus `per_token` seconds for each token."""
         self.capacity = capacity
         self.identity: dict[str, Any] = {"engine": "echo"}
         self._latency = latency
         self._per_token = per_token
         self._due: dict[str, tuple[float, Work]] = {}
 
+    @override
     def add(self, work: Work) -> None:
-        """Begin with `work`."""
         seconds = self._latency + self._per_token * work.sampling.max_tokens
         self._due[work.key] = (time.monotonic() + seconds, work)
 
+    @override
     def step(self) -> list[tuple[str, Answer]]:
-        """Return what is due, after a wait for the first that is."""
         wait = min(due for due, _ in self._due.values()) - time.monotonic()
         if wait > 0:
-            time.sleep(min(wait, 0.01))
+            time.sleep(min(wait, _MAX_SLEEP_SECONDS))
         now = time.monotonic()
         done = [work for due, work in self._due.values() if due <= now]
         for work in done:
             del self._due[work.key]
         return [(work.key, echo(work)) for work in done]
 
+    @override
     def abort(self, keys: list[str]) -> None:
-        """Forget work."""
         for key in keys:
             self._due.pop(key, None)
 
+    @override
     def close(self) -> None:
-        """Do nothing: there is no process."""
+        """Do nothing: there is no process to end."""
 
+    @override
     def is_alive(self) -> bool:
-        """Say yes: there is no process."""
         return True
 
+    @override
     def interrupt_step(self) -> None:
-        """Do nothing: no step waits for long."""
+        """Do nothing: a step returns within milliseconds."""
 
-    def check_constraints(self, form: Form, batch_id: str) -> None:
-        """Do nothing: an echo has no form."""
+    @override
+    def check_constraints(self, constraints: Form, batch_id: str) -> None:
+        """Accept all constraints; the answers ignore them."""
 
 
 def echo(work: Work) -> Completion:
@@ -79,16 +86,16 @@ def echo(work: Work) -> Completion:
     )
 
 
-def _choice(prompt: str, seed: int, index: int, most: int) -> Choice:
+def _choice(prompt: str, seed: int, index: int, max_tokens: int) -> Choice:
     digest = blake2b(f"{seed}:{prompt}".encode(), digest_size=8).digest()
-    source = Random(digest)  # noqa: S311 - noise, no secrets
-    words = source.choices(_WORDS, k=source.randint(1, most))
-    reason = "length" if len(words) == most else "stop"
+    source = Random(digest)  # noqa: S311 - not used for security
+    words = source.choices(_WORDS, k=source.randint(1, max_tokens))
+    reason = "length" if len(words) == max_tokens else "stop"
     return Choice(index=index, text=" ".join(words), finish_reason=reason)
 
 
 def start_echo(prompter: Prompter, **speed: Any) -> EngineDriver:
-    """Return a running engine that echoes; `speed` is `EchoCore`'s."""
+    """Return a running echo engine; `speed` holds arguments of `EchoCore`."""
     engine = EngineDriver(lambda: EchoCore(**speed), prompter)
     engine.start()
     return engine

@@ -1,44 +1,49 @@
-"""Tells an engine that hangs from a process that slept."""
+"""Distinguishes an engine that hangs from a process that was suspended."""
 
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-_GLANCE = 5.0
-"""Seconds that one look counts for at most; more went by only if we slept too."""
+_MAX_SAMPLE_SECONDS = 5.0
+"""Maximum time that one check counts; a longer gap means a suspended process."""
 
 
-class _Steps(Protocol):
+class _Engine(Protocol):
     def seconds_since_last_step(self) -> float | None:
-        """Return how long ago the last step ended, None where there is no work."""
+        """Return the age of the last finished step, None while no request runs."""
         ...
 
 
 class HangDetector:
-    """Adds up how long an engine was seen to stand still.
+    """Sums up for how long an engine was observed to make no progress.
 
-    The time of its last step alone proves nothing: a process that was stopped, or
-    whose machine was suspended, wakes up with an old one, and its engine steps on.
+    The age of the last step alone proves nothing: after a process was stopped or its
+    machine suspended, the last step is old although the engine continues.
     """
 
     def __init__(
         self,
-        engine: _Steps,
-        stall: float,
+        engine: _Engine,
+        stall_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """An engine hangs that was seen to stand still for `stall` seconds."""
+        """The engine hangs after `stall_seconds` of observed time without a step."""
         self._engine = engine
-        self._stall = stall
+        self._stall_seconds = stall_seconds
         self._clock = clock
-        self._looked = clock()
-        self._stood = 0.0
+        self._checked_at = clock()
+        self._stalled_for = 0.0
 
     def is_hung(self) -> bool:
-        """Look; say whether it hangs. To be called every second or so."""
+        """Take a sample and return whether the engine hangs; call about once a second.
+
+        A call is what advances the observed time, so frequent calls are required.
+        """
         now = self._clock()
-        here = min(now - self._looked, _GLANCE, self._stall / 2)
-        self._looked = now
-        idle = self._engine.seconds_since_last_step()
-        self._stood = min(self._stood + here, idle or 0.0)
-        return self._stood > self._stall
+        elapsed = min(
+            now - self._checked_at, _MAX_SAMPLE_SECONDS, self._stall_seconds / 2
+        )
+        self._checked_at = now
+        step_age = self._engine.seconds_since_last_step()
+        self._stalled_for = min(self._stalled_for + elapsed, step_age or 0.0)
+        return self._stalled_for > self._stall_seconds

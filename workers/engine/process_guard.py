@@ -1,10 +1,10 @@
-"""Ties the life of an engine's processes to the process that started them.
+"""Binds the lifetime of an engine's processes to the process that started them.
 
-vLLM loads this in each of its processes (entry point `vllm.general_plugins`).
-A worker killed with -9 would leave them behind, on a GPU with its memory; and a
-Ctrl-C, which reaches every process of a terminal, would make them cut answers
-short. So in the engine's children, and in nobody else's: they die with their
-parent, and signals are the parent's affair.
+vLLM loads this module as a plugin in each of its processes (entry point
+`vllm.general_plugins`). Without it, the processes of a worker killed by SIGKILL would
+survive and keep their GPU memory, and a Ctrl-C, which reaches every process of a
+terminal, would make them truncate answers. The guard acts only in child processes of
+this program's engines: they die with their parent and ignore SIGINT and SIGTERM.
 """
 
 import os
@@ -20,11 +20,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def bind_spawned_core() -> None:
-    """Tie an engine's core to its worker as soon as it is spawned.
+    """Bind an engine core to its worker as early as possible; otherwise do nothing.
 
-    A spawned process imports the command first of all. vLLM comes to its plugins only
-    when the worker has answered, for which a core waits five minutes, whether the
-    worker lives or not.
+    A spawned process imports the command's main module first. vLLM loads its plugins
+    only after the worker has answered, and a core waits five minutes for that answer
+    even when the worker is dead.
     """
     owner = os.environ.get(OWNER_VARIABLE)
     if owner is None:
@@ -36,7 +36,7 @@ def bind_spawned_core() -> None:
 
 
 def install() -> None:
-    """Guard this process if it is a child of one of our engines."""
+    """Guard this process if it is a child of one of this program's engines."""
     import multiprocessing
 
     parent = multiprocessing.parent_process()
@@ -44,15 +44,15 @@ def install() -> None:
         return
     kill_with_parent(parent.pid)
     limit_grammar_time()
-    with suppress(ValueError):  # only the main thread may say so
+    with suppress(ValueError):  # raised outside the main thread
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def kill_with_parent(parent: int | None) -> None:
-    """Have this process killed when the one that began it, `parent`, is gone."""
+    """Have the kernel kill this process as soon as its parent `parent` exits."""
     import ctypes
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before it could be told to
+    if os.getppid() != parent:  # the parent exited before the call above
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,8 +1,7 @@
-"""What vLLM's server knows about chats: forms of answers, tool calls, reasoning.
+"""Chat features with vLLM's server semantics: constraints, tool calls, reasoning.
 
-Beside `workers.vllm_engine`, and like it allowed to know vLLM: that file drives
-the engine, this one uses the server's own request and parser classes, so that a
-request means here what it means there. The server itself is not started.
+This module uses the request and parser classes of vLLM's server, so that a request
+means the same here as there. The server itself is not started.
 """
 
 import json
@@ -18,19 +17,21 @@ from batchchat.jobs.errors import ConfigError, RequestRefusedError
 from batchchat.jobs.requests.output_constraints import Form
 from batchchat.workers.engine.grammar_sandbox import Grammar
 
+_MAX_REASON_CHARACTERS = 200
+
 
 class ChatParserFactory:
-    """Reads the forms that requests ask for; one for an engine."""
+    """Creates the parsers of single requests; one instance serves an engine."""
 
     def __init__(self, model: Model, config: Any, tokenizer: Any) -> None:
-        """`config` and `tokenizer` are vLLM's, of the loaded model.
+        """`config` and `tokenizer` are vLLM's `ModelConfig` and tokenizer.
 
-        Raises `ConfigError` where the catalog names a parser that can't be used.
+        Raises `ConfigError` if the catalog names a parser that cannot be used.
         """
         from vllm.parser import ParserManager
 
         try:
-            self._parser = ParserManager.get_parser(
+            self._parser_class = ParserManager.get_parser(
                 tool_parser_name=model.tool_parser,
                 reasoning_parser_name=model.reasoning_parser,
                 enable_auto_tools=model.tool_parser is not None,
@@ -41,102 +42,104 @@ class ChatParserFactory:
         except TypeError as error:
             raise ConfigError(
                 f"model `{model.name}`: {error}",
-                hint="mend `tool_parser` or `reasoning_parser` in the catalog",
+                hint="correct `tool_parser` or `reasoning_parser` in the catalog",
             ) from error
-        # A model that is cut short in a call is no error, and worth no traceback.
+        # A tool call that is cut off by the token limit is normal, yet vLLM logs it
+        # with a traceback.
         logging.getLogger("vllm.tool_parsers").setLevel(logging.CRITICAL)
-        self._reasons = bool(model.reasoning_parser)
+        self._has_reasoning = bool(model.reasoning_parser)
         self._config = config
         self._tokenizer = tokenizer
 
-    def create(self, form: Form | None) -> "ChatParser | None":
-        """Return what reads the answers to a request, None where they are text.
+    def create(self, constraints: Form | None) -> "ChatParser | None":
+        """Return the parser of a request's answers, None if they are plain text.
 
         Raises `RequestRefusedError`.
         """
-        if form is None and not self._reasons:
+        if constraints is None and not self._has_reasoning:
             return None
         with refuse_on_error():
             from vllm.entrypoints.openai.chat_completion.protocol import (
                 ChatCompletionRequest,
             )
 
-            request = ChatCompletionRequest(messages=[], **form or {})
-            parser = self._parser_of(request)
-            constraint = request.extract_structured_outputs()
-        chat = ChatParser(request, parser, constraint, reasons=self._reasons)
-        chat.source = _source(form or {})
-        return chat
+            request = ChatCompletionRequest(messages=[], **constraints or {})
+            parser = self._vllm_parser(request)
+            structured_outputs = request.extract_structured_outputs()
+        return ChatParser(
+            request,
+            parser,
+            structured_outputs,
+            has_reasoning=self._has_reasoning,
+            param=_constraining_param(constraints or {}),
+        )
 
-    def _parser_of(self, request: Any) -> Any:
-        """Return the request's parser, which may change what the request asks for."""
-        if self._parser is None:
+    def _vllm_parser(self, request: Any) -> Any:
+        """Return vLLM's parser for the request, which it may adjust."""
+        if self._parser_class is None:
             return None
         arguments = request.build_chat_params(None, "auto").chat_template_kwargs
-        parser = self._parser(
+        parser = self._parser_class(
             self._tokenizer,
             request.tools,
             chat_template_kwargs=arguments,
             model_config=self._config,
         )
-        if self._reasons or request.tool_choice != "none":
+        if self._has_reasoning or request.tool_choice != "none":
             parser.adjust_request(request)
         return parser
 
 
-def _source(form: Form) -> str:
-    """Return which field says what an answer must look like."""
-    for name in ("structured_outputs", "response_format"):
-        if name in form and form.get("tool_choice", "auto") in ("none", "auto"):
-            return name
-    return "tools"
-
-
 class ChatParser:
-    """One request as vLLM's server sees it; reads the answers to it."""
+    """Parses the answers to one request as vLLM's server does."""
 
     def __init__(
-        self, request: Any, parser: Any, constraint: Any, *, reasons: bool
+        self,
+        request: Any,
+        parser: Any,
+        structured_outputs: Any,
+        *,
+        has_reasoning: bool,
+        param: str,
     ) -> None:
-        """`request` is vLLM's, adjusted by its `parser`.
+        """`request` is vLLM's `ChatCompletionRequest`, adjusted by vLLM's `parser`.
 
-        `constraint` is vLLM's `StructuredOutputsParams`, None where anything may be
-        said; `reasons` whether the model reasons.
+        `structured_outputs` is vLLM's `StructuredOutputsParams`, None if the answer
+        is unconstrained; `has_reasoning` states whether the model reasons; `param`
+        names the field of the request that errors in the grammar belong to.
         """
         self._request = request
         self._parser = parser
-        self.constraint = constraint
-        self.reasons = reasons
-        self.source = "tools"
-        """The field that what is asked for comes from."""
+        self._param = param
+        self.structured_outputs = structured_outputs
+        self.has_reasoning = has_reasoning
 
     @property
     def grammar(self) -> tuple[Grammar, str] | None:
-        """Return the grammar that the constraint becomes, and the field it is from.
+        """The grammar that the answer must match, and the field that it comes from.
 
-        None where there is none to compile. Raises `RequestRefusedError`.
+        None if there is no grammar to compile. Raises `RequestRefusedError`.
         """
-        constraint = self.constraint
-        if constraint is None or constraint.json_object:
+        structured_outputs = self.structured_outputs
+        if structured_outputs is None or structured_outputs.json_object:
             return None
-        param = f"body.{self.source}"
-        with refuse_on_error(param):
-            return _grammar(constraint), param
+        with refuse_on_error(self._param):
+            return _grammar(structured_outputs), self._param
 
     @property
-    def hides_special_tokens(self) -> bool:
-        """Say whether the parser can do without special tokens in the text."""
+    def skips_special_tokens(self) -> bool:
+        """Whether the parser works on text without special tokens."""
         return bool(self._request.skip_special_tokens)
 
     @property
     def hides_logprobs(self) -> bool:
-        """Say whether log probabilities would tell of reasoning that is hidden."""
+        """Whether log probabilities would reveal reasoning that must be hidden."""
         return self._parser is not None and not self._request.include_reasoning
 
     def parse(self, output: Any) -> dict[str, Any]:
-        """Return the fields of a `Choice` that the output's text holds.
+        """Return the fields of a `Choice` that the output's text contains.
 
-        As in `chat_completion_full_generator` of vLLM's server.
+        Follows `chat_completion_full_generator` of vLLM's server.
         """
         request = self._request
         if self._parser is None:
@@ -151,7 +154,7 @@ class ChatParser:
         if request.include_reasoning:
             fields["reasoning"] = reasoning
         if request.tools and request.tool_choice != "none":
-            fields |= self._called(calls or [], output.finish_reason)
+            fields |= self._tool_call_fields(calls or [], output.finish_reason)
             if request.tool_choice != "auto":
                 fields["text"] = content or ""
         return fields
@@ -160,52 +163,68 @@ class ChatParser:
         """Return how many of the tokens are reasoning."""
         return self._parser.count_reasoning_tokens(token_ids) if self._parser else 0
 
-    def _called(self, calls: list[Any], finish_reason: str) -> dict[str, Any]:
-        """Return the calls in OpenAI's shape, and whether they end the answer so."""
+    def _tool_call_fields(self, calls: list[Any], finish_reason: str) -> dict[str, Any]:
+        """Return the tool calls in OpenAI's format and the resulting finish reason."""
         request = self._request
         if request.parallel_tool_calls is False:
             calls = calls[:1]
-        ends = request.tool_choice == "auto" and calls
-        if ends or (request.tool_choice == "required" and finish_reason == "stop"):
+        chose_tool = request.tool_choice == "auto" and calls
+        if chose_tool or (
+            request.tool_choice == "required" and finish_reason == "stop"
+        ):
             finish_reason = "tool_calls"
         return {
-            "tool_calls": [_call(call) for call in calls],
+            "tool_calls": [_tool_call(call) for call in calls],
             "finish_reason": finish_reason,
         }
 
 
-def _grammar(constraint: Any) -> Grammar:
-    """Return what vLLM will make of a `StructuredOutputsParams`."""
+def _constraining_param(constraints: Form) -> str:
+    """Return the name of the field that determines the answer's grammar."""
+    for name in ("structured_outputs", "response_format"):
+        if name in constraints and constraints.get("tool_choice", "auto") in (
+            "none",
+            "auto",
+        ):
+            return f"body.{name}"
+    return "body.tools"
+
+
+def _grammar(structured_outputs: Any) -> Grammar:
+    """Return the grammar that vLLM derives from a `StructuredOutputsParams`."""
     from vllm.v1.structured_output.backend_xgrammar import (
         has_xgrammar_unsupported_json_features,
     )
     from vllm.v1.structured_output.utils import choice_as_grammar
 
-    if constraint.json is not None:
-        if has_xgrammar_unsupported_json_features(constraint.json):
-            raise ValueError("the schema asks for what can't be enforced here")
-        return "json", json.dumps(constraint.json)
-    if constraint.choice is not None:
-        return "grammar", choice_as_grammar(constraint.choice)
+    if structured_outputs.json is not None:
+        if has_xgrammar_unsupported_json_features(structured_outputs.json):
+            raise ValueError("the schema uses keywords that cannot be enforced")
+        return "json", json.dumps(structured_outputs.json)
+    if structured_outputs.choice is not None:
+        return "grammar", choice_as_grammar(structured_outputs.choice)
     kinds = ("regex", "grammar", "structural_tag")
-    kind = next(kind for kind in kinds if getattr(constraint, kind) is not None)
-    return kind, getattr(constraint, kind)
+    kind = next(kind for kind in kinds if getattr(structured_outputs, kind) is not None)
+    return kind, getattr(structured_outputs, kind)
 
 
 @contextmanager
 def refuse_on_error(param: str | None = None) -> Iterator[None]:
-    """Turn whatever vLLM's code says about a request into that request's error."""
+    """Convert any error of vLLM's request handling into `RequestRefusedError`."""
     try:
         yield
     except RequestRefusedError:
         raise
     except Exception as error:
-        told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        reason = str(told).strip().partition("\n")[0][:200] or type(error).__name__
+        message = str(error)
+        if isinstance(error, ValidationError):
+            message = error.errors()[0]["msg"]
+        first_line = message.strip().partition("\n")[0][:_MAX_REASON_CHARACTERS]
+        reason = first_line or type(error).__name__
         raise RequestRefusedError(reason, code="invalid_value", param=param) from error
 
 
-def _call(call: Any) -> dict[str, Any]:
+def _tool_call(call: Any) -> dict[str, Any]:
     from vllm.renderers.chat_utils import make_tool_call_id
 
     return {

@@ -1,44 +1,48 @@
-"""Ends a request whose grammar takes the engine's time, and no other.
+"""Ends a single request whose grammar consumes too much of the engine's time.
 
-A grammar that is compiled in a moment may need seconds for each token of an answer
-(`((a{1,999}){1,999}){1,999}`: a minute for a hundred). The engine's step waits for
-it, and all its other requests with it. So what each grammar takes is added up where
-it is taken, in the process of vLLM's core; past its bound vLLM is told that the token
-does not fit, which ends that request alone.
+A grammar that compiles instantly may need seconds for each token of an answer:
+`((a{1,999}){1,999}){1,999}` takes a minute for a hundred tokens. The engine's step
+waits for it, and so do all other requests. The time of each grammar is therefore
+measured in the process of vLLM's core. Past its limit the grammar rejects the next
+token, which makes vLLM end that request and no other.
 """
 
 import time
 from typing import Any
 
-_SECONDS = 0.5
-"""Of a processor that a grammar may take, whatever the length of the answer."""
+from typing_extensions import override
 
-_TOKEN_SECONDS = 0.005
-"""What it may take more for each token; those of real schemas take a tenth of it."""
+_BASE_SECONDS = 0.5
+"""CPU time that a grammar may use regardless of the answer's length."""
+
+_SECONDS_PER_TOKEN = 0.005
+"""Additional CPU time for each token; common schemas use a tenth of it."""
 
 
 def limit_grammar_time() -> None:
-    """Have vLLM bound its grammars in this process."""
+    """Make vLLM limit the CPU time of its grammars in this process."""
     from vllm.v1.structured_output import backend_xgrammar
 
     if not hasattr(backend_xgrammar.XgrammarGrammar, "seconds"):
-        backend_xgrammar.XgrammarGrammar = _bounded(backend_xgrammar.XgrammarGrammar)
+        backend_xgrammar.XgrammarGrammar = _limited(backend_xgrammar.XgrammarGrammar)
 
 
-def _bounded(grammar: type[Any]) -> type[Any]:
-    class Bounded(grammar):  # type: ignore[misc]
+def _limited(grammar: type[Any]) -> type[Any]:
+    class TimeLimitedGrammar(grammar):  # type: ignore[misc]
         seconds = 0.0
 
+        @override
         def accept_tokens(self, request_id: str, tokens: list[int]) -> bool:
-            before = time.thread_time()
+            began = time.thread_time()
             accepted: bool = super().accept_tokens(request_id, tokens)
-            self.seconds += time.thread_time() - before
-            bound = _SECONDS + _TOKEN_SECONDS * self.num_processed_tokens
-            return accepted and self.seconds <= bound
+            self.seconds += time.thread_time() - began
+            limit = _BASE_SECONDS + _SECONDS_PER_TOKEN * self.num_processed_tokens
+            return accepted and self.seconds <= limit
 
+        @override
         def fill_bitmask(self, bitmask: Any, idx: int) -> None:
-            before = time.thread_time()
+            began = time.thread_time()
             super().fill_bitmask(bitmask, idx)
-            self.seconds += time.thread_time() - before
+            self.seconds += time.thread_time() - began
 
-    return Bounded
+    return TimeLimitedGrammar

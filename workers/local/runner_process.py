@@ -153,7 +153,7 @@ def _runner(settings: Settings) -> LocalRunner:
     models = Path(settings.model_cache).expanduser()
 
     def start(model: Model) -> ClosableEngine:
-        from batchchat.workers.engine.vllm_core import start_vllm
+        from batchchat.workers.engine.vllm_startup import start_vllm
 
         apart = _APART[settings.engine_process]
         return start_vllm(

@@ -234,7 +234,7 @@ def hanging(bench, monkeypatch):
         begun.append(engine)
         return engine
 
-    monkeypatch.setattr(driver, "_CLOSE", 0.1)
+    monkeypatch.setattr(driver, "_CLOSE_TIMEOUT_SECONDS", 0.1)
     bench.settings = SETTINGS.model_copy(update={"stall_seconds": 0.5})
     bench.start_engine = start
     yield released, begun

@@ -19,9 +19,9 @@ KINDS = {
 }
 
 
-def as_streamed(tokenizer, prompt, answer, *, hides_special):
-    """Return the text as vLLM has it, which reads one token after the other."""
-    stream = DecodeStream(prompt, hides_special)
+def as_streamed(tokenizer, prompt, answer, *, skip_special_tokens):
+    """Return the text as vLLM decodes it, one token at a time."""
+    stream = DecodeStream(prompt, skip_special_tokens)
     return "".join(stream.step(tokenizer, token) or "" for token in answer)
 
 
@@ -30,35 +30,33 @@ def tokenizer(request):
     return KINDS[request.param]()
 
 
-@pytest.mark.parametrize("hides_special", [True, False])
+@pytest.mark.parametrize("skip", [True, False])
 @pytest.mark.parametrize("text", TEXTS)
-def test_an_answer_cut_anywhere_reads_as_it_would_have_been_streamed(
-    tokenizer, text, hides_special
-):
+def test_text_truncated_anywhere_equals_streamed_text(tokenizer, text, skip):
     prompt = tokenizer.encode("What do you say?").ids
     answer = tokenizer.encode(text).ids
-    read = Detokenizer(tokenizer).decode
+    decode = Detokenizer(tokenizer).decode
 
     for end in range(len(answer) + 1):
         cut = answer[:end]
-        streamed = as_streamed(tokenizer, prompt, cut, hides_special=hides_special)
-        assert read(prompt, cut, hides_special=hides_special) == streamed
+        streamed = as_streamed(tokenizer, prompt, cut, skip_special_tokens=skip)
+        assert decode(prompt, cut, skip_special_tokens=skip) == streamed
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_noise_reads_as_it_would_have_been_streamed(seed):
+def test_random_tokens_decode_as_streamed_text(seed):
     tokenizer = byte_level()
     source = random.Random(seed)
-    read = Detokenizer(tokenizer).decode
+    decode = Detokenizer(tokenizer).decode
     size = tokenizer.get_vocab_size()
 
     for _ in range(100):
         prompt = tokenizer.encode("Say anything.").ids
         answer = [source.randrange(size) for _ in range(source.randrange(1, 60))]
-        assert read(prompt, answer, hides_special=True) == as_streamed(
-            tokenizer, prompt, answer, hides_special=True
+        assert decode(prompt, answer, skip_special_tokens=True) == as_streamed(
+            tokenizer, prompt, answer, skip_special_tokens=True
         )
 
 
-def test_a_tokenizer_of_another_kind_is_left_to_vllm():
+def test_other_tokenizer_types_are_unsupported():
     assert Detokenizer.for_tokenizer(object()) is None

@@ -1,4 +1,4 @@
-"""The driver tells everybody who waits when its core is gone."""
+"""Every submitted request gets an answer, even when the core fails or hangs."""
 
 import queue
 from threading import Event
@@ -16,11 +16,11 @@ from tests.support.running import prompter
 
 
 class Panic(BaseException):
-    """What a library in Rust raises: no Exception."""
+    """An error of a Rust library, which does not derive from Exception."""
 
 
 class Failing(EchoCore):
-    """A core that fails at its n-th step."""
+    """A core whose steps raise an error after `step` successful ones."""
 
     def __init__(self, step, error):
         super().__init__(capacity=4)
@@ -44,7 +44,7 @@ def started(core):
 
 
 def ask(engine):
-    """Submit one request; return the queue that its answer comes to."""
+    """Submit one request; return the queue that receives its answer."""
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     work = Work("k", Prompt("hi", [1, 2]), Sampling(max_tokens=2, seed=1))
     assert engine.submit(work, answers.put, 5)
@@ -52,7 +52,7 @@ def ask(engine):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("gone"), Panic("gone"), SystemExit(1)])
-def test_whatever_kills_the_core_is_told_to_who_waits(error):
+def test_any_core_failure_answers_waiting_and_later_requests(error):
     core = Failing(0, error)
     engine = started(core)
     assert isinstance(ask(engine).get(timeout=10), EngineDeadError)
@@ -62,7 +62,7 @@ def test_whatever_kills_the_core_is_told_to_who_waits(error):
     assert core.closed
 
 
-def test_an_engine_that_hangs_leaves_nobody_waiting_when_it_is_given_up():
+def test_abandoning_a_hung_engine_answers_running_and_queued_requests():
     inside, released = Event(), Event()
 
     class Hanging(EchoCore):
@@ -72,17 +72,17 @@ def test_an_engine_that_hangs_leaves_nobody_waiting_when_it_is_given_up():
             return super().step()
 
     engine = started(Hanging(capacity=2))
-    taken = ask(engine)
+    running = ask(engine)
     assert inside.wait(10)
-    not_taken = ask(engine)
-    engine.abandon("it hangs")
-    assert isinstance(taken.get(timeout=1), EngineDeadError)
-    assert isinstance(not_taken.get(timeout=1), EngineDeadError)
+    queued = ask(engine)
+    engine.abandon("the engine hangs")
+    assert isinstance(running.get(timeout=1), EngineDeadError)
+    assert isinstance(queued.get(timeout=1), EngineDeadError)
     released.set()
     engine.close()
 
 
-def test_a_core_that_can_not_be_built_is_an_error_that_says_why():
+def test_startup_error_states_why_the_core_could_not_be_built():
     def build():
         raise RuntimeError("no such model")
 
@@ -90,7 +90,7 @@ def test_a_core_that_can_not_be_built_is_an_error_that_says_why():
         EngineDriver(build, prompter()).start()
 
 
-def test_room_is_given_back_with_each_answer():
+def test_each_answer_frees_a_slot():
     engine = started(EchoCore(capacity=1))
     for _ in range(3):
         assert isinstance(ask(engine).get(timeout=10), Completion)

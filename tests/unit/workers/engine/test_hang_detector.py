@@ -1,21 +1,21 @@
-"""An engine that hangs is told from a process that slept."""
+"""A hung engine is distinguished from a suspended process."""
 
 import pytest
 
 from batchchat.workers.engine.hang_detector import HangDetector
 
-STALL = 20.0
+STALL_SECONDS = 20.0
 
 
 class Engine:
-    """Stands still since some moment, or has nothing to do."""
+    """An engine without a step since `last_step`; None while no request runs."""
 
     def __init__(self) -> None:
-        self.stepped: float | None = 0.0
+        self.last_step: float | None = 0.0
         self.now = 0.0
 
     def seconds_since_last_step(self):
-        return None if self.stepped is None else self.now - self.stepped
+        return None if self.last_step is None else self.now - self.last_step
 
 
 @pytest.fixture
@@ -24,43 +24,43 @@ def engine():
 
 
 @pytest.fixture
-def watch(engine):
-    return HangDetector(engine, STALL, lambda: engine.now)
+def detector(engine):
+    return HangDetector(engine, STALL_SECONDS, lambda: engine.now)
 
 
-def looks(engine, watch, seconds):
+def is_hung_within(engine, detector, seconds):
     for _ in range(seconds):
         engine.now += 1
-        if watch.is_hung():
+        if detector.is_hung():
             return True
     return False
 
 
-def test_one_that_stands_still_for_long_hangs(engine, watch):
-    assert not looks(engine, watch, int(STALL))
-    assert looks(engine, watch, 2)
+def test_engine_without_steps_is_hung(engine, detector):
+    assert not is_hung_within(engine, detector, int(STALL_SECONDS))
+    assert is_hung_within(engine, detector, 2)
 
 
-def test_one_that_steps_does_not(engine, watch):
+def test_stepping_engine_is_not_hung(engine, detector):
     for _ in range(5):
-        assert not looks(engine, watch, int(STALL))
-        engine.stepped = engine.now
+        assert not is_hung_within(engine, detector, int(STALL_SECONDS))
+        engine.last_step = engine.now
 
 
-def test_one_that_has_nothing_to_do_does_not(engine, watch):
-    engine.stepped = None
-    assert not looks(engine, watch, 10 * int(STALL))
+def test_idle_engine_is_not_hung(engine, detector):
+    engine.last_step = None
+    assert not is_hung_within(engine, detector, 10 * int(STALL_SECONDS))
 
 
-def test_a_process_that_slept_finds_none_that_hangs(engine, watch):
-    looks(engine, watch, 5)
+def test_engine_is_not_hung_after_the_process_was_suspended(engine, detector):
+    is_hung_within(engine, detector, 5)
     engine.now += 3600
-    assert not watch.is_hung()
-    engine.stepped = engine.now
-    assert not looks(engine, watch, int(STALL))
+    assert not detector.is_hung()
+    engine.last_step = engine.now
+    assert not is_hung_within(engine, detector, int(STALL_SECONDS))
 
 
-def test_one_that_hung_before_the_sleep_is_found_after_it(engine, watch):
-    looks(engine, watch, 5)
+def test_hang_from_before_a_suspension_is_detected_after_it(engine, detector):
+    is_hung_within(engine, detector, 5)
     engine.now += 3600
-    assert looks(engine, watch, int(STALL))
+    assert is_hung_within(engine, detector, int(STALL_SECONDS))

@@ -1,4 +1,4 @@
-"""What vLLM's own code makes of one request is that request's error, without vLLM."""
+"""An error in vLLM's request handling fails one request only; runs without vLLM."""
 
 from types import SimpleNamespace as Bag
 from typing import Any
@@ -16,9 +16,9 @@ WORK = Work("k", Prompt("hi", [1, 2]), Sampling(max_tokens=2, seed=1))
 
 
 def core(**parts):
-    """Return a core of which only `parts` are there."""
+    """Return a core that consists of `parts` only."""
     one = VllmCore.__new__(VllmCore)
-    one._input = lambda ids, prompt: (ids, prompt)
+    one._tokens_input = lambda ids, prompt: (ids, prompt)
     one._dead_error = ConnectionError
     one._builders, one._detokenizer = {}, None
     for name, part in parts.items():
@@ -30,24 +30,24 @@ def failing(*_):
     raise KeyError("vocabulary")
 
 
-def test_a_form_that_can_not_be_read_is_refused_alone():
+def test_unreadable_constraints_refuse_the_request():
     with pytest.raises(RequestRefusedError):
-        core(_chats=Bag(create=failing)).add(WORK)
+        core(_parsers=Bag(create=failing)).add(WORK)
 
 
-def test_a_form_that_is_refused_keeps_its_reason():
+def test_refusal_keeps_its_code_and_parameter():
     def create(_form):
         raise RequestRefusedError("no", code="tools_unknown", param="body.tools")
 
     with pytest.raises(RequestRefusedError) as raised:
-        core(_chats=Bag(create=create)).add(WORK)
+        core(_parsers=Bag(create=create)).add(WORK)
     assert (raised.value.code, raised.value.param) == ("tools_unknown", "body.tools")
 
 
-def test_an_answer_that_can_not_be_counted_is_one_error():
+def test_answer_whose_reasoning_cannot_be_counted_is_an_error():
     chat: Any = Bag(
         hides_logprobs=False,
-        reasons=True,
+        has_reasoning=True,
         parse=lambda _: {},
         reasoning_tokens=failing,
     )

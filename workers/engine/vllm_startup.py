@@ -1,0 +1,155 @@
+"""Configures and starts the vLLM engine for a model of the catalog."""
+
+import gc
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from batchchat.jobs.catalog.catalog import Model
+from batchchat.jobs.catalog.model_files import model_folder
+from batchchat.jobs.errors import EngineStartError
+from batchchat.jobs.prompts.renderer import Prompter, load_prompter
+from batchchat.workers.engine.driver import EngineDriver
+from batchchat.workers.engine.process_guard import OWNER_VARIABLE
+from batchchat.workers.engine.vllm_core import VllmCore, release_closed_engines
+
+_CPU_ARGUMENTS = {
+    # A seeded request whose prompt is prefilled in chunks crashes the CPU engine.
+    "enable_chunked_prefill": False,
+    # On a CPU, compiling takes longer than it saves in short runs.
+    "enforce_eager": True,
+}
+_STRUCTURED_OUTPUTS_CONFIG = {
+    # With `auto` the first request determines the backend of all later ones, and a
+    # request's answer would depend on other requests.
+    "backend": "xgrammar",
+    # JSON allows unlimited whitespace, and weak models fill their answers with it.
+    "disable_any_whitespace": True,
+}
+_MIN_BATCHED_TOKENS = 4096
+_THREAD_SWITCH_SECONDS = 0.001
+"""Time after which another thread yields the interpreter to the engine's thread.
+
+This applies when the core runs in this process. A step releases the interpreter
+hundreds of times, and with Python's default it waits up to 5 ms each time until a
+thread that renders or stores gives it back."""
+
+
+def start_vllm(
+    model: Model, models: Path, *, in_subprocess: bool | None, log_level: str
+) -> EngineDriver:
+    """Return a running engine for `model`.
+
+    `models` is the folder of downloaded models. `in_subprocess` states whether the
+    core runs in a child process; None selects what is best for the platform.
+    `log_level` is the level of vLLM's own messages on stderr.
+
+    Raises:
+        EngineStartError: vLLM is not installed, or it cannot load the model.
+        ModelNotFoundError: the model's files are not available.
+
+    """
+    prompter = load_prompter(model, models)
+    source = str(model_folder(model, models)) if _is_local(model) else model.source
+    set_environment(log_level)
+    engine = EngineDriver(
+        lambda: _build_core(model, source, prompter, in_subprocess=in_subprocess),
+        prompter,
+    )
+    try:
+        engine.start()
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def set_environment(log_level: str) -> None:
+    """Set vLLM's environment variables; variables that the user has set stay."""
+    os.environ[OWNER_VARIABLE] = str(os.getpid())
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", log_level.upper())
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # At the end of an operation, the threads of a CPU engine spin until the last
+        # one is done. The long default takes CPU time from other processes; without
+        # any spinning, each operation costs a wake-up.
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+
+
+def _build_core(
+    model: Model, source: str, prompter: Prompter, *, in_subprocess: bool | None
+) -> VllmCore:
+    """Load vLLM and the model, which takes from seconds to minutes."""
+    on_cpu = _import_vllm()
+    if in_subprocess is None:
+        in_subprocess = not on_cpu
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(in_subprocess))
+    release_closed_engines()
+    if not in_subprocess:
+        sys.setswitchinterval(_THREAD_SWITCH_SECONDS)
+    arguments = engine_arguments(model, source, prompter, on_cpu=on_cpu)
+    core = VllmCore(model, arguments, prompter.template.source)
+    prompter.adopt(core.context_length, core.encode)
+    gc.freeze()  # a collection that traverses the loaded modules takes 0.5 s
+    return core
+
+
+def _import_vllm() -> bool:
+    """Import vLLM; return whether it runs on a CPU. Raises `EngineStartError`.
+
+    The import creates half a million objects that all stay alive. The garbage
+    collector is off meanwhile, as it would take a tenth of the time and find nothing.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        import vllm.v1.engine.llm_engine  # noqa: F401 - imports most of vLLM
+        from vllm.platforms import current_platform
+    except ModuleNotFoundError as error:
+        if error.name != "vllm":
+            raise
+        raise EngineStartError(
+            "vLLM, which generates the answers, is not installed",
+            hint="install it with `pip install 'batchchat[gpu]'` (or `[cpu]`)",
+        ) from None
+    finally:
+        if was_enabled:
+            gc.enable()
+    return bool(current_platform.is_cpu())
+
+
+def engine_arguments(
+    model: Model, source: str, prompter: Prompter, *, on_cpu: bool
+) -> dict[str, Any]:
+    """Return vLLM's `EngineArgs` for the model on this platform."""
+    arguments: dict[str, Any] = {
+        "model": source,
+        "revision": model.revision,
+        "max_model_len": model.context_length,
+        "generation_config": "vllm",  # not the model's own sampling defaults
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+        "trust_remote_code": False,
+        "seed": 0,
+        "structured_outputs_config": dict(_STRUCTURED_OUTPUTS_CONFIG),
+    }
+    if on_cpu:
+        length = prompter.context_length or 0
+        arguments |= _CPU_ARGUMENTS
+        arguments["max_num_batched_tokens"] = max(length, _MIN_BATCHED_TOKENS)
+        arguments["distributed_executor_backend"] = "uni"
+    arguments |= model.engine
+    if model.reasoning_parser:
+        # vLLM's own argument for the parser fails if the config is a dictionary.
+        arguments["structured_outputs_config"] = arguments[
+            "structured_outputs_config"
+        ] | {"reasoning_parser": model.reasoning_parser}
+    return arguments
+
+
+def _is_local(model: Model) -> bool:
+    return model.source == "demo" or Path(model.source).expanduser().is_dir()
