@@ -17,7 +17,7 @@ from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import Options, create_batch
-from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.shutdown import Stop
 from batchchat.jobs.storage import LocalStorage
@@ -78,7 +78,7 @@ class OneEngine:
             state = EmbeddedRun(
                 ledger,
                 Settings(**settings),
-                Prompters(self.catalog, self.models),
+                RendererRegistry(self.catalog, self.models),
                 start_engine=lambda _: _Lent(self.engine),
                 stop=Stop(),
                 progress=progress,

@@ -20,8 +20,8 @@ from one_engine import OneEngine, input_line
 from report import report
 from throughput import SHARD, long_tail
 
-from batchchat.jobs.engine.protocol import Work
-from batchchat.jobs.engine.sampling import sampling_of
+from batchchat.jobs.engine.protocol import EngineRequest
+from batchchat.jobs.engine.sampling import sampling_for
 from batchchat.jobs.requests.parser import Parser
 
 _PATIENCE = 60.0
@@ -107,8 +107,10 @@ def shard_after_shard(engine: OneEngine, watch: Watch, data: bytes) -> Curve:
         for number, line in enumerate(shard, at + 1):
             request: Any = parser.parse(line, number)
             prompt = engine.engine.prepare(request)
-            sampling = sampling_of(request, model, 0, engine.engine.room(prompt))
-            work = Work(f"alone-{number}", prompt, sampling)
+            sampling = sampling_for(
+                request, model, 0, engine.engine.remaining_context(prompt)
+            )
+            work = EngineRequest(f"alone-{number}", prompt, sampling)
             assert engine.engine.submit(work, partial(_release, done), _PATIENCE)
         for _ in shard:
             done.acquire()

@@ -63,7 +63,9 @@ def main() -> None:
     ):
 
         def in_file_order() -> Run:
-            with patch("batchchat.jobs.execution.attempt.ordered", _as_they_came):
+            with patch(
+                "batchchat.jobs.execution.attempt.order_requests", _as_they_came
+            ):
                 return engine.run(data)
 
         engine.run(data[: data.index(b"\n") + 1])  # the first run warms up

@@ -41,7 +41,7 @@ def best(work: Callable[..., object], each: Iterable[Any], rounds: int) -> float
 def main() -> None:
     """Measure the parts, and the whole of it."""
     from batchchat.jobs.catalog.catalog import load_catalog
-    from batchchat.jobs.prompts.registry import Prompters
+    from batchchat.jobs.prompts.registry import RendererRegistry
     from batchchat.jobs.requests.parser import Parser
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -50,18 +50,18 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        prompter = Prompters(load_catalog(), Path(folder)).of("demo")
+        renderer = RendererRegistry(load_catalog(), Path(folder)).get("demo")
         for kind, raws in lines(Path(folder), options.requests).items():
             read: Any = Parser("demo").parse
             requests = [read(raw, number) for number, raw in enumerate(raws, 1)]
-            prompts = [(request, prompter.render(request)) for request in requests]
+            prompts = [(request, renderer.render(request)) for request in requests]
             alone = [(request,) for request in requests]
             rows.append(
                 {
                     "requests": kind,
-                    "render µs": best(prompter.render, alone, options.rounds),
-                    "tokenize µs": best(prompter.tokens, prompts, options.rounds),
-                    "all µs": best(prompter.prepare, alone, options.rounds),
+                    "render µs": best(renderer.render, alone, options.rounds),
+                    "tokenize µs": best(renderer.tokenize, prompts, options.rounds),
+                    "all µs": best(renderer.prepare, alone, options.rounds),
                 }
             )
     report("prompts", rows)

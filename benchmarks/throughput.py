@@ -81,7 +81,7 @@ def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
     from batchchat.jobs.ledger.ledger import Ledger
     from batchchat.jobs.ledger.stored_files import store_file
     from batchchat.jobs.ledger.submission import Options, create_batch
-    from batchchat.jobs.prompts.registry import Prompters
+    from batchchat.jobs.prompts.registry import RendererRegistry
     from batchchat.jobs.settings import Settings
     from batchchat.jobs.shutdown import Stop
     from batchchat.jobs.storage import LocalStorage
@@ -103,7 +103,7 @@ def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
         state = EmbeddedRun(
             ledger,
             settings,
-            Prompters(catalog, models),
+            RendererRegistry(catalog, models),
             start_engine=lambda _: engine,
             stop=Stop(),
             progress=Progress(),
@@ -120,7 +120,7 @@ def run_chat(path: Path, models: Path, shard: int | None) -> Measured:
     """Run `LLM.chat` over everything, or over one shard after the other."""
     from batchchat.jobs.catalog.catalog import load_catalog
     from batchchat.jobs.catalog.model_files import model_folder
-    from batchchat.jobs.prompts.renderer import load_prompter
+    from batchchat.jobs.prompts.renderer import load_renderer
     from batchchat.workers.engine.vllm_startup import engine_arguments, set_environment
 
     set_environment("error")  # before vLLM: it is read as its libraries are loaded
@@ -130,8 +130,8 @@ def run_chat(path: Path, models: Path, shard: int | None) -> Measured:
     began = time.perf_counter()
     from vllm import LLM, SamplingParams
 
-    prompter = load_prompter(model, models)
-    llm = LLM(**engine_arguments(model, folder, prompter, on_cpu=True))
+    renderer = load_renderer(model, models)
+    llm = LLM(**engine_arguments(model, folder, renderer, on_cpu=True))
     load = time.perf_counter() - began
     steps = _counted(llm)
     clock = _Clock()

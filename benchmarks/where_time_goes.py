@@ -23,17 +23,17 @@ from report import report
 
 ENGINE = "engine: steps"
 PARTS = {
-    "parse": "batchchat.jobs.execution.shard_reader.ShardLines.parsed",
-    "render": "batchchat.jobs.prompts.renderer.Prompter.render",
-    "tokenize": "batchchat.jobs.prompts.renderer.Prompter.tokens",
-    "parameters": "batchchat.jobs.execution.attempt.sampling_of",
-    "look for those alike": "batchchat.jobs.execution.answer_cache.Twins.name_of",
+    "parse": "batchchat.jobs.execution.shard_reader.ShardReader.parse",
+    "render": "batchchat.jobs.prompts.renderer.PromptRenderer.render",
+    "tokenize": "batchchat.jobs.prompts.renderer.PromptRenderer.tokenize",
+    "parameters": "batchchat.jobs.execution.attempt.sampling_for",
+    "cache key": "batchchat.jobs.execution.answer_cache.AnswerCache.cache_key",
     "give to the engine": "batchchat.workers.engine.vllm_core.VllmCore.add",
     ENGINE: "vllm.v1.engine.llm_engine.LLMEngine.step",
     "detokenize": "batchchat.workers.engine.detokenizer.Detokenizer.decode",
     "response": "batchchat.jobs.execution.output_lines.completed",
-    "checkpoint": "batchchat.jobs.execution.checkpoint_writer.Harvest.flush",
-    "commit": "batchchat.jobs.execution.checkpoint_writer.Harvest.commit",
+    "checkpoint": "batchchat.jobs.execution.checkpoint_writer.CheckpointWriter.flush",
+    "commit": "batchchat.jobs.execution.checkpoint_writer.CheckpointWriter.commit",
     "store and check the file": "batchchat.workers.local.embedded_run.make_plan",
     "finalize": "batchchat.workers.local.embedded_run.finalize",
 }

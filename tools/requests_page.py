@@ -11,10 +11,10 @@ from batchchat.jobs.requests import schema_types
 from batchchat.jobs.requests.parameters import (
     MAX_MESSAGES,
     PARAMETERS,
-    REFUSED,
+    UNSUPPORTED_FIELDS,
     Parameter,
 )
-from batchchat.jobs.requests.parser import Invalid, Parser
+from batchchat.jobs.requests.parser import InvalidLine, Parser
 
 NOTES: dict[str, dict[str, str]] = tomllib.loads(
     Path(__file__).with_name("parameter_notes.toml").read_text("utf-8")
@@ -77,7 +77,8 @@ def _tables() -> dict[str, str]:
         "fields": _table(_HEAD, map(_row, used)),
         "unused": f"{', '.join(unused)}.",
         "refused": _table(
-            ("field", "why"), ((f"`{name}`", why) for name, why in REFUSED.items())
+            ("field", "why"),
+            ((f"`{name}`", why) for name, why in UNSUPPORTED_FIELDS.items()),
         ),
         "limits": _table(("", "at most"), limits.items()),
     }
@@ -115,9 +116,9 @@ def _invalid_values(name: str) -> list[Any]:
     parameter = PARAMETERS[name]
     values = list(INVALID_STRUCTURES.get(name) or INVALID[parameter.kind])
     if parameter.kind in ("number", "integer"):
-        low = parameter.at_least
-        values.append(parameter.above if low is None else low - 1)
-        values.append(parameter.at_most and parameter.at_most + 1)
+        low = parameter.minimum
+        values.append(parameter.exclusive_minimum if low is None else low - 1)
+        values.append(parameter.maximum and parameter.maximum + 1)
     return values
 
 
@@ -125,7 +126,7 @@ def _code(name: str, value: Any) -> str:
     """Return the error code for a value, which must be invalid."""
     body = {"messages": [{"role": "user", "content": "hi"}], name: value}
     found = Parser("m").parse(json.dumps(body).encode(), 1)
-    if not isinstance(found, Invalid):
+    if not isinstance(found, InvalidLine):
         raise TypeError(f"{name}: {value!r} is valid")
     [problem] = found.problems
     return f"`{problem.code}`"

@@ -26,7 +26,7 @@ def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
     """
     loopback_only = is_loopback(settings.host)
     context = make_context(
-        settings, catalog.closed(), storage, loopback_only=loopback_only
+        settings, catalog.restricted(), storage, loopback_only=loopback_only
     )
     has_keys = context.keys.exist()
     if not loopback_only and not has_keys:

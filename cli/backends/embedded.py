@@ -63,7 +63,7 @@ class EmbeddedBatches(StoredBatches):
         run = EmbeddedRun(
             Ledger(storage, settings.project),
             settings,
-            session.prompters,
+            session.renderers,
             start_engine=lambda model: start_engine(session, model),
             stop=stop,
             progress=progress,

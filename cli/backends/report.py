@@ -6,7 +6,7 @@ from batchchat.cli.backends.batch_view import Shown
 from batchchat.cli.terminal import streams as terminal
 from batchchat.cli.terminal.format import count, duration, short
 from batchchat.jobs.ledger.cost_limit import MAX_COST
-from batchchat.jobs.requests.problems import SHOWN, Problem
+from batchchat.jobs.requests.problems import MAX_LISTED_PROBLEMS, Problem
 
 BAD_ANSWER = 1
 """Exit status when the tool worked and not every request was completed."""
@@ -83,4 +83,6 @@ def show_problems(
         terminal.say(f"  {where}  {param}{problem.message}")
     if len(problems) > _SHOWN:
         more = count(len(problems) - _SHOWN, "more problem")
-        terminal.say(f"  … and {'many more' if len(problems) == SHOWN else more}")
+        terminal.say(
+            f"  … and {'many more' if len(problems) == MAX_LISTED_PROBLEMS else more}"
+        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from batchchat.jobs.catalog.catalog import Catalog, load_catalog
 from batchchat.jobs.ledger.ledger import Ledger, State
-from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.settings import Settings, data_folder, load_settings
 from batchchat.jobs.storage import open_storage
 
@@ -29,9 +29,9 @@ class Session:
         return Path(self.settings.model_cache).expanduser()
 
     @property
-    def prompters(self) -> Prompters:
+    def renderers(self) -> RendererRegistry:
         """The prompters of the catalog's models."""
-        return Prompters(self.catalog, self.models)
+        return RendererRegistry(self.catalog, self.models)
 
     @cached_property
     def cluster(self) -> "ClusterStatus | None":

@@ -24,7 +24,7 @@ def check_file(session: Session, file: str, model: str | None) -> Scan:
         session.catalog.find(model)
     path = seekable(file)
     parser = Parser(model)
-    lengths = PromptLengths(parser, session.prompters)
+    lengths = PromptLengths(parser, session.renderers)
     settings = session.settings
     found = scan(lambda: _read(path), parser, limits(settings), check=lengths)
     model_of(parser, session.catalog, found)

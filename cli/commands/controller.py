@@ -14,4 +14,4 @@ def controller() -> int:
     session = open_session()
     broker = broker_of(session.settings)
     storage = session.ledger.storage
-    return run_controller(storage, session.settings, broker, session.prompters)
+    return run_controller(storage, session.settings, broker, session.renderers)

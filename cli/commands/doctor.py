@@ -83,7 +83,7 @@ def _try_model(session: "Session", name: str) -> "CheckResult":
     run = EmbeddedRun(
         ledger,
         session.settings,
-        session.prompters,
+        session.renderers,
         start_engine=lambda model: start_engine(session, model),
         stop=Stop(),
         progress=Progress(),

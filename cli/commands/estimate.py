@@ -41,7 +41,7 @@ def estimate(
     session = open_session()
     if model is not None:
         session.catalog.find(model)
-    counter = Counter(model, session.prompters, session.settings.max_line_bytes)
+    counter = Counter(model, session.renderers, session.settings.max_line_bytes)
     with open_input(file) as stream:
         source = input_of(file, stream)
         tell = _Teller(counter, source.size)

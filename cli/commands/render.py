@@ -8,7 +8,7 @@ from batchchat.cli.terminal import streams as terminal
 
 if TYPE_CHECKING:
     from batchchat.cli.backends.session import Session
-    from batchchat.jobs.prompts.renderer import Prompter
+    from batchchat.jobs.prompts.renderer import PromptRenderer
     from batchchat.jobs.requests.schema import Request
 
 
@@ -47,33 +47,33 @@ def _rendered(
     """Yield what each line becomes, or its `error`."""
     from batchchat.cli.terminal.input_file import chunks, open_input
     from batchchat.jobs.requests.line_reader import iter_lines
-    from batchchat.jobs.requests.parser import Invalid, Parser, parse_line
+    from batchchat.jobs.requests.parser import InvalidLine, Parser, parse_line
 
     parser = Parser(model)
     most = session.settings.max_line_bytes
-    prompters = session.prompters
+    renderers = session.renderers
     with open_input(file) as stream:
         for line in iter_lines(chunks(stream, file), most):
             if line.raw is not None and not line.raw.strip():
                 continue
             parsed = parse_line(parser, line, most)
-            if isinstance(parsed, Invalid):
+            if isinstance(parsed, InvalidLine):
                 texts = (
                     f"{p.param or ''} {p.message}".strip() for p in parsed.problems
                 )
                 yield {"line": line.number, "error": "; ".join(texts)}
             else:
-                yield _prompt(prompters.of(str(parser.model)), parsed)
+                yield _prompt(renderers.get(str(parser.model)), parsed)
 
 
-def _prompt(prompter: "Prompter", request: "Request") -> dict[str, Any]:
-    from batchchat.jobs.engine.conversation import Turns
+def _prompt(renderer: "PromptRenderer", request: "Request") -> dict[str, Any]:
+    from batchchat.jobs.engine.conversation import Conversation
     from batchchat.jobs.errors import RequestRefusedError
 
     try:
-        request = Turns(request).next
-        prompt = prompter.render(request)
-        tokens = len(prompter.tokens(request, prompt)) if prompter.encode else None
+        request = Conversation(request).next
+        prompt = renderer.render(request)
+        tokens = len(renderer.tokenize(request, prompt)) if renderer.encode else None
     except RequestRefusedError as error:
         return {"line": request.line, "error": f"{error.param}: {error.message}"}
     return {

@@ -68,14 +68,14 @@ def worker(
 def _engine(
     session: "Session", model: "Model", simulate: float | None
 ) -> "EngineDriver":
-    from batchchat.jobs.prompts.renderer import load_prompter
+    from batchchat.jobs.prompts.renderer import load_renderer
 
     _log.info("loading %s", model.name)
     if simulate is not None:
         from batchchat.workers.engine.echo_core import start_echo
 
-        prompter = load_prompter(model, session.models)
-        return start_echo(prompter, per_token=1 / simulate)
+        renderer = load_renderer(model, session.models)
+        return start_echo(renderer, per_token=1 / simulate)
     from batchchat.cli.backends.embedded import start_engine
 
     return start_engine(session, model)

@@ -60,7 +60,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         return round(self.gpu_hour * gpus * hours, 6)
 
     @property
-    def renders_alone(self) -> bool:
+    def renders_without_files(self) -> bool:
         """Say whether the entry has all that a prompt needs, without any file."""
         return bool(self.chat_template and self.special_tokens)
 
@@ -68,10 +68,12 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 class Catalog:
     """Finds a model by its name or an alias, by a hub id, or by a folder's path."""
 
-    def __init__(self, models: dict[str, Model], *, is_closed: bool = False) -> None:
+    def __init__(
+        self, models: dict[str, Model], *, is_restricted: bool = False
+    ) -> None:
         """Hold `models` by name; a closed catalog has these and finds no others."""
         self._models = models
-        self._is_closed = is_closed
+        self._is_restricted = is_restricted
         self._aliases = {
             alias: model for model in models.values() for alias in model.aliases
         }
@@ -80,9 +82,9 @@ class Catalog:
         """Yield the named models."""
         return iter(self._models.values())
 
-    def closed(self) -> "Catalog":
+    def restricted(self) -> "Catalog":
         """Return the same for callers who may name no folder and no other model."""
-        return Catalog(self._models, is_closed=True)
+        return Catalog(self._models, is_restricted=True)
 
     def find(self, name: str) -> Model:
         """Return the model that `name` means, called as it was asked for.
@@ -95,7 +97,7 @@ class Catalog:
         model = self._models.get(name) or self._aliases.get(name)
         if model is not None:
             return _found(model, name)
-        if self._is_closed:
+        if self._is_restricted:
             raise ModelNotFoundError(
                 f"no model `{name[:80]}`: it is not in this server's catalog",
                 hint="an entry of BATCHCHAT_CONFIG adds it",

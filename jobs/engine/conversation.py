@@ -17,27 +17,27 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from batchchat.jobs.engine.protocol import Choice, Completion, Turn
+from batchchat.jobs.engine.protocol import Choice, Completion, GeneratedTurn
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.requests.schema import Message, Request
-from batchchat.jobs.requests.schema_types import Called, ToolCall
+from batchchat.jobs.requests.schema_types import FunctionCall, ToolCall
 
 _PAIRS = (("tools", "tool_choice"), ("response_format", "structured_outputs"))
 """Fields of which a slot says both if it says either."""
 
 
-class Turns:
+class Conversation:
     """The turns of one request: one, unless it has slots."""
 
     def __init__(self, request: Request, answers: Iterable[Completion] = ()) -> None:
         """Begin with the first ones answered by `answers`."""
         self.request = request
         messages = request.body.messages
-        ends = [index for index, turn in enumerate(messages) if turn.is_slot]
-        if not messages[-1].is_slot:
+        ends = [index for index, turn in enumerate(messages) if turn.is_placeholder]
+        if not messages[-1].is_placeholder:
             ends.append(len(messages))
         self._ends = ends
-        self._has_slots = len(ends) > 1 or messages[-1].is_slot
+        self._has_slots = len(ends) > 1 or messages[-1].is_placeholder
         self._answers = list(answers)
 
     @property
@@ -73,7 +73,7 @@ class Turns:
             return last
         slots = len(self.request.body.messages)
         turns = [
-            Turn(end, answer)
+            GeneratedTurn(end, answer)
             for end, answer in zip(self._ends, self._answers, strict=True)
             if end < slots
         ]
@@ -95,12 +95,14 @@ class Turns:
         if not self._has_slots:
             return error
         end, body = self._ends[self.number], self.request.body
-        is_slot = end < len(body.messages)
-        place = f"messages[{end}]" if is_slot else "the answer to the last message"
+        is_placeholder = end < len(body.messages)
+        place = (
+            f"messages[{end}]" if is_placeholder else "the answer to the last message"
+        )
         return RequestRefusedError(
             f"turn {self.number + 1} of {len(self._ends)}, {place}: {error.message}",
             code=error.code,
-            param=f"body.{place}" if is_slot else error.param,
+            param=f"body.{place}" if is_placeholder else error.param,
             status_code=error.status_code,
         )
 
@@ -126,7 +128,7 @@ def _fields(body: Any, slot: Message | None, *, is_last: bool) -> dict[str, Any]
 def _message(choice: Choice) -> Message:
     """Return an answer as a turn of the conversation, as if it were handed in."""
     calls = [
-        ToolCall(call["id"], "function", Called(**call["function"]))
+        ToolCall(call["id"], "function", FunctionCall(**call["function"]))
         for call in choice.tool_calls
     ]
     return Message(

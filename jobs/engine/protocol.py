@@ -8,7 +8,7 @@ import msgspec
 from batchchat.jobs.engine.sampling import Sampling
 from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.prompts.renderer import Prompt
-from batchchat.jobs.requests.output_constraints import Form
+from batchchat.jobs.requests.output_constraints import OutputConstraints
 from batchchat.jobs.requests.schema import Request
 
 
@@ -40,26 +40,26 @@ class Completion(msgspec.Struct, kw_only=True):
     cached_tokens: int = 0
     reasoning_tokens: int | None = None
     engine_seconds: float = 0.0
-    turns: list["Turn"] = []
+    turns: list["GeneratedTurn"] = []
 
 
-class Turn(msgspec.Struct, frozen=True):
+class GeneratedTurn(msgspec.Struct, frozen=True):
     """A slot that the model has filled; `index` is its place in the messages."""
 
     index: int
     completion: Completion
 
 
-class Work(msgspec.Struct, frozen=True):
+class EngineRequest(msgspec.Struct, frozen=True):
     """One request as the engine is given it; `key` is unique in the process."""
 
     key: str
     prompt: Prompt
     sampling: Sampling
-    form: Form | None = None
+    form: OutputConstraints | None = None
 
 
-Answer = Completion | BatchchatError
+CompletionOrError = Completion | BatchchatError
 """What became of a request. A `RequestRefusedError` is final; after any other
 error the request was not answered, and must be asked again."""
 
@@ -89,12 +89,15 @@ class Engine(Protocol):
         """
         ...
 
-    def room(self, prompt: Prompt) -> int:
+    def remaining_context(self, prompt: Prompt) -> int:
         """Return how many tokens the context has left behind the prompt."""
         ...
 
     def submit(
-        self, work: Work, on_done: Callable[[Answer], None], timeout: float
+        self,
+        work: EngineRequest,
+        on_done: Callable[[CompletionOrError], None],
+        timeout: float,
     ) -> bool:
         """Take the work, or return False if there was no room for so long.
 

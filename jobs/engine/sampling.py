@@ -58,7 +58,9 @@ _SAME = (
 )
 
 
-def sampling_of(request: Request, model: Model, seed: int, room: int) -> Sampling:
+def sampling_for(
+    request: Request, model: Model, seed: int, available_tokens: int
+) -> Sampling:
     """Return the parameters of `request`.
 
     `seed` is the one to use where the request brings none; `room` the tokens
@@ -71,7 +73,7 @@ def sampling_of(request: Request, model: Model, seed: int, room: int) -> Samplin
     own_seed = given("seed")
     return Sampling(
         **same,
-        max_tokens=min(asked_tokens(request, room), room),
+        max_tokens=min(requested_tokens(request, available_tokens), available_tokens),
         seed=seed if own_seed is None else own_seed,
         stop=(*((stop,) if isinstance(stop, str) else stop), *model.stop),
         stop_token_ids=(*(given("stop_token_ids") or ()), *model.stop_token_ids),
@@ -82,13 +84,13 @@ def sampling_of(request: Request, model: Model, seed: int, room: int) -> Samplin
     )
 
 
-def asked_tokens(request: Request, room: int) -> int:
+def requested_tokens(request: Request, available_tokens: int) -> int:
     """Return how many tokens the request wants at most."""
     for name in ("max_completion_tokens", "max_tokens"):
         value: int | None = request.given(name)
         if value is not None:
             return value
-    return room
+    return available_tokens
 
 
 def derived_seed(batch_seed: int, custom_id: str) -> int:

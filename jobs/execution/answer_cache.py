@@ -15,7 +15,7 @@ from threading import Lock
 
 import msgspec
 
-from batchchat.jobs.engine.protocol import Completion, Work
+from batchchat.jobs.engine.protocol import Completion, EngineRequest
 from batchchat.jobs.requests.schema import Request
 
 _MOST_BYTES = 32 * 1024 * 1024
@@ -25,24 +25,22 @@ _OVERHEAD = 1_000
 _encoder = msgspec.json.Encoder()
 
 
-class Twins:
+class AnswerCache:
     """The answers of a batch that another request may get too; safe from threads."""
 
-    def __init__(
-        self, *, are_wanted: bool = True, most_bytes: int = _MOST_BYTES
-    ) -> None:
+    def __init__(self, *, enabled: bool = True, max_bytes: int = _MOST_BYTES) -> None:
         """Remember answers of up to `most_bytes`; those not used the longest go."""
-        self._are_wanted = are_wanted
-        self._most_bytes = most_bytes
+        self._enabled = enabled
+        self._max_bytes = max_bytes
         self._bytes = 0
         self._answers: OrderedDict[bytes, Completion] = OrderedDict()
         self._lock = Lock()
 
-    def name_of(self, request: Request, work: Work) -> bytes | None:
+    def cache_key(self, request: Request, work: EngineRequest) -> bytes | None:
         """Return what all that are alike share; None for what is drawn on its own."""
         sampling = work.sampling
         is_greedy = sampling.temperature == 0
-        if not self._are_wanted or not (is_greedy or request.given("seed") is not None):
+        if not self._enabled or not (is_greedy or request.given("seed") is not None):
             return None
         if is_greedy:
             sampling = msgspec.structs.replace(sampling, seed=0)
@@ -55,7 +53,7 @@ class Twins:
             known = self._answers.get(name)
             if known is not None:
                 self._answers.move_to_end(name)
-        return known and copied(known)
+        return known and as_duplicate(known)
 
     def keep(self, name: bytes, answer: Completion) -> None:
         """Remember an answer, unless it has log probabilities, which are large."""
@@ -65,12 +63,12 @@ class Twins:
             if name not in self._answers:
                 self._answers[name] = answer
                 self._bytes += _size(answer)
-            while self._bytes > self._most_bytes:
+            while self._bytes > self._max_bytes:
                 _, oldest = self._answers.popitem(last=False)
                 self._bytes -= _size(oldest)
 
 
-def copied(answer: Completion) -> Completion:
+def as_duplicate(answer: Completion) -> Completion:
     """Return an answer for another request: the same tokens, no time of the engine."""
     return msgspec.structs.replace(answer, engine_seconds=0.0)
 

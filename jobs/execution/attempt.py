@@ -20,24 +20,33 @@ from queue import Empty, SimpleQueue
 
 import msgspec
 
-from batchchat.jobs.engine.conversation import Turns
-from batchchat.jobs.engine.protocol import Answer, Choice, Completion, Work
-from batchchat.jobs.engine.sampling import Sampling, derived_seed, sampling_of
+from batchchat.jobs.engine.conversation import Conversation
+from batchchat.jobs.engine.protocol import (
+    Choice,
+    Completion,
+    CompletionOrError,
+    EngineRequest,
+)
+from batchchat.jobs.engine.sampling import Sampling, derived_seed, sampling_for
 from batchchat.jobs.errors import BatchchatError, EngineDeadError, RequestRefusedError
 from batchchat.jobs.execution import output_lines as response
-from batchchat.jobs.execution.answer_cache import copied
-from batchchat.jobs.execution.checkpoint_writer import Harvest
-from batchchat.jobs.execution.context import Task
-from batchchat.jobs.execution.crash_bisection import Mark, Suspicion, read_marks
-from batchchat.jobs.execution.request_order import ordered
-from batchchat.jobs.execution.shard_reader import ShardLines
+from batchchat.jobs.execution.answer_cache import as_duplicate
+from batchchat.jobs.execution.checkpoint_writer import CheckpointWriter
+from batchchat.jobs.execution.context import BatchContext
+from batchchat.jobs.execution.crash_bisection import (
+    AttemptMarker,
+    CrashBisection,
+    read_markers,
+)
+from batchchat.jobs.execution.request_order import order_requests
+from batchchat.jobs.execution.shard_reader import ShardReader
 from batchchat.jobs.ids import new_attempt_id, request_id
 from batchchat.jobs.internal_errors import as_refusal
 from batchchat.jobs.ledger.checkpoint import Result
 from batchchat.jobs.ledger.records import Shard
 from batchchat.jobs.requests.line_reader import RawLine
-from batchchat.jobs.requests.output_constraints import form_of
-from batchchat.jobs.requests.parser import Invalid
+from batchchat.jobs.requests.output_constraints import constraints_of
+from batchchat.jobs.requests.parser import InvalidLine
 from batchchat.jobs.requests.schema import Request
 
 _LOOK = 0.2
@@ -52,9 +61,9 @@ class _Asked:
     """
 
     name: str
-    turns: Turns
+    turns: Conversation
     seed: int
-    alike: bytes | None
+    cache_key: bytes | None
 
     @property
     def line(self) -> int:
@@ -69,15 +78,17 @@ class _Asked:
 class Attempt:
     """One try at `shard`; `feed` it, then `finish` it, in one thread."""
 
-    task: Task
+    task: BatchContext
     shard: Shard
     id: str = field(default_factory=new_attempt_id)
     _asked: dict[str, _Asked] = field(default_factory=dict)
     _waiting: dict[bytes, list[_Asked]] = field(default_factory=dict)
-    _going_on: deque[Turns] = field(default_factory=deque)
-    _answers: SimpleQueue[tuple[str, Answer]] = field(default_factory=SimpleQueue)
+    _going_on: deque[Conversation] = field(default_factory=deque)
+    _answers: SimpleQueue[tuple[str, CompletionOrError]] = field(
+        default_factory=SimpleQueue
+    )
     _failure: BatchchatError | None = None
-    _suspicion: Suspicion = field(default_factory=Suspicion)
+    _suspicion: CrashBisection = field(default_factory=CrashBisection)
     _has_place: bool = False
     _alone: tuple[int, ...] = ()
     _proven: bool = False
@@ -87,8 +98,8 @@ class Attempt:
 
     def __post_init__(self) -> None:
         """Have nothing yet."""
-        self._harvest = Harvest(self.task, self.shard.index, self.id)
-        self._input = ShardLines(self.task, self.shard)
+        self._harvest = CheckpointWriter(self.task, self.shard.index, self.id)
+        self._input = ShardReader(self.task, self.shard)
 
     @property
     def moves(self) -> int:
@@ -101,8 +112,10 @@ class Attempt:
         Returns when all are asked for, or the end is. Raises `StorageError`.
         """
         self._begin()
-        alone = self._suspicion.is_strong
-        self._has_place = self.task.floor.take(alone=alone, gives_up=self._gives_up)
+        alone = self._suspicion.needs_isolation
+        self._has_place = self.task.engine_gate.take(
+            alone=alone, gives_up=self._gives_up
+        )
         try:
             if self._has_place:
                 self._feed_slices() if alone else self._feed_all()
@@ -142,9 +155,9 @@ class Attempt:
         The shard's requests are held until they are asked, to be put in order.
         """
         self._put_mark()
-        lines = map(self._input.parsed, self._lines())
-        ends = self.shard.index >= self.task.tail
-        for parsed in ordered(lines, longest_first=ends):
+        lines = map(self._input.parse, self._lines())
+        ends = self.shard.index >= self.task.first_tail_shard
+        for parsed in order_requests(lines, longest_first=ends):
             if self._is_over:
                 return
             self._take(parsed)
@@ -154,16 +167,16 @@ class Attempt:
     def _feed_slices(self) -> None:
         """Ask for few lines at a time, so that the one that kills can be told."""
         lines = {line.number: line for line in self._lines()}
-        for number in sorted(lines.keys() & self._suspicion.convicted()):
-            self._convict(self._input.parsed(lines.pop(number)))
-        for numbers in self._suspicion.slices(lines):
+        for number in sorted(lines.keys() & self._suspicion.poison_lines()):
+            self._convict(self._input.parse(lines.pop(number)))
+        for numbers in self._suspicion.probe_groups(lines):
             if self._is_over:
                 return
             self._alone = numbers
             self._proven = self.task.engine.steps > 0
             self._put_mark(alone=numbers)
             for number in numbers:
-                self._take(self._input.parsed(lines[number]))
+                self._take(self._input.parse(lines[number]))
             self._drain()
 
     def _drain(self) -> None:
@@ -189,7 +202,7 @@ class Attempt:
             self.task.engine.abort(list(self._asked))
         if self._has_place:
             self._has_place = False
-            self.task.floor.leave(alone=self._suspicion.is_strong)
+            self.task.engine_gate.leave(alone=self._suspicion.needs_isolation)
 
     @property
     def in_flight(self) -> int:
@@ -213,26 +226,26 @@ class Attempt:
         """Read what earlier attempts have left."""
         task, shard = self.task, self.shard
         self._harvest.begin()
-        self._suspicion = read_marks(task.storage, task.keys, shard.index)
+        self._suspicion = read_markers(task.storage, task.keys, shard.index)
 
     def _put_mark(self, **lines: tuple[int, ...]) -> None:
         """Say, before the engine is asked, that an attempt has begun."""
         now = self.task.ledger.now()
-        mark = Mark(created_at=now, proven=self._proven, **lines)
+        mark = AttemptMarker(created_at=now, proven=self._proven, **lines)
         self.task.storage.put(self._mark, msgspec.json.encode(mark))
 
     def _lines(self) -> Iterator[RawLine]:
         """Yield the shard's lines that have no result yet."""
-        return self._input.without(self._harvest.lines)
+        return self._input.pending_lines(self._harvest.lines)
 
-    def _take(self, parsed: Request | Invalid) -> None:
+    def _take(self, parsed: Request | InvalidLine) -> None:
         """Ask for the answer to a line, or note why there will be none."""
         self._moves += 1
-        if isinstance(parsed, Invalid):
+        if isinstance(parsed, InvalidLine):
             name = request_id(self.task.batch.id, parsed.line)
             self._harvest.add_failure(parsed.line, response.invalid(name, parsed))
         else:
-            self._try(Turns(parsed, self._harvest.turns_of(parsed.line)))
+            self._try(Conversation(parsed, self._harvest.turns_of(parsed.line)))
 
     def _go_on(self) -> None:
         """Ask for the turns that follow those that were answered."""
@@ -243,7 +256,7 @@ class Attempt:
     def _goes_on(self) -> bool:
         return bool(self._going_on) and not self._is_over
 
-    def _try(self, turns: Turns) -> None:
+    def _try(self, turns: Conversation) -> None:
         """Ask for the next turn of a request, or note why there will be none."""
         name = request_id(self.task.batch.id, turns.request.line)
         try:
@@ -253,9 +266,9 @@ class Attempt:
         except BatchchatError as error:
             self._failure = error
 
-    def _convict(self, parsed: Request | Invalid) -> None:
+    def _convict(self, parsed: Request | InvalidLine) -> None:
         """Note that there is no answer to a line that kills every engine."""
-        if isinstance(parsed, Invalid):
+        if isinstance(parsed, InvalidLine):
             self._take(parsed)
             return
         error = RequestRefusedError(
@@ -267,19 +280,19 @@ class Attempt:
         text = response.refused(name, parsed.custom_id, error)
         self._harvest.add_failure(parsed.line, text)
 
-    def _ask(self, name: str, turns: Turns) -> None:
+    def _ask(self, name: str, turns: Conversation) -> None:
         """Give a request's next turn to the engine, waiting until it has room."""
         engine = self.task.engine
         with as_refusal(name):
             request = turns.next
             prompt = engine.prepare(request, self.task.batch.id)
-            sampling = self._sampling(request, engine.room(prompt))
+            sampling = self._sampling(request, engine.remaining_context(prompt))
             key = f"{name}-{self.id}-{turns.number}"
-            work = Work(key, prompt, sampling, form_of(request))
-            alike = self._alike(request, work)
-        asked = _Asked(name, turns, sampling.seed, alike)
-        if asked.alike in self._waiting:
-            self._waiting[asked.alike].append(asked)
+            work = EngineRequest(key, prompt, sampling, constraints_of(request))
+            cache_key = self._alike(request, work)
+        asked = _Asked(name, turns, sampling.seed, cache_key)
+        if asked.cache_key in self._waiting:
+            self._waiting[asked.cache_key].append(asked)
             return
         self._asked[key] = asked
         answer = partial(self._answer, key)
@@ -297,28 +310,28 @@ class Attempt:
             del self._asked[key]
             raise
 
-    def _alike(self, request: Request, work: Work) -> bytes | None:
+    def _alike(self, request: Request, work: EngineRequest) -> bytes | None:
         """Return what those share that get one answer; none do beside a suspect."""
-        if self._suspicion.is_strong:
+        if self._suspicion.needs_isolation:
             return None
-        return self.task.twins.name_of(request, work)
+        return self.task.answer_cache.cache_key(request, work)
 
-    def _known(self, work: Work, asked: _Asked) -> Completion | None:
+    def _known(self, work: EngineRequest, asked: _Asked) -> Completion | None:
         """Return an answer that needs no engine, or have those alike wait for it."""
         if work.sampling.max_tokens == 0:
             return _nothing(len(work.prompt.token_ids), work.sampling.n)
-        if asked.alike is None:
+        if asked.cache_key is None:
             return None
-        known = self.task.twins.answer(asked.alike)
+        known = self.task.answer_cache.answer(asked.cache_key)
         if known is None:
-            self._waiting[asked.alike] = []
+            self._waiting[asked.cache_key] = []
         return known
 
     def _sampling(self, request: Request, room: int) -> Sampling:
         seed = derived_seed(self.task.batch.seed, request.custom_id)
-        return sampling_of(request, self.task.model, seed, room)
+        return sampling_for(request, self.task.model, seed, room)
 
-    def _answer(self, key: str, answer: Answer) -> None:
+    def _answer(self, key: str, answer: CompletionOrError) -> None:
         self._answers.put((key, answer))
 
     def _collect(self, seconds: float) -> None:
@@ -336,22 +349,22 @@ class Attempt:
             self._steps = self.task.engine.steps
             self._moves += 1
 
-    def _note(self, key: str, answer: Answer) -> None:
+    def _note(self, key: str, answer: CompletionOrError) -> None:
         """Turn an answer into a result; one that is none is asked again later."""
         asked = self._asked.pop(key, None)
         if asked is None:
             return
-        alike = self._waiting.pop(asked.alike, ()) if asked.alike else ()
+        cache_key = self._waiting.pop(asked.cache_key, ()) if asked.cache_key else ()
         if isinstance(answer, Completion):
-            if asked.alike:
-                self.task.twins.keep(asked.alike, answer)
+            if asked.cache_key:
+                self.task.answer_cache.keep(asked.cache_key, answer)
             self._note_answer(asked, answer)
-            for other in alike:
+            for other in cache_key:
                 if self._costs_enough:
                     break
-                self._note_answer(other, copied(answer))
+                self._note_answer(other, as_duplicate(answer))
         elif isinstance(answer, RequestRefusedError):
-            for one in (asked, *alike):
+            for one in (asked, *cache_key):
                 self._note_refusal(one.name, one.turns, answer)
         else:
             self._died_with.append(asked.line)
@@ -402,7 +415,7 @@ class Attempt:
         self._harvest.add(result)
 
     def _note_refusal(
-        self, name: str, turns: Turns, error: RequestRefusedError
+        self, name: str, turns: Conversation, error: RequestRefusedError
     ) -> None:
         request = turns.request
         text = response.refused(name, request.custom_id, turns.blamed(error))

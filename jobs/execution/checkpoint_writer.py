@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.engine.protocol import Completion
-from batchchat.jobs.execution.context import Task
+from batchchat.jobs.execution.context import BatchContext
 from batchchat.jobs.ledger import records as record
 from batchchat.jobs.ledger.checkpoint import Result, pack
 from batchchat.jobs.ledger.partial_turns import KeptTurn, pack_turns, read_turns
@@ -25,10 +25,10 @@ from batchchat.jobs.ledger.recovery import Kept, recover
 _FLUSH_BYTES = 4 * 1024 * 1024
 
 
-class Harvest:
+class CheckpointWriter:
     """The results of one attempt at one shard; for one thread."""
 
-    def __init__(self, task: Task, shard: int, attempt: str) -> None:
+    def __init__(self, task: BatchContext, shard: int, attempt: str) -> None:
         """Begin with nothing."""
         self._task = task
         self._shard = shard

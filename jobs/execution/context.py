@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.engine.protocol import Engine
-from batchchat.jobs.execution.answer_cache import Twins
-from batchchat.jobs.execution.engine_gate import Floor
+from batchchat.jobs.execution.answer_cache import AnswerCache
+from batchchat.jobs.execution.engine_gate import EngineGate
 from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.ledger.keys import BatchKeys
 from batchchat.jobs.ledger.ledger import Ledger
@@ -15,7 +15,7 @@ from batchchat.jobs.storage import Storage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class BatchContext:
     """A batch, what runs it, and what it reports to.
 
     `line_bytes` is what a line may have at most; `tail` is the first of the shards
@@ -28,11 +28,11 @@ class Task:
     engine: Engine
     stop: Stop
     progress: Progress
-    line_bytes: int
-    tail: int
+    max_line_bytes: int
+    first_tail_shard: int
     checkpoint_seconds: float
-    floor: Floor = field(default_factory=Floor)
-    twins: Twins = field(default_factory=Twins)
+    engine_gate: EngineGate = field(default_factory=EngineGate)
+    answer_cache: AnswerCache = field(default_factory=AnswerCache)
 
     @property
     def storage(self) -> Storage:

@@ -28,7 +28,7 @@ _DEATHS = 2
 _SLICES = 16
 
 
-class Mark(msgspec.Struct, frozen=True, kw_only=True):
+class AttemptMarker(msgspec.Struct, frozen=True, kw_only=True):
     """`attempts/<attempt>.json`: a try that has begun.
 
     `alone` are the lines that had the engine to themselves; `asked` those that
@@ -43,17 +43,17 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Suspicion:
+class CrashBisection:
     """What the marks of a shard say."""
 
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[AttemptMarker, ...] = ()
 
     @property
-    def is_strong(self) -> bool:
+    def needs_isolation(self) -> bool:
         """Whether the shard must have the engine to itself."""
         return len(self.marks) >= _DEATHS
 
-    def convicted(self) -> set[int]:
+    def poison_lines(self) -> set[int]:
         """Return the lines that are known to kill the engine.
 
         The death of a proven engine that was seen weighs twice as much as a mark
@@ -66,26 +66,26 @@ class Suspicion:
                 weights[mark.alone[0]] += 2 if mark.asked and mark.proven else 1
         return {line for line, weight in weights.items() if weight >= 2 * _DEATHS}
 
-    def slices(self, lines: Iterable[int]) -> Iterator[tuple[int, ...]]:
+    def probe_groups(self, lines: Iterable[int]) -> Iterator[tuple[int, ...]]:
         """Cut `lines` into what is asked for at a time, the most suspect first.
 
         Before one that is suspected alone come others, which prove the engine.
         """
-        slices = list(self._by_suspicion(lines))
-        if slices and len(slices[0]) == 1:
-            slices.insert(0, slices.pop())
-        return iter(slices)
+        probe_groups = list(self._by_suspicion(lines))
+        if probe_groups and len(probe_groups[0]) == 1:
+            probe_groups.insert(0, probe_groups.pop())
+        return iter(probe_groups)
 
     def _by_suspicion(self, lines: Iterable[int]) -> Iterator[tuple[int, ...]]:
         left = set(lines)
-        for suspects in self._circles():
+        for suspects in self._suspect_sets():
             inside = left & suspects
             if inside:
                 left -= inside
                 yield from _cut(sorted(inside))
         yield from _cut(sorted(left))
 
-    def _circles(self) -> list[set[int]]:
+    def _suspect_sets(self) -> list[set[int]]:
         """Return sets of lines of which one was there at a death, smallest first."""
         alone = [set(mark.alone) for mark in self.marks if mark.alone]
         asked = [set(mark.asked) for mark in self.marks if mark.asked]
@@ -93,17 +93,19 @@ class Suspicion:
         return sorted([*alone, *at_all], key=len)
 
 
-def read_marks(storage: Storage, keys: BatchKeys, shard: int) -> Suspicion:
+def read_markers(storage: Storage, keys: BatchKeys, shard: int) -> CrashBisection:
     """Return what the attempts that died at a shard have left."""
     found = []
     for entry in list(storage.list(keys.marks(shard))):
         try:
-            found.append(msgspec.json.decode(storage.get(entry.key), type=Mark))
+            found.append(
+                msgspec.json.decode(storage.get(entry.key), type=AttemptMarker)
+            )
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            found.append(Mark(created_at=0))
+            found.append(AttemptMarker(created_at=0))
         except ObjectMissingError:  # its attempt has just ended
             continue
-    return Suspicion(tuple(found))
+    return CrashBisection(tuple(found))
 
 
 def _cut(lines: list[int]) -> Iterator[tuple[int, ...]]:

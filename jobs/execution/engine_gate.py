@@ -6,7 +6,7 @@ from threading import Condition
 _LOOK = 0.2
 
 
-class Floor:
+class EngineGate:
     """Held by many at once, or by one who must have the engine to itself.
 
     Whoever wants to be alone goes before those who come later.

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from batchchat.jobs.catalog.usage import Price, Usage
-from batchchat.jobs.engine.protocol import Choice, Completion, Turn
+from batchchat.jobs.engine.protocol import Choice, Completion, GeneratedTurn
 from batchchat.jobs.errors import RequestRefusedError
-from batchchat.jobs.requests.parser import Invalid
+from batchchat.jobs.requests.parser import InvalidLine
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -62,7 +62,7 @@ def refused(request_id: str, custom_id: str, error: RequestRefusedError) -> byte
     return _line(request_id, custom_id, response, None)
 
 
-def invalid(request_id: str, bad: Invalid) -> bytes:
+def invalid(request_id: str, bad: InvalidLine) -> bytes:
     """Return the line of an input line that is no request."""
     first = bad.problems[0]
     message = "; ".join(
@@ -77,7 +77,7 @@ def never_run(request_id: str, custom_id: str | None, code: str, message: str) -
     return _line(request_id, custom_id, None, {"code": code, "message": message})
 
 
-def _turn(turn: Turn) -> dict[str, Any]:
+def _turn(turn: GeneratedTurn) -> dict[str, Any]:
     """Return a filled slot: its place in the messages, and its answer."""
     answer = _choice(turn.completion.choices[0])
     return answer | {"index": turn.index, "usage": _tokens(turn.completion)}

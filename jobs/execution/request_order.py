@@ -20,18 +20,20 @@ from sys import maxsize
 
 import msgspec
 
-from batchchat.jobs.engine.sampling import asked_tokens
-from batchchat.jobs.requests.output_constraints import has_grammar, must_call
-from batchchat.jobs.requests.parser import Invalid
+from batchchat.jobs.engine.sampling import requested_tokens
+from batchchat.jobs.requests.output_constraints import has_tools, needs_grammar
+from batchchat.jobs.requests.parser import InvalidLine
 from batchchat.jobs.requests.schema import Request
 
 _LEAST = 512
 """Characters that two prompts must share before it is worth anything."""
 
-Parsed = Request | Invalid
+Parsed = Request | InvalidLine
 
 
-def ordered(parsed: Iterable[Parsed], *, longest_first: bool) -> Iterator[Parsed]:
+def order_requests(
+    parsed: Iterable[Parsed], *, longest_first: bool
+) -> Iterator[Parsed]:
     """Yield all, those with a common beginning together; else as they came.
 
     With `longest_first` those that come together come before others whose answers
@@ -51,19 +53,19 @@ def ordered(parsed: Iterable[Parsed], *, longest_first: bool) -> Iterator[Parsed
 
 def _most(parsed: Parsed) -> int:
     """Return how many tokens may be generated for it one after the other."""
-    if isinstance(parsed, Invalid):
+    if isinstance(parsed, InvalidLine):
         return 0
-    slots = [message for message in parsed.body.messages if message.is_slot]
-    return asked_tokens(parsed, maxsize) * max(1, len(slots))
+    slots = [message for message in parsed.body.messages if message.is_placeholder]
+    return requested_tokens(parsed, maxsize) * max(1, len(slots))
 
 
 def _waits(parsed: Parsed) -> bool:
-    return not isinstance(parsed, Invalid) and has_grammar(parsed)
+    return not isinstance(parsed, InvalidLine) and needs_grammar(parsed)
 
 
 def _beginning(parsed: Parsed) -> str | int:
     """Return what a prompt shares with others, or what it shares with none."""
-    if isinstance(parsed, Invalid):
+    if isinstance(parsed, InvalidLine):
         return parsed.line
     beginning = _text(parsed)[:_LEAST]
     return beginning if len(beginning) == _LEAST else parsed.line
@@ -71,8 +73,8 @@ def _beginning(parsed: Parsed) -> str | int:
 
 def _text(parsed: Parsed) -> str:
     """Return what a prompt says, in its order: tools come first in templates."""
-    if isinstance(parsed, Invalid):
+    if isinstance(parsed, InvalidLine):
         return ""
-    tools = parsed.body.tools if must_call(parsed) else ()
+    tools = parsed.body.tools if has_tools(parsed) else ()
     said = [f"{message.role}\n{message.text()}" for message in parsed.body.messages]
     return "\n".join((msgspec.json.encode(tools).decode(), *said))

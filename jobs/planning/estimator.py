@@ -17,16 +17,16 @@ from typing import NamedTuple
 
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.usage import Usage
-from batchchat.jobs.engine.conversation import Turns
+from batchchat.jobs.engine.conversation import Conversation
 from batchchat.jobs.engine.protocol import Choice, Completion
-from batchchat.jobs.engine.sampling import asked_tokens
+from batchchat.jobs.engine.sampling import requested_tokens
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Outcome
-from batchchat.jobs.prompts.registry import Prompters
-from batchchat.jobs.prompts.renderer import Prompter
+from batchchat.jobs.prompts.registry import RendererRegistry
+from batchchat.jobs.prompts.renderer import PromptRenderer
 from batchchat.jobs.requests.line_reader import iter_lines
-from batchchat.jobs.requests.parser import Invalid, Parser, parse_line
+from batchchat.jobs.requests.parser import InvalidLine, Parser, parse_line
 from batchchat.jobs.requests.schema import Request
 
 _BLOCK = 64
@@ -118,12 +118,12 @@ class Counter:
     """Counts the tokens of one file."""
 
     def __init__(
-        self, model: str | None, prompters: Prompters, line_bytes: int
+        self, model: str | None, renderers: RendererRegistry, line_bytes: int
     ) -> None:
         """Count for `model`, or for the one that the lines name."""
         self.counted = Counted()
         self._parser = Parser(model)
-        self._prompters = prompters
+        self._renderers = renderers
         self._line_bytes = line_bytes
 
     @property
@@ -143,10 +143,10 @@ class Counter:
         waiting: deque[_Block] = deque()
         with ThreadPoolExecutor(threads, "tokens") as pool:  # beside the rendering
             for block in self._blocks(chunks):
-                prompter = self._prompters.of(str(self._parser.model))
-                prompts = self._rendered(block, prompter)
-                lengths = pool.submit(prompter.lengths, prompts)
-                waiting.append(_Block(prompts, lengths, prompter.context_length))
+                renderer = self._renderers.get(str(self._parser.model))
+                prompts = self._rendered(block, renderer)
+                lengths = pool.submit(renderer.count_tokens, prompts)
+                waiting.append(_Block(prompts, lengths, renderer.context_length))
                 if len(waiting) > threads * _WAITING:
                     self._note(waiting.popleft())
             for one in waiting:
@@ -171,20 +171,20 @@ class Counter:
                 continue
             counted.requests += 1
             parsed = parse_line(self._parser, line, self._line_bytes)
-            if isinstance(parsed, Invalid):
+            if isinstance(parsed, InvalidLine):
                 counted.invalid += 1
                 self._name(parsed.line)
             else:
                 yield parsed
 
     def _rendered(
-        self, requests: list[Request], prompter: Prompter
+        self, requests: list[Request], renderer: PromptRenderer
     ) -> list[tuple[Request, str]]:
         """Return the turns that can be rendered, each with its prompt."""
         prompts: list[tuple[Request, str]] = []
         for turn in (turn for request in requests for turn in self._turns(request)):
             try:
-                prompts.append((turn, prompter.render(turn)))
+                prompts.append((turn, renderer.render(turn)))
             except RequestRefusedError:
                 self.counted.refused += 1
                 self._name(turn.line)
@@ -192,7 +192,7 @@ class Counter:
 
     def _turns(self, request: Request) -> Iterator[Request]:
         """Yield the prompts of a request: one, and one more for each slot."""
-        turns = Turns(request)
+        turns = Conversation(request)
         yield turns.next
         turns.take(_NOTHING)
         while not turns.are_done:
@@ -216,7 +216,7 @@ class Counter:
             return
         counted.input_tokens += length
         room = context - length if context else 0
-        asked = asked_tokens(request, room)
+        asked = requested_tokens(request, room)
         counted.most_output += (min(asked, room) if context else asked) * (
             request.given("n") or 1
         )

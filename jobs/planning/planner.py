@@ -19,8 +19,8 @@ from batchchat.jobs.ledger.missing_input import INPUT_MISSING, is_lost
 from batchchat.jobs.ledger.records import Batch, Plan
 from batchchat.jobs.ledger.repair import fits
 from batchchat.jobs.planning.scanner import Limits, Scan, scan
-from batchchat.jobs.prompts.registry import Prompters
-from batchchat.jobs.prompts.renderer import Prompter
+from batchchat.jobs.prompts.registry import RendererRegistry
+from batchchat.jobs.prompts.renderer import PromptRenderer
 from batchchat.jobs.requests.parser import Parser
 from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import Request
@@ -42,7 +42,7 @@ def limits(settings: Settings) -> Limits:
 def make_plan(
     ledger: Ledger,
     batch: Batch,
-    prompters: Prompters,
+    renderers: RendererRegistry,
     sizes: Limits,
     on_progress: Callable[[int, int], object] = lambda _bytes, _requests: None,
 ) -> Plan:
@@ -51,7 +51,7 @@ def make_plan(
     Two planners at once come to the same plan, and one of them writes it.
     """
     try:
-        plan = _made(ledger, batch, prompters, sizes, on_progress)
+        plan = _made(ledger, batch, renderers, sizes, on_progress)
     except ObjectMissingError:
         if not is_lost(ledger, batch):
             raise
@@ -69,7 +69,7 @@ def refuse(ledger: Ledger, batch: Batch, error: ConfigError) -> Plan:
 def _made(
     ledger: Ledger,
     batch: Batch,
-    prompters: Prompters,
+    renderers: RendererRegistry,
     sizes: Limits,
     on_progress: Callable[[int, int], object],
 ) -> Plan:
@@ -77,7 +77,7 @@ def _made(
     keys = ledger.keys.of(batch.id)
     parser = Parser(batch.model)
     content = ledger.keys.content(batch.input_file_id)
-    check = PromptLengths(parser, prompters)
+    check = PromptLengths(parser, renderers)
     found = scan(
         lambda: ledger.storage.stream(content),
         parser,
@@ -85,7 +85,7 @@ def _made(
         check=check,
         on_progress=on_progress,
     )
-    model = model_of(parser, prompters.catalog, found)
+    model = model_of(parser, renderers.catalog, found)
     if model is not None:
         _check_limit(batch, model, found)
     plan = _plan(ledger, batch, found, model, sizes.line_bytes)
@@ -126,19 +126,21 @@ def _written(ledger: Ledger, batch: Batch, plan: Plan) -> Plan:
 class PromptLengths:
     """Looks for prompts that are too long, as soon as the model is known."""
 
-    def __init__(self, parser: Parser, prompters: Prompters) -> None:
+    def __init__(self, parser: Parser, renderers: RendererRegistry) -> None:
         """Ask `parser` for the model's name, once it has one."""
-        self.safe_bytes = 0
+        self.max_unchecked_bytes = 0
         self._parser = parser
-        self._prompters = prompters
-        self._prompter: Prompter | None = None
+        self._renderers = renderers
+        self._renderer: PromptRenderer | None = None
 
     def __call__(self, request: Request, size: int) -> Problem | None:
         """Return what is wrong with the prompt; see `plan.PromptCheck`."""
-        if not self.safe_bytes and self._parser.model is not None:
-            self._prompter = self._prompters.if_at_hand(self._parser.model)
-            self.safe_bytes = self._prompter.safe_bytes if self._prompter else maxsize
-        return self._prompter.check(request, size) if self._prompter else None
+        if not self.max_unchecked_bytes and self._parser.model is not None:
+            self._renderer = self._renderers.get_if_local(self._parser.model)
+            self.max_unchecked_bytes = (
+                self._renderer.max_unchecked_bytes if self._renderer else maxsize
+            )
+        return self._renderer.check(request, size) if self._renderer else None
 
 
 def model_of(parser: Parser, catalog: Catalog, found: Scan) -> Model | None:

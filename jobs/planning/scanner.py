@@ -14,11 +14,16 @@ from typing import NamedTuple, Protocol, Self
 from msgspec.structs import replace
 
 from batchchat.jobs.ledger.records import Shard
-from batchchat.jobs.requests.duplicate_ids import CustomIds, repetitions
-from batchchat.jobs.requests.fast_path import PlainLine
-from batchchat.jobs.requests.line_reader import Lines, RawLine, blocks, iter_lines
-from batchchat.jobs.requests.parser import Invalid, Parser, parse_line
-from batchchat.jobs.requests.problems import SHOWN, Problem, ProblemLog
+from batchchat.jobs.requests.duplicate_ids import CustomIdHashes, find_duplicates
+from batchchat.jobs.requests.fast_path import TextOnlyLine
+from batchchat.jobs.requests.line_reader import (
+    LineSplitter,
+    RawLine,
+    blocks,
+    iter_lines,
+)
+from batchchat.jobs.requests.parser import InvalidLine, Parser, parse_line
+from batchchat.jobs.requests.problems import MAX_LISTED_PROBLEMS, Problem, ProblemLog
 from batchchat.jobs.requests.schema import Request
 
 _BLOCK = 64 * 1024
@@ -39,7 +44,7 @@ class Limits(NamedTuple):
 class PromptCheck(Protocol):
     """Says whether a prompt is too long for its model."""
 
-    safe_bytes: int
+    max_unchecked_bytes: int
     """Lines of plain text and of fewer bytes need no look; known once this is not 0."""
 
     def __call__(self, request: Request, size: int) -> Problem | None:
@@ -63,7 +68,10 @@ class Scan:
     def first_problems(self) -> list[Problem]:
         """Return as many as a batch object lists."""
         return [
-            problem for problem, _ in zip(self.problems, range(SHOWN), strict=False)
+            problem
+            for problem, _ in zip(
+                self.problems, range(MAX_LISTED_PROBLEMS), strict=False
+            )
         ]
 
 
@@ -80,7 +88,7 @@ def scan(
     `read` opens the input anew. `on_progress` hears of the bytes read and the
     requests found so far.
     """
-    lines = Lines(limits.line_bytes)
+    lines = LineSplitter(limits.line_bytes)
     told = 0
     with _Scanner(parser, limits, check) as scanner:
         for block in blocks(read(), _BLOCK):
@@ -101,7 +109,7 @@ class _Scanner:
         self._parser = parser
         self._limits = limits
         self._check = check
-        self._custom_ids = CustomIds()
+        self._custom_ids = CustomIdHashes()
         self._cutter = _Cutter(limits)
 
     def __enter__(self) -> Self:
@@ -112,12 +120,12 @@ class _Scanner:
         if kind is not None:  # nobody will read them
             self.found.problems.close()
 
-    def take(self, block: bytes, lines: Lines) -> None:
+    def take(self, block: bytes, lines: LineSplitter) -> None:
         """Check the next bytes: at once where they are plain lines, else one by one.
 
         Most blocks of most files are, and those are what takes the time.
         """
-        if not lines.is_between or not self._take_plain(block, lines):
+        if not lines.at_line_start or not self._take_plain(block, lines):
             for line in lines.cut(block):
                 self.take_line(line)
 
@@ -131,7 +139,7 @@ class _Scanner:
             self._cutter.add(line.number, line.offset, line.length, 1)
             self._note(plain)
 
-    def _take_plain(self, block: bytes, lines: Lines) -> bool:
+    def _take_plain(self, block: bytes, lines: LineSplitter) -> bool:
         """Take whole lines of plain text that are right and not long."""
         raws = BytesIO(block).readlines()  # faster than `split`
         if not block.endswith(b"\n") or len(max(raws, key=len)) > self._safe_length:
@@ -140,7 +148,7 @@ class _Scanner:
         if plain is None:
             return False
         self._cutter.add_all(lines.number, lines.offset, raws, len(block))
-        lines.pass_over(len(raws), len(block))
+        lines.skip(len(raws), len(block))
         self._note(plain)
         return True
 
@@ -148,9 +156,9 @@ class _Scanner:
     def _safe_length(self) -> int:
         """The bytes that a line of plain text may have and need no look."""
         most = self._limits.line_bytes
-        return min(most, self._check.safe_bytes - 1) if self._check else most
+        return min(most, self._check.max_unchecked_bytes - 1) if self._check else most
 
-    def _note(self, plain: list[PlainLine]) -> None:
+    def _note(self, plain: list[TextOnlyLine]) -> None:
         self.found.requests += len(plain)
         self.found.streamed += [line.body.stream for line in plain].count(True)
         self._custom_ids.add_all([line.custom_id for line in plain])
@@ -171,7 +179,7 @@ class _Scanner:
 
     def _look_at(self, line: RawLine) -> tuple[str | None, list[Problem]]:
         result = parse_line(self._parser, line, self._limits.line_bytes)
-        if isinstance(result, Invalid):
+        if isinstance(result, InvalidLine):
             return result.custom_id, result.problems
         self.found.streamed += result.given("stream") is True
         problem = self._check(result, line.length) if self._check else None
@@ -181,9 +189,9 @@ class _Scanner:
         """Close the last shard and look for ids that came twice."""
         found = self.found
         found.shards = self._cutter.finish()
-        hashes = self._custom_ids.repeated_hashes()
+        hashes = self._custom_ids.duplicate_hashes()
         if hashes:
-            self._note_repetitions(repetitions(again, hashes, self._custom_id))
+            self._note_repetitions(find_duplicates(again, hashes, self._custom_id))
         if not found.requests:
             found.problem_count += 1
             found.problems.add(

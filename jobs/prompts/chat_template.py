@@ -52,17 +52,17 @@ class ChatTemplate:
             raise ConfigError(f"the chat template can't be read: {error}") from None
         self.source = source
         self._special_tokens = special_tokens
-        self._knows_developer = "developer" in source
-        self._knows_tools = "tools" in meta.find_undeclared_variables(tree)
-        self._knows_calls = "tool_calls" in source
+        self._supports_developer = "developer" in source
+        self._supports_tools = "tools" in meta.find_undeclared_variables(tree)
+        self._supports_tool_calls = "tool_calls" in source
 
     def render(
         self,
         messages: list[Message],
         tools: list[Tool] | None = None,
         *,
-        must_know: bool = True,
-        protect: Callable[[str], str] = str,
+        require_tool_support: bool = True,
+        transform: Callable[[str], str] = str,
         **arguments: Any,
     ) -> str:
         """Return the prompt, up to where the assistant begins to speak.
@@ -75,12 +75,14 @@ class ChatTemplate:
             RequestRefusedError: the template does not take this conversation.
 
         """
-        self._check(messages, tools if must_know else None)
-        described = [protected(tool_said(tool), protect) for tool in tools or ()]
+        self._check(messages, tools if require_tool_support else None)
+        described = [
+            map_texts(tool_for_template(tool), transform) for tool in tools or ()
+        ]
         turns = [self._turn(message) for message in messages]
         try:
             return self._template.render(
-                messages=[protected(turn, protect) for turn in turns],
+                messages=[map_texts(turn, transform) for turn in turns],
                 add_generation_prompt=True,
                 tools=described or None,
                 documents=None,
@@ -96,13 +98,13 @@ class ChatTemplate:
 
     def _check(self, messages: list[Message], tools: list[Tool] | None) -> None:
         """Refuse what the template would pass over in silence."""
-        if tools and not self._knows_tools:
+        if tools and not self._supports_tools:
             raise RequestRefusedError(
                 "the model's chat template has no place for tools",
                 code="unsupported_parameter",
                 param="body.tools",
             )
-        if not self._knows_calls and any(message.calls for message in messages):
+        if not self._supports_tool_calls and any(message.calls for message in messages):
             raise RequestRefusedError(
                 "the model's chat template has no place for an assistant's tool_calls",
                 code="unsupported_parameter",
@@ -111,13 +113,13 @@ class ChatTemplate:
 
     def _turn(self, message: Message) -> dict[str, Any]:
         """Return a message as this template expects it."""
-        turn = turn_said(message)
-        if message.role == "developer" and not self._knows_developer:
+        turn = message_for_template(message)
+        if message.role == "developer" and not self._supports_developer:
             turn["role"] = "system"
         return turn
 
 
-def turn_said(message: Message) -> dict[str, Any]:
+def message_for_template(message: Message) -> dict[str, Any]:
     """Return a message as templates are given it, which is as vLLM makes it.
 
     Raises:
@@ -136,23 +138,23 @@ def turn_said(message: Message) -> dict[str, Any]:
     return turn
 
 
-def tool_said(tool: Tool) -> dict[str, Any]:
+def tool_for_template(tool: Tool) -> dict[str, Any]:
     """Return a tool with what it leaves out as null, as vLLM's server has it."""
     function = tool.function
     given = {"name": function.name, "description": None, "parameters": None}
     return {"type": "function", "function": given | msgspec.to_builtins(function)}
 
 
-def protected(value: Any, protect: Callable[[str], str]) -> Any:
+def map_texts(value: Any, transform: Callable[[str], str]) -> Any:
     """Return `value` with `protect` done to every text in it, keys too."""
-    if protect is str:
+    if transform is str:
         return value
     if isinstance(value, str):
-        return protect(value)
+        return transform(value)
     if isinstance(value, dict):
-        return {protect(k): protected(v, protect) for k, v in value.items()}
+        return {transform(k): map_texts(v, transform) for k, v in value.items()}
     if isinstance(value, list):
-        return [protected(item, protect) for item in value]
+        return [map_texts(item, transform) for item in value]
     return value
 
 

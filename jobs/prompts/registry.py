@@ -4,19 +4,19 @@ from pathlib import Path
 
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import ModelNotFoundError
-from batchchat.jobs.prompts.renderer import Prompter, local_prompter
+from batchchat.jobs.prompts.renderer import PromptRenderer, load_local_renderer
 
 
-class Prompters:
+class RendererRegistry:
     """Finds a model's prompter by the model's name."""
 
     def __init__(self, catalog: Catalog, models: Path) -> None:
         """`models` is where the demo model is made."""
         self.catalog = catalog
         self._models = models
-        self._loaded: dict[str, Prompter] = {}
+        self._loaded: dict[str, PromptRenderer] = {}
 
-    def of(self, name: str) -> Prompter:
+    def get(self, name: str) -> PromptRenderer:
         """Return the prompter of the model called `name`.
 
         Raises:
@@ -26,12 +26,12 @@ class Prompters:
         """
         if name not in self._loaded:
             model = self.catalog.find(name)
-            self._loaded[name] = local_prompter(model, self._models)
+            self._loaded[name] = load_local_renderer(model, self._models)
         return self._loaded[name]
 
-    def if_at_hand(self, name: str) -> Prompter | None:
+    def get_if_local(self, name: str) -> PromptRenderer | None:
         """Return the same, or None where the model's files are not at hand."""
         try:
-            return self.of(name)
+            return self.get(name)
         except ModelNotFoundError:
             return None

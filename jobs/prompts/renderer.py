@@ -14,8 +14,8 @@ from batchchat.jobs.catalog.model_files import model_folder
 from batchchat.jobs.errors import ConfigError, ModelNotFoundError, RequestRefusedError
 from batchchat.jobs.internal_errors import as_refusal
 from batchchat.jobs.prompts.chat_template import ChatTemplate
-from batchchat.jobs.prompts.special_tokens import TextGuard, special_tokens
-from batchchat.jobs.requests.output_constraints import must_call, template_arguments
+from batchchat.jobs.prompts.special_tokens import SpecialTokenGuard, special_tokens
+from batchchat.jobs.requests.output_constraints import has_tools, template_arguments
 from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import Request
 
@@ -30,7 +30,7 @@ class Prompt(NamedTuple):
     token_ids: list[int]
 
 
-class Prompter:
+class PromptRenderer:
     """Renders and tokenizes for one model, without loading the model.
 
     `context_length` counts the prompt's tokens and the answer's together.
@@ -43,8 +43,8 @@ class Prompter:
         context_length: int | None,
         vocabulary: int | None = None,
         *,
-        finds_calls: bool = True,
-        guard: TextGuard | None = None,
+        parses_tool_calls: bool = True,
+        guard: SpecialTokenGuard | None = None,
         encode_many: Callable[[list[str]], list[int]] | None = None,
     ) -> None:
         """`encode` is None where the tokenizer can't be read without the engine.
@@ -54,13 +54,15 @@ class Prompter:
         """
         self._guard = guard
         self.encode_many = encode_many
-        self.finds_calls = finds_calls
+        self.parses_tool_calls = parses_tool_calls
         self.template = template
         self.encode = encode
         self.context_length = context_length
         self.vocabulary = vocabulary
 
-    def adopt(self, context_length: int, encode: Callable[[str], list[int]]) -> None:
+    def complete_from_engine(
+        self, context_length: int, encode: Callable[[str], list[int]]
+    ) -> None:
         """Take what only a loaded engine knows, where the files did not say."""
         self.context_length = context_length
         self.encode = self.encode or encode
@@ -72,16 +74,16 @@ class Prompter:
             self._guard.check(request)
         return self._rendered(request, str)
 
-    def _rendered(self, request: Request, protect: Callable[[str], str]) -> str:
+    def _rendered(self, request: Request, transform: Callable[[str], str]) -> str:
         return self.template.render(
             request.body.messages,
             request.given("tools"),
-            must_know=must_call(request),
-            protect=protect,
+            require_tool_support=has_tools(request),
+            transform=transform,
             **template_arguments(request),
         )
 
-    def tokens(self, request: Request, text: str) -> list[int]:
+    def tokenize(self, request: Request, text: str) -> list[int]:
         """Return the tokens of the request's prompt, which is `text`.
 
         Raises:
@@ -91,11 +93,11 @@ class Prompter:
         """
         if self.encode is None:
             raise ConfigError("the model's tokenizer is not at hand")
-        if self._guard is not None and self._guard.spells(request):
+        if self._guard is not None and self._guard.contains_special_token(request):
             return self._guard.encode(partial(self._rendered, request))
         return self.encode(text)
 
-    def lengths(self, prompts: list[tuple[Request, str]]) -> list[int | None]:
+    def count_tokens(self, prompts: list[tuple[Request, str]]) -> list[int | None]:
         """Return the tokens of many prompts, None where one can't be tokenized.
 
         From any thread, without the interpreter while it tokenizes. The tokenizer
@@ -112,7 +114,7 @@ class Prompter:
 
     def _length(self, request: Request, text: str) -> int | None:
         try:
-            return len(self.tokens(request, text))
+            return len(self.tokenize(request, text))
         except RequestRefusedError:
             return None
 
@@ -126,7 +128,7 @@ class Prompter:
         """
         self._check_tokens(request)
         text = self.render(request)
-        token_ids = self.tokens(request, text)
+        token_ids = self.tokenize(request, text)
         if self.context_length and len(token_ids) >= self.context_length:
             raise RequestRefusedError(
                 f"the prompt has {len(token_ids):,} tokens, and the model's context"
@@ -137,7 +139,7 @@ class Prompter:
         return Prompt(text, token_ids)
 
     @property
-    def safe_bytes(self) -> int:
+    def max_unchecked_bytes(self) -> int:
         """Lines of plain text and of fewer bytes can't hold too long a prompt.
 
         Tokenizing a file takes far longer than reading it, and no prompt has more
@@ -152,7 +154,7 @@ class Prompter:
         try:
             with as_refusal(f"line {request.line}"):
                 self._check_tools(request)
-                if size >= self.safe_bytes:
+                if size >= self.max_unchecked_bytes:
                     self.prepare(request)
         except RequestRefusedError as error:
             return Problem(error.code, request.line, error.message, error.param)
@@ -160,7 +162,7 @@ class Prompter:
 
     def _check_tools(self, request: Request) -> None:
         """Refuse tools where nothing finds their calls in what the model writes."""
-        if must_call(request) and not self.finds_calls:
+        if has_tools(request) and not self.parses_tool_calls:
             raise RequestRefusedError(
                 "tool calls of this model are found by nothing: its entry of the"
                 " catalog has no `tool_parser`",
@@ -182,7 +184,7 @@ class Prompter:
                 )
 
 
-def load_prompter(model: Model, models: Path) -> Prompter:
+def load_renderer(model: Model, models: Path) -> PromptRenderer:
     """Return the prompter of `model`, from its files.
 
     Raises:
@@ -190,25 +192,25 @@ def load_prompter(model: Model, models: Path) -> Prompter:
         ConfigError: they hold no chat template, or one that can't be read.
 
     """
-    return _prompter(model, model_folder(model, models))
+    return _renderer(model, model_folder(model, models))
 
 
-def local_prompter(model: Model, models: Path) -> Prompter:
+def load_local_renderer(model: Model, models: Path) -> PromptRenderer:
     """Return the same, and fetch nothing that a prompt can do without.
 
     Where the catalog has all that a prompt needs and the files are not at hand, it
     renders and does not tokenize.
     """
     try:
-        folder = model_folder(model, models, fetch=not model.renders_alone)
+        folder = model_folder(model, models, fetch=not model.renders_without_files)
     except ModelNotFoundError:
-        if not model.renders_alone:
+        if not model.renders_without_files:
             raise
         folder = None
-    return _prompter(model, folder)
+    return _renderer(model, folder)
 
 
-def _prompter(model: Model, folder: Path | None) -> Prompter:
+def _renderer(model: Model, folder: Path | None) -> PromptRenderer:
     config = _json(folder, "config.json")
     settings = _json(folder, "tokenizer_config.json")
     source = model.chat_template or _template_source(folder, settings)
@@ -225,12 +227,12 @@ def _prompter(model: Model, folder: Path | None) -> Prompter:
         or shape.get("max_position_embeddings")
     )
     tokenizer = _tokenizer(folder)
-    return Prompter(
+    return PromptRenderer(
         ChatTemplate(source, tokens),
         _encoder(tokenizer) if tokenizer else None,
         length,
         shape.get("vocab_size"),
-        finds_calls=model.tool_parser is not None,
+        parses_tool_calls=model.tool_parser is not None,
         guard=None if model.allow_special_tokens else _guard(model, tokens, tokenizer),
         encode_many=_counter(tokenizer) if tokenizer else None,
     )
@@ -238,9 +240,9 @@ def _prompter(model: Model, folder: Path | None) -> Prompter:
 
 def _guard(
     model: Model, tokens: dict[str, str], tokenizer: Tokenizer | None
-) -> TextGuard:
+) -> SpecialTokenGuard:
     special = special_tokens(tokenizer) if tokenizer else tokens.values()
-    return TextGuard(special, model.turn_markers, tokenizer)
+    return SpecialTokenGuard(special, model.turn_markers, tokenizer)
 
 
 def _tokenizer(folder: Path | None) -> Tokenizer | None:
@@ -265,9 +267,9 @@ def _counter(tokenizer: Tokenizer) -> Callable[[list[str]], list[int]]:
     return count
 
 
-def _spells(guard: TextGuard, request: Request) -> bool:
+def _spells(guard: SpecialTokenGuard, request: Request) -> bool:
     try:
-        return guard.spells(request)
+        return guard.contains_special_token(request)
     except RequestRefusedError:
         return True
 

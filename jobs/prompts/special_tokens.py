@@ -22,7 +22,7 @@ from msgspec import UNSET
 from tokenizers import Tokenizer
 
 from batchchat.jobs.errors import RequestRefusedError
-from batchchat.jobs.prompts.chat_template import tool_said, turn_said
+from batchchat.jobs.prompts.chat_template import message_for_template, tool_for_template
 from batchchat.jobs.requests.schema import Request
 
 _MARKS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
@@ -33,7 +33,7 @@ Render = Callable[[Callable[[str], str]], str]
 """Returns a prompt, with something done to each text of the request."""
 
 
-class TextGuard:
+class SpecialTokenGuard:
     """The special tokens and the markers of one model."""
 
     def __init__(
@@ -62,7 +62,7 @@ class TextGuard:
                     param,
                 )
 
-    def spells(self, request: Request) -> bool:
+    def contains_special_token(self, request: Request) -> bool:
         """Say whether the request spells a special token.
 
         Raises:
@@ -138,17 +138,23 @@ def _texts(request: Request) -> Iterable[tuple[str, str, bool]]:
     """
     for index, message in enumerate(request.body.messages):
         at = f"body.messages[{index}]"
-        if message.is_plain and message.name is UNSET and message.tool_call_id is UNSET:
+        if (
+            message.is_text_only
+            and message.name is UNSET
+            and message.tool_call_id is UNSET
+        ):
             yield f"{at}.content", message.text(), True  # as below, sooner
             continue
         # An answer of this request has `generate` false, which no user may say.
         is_users = message.generate is not False
-        for name, value in turn_said(message).items():
+        for name, value in message_for_template(message).items():
             if name != "role":
                 where = f"{at}.content" if name == "content" else at
                 yield from ((where, text, is_users) for text in _within(value))
     for tool in request.given("tools") or ():
-        yield from (("body.tools", text, True) for text in _within(tool_said(tool)))
+        yield from (
+            ("body.tools", text, True) for text in _within(tool_for_template(tool))
+        )
 
 
 def _within(value: Any) -> Iterator[str]:

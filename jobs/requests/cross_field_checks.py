@@ -12,21 +12,21 @@ from batchchat.jobs.requests.diagnostics import no_content
 from batchchat.jobs.requests.parameters import MAX_SEED
 from batchchat.jobs.requests.schema import Message, Request
 
-Found = tuple[str, str, str]
+FieldProblem = tuple[str, str, str]
 """A problem without its line: code, message, param."""
 
 _GENERATED = ("tools", "tool_choice", "response_format", "structured_outputs")
 """What a slot may say for itself, instead of the body's."""
 
 
-def combinations(request: Request) -> Iterator[Found]:
+def cross_field_problems(request: Request) -> Iterator[FieldProblem]:
     """Yield what is wrong between the fields of a request."""
     yield from _numbers(request)
     yield from _conversation(request)
     yield from _shapes(request.body, "body")
 
 
-def _numbers(request: Request) -> Iterator[Found]:
+def _numbers(request: Request) -> Iterator[FieldProblem]:
     given = request.given
     children = given("n") or 1
     if children > 1 and given("temperature") == 0:
@@ -41,18 +41,18 @@ def _numbers(request: Request) -> Iterator[Found]:
     if most is not None and (given("min_tokens") or 0) > most:
         message = f"must be at most the tokens that may be generated, {most}"
         yield "invalid_value", message, "body.min_tokens"
-    if children > 1 and any(turn.is_slot for turn in request.body.messages):
+    if children > 1 and any(turn.is_placeholder for turn in request.body.messages):
         message = "must be 1 where a turn is generated within: one answer goes on"
         yield "invalid_value", message, "body.n"
 
 
-def _conversation(request: Request) -> Iterator[Found]:
+def _conversation(request: Request) -> Iterator[FieldProblem]:
     for index, message in enumerate(request.body.messages):
-        if not message.is_plain:
+        if not message.is_text_only:
             yield from _message(message, f"body.messages[{index}]")
 
 
-def _message(message: Message, at: str) -> Iterator[Found]:
+def _message(message: Message, at: str) -> Iterator[FieldProblem]:
     """Yield what is wrong with a turn that is not just somebody's text."""
     if message.generate is False:
         yield "invalid_value", "must be true, or left out", f"{at}.generate"
@@ -74,7 +74,7 @@ def _message(message: Message, at: str) -> Iterator[Found]:
         yield from _arguments(call.function.arguments, where)
 
 
-def _arguments(text: str, at: str) -> Iterator[Found]:
+def _arguments(text: str, at: str) -> Iterator[FieldProblem]:
     """Yield why a template can't be given arguments; those that are no JSON can be."""
     most = shapes.MAX_ARGUMENTS_DEPTH
     try:
@@ -92,7 +92,7 @@ def _arguments(text: str, at: str) -> Iterator[Found]:
         yield "invalid_value", f"is nested deeper than {most} levels", at
 
 
-def _slot(message: Message, at: str) -> Iterator[Found]:
+def _slot(message: Message, at: str) -> Iterator[FieldProblem]:
     if message.role != "assistant":
         yield "invalid_value", "only an assistant's turn is generated", f"{at}.generate"
     for name in ("content", "tool_calls", "reasoning", "reasoning_content"):
@@ -101,7 +101,7 @@ def _slot(message: Message, at: str) -> Iterator[Found]:
     yield from _shapes(message, at)
 
 
-def _shapes(holder: Any, at: str) -> Iterator[Found]:
+def _shapes(holder: Any, at: str) -> Iterator[FieldProblem]:
     """Yield what is wrong with the tools and formats of a body or a slot."""
     given = {name: getattr(holder, name) for name in _GENERATED}
     given = {name: value for name, value in given.items() if value not in (UNSET, None)}
@@ -110,7 +110,7 @@ def _shapes(holder: Any, at: str) -> Iterator[Found]:
         yield from _formats(given, at)
 
 
-def _tools(tools: Any, choice: Any, at: str) -> Iterator[Found]:
+def _tools(tools: Any, choice: Any, at: str) -> Iterator[FieldProblem]:
     names = [tool.function.name for tool in tools or ()]
     if len({*names}) < len(names):
         yield "invalid_value", "two tools have one name", f"{at}.tools"
@@ -121,12 +121,14 @@ def _tools(tools: Any, choice: Any, at: str) -> Iterator[Found]:
         return
     if tools is None:
         yield "invalid_value", "needs `tools`", f"{at}.tool_choice"
-    elif isinstance(choice, shapes.NamedTool) and choice.function.name not in names:
+    elif (
+        isinstance(choice, shapes.NamedToolChoice) and choice.function.name not in names
+    ):
         message = "names a function that is not in `tools`"
         yield "invalid_value", message, f"{at}.tool_choice.function.name"
 
 
-def _formats(given: dict[str, Any], at: str) -> Iterator[Found]:
+def _formats(given: dict[str, Any], at: str) -> Iterator[FieldProblem]:
     wanted = given.get("response_format")
     if wanted is not None:
         yield from _response_format(wanted, f"{at}.response_format")
@@ -148,7 +150,7 @@ def _formats(given: dict[str, Any], at: str) -> Iterator[Found]:
         yield from _schema(structured.json, f"{where}.json")
 
 
-def _response_format(wanted: shapes.ResponseFormat, at: str) -> Iterator[Found]:
+def _response_format(wanted: shapes.ResponseFormat, at: str) -> Iterator[FieldProblem]:
     if wanted.type != "json_schema":
         if wanted.json_schema is not UNSET:
             message = f"has no place beside the type `{wanted.type}`"
@@ -161,7 +163,7 @@ def _response_format(wanted: shapes.ResponseFormat, at: str) -> Iterator[Found]:
         yield from _schema(wanted.json_schema.schema, f"{at}.json_schema.schema")
 
 
-def _schema(schema: Any, at: str) -> Iterator[Found]:
+def _schema(schema: Any, at: str) -> Iterator[FieldProblem]:
     """Yield why a schema is too much for a grammar's compiler."""
     if not isinstance(schema, dict):
         return

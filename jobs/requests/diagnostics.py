@@ -15,11 +15,11 @@ from typing import Any, Never
 import msgspec
 
 from batchchat.jobs.requests import parameters
-from batchchat.jobs.requests.parameters import PARAMETERS, REFUSED
+from batchchat.jobs.requests.parameters import PARAMETERS, UNSUPPORTED_FIELDS
 from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import ENDPOINT, Message, default_custom_id
 from batchchat.jobs.requests.value_checks import (
-    Found,
+    FieldProblem,
     Object,
     doubled_keys,
     expected,
@@ -52,7 +52,7 @@ class _NotJsonError(Exception):
     """The text is no JSON that we take; the argument says why."""
 
 
-def diagnose(raw: bytes, line: int) -> tuple[str | None, list[Problem]]:
+def find_problems(raw: bytes, line: int) -> tuple[str | None, list[Problem]]:
     """Return the line's custom_id, where it has one, and all that is wrong.
 
     An empty list means that nothing is.
@@ -124,7 +124,7 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _line(value: Any) -> Iterator[Found]:
+def _line(value: Any) -> Iterator[FieldProblem]:
     if not isinstance(value, Object):
         yield "invalid_request", f"expected an object, got {kind_of(value)}", None
         return
@@ -144,7 +144,7 @@ def _line(value: Any) -> Iterator[Found]:
         yield from _body(value["body"], "body.", _BODY_FIELDS)
 
 
-def _custom_id(value: Object, *, required: bool) -> Iterator[Found]:
+def _custom_id(value: Object, *, required: bool) -> Iterator[FieldProblem]:
     if "custom_id" not in value:
         if required:
             yield "missing_required_parameter", "required", "custom_id"
@@ -152,7 +152,7 @@ def _custom_id(value: Object, *, required: bool) -> Iterator[Found]:
     yield from text_problems(value["custom_id"], "custom_id", parameters.MAX_CUSTOM_ID)
 
 
-def _method_and_url(value: Object) -> Iterator[Found]:
+def _method_and_url(value: Object) -> Iterator[FieldProblem]:
     for name, only, code in (
         ("method", "POST", "invalid_method"),
         ("url", ENDPOINT, "invalid_url"),
@@ -163,7 +163,7 @@ def _method_and_url(value: Object) -> Iterator[Found]:
             yield code, f"must be `{only}`", name
 
 
-def _body(body: Object, at: str, known: tuple[str, ...]) -> Iterator[Found]:
+def _body(body: Object, at: str, known: tuple[str, ...]) -> Iterator[FieldProblem]:
     yield from doubled_keys(body, at)
     yield from _unknown(body, known, at)
     if "messages" not in body:
@@ -177,20 +177,24 @@ def _body(body: Object, at: str, known: tuple[str, ...]) -> Iterator[Found]:
             yield from parameter_problems(PARAMETERS[name], value, f"{at}{name}")
 
 
-def _unknown(value: Object, known: tuple[str, ...], at: str) -> Iterator[Found]:
+def _unknown(value: Object, known: tuple[str, ...], at: str) -> Iterator[FieldProblem]:
     for name in value:
         if name in known:
             continue
         param = f"{at}{name[:80]}"
-        if name in REFUSED and known is not _MESSAGE_FIELDS:
-            yield "unsupported_parameter", f"not supported: {REFUSED[name]}", param
+        if name in UNSUPPORTED_FIELDS and known is not _MESSAGE_FIELDS:
+            yield (
+                "unsupported_parameter",
+                f"not supported: {UNSUPPORTED_FIELDS[name]}",
+                param,
+            )
         else:
             near = get_close_matches(name[:80], known, n=1)
             meant = f"; did you mean `{near[0]}`?" if near else ""
             yield "unknown_parameter", f"unknown field{meant}", param
 
 
-def _messages(value: Any, at: str) -> Iterator[Found]:
+def _messages(value: Any, at: str) -> Iterator[FieldProblem]:
     if not isinstance(value, list):
         yield "invalid_type", expected("an array", value), at
     elif not value:
@@ -202,7 +206,7 @@ def _messages(value: Any, at: str) -> Iterator[Found]:
             yield from _message(message, f"{at}[{index}]")
 
 
-def _message(value: Any, at: str) -> Iterator[Found]:
+def _message(value: Any, at: str) -> Iterator[FieldProblem]:
     if not isinstance(value, Object):
         yield "invalid_type", expected("an object", value), at
         return
@@ -234,7 +238,7 @@ def no_content(at: str, *, missing: bool) -> tuple[str, str, str]:
     return "invalid_type", expected("a string or text parts", None), at
 
 
-def _content(value: Any, at: str) -> Iterator[Found]:
+def _content(value: Any, at: str) -> Iterator[FieldProblem]:
     if isinstance(value, str):
         yield from unicode_problems(value, at)
     elif isinstance(value, list):
@@ -244,7 +248,7 @@ def _content(value: Any, at: str) -> Iterator[Found]:
         yield "invalid_type", expected("a string or text parts", value), at
 
 
-def _part(value: Any, at: str) -> Iterator[Found]:
+def _part(value: Any, at: str) -> Iterator[FieldProblem]:
     if not isinstance(value, Object):
         yield "invalid_type", expected("an object", value), at
         return

@@ -23,7 +23,7 @@ _BUCKETS = 64
 """Equal hashes share a bucket, so each bucket can be looked at alone."""
 
 
-class CustomIds:
+class CustomIdHashes:
     """The hashes of a file's custom_ids, 8 bytes a line."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class CustomIds:
         if len(self._recent) >= _PIECE:
             self._flush()
 
-    def repeated_hashes(self) -> set[int]:
+    def duplicate_hashes(self) -> set[int]:
         """Return the hashes that came more than once."""
         self._flush()
         found: set[int] = set()
@@ -74,11 +74,11 @@ class CustomIds:
         return mine
 
 
-class _Named(msgspec.Struct):
+class _CustomIdOnly(msgspec.Struct):
     custom_id: str | None = None
 
 
-def repetitions(
+def find_duplicates(
     lines: Iterable[RawLine],
     hashes: set[int],
     custom_id_of: Callable[[RawLine], str | None],
@@ -88,7 +88,7 @@ def repetitions(
     `hashes` are those that `CustomIds` found, in the same process; `custom_id_of`
     is how the planner reads a line, asked only where it may matter.
     """
-    decoder = msgspec.json.Decoder(_Named)
+    decoder = msgspec.json.Decoder(_CustomIdOnly)
     first: dict[str, int] = {}
     for line in lines:
         if not _may_matter(line, decoder, hashes):
@@ -102,7 +102,7 @@ def repetitions(
 
 
 def _may_matter(
-    line: RawLine, decoder: "msgspec.json.Decoder[_Named]", hashes: set[int]
+    line: RawLine, decoder: "msgspec.json.Decoder[_CustomIdOnly]", hashes: set[int]
 ) -> bool:
     """Say whether the line may have one of the ids, at a fraction of the cost."""
     if line.raw is None or not line.raw.strip():

@@ -37,7 +37,7 @@ class _Message(
     tool_call_id: String | UnsetType = UNSET
 
 
-class _Conversation(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _ConversationFields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     messages: Annotated[list[_Message], Meta(min_length=1, max_length=MAX_MESSAGES)]
     model: str | UnsetType = UNSET
 
@@ -45,7 +45,7 @@ class _Conversation(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _Body: Any = msgspec.defstruct(
     "_Body",
     [field for field in FIELDS if field[0] not in _COMBINED],
-    bases=(_Conversation,),
+    bases=(_ConversationFields,),
     forbid_unknown_fields=True,
     omit_defaults=True,
     kw_only=True,
@@ -53,7 +53,7 @@ _Body: Any = msgspec.defstruct(
 )
 
 
-class PlainLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class TextOnlyLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """OpenAI's input line with a `_Body`; see `jobs.request.Line`."""
 
     custom_id: CustomId

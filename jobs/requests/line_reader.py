@@ -23,7 +23,7 @@ class RawLine(msgspec.Struct, frozen=True, gc=False):
     raw: bytes | None
 
 
-class Lines:
+class LineSplitter:
     """Cuts a stream that comes in chunks; `number` and `offset` are where it is.
 
     Holds one line of up to `most` bytes. `offset` and `first` are the place and the
@@ -40,7 +40,7 @@ class Lines:
         self._skipped = 0
 
     @property
-    def is_between(self) -> bool:
+    def at_line_start(self) -> bool:
         """Whether the next chunk begins a line, and not the file."""
         return bool(self.offset) and not (self._head or self._skipped)
 
@@ -68,7 +68,7 @@ class Lines:
         self.number, self.offset = number, offset
         self._head, self._skipped = head, skipped
 
-    def pass_over(self, lines: int, length: int) -> None:
+    def skip(self, lines: int, length: int) -> None:
         """Leave out whole lines of the next chunk, which somebody else has cut."""
         self.number += lines
         self.offset += length
@@ -86,7 +86,7 @@ def iter_lines(
     chunks: Iterable[bytes], most: int, *, offset: int = 0, first: int = 1
 ) -> Iterator[RawLine]:
     """Yield the lines of `chunks`; `length` counts the line feed. See `Lines`."""
-    lines = Lines(most, offset=offset, first=first)
+    lines = LineSplitter(most, offset=offset, first=first)
     cut = map(lines.cut, blocks(chunks, _PIECE))
     return chain(chain.from_iterable(cut), lines.end())
 

@@ -17,11 +17,11 @@ _FIELDS = (
     "chat_template_kwargs",
 )
 
-Form = dict[str, Any]
+OutputConstraints = dict[str, Any]
 """Fields of a body, as JSON has them, which say more than how tokens are drawn."""
 
 
-def form_of(request: Request) -> Form | None:
+def constraints_of(request: Request) -> OutputConstraints | None:
     """Return the form that the request asks for, None for plain text."""
     form = {
         name: msgspec.to_builtins(value)
@@ -31,14 +31,14 @@ def form_of(request: Request) -> Form | None:
     return form or None
 
 
-def must_call(request: Request) -> bool:
+def has_tools(request: Request) -> bool:
     """Say whether the model is to know its tools: they are there to be called."""
     return request.given("tools") is not None and (
         request.given("tool_choice") != "none"
     )
 
 
-def has_grammar(request: Request) -> bool:
+def needs_grammar(request: Request) -> bool:
     """Say whether the answer is held to a grammar, which takes time to try."""
     wanted = request.given("response_format")
     return (

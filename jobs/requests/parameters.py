@@ -44,9 +44,9 @@ class Parameter:
     """One field of a body; bounds apply to numbers, or to a list's numbers."""
 
     kind: Kind
-    at_least: float | None = None
-    at_most: float | None = None
-    above: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: float | None = None
     least: int = 0
     most: int = MAX_LIST
     used: bool = True
@@ -56,17 +56,21 @@ class Parameter:
 
     def range(self) -> str:
         """Return the bounds in words, empty where there are none."""
-        low = f"at least {self.at_least}" if self.at_least is not None else ""
-        low = low or (f"above {self.above}" if self.above is not None else "")
-        high = f"at most {self.at_most}" if self.at_most is not None else ""
+        low = f"at least {self.minimum}" if self.minimum is not None else ""
+        low = low or (
+            f"above {self.exclusive_minimum}"
+            if self.exclusive_minimum is not None
+            else ""
+        )
+        high = f"at most {self.maximum}" if self.maximum is not None else ""
         return " and ".join(filter(None, (low, high)))
 
     def contains(self, value: float) -> bool:
         """Say whether a number lies within the bounds."""
         return (
-            (self.at_least is None or value >= self.at_least)
-            and (self.above is None or value > self.above)
-            and (self.at_most is None or value <= self.at_most)
+            (self.minimum is None or value >= self.minimum)
+            and (self.exclusive_minimum is None or value > self.exclusive_minimum)
+            and (self.maximum is None or value <= self.maximum)
         )
 
 
@@ -85,27 +89,27 @@ def _shaped(shape: Any) -> Parameter:
 _UNUSED = Parameter(kind="anything", used=False)
 
 PARAMETERS: dict[str, Parameter] = {
-    "temperature": _number(at_least=0, at_most=2),
-    "top_p": _number(above=0, at_most=1),
-    "min_p": _number(at_least=0, at_most=1),
-    "top_k": _integer(at_least=0, at_most=999),
-    "max_tokens": _integer(at_least=0, at_most=1_000_000),
-    "max_completion_tokens": _integer(at_least=0, at_most=1_000_000),
-    "min_tokens": _integer(at_least=0, at_most=1_000_000),
-    "presence_penalty": _number(at_least=-2, at_most=2),
-    "frequency_penalty": _number(at_least=-2, at_most=2),
-    "repetition_penalty": _number(at_least=0.01, at_most=5),
-    "seed": _integer(at_least=0, at_most=MAX_SEED),
-    "n": _integer(at_least=1, at_most=128),
+    "temperature": _number(minimum=0, maximum=2),
+    "top_p": _number(exclusive_minimum=0, maximum=1),
+    "min_p": _number(minimum=0, maximum=1),
+    "top_k": _integer(minimum=0, maximum=999),
+    "max_tokens": _integer(minimum=0, maximum=1_000_000),
+    "max_completion_tokens": _integer(minimum=0, maximum=1_000_000),
+    "min_tokens": _integer(minimum=0, maximum=1_000_000),
+    "presence_penalty": _number(minimum=-2, maximum=2),
+    "frequency_penalty": _number(minimum=-2, maximum=2),
+    "repetition_penalty": _number(minimum=0.01, maximum=5),
+    "seed": _integer(minimum=0, maximum=MAX_SEED),
+    "n": _integer(minimum=1, maximum=128),
     "stop": Parameter(kind="stop", most=4),
-    "stop_token_ids": Parameter(kind="integers", at_least=0, at_most=2**31 - 1),
+    "stop_token_ids": Parameter(kind="integers", minimum=0, maximum=2**31 - 1),
     "allowed_token_ids": Parameter(  # with none of them there is no answer
-        kind="integers", at_least=0, at_most=2**31 - 1, least=1
+        kind="integers", minimum=0, maximum=2**31 - 1, least=1
     ),
     "bad_words": Parameter(kind="strings", most=128),  # vLLM's own limit
-    "logit_bias": Parameter(kind="logit_bias", at_least=-100, at_most=100, most=300),
+    "logit_bias": Parameter(kind="logit_bias", minimum=-100, maximum=100, most=300),
     "logprobs": Parameter(kind="boolean"),
-    "top_logprobs": _integer(at_least=0, at_most=20),
+    "top_logprobs": _integer(minimum=0, maximum=20),
     "ignore_eos": Parameter(kind="boolean"),
     "skip_special_tokens": Parameter(kind="boolean"),
     "spaces_between_special_tokens": Parameter(kind="boolean"),
@@ -129,7 +133,7 @@ PARAMETERS: dict[str, Parameter] = {
     "stream_options": _UNUSED,
 }
 
-REFUSED: dict[str, str] = {
+UNSUPPORTED_FIELDS: dict[str, str] = {
     "add_generation_prompt": "an answer is always asked for",
     "audio": "answers are text",
     "cache_salt": "a batch has one owner, and shares its prefixes with nobody",

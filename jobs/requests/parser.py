@@ -4,21 +4,21 @@ from typing import Any
 
 import msgspec
 
-from batchchat.jobs.requests.cross_field_checks import combinations
-from batchchat.jobs.requests.diagnostics import diagnose
-from batchchat.jobs.requests.fast_path import PlainLine
+from batchchat.jobs.requests.cross_field_checks import cross_field_problems
+from batchchat.jobs.requests.diagnostics import find_problems
+from batchchat.jobs.requests.fast_path import TextOnlyLine
 from batchchat.jobs.requests.line_reader import RawLine
 from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import (
-    Bare,
+    BodyLine,
     Line,
     Request,
-    are_plain,
+    all_text_only,
     default_custom_id,
 )
 
 
-class Invalid(msgspec.Struct, frozen=True):
+class InvalidLine(msgspec.Struct, frozen=True):
     """A line that is no request, with everything that is wrong with it.
 
     `custom_id` is None where the line has none that can be read.
@@ -37,17 +37,19 @@ class Parser:
     good one decides.
     """
 
-    def __init__(self, model: str | None = None, *, may_omit: bool = True) -> None:
+    def __init__(
+        self, model: str | None = None, *, model_optional: bool = True
+    ) -> None:
         """Read lines for `model`."""
         self.model = model
-        self._may_omit = may_omit and model is not None
-        self._plain = msgspec.json.Decoder(PlainLine)
+        self._model_optional = model_optional and model is not None
+        self._plain = msgspec.json.Decoder(TextOnlyLine)
         self._line = msgspec.json.Decoder(Line)
-        self._bare = msgspec.json.Decoder(Bare)
+        self._bare = msgspec.json.Decoder(BodyLine)
         self._encoder = msgspec.json.Encoder()
         self._again = bytearray()
 
-    def plain(self, raws: list[bytes], text: bytes) -> list[PlainLine] | None:
+    def plain(self, raws: list[bytes], text: bytes) -> list[TextOnlyLine] | None:
         """Return lines that are right as they stand, None where `parse` must look.
 
         `text` is the lines as they lie in the file. Many at once are seen at a third
@@ -58,25 +60,25 @@ class Parser:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         models = {line.body.model for line in lines} - {self.model}
-        if models and not (self._may_omit and models == {msgspec.UNSET}):
+        if models and not (self._model_optional and models == {msgspec.UNSET}):
             return None
         return None if self._may_repeat_a_key(text, lines) else lines
 
-    def parse(self, raw: bytes, line: int) -> Request | Invalid:
+    def parse(self, raw: bytes, line: int) -> Request | InvalidLine:
         """Return the request on a line, or why it is none; never raises."""
         try:
             decoded = self._decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             return _invalid(raw, line, error)
         if self._may_repeat_a_key(raw, decoded):
-            _, problems = diagnose(raw, line)
+            _, problems = find_problems(raw, line)
             if problems:
                 return _invalid(raw, line, None)
         request = _request(decoded, line)
-        if self._may_omit and _is_plain(request.body, self.model):
+        if self._model_optional and _is_text_only(request.body, self.model):
             return request
         problems = self._problems(request)
-        return Invalid(line, request.custom_id, problems) if problems else request
+        return InvalidLine(line, request.custom_id, problems) if problems else request
 
     def _decode(self, raw: bytes) -> Any:
         try:
@@ -103,9 +105,9 @@ class Parser:
 
     def _problems(self, request: Request) -> list[Problem]:
         """Return what is wrong between fields, and with the model."""
-        found = [*combinations(request)]
+        found = [*cross_field_problems(request)]
         model = request.given("model")
-        if model is None and not self._may_omit:
+        if model is None and not self._model_optional:
             message = "required: name the model here or with `--model`"
             found.append(("missing_required_parameter", message, "body.model"))
         elif self.model is None and not found:
@@ -113,7 +115,7 @@ class Parser:
         elif model not in (None, self.model):
             message = f"all lines of a batch have one model, here `{self.model}`"
             found.append(("mismatched_model", message, "body.model"))
-        is_bare = isinstance(request.body, Bare)
+        is_bare = isinstance(request.body, BodyLine)
         return [
             Problem(
                 code, request.line, text, at.removeprefix("body.") if is_bare else at
@@ -136,7 +138,7 @@ def _request(decoded: Any, line: int) -> Request:
     return Request(line, custom_id, decoded)
 
 
-def _is_plain(body: Any, model: str | None) -> bool:
+def _is_text_only(body: Any, model: str | None) -> bool:
     """Say whether there is nothing in which two fields could disagree.
 
     So it is with most lines of most files, and those are what takes the time.
@@ -151,21 +153,21 @@ def _is_plain(body: Any, model: str | None) -> bool:
         and body.tool_choice is unset
         and body.response_format is unset
         and body.structured_outputs is unset
-        and are_plain(body.messages)
+        and all_text_only(body.messages)
     )
 
 
-def _invalid(raw: bytes, line: int, error: Exception | None) -> Invalid:
-    custom_id, problems = diagnose(raw, line)
+def _invalid(raw: bytes, line: int, error: Exception | None) -> InvalidLine:
+    custom_id, problems = find_problems(raw, line)
     if not problems:  # the typed decoder knows better than the diagnosis
         problems = [Problem("invalid_request", line, str(error)[:200])]
-    return Invalid(line, custom_id, problems)
+    return InvalidLine(line, custom_id, problems)
 
 
-def parse_line(parser: Parser, line: RawLine, most: int) -> Request | Invalid:
+def parse_line(parser: Parser, line: RawLine, most: int) -> Request | InvalidLine:
     """Return what a line that is not blank holds: planner and worker agree."""
     if line.raw is not None:
         return parser.parse(line.raw, line.number)
     message = f"the line has {line.length:,} bytes, and {most:,} are allowed"
     problem = Problem("line_too_long", line.number, message)
-    return Invalid(line.number, None, [problem])
+    return InvalidLine(line.number, None, [problem])

@@ -6,7 +6,7 @@ from tempfile import SpooledTemporaryFile
 
 import msgspec
 
-SHOWN = 1_000
+MAX_LISTED_PROBLEMS = 1_000
 """Problems that a batch object lists; the report has all."""
 
 

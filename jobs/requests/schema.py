@@ -26,9 +26,13 @@ CustomId = Annotated[str, Meta(min_length=1, max_length=parameters.MAX_CUSTOM_ID
 
 
 def _bounded(kind: type, parameter: Parameter) -> Any:
-    low = parameter.at_least
-    above = Meta(gt=parameter.above) if parameter.above is not None else Meta(ge=low)
-    return Annotated[kind, above, Meta(le=parameter.at_most)]
+    low = parameter.minimum
+    above = (
+        Meta(gt=parameter.exclusive_minimum)
+        if parameter.exclusive_minimum is not None
+        else Meta(ge=low)
+    )
+    return Annotated[kind, above, Meta(le=parameter.maximum)]
 
 
 def _type(parameter: Parameter) -> Any:
@@ -92,7 +96,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc
         return ""
 
     @property
-    def is_slot(self) -> bool:
+    def is_placeholder(self) -> bool:
         """Say whether the model is to fill it."""
         return self.generate is True
 
@@ -102,12 +106,12 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc
         return self.tool_calls if isinstance(self.tool_calls, list) else []
 
     @property
-    def is_plain(self) -> bool:
+    def is_text_only(self) -> bool:
         """Say whether it is somebody's text and nothing else."""
-        return are_plain((self,))
+        return all_text_only((self,))
 
 
-def are_plain(messages: Iterable[Message]) -> bool:
+def all_text_only(messages: Iterable[Message]) -> bool:
     """Say whether all are somebody's text; every line is asked this, so it is quick."""
     for message in messages:
         if not (
@@ -125,7 +129,7 @@ def are_plain(messages: Iterable[Message]) -> bool:
     return True
 
 
-class _Conversation(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _ConversationFields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     messages: Annotated[
         list[Message], Meta(min_length=1, max_length=parameters.MAX_MESSAGES)
     ]
@@ -142,7 +146,7 @@ FIELDS = [
 Body: Any = msgspec.defstruct(
     "Body",
     FIELDS,
-    bases=(_Conversation,),
+    bases=(_ConversationFields,),
     forbid_unknown_fields=True,
     omit_defaults=True,
     kw_only=True,
@@ -160,8 +164,8 @@ class Line(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     url: Literal["/v1/chat/completions"]
 
 
-Bare: Any = msgspec.defstruct(
-    "Bare",
+BodyLine: Any = msgspec.defstruct(
+    "BodyLine",
     [("custom_id", CustomId | UnsetType, UNSET)],
     bases=(Body,),
     forbid_unknown_fields=True,

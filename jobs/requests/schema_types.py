@@ -53,18 +53,18 @@ class Tool(_Shape):
     function: Function
 
 
-class _Named(_Shape):
+class _FunctionName(_Shape):
     name: _Name
 
 
-class NamedTool(_Shape):
+class NamedToolChoice(_Shape):
     """The choice of one tool, which must be called."""
 
     type: Literal["function"]
-    function: _Named
+    function: _FunctionName
 
 
-class Called(_Shape):
+class FunctionCall(_Shape):
     """The call of a function; `arguments` is the text that the model wrote."""
 
     name: _Name
@@ -76,7 +76,7 @@ class ToolCall(_Shape):
 
     id: Annotated[str, Meta(max_length=1024)]
     type: Literal["function"]
-    function: Called
+    function: FunctionCall
 
 
 class JsonSchema(_Shape):
@@ -121,5 +121,5 @@ class TemplateArguments(_Shape):
 
 Tools = Annotated[list[Tool], Meta(min_length=1, max_length=MAX_TOOLS)]
 ToolCalls = Annotated[list[ToolCall], Meta(max_length=MAX_TOOLS)]
-ToolChoice = Literal["none", "auto", "required"] | NamedTool
+ToolChoice = Literal["none", "auto", "required"] | NamedToolChoice
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]

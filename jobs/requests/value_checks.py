@@ -19,7 +19,7 @@ _FIELD = re.compile(r" field `(?P<name>.*)`$", re.DOTALL)
 
 _TOKEN = re.compile(r"0|[1-9][0-9]{0,8}")
 
-Found = tuple[str, str, str | None]
+FieldProblem = tuple[str, str, str | None]
 """A problem without its line: code, message, param."""
 
 
@@ -29,15 +29,17 @@ class Object(dict[str, Any]):
     doubled: tuple[str, ...] = ()
 
 
-def doubled_keys(value: Object, at: str) -> Iterator[Found]:
+def doubled_keys(value: Object, at: str) -> Iterator[FieldProblem]:
     """Yield the keys that stand twice in an object."""
     for name in value.doubled:
         yield "duplicate_key", "the key stands twice in one object", f"{at}{name[:80]}"
 
 
-def parameter_problems(parameter: Parameter, value: Any, at: str) -> Iterator[Found]:
+def parameter_problems(
+    parameter: Parameter, value: Any, at: str
+) -> Iterator[FieldProblem]:
     """Check a field of the body by its row in the table."""
-    checks: dict[str, Callable[[Parameter, Any, str], Iterator[Found]]] = {
+    checks: dict[str, Callable[[Parameter, Any, str], Iterator[FieldProblem]]] = {
         "number": _number,
         "integer": _integer,
         "boolean": _boolean,
@@ -55,7 +57,7 @@ def parameter_problems(parameter: Parameter, value: Any, at: str) -> Iterator[Fo
     return checks[parameter.kind](parameter, value, at)
 
 
-def shape_problems(shape: Any, value: Any, at: str) -> Iterator[Found]:
+def shape_problems(shape: Any, value: Any, at: str) -> Iterator[FieldProblem]:
     """Check an object against its type, which names the first thing wrong."""
     inner = list(_inner(value, at))
     yield from inner
@@ -86,7 +88,7 @@ def _said(text: str) -> tuple[str, str, str]:
     return code, reason[:1].lower() + reason[1:], path
 
 
-def _inner(value: Any, at: str) -> Iterator[Found]:
+def _inner(value: Any, at: str) -> Iterator[FieldProblem]:
     """Look through a value for keys that stand twice and halves of pairs."""
     if isinstance(value, Object):
         yield from doubled_keys(value, f"{at}.")
@@ -100,43 +102,43 @@ def _inner(value: Any, at: str) -> Iterator[Found]:
         yield from unicode_problems(value, at)
 
 
-def _number(parameter: Parameter, value: Any, at: str) -> Iterator[Found]:
+def _number(parameter: Parameter, value: Any, at: str) -> Iterator[FieldProblem]:
     if isinstance(value, bool) or not isinstance(value, int | float):
         yield "invalid_type", expected("a number", value), at
     elif not parameter.contains(value):
         yield "invalid_value", f"must be {parameter.range()}", at
 
 
-def _integer(parameter: Parameter, value: Any, at: str) -> Iterator[Found]:
+def _integer(parameter: Parameter, value: Any, at: str) -> Iterator[FieldProblem]:
     if isinstance(value, bool) or not isinstance(value, int):
         yield "invalid_type", expected("an integer", value), at
     elif not parameter.contains(value):
         yield "invalid_value", f"must be {parameter.range()}", at
 
 
-def _boolean(_: Parameter, value: Any, at: str) -> Iterator[Found]:
+def _boolean(_: Parameter, value: Any, at: str) -> Iterator[FieldProblem]:
     if not isinstance(value, bool):
         yield "invalid_type", expected("true or false", value), at
 
 
-def _any_string(_: Parameter, value: Any, at: str) -> Iterator[Found]:
+def _any_string(_: Parameter, value: Any, at: str) -> Iterator[FieldProblem]:
     return text_problems(value, at, parameters.MAX_STRING, least=0)
 
 
-def _word(_: Parameter, value: Any, at: str) -> Iterator[Found]:
+def _word(_: Parameter, value: Any, at: str) -> Iterator[FieldProblem]:
     return text_problems(value, at, parameters.MAX_STRING)
 
 
-def _stop(parameter: Parameter, value: Any, at: str) -> Iterator[Found]:
+def _stop(parameter: Parameter, value: Any, at: str) -> Iterator[FieldProblem]:
     if isinstance(value, list):
         return _list_of(_word)(parameter, value, at)
     return _word(parameter, value, at)
 
 
 def _list_of(
-    check: Callable[[Parameter, Any, str], Iterator[Found]],
-) -> Callable[[Parameter, Any, str], Iterator[Found]]:
-    def check_list(parameter: Parameter, value: Any, at: str) -> Iterator[Found]:
+    check: Callable[[Parameter, Any, str], Iterator[FieldProblem]],
+) -> Callable[[Parameter, Any, str], Iterator[FieldProblem]]:
+    def check_list(parameter: Parameter, value: Any, at: str) -> Iterator[FieldProblem]:
         if not isinstance(value, list):
             yield "invalid_type", expected("an array", value), at
         elif len(value) > parameter.most:
@@ -151,7 +153,7 @@ def _list_of(
     return check_list
 
 
-def _logit_bias(parameter: Parameter, value: Any, at: str) -> Iterator[Found]:
+def _logit_bias(parameter: Parameter, value: Any, at: str) -> Iterator[FieldProblem]:
     if not isinstance(value, Object):
         yield "invalid_type", expected("an object", value), at
         return
@@ -166,7 +168,7 @@ def _logit_bias(parameter: Parameter, value: Any, at: str) -> Iterator[Found]:
             yield from _number(parameter, bias, param)
 
 
-def _metadata(parameter: Parameter, value: Any, at: str) -> Iterator[Found]:
+def _metadata(parameter: Parameter, value: Any, at: str) -> Iterator[FieldProblem]:
     if not isinstance(value, Object):
         yield "invalid_type", expected("an object", value), at
         return
@@ -182,14 +184,16 @@ def _metadata(parameter: Parameter, value: Any, at: str) -> Iterator[Found]:
         )
 
 
-def text_problems(value: Any, at: str, most: int, *, least: int = 1) -> Iterator[Found]:
+def text_problems(
+    value: Any, at: str, most: int, *, least: int = 1
+) -> Iterator[FieldProblem]:
     """Check a string that has bounds to its length."""
     yield from string_problems(value, at)
     if isinstance(value, str) and not least <= len(value) <= most:
         yield "invalid_value", f"must have {least} to {most} characters", at
 
 
-def string_problems(value: Any, at: str) -> Iterator[Found]:
+def string_problems(value: Any, at: str) -> Iterator[FieldProblem]:
     """Check that it is a string, of whole characters."""
     if isinstance(value, str):
         yield from unicode_problems(value, at)
@@ -197,7 +201,7 @@ def string_problems(value: Any, at: str) -> Iterator[Found]:
         yield "invalid_type", expected("a string", value), at
 
 
-def unicode_problems(value: str, at: str) -> Iterator[Found]:
+def unicode_problems(value: str, at: str) -> Iterator[FieldProblem]:
     """Check that a string is of whole characters."""
     if not is_text(value):
         yield "invalid_value", "holds half of a surrogate pair (`\\ud800`)", at

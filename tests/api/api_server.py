@@ -35,7 +35,7 @@ class Served:
         cached = CachedStorage(self.storage)
         self.context = AppContext(
             Settings(storage="memory://", **settings),
-            Catalog({"m": MODEL}).closed(),
+            Catalog({"m": MODEL}).restricted(),
             cached,
             ApiKeys(cached),
             loopback_only,

@@ -29,7 +29,7 @@ from batchchat.jobs.planning.scanner import Limits
 from batchchat.jobs.webhooks.endpoints import Endpoints, event
 from batchchat.jobs.webhooks.outbox import Letter, Outbox
 from tests.api.api_server import error_of
-from tests.support.ended import MODEL, Hand, NoPrompters, whole
+from tests.support.ended import MODEL, EmptyRegistry, Hand, whole
 
 DATA = whole("q", "the prompt") + b"\n"
 
@@ -133,9 +133,9 @@ class TimedHand(Hand):
 def plan(served, batch_id):
     """Plan a batch; return who can go on with it."""
     hand = TimedHand(storage=served.storage, clock=served.context.clock)
-    prompters = NoPrompters(Catalog({"m": MODEL}), Path())
+    renderers = EmptyRegistry(Catalog({"m": MODEL}), Path())
     batch = hand.ledger.batch(batch_id)
-    make_plan(hand.ledger, batch, prompters, Limits(2, 10_000, 4_096))
+    make_plan(hand.ledger, batch, renderers, Limits(2, 10_000, 4_096))
     return hand
 
 
@@ -343,8 +343,8 @@ def test_a_slow_receiver_holds_up_its_own_project_only(serve, clock, receiver, d
         add(served, url, "batch.failed")
         batch_id = served.batch(b"no JSON\n")
         ledger = served.context.ledger(project)
-        prompters = NoPrompters(Catalog({"m": MODEL}), Path())
-        make_plan(ledger, ledger.batch(batch_id), prompters, Limits(2, 10_000, 4_096))
+        renderers = EmptyRegistry(Catalog({"m": MODEL}), Path())
+        make_plan(ledger, ledger.batch(batch_id), renderers, Limits(2, 10_000, 4_096))
     with closing(WebhookSender(served.context)) as webhook_sender:
         turns = webhook_sender.send_due()
         assert dripper.is_called.wait(10)

@@ -25,7 +25,7 @@ def jsonl(*lines: Any) -> bytes:
 
 
 GOOD = [line(f"q-{number}") for number in range(6)]
-REFUSED = line("refused", logit_bias={"99999999": 1})
+UNSUPPORTED_FIELDS = line("refused", logit_bias={"99999999": 1})
 LONG = [
     line(f"slow-{number}", max_tokens=1_900, ignore_eos=True) for number in range(64)
 ]
@@ -81,8 +81,8 @@ class Stories:
         warm = [line(f"warm-{n}", temperature=1) for n in range(4)]
         skip = {"on_invalid": "skip"}
         return cls(
-            mixed=start(client, jsonl(*GOOD, REFUSED)),
-            all_failed=start(client, jsonl(REFUSED)),
+            mixed=start(client, jsonl(*GOOD, UNSUPPORTED_FIELDS)),
+            all_failed=start(client, jsonl(UNSUPPORTED_FIELDS)),
             refused=start(client, BAD),
             skipped=start(client, BAD, extra_body=skip),
             seeded=start(client, jsonl(*warm), **seeded),

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from batchchat.jobs.catalog.catalog import Catalog, load_catalog
-from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.prompts.registry import RendererRegistry
 from tests.support.running import Bench
 
 CITY = {"type": "string", "maxLength": 8}
@@ -55,7 +55,7 @@ def batches(tmp_path_factory: Any, catalog: Catalog | None = None) -> Iterator[A
         def ask(*bodies: dict[str, Any]) -> list[dict[str, Any]]:
             bench = Bench(
                 tmp_path_factory.mktemp("locks"),
-                prompters=Prompters(catalog, models),
+                renderers=RendererRegistry(catalog, models),
                 start_engine=lambda _: Kept(engine),
             )
             raw = b"\n".join(json.dumps(full(body)).encode() for body in bodies)

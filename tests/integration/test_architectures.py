@@ -9,8 +9,8 @@ import pytest
 from msgspec import structs
 
 from batchchat.jobs.catalog.catalog import load_catalog
-from batchchat.jobs.engine.protocol import Work
-from batchchat.jobs.engine.sampling import derived_seed, sampling_of
+from batchchat.jobs.engine.protocol import EngineRequest
+from batchchat.jobs.engine.sampling import derived_seed, sampling_for
 from batchchat.jobs.requests.parser import Parser
 from tests.support.tiny_tokenizers import LLAMA_2, LLAMA_3, byte_level
 
@@ -67,8 +67,8 @@ def ask(engine, model, requests):
     for index, asked in enumerate(requests):
         prompt = engine.prepare(asked)
         seed = derived_seed(1, str(index))
-        sampling = sampling_of(asked, model, seed, engine.room(prompt))
-        work = Work(f"r{index}", prompt, sampling)
+        sampling = sampling_for(asked, model, seed, engine.remaining_context(prompt))
+        work = EngineRequest(f"r{index}", prompt, sampling)
         take = lambda answer, index=index: answers.put((index, answer))  # noqa: E731
         assert engine.submit(work, take, 60)
     return [answer for _, answer in sorted(answers.get(timeout=120) for _ in requests)]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from batchchat.jobs.catalog.catalog import load_catalog
-from batchchat.jobs.engine.protocol import Completion, Work
+from batchchat.jobs.engine.protocol import Completion, EngineRequest
 from batchchat.jobs.engine.sampling import Sampling
 from batchchat.jobs.errors import EngineDeadError, EngineStartError
 from tests.integration.test_vllm_engine import request
@@ -43,7 +43,9 @@ def submit(engine, count, tokens):
     prompt = engine.prepare(request())
     for index in range(count):
         sampling = Sampling(max_tokens=tokens, seed=index, ignore_eos=True)
-        assert engine.submit(Work(f"r{index}", prompt, sampling), answers.put, 5)
+        assert engine.submit(
+            EngineRequest(f"r{index}", prompt, sampling), answers.put, 5
+        )
     return answers
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from batchchat.jobs.catalog.catalog import load_catalog
-from batchchat.jobs.engine.protocol import Completion, Work
-from batchchat.jobs.engine.sampling import Sampling, derived_seed, sampling_of
+from batchchat.jobs.engine.protocol import Completion, EngineRequest
+from batchchat.jobs.engine.sampling import Sampling, derived_seed, sampling_for
 from batchchat.jobs.errors import EngineError, RequestRefusedError
 from batchchat.jobs.requests.parser import Parser
 
@@ -39,8 +39,8 @@ def ask(engine, requests):
     for index, asked in enumerate(requests):
         prompt = engine.prepare(asked)
         seed = derived_seed(1, str(index))
-        sampling = sampling_of(asked, MODEL, seed, engine.room(prompt))
-        work = Work(f"r{index}", prompt, sampling)
+        sampling = sampling_for(asked, MODEL, seed, engine.remaining_context(prompt))
+        work = EngineRequest(f"r{index}", prompt, sampling)
         take = lambda answer, index=index: answers.put((index, answer))  # noqa: E731
         while not engine.submit(work, take, 1):
             pass
@@ -136,7 +136,7 @@ def test_a_token_past_the_vocabulary_is_refused_alone(engine):
 def test_what_vllm_itself_refuses_is_that_requests_error_alone(engine):
     good = request(max_tokens=4)
     prompt = engine.prepare(good)
-    bad = Work("bad", prompt, Sampling(max_tokens=4, seed=1, top_p=7.0))
+    bad = EngineRequest("bad", prompt, Sampling(max_tokens=4, seed=1, top_p=7.0))
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     assert engine.submit(bad, answers.put, 5)
     assert isinstance(answers.get(timeout=30), RequestRefusedError)
@@ -149,8 +149,8 @@ def test_dropped_work_makes_room_and_gives_no_answer(engine):
     sampling = Sampling(max_tokens=1500, seed=1, ignore_eos=True)
     keys = [f"long-{index}" for index in range(engine.capacity)]
     for key in keys:
-        assert engine.submit(Work(key, prompt, sampling), answers.put, 5)
-    assert not engine.submit(Work("more", prompt, sampling), answers.put, 0.1)
+        assert engine.submit(EngineRequest(key, prompt, sampling), answers.put, 5)
+    assert not engine.submit(EngineRequest("more", prompt, sampling), answers.put, 0.1)
     engine.abort(keys)
     assert isinstance(ask(engine, [request(max_tokens=2)])[0], Completion)
     assert answers.empty()

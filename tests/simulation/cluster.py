@@ -13,8 +13,8 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import Options, cancel_batch, create_batch
 from batchchat.jobs.prompts.chat_template import ChatTemplate
-from batchchat.jobs.prompts.registry import Prompters
-from batchchat.jobs.prompts.renderer import Prompter
+from batchchat.jobs.prompts.registry import RendererRegistry
+from batchchat.jobs.prompts.renderer import PromptRenderer
 from batchchat.jobs.settings import Settings
 from batchchat.workers.control.main import run_controller
 from batchchat.workers.shards.worker_process import Worker
@@ -39,19 +39,19 @@ SETTINGS = Settings(
 MODEL = Model(name="echo", source="echo", context_length=512)
 HOUR = 3600.0
 _RECORD = re.compile(r"(?P<batch>.*/batch_\w+)/(plan|cancel|commits/\d+)\.json")
-PROMPTER = Prompter(
+PROMPTER = PromptRenderer(
     ChatTemplate("{{ messages[-1].content }}", {}),
     lambda text: list(text.encode()),
     512,
 )
 
 
-class _Prompters(Prompters):
-    def of(self, _name: str) -> Prompter:
+class _Registry(RendererRegistry):
+    def get(self, _name: str) -> PromptRenderer:
         return PROMPTER
 
 
-PROMPTERS = _Prompters(Catalog({"echo": MODEL}), Path())
+RENDERERS = _Registry(Catalog({"echo": MODEL}), Path())
 
 
 class Cluster:
@@ -150,7 +150,7 @@ class Cluster:
         self.world.spawn(process, live)
 
     def _control(self, _process: Process) -> int:
-        return run_controller(self.bucket_client, SETTINGS, "redis://", PROMPTERS)
+        return run_controller(self.bucket_client, SETTINGS, "redis://", RENDERERS)
 
     def _work(self, process: Process) -> int:
         self.world.sleep(self.world.rng.uniform(0, 2))  # the engine is loaded

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from batchchat.jobs.engine.protocol import Answer, Work
+from batchchat.jobs.engine.protocol import CompletionOrError, EngineRequest
 from batchchat.jobs.errors import EngineDeadError
-from batchchat.jobs.prompts.renderer import Prompt, Prompter
+from batchchat.jobs.prompts.renderer import Prompt, PromptRenderer
 from batchchat.jobs.requests.schema import Request
 from batchchat.workers.engine.echo_core import echo
 from tests.simulation.fault_profile import FaultProfile
@@ -27,7 +27,7 @@ class SimulatedEngine:
         self,
         world: VirtualWorld,
         faults: FaultProfile,
-        prompter: Prompter,
+        renderer: PromptRenderer,
         *,
         kills_process: bool,
         on_death: Callable[[], object],
@@ -38,10 +38,12 @@ class SimulatedEngine:
         self.steps = 0
         self._world = world
         self._faults = faults
-        self._prompter = prompter
+        self._renderer = renderer
         self._kills_process = kills_process
         self._on_death = on_death
-        self._running: dict[str, tuple[Work, Callable[[Answer], None], int]] = {}
+        self._running: dict[
+            str, tuple[EngineRequest, Callable[[CompletionOrError], None], int]
+        ] = {}
         self._changed = Event(world)
         self._aborted: list[str] = []
         self._dead: EngineDeadError | None = None
@@ -64,14 +66,17 @@ class SimulatedEngine:
     def prepare(self, request: Request, batch_id: str = "") -> Prompt:
         """See `jobs.engine.Engine`."""
         del batch_id
-        return self._prompter.prepare(request)
+        return self._renderer.prepare(request)
 
-    def room(self, prompt: Prompt) -> int:
+    def remaining_context(self, prompt: Prompt) -> int:
         """See `jobs.engine.Engine`."""
-        return (self._prompter.context_length or 0) - len(prompt.token_ids)
+        return (self._renderer.context_length or 0) - len(prompt.token_ids)
 
     def submit(
-        self, work: Work, on_done: Callable[[Answer], None], timeout: float
+        self,
+        work: EngineRequest,
+        on_done: Callable[[CompletionOrError], None],
+        timeout: float,
     ) -> bool:
         """See `jobs.engine.Engine`."""
         until = self._world.now + timeout

@@ -6,8 +6,8 @@ from functools import cache
 from typing import Any
 
 from batchchat.jobs.catalog.usage import Usage
-from batchchat.jobs.engine.protocol import Work
-from batchchat.jobs.engine.sampling import derived_seed, sampling_of
+from batchchat.jobs.engine.protocol import EngineRequest
+from batchchat.jobs.engine.sampling import derived_seed, sampling_for
 from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.ids import request_id
 from batchchat.jobs.ledger import records as record
@@ -16,7 +16,7 @@ from batchchat.jobs.ledger.checkpoint import unpack
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.records import Commit, Outcome
 from batchchat.jobs.requests.line_reader import iter_lines
-from batchchat.jobs.requests.parser import Invalid, Parser
+from batchchat.jobs.requests.parser import InvalidLine, Parser
 from batchchat.jobs.requests.schema import Request
 from batchchat.jobs.results.rows import Rows
 from batchchat.workers.engine.echo_core import echo
@@ -66,7 +66,7 @@ class _Batch:
         if not state.is_terminal:
             yield "has not ended"
         elif state.final is None:
-            bad = any(isinstance(line, Invalid) for line in self._parsed.values())
+            bad = any(isinstance(line, InvalidLine) for line in self._parsed.values())
             ids = [line.custom_id for line in self._parsed.values()]
             if not bad and len(set(ids)) == len(ids):
                 yield "was refused for nothing"
@@ -127,11 +127,11 @@ class _Batch:
         elif (code := _code(line)) not in self._reasons(number, parsed):
             yield f"line {number} is an error: {code}"
 
-    def _reasons(self, number: int, parsed: Request | Invalid) -> set[str]:
+    def _reasons(self, number: int, parsed: Request | InvalidLine) -> set[str]:
         """Return the codes that a line may fail with."""
         status = self._state.status
         reasons = {_NEVER_RUN[status]} if status in _NEVER_RUN else set()
-        if isinstance(parsed, Invalid):
+        if isinstance(parsed, InvalidLine):
             return {*reasons, *(problem.code for problem in parsed.problems)}
         if parsed.custom_id == "q-0" and number > 1:
             return {*reasons, "duplicate_custom_id"}
@@ -243,6 +243,6 @@ def _expected(custom_id: str, content: str, max_tokens: int) -> tuple[str, int]:
     assert isinstance(request, Request)
     prompt = PROMPTER.prepare(request)
     seed = derived_seed(1, custom_id)
-    sampling = sampling_of(request, MODEL, seed, 512 - len(prompt.token_ids))
-    text = echo(Work("", prompt, sampling)).choices[0].text
+    sampling = sampling_for(request, MODEL, seed, 512 - len(prompt.token_ids))
+    text = echo(EngineRequest("", prompt, sampling)).choices[0].text
     return text or "", seed

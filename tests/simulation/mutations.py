@@ -15,8 +15,8 @@ import batchchat.workers.control.controller
 import batchchat.workers.control.dispatcher
 from batchchat.jobs.errors import EngineDeadError
 from batchchat.jobs.execution.attempt import Attempt
-from batchchat.jobs.execution.checkpoint_writer import Harvest
-from batchchat.jobs.execution.crash_bisection import Suspicion
+from batchchat.jobs.execution.checkpoint_writer import CheckpointWriter
+from batchchat.jobs.execution.crash_bisection import CrashBisection
 from batchchat.jobs.ledger import records as record
 from batchchat.jobs.ledger.active_index import Active
 from batchchat.jobs.ledger.checkpoint import Finished, Result
@@ -57,14 +57,14 @@ def _changed(owner: object, name: str, new: object) -> Made:
     return lambda: patch.object(owner, name, new)
 
 
-def _flush_without_writing(harvest: Harvest) -> None:
+def _flush_without_writing(harvest: CheckpointWriter) -> None:
     """Count what no checkpoint has."""
     storage = harvest._task.storage
     with patch.object(storage, "put", lambda *_: None):
         _flush(harvest)
 
 
-_flush = Harvest.flush
+_flush = CheckpointWriter.flush
 
 
 def _last_counts(ledger: Ledger, commit: Commit) -> dict[int, Finished]:
@@ -129,11 +129,11 @@ def _send_once(
 _send = Dispatcher._send
 
 
-def _convict_at_once(suspicion: Suspicion) -> set[int]:
+def _convict_at_once(suspicion: CrashBisection) -> set[int]:
     return {m.alone[0] for m in suspicion.marks if len(m.alone) == 1}
 
 
-def _convict_at_two(suspicion: Suspicion) -> set[int]:
+def _convict_at_two(suspicion: CrashBisection) -> set[int]:
     """Take a mark that was left behind for a death that was seen."""
     singles = Counter(m.alone[0] for m in suspicion.marks if len(m.alone) == 1)
     return {line for line, deaths in singles.items() if deaths > 1}
@@ -144,8 +144,8 @@ def _and_convicted_soon(made: Made) -> Iterator[None]:
     """Ask the most suspect lines first, and believe in two marks of any kind."""
     with (
         made(),
-        patch.object(Suspicion, "convicted", _convict_at_two),
-        patch.object(Suspicion, "slices", Suspicion._by_suspicion),
+        patch.object(CrashBisection, "convicted", _convict_at_two),
+        patch.object(CrashBisection, "slices", CrashBisection._by_suspicion),
     ):
         yield
 
@@ -213,7 +213,7 @@ _controller_run = Controller.run
 
 MUTATIONS: dict[str, Mutation] = {
     "commit what was never written": Mutation(
-        _changed(Harvest, "flush", _flush_without_writing)
+        _changed(CheckpointWriter, "flush", _flush_without_writing)
     ),
     "the last result counts": Mutation(
         _changed(batchchat.jobs.results.finalize, "read_results", _last_counts),
@@ -234,7 +234,7 @@ MUTATIONS: dict[str, Mutation] = {
         _changed(Dispatcher, "_send", _send_once), first=6
     ),
     "one death convicts": Mutation(
-        _changed(Suspicion, "convicted", _convict_at_once), first=298
+        _changed(CrashBisection, "convicted", _convict_at_once), first=298
     ),
     "a dead engine accuses who came later": Mutation(
         partial(_and_convicted_soon, _changed(Attempt, "finish", _blame_the_dead)),

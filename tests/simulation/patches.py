@@ -27,7 +27,7 @@ import batchchat.workers.control.main
 import batchchat.workers.shards.shard_host
 import batchchat.workers.shards.worker_process
 from batchchat.jobs.execution.attempt import Attempt
-from batchchat.jobs.execution.context import Task
+from batchchat.jobs.execution.context import BatchContext
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Shard
 from batchchat.workers.broker.lease_keeper import LeaseKeeper
@@ -57,7 +57,7 @@ def simulated(world: VirtualWorld, redis: Redis, window: int) -> Iterator[None]:
     uuid4 = partial(_uuid, world)
     keeper = partial(LeaseKeeper, clock=time.monotonic)
 
-    def attempt(task: Task, shard: Shard) -> Attempt:
+    def attempt(task: BatchContext, shard: Shard) -> Attempt:
         return Attempt(task, shard, _answers=threads.Queue(world))  # type: ignore[arg-type]
 
     process: dict[str, Any] = {

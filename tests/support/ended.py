@@ -22,10 +22,10 @@ from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import Options, create_batch
 from batchchat.jobs.planning.planner import make_plan
 from batchchat.jobs.planning.scanner import Limits
-from batchchat.jobs.prompts.registry import Prompters
-from batchchat.jobs.prompts.renderer import Prompter
+from batchchat.jobs.prompts.registry import RendererRegistry
+from batchchat.jobs.prompts.renderer import PromptRenderer
 from batchchat.jobs.requests.line_reader import iter_lines
-from batchchat.jobs.requests.parser import Invalid, Parser, parse_line
+from batchchat.jobs.requests.parser import InvalidLine, Parser, parse_line
 from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import Request
 from batchchat.jobs.results.finalize import finalize
@@ -40,10 +40,10 @@ Answer = Completion | RequestRefusedError | None
 """What became of a request; None leaves it without a result."""
 
 
-class NoPrompters(Prompters):
+class EmptyRegistry(RendererRegistry):
     """Has no model's files at hand."""
 
-    def if_at_hand(self, name: str) -> Prompter | None:
+    def get_if_local(self, name: str) -> PromptRenderer | None:
         """Return none."""
 
 
@@ -99,9 +99,9 @@ class Hand:
 
     def make_plan(self, batch_id: str) -> None:
         """Plan a batch."""
-        prompters = NoPrompters(Catalog({"m": MODEL}), Path())
+        renderers = EmptyRegistry(Catalog({"m": MODEL}), Path())
         sizes = Limits(self.shard_requests, 1_000_000, LINE_BYTES)
-        make_plan(self.ledger, self.ledger.batch(batch_id), prompters, sizes)
+        make_plan(self.ledger, self.ledger.batch(batch_id), renderers, sizes)
 
     def plan(self, batch_id: str) -> Plan:
         """Return the plan."""
@@ -122,7 +122,7 @@ class Hand:
                 parsed = parse_line(parser, line, LINE_BYTES)
                 if isinstance(parsed, Request) and parsed.line in shard.repeated:
                     problem = Problem("duplicate_custom_id", parsed.line, "twice")
-                    parsed = Invalid(parsed.line, parsed.custom_id, [problem])
+                    parsed = InvalidLine(parsed.line, parsed.custom_id, [problem])
                 found.append(_result(batch_id, parsed, answer))
         return [result for result in found if result is not None]
 
@@ -180,10 +180,10 @@ class Hand:
 
 
 def _result(
-    batch_id: str, parsed: Request | Invalid, answer: Callable[[Request], Answer]
+    batch_id: str, parsed: Request | InvalidLine, answer: Callable[[Request], Answer]
 ) -> Result | None:
     name = request_id(batch_id, parsed.line)
-    if isinstance(parsed, Invalid):
+    if isinstance(parsed, InvalidLine):
         return _failure(parsed.line, response.invalid(name, parsed))
     answered = answer(parsed)
     if answered is None:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from batchchat.jobs.requests.parser import Invalid, Parser
+from batchchat.jobs.requests.parser import InvalidLine, Parser
 from batchchat.jobs.requests.schema import Request
 
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -49,10 +49,10 @@ def parsed(raw: bytes) -> Request:
     return request
 
 
-def refused(raw: bytes, model: str | None = "m") -> Invalid:
+def refused(raw: bytes, model: str | None = "m") -> InvalidLine:
     """Return what a line is that must be no request."""
     invalid = Parser(model).parse(raw, 7)
-    assert isinstance(invalid, Invalid), invalid
+    assert isinstance(invalid, InvalidLine), invalid
     return invalid
 
 

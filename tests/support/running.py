@@ -13,8 +13,8 @@ from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import Options, create_batch
 from batchchat.jobs.prompts.chat_template import ChatTemplate
-from batchchat.jobs.prompts.registry import Prompters
-from batchchat.jobs.prompts.renderer import Prompter
+from batchchat.jobs.prompts.registry import RendererRegistry
+from batchchat.jobs.prompts.renderer import PromptRenderer
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.shutdown import Stop
 from batchchat.jobs.storage import MemoryStorage, Storage
@@ -25,18 +25,18 @@ ECHO = Model(name="echo", source="echo", context_length=512)
 SETTINGS = Settings(shard_requests=7, checkpoint_seconds=0.001, patience_seconds=0)
 
 
-def prompter() -> Prompter:
+def renderer() -> PromptRenderer:
     """Return a prompter whose tokens are bytes."""
     template = ChatTemplate("{{ messages[-1].content }}", {})
-    return Prompter(template, lambda text: list(text.encode()), 512)
+    return PromptRenderer(template, lambda text: list(text.encode()), 512)
 
 
-class EchoPrompters(Prompters):
+class EchoRegistry(RendererRegistry):
     """Gives every model the same prompter."""
 
-    def of(self, _name: str) -> Prompter:
+    def get(self, _name: str) -> PromptRenderer:
         """Return it."""
-        return prompter()
+        return renderer()
 
 
 def lines(requests: int, **body: object) -> bytes:
@@ -70,7 +70,7 @@ class Bench:
     stop: Stop = field(default_factory=Stop)
     speed: dict[str, float] = field(default_factory=dict)
     clock: Callable[[], float] = time.time
-    prompters: Prompters | None = None
+    renderers: RendererRegistry | None = None
     start_engine: StartEngine | None = None
 
     @property
@@ -89,9 +89,9 @@ class Bench:
         return EmbeddedRun(
             Ledger(storage or self.storage, "default", self.clock),
             self.settings,
-            self.prompters or EchoPrompters(Catalog({"echo": ECHO}), self.locks),
+            self.renderers or EchoRegistry(Catalog({"echo": ECHO}), self.locks),
             start_engine=self.start_engine
-            or (lambda _: start_echo(prompter(), **self.speed)),
+            or (lambda _: start_echo(renderer(), **self.speed)),
             stop=self.stop,
             progress=self.progress,
             locks=self.locks,

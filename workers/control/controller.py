@@ -13,7 +13,7 @@ from batchchat.jobs.ledger.records import Plan
 from batchchat.jobs.ledger.repair import mended
 from batchchat.jobs.ledger.resolution import ending
 from batchchat.jobs.planning.planner import limits, make_plan, refuse
-from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.results.finalize import finalize
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import Storage
@@ -33,7 +33,7 @@ class Controller:
         self,
         storage: Storage,
         settings: Settings,
-        prompters: Prompters,
+        renderers: RendererRegistry,
         *,
         dispatcher: Dispatcher,
         keeper: LeaseKeeper,
@@ -45,7 +45,7 @@ class Controller:
         """Work on the batches in `storage`."""
         self._storage = storage
         self._settings = settings
-        self._prompters = prompters
+        self._renderers = renderers
         self._dispatcher = dispatcher
         self._keeper = keeper
         self._status_board = status_board
@@ -126,7 +126,7 @@ class Controller:
         """Return the batch's plan, which fails it where its model can't be used."""
         sizes = limits(self._settings)
         try:
-            return make_plan(ledger, state.batch, self._prompters, sizes)
+            return make_plan(ledger, state.batch, self._renderers, sizes)
         except ConfigError as error:
             return refuse(ledger, state.batch, error)
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from celery.signals import worker_shutting_down
 
-from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import Storage
 from batchchat.workers.broker.celery_app import CeleryQueue, Consumer, make_app
@@ -28,7 +28,7 @@ _THREADS = 4
 
 
 def run_controller(
-    storage: Storage, settings: Settings, broker: str, prompters: Prompters
+    storage: Storage, settings: Settings, broker: str, renderers: RendererRegistry
 ) -> int:
     """Control the batches in `storage` until a signal; return the exit status."""
     app, redis = make_app(broker), open_redis(broker)
@@ -49,7 +49,7 @@ def run_controller(
     controller = Controller(
         storage,
         settings,
-        prompters,
+        renderers,
         dispatcher=dispatcher,
         keeper=keeper,
         status_board=status_board,

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from batchchat.jobs.engine.protocol import Answer, Work
-from batchchat.jobs.requests.output_constraints import Form
+from batchchat.jobs.engine.protocol import CompletionOrError, EngineRequest
+from batchchat.jobs.requests.output_constraints import OutputConstraints
 
 
 class Core(Protocol):
@@ -20,11 +20,11 @@ class Core(Protocol):
     identity: dict[str, Any]
     """Everything besides the request that determines an answer, as JSON values."""
 
-    def add(self, work: Work) -> None:
+    def add(self, work: EngineRequest) -> None:
         """Accept a request. Raises `RequestRefusedError`."""
         ...
 
-    def step(self) -> Iterable[tuple[str, Answer]]:
+    def step(self) -> Iterable[tuple[str, CompletionOrError]]:
         """Compute one step; return the finished requests' keys and answers."""
         ...
 
@@ -44,7 +44,7 @@ class Core(Protocol):
         """Make a `step` that waits for a dead process raise an error."""
         ...
 
-    def check_constraints(self, constraints: Form, batch_id: str) -> None:
+    def check_constraints(self, constraints: OutputConstraints, batch_id: str) -> None:
         """Check that the core can enforce the constraints; may take seconds.
 
         A batch that used much time in earlier checks gets less time for the next one.

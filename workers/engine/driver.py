@@ -18,7 +18,12 @@ from typing import Any
 
 from typing_extensions import override
 
-from batchchat.jobs.engine.protocol import Answer, Completion, Engine, Work
+from batchchat.jobs.engine.protocol import (
+    Completion,
+    CompletionOrError,
+    Engine,
+    EngineRequest,
+)
 from batchchat.jobs.errors import (
     BatchchatError,
     ConfigError,
@@ -26,8 +31,8 @@ from batchchat.jobs.errors import (
     EngineStartError,
     RequestRefusedError,
 )
-from batchchat.jobs.prompts.renderer import Prompt, Prompter
-from batchchat.jobs.requests.output_constraints import form_of
+from batchchat.jobs.prompts.renderer import Prompt, PromptRenderer
+from batchchat.jobs.requests.output_constraints import constraints_of
 from batchchat.jobs.requests.schema import Request
 from batchchat.workers.engine.core import Core
 
@@ -40,7 +45,7 @@ _LOST_PROCESS_SECONDS = 5.0
 
 _LOG_HINT = "set BATCHCHAT_ENGINE_LOG=info to see vLLM's messages"
 
-OnDone = Callable[[Answer], None]
+OnDone = Callable[[CompletionOrError], None]
 
 
 @dataclass(slots=True)
@@ -54,11 +59,15 @@ class _RunningRequest:
 class EngineDriver(Engine):
     """An engine whose core is built, used and closed by one thread."""
 
-    def __init__(self, build_core: Callable[[], Core], prompter: Prompter) -> None:
+    def __init__(
+        self, build_core: Callable[[], Core], renderer: PromptRenderer
+    ) -> None:
         """`build_core` is called once, on the engine's thread."""
         self._build_core = build_core
-        self._prompter = prompter
-        self._inbox: SimpleQueue[tuple[Work, OnDone] | list[str] | None] = SimpleQueue()
+        self._renderer = renderer
+        self._inbox: SimpleQueue[tuple[EngineRequest, OnDone] | list[str] | None] = (
+            SimpleQueue()
+        )
         self._running: dict[str, _RunningRequest] = {}
         self._steps = 0
         self._busy_clock = 0.0
@@ -100,23 +109,23 @@ class EngineDriver(Engine):
 
     @override
     def prepare(self, request: Request, batch_id: str = "") -> Prompt:
-        prompt = self._prompter.prepare(request)
-        constraints = form_of(request)
+        prompt = self._renderer.prepare(request)
+        constraints = constraints_of(request)
         if constraints is not None:
             self._core.check_constraints(constraints, batch_id)
         return prompt
 
     @override
-    def room(self, prompt: Prompt) -> int:
-        if self._prompter.context_length is None:
+    def remaining_context(self, prompt: Prompt) -> int:
+        if self._renderer.context_length is None:
             raise ConfigError(
                 "the model's context length is unknown",
                 hint="set `context_length` of the model in the catalog",
             )
-        return self._prompter.context_length - len(prompt.token_ids)
+        return self._renderer.context_length - len(prompt.token_ids)
 
     @override
-    def submit(self, work: Work, on_done: OnDone, timeout: float) -> bool:
+    def submit(self, work: EngineRequest, on_done: OnDone, timeout: float) -> bool:
         has_slot = self._slots.acquire(timeout=timeout)
         death = self._death
         if death is not None:
@@ -213,14 +222,14 @@ class EngineDriver(Engine):
         except Empty:
             return
 
-    def _add(self, work: Work, on_done: OnDone) -> None:
+    def _add(self, work: EngineRequest, on_done: OnDone) -> None:
         self._running[work.key] = _RunningRequest(on_done, self._busy_clock)
         try:
             self._core.add(work)
         except RequestRefusedError as error:
             self._finish(work.key, error)
 
-    def _finish(self, key: str, answer: Answer) -> None:
+    def _finish(self, key: str, answer: CompletionOrError) -> None:
         """Deliver an answer together with its share of the engine's time.
 
         The busy clock advances by a step's duration divided by the number of requests

@@ -11,9 +11,14 @@ from typing import Any
 
 from typing_extensions import override
 
-from batchchat.jobs.engine.protocol import Answer, Choice, Completion, Work
-from batchchat.jobs.prompts.renderer import Prompter
-from batchchat.jobs.requests.output_constraints import Form
+from batchchat.jobs.engine.protocol import (
+    Choice,
+    Completion,
+    CompletionOrError,
+    EngineRequest,
+)
+from batchchat.jobs.prompts.renderer import PromptRenderer
+from batchchat.jobs.requests.output_constraints import OutputConstraints
 from batchchat.workers.engine.core import Core
 from batchchat.workers.engine.driver import EngineDriver
 
@@ -32,15 +37,15 @@ class EchoCore(Core):
         self.identity: dict[str, Any] = {"engine": "echo"}
         self._latency = latency
         self._per_token = per_token
-        self._due: dict[str, tuple[float, Work]] = {}
+        self._due: dict[str, tuple[float, EngineRequest]] = {}
 
     @override
-    def add(self, work: Work) -> None:
+    def add(self, work: EngineRequest) -> None:
         seconds = self._latency + self._per_token * work.sampling.max_tokens
         self._due[work.key] = (time.monotonic() + seconds, work)
 
     @override
-    def step(self) -> list[tuple[str, Answer]]:
+    def step(self) -> list[tuple[str, CompletionOrError]]:
         wait = min(due for due, _ in self._due.values()) - time.monotonic()
         if wait > 0:
             time.sleep(min(wait, _MAX_SLEEP_SECONDS))
@@ -68,11 +73,11 @@ class EchoCore(Core):
         """Do nothing: a step returns within milliseconds."""
 
     @override
-    def check_constraints(self, constraints: Form, batch_id: str) -> None:
+    def check_constraints(self, constraints: OutputConstraints, batch_id: str) -> None:
         """Accept all constraints; the answers ignore them."""
 
 
-def echo(work: Work) -> Completion:
+def echo(work: EngineRequest) -> Completion:
     """Return the answer that the seed and the prompt determine."""
     sampling = work.sampling
     choices = [
@@ -94,8 +99,8 @@ def _choice(prompt: str, seed: int, index: int, max_tokens: int) -> Choice:
     return Choice(index=index, text=" ".join(words), finish_reason=reason)
 
 
-def start_echo(prompter: Prompter, **speed: Any) -> EngineDriver:
+def start_echo(renderer: PromptRenderer, **speed: Any) -> EngineDriver:
     """Return a running echo engine; `speed` holds arguments of `EchoCore`."""
-    engine = EngineDriver(lambda: EchoCore(**speed), prompter)
+    engine = EngineDriver(lambda: EchoCore(**speed), renderer)
     engine.start()
     return engine

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.errors import ConfigError, RequestRefusedError
-from batchchat.jobs.requests.output_constraints import Form
+from batchchat.jobs.requests.output_constraints import OutputConstraints
 from batchchat.workers.engine.grammar_sandbox import Grammar
 
 _MAX_REASON_CHARACTERS = 200
@@ -51,7 +51,7 @@ class ChatParserFactory:
         self._config = config
         self._tokenizer = tokenizer
 
-    def create(self, constraints: Form | None) -> "ChatParser | None":
+    def create(self, constraints: OutputConstraints | None) -> "ChatParser | None":
         """Return the parser of a request's answers, None if they are plain text.
 
         Raises `RequestRefusedError`.
@@ -179,7 +179,7 @@ class ChatParser:
         }
 
 
-def _constraining_param(constraints: Form) -> str:
+def _constraining_param(constraints: OutputConstraints) -> str:
     """Return the name of the field that determines the answer's grammar."""
     for name in ("structured_outputs", "response_format"):
         if name in constraints and constraints.get("tool_choice", "auto") in (

@@ -10,10 +10,10 @@ from typing import Any
 from typing_extensions import override
 
 from batchchat.jobs.catalog.catalog import Model
-from batchchat.jobs.engine.protocol import Answer, Work
+from batchchat.jobs.engine.protocol import CompletionOrError, EngineRequest
 from batchchat.jobs.engine.sampling import Sampling
 from batchchat.jobs.errors import RequestRefusedError
-from batchchat.jobs.requests.output_constraints import Form
+from batchchat.jobs.requests.output_constraints import OutputConstraints
 from batchchat.workers.engine.core import Core
 from batchchat.workers.engine.detokenizer import Detokenizer
 from batchchat.workers.engine.grammar_sandbox import GrammarSandbox
@@ -86,7 +86,7 @@ class VllmCore(Core):
         return ids
 
     @override
-    def add(self, work: Work) -> None:
+    def add(self, work: EngineRequest) -> None:
         try:
             prompt = self._tokens_input(work.prompt.token_ids, prompt=work.prompt.text)
             parser = self._parsers.create(work.form)
@@ -101,13 +101,13 @@ class VllmCore(Core):
         self._builders[work.key] = AnswerBuilder(params, parser)
 
     @override
-    def check_constraints(self, constraints: Form, batch_id: str) -> None:
+    def check_constraints(self, constraints: OutputConstraints, batch_id: str) -> None:
         parser = self._parsers.create(constraints)
         if parser is not None and parser.grammar is not None:
             self._grammars.check(*parser.grammar, batch_id)
 
     @override
-    def step(self) -> list[tuple[str, Answer]]:
+    def step(self) -> list[tuple[str, CompletionOrError]]:
         return [
             (output.request_id, self._answer(output))
             for output in self._llm.step()
@@ -141,7 +141,7 @@ class VllmCore(Core):
         """
         self._llm.engine_core.outputs_queue.put_nowait(self._dead_error())
 
-    def _answer(self, output: Any) -> Answer:
+    def _answer(self, output: Any) -> CompletionOrError:
         builder = self._builders.pop(output.request_id)
         if self._detokenizer is None or builder.params.detokenize:
             return builder.build(output)

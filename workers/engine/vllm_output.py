@@ -3,7 +3,7 @@
 from itertools import islice
 from typing import Any, NamedTuple
 
-from batchchat.jobs.engine.protocol import Answer, Choice, Completion
+from batchchat.jobs.engine.protocol import Choice, Completion, CompletionOrError
 from batchchat.jobs.errors import EngineError, RequestRefusedError
 from batchchat.workers.engine.detokenizer import Detokenizer
 from batchchat.workers.engine.vllm_chat import ChatParser
@@ -22,7 +22,9 @@ class AnswerBuilder(NamedTuple):
     params: Any
     parser: ChatParser | None
 
-    def build(self, output: Any, detokenizer: Detokenizer | None = None) -> Answer:
+    def build(
+        self, output: Any, detokenizer: Detokenizer | None = None
+    ) -> CompletionOrError:
         """Convert vLLM's `RequestOutput` into an answer.
 
         `detokenizer` decodes the text if vLLM has not. A signal that reaches vLLM

@@ -9,7 +9,7 @@ from typing import Any
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.model_files import model_folder
 from batchchat.jobs.errors import EngineStartError
-from batchchat.jobs.prompts.renderer import Prompter, load_prompter
+from batchchat.jobs.prompts.renderer import PromptRenderer, load_renderer
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.process_guard import OWNER_VARIABLE
 from batchchat.workers.engine.vllm_core import VllmCore, release_closed_engines
@@ -50,12 +50,12 @@ def start_vllm(
         ModelNotFoundError: the model's files are not available.
 
     """
-    prompter = load_prompter(model, models)
+    renderer = load_renderer(model, models)
     source = str(model_folder(model, models)) if _is_local(model) else model.source
     set_environment(log_level)
     engine = EngineDriver(
-        lambda: _build_core(model, source, prompter, in_subprocess=in_subprocess),
-        prompter,
+        lambda: _build_core(model, source, renderer, in_subprocess=in_subprocess),
+        renderer,
     )
     try:
         engine.start()
@@ -81,7 +81,7 @@ def set_environment(log_level: str) -> None:
 
 
 def _build_core(
-    model: Model, source: str, prompter: Prompter, *, in_subprocess: bool | None
+    model: Model, source: str, renderer: PromptRenderer, *, in_subprocess: bool | None
 ) -> VllmCore:
     """Load vLLM and the model, which takes from seconds to minutes."""
     on_cpu = _import_vllm()
@@ -91,9 +91,9 @@ def _build_core(
     release_closed_engines()
     if not in_subprocess:
         sys.setswitchinterval(_THREAD_SWITCH_SECONDS)
-    arguments = engine_arguments(model, source, prompter, on_cpu=on_cpu)
-    core = VllmCore(model, arguments, prompter.template.source)
-    prompter.adopt(core.context_length, core.encode)
+    arguments = engine_arguments(model, source, renderer, on_cpu=on_cpu)
+    core = VllmCore(model, arguments, renderer.template.source)
+    renderer.complete_from_engine(core.context_length, core.encode)
     gc.freeze()  # a collection that traverses the loaded modules takes 0.5 s
     return core
 
@@ -123,7 +123,7 @@ def _import_vllm() -> bool:
 
 
 def engine_arguments(
-    model: Model, source: str, prompter: Prompter, *, on_cpu: bool
+    model: Model, source: str, renderer: PromptRenderer, *, on_cpu: bool
 ) -> dict[str, Any]:
     """Return vLLM's `EngineArgs` for the model on this platform."""
     arguments: dict[str, Any] = {
@@ -138,7 +138,7 @@ def engine_arguments(
         "structured_outputs_config": dict(_STRUCTURED_OUTPUTS_CONFIG),
     }
     if on_cpu:
-        length = prompter.context_length or 0
+        length = renderer.context_length or 0
         arguments |= _CPU_ARGUMENTS
         arguments["max_num_batched_tokens"] = max(length, _MIN_BATCHED_TOKENS)
         arguments["distributed_executor_backend"] = "uni"

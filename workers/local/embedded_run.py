@@ -22,9 +22,9 @@ from batchchat.jobs.errors import (
     EngineStartError,
     StorageError,
 )
-from batchchat.jobs.execution.answer_cache import Twins
+from batchchat.jobs.execution.answer_cache import AnswerCache
 from batchchat.jobs.execution.attempt import Attempt
-from batchchat.jobs.execution.context import Task
+from batchchat.jobs.execution.context import BatchContext
 from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.ledger.cost_limit import DRAIN, is_reached, note_reached
 from batchchat.jobs.ledger.ledger import Ledger, State
@@ -32,7 +32,7 @@ from batchchat.jobs.ledger.records import Shard
 from batchchat.jobs.ledger.repair import has_begun, mended
 from batchchat.jobs.ledger.resolution import ending
 from batchchat.jobs.planning.planner import limits, make_plan
-from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.results.delivery import deliver
 from batchchat.jobs.results.finalize import finalize, publish_results
 from batchchat.jobs.settings import Settings
@@ -79,7 +79,7 @@ class EmbeddedRun:
         self,
         ledger: Ledger,
         settings: Settings,
-        prompters: Prompters,
+        renderers: RendererRegistry,
         *,
         start_engine: StartEngine,
         stop: Stop,
@@ -89,7 +89,7 @@ class EmbeddedRun:
         """`stop` ends the run early; `locks` is a folder on this machine."""
         self._ledger = ledger
         self._settings = settings
-        self._prompters = prompters
+        self._renderers = renderers
         self._start_engine = start_engine
         self._stop = stop
         self._progress = progress
@@ -122,7 +122,7 @@ class EmbeddedRun:
             make_plan(
                 self._ledger,
                 state.batch,
-                self._prompters,
+                self._renderers,
                 limits(self._settings),
                 self._progress.checked,
             )
@@ -188,18 +188,18 @@ class EmbeddedRun:
                 self._look(state)
                 open_shards = self._still_open(open_shards)
 
-    def _task(self, state: State, engine: Engine) -> Task:
-        return Task(
+    def _task(self, state: State, engine: Engine) -> BatchContext:
+        return BatchContext(
             ledger=self._ledger,
             batch=state.batch,
             model=state.made_plan().runs_on(),
             engine=engine,
             stop=self._stop,
             progress=self._progress,
-            line_bytes=state.made_plan().line_bytes,
-            tail=state.made_plan().tail,
+            max_line_bytes=state.made_plan().line_bytes,
+            first_tail_shard=state.made_plan().tail,
             checkpoint_seconds=self._settings.checkpoint_seconds,
-            twins=Twins(are_wanted=self._settings.reuse_answers),
+            answer_cache=AnswerCache(enabled=self._settings.reuse_answers),
         )
 
     def _still_open(self, shards: set[Future[bool]]) -> set[Future[bool]]:
@@ -268,7 +268,7 @@ def _abandon_if_hung(engine: ClosableEngine, watch: HangDetector) -> None:
         engine.abandon("the engine hangs")
 
 
-def _run(task: Task, shard: Shard, fed: Event) -> bool:
+def _run(task: BatchContext, shard: Shard, fed: Event) -> bool:
     """Run one shard; say by `fed` when the next one may ask."""
     attempt = Attempt(task, shard)
     try:

@@ -23,7 +23,7 @@ from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.records import Counts
 from batchchat.jobs.logs import about
-from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import CachedStorage, Storage
 from batchchat.workers.broker.lease_keeper import LeaseKeeper
@@ -94,7 +94,7 @@ class LocalRunner:
         self._wait_until: dict[str, float] = {}
         self._served: dict[str, float] = {}
         self._totals = RunnerStats()
-        self._control = self._make_controller(Prompters(catalog, models))
+        self._control = self._make_controller(RendererRegistry(catalog, models))
         self._threads = [
             Thread(target=self._work, name="runner"),
             *(Thread(target=self._plan_and_end) for _ in range(_CONTROLLERS)),
@@ -136,12 +136,12 @@ class LocalRunner:
         for thread in self._threads:
             thread.join()
 
-    def _make_controller(self, prompters: Prompters) -> Controller:
+    def _make_controller(self, renderers: RendererRegistry) -> Controller:
         messages, settings = self._hints, self._settings
         return Controller(
             self._storage,
             settings,
-            prompters,
+            renderers,
             dispatcher=Dispatcher(
                 self._storage,
                 settings,

@@ -168,7 +168,7 @@ def _runner(settings: Settings) -> LocalRunner:
     return LocalRunner(
         storage,
         settings,
-        load_catalog(settings.config).closed(),
+        load_catalog(settings.config).restricted(),
         start_engine=start,
         models=models,
         on_hang=lambda: os._exit(ENGINE_DEAD),  # a thread that hangs can't be ended

@@ -14,10 +14,10 @@ from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.engine.protocol import Engine
 from batchchat.jobs.errors import BrokerError, EngineError, NotFoundError, StorageError
-from batchchat.jobs.execution.answer_cache import Twins
+from batchchat.jobs.execution.answer_cache import AnswerCache
 from batchchat.jobs.execution.attempt import Attempt
-from batchchat.jobs.execution.context import Task
-from batchchat.jobs.execution.engine_gate import Floor
+from batchchat.jobs.execution.context import BatchContext
+from batchchat.jobs.execution.engine_gate import EngineGate
 from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.ledger.cost_limit import DRAIN, is_reached, note_reached
 from batchchat.jobs.ledger.ledger import Ledger, State
@@ -94,7 +94,7 @@ class ShardHost:
         self._name = name
         self._id = uuid4().hex
         self._since = time.time()
-        self._floor = Floor()
+        self._engine_gate = EngineGate()
         self._ledgers: dict[str, Ledger] = {}
         self._open: dict[WorkMessage, _Open] = {}
         self._fed = 0
@@ -248,20 +248,20 @@ class ShardHost:
         is_done = ledger.commit(keys, message.shard) or ledger.outcome(message.batch_id)
         return None if is_done else (plan, plan.shards[message.shard])
 
-    def _task(self, message: WorkMessage, plan: Plan, one: _Open) -> Task:
+    def _task(self, message: WorkMessage, plan: Plan, one: _Open) -> BatchContext:
         ledger = self._ledger(message.project)
-        return Task(
+        return BatchContext(
             ledger=ledger,
             batch=ledger.batch(message.batch_id),
             model=plan.runs_on(),
             engine=self._engine,
             stop=one.stop,
             progress=one.progress,
-            line_bytes=plan.line_bytes,
-            tail=plan.tail,
+            max_line_bytes=plan.line_bytes,
+            first_tail_shard=plan.tail,
             checkpoint_seconds=self._settings.checkpoint_seconds,
-            floor=self._floor,
-            twins=Twins(are_wanted=self._settings.reuse_answers),
+            engine_gate=self._engine_gate,
+            answer_cache=AnswerCache(enabled=self._settings.reuse_answers),
         )
 
     @contextmanager

@@ -9,7 +9,7 @@ from msgspec import structs
 from batchchat.jobs.catalog.catalog import Catalog, Model, load_catalog
 from batchchat.jobs.catalog.template_source import template_text
 from batchchat.jobs.catalog.usage import Price, Usage
-from batchchat.jobs.engine.sampling import sampling_of
+from batchchat.jobs.engine.sampling import sampling_for
 from batchchat.jobs.errors import ConfigError, ModelNotFoundError
 from tests.support.input_lines import parsed, with_body
 
@@ -74,7 +74,7 @@ def test_the_providers_full_names_mean_the_same_models(alias):
     same = structs.replace(catalog.find(alias.partition("/")[2]), name=alias)
     assert catalog.find(alias) == same
     assert same.context_length == LENGTHS[alias]
-    assert same.renders_alone
+    assert same.renders_without_files
 
 
 STOPS = {
@@ -89,7 +89,7 @@ STOPS = {
 @pytest.mark.parametrize("name", STOPS)
 def test_the_models_stops_reach_the_sampling(name):
     model = load_catalog().find(name)
-    sampling = sampling_of(parsed(with_body()), model, seed=0, room=9)
+    sampling = sampling_for(parsed(with_body()), model, seed=0, available_tokens=9)
     assert (sampling.stop, sampling.stop_token_ids) == STOPS[name]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchchat.jobs.engine.conversation import Turns
+from batchchat.jobs.engine.conversation import Conversation
 from batchchat.jobs.engine.protocol import Choice, Completion
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.ledger.partial_turns import KeptTurn, pack_turns, read_turns
@@ -32,7 +32,7 @@ def said(content):
 
 
 def turns(*messages, **body):
-    return Turns(parsed(encoded({"messages": list(messages), **body})))
+    return Conversation(parsed(encoded({"messages": list(messages), **body})))
 
 
 def answer(content, **fields):

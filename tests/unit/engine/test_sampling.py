@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.engine.sampling import (
     Sampling,
-    asked_tokens,
     derived_seed,
-    sampling_of,
+    requested_tokens,
+    sampling_for,
 )
 from tests.support.input_lines import parsed, with_body
 
@@ -16,8 +16,10 @@ MODEL = Model(name="m", source="org/m", stop=["USER:"], stop_token_ids=[2])
 PLAIN = Model(name="m", source="org/m")
 
 
-def sampling(model=PLAIN, room=100, **body):
-    return sampling_of(parsed(with_body(**body)), model, seed=7, room=room)
+def sampling(model=PLAIN, available_tokens=100, **body):
+    return sampling_for(
+        parsed(with_body(**body)), model, seed=7, available_tokens=available_tokens
+    )
 
 
 def test_nothing_is_left_to_an_engine_s_defaults():
@@ -65,7 +67,7 @@ def test_an_answer_is_as_long_as_asked_and_as_the_context_allows():
 
 def test_the_newer_name_of_the_limit_wins():
     request = parsed(with_body(max_tokens=5, max_completion_tokens=6))
-    assert asked_tokens(request, 100) == 6
+    assert requested_tokens(request, 100) == 6
 
 
 def test_a_derived_seed_is_the_same_for_ever():

@@ -8,10 +8,10 @@ import pytest
 
 from batchchat.jobs.engine.protocol import Choice, Completion
 from batchchat.jobs.errors import RequestRefusedError
-from batchchat.jobs.execution.answer_cache import Twins
+from batchchat.jobs.execution.answer_cache import AnswerCache
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore
-from tests.support.running import SETTINGS, Bench, lines, prompter, text
+from tests.support.running import SETTINGS, Bench, lines, renderer, text
 
 
 class Counted(EchoCore):
@@ -41,7 +41,7 @@ def bench(tmp_path, asked):
 
 
 def started(asked):
-    engine = EngineDriver(lambda: Counted(asked, latency=0.001), prompter())
+    engine = EngineDriver(lambda: Counted(asked, latency=0.001), renderer())
     engine.start()
     return engine
 
@@ -134,15 +134,15 @@ def answer(size, **more):
 
 
 def test_memory_is_bounded_and_what_was_not_used_goes_first():
-    twins = Twins(most_bytes=7_000)
+    answer_cache = AnswerCache(max_bytes=7_000)
     for name in (b"a", b"b"):
-        twins.keep(name, answer(2_000))
-    assert twins.answer(b"a")
-    twins.keep(b"c", answer(2_000))
-    assert [bool(twins.answer(name)) for name in (b"a", b"b", b"c")] == [1, 0, 1]
+        answer_cache.keep(name, answer(2_000))
+    assert answer_cache.answer(b"a")
+    answer_cache.keep(b"c", answer(2_000))
+    assert [bool(answer_cache.answer(name)) for name in (b"a", b"b", b"c")] == [1, 0, 1]
 
 
 def test_answers_with_log_probabilities_are_not_kept():
-    twins = Twins()
-    twins.keep(b"a", answer(1, logprobs=[{}]))
-    assert twins.answer(b"a") is None
+    answer_cache = AnswerCache()
+    answer_cache.keep(b"a", answer(1, logprobs=[{}]))
+    assert answer_cache.answer(b"a") is None

@@ -10,11 +10,11 @@ from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.engine.protocol import Choice, Completion
 from batchchat.jobs.errors import EngineDeadError, EngineError
 from batchchat.jobs.execution.attempt import Attempt
-from batchchat.jobs.execution.context import Task
+from batchchat.jobs.execution.context import BatchContext
 from batchchat.jobs.ids import request_id
 from batchchat.jobs.planning.planner import limits, make_plan
 from batchchat.workers.engine.echo_core import echo
-from tests.support.running import ECHO, SETTINGS, Bench, EchoPrompters, lines, prompter
+from tests.support.running import ECHO, SETTINGS, Bench, EchoRegistry, lines, renderer
 
 
 class OddEngine:
@@ -32,9 +32,9 @@ class OddEngine:
 
     def prepare(self, request, batch_id):
         self.prepared_for.add(batch_id)
-        return prompter().prepare(request)
+        return renderer().prepare(request)
 
-    def room(self, prompt):
+    def remaining_context(self, prompt):
         return 512 - len(prompt.token_ids)
 
     def submit(self, work, on_done, _timeout):
@@ -58,17 +58,17 @@ def attempt(bench, batch_id, engine):
     """Return an attempt at the batch's first shard."""
     ledger = bench.ledger
     batch = ledger.batch(batch_id)
-    prompters = EchoPrompters(Catalog({"echo": ECHO}), bench.locks)
-    plan = make_plan(ledger, batch, prompters, limits(SETTINGS))
-    task = Task(
+    renderers = EchoRegistry(Catalog({"echo": ECHO}), bench.locks)
+    plan = make_plan(ledger, batch, renderers, limits(SETTINGS))
+    task = BatchContext(
         ledger=ledger,
         batch=batch,
         model=ECHO,
         engine=engine,
         stop=bench.stop,
         progress=bench.progress,
-        line_bytes=SETTINGS.max_line_bytes,
-        tail=plan.tail,
+        max_line_bytes=SETTINGS.max_line_bytes,
+        first_tail_shard=plan.tail,
         checkpoint_seconds=60,
     )
     return Attempt(task, plan.shards[0])
@@ -109,7 +109,7 @@ def test_only_where_a_batch_ends_are_those_that_may_be_longest_asked_first(
     batch_id = bench.submit(lines(6))  # each may be longer than the one before
     engine = OddEngine(6, lambda: None)
     tried = attempt(bench, batch_id, engine)
-    tried.task = replace(tried.task, tail=tail)
+    tried.task = replace(tried.task, first_tail_shard=tail)
     tried.feed()
     tried.finish()
     names = [request_id(batch_id, line) for line in asked]
@@ -145,7 +145,7 @@ def test_an_engine_that_was_dead_before_accuses_nobody(bench):
 def test_who_waits_for_the_engine_leaves_no_mark(bench):
     batch_id = bench.submit(lines(6))
     waiting = attempt(bench, batch_id, OddEngine(6, lambda: None))
-    waiting.task.floor.take(alone=True, gives_up=lambda: False)
+    waiting.task.engine_gate.take(alone=True, gives_up=lambda: False)
     bench.stop.ask(0)
     waiting.feed()
     assert shard_keys(bench, batch_id) == []

@@ -5,12 +5,12 @@ from functools import partial
 import pytest
 
 from batchchat.jobs.catalog.catalog import Catalog
-from batchchat.jobs.execution.crash_bisection import Mark, Suspicion
+from batchchat.jobs.execution.crash_bisection import AttemptMarker, CrashBisection
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore
 from batchchat.workers.local.embedded_run import EmbeddedRun
-from tests.support.running import ECHO, SETTINGS, Bench, EchoPrompters, lines, prompter
+from tests.support.running import ECHO, SETTINGS, Bench, EchoRegistry, lines, renderer
 
 
 class FragileCore(EchoCore):
@@ -58,14 +58,14 @@ def run_on(bench, batch_id, build):
     """Run a batch on engines around the cores that are built; return its state."""
 
     def start(_model):
-        engine = EngineDriver(build, prompter())
+        engine = EngineDriver(build, renderer())
         engine.start()
         return engine
 
     return EmbeddedRun(
         Ledger(bench.storage, "default"),
         bench.settings,
-        EchoPrompters(Catalog({"echo": ECHO}), bench.locks),
+        EchoRegistry(Catalog({"echo": ECHO}), bench.locks),
         start_engine=start,
         stop=bench.stop,
         progress=bench.progress,
@@ -100,22 +100,24 @@ def test_an_engine_that_is_broken_accuses_no_request(bench):
 
 
 def test_a_single_death_is_no_reason_for_suspicion():
-    assert not Suspicion((Mark(created_at=0),)).is_strong
+    assert not CrashBisection((AttemptMarker(created_at=0),)).needs_isolation
 
 
 def test_a_line_that_died_alone_is_asked_again_after_others_that_prove_the_engine():
-    marks = [Mark(created_at=0, alone=lines) for lines in ((1, 2, 3), (2,))]
-    suspicion = Suspicion(tuple(marks))
-    assert suspicion.convicted() == set()
-    assert list(suspicion.slices([1, 2, 3, 4])) == [(4,), (2,), (1,), (3,)]
+    marks = [AttemptMarker(created_at=0, alone=lines) for lines in ((1, 2, 3), (2,))]
+    suspicion = CrashBisection(tuple(marks))
+    assert suspicion.poison_lines() == set()
+    assert list(suspicion.probe_groups([1, 2, 3, 4])) == [(4,), (2,), (1,), (3,)]
 
 
 def test_what_the_engine_had_at_every_death_is_asked_soon():
-    marks = [Mark(created_at=0, asked=lines) for lines in ((5, 6, 7), (6, 7, 8))]
-    slices = list(Suspicion(tuple(marks)).slices(range(100)))
-    assert slices[1:3] == [(6,), (7,)]
-    assert sorted(line for lines in slices for line in lines) == list(range(100))
-    assert len(slices) == 2 + 14
+    marks = [
+        AttemptMarker(created_at=0, asked=lines) for lines in ((5, 6, 7), (6, 7, 8))
+    ]
+    probe_groups = list(CrashBisection(tuple(marks)).probe_groups(range(100)))
+    assert probe_groups[1:3] == [(6,), (7,)]
+    assert sorted(line for lines in probe_groups for line in lines) == list(range(100))
+    assert len(probe_groups) == 2 + 14
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_what_the_engine_had_at_every_death_is_asked_soon():
 def test_deaths_that_nobody_saw_or_of_an_engine_that_may_be_broken_weigh_less(
     seen, unproven, unseen, is_convicted
 ):
-    marks = [Mark(created_at=0, alone=(7,), asked=(7,), proven=True)] * seen
-    marks += [Mark(created_at=0, alone=(7,), asked=(7,))] * unproven
-    marks += [Mark(created_at=0, alone=(7,), proven=True)] * unseen
-    assert (Suspicion(tuple(marks)).convicted() == {7}) is is_convicted
+    marks = [AttemptMarker(created_at=0, alone=(7,), asked=(7,), proven=True)] * seen
+    marks += [AttemptMarker(created_at=0, alone=(7,), asked=(7,))] * unproven
+    marks += [AttemptMarker(created_at=0, alone=(7,), proven=True)] * unseen
+    assert (CrashBisection(tuple(marks)).poison_lines() == {7}) is is_convicted

@@ -2,7 +2,7 @@
 
 import random
 
-from batchchat.jobs.execution.request_order import ordered
+from batchchat.jobs.execution.request_order import order_requests
 from batchchat.jobs.requests.parser import Parser
 from tests.support.input_lines import line, with_body
 
@@ -21,7 +21,7 @@ def order(raws, *, longest_first=False):
     """Return the numbers of the lines in the order in which they would be asked."""
     parser = Parser("m")
     parsed = [parser.parse(raw, number) for number, raw in enumerate(raws, 1)]
-    return [one.line for one in ordered(parsed, longest_first=longest_first)]
+    return [one.line for one in order_requests(parsed, longest_first=longest_first)]
 
 
 def long(name):

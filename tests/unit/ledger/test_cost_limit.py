@@ -17,7 +17,7 @@ from batchchat.workers.broker.status_board import ShardProgress
 from batchchat.workers.engine.echo_core import start_echo
 from batchchat.workers.shards.shard_host import ShardHost
 from tests.support.memory_broker import MemoryLeases, MemoryStatusBoard
-from tests.support.running import ECHO, Bench, EchoPrompters, lines, prompter
+from tests.support.running import ECHO, Bench, EchoRegistry, lines, renderer
 from tests.unit.workers.test_dispatcher import Desk
 
 PRICE = Price(input=Decimal(1), output=Decimal(1), date="2026-01-01")
@@ -28,9 +28,9 @@ DEAREST = PRICE.cost(Usage(len("question 199"), 0, 9))
 
 @pytest.fixture
 def bench(tmp_path):
-    prompters = EchoPrompters(Catalog({"echo": PRICED}), tmp_path)
+    renderers = EchoRegistry(Catalog({"echo": PRICED}), tmp_path)
     speed = {"capacity": IN_ENGINE, "latency": 0.001}
-    return Bench(tmp_path, prompters=prompters, speed=speed)
+    return Bench(tmp_path, renderers=renderers, speed=speed)
 
 
 @pytest.fixture
@@ -115,12 +115,12 @@ def test_a_worker_stops_a_shard_itself_by_what_others_have_told_and_its_own(
 ):
     whole = bench.run(bench.submit(alike)).cost()
     batch_id, ledger = bench.submit(alike, max_cost=whole / 2), bench.ledger
-    make_plan(ledger, ledger.batch(batch_id), bench.prompters, limits(bench.settings))
+    make_plan(ledger, ledger.batch(batch_id), bench.renderers, limits(bench.settings))
     status_board = MemoryStatusBoard()
     each = Usage(10, 0, 1)
     told = Usage(elsewhere * each.input_tokens, 0, elsewhere * each.output_tokens)
     status_board.runs[batch_id] = {9: ShardProgress(Counts(0, elsewhere, 0), told)}
-    engine = start_echo(prompter(), **bench.speed)
+    engine = start_echo(renderer(), **bench.speed)
     host = ShardHost(
         bench.storage,
         bench.settings,

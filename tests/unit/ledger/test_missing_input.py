@@ -14,7 +14,7 @@ from batchchat.jobs.planning.planner import make_plan
 from batchchat.jobs.planning.scanner import Limits
 from batchchat.jobs.results.finalize import finalize
 from batchchat.jobs.storage import MemoryStorage
-from tests.support.ended import LINE_BYTES, MODEL, Hand, NoPrompters, whole
+from tests.support.ended import LINE_BYTES, MODEL, EmptyRegistry, Hand, whole
 from tests.support.running import Bench, lines
 
 FIVE = b"".join(whole(f"q-{i}", f"text {i}") + b"\n" for i in range(5))
@@ -37,9 +37,9 @@ def lose_input(hand, batch_id):
 
 def planned(hand, batch_id, now):
     ledger = ledger_at(hand, now)
-    prompters = NoPrompters(Catalog({"m": MODEL}), Path())
+    renderers = EmptyRegistry(Catalog({"m": MODEL}), Path())
     sizes = Limits(2, 1_000_000, LINE_BYTES)
-    make_plan(ledger, ledger.batch(batch_id), prompters, sizes)
+    make_plan(ledger, ledger.batch(batch_id), renderers, sizes)
     return ledger.state(batch_id)
 
 

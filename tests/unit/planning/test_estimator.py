@@ -8,9 +8,9 @@ import pytest
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.planning import estimator as module
 from batchchat.jobs.planning.estimator import Counter, past_of
-from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.requests.parser import Parser
-from tests.support.running import ECHO, Bench, EchoPrompters, lines
+from tests.support.running import ECHO, Bench, EchoRegistry, lines
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def bench(tmp_path):
 
 
 def counted(data, model="echo"):
-    prompters = EchoPrompters(Catalog({"echo": ECHO}), Path())
-    counter = Counter(model, prompters, 1 << 20)
+    renderers = EchoRegistry(Catalog({"echo": ECHO}), Path())
+    counter = Counter(model, renderers, 1 << 20)
     counter.count([data])
     return counter.counted
 
@@ -88,23 +88,23 @@ def test_batches_of_another_model_say_nothing(bench):
     assert past_of(bench.ledger, ECHO.__class__(name="other", source="o")) is None
 
 
-def test_prompts_are_counted_together_as_they_are_alone(demo_prompters):
+def test_prompts_are_counted_together_as_they_are_alone(demo_renderers):
     texts = ["a", "", "the licence of the software, as is"] * 9 + ["</s> of"]
     raws = [
         json.dumps({"messages": [{"role": "user", "content": text}]}).encode()
         for text in texts
     ]
-    prompter = demo_prompters.of("demo")
+    renderer = demo_renderers.get("demo")
     requests = [Parser("demo").parse(raw, n) for n, raw in enumerate(raws, 1)]
-    prompts = [(request, prompter.render(request)) for request in requests]
-    alone = [len(prompter.tokens(*prompt)) for prompt in prompts]
-    assert prompter.lengths(prompts) == alone
-    prompter.encode_many = None
-    assert prompter.lengths(prompts) == alone
+    prompts = [(request, renderer.render(request)) for request in requests]
+    alone = [len(renderer.tokenize(*prompt)) for prompt in prompts]
+    assert renderer.count_tokens(prompts) == alone
+    renderer.encode_many = None
+    assert renderer.count_tokens(prompts) == alone
 
 
 @pytest.fixture
-def demo_prompters(tmp_path):
+def demo_renderers(tmp_path):
     from batchchat.jobs.catalog.catalog import load_catalog
 
-    return Prompters(load_catalog(), tmp_path)
+    return RendererRegistry(load_catalog(), tmp_path)

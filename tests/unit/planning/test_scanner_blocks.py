@@ -34,7 +34,7 @@ mostly_usual = st.lists(usual | usual | usual | st.sampled_from(OTHERS), max_siz
 class Check:
     """Refuses all lines that it is shown."""
 
-    safe_bytes = 200
+    max_unchecked_bytes = 200
 
     def __call__(self, request, size):
         return Problem("shown", request.line, f"{size} bytes")

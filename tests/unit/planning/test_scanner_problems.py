@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 
 from batchchat.jobs.planning.scanner import scan
-from batchchat.jobs.requests.parser import Invalid, Parser, parse_line
-from batchchat.jobs.requests.problems import SHOWN, Problem
+from batchchat.jobs.requests.parser import InvalidLine, Parser, parse_line
+from batchchat.jobs.requests.problems import MAX_LISTED_PROBLEMS, Problem
 from tests.support.input_lines import line, with_body
 from tests.support.planned import PLENTY, files, limits, lines_of, listed, scanned
 
@@ -22,7 +22,7 @@ def test_every_bad_line_is_reported_and_no_good_one(data, limits):
     bad = [
         line.number
         for line in lines_of(data, limits)
-        if isinstance(parse_line(parser, line, limits.line_bytes), Invalid)
+        if isinstance(parse_line(parser, line, limits.line_bytes), InvalidLine)
     ]
     assert own - {None} == set(bad)
     assert found.invalid == len({p.line for p in problems} - {None})
@@ -86,8 +86,8 @@ def test_a_line_beyond_the_limit_is_told_both_numbers():
 class Check:
     """Finds the third line too long."""
 
-    def __init__(self, safe_bytes):
-        self.safe_bytes = safe_bytes
+    def __init__(self, max_unchecked_bytes):
+        self.max_unchecked_bytes = max_unchecked_bytes
         self.seen = []
 
     def __call__(self, request, size):
@@ -96,14 +96,14 @@ class Check:
 
 
 def test_a_check_of_prompts_sees_good_lines_and_reports():
-    check = Check(safe_bytes=0)
+    check = Check(max_unchecked_bytes=0)
     _, problems = scanned(line(custom_id="a") + b"\n{\n" + line(), check=check)
     assert check.seen == [(1, len(line()) + 1), (3, len(line()))]
     assert [(p.line, p.code) for p in problems][-1] == (3, "duplicate_custom_id")
 
 
 def test_a_check_of_prompts_is_spared_lines_that_are_safe():
-    check = Check(safe_bytes=len(line()) + 1)
+    check = Check(max_unchecked_bytes=len(line()) + 1)
     scanned(line(custom_id="x") + b"\n" + line() + b"\n" + line(), check=check)
     assert check.seen == [(1, len(line()) + 1), (2, len(line()) + 1)]
 
@@ -115,10 +115,10 @@ def test_hostile_names_can_be_written_down():
 
 
 def test_a_batch_object_gets_the_first_thousand():
-    found = scan(lambda: [b"{\n" * (SHOWN + 5)], Parser("m"), PLENTY)
+    found = scan(lambda: [b"{\n" * (MAX_LISTED_PROBLEMS + 5)], Parser("m"), PLENTY)
     first = [problem.line for problem in found.first_problems()]
-    assert first == list(range(1, SHOWN + 1))
-    assert len(listed(found)[1]) == found.problem_count == SHOWN + 5
+    assert first == list(range(1, MAX_LISTED_PROBLEMS + 1))
+    assert len(listed(found)[1]) == found.problem_count == MAX_LISTED_PROBLEMS + 5
 
 
 def test_an_unreadable_line_takes_no_name_from_a_good_one():

@@ -5,7 +5,7 @@ import pytest
 from batchchat.jobs.errors import ConfigError, RequestRefusedError
 from batchchat.jobs.prompts.chat_template import ChatTemplate
 from batchchat.jobs.requests.schema import Message, TextPart
-from batchchat.jobs.requests.schema_types import Called, ToolCall
+from batchchat.jobs.requests.schema_types import FunctionCall, ToolCall
 
 CHAT = """{{ bos_token }}
 {%- for message in messages %}
@@ -114,7 +114,7 @@ def test_a_template_that_goes_too_deep_refuses_the_conversation():
     [("[" * 100_000, "too deeply"), ('{"a": "\\ud800"}', "surrogate")],
 )
 def test_arguments_that_no_template_can_be_given_are_refused(arguments, reason):
-    call = ToolCall("c", "function", Called("f", arguments))
+    call = ToolCall("c", "function", FunctionCall("f", arguments))
     turn = Message("assistant", tool_calls=[call])
     with pytest.raises(RequestRefusedError, match=reason) as raised:
         ChatTemplate("{{ messages[0].tool_calls }}", {}).render([turn])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from batchchat.cli.main import app
 from batchchat.jobs.catalog.catalog import load_catalog
-from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.prompts.registry import RendererRegistry
 from tests.support.input_lines import encoded, parsed
 
 VECTORS = json.loads(
@@ -31,15 +31,15 @@ DEFAULT = (
 
 
 @pytest.fixture(scope="module")
-def prompters(tmp_path_factory):
-    return Prompters(load_catalog(), tmp_path_factory.mktemp("models"))
+def renderers(tmp_path_factory):
+    return RendererRegistry(load_catalog(), tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
-def render(prompters):
+def render(renderers):
     def render(model, *turns):
         messages = [{"role": role, "content": content} for role, content in turns]
-        return prompters.of(model).render(parsed(encoded({"messages": messages})))
+        return renderers.get(model).render(parsed(encoded({"messages": messages})))
 
     return render
 
@@ -110,16 +110,16 @@ def conversations(draw):
 @pytest.mark.parametrize("model", MODELS)
 @given(conversations())
 def test_whatever_the_pages_allow_is_rendered_with_each_text_once(
-    prompters, model, messages
+    renderers, model, messages
 ):
-    prompt = prompters.of(model).render(parsed(encoded({"messages": messages})))
+    prompt = renderers.get(model).render(parsed(encoded({"messages": messages})))
     assert all(prompt.count(message["content"].strip()) == 1 for message in messages)
 
 
 @pytest.mark.parametrize("model", MODELS)
 @given(conversations())
-def test_turns_keep_their_order(prompters, model, messages):
-    prompt = prompters.of(model).render(parsed(encoded({"messages": messages})))
+def test_turns_keep_their_order(renderers, model, messages):
+    prompt = renderers.get(model).render(parsed(encoded({"messages": messages})))
     turns = [message for message in messages if message["role"] != "system"]
     places = [prompt.index(message["content"].strip()) for message in turns]
     assert places == sorted(places)

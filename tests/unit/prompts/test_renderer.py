@@ -9,16 +9,20 @@ from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.catalog.demo_model import demo_model
 from batchchat.jobs.errors import ConfigError, RequestRefusedError
 from batchchat.jobs.prompts.chat_template import ChatTemplate
-from batchchat.jobs.prompts.renderer import Prompter, load_prompter, local_prompter
+from batchchat.jobs.prompts.renderer import (
+    PromptRenderer,
+    load_local_renderer,
+    load_renderer,
+)
 from tests.support.input_lines import parsed, with_body, with_message
 
 LAST = ChatTemplate("{{ messages[-1].content }}", {})
 
 
-def prompter(context_length=20, vocabulary=None):
+def renderer(context_length=20, vocabulary=None):
     """Return one whose tokens are bytes."""
     encode = lambda text: list(text.encode())  # noqa: E731 - as short as it gets
-    return Prompter(LAST, encode, context_length, vocabulary)
+    return PromptRenderer(LAST, encode, context_length, vocabulary)
 
 
 def says(size):
@@ -26,18 +30,18 @@ def says(size):
 
 
 def test_a_prompt_is_its_text_and_its_tokens():
-    assert prompter().prepare(parsed(with_message(content="hi"))) == ("hi", [104, 105])
+    assert renderer().prepare(parsed(with_message(content="hi"))) == ("hi", [104, 105])
 
 
 def test_a_prompt_must_leave_room_for_an_answer():
-    assert len(prompter().prepare(says(19)).token_ids) == 19
+    assert len(renderer().prepare(says(19)).token_ids) == 19
     with pytest.raises(RequestRefusedError, match="20 tokens") as raised:
-        prompter().prepare(says(20))
+        renderer().prepare(says(20))
     assert raised.value.code == "context_length_exceeded"
 
 
 def test_a_context_that_nobody_knows_refuses_nothing():
-    assert len(prompter(context_length=None).prepare(says(5_000)).token_ids) == 5_000
+    assert len(renderer(context_length=None).prepare(says(5_000)).token_ids) == 5_000
 
 
 @pytest.mark.parametrize(
@@ -45,37 +49,37 @@ def test_a_context_that_nobody_knows_refuses_nothing():
 )
 def test_tokens_past_the_vocabulary_are_refused(body):
     request = parsed(with_body(**body))
-    assert prompter(vocabulary=101).prepare(request)
+    assert renderer(vocabulary=101).prepare(request)
     with pytest.raises(RequestRefusedError, match="token 100") as raised:
-        prompter(vocabulary=100).prepare(request)
+        renderer(vocabulary=100).prepare(request)
     assert raised.value.param == f"body.{next(iter(body))}"
 
 
 def test_a_check_reports_what_prepare_refuses():
-    problem = prompter().check(says(600), size=600)
+    problem = renderer().check(says(600), size=600)
     assert (problem.code, problem.line) == ("context_length_exceeded", 7)
-    assert prompter().check(says(10), size=600) is None
+    assert renderer().check(says(10), size=600) is None
 
 
 def test_a_bug_over_one_prompt_is_a_problem_of_its_line():
     def encode(_):
         raise KeyError("secret")
 
-    problem = Prompter(LAST, encode, 20).check(says(600), size=600)
+    problem = PromptRenderer(LAST, encode, 20).check(says(600), size=600)
     assert problem is not None
     assert (problem.code, problem.line) == ("internal_error", 7)
     assert "secret" not in problem.message
 
 
 def test_a_line_of_few_bytes_is_not_tokenized():
-    assert prompter(context_length=10_000).check(says(20_000), size=9_000) is None
+    assert renderer(context_length=10_000).check(says(20_000), size=9_000) is None
 
 
 def test_what_only_the_engine_knows_is_adopted():
-    bare = Prompter(LAST, None, None)
+    bare = PromptRenderer(LAST, None, None)
     with pytest.raises(ConfigError, match="tokenizer"):
         bare.prepare(says(1))
-    bare.adopt(5, lambda text: [0] * len(text))
+    bare.complete_from_engine(5, lambda text: [0] * len(text))
     assert bare.prepare(says(4)).token_ids == [0] * 4
     assert bare.context_length == 5
 
@@ -92,7 +96,7 @@ def folder(tmp_path):
 
 
 def rendered(model, tmp_path):
-    return load_prompter(model, tmp_path).render(says(1))
+    return load_renderer(model, tmp_path).render(says(1))
 
 
 def test_a_template_is_read_from_the_tokenizer_s_settings(folder, tmp_path):
@@ -100,7 +104,7 @@ def test_a_template_is_read_from_the_tokenizer_s_settings(folder, tmp_path):
     settings = {"chat_template": "{{ bos_token }}{{ eos_token }}", **tokens}
     model = folder(tokenizer_config=settings, config={"max_position_embeddings": 64})
     assert rendered(model, tmp_path) == "<s></s>"
-    assert load_prompter(model, tmp_path).context_length == 64
+    assert load_renderer(model, tmp_path).context_length == 64
 
 
 def test_of_several_templates_the_default_is_taken(folder, tmp_path):
@@ -141,15 +145,15 @@ ALONE = Model(
 
 
 def test_a_model_with_a_template_and_tokens_of_its_own_renders_without_files(tmp_path):
-    prompter = local_prompter(ALONE, tmp_path)
-    assert prompter.render(says(1)) == "<s>x"
-    assert (prompter.encode, prompter.context_length) == (None, 20)
-    assert prompter.check(says(600), size=600) is None
+    renderer = load_local_renderer(ALONE, tmp_path)
+    assert renderer.render(says(1)) == "<s>x"
+    assert (renderer.encode, renderer.context_length) == (None, 20)
+    assert renderer.check(says(600), size=600) is None
 
 
 def test_where_its_files_are_at_hand_it_tokenizes(tmp_path):
     model = structs.replace(ALONE, source=str(demo_model(tmp_path)))
-    for load in (local_prompter, load_prompter):
+    for load in (load_local_renderer, load_renderer):
         assert load(model, tmp_path).prepare(says(1)).token_ids[0] == 0
         assert load(model, tmp_path).vocabulary == 1024
 
@@ -165,4 +169,4 @@ WRONG = {
 @pytest.mark.parametrize("files", WRONG.values(), ids=WRONG)
 def test_a_folder_that_can_t_be_used_is_a_wrong_setting(folder, tmp_path, files):
     with pytest.raises(ConfigError):
-        load_prompter(folder(**files), tmp_path)
+        load_renderer(folder(**files), tmp_path)

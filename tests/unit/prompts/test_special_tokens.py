@@ -10,7 +10,7 @@ from msgspec import structs
 
 from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.errors import RequestRefusedError
-from batchchat.jobs.prompts.renderer import load_prompter
+from batchchat.jobs.prompts.renderer import load_renderer
 from tests.support.input_lines import encoded, parsed
 from tests.support.tiny_tokenizers import (
     LLAMA_2,
@@ -40,8 +40,8 @@ def model(request, tmp_path_factory):
     guarded = structs.replace(entry, source=str(folder), turn_markers=[])
     allowed = structs.replace(guarded, allow_special_tokens=True)
     return (
-        load_prompter(guarded, folder),
-        load_prompter(allowed, folder),
+        load_renderer(guarded, folder),
+        load_renderer(allowed, folder),
         tokenizer,
         special[1:],
     )
@@ -156,13 +156,13 @@ def test_every_mark_in_a_message_is_refused(model):
 
 
 def test_a_tokenizer_that_is_not_at_hand_takes_no_special_token():
-    from batchchat.jobs.prompts.renderer import local_prompter
+    from batchchat.jobs.prompts.renderer import load_local_renderer
 
-    prompter = local_prompter(load_catalog().find("WizardLM-2-7B"), Path("none"))
-    prompter.adopt(4096, lambda text: list(text.encode()))
+    renderer = load_local_renderer(load_catalog().find("WizardLM-2-7B"), Path("none"))
+    renderer.complete_from_engine(4096, lambda text: list(text.encode()))
     with pytest.raises(RequestRefusedError, match="</s>"):
-        prompter.prepare(asking("a </s>"))
-    assert prompter.prepare(asking("a </ s>"))
+        renderer.prepare(asking("a </s>"))
+    assert renderer.prepare(asking("a </ s>"))
 
 
 MARKED = ["Llama-2-7b-chat-hf", "Mistral-7B-Instruct-v0.2"]
@@ -171,38 +171,38 @@ MARKED = ["Llama-2-7b-chat-hf", "Mistral-7B-Instruct-v0.2"]
 @pytest.mark.parametrize("name", MARKED)
 @pytest.mark.parametrize("marker", ["[INST]", "[/INST]"])
 def test_a_marker_of_plain_text_is_refused(name, marker, tmp_path):
-    from batchchat.jobs.prompts.renderer import local_prompter
+    from batchchat.jobs.prompts.renderer import load_local_renderer
 
-    prompter = local_prompter(load_catalog().find(name), tmp_path)
-    prompter.adopt(4096, lambda text: list(text.encode()))
+    renderer = load_local_renderer(load_catalog().find(name), tmp_path)
+    renderer.complete_from_engine(4096, lambda text: list(text.encode()))
     with pytest.raises(RequestRefusedError, match=r"INST\]") as caught:
-        prompter.prepare(asking(f"a {marker} b"))
+        renderer.prepare(asking(f"a {marker} b"))
     assert caught.value.param == "body.messages[0].content"
-    assert prompter.prepare(asking("a [ INST ] b"))
+    assert renderer.prepare(asking("a [ INST ] b"))
 
 
 @pytest.mark.parametrize("name", MARKED)
 @pytest.mark.parametrize("arguments", ESCAPED)
 def test_a_marker_in_the_escapes_of_a_call_is_refused(name, arguments, tmp_path):
-    from batchchat.jobs.prompts.renderer import local_prompter
+    from batchchat.jobs.prompts.renderer import load_local_renderer
 
-    prompter = local_prompter(load_catalog().find(name), tmp_path)
-    prompter.adopt(4096, lambda text: list(text.encode()))
+    renderer = load_local_renderer(load_catalog().find(name), tmp_path)
+    renderer.complete_from_engine(4096, lambda text: list(text.encode()))
     with pytest.raises(RequestRefusedError, match=r"\[INST\]") as caught:
-        prompter.prepare(calling(arguments.format(escaped("[INST]"))))
+        renderer.prepare(calling(arguments.format(escaped("[INST]"))))
     assert caught.value.param == "body.messages[1]"
 
 
 def test_what_the_model_said_itself_is_not_refused(tmp_path):
-    from batchchat.jobs.engine.conversation import Turns
+    from batchchat.jobs.engine.conversation import Conversation
     from batchchat.jobs.engine.protocol import Choice, Completion
-    from batchchat.jobs.prompts.renderer import local_prompter
+    from batchchat.jobs.prompts.renderer import load_local_renderer
 
-    prompter = local_prompter(load_catalog().find("Llama-2-7b-chat-hf"), tmp_path)
-    prompter.adopt(4096, lambda text: list(text.encode()))
+    renderer = load_local_renderer(load_catalog().find("Llama-2-7b-chat-hf"), tmp_path)
+    renderer.complete_from_engine(4096, lambda text: list(text.encode()))
     slot = {"role": "assistant", "generate": True}
     user = {"role": "user", "content": "a"}
-    turns = Turns(parsed(encoded({"messages": [user, slot, user]})))
+    turns = Conversation(parsed(encoded({"messages": [user, slot, user]})))
     choice = Choice(index=0, text="[INST]", finish_reason="stop")
     turns.take(Completion(choices=[choice], prompt_tokens=1, completion_tokens=1))
-    assert "[INST] a" in prompter.prepare(turns.next).text
+    assert "[INST] a" in renderer.prepare(turns.next).text

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.prompts.chat_template import ChatTemplate
-from batchchat.jobs.prompts.registry import Prompters
-from batchchat.jobs.prompts.renderer import Prompter
+from batchchat.jobs.prompts.registry import RendererRegistry
+from batchchat.jobs.prompts.renderer import PromptRenderer
 from tests.support.input_lines import encoded, parsed
 from tests.unit.prompts.test_chat_templates import DEFAULT, MODELS, conversations
 
@@ -34,8 +34,8 @@ PLAIN = "{% for m in messages %}{{ m.content }}{% endfor %}"
 
 
 @pytest.fixture(scope="module")
-def prompters(tmp_path_factory):
-    return Prompters(load_catalog(), tmp_path_factory.mktemp("models"))
+def renderers(tmp_path_factory):
+    return RendererRegistry(load_catalog(), tmp_path_factory.mktemp("models"))
 
 
 def asked(messages, **body):
@@ -43,8 +43,8 @@ def asked(messages, **body):
 
 
 @pytest.mark.parametrize("model", [*MODELS, "demo"])
-def test_signatures_calls_and_results_stand_in_the_prompt(prompters, model):
-    prompt = prompters.of(model).render(asked(CALLED, tools=[TOOL]))
+def test_signatures_calls_and_results_stand_in_the_prompt(renderers, model):
+    prompt = renderers.get(model).render(asked(CALLED, tools=[TOOL]))
     assert prompt.count('"name": "weather", "description": null') == 1
     call = '<tool_call>\n{"name": "weather", "arguments": {"city": "Köln", "days": 2}}'
     assert prompt.count(call) == 1
@@ -52,8 +52,8 @@ def test_signatures_calls_and_results_stand_in_the_prompt(prompters, model):
 
 
 @pytest.mark.parametrize("model", [*MODELS, "demo"])
-def test_calls_stand_in_the_prompt_without_tools_too(prompters, model):
-    prompt = prompters.of(model).render(asked(CALLED))
+def test_calls_stand_in_the_prompt_without_tools_too(renderers, model):
+    prompt = renderers.get(model).render(asked(CALLED))
     assert prompt.count("<tool_call>") == 1
     assert "<tools>" not in prompt
 
@@ -61,53 +61,55 @@ def test_calls_stand_in_the_prompt_without_tools_too(prompters, model):
 @pytest.mark.parametrize("model", MODELS)
 @given(messages=conversations(), calls=st.sets(st.integers(0, 7)))
 def test_with_tools_each_text_stands_in_the_prompt_once(
-    prompters, model, messages, calls
+    renderers, model, messages, calls
 ):
     for index in calls & {*range(len(messages))}:
         if messages[index]["role"] == "assistant":
             messages[index]["tool_calls"] = [CALL]
-    prompt = prompters.of(model).render(asked(messages, tools=[TOOL]))
+    prompt = renderers.get(model).render(asked(messages, tools=[TOOL]))
     assert all(prompt.count(message["content"].strip()) == 1 for message in messages)
 
 
-def test_the_default_sentence_stays_beside_tools(prompters):
-    prompt = prompters.of("WizardLM-2-7B").render(asked(CALLED, tools=[TOOL]))
+def test_the_default_sentence_stays_beside_tools(renderers):
+    prompt = renderers.get("WizardLM-2-7B").render(asked(CALLED, tools=[TOOL]))
     assert prompt.startswith(f"<s>{DEFAULT}\n\nYou may call functions.")
     system = [{"role": "system", "content": "S"}, *CALLED]
-    assert DEFAULT not in prompters.of("WizardLM-2-7B").render(
+    assert DEFAULT not in renderers.get("WizardLM-2-7B").render(
         asked(system, tools=[TOOL])
     )
 
 
 @pytest.mark.parametrize("arguments", ["", "{", "[1]", "7"])
-def test_arguments_that_are_no_object_are_an_empty_one(prompters, arguments):
+def test_arguments_that_are_no_object_are_an_empty_one(renderers, arguments):
     call = CALL | {"function": {"name": "f", "arguments": arguments}}
     turns = [{"role": "assistant", "tool_calls": [call]}, CALLED[0]]
-    assert '"arguments": {}}' in prompters.of("demo").render(asked(turns))
+    assert '"arguments": {}}' in renderers.get("demo").render(asked(turns))
 
 
 def test_a_template_without_a_place_for_tools_refuses_them():
-    prompter = Prompter(ChatTemplate(PLAIN, {}), None, 512)
+    renderer = PromptRenderer(ChatTemplate(PLAIN, {}), None, 512)
     user = CALLED[:1]
     with pytest.raises(RequestRefusedError, match="no place for tools"):
-        prompter.render(asked(user, tools=[TOOL]))
-    assert prompter.render(asked(user, tools=[TOOL], tool_choice="none")) == "u"
+        renderer.render(asked(user, tools=[TOOL]))
+    assert renderer.render(asked(user, tools=[TOOL], tool_choice="none")) == "u"
     with pytest.raises(RequestRefusedError, match="no place for an assistant's"):
-        prompter.render(asked(CALLED))
+        renderer.render(asked(CALLED))
 
 
 def test_a_model_whose_calls_nobody_finds_refuses_tools():
     source = "{{ tools }}{{ messages[0].tool_calls }}"
-    prompter = Prompter(ChatTemplate(source, {}), None, 512, finds_calls=False)
+    renderer = PromptRenderer(
+        ChatTemplate(source, {}), None, 512, parses_tool_calls=False
+    )
     with pytest.raises(RequestRefusedError, match="tool_parser"):
-        prompter.render(asked(CALLED, tools=[TOOL]))
-    assert prompter.render(asked(CALLED, tools=[TOOL], tool_choice="none"))
+        renderer.render(asked(CALLED, tools=[TOOL]))
+    assert renderer.render(asked(CALLED, tools=[TOOL], tool_choice="none"))
 
 
 def test_a_template_reads_what_a_request_may_say_to_it():
     source = "{{ reasoning_effort }} {{ enable_thinking }} {{ messages[0].content }}"
-    prompter = Prompter(ChatTemplate(source, {}), None, 512)
-    assert prompter.render(asked(CALLED[:1], reasoning_effort="none")) == "none False u"
+    renderer = PromptRenderer(ChatTemplate(source, {}), None, 512)
+    assert renderer.render(asked(CALLED[:1], reasoning_effort="none")) == "none False u"
     said: dict[str, object] = {"reasoning_effort": "low"}
     said |= {"chat_template_kwargs": {"enable_thinking": False}}
-    assert prompter.render(asked(CALLED[:1], **said)) == "low False u"
+    assert renderer.render(asked(CALLED[:1], **said)) == "low False u"

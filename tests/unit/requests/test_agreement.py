@@ -6,9 +6,9 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from batchchat.jobs.requests.diagnostics import diagnose
-from batchchat.jobs.requests.parameters import PARAMETERS, REFUSED
-from batchchat.jobs.requests.parser import Invalid, Parser
+from batchchat.jobs.requests.diagnostics import find_problems
+from batchchat.jobs.requests.parameters import PARAMETERS, UNSUPPORTED_FIELDS
+from batchchat.jobs.requests.parser import InvalidLine, Parser
 from batchchat.jobs.requests.schema import Request
 from tests.support.input_lines import MESSAGES, encoded, line, with_body
 
@@ -17,7 +17,7 @@ HALF = "\ud800"
 edges = {
     bound
     for parameter in PARAMETERS.values()
-    for bound in (parameter.at_least, parameter.above, parameter.at_most)
+    for bound in (parameter.minimum, parameter.exclusive_minimum, parameter.maximum)
     if bound is not None
 }
 numbers = (
@@ -58,7 +58,9 @@ turns = st.fixed_dictionaries(
     },
 )
 conversations = st.just(MESSAGES) | st.lists(turns | scalars, max_size=3)
-names = st.sampled_from([*PARAMETERS, "model", "unknown", HALF, *list(REFUSED)[:2]])
+names = st.sampled_from(
+    [*PARAMETERS, "model", "unknown", HALF, *list(UNSUPPORTED_FIELDS)[:2]]
+)
 near: dict[str, list[Any]] = {
     "tools": [
         [{"type": "function", "function": {"name": "f", "parameters": {"a": HALF}}}],
@@ -86,7 +88,7 @@ ids = st.sampled_from(["a", "", "x" * 512, "x" * 513, HALF, 7, None])
 def agree(raw):
     """Say whether both find a fault, or neither; one may be between fields."""
     result = Parser("m").parse(raw, 1)
-    _, problems = diagnose(raw, 1)
+    _, problems = find_problems(raw, 1)
     if isinstance(result, Request):
         return not problems
     if _decodes(raw):  # so what is wrong is between fields
@@ -189,9 +191,9 @@ def test_a_quick_look_leaves_a_repeated_key_to_a_close_one():
 def test_a_quick_look_leaves_a_line_without_its_model_to_a_close_one():
     assert looked_at(with_body(model="m"), Parser(None)) is None
     assert looked_at(with_body(model="another")) is None
-    assert looked_at(with_body(), Parser("m", may_omit=False)) is None
+    assert looked_at(with_body(), Parser("m", model_optional=False)) is None
 
 
 @given(st.binary(max_size=40))
 def test_no_bytes_make_the_parser_raise(raw):
-    assert isinstance(Parser(None).parse(raw, 1), Invalid)
+    assert isinstance(Parser(None).parse(raw, 1), InvalidLine)

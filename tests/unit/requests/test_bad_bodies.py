@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from batchchat.jobs.requests.parameters import MAX_MESSAGES, REFUSED
+from batchchat.jobs.requests.parameters import MAX_MESSAGES, UNSUPPORTED_FIELDS
 from tests.support.input_lines import (
     ABSENT,
     MESSAGES,
@@ -212,11 +212,11 @@ def test_faults_of_a_field(name, value, code, at):
     assert wrong(with_body(**{name: value})) == [(code, f"body.{name[:80]}{at}")]
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", UNSUPPORTED_FIELDS)
 def test_what_no_answer_can_honour_is_refused_with_its_reason(name):
     (problem,) = refused(with_body(**{name: None})).problems
     assert (problem.code, problem.param) == ("unsupported_parameter", f"body.{name}")
-    assert REFUSED[name] in problem.message
+    assert UNSUPPORTED_FIELDS[name] in problem.message
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchchat.jobs.requests.duplicate_ids import CustomIds, repetitions
+from batchchat.jobs.requests.duplicate_ids import CustomIdHashes, find_duplicates
 from batchchat.jobs.requests.line_reader import iter_lines
 from batchchat.jobs.requests.parser import Parser, parse_line
 from tests.support.input_lines import encoded, line
@@ -13,10 +13,10 @@ id_lists = st.lists(st.sampled_from("abcdefgh") | st.text(min_size=1, max_size=2
 
 
 def hashes_of(custom_ids):
-    noted = CustomIds()
+    noted = CustomIdHashes()
     for custom_id in custom_ids:
         noted.add_all([custom_id])
-    found = noted.repeated_hashes()
+    found = noted.duplicate_hashes()
     noted.close()
     return found
 
@@ -25,7 +25,7 @@ def found_in(raws, hashes):
     parser = Parser("demo")
     lines = iter_lines([b"\n".join(raws)], 10_000)
     custom_id = lambda line: parse_line(parser, line, 10_000).custom_id  # noqa: E731
-    return list(repetitions(lines, hashes, custom_id))
+    return list(find_duplicates(lines, hashes, custom_id))
 
 
 def expected(custom_ids):

@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from batchchat.jobs.catalog.usage import Price
-from batchchat.jobs.engine.protocol import Turn
+from batchchat.jobs.engine.protocol import GeneratedTurn
 from batchchat.jobs.errors import ConflictError, CorruptObjectError, RequestRefusedError
 from batchchat.jobs.results import parquet as module
 from batchchat.jobs.results.parquet import write_parquet
@@ -113,7 +113,9 @@ def test_the_slots_of_a_conversation_are_filled(hand, ends_in_slot):
     slot = {"role": "assistant", "generate": True}
     asked = [{"role": "user", "content": "x"}, slot, {"role": "user", "content": "y"}]
     asked += [slot] * ends_in_slot
-    turns = [Turn(at, completion(f"turn {at}")) for at in (1, 3)[: 1 + ends_in_slot]]
+    turns = [
+        GeneratedTurn(at, completion(f"turn {at}")) for at in (1, 3)[: 1 + ends_in_slot]
+    ]
     answer = completion("turn 3", turns=turns)
     [row] = read(hand, hand.ended(whole("a", "", messages=asked), lambda _: answer))
     said = [(message["role"], message["content"]) for message in row["messages"]]

@@ -15,7 +15,15 @@ from batchchat.jobs.planning.planner import make_plan
 from batchchat.jobs.planning.scanner import Limits
 from batchchat.jobs.results import rows as module
 from batchchat.jobs.results.rows import Rows
-from tests.support.ended import MODEL, Hand, NoPrompters, bare, completion, echo, whole
+from tests.support.ended import (
+    MODEL,
+    EmptyRegistry,
+    Hand,
+    bare,
+    completion,
+    echo,
+    whole,
+)
 
 LINES = {
     "good": lambda n: bare(f"text {n}"),
@@ -54,8 +62,8 @@ def test_a_plan_that_came_after_the_end_adds_no_rows(hand):
     batch_id = hand.submit(bare("text"), plan=False)
     hand.finalize(batch_id, "cancelled")
     ledger = hand.ledger
-    prompters = NoPrompters(Catalog({"m": MODEL}), Path())
-    make_plan(ledger, ledger.batch(batch_id), prompters, Limits(2, 1_000, 1_000))
+    renderers = EmptyRegistry(Catalog({"m": MODEL}), Path())
+    make_plan(ledger, ledger.batch(batch_id), renderers, Limits(2, 1_000, 1_000))
     assert rows_of(hand, ledger.state(batch_id)) == []
 
 

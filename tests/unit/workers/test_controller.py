@@ -7,7 +7,7 @@ import pytest
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import ConfigError
 from batchchat.jobs.ledger.submission import cancel_batch
-from batchchat.jobs.prompts.registry import Prompters
+from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.messages import FINALIZE, PLAN, WorkMessage
 from batchchat.workers.control.controller import Controller
@@ -17,14 +17,14 @@ from tests.support.memory_broker import MemoryLeases, MemoryQueue, MemoryStatusB
 from tests.support.running import SETTINGS
 
 
-class BrokenPrompters(Prompters):
+class BrokenRegistry(RendererRegistry):
     """Can't load a model's files."""
 
     def __init__(self, error):
         super().__init__(Catalog({"m": MODEL}), Path())
         self._error = error
 
-    def of(self, _name):
+    def get(self, _name):
         raise self._error
 
 
@@ -39,7 +39,7 @@ def do(hand, error, batch_id, *asked):
     controller = Controller(
         hand.storage,
         SETTINGS,
-        BrokenPrompters(error),
+        BrokenRegistry(error),
         dispatcher=Dispatcher(
             hand.storage,
             SETTINGS,

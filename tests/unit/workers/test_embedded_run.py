@@ -14,7 +14,7 @@ from batchchat.workers.engine import driver
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore, echo
 from batchchat.workers.local.batch_lock import BatchLockedError, batch_lock
-from tests.support.running import SETTINGS, Bench, lines, prompter, text
+from tests.support.running import SETTINGS, Bench, lines, renderer, text
 from tests.unit.workers.test_shard_host import Outage
 
 
@@ -229,7 +229,7 @@ def hanging(bench, monkeypatch):
     released, begun = Event(), []
 
     def start(_model):
-        engine = EngineDriver(lambda: Hanging(released), prompter())
+        engine = EngineDriver(lambda: Hanging(released), renderer())
         engine.start()
         begun.append(engine)
         return engine

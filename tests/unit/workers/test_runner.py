@@ -18,7 +18,7 @@ from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore, start_echo
 from batchchat.workers.local import runner as local
 from batchchat.workers.local.runner import LocalRunner
-from tests.support.running import ECHO, SETTINGS, EchoPrompters, lines, prompter
+from tests.support.running import ECHO, SETTINGS, EchoRegistry, lines, renderer
 
 OTHER = Model(name="other", source="other", context_length=512)
 PATIENCE = 20.0
@@ -28,11 +28,11 @@ class Site:
     """A storage and a runner over it."""
 
     def __init__(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(local, "Prompters", EchoPrompters)
+        monkeypatch.setattr(local, "RendererRegistry", EchoRegistry)
         monkeypatch.setattr(local, "_FIRST_WAIT", 0.05)
         self.storage = MemoryStorage()
         self.started = []
-        self.start = lambda _model: start_echo(prompter())
+        self.start = lambda _model: start_echo(renderer())
         self.models = tmp_path
         self.runner = self.make_runner(SETTINGS)
 
@@ -97,7 +97,7 @@ def test_another_model_has_its_turn_when_the_first_rests(site):
 
 def test_a_model_that_never_rests_lets_another_have_its_turn(site, monkeypatch):
     monkeypatch.setattr(local, "_TURN", 0.3)
-    site.start = lambda _model: start_echo(prompter(), latency=0.3, capacity=4)
+    site.start = lambda _model: start_echo(renderer(), latency=0.3, capacity=4)
     long = site.submit(lines(90))
     site.runner.start()
     while not site.started:
@@ -117,7 +117,7 @@ def test_a_dead_engine_is_started_again(site):
             return super().step()
 
     def start(_model):
-        engine = EngineDriver(partial(Fragile), prompter())
+        engine = EngineDriver(partial(Fragile), renderer())
         engine.start()
         return engine
 
@@ -133,19 +133,19 @@ def test_a_model_that_does_not_load_does_not_hold_up_the_others(site):
     def start(model):
         if model.name == "echo":
             raise EngineStartError("no room on the GPU")
-        return start_echo(prompter())
+        return start_echo(renderer())
 
     site.start = start
     stuck, other = site.submit(lines(5)), site.submit(lines(5), model="other")
     site.runner.start()
     site.ended(other)
     assert site.ledger().state(stuck).status == "in_progress"
-    site.start = lambda _model: start_echo(prompter())
+    site.start = lambda _model: start_echo(renderer())
     site.ended(stuck)
 
 
 def test_a_cancelled_batch_keeps_what_is_finished(site):
-    site.start = lambda _model: start_echo(prompter(), latency=0.2, capacity=4)
+    site.start = lambda _model: start_echo(renderer(), latency=0.2, capacity=4)
     batch = site.submit(lines(200))
     site.runner.start()
     while not site.runner.running:
@@ -158,7 +158,7 @@ def test_a_cancelled_batch_keeps_what_is_finished(site):
 
 
 def test_a_batch_that_is_cancelled_while_it_waits_ends_at_once(site):
-    site.start = lambda _model: start_echo(prompter(), latency=0.2, capacity=4)
+    site.start = lambda _model: start_echo(renderer(), latency=0.2, capacity=4)
     first, waiting = site.submit(lines(200)), site.submit(lines(9), model="other")
     cancel_batch(site.ledger(), waiting)
     site.runner.start()
@@ -169,7 +169,7 @@ def test_a_batch_that_is_cancelled_while_it_waits_ends_at_once(site):
 
 
 def test_no_model_is_loaded_for_a_batch_that_is_cancelled_while_it_waits(site):
-    site.start = lambda _model: start_echo(prompter(), latency=0.2, capacity=4)
+    site.start = lambda _model: start_echo(renderer(), latency=0.2, capacity=4)
     first = site.submit(lines(200))
     site.runner.start()
     while not site.started:
@@ -200,7 +200,7 @@ def test_an_ended_batch_is_active_no_more(site):
 
 
 def test_what_is_done_when_it_is_closed_is_kept_for_the_next(site, tmp_path):
-    site.start = lambda _model: start_echo(prompter(), latency=0.2, capacity=4)
+    site.start = lambda _model: start_echo(renderer(), latency=0.2, capacity=4)
     batch = site.submit(lines(40))
     site.runner.start()
     while not site.runner.running:
@@ -213,7 +213,7 @@ def test_what_is_done_when_it_is_closed_is_kept_for_the_next(site, tmp_path):
         site.storage,
         SETTINGS,
         Catalog({"echo": ECHO}),
-        start_engine=lambda _model: start_echo(prompter()),
+        start_engine=lambda _model: start_echo(renderer()),
         models=tmp_path,
     )
     again.start()
@@ -224,7 +224,7 @@ def test_what_is_done_when_it_is_closed_is_kept_for_the_next(site, tmp_path):
 
 
 def test_news_tell_what_open_shards_have(site):
-    site.start = lambda _model: start_echo(prompter(), latency=0.3, capacity=4)
+    site.start = lambda _model: start_echo(renderer(), latency=0.3, capacity=4)
     batch = site.submit(lines(20))
     site.runner.start()
     seen = 0
@@ -245,7 +245,7 @@ def test_an_engine_that_hangs_is_given_up(site):
             return super().step()
 
     def start(_model):
-        engine = EngineDriver(partial(Hanging), prompter())
+        engine = EngineDriver(partial(Hanging), renderer())
         engine.start()
         return engine
 

@@ -10,7 +10,7 @@ from batchchat.workers.engine.echo_core import start_echo
 from batchchat.workers.shards import shard_host as module
 from batchchat.workers.shards.shard_host import ShardHost
 from tests.support.memory_broker import MemoryLeases, MemoryStatusBoard
-from tests.support.running import ECHO, SETTINGS, Bench, EchoPrompters, lines, prompter
+from tests.support.running import ECHO, SETTINGS, Bench, EchoRegistry, lines, renderer
 
 
 class Outage:
@@ -43,9 +43,9 @@ def bench(tmp_path, monkeypatch):
 def test_an_outage_of_the_storage_is_waited_for_and_is_no_evidence(bench):
     batch_id = bench.submit(lines(5))
     ledger = bench.ledger
-    prompters = EchoPrompters(Catalog({"echo": ECHO}), bench.locks)
-    make_plan(ledger, ledger.batch(batch_id), prompters, limits(SETTINGS))
-    engine = start_echo(prompter())
+    renderers = EchoRegistry(Catalog({"echo": ECHO}), bench.locks)
+    make_plan(ledger, ledger.batch(batch_id), renderers, limits(SETTINGS))
+    engine = start_echo(renderer())
     leases = MemoryLeases()
     host = ShardHost(
         Outage(bench.storage, 4),

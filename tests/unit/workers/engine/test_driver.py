@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from batchchat.jobs.engine.protocol import Completion, Work
+from batchchat.jobs.engine.protocol import Completion, EngineRequest
 from batchchat.jobs.engine.sampling import Sampling
 from batchchat.jobs.errors import EngineDeadError, EngineStartError
 from batchchat.jobs.prompts.renderer import Prompt
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore
-from tests.support.running import prompter
+from tests.support.running import renderer
 
 
 class Panic(BaseException):
@@ -38,7 +38,7 @@ class Failing(EchoCore):
 
 
 def started(core):
-    engine = EngineDriver(lambda: core, prompter())
+    engine = EngineDriver(lambda: core, renderer())
     engine.start()
     return engine
 
@@ -46,7 +46,7 @@ def started(core):
 def ask(engine):
     """Submit one request; return the queue that receives its answer."""
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    work = Work("k", Prompt("hi", [1, 2]), Sampling(max_tokens=2, seed=1))
+    work = EngineRequest("k", Prompt("hi", [1, 2]), Sampling(max_tokens=2, seed=1))
     assert engine.submit(work, answers.put, 5)
     return answers
 
@@ -87,7 +87,7 @@ def test_startup_error_states_why_the_core_could_not_be_built():
         raise RuntimeError("no such model")
 
     with pytest.raises(EngineStartError, match="no such model"):
-        EngineDriver(build, prompter()).start()
+        EngineDriver(build, renderer()).start()
 
 
 def test_each_answer_frees_a_slot():

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from batchchat.jobs.engine.protocol import Work
+from batchchat.jobs.engine.protocol import EngineRequest
 from batchchat.jobs.engine.sampling import Sampling
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.prompts.renderer import Prompt
 from batchchat.workers.engine.vllm_core import VllmCore
 from batchchat.workers.engine.vllm_output import AnswerBuilder
 
-WORK = Work("k", Prompt("hi", [1, 2]), Sampling(max_tokens=2, seed=1))
+WORK = EngineRequest("k", Prompt("hi", [1, 2]), Sampling(max_tokens=2, seed=1))
 
 
 def core(**parts):

@@ -10,7 +10,7 @@ from tests.support.input_lines import parsed, refused, with_body, wrong
 BOUNDED = {
     name: parameter
     for name, parameter in PARAMETERS.items()
-    if parameter.at_most is not None
+    if parameter.maximum is not None
 }
 NUMBERS = {
     name: parameter.kind
@@ -30,19 +30,19 @@ def step(parameter, bound, towards):
 
 
 def inside(parameter):
-    if parameter.above is not None:
-        yield step(parameter, parameter.above, math.inf)
+    if parameter.exclusive_minimum is not None:
+        yield step(parameter, parameter.exclusive_minimum, math.inf)
     else:
-        yield parameter.at_least
-    yield parameter.at_most
+        yield parameter.minimum
+    yield parameter.maximum
 
 
 def outside(parameter):
-    if parameter.above is not None:
-        yield parameter.above
+    if parameter.exclusive_minimum is not None:
+        yield parameter.exclusive_minimum
     else:
-        yield step(parameter, parameter.at_least, -math.inf)
-    yield step(parameter, parameter.at_most, math.inf)
+        yield step(parameter, parameter.minimum, -math.inf)
+    yield step(parameter, parameter.maximum, math.inf)
 
 
 def raw(name, value):
@@ -110,4 +110,4 @@ def test_null_means_absent(name):
 @pytest.mark.parametrize("name", NUMBERS)
 def test_the_message_of_a_number_out_of_range_says_the_range(name):
     (message,) = [p.message for p in refused(raw(name, 10**30)).problems]
-    assert str(PARAMETERS[name].at_most) in message
+    assert str(PARAMETERS[name].maximum) in message
