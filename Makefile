@@ -1,5 +1,5 @@
-# The one list of commands; `make` alone prints it.
-# ARGS goes to the tool behind a command: make unit ARGS='-k custom_id'
+# All commands; `make` alone lists them.
+# ARGS is passed to the tool behind a command: make unit ARGS='-k custom_id'
 # An environment without torch: make unit VENV=.venv-unit LOCK=requirements/unit.lock
 
 PYTHON ?= python3
@@ -7,12 +7,17 @@ VENV ?= .venv
 LOCK ?= requirements/dev-cpu.lock
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Where the CPU build of torch comes from: pip's own setting (uv does not read it), else
-# uv's knowledge of torch's builds.
-TORCH := $(if $(PIP_FIND_LINKS),$(foreach place,$(PIP_FIND_LINKS),--find-links $(place)),--torch-backend cpu)
-# The system's certificates, as pip has it, so that both pass the same proxies.
+
+# uv reads neither pip's certificates nor its links: pass on the latter, if they are set,
+# as the source of torch's CPU build; else uv finds that build by itself.
 UV_PIP = $(BIN)/python -m uv --quiet --system-certs pip
-COMPILE = $(UV_PIP) compile pyproject.toml --group dev --universal --python-version 3.11 --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(TORCH) $(ARGS)
+CPU_TORCH := $(if $(PIP_FIND_LINKS),$(addprefix --find-links ,$(PIP_FIND_LINKS)),--torch-backend cpu)
+
+# A lock holds for every platform and for Python 3.11 and newer.
+COMPILE = $(UV_PIP) compile pyproject.toml --universal --python-version 3.11 \
+	--no-annotate --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command 'make lock' $(ARGS)
+
 OLD_PYTHON = error: batchchat needs Python 3.11 or newer, $(PYTHON) is %d.%d\nhint: make $(or $(MAKECMDGOALS),demo) PYTHON=python3.12
 
 .DEFAULT_GOAL := help
@@ -43,7 +48,11 @@ check: $(READY)  ## Check format, lint, types, layers and spelling
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	NO_NETWORK=1 $(BIN)/validate-pyproject pyproject.toml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
 
 fix: $(READY)  ## Repair format and lint where a tool can
 	$(BIN)/ruff check --fix-only .
@@ -60,8 +69,9 @@ docs: $(READY)  ## Write the pages that are generated
 	$(BIN)/python tools/requests_page.py
 
 lock: $(READY)  ## Compile the locks after a change of pyproject.toml (ARGS=--upgrade raises all)
-	$(COMPILE) --extra cpu --override requirements/overrides.txt --output-file requirements/dev-cpu.lock
-	$(COMPILE) --constraint requirements/dev-cpu.lock --output-file requirements/unit.lock
+	$(COMPILE) $(CPU_TORCH) --group dev --extra cpu --override requirements/overrides.txt --output-file requirements/dev-cpu.lock
+	$(COMPILE) $(CPU_TORCH) --group dev --constraint requirements/dev-cpu.lock --output-file requirements/unit.lock
+	$(COMPILE) --extra gpu --constraint requirements/unit.lock --output-file requirements/gpu.lock
 
 clean:  ## Remove what was built and cached; the environment stays
 	rm -rf build dist htmlcov .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -69,6 +79,6 @@ clean:  ## Remove what was built and cached; the environment stays
 $(READY): pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("$(OLD_PYTHON)" % v[:2])'
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || { echo "making $(VENV) (a few minutes the first time)" && $(PYTHON) -m venv --clear $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK) uv; }
-	$(UV_PIP) sync $(LOCK) --python $(BIN)/python $(TORCH)
+	$(UV_PIP) sync $(LOCK) --python $(BIN)/python $(CPU_TORCH)
 	$(UV_PIP) install --no-deps --python $(BIN)/python --editable .
 	@touch $@

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,14 @@ def test_a_batch_that_is_handed_in_is_run_and_fetched(cluster):
     assert [json.loads(line)["custom_id"] for line in got] == [
         line["custom_id"] for line in asked
     ]
+
+
+def test_health_checks_pass_while_the_cluster_runs(cluster, services):
+    for name in ("controller", "worker-cpu"):
+        _, program, *arguments = services[name]["healthcheck"]["test"]
+        assert program == "python"
+        done = cluster.run(*arguments, program=[sys.executable])
+        assert done.code == 0, done.err
 
 
 def test_the_doctor_finds_all_of_it(cluster):

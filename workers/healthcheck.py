@@ -1,0 +1,34 @@
+"""Exit with 0 if a worker or controller of this host reports to the cluster.
+
+`python -m batchchat.workers.healthcheck` is the health check of the containers in
+`docker-compose.yml`: each container has a host name of its own.
+"""
+
+import socket
+import sys
+
+from batchchat.jobs.errors import BatchchatError
+from batchchat.jobs.settings import load_settings
+from batchchat.workers.cluster_status import Cluster
+
+
+def main() -> int:
+    """Return the exit status; print why it is not 0."""
+    host = socket.gethostname()
+    try:
+        broker = load_settings().broker
+        if broker is None:
+            sys.stderr.write("BATCHCHAT_BROKER is not set\n")
+            return 1
+        hosts = {worker.host for worker in Cluster(broker).workers()}
+    except BatchchatError as error:
+        sys.stderr.write(f"{error.message}\n")
+        return 1
+    if host not in hosts:
+        sys.stderr.write(f"no worker or controller on {host} has reported recently\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
