@@ -9,7 +9,7 @@ import sys
 
 from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.settings import load_settings
-from batchchat.workers.cluster_status import Cluster
+from batchchat.workers.cluster_status import ClusterStatus
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
         if broker is None:
             sys.stderr.write("BATCHCHAT_BROKER is not set\n")
             return 1
-        hosts = {worker.host for worker in Cluster(broker).workers()}
+        hosts = {worker.host for worker in ClusterStatus(broker).workers()}
     except BatchchatError as error:
         sys.stderr.write(f"{error.message}\n")
         return 1
