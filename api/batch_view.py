@@ -1,4 +1,4 @@
-"""Batches as they are shown; those that have ended are made into JSON once."""
+"""Batch objects as JSON; those of ended batches are cached."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,28 +9,28 @@ from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.results.finalize import publish_results
 
 _SETTLE_SECONDS = 60
-"""Seconds after which nobody else is still about to write how a batch ended."""
+"""Age at which the outcome of a batch is final, even if writers race to record it."""
 
 _MAX_CACHED_BATCHES = 10_000
 
 AddProgress = Callable[[State], State]
-"""Adds what is done in shards that run, beyond what is committed."""
+"""Adds the progress of running shards to what is committed."""
 
 
 class BatchView:
-    """The JSON of batches, for all projects of a server."""
+    """Renders and caches the batches of all projects of a server."""
 
     def __init__(self, add_progress: AddProgress = lambda state: state) -> None:
-        """Remember none."""
+        """Start with an empty cache."""
         self._add_progress = add_progress
         self._cache: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 
     def cached(self, project: str, batch_id: str) -> bytes | None:
-        """Return the JSON of a batch that is known to have ended."""
+        """Return the cached JSON of an ended batch, if there is any."""
         return self._cache.get((project, batch_id))
 
     def render(self, ledger: Ledger, batch_id: str) -> bytes:
-        """Return the JSON of a batch as it is now. Raises `NotFoundError`."""
+        """Return the current JSON of a batch. Raises `NotFoundError`."""
         known = self.cached(ledger.project, batch_id)
         if known is not None:
             return known
@@ -45,10 +45,10 @@ class BatchView:
         return text
 
     def render_state(self, ledger: Ledger, state: State) -> bytes:
-        """Return the JSON of a batch that stands there.
+        """Return the JSON of a batch in the given state.
 
-        Who is told that a batch has ended finds its files, though the process that
-        ended it may not have come to make them visible.
+        The files of an ended batch are published first: the process that ended it may
+        have died before it did so, and the client will ask for them next.
         """
         publish_results(ledger, state)
         return encode(batch_object(self._add_progress(state)))

@@ -1,4 +1,4 @@
-"""What the routes work with, made once for a server."""
+"""The dependencies shared by all routes of a server."""
 
 import time
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from batchchat.jobs.storage.destination import Destinations
 
 @dataclass(frozen=True)
 class AppContext:
-    """The parts; `storage` answers what never changes from memory.
+    """The server's dependencies; `storage` caches immutable objects in memory.
 
-    `loopback_only` says that nobody but this machine's users can reach the server, so
-    that it may go without keys.
+    `loopback_only` is whether only this machine can reach the server, so that it may
+    run without API keys.
     """
 
     settings: Settings
@@ -28,7 +28,7 @@ class AppContext:
     loopback_only: bool
     clock: Callable[[], float] = field(default=time.time)
     local_storage: LocalStorage | None = None
-    """The storage beneath, where that is a folder of this machine."""
+    """The underlying storage if it is a local folder."""
 
     def ledger(self, project: str) -> Ledger:
         """Return the ledger of a project."""
@@ -36,19 +36,19 @@ class AppContext:
 
     @property
     def destinations(self) -> Destinations:
-        """Where results may go."""
+        """The locations that results may be delivered to."""
         return Destinations(self.settings.output_prefixes, self.storage.url)
 
     @property
     def active(self) -> Active:
-        """The batches that somebody shall run."""
+        """The batches awaiting execution."""
         return Active(self.storage)
 
 
 def make_context(
     settings: Settings, catalog: Catalog, storage: Storage, *, loopback_only: bool
 ) -> AppContext:
-    """Return the parts over `storage`."""
+    """Return the dependencies, with a cache over `storage`."""
     cached = CachedStorage(storage)
     local_storage = storage if isinstance(storage, LocalStorage) else None
     return AppContext(

@@ -1,6 +1,6 @@
-"""Leaves a trail of each request: an id for the client, a line in the log.
+"""Gives each request an id and writes a line about it to the access log.
 
-The line says who asked for which route and what came of it, never what was in it.
+The line has the project, the route and the status, never the content of a request.
 """
 
 import logging
@@ -19,14 +19,14 @@ _PROBE_PATHS = {"/healthz", "/readyz", "/metrics"}
 
 
 class AccessLog:
-    """Wraps an application."""
+    """ASGI middleware that logs, counts and identifies requests."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Log what `app` answers."""
+        """Log the requests of `app`."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -46,11 +46,11 @@ class AccessLog:
 
         try:
             await self._app(scope, receive, send_with_headers)
-        except Exception:  # a bug of ours; the client gets an answer all the same
+        except Exception:  # a bug; the client still gets an error response
             _logger.exception("%s failed", request_id)
-            if status:  # half of an answer is out, and only a cut can say so
+            if status:  # the response has begun, so only a closed connection can tell
                 raise
-            answer = error_response(ApiError(500, "Something went wrong here."))
+            answer = error_response(ApiError(500, "Internal server error."))
             await answer(scope, receive, send_with_headers)
         finally:
             _log(scope, request_id, status, time.perf_counter() - started)
@@ -76,11 +76,11 @@ def _log(scope: Scope, request_id: str, status: int, seconds: float) -> None:
 
 
 def _method(scope: Scope) -> str:
-    """Return the method; one that somebody made up is no name of a series."""
+    """Return the method; unknown ones share one metric series."""
     method: str = scope["method"]
     return method if method in _METHODS else "other"
 
 
 def _route(scope: Scope) -> str:
-    """Return the route's template, which names no object."""
+    """Return the route's template, which contains no ids."""
     return getattr(scope.get("route"), "path", "unknown")

@@ -1,4 +1,7 @@
-"""Who asks: a bearer key names the project; on a private server nobody has to."""
+"""Authentication: an API key identifies the project of a request.
+
+A server that only its own machine can reach needs no key as long as none exists.
+"""
 
 import time
 from collections import OrderedDict
@@ -14,7 +17,7 @@ from batchchat.api.http.errors import ApiError
 from batchchat.jobs.ledger.ledger import Ledger
 
 _KEY_CACHE_SECONDS = 5.0
-"""Seconds for which a revoked key may still work."""
+"""How long lookups are cached, so how long a revoked key may still work."""
 
 _MAX_CACHED_KEYS = 10_000
 _MAX_KEY_LENGTH = 256
@@ -22,16 +25,16 @@ _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
 class Authenticator:
-    """Finds the project of a request, asking the storage every few seconds."""
+    """Finds the project of a request; caches lookups for a few seconds."""
 
     def __init__(self, context: AppContext) -> None:
-        """Let in whom `context` knows."""
+        """Look keys up in the key store of `context`."""
         self._context = context
         self._cached_keys: OrderedDict[bytes, tuple[float, str | None]] = OrderedDict()
         self._keyless: tuple[float, bool] = (0.0, False)
 
     async def authenticate(self, request: Request) -> str:
-        """Return whose request it is. Raises `ApiError`."""
+        """Return the project of a request. Raises `ApiError` (401 or 403)."""
         header = request.headers.get("authorization", "")
         if await self._is_keyless():
             _reject_remote_browsers(request)
@@ -39,7 +42,7 @@ class Authenticator:
         scheme, _, text = header.partition(" ")
         if scheme.lower() != "bearer" or not text.strip():
             raise _unauthorized(
-                "You didn't provide an API key: send it as `Authorization: Bearer KEY`."
+                "Missing API key. Send it in the header `Authorization: Bearer KEY`."
             )
         project = await self._find_project(text.strip())
         if project is None:
@@ -47,7 +50,7 @@ class Authenticator:
         return project
 
     async def _is_keyless(self) -> bool:
-        """Say whether no key is needed: on a private server where there is none."""
+        """Return whether requests need no key: loopback only, and no key exists."""
         if not self._context.loopback_only:
             return False
         until, is_keyless = self._keyless
@@ -71,12 +74,12 @@ class Authenticator:
 
 
 def _reject_remote_browsers(request: Request) -> None:
-    """Keep out web pages that reach an open server through a user's own browser."""
+    """Reject web pages that reach the server through a browser on this machine."""
     host = request.url.hostname or ""
     elsewhere = request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}
     if host not in _LOOPBACK_HOSTS or elsewhere:
-        message = "Without keys this server answers its own machine only: "
-        message += "make a key with `batchchat keys create`."
+        message = "Without API keys this server accepts local requests only. Create"
+        message += " a key with `batchchat keys create`."
         raise ApiError(403, message, code="keys_needed")
 
 
@@ -85,7 +88,9 @@ def _unauthorized(message: str) -> ApiError:
     return ApiError(401, message, code="invalid_api_key", headers=headers)
 
 
-_bearer = HTTPBearer(auto_error=False, description="A key of `batchchat keys create`.")
+_bearer = HTTPBearer(
+    auto_error=False, description="An API key created with `batchchat keys create`."
+)
 
 
 async def _ledger(
@@ -106,7 +111,7 @@ def _context(request: Request) -> AppContext:
 
 
 ProjectLedger = Annotated[Ledger, Depends(_ledger)]
-"""The ledger of the project that asks."""
+"""The ledger of the project whose key authenticates the request."""
 
 Context = Annotated[AppContext, Depends(_context)]
-"""The parts of the server."""
+"""The server's dependencies."""

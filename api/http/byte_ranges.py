@@ -1,4 +1,4 @@
-"""The bytes of an object as an answer, whole or a range of it."""
+"""Responses with the bytes of an object, whole or a range (RFC 9110)."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 @dataclass(frozen=True)
 class ByteRange:
-    """Bytes `first` to `last`, both included, of `size`."""
+    """Bytes `first` to `last`, both inclusive, of an object of `size` bytes."""
 
     first: int
     last: int
@@ -23,17 +23,17 @@ class ByteRange:
 
     @property
     def length(self) -> int:
-        """How many bytes these are."""
+        """The number of bytes in the range."""
         return self.last - self.first + 1
 
 
 def parse_range(header: str | None, size: int) -> ByteRange | None:
     """Return the requested range, or None for the whole object.
 
-    A header that is no single range of bytes is ignored, as HTTP has it.
+    A header that is not a single byte range is ignored, as HTTP permits.
 
     Raises:
-        ApiError: there is no such range in the object.
+        ApiError: the range is outside the object (416).
 
     """
     match = _RANGE.fullmatch(header.strip()) if header else None
@@ -47,7 +47,7 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     if first and last and int(first) > int(last):
         return None
     if begin > end:
-        message = f"The file has {size:,} bytes, and the range begins behind them."
+        message = f"The requested range is outside the file, which has {size:,} bytes."
         headers = {"content-range": f"bytes */{size}"}
         raise ApiError(416, message, code="invalid_range", headers=headers)
     return ByteRange(begin, end, size)
@@ -60,7 +60,7 @@ def content_response(
     range_header: str | None,
     headers: dict[str, str],
 ) -> StreamingResponse:
-    """Return the object's bytes, or the range of them that is `range_header`."""
+    """Return a response with the object, or with the range in `range_header`."""
     span = parse_range(range_header, size)
     status = 200
     headers = {"accept-ranges": "bytes", "content-length": f"{size}", **headers}

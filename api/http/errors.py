@@ -1,7 +1,7 @@
-"""Every error as OpenAI's clients read it: `{"error": {message, type, param, code}}`.
+"""Error responses in OpenAI's format: `{"error": {message, type, param, code}}`.
 
-Classes are mapped, never texts, and a hint that names a command is left to the
-command line.
+Errors are mapped by class, never by text. Hints are left out: they name commands that
+a client of the API may not have.
 """
 
 import logging
@@ -34,7 +34,7 @@ _CLIENT_CLOSED_REQUEST = 499
 
 
 class ApiError(Exception):
-    """An answer that is an error, in all its parts."""
+    """An error response."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class ApiError(Exception):
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """`param` names the field that is wrong, `code` the kind of error."""
+        """Describe an error: `param` is the invalid field, `code` the kind of error."""
         super().__init__(message)
         self.status = status
         self.message = message
@@ -55,7 +55,7 @@ class ApiError(Exception):
 
 
 def error_response(error: ApiError) -> Response:
-    """Return the answer."""
+    """Return the HTTP response for an error."""
     body = {
         "message": error.message,
         "type": _error_type(error.status),
@@ -66,7 +66,7 @@ def error_response(error: ApiError) -> Response:
 
 
 def to_api_error(error: BatchchatError) -> ApiError:
-    """Return what one of our errors is on the wire."""
+    """Return the error response for a batchchat error."""
     message = error.message
     match error:
         case NotFoundError() | ModelNotFoundError():
@@ -78,14 +78,14 @@ def to_api_error(error: BatchchatError) -> ApiError:
         case UsageError():
             return ApiError(400, message, code=error.code)
         case StorageError(retryable=True):
-            message = "The storage can't be reached; try again in a moment."
+            message = "The storage is unreachable. Try again in a few seconds."
             return ApiError(503, message, code=error.code, headers={"retry-after": "2"})
         case _:
-            return ApiError(500, "Something went wrong here.", code=error.code)
+            return ApiError(500, "Internal server error.", code=error.code)
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Let every error of every kind leave `app` in the same shape."""
+    """Make `app` answer every kind of error in OpenAI's format."""
 
     @app.exception_handler(ApiError)
     async def _on_api_error(_: Request, error: ApiError) -> Response:
@@ -119,18 +119,18 @@ def add_error_handlers(app: FastAPI) -> None:
 def _routing_error(request: Request, error: HTTPException) -> ApiError:
     where = f"{request.method} {request.url.path[:200]}"
     if error.status_code == HTTPStatus.NOT_FOUND:
-        message = f"Unknown request URL: {where}. Check the URL for typos"
-        message += "; answers of chat completions come by batches, at /v1/batches."
+        message = f"Unknown request URL: {where}. Check the URL for typos."
+        message += " Chat completions are served through /v1/batches."
         return ApiError(404, message, code="unknown_url")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        message = f"Not allowed: {where}. See /docs for what is."
+        message = f"Method not allowed: {where}. See /docs for the available routes."
         headers = {"allow": ", ".join(sorted(_methods(request)))}
         return ApiError(405, message, code="method_not_allowed", headers=headers)
     return ApiError(error.status_code, str(error.detail), headers=error.headers or {})
 
 
 def _methods(request: Request) -> set[str]:
-    """Return the methods of all routes of a URL, not of the first one only."""
+    """Return the methods of all routes that match the URL, not only of the first."""
     return {
         method
         for route in request.app.routes
@@ -142,5 +142,5 @@ def _methods(request: Request) -> set[str]:
 def _error_type(status: int) -> str:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return "rate_limit_error"
-    is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return "server_error" if is_ours else "invalid_request_error"
+    is_server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return "server_error" if is_server_error else "invalid_request_error"

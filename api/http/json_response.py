@@ -1,4 +1,4 @@
-"""Answers as JSON, with decimals as exact numbers."""
+"""JSON responses in which decimals are exact numbers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,24 +10,24 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class JsonResponse(Response):
-    """An answer whose content is made by msgspec, or is JSON bytes already."""
+    """A response encoded by msgspec, or from bytes that are JSON already."""
 
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        """Return the bytes."""
+        """Return the encoded content."""
         return content if isinstance(content, bytes) else encode(content)
 
 
 def encode(value: Any) -> bytes:
-    """Return `value` as JSON."""
+    """Return `value` encoded as JSON."""
     return _encoder.encode(value)
 
 
 def list_object(
     data: Sequence[Any], ids: Sequence[str], *, has_more: bool
 ) -> JsonResponse:
-    """Return OpenAI's list, which says whether there is more."""
+    """Return a page of objects in OpenAI's list format."""
     return JsonResponse(
         {
             "object": "list",

@@ -1,4 +1,4 @@
-"""How often a project may ask."""
+"""Rate limits."""
 
 import time
 from collections.abc import Callable
@@ -8,18 +8,18 @@ from batchchat.api.http.errors import ApiError
 
 
 class RateLimiter:
-    """A bucket of tokens a project, which fills as time goes by."""
+    """A token bucket for each project."""
 
     def __init__(
         self, per_minute: int | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Let each project ask `per_minute` times; None is as often as it likes."""
+        """Allow each project `per_minute` requests a minute; None means no limit."""
         self._per_minute = per_minute
         self._clock = clock
         self._left: dict[str, tuple[float, float]] = {}
 
     def count(self, project: str) -> None:
-        """Count a request. Raises `ApiError` for one too many."""
+        """Count a request. Raises `ApiError` (429) if it exceeds the limit."""
         if self._per_minute is None:
             return
         now = self._clock()
@@ -29,8 +29,8 @@ class RateLimiter:
         if left < 1:
             raise ApiError(
                 429,
-                f"Rate limit reached: {self._per_minute:,} requests a minute."
-                " Wait a moment and try again.",
+                f"Rate limit reached: {self._per_minute:,} requests per minute. Wait"
+                " for the number of seconds in the `retry-after` header.",
                 code="rate_limit_exceeded",
                 headers={"retry-after": f"{ceil((1 - left) / rate)}"},
             )

@@ -1,4 +1,4 @@
-"""The JSON body of a request: bounded, strictly parsed, and validated."""
+"""JSON request bodies: limited in size and time, strictly parsed and validated."""
 
 from typing import Any, TypeVar
 
@@ -21,15 +21,15 @@ M = TypeVar("M", bound=BaseModel)
 
 
 async def read_json(request: Request) -> Any:
-    """Return the body as JSON; an empty one is an empty object.
+    """Return the parsed JSON body; an empty body is an empty object.
 
     Raises:
-        ApiError: it is too large, too slow, no JSON, or says to be something else.
+        ApiError: the body is too large, too slow, not JSON, or of another content type.
 
     """
     kind = request.headers.get("content-type", "application/json").partition(";")[0]
     if kind.strip().lower() != "application/json":
-        message = "The body must be JSON, sent as `application/json`."
+        message = "The request body must be JSON with content type `application/json`."
         raise ApiError(415, message, code="unsupported_content_type")
     data = await _read_bytes(request)
     if not data.strip():
@@ -37,14 +37,16 @@ async def read_json(request: Request) -> Any:
     try:
         return pydantic_core.from_json(data, allow_inf_nan=False)
     except ValueError as error:
-        message = f"The body is not valid JSON: {error}."
+        message = f"The request body is not valid JSON: {error}."
         raise ApiError(400, message, code="invalid_json") from None
 
 
 def validate_body(model: type[M], value: Any) -> M:
-    """Return what the body asks. Raises `ApiError`, which names the first problem."""
+    """Return the body as `model`. Raises `ApiError` for the first invalid field."""
     if not isinstance(value, dict):
-        raise ApiError(400, "The body must be a JSON object.", code="invalid_type")
+        raise ApiError(
+            400, "The request body must be a JSON object.", code="invalid_type"
+        )
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -58,10 +60,10 @@ async def _read_bytes(request: Request) -> bytes:
             async for chunk in request.stream():
                 data += chunk
                 if len(data) > _MAX_BODY_BYTES:
-                    message = f"The body is larger than {_MAX_BODY_BYTES:,} bytes."
+                    message = f"The request body exceeds {_MAX_BODY_BYTES:,} bytes."
                     raise ApiError(413, message, code="body_too_large")
     except TimeoutError:
-        message = "The request came too slowly."
+        message = f"The request body took longer than {_READ_TIMEOUT_SECONDS:g} s."
         raise ApiError(408, message, code="request_timeout") from None
     return bytes(data)
 
@@ -82,7 +84,7 @@ def _validation_error(error: ValidationError) -> ApiError:
 
 
 def request_body_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return what the document says of a body that is `model`."""
+    """Return the OpenAPI description of a request body that is `model`."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     definitions = schema.pop("$defs", {})
     required = bool(schema.get("required"))
@@ -91,7 +93,7 @@ def request_body_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _inline_refs(part: Any, definitions: dict[str, Any]) -> Any:
-    """Return a schema with what it refers to in the place of the references."""
+    """Return a schema with all references replaced by their definitions."""
     if isinstance(part, dict):
         if "$ref" in part:
             name = part["$ref"].rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""The objects of the API, for its document; OpenAI's fields first, then ours."""
+"""The API's objects for its OpenAPI document: OpenAI's fields, then extensions."""
 
 from typing import Any, Literal
 
@@ -6,28 +6,30 @@ from pydantic import BaseModel, Field
 
 
 class ErrorDetail(BaseModel):
-    """What is wrong with a request."""
+    """Details of an error."""
 
     message: str
     type: Literal["invalid_request_error", "rate_limit_error", "server_error"]
-    param: str | None
-    code: str | None
+    param: str | None = Field(description="The invalid parameter.")
+    code: str | None = Field(description="The kind of error, for programs.")
 
 
 class ErrorResponse(BaseModel):
-    """The body of every answer that is an error."""
+    """The body of all error responses."""
 
     error: ErrorDetail
 
 
 class FileObject(BaseModel):
-    """A file."""
+    """An uploaded file or a result file."""
 
     id: str
     object: Literal["file"]
     bytes: int
-    created_at: int
-    expires_at: int | None
+    created_at: int = Field(description="Unix seconds.")
+    expires_at: int | None = Field(
+        description="Unix seconds; null if the file is kept until it is deleted."
+    )
     filename: str
     purpose: str
     status: Literal["processed"]
@@ -35,7 +37,7 @@ class FileObject(BaseModel):
 
 
 class FileList(BaseModel):
-    """Some files."""
+    """A page of files."""
 
     object: Literal["list"]
     data: list[FileObject]
@@ -45,7 +47,7 @@ class FileList(BaseModel):
 
 
 class DeletedFile(BaseModel):
-    """A file that is gone."""
+    """Confirmation that a file was deleted."""
 
     id: str
     object: Literal["file"]
@@ -165,28 +167,30 @@ class BatchList(BaseModel):
 
 
 class ModelObject(BaseModel):
-    """A model of the catalog."""
+    """A model in the server's catalog."""
 
     id: str
     object: Literal["model"]
-    created: int = Field(description="Not known, so 0.")
+    created: int = Field(description="Always 0: the creation time is unknown.")
     owned_by: str
-    aliases: list[str]
+    aliases: list[str] = Field(description="Other names of the model.")
     description: str
-    source: str
-    context_length: int | None
-    price: dict[str, Any] | None
+    source: str = Field(description="Hugging Face model id or local path.")
+    context_length: int | None = Field(description="Tokens.")
+    price: dict[str, Any] | None = Field(
+        description="US dollars per million input and output tokens."
+    )
 
 
 class ModelList(BaseModel):
-    """The catalog."""
+    """The models in the server's catalog."""
 
     object: Literal["list"]
     data: list[ModelObject]
 
 
 class WebhookEndpoint(BaseModel):
-    """An endpoint that hears of events."""
+    """A URL that receives events."""
 
     id: str
     object: Literal["webhook_endpoint"]
@@ -195,17 +199,17 @@ class WebhookEndpoint(BaseModel):
     event_types: list[str]
     created_at: int
     updated_at: int
-    signing_secret_hint: str
+    signing_secret_hint: str = Field(description="The last characters of the secret.")
 
 
 class WebhookEndpointWithSecret(WebhookEndpoint):
-    """The same when its secret is new."""
+    """A webhook endpoint with its new signing secret, which is shown only once."""
 
     signing_secret: str
 
 
 class WebhookEndpointList(BaseModel):
-    """Some endpoints, newest first."""
+    """A page of webhook endpoints, newest first."""
 
     object: Literal["list"]
     data: list[WebhookEndpoint]
@@ -215,7 +219,7 @@ class WebhookEndpointList(BaseModel):
 
 
 class DeletedWebhookEndpoint(BaseModel):
-    """An endpoint that is gone."""
+    """Confirmation that a webhook endpoint was deleted."""
 
     id: str
     object: Literal["webhook_endpoint.deleted"]
@@ -223,44 +227,43 @@ class DeletedWebhookEndpoint(BaseModel):
 
 
 class WebhookTest(BaseModel):
-    """What an endpoint answered to a sample."""
+    """The response of a webhook endpoint to a test event."""
 
     object: Literal["webhook_endpoint.test"]
     webhook_endpoint_id: str
     event_type: str
-    status_code: int
-    success: Literal[True]
+    status_code: int = Field(description="Status code that the endpoint returned.")
+    success: Literal[True] = Field(description="Whether the event was sent.")
 
 
 class EventTypes(BaseModel):
-    """The events that there are."""
+    """The supported event types."""
 
     object: Literal["list"]
     data: list[str]
 
 
 _ERRORS = {
-    400: "What was asked for can't be done as it was asked.",
-    401: "The key is missing or wrong.",
-    403: "Without keys only this machine's users are answered.",
-    404: "There is no such object in this project.",
-    405: "The method does not exist here.",
-    408: "The request came too slowly.",
-    409: "The state of the object forbids it.",
-    413: "The request is too large.",
-    416: "The file has no such range.",
-    415: "The content type is not one that is understood here.",
-    422: "The Idempotency-Key was used for another request.",
-    429: "Too many requests.",
-    500: "Something went wrong here.",
-    503: "The storage can't be reached.",
+    400: "The request is invalid; `param` names the field.",
+    401: "The API key is missing or invalid.",
+    403: "The server has no API keys yet and accepts local requests only.",
+    404: "The object does not exist in this project.",
+    408: "The request body took too long to arrive.",
+    409: "The operation conflicts with the state of the object.",
+    413: "The request body is too large.",
+    416: "The requested range is outside the file.",
+    415: "The content type is not supported.",
+    422: "The `Idempotency-Key` was already used for a different request.",
+    429: "The project exceeded its rate limit; `retry-after` says when to retry.",
+    500: "Internal server error.",
+    503: "The server cannot reach its storage; retry later.",
 }
 
 _COMMON_STATUSES = (400, 401, 403, 429, 500, 503)
 
 
 def errors(*more: int) -> dict[int | str, dict[str, Any]]:
-    """Return the errors of a route for the document: `more`, and those of all."""
+    """Return the OpenAPI error responses of a route: `more`, and the common ones."""
     return {
         status: {"model": ErrorResponse, "description": _ERRORS[status]}
         for status in sorted({*_COMMON_STATUSES, *more})

@@ -1,8 +1,8 @@
-"""The form of an upload, taken apart as its bytes come in.
+"""Parses multipart uploads while they arrive.
 
-FastAPI's own `UploadFile` writes the whole upload to this machine's disk before a
-route sees it, so that 2 GB would be written twice and the disk be the limit. Here a
-piece of the file is handed on as soon as it is there, and nothing is kept.
+FastAPI's `UploadFile` spools the whole upload to the local disk before a route sees
+it, so a large file would be written twice and limited by that disk. This parser passes
+each chunk of the file on as soon as it arrives.
 """
 
 from collections.abc import Iterator
@@ -21,17 +21,17 @@ FIELDS = frozenset({"purpose", "expires_after[anchor]", "expires_after[seconds]"
 
 
 class UploadForm:
-    """One file with some fields around it; feed it with the body."""
+    """An incremental parser for a form with one file and some fields."""
 
     def __init__(self, content_type: str) -> None:
-        """Raise `ApiError` unless the body is a form of the right kind."""
+        """Start parsing. Raises `ApiError` if the content type is not a form's."""
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary")
         if kind != b"multipart/form-data" or not boundary:
             raise ApiError(
                 415,
-                "An upload is sent as `multipart/form-data` with a boundary,"
-                " its bytes in the field `file` and `purpose` beside it.",
+                "Uploads must be `multipart/form-data` with a boundary and the fields"
+                " `file` and `purpose`.",
             )
         self.fields: dict[str, str] = {}
         self.filename: str | None = None
@@ -59,7 +59,7 @@ class UploadForm:
             raise _form_error(error) from None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the pieces of the file that `data` has."""
+        """Parse the next part of the body; yield the chunks of the file in it."""
         try:
             self._parser.write(data)
         except FormParserError as error:
@@ -70,7 +70,7 @@ class UploadForm:
     def _on_part_begin(self) -> None:
         self._parts += 1
         if self._parts > _MAX_PARTS:
-            raise ApiError(400, f"The form has more than {_MAX_PARTS} parts.")
+            raise ApiError(400, f"The form has more than {_MAX_PARTS} fields.")
         self._headers = {}
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -84,13 +84,15 @@ class UploadForm:
         self._header_name = self._header_value = b""
 
     def _on_headers_finished(self) -> None:
-        """See which part begins: the file or a field."""
+        """Determine whether this part is the file or a field."""
         disposition = self._headers.get(b"content-disposition", b"")
         _, options = parse_options_header(_decode_latin1(disposition))
         self._name = _decode_utf8(options.get(b"name", b""), "the form")
         if self._name == "file":
             if self.filename is not None:
-                raise ApiError(400, "Only one file can be uploaded.", param="file")
+                raise ApiError(
+                    400, "The form must have exactly one field 'file'.", param="file"
+                )
             self._field_value = None
             self.filename = _validated_filename(_raw_filename(disposition, options))
         elif self._name in FIELDS:
@@ -110,7 +112,8 @@ class UploadForm:
             return
         self._field_value += data[start:end]
         if len(self._field_value) > _MAX_FIELD_BYTES:
-            message = f"Invalid value for '{self._name}': it is too long."
+            message = f"Invalid value for '{self._name}': it exceeds"
+            message += f" {_MAX_FIELD_BYTES:,} bytes."
             raise ApiError(400, message, param=self._name, code="invalid_value")
 
     def _on_part_end(self) -> None:
@@ -129,9 +132,9 @@ def _decode_latin1(header: bytes) -> str:
 
 
 def _raw_filename(disposition: bytes, options: dict[bytes, bytes]) -> str:
-    """Return the name as it was sent: the parser would cut off what is a path."""
+    """Return the filename as sent: the parser would strip a path from it."""
     if b"filename" not in options:
-        message = "The field 'file' must be a file with a name."
+        message = "Invalid value for 'file': the form field needs a `filename`."
         raise ApiError(400, message, param="file", code="invalid_value")
     marker = b'filename="'
     at = disposition.find(marker)
@@ -142,7 +145,7 @@ def _raw_filename(disposition: bytes, options: dict[bytes, bytes]) -> str:
 
 
 def _validated_filename(filename: str) -> str:
-    """Return a name that is no path and has nothing invisible in it."""
+    """Return the filename. Raises `ApiError` if it is a path or is not printable."""
     bad = (
         not filename
         or len(filename) > _MAX_FILENAME_LENGTH
@@ -153,8 +156,8 @@ def _validated_filename(filename: str) -> str:
     if bad:
         raise ApiError(
             400,
-            "Invalid value for 'file': its name must be a plain name of up to"
-            f" {_MAX_FILENAME_LENGTH} characters, without `/` and `\\`.",
+            "Invalid value for 'file': the filename must have 1 to"
+            f" {_MAX_FILENAME_LENGTH} printable characters, without `/` and `\\`.",
             param="file",
             code="invalid_value",
         )
@@ -165,9 +168,9 @@ def _decode_utf8(raw: bytes, param: str) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
-        message = f"Invalid value for '{param}': it is not UTF-8."
+        message = f"Invalid value for '{param}': not valid UTF-8."
         raise ApiError(400, message, param=param, code="invalid_value") from None
 
 
 def _form_error(error: Exception) -> ApiError:
-    return ApiError(400, f"The form can't be read: {error}.", code="invalid_form")
+    return ApiError(400, f"Invalid multipart form: {error}.", code="invalid_form")

@@ -48,7 +48,11 @@ _BATCH_RESPONSE: dict[int | str, dict[str, Any]] = {200: {"model": BatchObject}}
 MaxCost = Annotated[
     float | None,
     Query(
-        gt=0, le=1e9, allow_inf_nan=False, description="US dollars that it may cost."
+        gt=0,
+        le=1e9,
+        allow_inf_nan=False,
+        description="Cost limit of the new batch in US dollars. The limit of the"
+        " original batch is not copied.",
     ),
 ]
 IdempotencyKey = Annotated[
@@ -56,7 +60,7 @@ IdempotencyKey = Annotated[
     Header(
         alias="idempotency-key",
         max_length=255,
-        description="The same key makes the same batch for a day.",
+        description="Requests with the same key within 24 hours return the same batch.",
     ),
 ]
 
@@ -72,7 +76,7 @@ async def create_batch(
     context: Context,
     key: IdempotencyKey = None,
 ) -> Response:
-    """Create a batch of an uploaded file."""
+    """Create a batch from an uploaded file."""
     body = validate_body(CreateBatchRequest, await read_json(request))
     deduplication = _deduplication(request, key)
     batch = await to_thread.run_sync(create, context, ledger, body, deduplication)
@@ -83,8 +87,13 @@ async def create_batch(
 def list_batches(
     request: Request,
     ledger: ProjectLedger,
-    after: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    after: Annotated[
+        str | None,
+        Query(description="Return batches that follow the one with this id."),
+    ] = None,
+    limit: Annotated[
+        int, Query(ge=1, le=100, description="Maximum number of batches to return.")
+    ] = 20,
 ) -> Response:
     """List batches, newest first."""
     if after is not None:
@@ -105,23 +114,36 @@ def list_batches(
 
 
 @router.get("/{batch_id}", responses=_BATCH_RESPONSE | errors(404))
-async def retrieve(batch_id: str, request: Request, ledger: ProjectLedger) -> Response:
-    """Say where a batch stands; of one that ended long ago no thread is needed."""
+async def retrieve_batch(
+    batch_id: str, request: Request, ledger: ProjectLedger
+) -> Response:
+    """Retrieve a batch."""
     batch_view: BatchView = request.app.state.batch_view
-    known = batch_view.cached(ledger.project, batch_id)
+    known = batch_view.cached(ledger.project, batch_id)  # needs no thread
     return JsonResponse(
         known or await to_thread.run_sync(batch_view.render, ledger, batch_id)
     )
 
 
-@router.post("/{batch_id}/cancel", responses=_BATCH_RESPONSE | errors(404, 409))
+@router.post(
+    "/{batch_id}/cancel",
+    name="cancel_batch",
+    responses=_BATCH_RESPONSE | errors(404, 409),
+)
 def cancel(batch_id: str, request: Request, ledger: ProjectLedger) -> Response:
-    """Stop a batch; what is finished is kept."""
+    """Cancel a batch.
+
+    Finished results are kept; the other requests go to the error file.
+    """
     cancel_batch(ledger, batch_id)
     return JsonResponse(request.app.state.batch_view.render(ledger, batch_id))
 
 
-@router.post("/{batch_id}/retry", responses=_BATCH_RESPONSE | errors(404, 409, 422))
+@router.post(
+    "/{batch_id}/retry",
+    name="retry_batch",
+    responses=_BATCH_RESPONSE | errors(404, 409, 422),
+)
 def retry(
     batch_id: str,
     request: Request,
@@ -129,22 +151,25 @@ def retry(
     key: IdempotencyKey = None,
     max_cost: MaxCost = None,
 ) -> Response:
-    """Make a new batch of the requests that failed or never ran."""
+    """Create a new batch from the requests that failed or never ran.
+
+    Options such as the seed and the metadata are copied from the original batch.
+    """
     state = ledger.state(batch_id)
     model = state.plan.model if state.plan else None
     if model is not None:
         check_limit(max_cost, model.price, model.name)
-    before = state.batch
+    original = state.batch
     options = Options(
-        model=before.model,
-        seed=before.seed,
-        completion_window=before.completion_window,
-        metadata=before.metadata,
+        model=original.model,
+        seed=original.seed,
+        completion_window=original.completion_window,
+        metadata=original.metadata,
         retry_of=batch_id,
-        priority=before.priority,
-        output_expires_after=before.output_expires_after,
-        output_format=before.output_format,
-        destination=before.destination,
+        priority=original.priority,
+        output_expires_after=original.output_expires_after,
+        output_format=original.output_format,
+        destination=original.destination,
         max_cost=None if max_cost is None else Decimal(repr(max_cost)),
     )
     body = encode(["retry", batch_id, max_cost])
@@ -160,7 +185,7 @@ def retry(
 
 
 def _store_retry_input(ledger: Ledger, state: State, new_batch_id: str) -> File:
-    """Store what is left of a batch as the input of another."""
+    """Store the failed and unprocessed requests of a batch as a new input file."""
     require_file(ledger, state.batch.input_file_id, "input")
     require_result_files(ledger, state)
     name = f"{state.batch.id}_retry.jsonl"
@@ -185,7 +210,7 @@ def _render_if_created(
 def _deduplication(request: Request, key: str | None) -> Deduplication:
     retries = request.headers.get("x-stainless-retry-count", "")
     if key is not None and not key.strip():
-        message = "Invalid value for 'idempotency-key': it is empty."
+        message = "Invalid value for 'idempotency-key': it must not be empty."
         raise ApiError(400, message, param="idempotency-key", code="invalid_value")
     return Deduplication(
         key=key, retry_count=int(retries) if _is_count(retries) else None

@@ -1,4 +1,4 @@
-"""POST /v1/batches: what may be asked, and the batch that it makes."""
+"""POST /v1/batches: the request body, its checks, and idempotent creation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,47 +37,62 @@ Value = Annotated[str, StringConstraints(max_length=512)]
 
 
 class ExpiresAfter(BaseModel):
-    """How long the output and the error file are kept."""
+    """When the result files expire; by default they are kept until deleted."""
 
     model_config = _strict
 
     anchor: Literal["created_at"]
-    seconds: int = Field(ge=3_600, le=2_592_000)
+    seconds: int = Field(
+        ge=3_600, le=2_592_000, description="Seconds after the files' `created_at`."
+    )
 
 
 class CreateBatchRequest(BaseModel):
-    """What is asked of a batch; from `model` on it is ours, not OpenAI's."""
+    """The batch to create; the fields from `model` on are batchchat's extensions."""
 
     model_config = _strict
 
-    input_file_id: str
+    input_file_id: str = Field(description="An uploaded file with the purpose `batch`.")
     endpoint: Literal["/v1/chat/completions"]
-    completion_window: Literal["24h", "7d"]
+    completion_window: Literal["24h", "7d"] = Field(
+        description="The batch expires after this time. Finished results are kept."
+    )
     metadata: Annotated[dict[Key, Value], Field(max_length=16)] | None = None
     output_expires_after: ExpiresAfter | None = None
-    model: str | None = Field(None, description="For lines that name none.")
-    seed: int | None = Field(
-        None, ge=0, lt=2**63, description="Of requests that bring none."
+    model: str | None = Field(
+        None, description="Model of the requests that do not set `model` themselves."
     )
-    priority: Literal["low", "normal", "high"] = "normal"
+    seed: int | None = Field(
+        None,
+        ge=0,
+        lt=2**63,
+        description="Default seed for the requests that do not set `seed`.",
+    )
+    priority: Literal["low", "normal", "high"] = Field(
+        "normal", description="Batches with a higher priority run first."
+    )
     max_cost: float | None = Field(
         None,
         gt=0,
         le=1e9,
         allow_inf_nan=False,
-        description="US dollars; the batch stops before what runs would pass it.",
+        description="Cost limit in US dollars. The batch is cancelled before its"
+        " estimated cost exceeds the limit; finished results are kept.",
     )
     on_invalid: Literal["fail", "skip"] = Field(
-        "fail", description="With bad lines: refuse the file, or run the others."
+        "fail",
+        description="What to do with invalid input lines: fail the whole batch, or"
+        " report them in the error file and run the other lines.",
     )
     output_format: Literal["jsonl", "parquet", "both"] = Field(
         "jsonl",
-        description="Beyond `jsonl`: a Parquet file is kept beside the output file.",
+        description="`parquet` and `both` also store the results as a Parquet file."
+        " The JSONL output and error files always exist.",
     )
     output: str | None = Field(
         None,
-        description="A folder or a bucket's prefix that the results are written to as"
-        " well, below one that the server's BATCHCHAT_OUTPUT_PREFIXES allows.",
+        description="Also deliver the results to this S3 prefix or folder. It must be"
+        " below one of the server's BATCHCHAT_OUTPUT_PREFIXES.",
     )
 
 
@@ -93,7 +108,7 @@ class Deduplication:
 
     @property
     def window_seconds(self) -> int:
-        """For how long the same request before this one is taken as this one."""
+        """For how many seconds an identical earlier request counts as this one."""
         if self.key is not None:
             return KEY_SECONDS
         if self.retry_count is None:
@@ -107,10 +122,10 @@ def create(
     body: CreateBatchRequest,
     deduplication: Deduplication,
 ) -> Batch:
-    """Make the batch, unless this is a create that came before.
+    """Create the batch, or return the one that an identical request has created.
 
     Raises:
-        ApiError: it asks for something that can't be.
+        ApiError: the request is invalid.
 
     """
     _check_model(context, body)
@@ -142,10 +157,10 @@ def create_once(
     body: bytes,
     deduplication: Deduplication,
 ) -> Batch:
-    """Make the batch that `body` stands for, once.
+    """Create the batch for a request unless an identical request has created it.
 
-    `input_for` returns the input of the batch with the id that it is given; of a
-    request that is sent again it is asked only if the first one made no batch.
+    `input_for` returns the input file for the batch with a given id. It is called only
+    if a batch has to be created.
     """
     claimed = claim(
         ledger, body, key=deduplication.key, seconds=deduplication.window_seconds
@@ -153,7 +168,7 @@ def create_once(
     if claimed.again:
         try:
             return ledger.batch(claimed.batch_id)
-        except NotFoundError:  # the first one was cut off before it came so far
+        except NotFoundError:  # the first request was interrupted before it did
             pass
     file = input_for(claimed.batch_id)
     Files(ledger).use(file.id, claimed.batch_id)
@@ -181,7 +196,7 @@ def _check_model(context: AppContext, body: CreateBatchRequest) -> None:
 
 
 def _destination(context: AppContext, ledger: Ledger, output: str | None) -> str | None:
-    """Return where the results are to go, as a URL."""
+    """Return the URL that the results are to be delivered to."""
     if output is None:
         return None
     try:
@@ -201,11 +216,12 @@ def _input_file(context: AppContext, ledger: Ledger, file_id: str) -> File:
     except NotFoundError as error:
         raise ApiError(404, error.message, param=param, code=error.code) from None
     if file.purpose != "batch":
-        message = f"Invalid file purpose: `{file_id}` was uploaded as"
-        message += f" '{file.purpose}', and a batch reads files of purpose 'batch'."
+        message = f"Invalid file purpose: `{file_id}` has the purpose"
+        message += f" '{file.purpose}', but batches require 'batch'."
         raise ApiError(400, message, param=param, code="invalid_file_purpose")
-    most = context.settings.max_batch_requests
-    if file.lines is not None and file.lines > most:
-        message = f"The file has {file.lines:,} lines, and a batch up to {most:,}."
+    limit = context.settings.max_batch_requests
+    if file.lines is not None and file.lines > limit:
+        message = f"The file has {file.lines:,} lines, but a batch may have at most"
+        message += f" {limit:,}."
         raise ApiError(400, message, param=param, code="too_many_requests")
     return file

@@ -32,7 +32,11 @@ _FORM = {
                     },
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
-                        "purpose": {"type": "string", "enum": list(PURPOSES)},
+                        "purpose": {
+                            "type": "string",
+                            "enum": list(PURPOSES),
+                            "description": "Batches require `batch`.",
+                        },
                         "expires_after[anchor]": {
                             "type": "string",
                             "enum": ["created_at"],
@@ -41,6 +45,8 @@ _FORM = {
                             "type": "integer",
                             "minimum": 3600,
                             "maximum": 2592000,
+                            "description": "Delete the file after this many seconds;"
+                            " by default it is kept.",
                         },
                     },
                 }
@@ -56,8 +62,13 @@ _BYTES: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "strin
     openapi_extra=_FORM,
     responses={200: {"model": FileObject}, **errors(408, 413, 415)},
 )
-async def upload(request: Request, ledger: ProjectLedger, context: Context) -> Response:
-    """Upload a file; it appears when it is whole."""
+async def upload_file(
+    request: Request, ledger: ProjectLedger, context: Context
+) -> Response:
+    """Upload a file.
+
+    The file exists once the upload is complete; an interrupted upload leaves nothing.
+    """
     return JsonResponse(
         file_object(await receive_file(request, ledger, context.settings))
     )
@@ -66,12 +77,20 @@ async def upload(request: Request, ledger: ProjectLedger, context: Context) -> R
 @router.get("", responses={200: {"model": FileList}, **errors(404)})
 def list_files(
     ledger: ProjectLedger,
-    after: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
-    order: Literal["asc", "desc"] = "desc",
-    purpose: str | None = None,
+    after: Annotated[
+        str | None, Query(description="Return files that follow the one with this id.")
+    ] = None,
+    limit: Annotated[
+        int, Query(ge=1, le=10_000, description="Maximum number of files to return.")
+    ] = 10_000,
+    order: Annotated[
+        Literal["asc", "desc"], Query(description="Sort order by creation time.")
+    ] = "desc",
+    purpose: Annotated[
+        str | None, Query(description="Return only files with this purpose.")
+    ] = None,
 ) -> Response:
-    """List files, newest first."""
+    """List files, by default the newest first."""
     after = checked_id("file", after) if after is not None else None
     newest_first = order == "desc"
     files, has_more = Files(ledger).page(
@@ -82,16 +101,19 @@ def list_files(
 
 
 @router.get("/{file_id}", responses={200: {"model": FileObject}, **errors(404)})
-def retrieve(file_id: str, ledger: ProjectLedger) -> Response:
-    """Say what a file is."""
+def retrieve_file(file_id: str, ledger: ProjectLedger) -> Response:
+    """Retrieve a file's metadata."""
     return JsonResponse(file_object(Files(ledger).get(file_id)))
 
 
 @router.delete(
     "/{file_id}", responses={200: {"model": DeletedFile}, **errors(404, 409)}
 )
-def delete(file_id: str, ledger: ProjectLedger) -> Response:
-    """Delete a file that no running batch reads."""
+def delete_file(file_id: str, ledger: ProjectLedger) -> Response:
+    """Delete a file.
+
+    The input file of an unfinished batch cannot be deleted (409).
+    """
     Files(ledger).delete(file_id)
     return JsonResponse({"id": file_id, "object": "file", "deleted": True})
 
@@ -101,19 +123,22 @@ def delete(file_id: str, ledger: ProjectLedger) -> Response:
     "/{file_id}/content",
     response_class=Response,
     responses={
-        200: {"content": _BYTES, "description": "The bytes of the file."},
-        206: {"content": _BYTES, "description": "The range of them."},
-        304: {"description": "They are those that `If-None-Match` names."},
+        200: {"content": _BYTES, "description": "The content of the file."},
+        206: {"content": _BYTES, "description": "The requested byte range."},
+        304: {"description": "The content matches `If-None-Match`."},
         **errors(404, 416),
     },
 )
-def content(
+def download_file(
     file_id: str,
     request: Request,
     ledger: ProjectLedger,
-    range_: Annotated[str | None, Header(alias="range")] = None,
+    range_: Annotated[
+        str | None,
+        Header(alias="range", description="A byte range, e.g. `bytes=0-99`."),
+    ] = None,
 ) -> Response:
-    """Download a file, or a range of it."""
+    """Download a file or a byte range of it."""
     file = Files(ledger).get(file_id)
     tag, is_head = f'"{file.id}"', request.method == "HEAD"
     known = request.headers.get("if-none-match", "")

@@ -1,4 +1,4 @@
-"""Whether the server is alive, and whether it can do its work."""
+"""Liveness and readiness probes."""
 
 from anyio import to_thread
 from fastapi import APIRouter
@@ -16,15 +16,15 @@ router = APIRouter(tags=["operations"])
 
 @router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
-async def alive() -> Response:
-    """Answer, which is all there is to it."""
+async def liveness() -> Response:
+    """Return 200 as long as the process runs (liveness)."""
     return JsonResponse({"status": "ok"})
 
 
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses={503: {"model": ErrorResponse}})
-async def ready(context: Context) -> Response:
-    """Say whether the storage and the broker, if there is one, can be reached."""
+async def readiness(context: Context) -> Response:
+    """Return 200 if the storage and the broker, if any, are reachable (readiness)."""
     await to_thread.run_sync(_check, context)
     return JsonResponse({"status": "ok"})
 
@@ -33,7 +33,7 @@ def _check(context: AppContext) -> None:
     try:
         context.keys.exist()
     except BatchchatError as error:
-        message = "The storage can't be reached."
+        message = "The storage is unreachable."
         raise ApiError(503, message, code=error.code) from None
     if context.settings.broker is not None:
         _check_broker(context.settings.broker)
@@ -48,5 +48,5 @@ def _check_broker(url: str) -> None:
         ) as broker:
             broker.ping()
     except (redis.RedisError, ValueError):
-        message = "The broker can't be reached."
+        message = "The broker is unreachable."
         raise ApiError(503, message, code="broker_error") from None

@@ -1,6 +1,6 @@
-"""GET /metrics: what the server and its runner do, as Prometheus reads it.
+"""GET /metrics in Prometheus's format: the server and its runner.
 
-No project is named: whoever watches the machine need not know who uses it.
+Metrics name no projects: an operator who reads them need not see who uses the server.
 """
 
 from collections import Counter as Tally
@@ -40,46 +40,46 @@ _LATENCY_BUCKETS_SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600)
     },
 )
 def metrics(request: Request) -> Response:
-    """Say how it goes, to Prometheus."""
-    held: Metrics = request.app.state.metrics
-    return Response(held.text(), media_type=CONTENT_TYPE_LATEST)
+    """Return metrics in Prometheus's text format."""
+    registry: Metrics = request.app.state.metrics
+    return Response(registry.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 class Metrics:
-    """The counters of one server."""
+    """The metrics of one server."""
 
     def __init__(self, context: AppContext, runner: RunnerProcess | None) -> None:
-        """Count from nothing."""
+        """Start all counters at zero."""
         self._registry = CollectorRegistry()
         self._registry.register(_QueueCollector(context))
         if runner is not None:
             self._registry.register(_RunnerCollector(runner))
         self._requests = Counter(
             "batchchat_http_requests",
-            "Requests answered, by route and status.",
+            "HTTP requests, by method, route and status.",
             ["method", "route", "status"],
             registry=self._registry,
         )
         self._seconds = Histogram(
             "batchchat_http_request_seconds",
-            "Seconds until a request was answered.",
+            "Seconds until the response began.",
             ["route"],
             buckets=_LATENCY_BUCKETS_SECONDS,
             registry=self._registry,
         )
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request that was answered."""
+        """Record a request; `seconds` is the time until its response began."""
         self._requests.labels(method, route, f"{status}").inc()
         self._seconds.labels(route).observe(seconds)
 
     def text(self) -> bytes:
-        """Return all of it as Prometheus reads it."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self._registry)
 
 
 class _QueueCollector(Collector):
-    """The batches that have not ended."""
+    """Collects the number of unfinished batches."""
 
     def __init__(self, context: AppContext) -> None:
         self._context = context
@@ -88,46 +88,60 @@ class _QueueCollector(Collector):
         try:
             active = len(list(self._context.active))
         except BatchchatError:
-            yield _gauge("storage_up", "Whether the storage answers.", 0)
+            yield _gauge("storage_up", "Whether the storage is reachable.", 0)
             return
-        yield _gauge("storage_up", "Whether the storage answers.", 1)
-        yield _gauge("active_batches", "Batches that have not ended.", active)
+        yield _gauge("storage_up", "Whether the storage is reachable.", 1)
+        yield _gauge("active_batches", "Unfinished batches.", active)
 
 
 class _RunnerCollector(Collector):
-    """What the runner says of itself; its counters begin again when it does."""
+    """Collects what the runner reports; its counters restart with it."""
 
     def __init__(self, runner: RunnerProcess) -> None:
         self._runner = runner
 
     def collect(self) -> Iterator[Metric]:
-        news = self._runner.status
-        yield _gauge("runner_up", "Whether the runner lives.", self._runner.is_alive)
-        yield _counter("runner_starts", "Times it was started.", self._runner.starts)
-        loaded = GaugeMetricFamily(
-            "batchchat_engine_loaded", "The model in the engine.", labels=["model"]
+        status = self._runner.status
+        yield _gauge(
+            "runner_up", "Whether the runner process is alive.", self._runner.is_alive
         )
-        if news.get("model"):
-            loaded.add_metric([news["model"]], 1)
+        yield _counter(
+            "runner_starts",
+            "Times the runner process was started.",
+            self._runner.starts,
+        )
+        loaded = GaugeMetricFamily(
+            "batchchat_engine_loaded",
+            "The model loaded in the engine.",
+            labels=["model"],
+        )
+        if status.get("model"):
+            loaded.add_metric([status["model"]], 1)
         yield loaded
-        speed = news.get("tokens_per_second") or 0
-        yield _gauge("tokens_per_second", "Output tokens of the running batch.", speed)
-        yield from _totals(news.get("stats") or {})
+        speed = status.get("tokens_per_second") or 0
+        yield _gauge(
+            "tokens_per_second", "Output tokens per second of the running batch.", speed
+        )
+        yield from _totals(status.get("stats") or {})
 
 
 def _totals(totals: dict[str, Any]) -> Iterator[Metric]:
-    """Yield what the runner has done since it was started."""
+    """Yield the runner's totals since it was started."""
     for name, text, label in (
-        ("batches_ended", "Batches that have ended, by status.", "status"),
-        ("requests_done", "Requests that are done, by what came of them.", "result"),
-        ("tokens", "Tokens that went in and came out.", "direction"),
+        ("batches_ended", "Ended batches, by status.", "status"),
+        ("requests_done", "Processed requests, by result.", "result"),
+        ("tokens", "Tokens processed, by direction (input or output).", "direction"),
     ):
         family = CounterMetricFamily(f"batchchat_{name}", text, labels=[label])
         for value, number in sorted(Tally(totals.get(name) or {}).items()):
             family.add_metric([value], number)
         yield family
     cost = float(totals.get("cost", 0))
-    yield _counter("cost_dollars", "What ended batches cost by the catalog.", cost)
+    yield _counter(
+        "cost_dollars",
+        "Estimated cost of ended batches at catalog prices, in US dollars.",
+        cost,
+    )
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

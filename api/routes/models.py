@@ -1,4 +1,4 @@
-"""/v1/models: the catalog."""
+"""/v1/models: the model catalog."""
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -13,13 +13,13 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 @router.get("", responses={200: {"model": ModelList}, **errors()})
 def list_models(_: ProjectLedger, context: Context) -> Response:
-    """List the models that batches may ask for."""
+    """List the models that batches can use."""
     return JsonResponse(
         {"object": "list", "data": [model_object(m) for m in context.catalog]}
     )
 
 
 @router.get("/{model:path}", responses={200: {"model": ModelObject}, **errors(404)})
-def retrieve(model: str, _: ProjectLedger, context: Context) -> Response:
-    """Say what a model is."""
+def retrieve_model(model: str, _: ProjectLedger, context: Context) -> Response:
+    """Retrieve a model."""
     return JsonResponse(model_object(context.catalog.find(model)))

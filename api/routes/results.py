@@ -1,4 +1,4 @@
-"""GET /v1/batches/{id}/results: what is finished, while it runs and after."""
+"""GET /v1/batches/{id}/results: finished results, during and after the run."""
 
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -25,10 +25,10 @@ router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
 _POLL_SECONDS = 1.0
 _POLLS_PER_KEEPALIVE = 15
-"""Looks after which somebody who follows hears that there is nothing new."""
+"""Polls without news after which an event stream gets a comment to stay open."""
 
 _SEND_BYTES = 256 * 1024
-"""Bytes of lines that are sent at once."""
+"""Minimum size of the pieces in which lines are sent."""
 
 _LINES_PER_READ = 200
 _TEXT_SCHEMA: dict[str, Any] = {"schema": {"type": "string"}}
@@ -36,7 +36,12 @@ _EVENT_STREAM = "text/event-stream"
 _PARQUET = "application/vnd.apache.parquet"
 
 After = Annotated[
-    int, Query(ge=0, le=2**53, description="How many results you have already.")
+    int,
+    Query(
+        ge=0,
+        le=2**53,
+        description="Number of result lines to skip, e.g. those you already have.",
+    ),
 ]
 
 
@@ -50,22 +55,39 @@ After = Annotated[
                 _EVENT_STREAM: _TEXT_SCHEMA,
                 _PARQUET: {"schema": {"type": "string", "format": "binary"}},
             },
-            "description": "Lines of the output and the error file, in the order of the"
-            " input, as far as they are finished.",
+            "description": "The finished lines of the output file and the error file,"
+            " in input order.",
         },
         **errors(404, 409),
     },
 )
-def results(
+def read_results(
     batch_id: str,
     request: Request,
     ledger: ProjectLedger,
     *,
     after: After = 0,
-    format_: Annotated[Literal["jsonl", "parquet"], Query(alias="format")] = "jsonl",
-    last_event_id: Annotated[str | None, Header(alias="last-event-id")] = None,
+    format_: Annotated[
+        Literal["jsonl", "parquet"],
+        Query(
+            alias="format", description="`parquet` requires that the batch has ended."
+        ),
+    ] = "jsonl",
+    last_event_id: Annotated[
+        str | None,
+        Header(
+            alias="last-event-id",
+            description="Id of the last event received; replaces `after`.",
+        ),
+    ] = None,
 ) -> Response:
-    """Read what is finished; with `Accept: text/event-stream` follow the batch."""
+    """Read the finished results of a batch.
+
+    The JSON lines are append-only: pass `after` to continue. The response header
+    `x-batchchat-complete` is `true` once no more lines follow. With
+    `Accept: text/event-stream` the response is a stream of server-sent events: `result`
+    for each line, `batch` for each change of the Batch object, and `done` at the end.
+    """
     state = ledger.state(batch_id)
     require_result_files(ledger, state)
     if format_ == "parquet":
@@ -89,14 +111,14 @@ def results(
 
 
 def require_result_files(ledger: Ledger, state: State) -> None:
-    """See that the files of an ended batch are still there. Raises `ApiError`."""
+    """Raise `ApiError` (404) if a result file of an ended batch was deleted."""
     if state.final is not None:
         require_file(ledger, state.final.output_file_id, "output")
         require_file(ledger, state.final.error_file_id, "error")
 
 
 def require_file(ledger: Ledger, file_id: str | None, kind: str) -> None:
-    """See that a file of a batch is still there. Raises `ApiError`."""
+    """Raise `ApiError` (404) if the content of a batch's file was deleted."""
     try:
         if file_id is not None:
             ledger.storage.size(ledger.keys.content(file_id))
@@ -108,8 +130,8 @@ def require_file(ledger: Ledger, file_id: str | None, kind: str) -> None:
 class _EventStream:
     """A batch as server-sent events: its results, its object, and its end.
 
-    The id of an event is the number of results so far, so a client that comes back
-    says by `Last-Event-ID` where to go on.
+    The id of an event is the number of results sent so far, so that a client that
+    reconnects with `Last-Event-ID` receives the rest.
     """
 
     def __init__(
@@ -127,11 +149,11 @@ class _EventStream:
         self._count = after
 
     async def follow(self) -> AsyncIterator[bytes]:
-        """Yield the events until the batch has ended, or the server is to stop.
+        """Yield events until the batch has ended or the server shuts down.
 
-        They end as well when the key that asked is no longer good.
+        The stream also ends when the client's key is revoked.
         """
-        last, quiet = b"", 0
+        last, idle_polls = b"", 0
         while not self._is_shutting_down() and await self._is_authorized():
             state = await to_thread.run_sync(self._state)
             lines = finished_results(self._ledger, state, self._count)
@@ -139,16 +161,16 @@ class _EventStream:
                 for line in some:
                     self._count += 1
                     yield self._event("result", line.rstrip())
-                quiet = 0
-            shown = await to_thread.run_sync(self._show, state)
-            if shown != last:
-                yield self._event("batch", shown)
-                last, quiet = shown, 0
+                idle_polls = 0
+            batch = await to_thread.run_sync(self._show, state)
+            if batch != last:
+                yield self._event("batch", batch)
+                last, idle_polls = batch, 0
             if state.is_terminal:
                 yield self._event("done", encode({"status": state.status}))
                 return
-            quiet += 1
-            if quiet % _POLLS_PER_KEEPALIVE == 0:
+            idle_polls += 1
+            if idle_polls % _POLLS_PER_KEEPALIVE == 0:
                 yield b": nothing new\n\n"
             await sleep(_POLL_SECONDS)
 
@@ -169,7 +191,7 @@ def _read_some(lines: Iterator[bytes]) -> list[bytes]:
 
 def _parse_event_id(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(2**53))):
-        message = "Invalid value for 'last-event-id': it is the id of an event."
+        message = "Invalid value for 'last-event-id': it must be the id of an event."
         raise ApiError(400, message, param="last-event-id", code="invalid_value")
     return int(text)
 
@@ -189,20 +211,20 @@ def _coalesced(lines: Iterable[bytes]) -> Iterator[bytes]:
 def _parquet(ledger: Ledger, state: State, after: int) -> Response:
     """Return the results of an ended batch as Parquet.
 
-    It is the batch's own file if there is one, else made by way of a file here.
+    This is the batch's Parquet file if it has one. Otherwise a temporary file is made.
     """
     if after:
-        message = "Invalid value for 'after': Parquet is sent whole."
+        message = "Invalid value for 'after': not supported with `format=parquet`."
         raise ApiError(400, message, param="after", code="invalid_value")
     name = f"{state.batch.id}.parquet"
     headers = {"content-disposition": f'attachment; filename="{name}"'}
     table = table_of(ledger, state.final) if state.final else None
     if state.final and table:
         headers["content-length"] = f"{state.final.parquet_bytes}"
-        kept = ledger.storage.stream(ledger.keys.content(table))
-        return StreamingResponse(kept, 200, headers, media_type=_PARQUET)
+        stored = ledger.storage.stream(ledger.keys.content(table))
+        return StreamingResponse(stored, 200, headers, media_type=_PARQUET)
     require_file(ledger, state.batch.input_file_id, "input")
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is sent
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed once it is sent
     try:
         write_parquet(ledger, state, file)
     except BaseException:

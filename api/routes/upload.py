@@ -1,4 +1,4 @@
-"""Takes an upload into the storage, in bounded memory, whole or not at all."""
+"""Streams uploads into the storage, atomically and in bounded memory."""
 
 import time
 from collections.abc import AsyncIterator
@@ -20,17 +20,17 @@ from batchchat.jobs.storage.protocol import CHUNK, Writer
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 
 _MIN_BYTES_PER_SECOND = 1_024
-"""Bytes a second that an upload has to bring on average, past the first pause."""
+"""Minimum average rate of an upload, enforced after the idle timeout."""
 
 _MIN_EXPIRY_SECONDS, _MAX_EXPIRY_SECONDS = 3_600, 2_592_000
-"""Seconds that a file may be kept, as OpenAI has it."""
+"""OpenAI's bounds for `expires_after[seconds]`."""
 
 
 async def receive_file(request: Request, ledger: Ledger, settings: Settings) -> File:
-    """Store the file of an upload and return it; a broken one leaves nothing.
+    """Store an uploaded file and return its record; a failed upload leaves nothing.
 
     Raises:
-        ApiError: the form is not right, too large, or came too slowly.
+        ApiError: the form is invalid, too large or too slow.
 
     """
     length = request.headers.get("content-length", "")
@@ -47,7 +47,9 @@ async def receive_file(request: Request, ledger: Ledger, settings: Settings) -> 
                 await content.append(chunk)
             _purpose(form, required=False)
         if not form.is_complete:
-            raise ApiError(400, "The form ends too early.", code="invalid_form")
+            raise ApiError(
+                400, "The multipart form is incomplete.", code="invalid_form"
+            )
         if form.filename is None:
             message = "Missing required parameter: 'file'."
             raise ApiError(400, message, param="file", code=_MISSING_PARAMETER)
@@ -70,7 +72,7 @@ _MISSING_PARAMETER = "missing_required_parameter"
 
 @dataclass
 class _FileContent:
-    """The bytes of the file on their way into the storage."""
+    """Buffers the content of a file and writes it to the storage."""
 
     writer: AbstractContextManager[Writer]
     max_bytes: int
@@ -82,7 +84,7 @@ class _FileContent:
     _open_writer: Writer | None = None
 
     async def append(self, chunk: bytes) -> None:
-        """Append a chunk of the file. Raises `ApiError` when it gets too large."""
+        """Append a chunk. Raises `ApiError` if the file exceeds the size limit."""
         self.size += len(chunk)
         if self.size > self.max_bytes:
             raise _too_large(self.max_bytes)
@@ -92,11 +94,11 @@ class _FileContent:
             await to_thread.run_sync(self.flush)
 
     def open(self) -> None:
-        """Begin the object."""
+        """Start writing the object."""
         self._open_writer = self.writer.__enter__()
 
     def flush(self) -> None:
-        """Hand on what is there."""
+        """Write the buffer to the storage."""
         data = b"".join(self._buffer)
         self._buffer.clear()
         self._buffered = 0
@@ -106,7 +108,7 @@ class _FileContent:
             self._last_byte = data[-1:]
 
     def close(self, error: BaseException | None) -> None:
-        """Let the object appear, or leave none where there was an error."""
+        """Publish the object, or discard it if there was an error."""
         if error is None:
             self.flush()
             self.writer.__exit__(None, None, None)
@@ -114,14 +116,14 @@ class _FileContent:
             self.writer.__exit__(type(error), error, error.__traceback__)
 
     def lines(self) -> int:
-        """Return the lines so far, the last one too if it has no line feed."""
+        """Return the number of lines, counting a last line without a line feed."""
         rest = b"".join(self._buffer)
         last = (self._last_byte + rest)[-1:]
         return self._newlines + rest.count(b"\n") + (last != b"\n")
 
 
 class _OpenContent:
-    """Opens and closes the content in threads, even when the request is gone."""
+    """Opens and closes the content in threads, even after the request is cancelled."""
 
     def __init__(self, content: _FileContent) -> None:
         self._content = content
@@ -136,7 +138,7 @@ class _OpenContent:
 
 
 async def _timed_body(request: Request, pause: float) -> AsyncIterator[bytes]:
-    """Yield the body as it comes, for as long as it comes fast enough."""
+    """Yield the body as it arrives. Raises `ApiError` (408) if it is too slow."""
     began, received = time.monotonic(), 0
     async with aclosing(request.stream()) as stream:
         while True:
@@ -168,32 +170,36 @@ def _purpose(form: UploadForm, *, required: bool) -> str:
 
 
 def _expiry_seconds(form: UploadForm) -> int | None:
-    """Return the seconds after which the file is gone, None for never."""
+    """Return the seconds after which the file expires, or None."""
     anchor = form.fields.get("expires_after[anchor]")
     seconds = form.fields.get("expires_after[seconds]")
     if anchor is None and seconds is None:
         return None
     if anchor != "created_at":
-        message = "Invalid value for 'expires_after[anchor]': it is 'created_at'."
+        message = "Invalid value for 'expires_after[anchor]': it must be 'created_at'."
         param = "expires_after[anchor]"
         raise ApiError(400, message, param=param, code="invalid_value")
-    wanted = seconds or ""
-    right = wanted.isascii() and wanted.isdigit() and len(wanted) < len("10000000")
-    if not right or not _MIN_EXPIRY_SECONDS <= int(wanted) <= _MAX_EXPIRY_SECONDS:
-        message = "Invalid value for 'expires_after[seconds]': it is a whole number"
+    seconds_text = seconds or ""
+    right = (
+        seconds_text.isascii()
+        and seconds_text.isdigit()
+        and len(seconds_text) < len("10000000")
+    )
+    if not right or not _MIN_EXPIRY_SECONDS <= int(seconds_text) <= _MAX_EXPIRY_SECONDS:
+        message = "Invalid value for 'expires_after[seconds]': it must be an integer"
         message += f" from {_MIN_EXPIRY_SECONDS} to {_MAX_EXPIRY_SECONDS}."
         param = "expires_after[seconds]"
         raise ApiError(400, message, param=param, code="invalid_value")
-    return int(wanted)
+    return int(seconds_text)
 
 
 def _too_large(max_bytes: int) -> ApiError:
-    message = f"The file is too large: a file has up to {max_bytes:,} bytes here."
+    message = f"The file exceeds this server's limit of {max_bytes:,} bytes."
     return ApiError(413, message, param="file", code="file_too_large")
 
 
 def _too_slow() -> ApiError:
-    message = "The upload came too slowly and was given up; nothing of it is kept."
+    message = "The upload was too slow and was discarded. Upload the file again."
     return ApiError(408, message, code="request_timeout", headers={**_CLOSE_CONNECTION})
 
 

@@ -1,4 +1,4 @@
-"""/v1/webhook_endpoints, as OpenAI's newest clients have them."""
+"""/v1/webhook_endpoints, compatible with `client.webhooks` of OpenAI's clients."""
 
 from typing import Annotated, Any, Literal
 
@@ -43,7 +43,7 @@ Url = Annotated[str, Field(min_length=1, max_length=2_048)]
 
 
 class CreateWebhookEndpoint(BaseModel):
-    """An endpoint that is to hear of events."""
+    """A webhook endpoint to register."""
 
     model_config = _strict
 
@@ -53,7 +53,7 @@ class CreateWebhookEndpoint(BaseModel):
 
 
 class UpdateWebhookEndpoint(BaseModel):
-    """What is to change."""
+    """Changes to a webhook endpoint; omitted fields keep their values."""
 
     model_config = _strict
 
@@ -63,15 +63,17 @@ class UpdateWebhookEndpoint(BaseModel):
 
 
 class RotateSecret(BaseModel):
-    """Whether the old secret signs beside the new one for a day."""
+    """How to rotate a signing secret."""
 
     model_config = _strict
 
-    keep_old_secret_active_for_24_hours: bool = False
+    keep_old_secret_active_for_24_hours: bool = Field(
+        default=False, description="For 24 hours, sign events with the old secret, too."
+    )
 
 
 class TestWebhook(BaseModel):
-    """Which event to send a sample of."""
+    """Which test event to send."""
 
     model_config = _strict
 
@@ -79,20 +81,25 @@ class TestWebhook(BaseModel):
 
 
 @router.get("/webhook_event_types", responses={200: {"model": EventTypes}, **errors()})
-def list_event_types(_: ProjectLedger) -> Response:
-    """List the events that there are."""
+def list_webhook_event_types(_: ProjectLedger) -> Response:
+    """List the event types that endpoints can receive."""
     return JsonResponse({"object": "list", "data": EVENT_TYPES})
 
 
 @router.get(
     "/webhook_endpoints", responses={200: {"model": WebhookEndpointList}, **errors(404)}
 )
-def list_webhooks(
+def list_webhook_endpoints(
     ledger: ProjectLedger,
-    after: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    after: Annotated[
+        str | None,
+        Query(description="Return endpoints that follow the one with this id."),
+    ] = None,
+    limit: Annotated[
+        int, Query(ge=1, le=100, description="Maximum number of endpoints to return.")
+    ] = 20,
 ) -> Response:
-    """List the endpoints, newest first."""
+    """List webhook endpoints, newest first."""
     if after is not None:
         checked_id("webhook", after)
     all_ = [one for one in Endpoints(ledger) if after is None or one.id < after]
@@ -108,10 +115,13 @@ def list_webhooks(
     openapi_extra=request_body_schema(CreateWebhookEndpoint),
     responses={200: {"model": WebhookEndpointWithSecret}, **errors(408, 413, 415)},
 )
-async def create_webhook(
+async def create_webhook_endpoint(
     request: Request, ledger: ProjectLedger, context: Context
 ) -> Response:
-    """Add an endpoint; its secret is shown here and never again."""
+    """Register a webhook endpoint.
+
+    The response is the only one with the signing secret.
+    """
     body = validate_body(CreateWebhookEndpoint, await read_json(request))
     _check_url(context, body.url)
     endpoint = await to_thread.run_sync(
@@ -126,8 +136,8 @@ async def create_webhook(
     "/webhook_endpoints/{webhook_id}",
     responses={200: {"model": WebhookEndpoint}, **errors(404)},
 )
-def retrieve_webhook(webhook_id: str, ledger: ProjectLedger) -> Response:
-    """Say what an endpoint is."""
+def retrieve_webhook_endpoint(webhook_id: str, ledger: ProjectLedger) -> Response:
+    """Retrieve a webhook endpoint."""
     return JsonResponse(_endpoint_object(Endpoints(ledger).get(webhook_id)))
 
 
@@ -136,10 +146,10 @@ def retrieve_webhook(webhook_id: str, ledger: ProjectLedger) -> Response:
     openapi_extra=request_body_schema(UpdateWebhookEndpoint),
     responses={200: {"model": WebhookEndpoint}, **errors(404, 408, 413, 415)},
 )
-async def update_webhook(
+async def update_webhook_endpoint(
     webhook_id: str, request: Request, ledger: ProjectLedger, context: Context
 ) -> Response:
-    """Change an endpoint."""
+    """Update a webhook endpoint."""
     body = validate_body(UpdateWebhookEndpoint, await read_json(request))
     changes: dict[str, Any] = body.model_dump(exclude_none=True)
     if body.url is not None:
@@ -157,8 +167,8 @@ async def update_webhook(
     "/webhook_endpoints/{webhook_id}",
     responses={200: {"model": DeletedWebhookEndpoint}, **errors(404)},
 )
-def delete_webhook(webhook_id: str, ledger: ProjectLedger) -> Response:
-    """Remove an endpoint."""
+def delete_webhook_endpoint(webhook_id: str, ledger: ProjectLedger) -> Response:
+    """Delete a webhook endpoint."""
     Endpoints(ledger).delete(webhook_id)
     return JsonResponse(
         {"id": webhook_id, "object": "webhook_endpoint.deleted", "deleted": True}
@@ -170,10 +180,10 @@ def delete_webhook(webhook_id: str, ledger: ProjectLedger) -> Response:
     openapi_extra=request_body_schema(RotateSecret),
     responses={200: {"model": WebhookEndpointWithSecret}, **errors(404, 408, 413, 415)},
 )
-async def rotate_secret(
+async def rotate_webhook_endpoint_secret(
     webhook_id: str, request: Request, ledger: ProjectLedger
 ) -> Response:
-    """Give an endpoint another secret."""
+    """Replace the signing secret of a webhook endpoint."""
     body = validate_body(RotateSecret, await read_json(request))
     keep_old = body.keep_old_secret_active_for_24_hours
 
@@ -191,13 +201,13 @@ async def rotate_secret(
     openapi_extra=request_body_schema(TestWebhook),
     responses={200: {"model": WebhookTest}, **errors(404, 408, 413, 415)},
 )
-async def test_webhook(
+async def test_webhook_endpoint(
     webhook_id: str, request: Request, ledger: ProjectLedger, context: Context
 ) -> Response:
-    """Send an endpoint a sample."""
+    """Send a test event to a webhook endpoint."""
     body = validate_body(TestWebhook, await read_json(request))
     status = await to_thread.run_sync(
-        _send_sample,
+        _send_test_event,
         context,
         ledger,
         webhook_id,
@@ -215,21 +225,21 @@ async def test_webhook(
     )
 
 
-def _send_sample(
+def _send_test_event(
     context: AppContext, ledger: Ledger, webhook_id: str, kind: str
 ) -> int:
     endpoint = Endpoints(ledger).get(webhook_id)
     now = ledger.now()
-    sample = event(kind, f"batch_{'0' * 32}", now)
+    test_event = event(kind, f"batch_{'0' * 32}", now)
     try:
         return safe_post(
             endpoint.url,
-            sample.body,
-            sample.headers(endpoint, now),
+            test_event.body,
+            test_event.headers(endpoint, now),
             allow_private=context.settings.webhooks_anywhere,
         )
     except WebhookError as error:
-        message = f"The sample could not be sent: {error.message}."
+        message = f"The test event could not be sent: {error.message}."
         raise ApiError(400, message, param="url", code=error.code) from None
 
 
@@ -246,7 +256,7 @@ def _unique(event_types: list[EventType]) -> list[str]:
 
 
 def _endpoint_object(endpoint: Endpoint) -> dict[str, Any]:
-    """Return OpenAI's object, which hints at the secret and does not tell it."""
+    """Return OpenAI's object, with only the end of the secret."""
     return {
         "id": endpoint.id,
         "object": "webhook_endpoint",

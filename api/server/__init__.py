@@ -1,1 +1,1 @@
-"""The application, and the server that runs it."""
+"""The HTTP application, the server that runs it, and its background work."""

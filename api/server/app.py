@@ -1,11 +1,10 @@
-"""The application: the routes, what guards them, and the document about them."""
+"""The FastAPI application: routes, authentication, errors and the OpenAPI document."""
 
+from functools import cache
 from importlib.metadata import version
-from typing import Any
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 
 from batchchat.api.batch_view import AddProgress, BatchView
 from batchchat.api.context import AppContext
@@ -16,26 +15,29 @@ from batchchat.api.http.rate_limit import RateLimiter
 from batchchat.api.routes import batches, files, health, metrics, models, results
 from batchchat.api.routes import webhook_endpoints as webhooks
 from batchchat.api.routes.metrics import Metrics
+from batchchat.api.server.openapi import openapi_document
 from batchchat.workers.cluster_status import ClusterStatus
 from batchchat.workers.local.runner_process import RunnerProcess
 
 _DESCRIPTION = """\
-OpenAI's Files and Batches on your own GPUs: a program written for OpenAI's Batch API
-uses this one by changing `base_url`. What is ours rides in `extra_body` and in extra
-fields; `docs/api.md` says it all.
+OpenAI's Files and Batches API on your own GPUs: a program written for OpenAI's Batch
+API works with this server once its `base_url` is changed. Clients set batchchat's own
+parameters through `extra_body`, and batchchat's own fields follow OpenAI's in each
+object.
 """
 
 _MAX_CONCURRENT_WEBHOOK_TESTS = 4
-"""Threads that wait for receivers of samples, so that they take none from the rest."""
+"""Threads that webhook tests may use, so that slow receivers block no other route."""
 
 
 def make_app(context: AppContext, runner: RunnerProcess | None = None) -> FastAPI:
-    """Return the application over `context`; `runner` is the one that it has itself."""
+    """Return the application; `runner` runs its batches, unless a cluster does."""
     app = FastAPI(
         title="batchchat",
         version=version("batchchat"),
         description=_DESCRIPTION,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.context = context
     app.state.authenticator = Authenticator(context)
@@ -49,35 +51,15 @@ def make_app(context: AppContext, runner: RunnerProcess | None = None) -> FastAP
         app.include_router(routes.router)
     add_error_handlers(app)
     app.add_middleware(AccessLog)
-    app.openapi = lambda: _openapi_document(app)  # type: ignore[method-assign]
+    document = cache(lambda: openapi_document(app))
+    app.openapi = document  # type: ignore[method-assign]
     return app
 
 
 def _progress_source(context: AppContext, runner: RunnerProcess | None) -> AddProgress:
-    """Return what adds the news of whoever runs the batches."""
+    """Return what adds the progress reported by the runner or the cluster."""
     if runner is not None:
         return runner.with_progress
     if context.settings.broker is not None:
         return ClusterStatus(context.settings.broker).with_progress
     return lambda state: state
-
-
-def _openapi_document(app: FastAPI) -> dict[str, Any]:
-    """Return the document without the 422 that FastAPI adds and we never answer."""
-    if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            routes=app.routes,
-        )
-        for path in document["paths"].values():
-            for operation in path.values():
-                answers = operation["responses"]
-                if "HTTPValidationError" in str(answers.get("422")):
-                    del answers["422"]
-        schemas = document["components"]["schemas"]
-        schemas.pop("HTTPValidationError", None)
-        schemas.pop("ValidationError", None)
-        app.openapi_schema = document
-    return app.openapi_schema

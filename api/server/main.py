@@ -1,10 +1,11 @@
-"""Brings up the whole of a server: the application, and what runs its batches."""
+"""Starts a server: the HTTP application and its background work."""
 
 import logging
 import sys
 
 from batchchat.api.context import AppContext, make_context
 from batchchat.api.server.app import make_app
+from batchchat.api.server.housekeeping import Housekeeping
 from batchchat.api.server.uvicorn_server import Server, is_loopback, listen
 from batchchat.api.webhooks.sender import WebhookSender
 from batchchat.jobs.catalog.catalog import Catalog
@@ -18,10 +19,11 @@ _logger = logging.getLogger(__name__)
 
 
 def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
-    """Serve until a signal; with no broker set, run the batches here as well.
+    """Serve until a signal arrives; without a broker, run the batches here, too.
 
     Raises:
-        ConfigError: it can't listen there, or everybody could come in without a key.
+        ConfigError: the address cannot be bound, or other machines could use the server
+            without a key.
 
     """
     loopback_only = is_loopback(settings.host)
@@ -31,8 +33,9 @@ def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
     has_keys = context.keys.exist()
     if not loopback_only and not has_keys:
         raise ConfigError(
-            f"without keys everybody who reaches {settings.host} could use this server",
-            hint="make a key with `batchchat keys create`, or listen on 127.0.0.1",
+            f"without API keys, any client that can reach {settings.host} could use"
+            " this server",
+            hint="create a key with `batchchat keys create`, or listen on 127.0.0.1",
         )
     as_json = not sys.stderr.isatty()
     start_logging(sys.stderr, as_json=as_json)
@@ -40,8 +43,9 @@ def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
     with listen(settings.host, settings.port) as listener:
         if runner is not None:
             runner.start()
-        webhook_sender = WebhookSender(context)
-        webhook_sender.start()
+        background = (WebhookSender(context), Housekeeping(context))
+        for part in background:
+            part.start()
         app = make_app(context, runner)
         port = listener.getsockname()[1]
         _log_ready(context, port, runs=runner is not None, has_keys=has_keys)
@@ -50,7 +54,8 @@ def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
         finally:
             if runner is not None:
                 runner.close(settings.grace_seconds)
-            webhook_sender.close()
+            for part in background:
+                part.close()
             _logger.info("stopped", extra=about("server_stopped"))
 
 
@@ -58,8 +63,8 @@ def _log_ready(context: AppContext, port: int, *, runs: bool, has_keys: bool) ->
     settings = context.settings
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{port}/v1"
-    keys = "needs a key" if has_keys else "no key needed: only this machine can ask"
-    runner = "runs batches here" if runs else "a cluster runs the batches"
+    keys = "API key required" if has_keys else "no API key required on this machine"
+    runner = "runs batches itself" if runs else "batches run on a cluster"
     _logger.info(
         "listening on %s (%s; %s; storage %s)",
         url,

@@ -19,25 +19,26 @@ from batchchat.api.http.errors import ApiError, error_response
 from batchchat.jobs.errors import ConfigError
 
 _MAX_HEADER_BYTES = 64 * 1024
-"""Bytes of a request's line and headers, at most."""
+"""Maximum size of the request line and headers."""
 
 _HEADER_TIMEOUT_SECONDS = 30.0
-"""Seconds in which a request's line and headers have to come."""
+"""How long a client may take to send the request line and headers."""
 
 _MAX_CONNECTIONS = 4_096
-"""Connections that are served at once; who comes then hears to come again."""
+"""Connections served at the same time; requests on further ones get a 503."""
 
 _BACKLOG = 4_096
 
 
 class Server(uvicorn.Server):
-    """A server that returns when a signal has stopped it, and says what is a request.
+    """A uvicorn server that returns after a signal instead of raising it again.
 
-    uvicorn would let the signal through at its end, before anything else is closed.
+    uvicorn's own re-raises the signal at its end, which would end the process before
+    the background work is closed.
     """
 
     def __init__(self, app: FastAPI, grace: float) -> None:
-        """Serve `app`; a stop gives running requests `grace` seconds."""
+        """Serve `app`; on shutdown, running requests have `grace` seconds to finish."""
         super().__init__(
             uvicorn.Config(
                 app,
@@ -57,9 +58,9 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop at SIGINT and SIGTERM; at once when they come again."""
+        """Shut down on SIGINT or SIGTERM; a second signal skips the grace period."""
         if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread hears signals
+            yield  # only the main thread receives signals
             return
         before = {
             number: signal.signal(number, self.handle_exit)
@@ -73,19 +74,19 @@ class Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens. Raises `ConfigError`."""
+    """Return a listening socket. Raises `ConfigError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
         raise ConfigError(
-            f"can't listen on {host}, port {port}: {error}",
-            hint="choose another with `batchchat serve --port 8001`",
+            f"cannot listen on {host}, port {port}: {error}",
+            hint="choose another port with `batchchat serve --port 8001`",
         ) from None
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether only this machine can reach `host`."""
+    """Return whether only this machine can reach `host`."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -93,13 +94,14 @@ def is_loopback(host: str) -> bool:
 
 
 class _Protocol(H11Protocol):
-    """HTTP for strangers: nobody holds a connection without asking something.
+    """HTTP/1.1 hardened against slow and malformed clients.
 
-    What is no HTTP, and what is too much, is answered in OpenAI's shape, too.
+    A connection is closed unless a complete request head arrives in time. Malformed
+    requests and excess connections get an error in OpenAI's format.
     """
 
     _header_timer: asyncio.TimerHandle | None = None
-    """Ends the connection when the head of a request does not come."""
+    """Closes the connection when no complete request head arrives in time."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
@@ -116,7 +118,7 @@ class _Protocol(H11Protocol):
         self._cancel_header_timer()
 
     def _update_header_timer(self) -> None:
-        """Start the clock with a request's first byte, stop it with its last header."""
+        """Run the timer while a request head is awaited or incomplete."""
         if self.conn.their_state is not h11.IDLE:
             self._cancel_header_timer()
         elif self._header_timer is None:
@@ -152,7 +154,7 @@ class _Protocol(H11Protocol):
 _too_many_connections = error_response(
     ApiError(
         503,
-        "The server has too many connections; try again in a moment.",
+        "The server has too many connections. Try again in a few seconds.",
         code="too_many_connections",
         headers={"retry-after": "2", "connection": "close"},
     )

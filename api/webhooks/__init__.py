@@ -1,1 +1,1 @@
-"""Sends webhook events."""
+"""Delivers webhook events."""

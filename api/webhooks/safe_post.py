@@ -1,8 +1,8 @@
-"""Sends a webhook to an address of the open internet, and to no other.
+"""Posts webhooks to public internet addresses only (protection against SSRF).
 
-A project's own URL must not make the server talk to what only the server can reach.
-So every address of the host is looked at, the one that was looked at is the one that
-is called, redirects are not followed, and no proxy is asked.
+A URL chosen by a user must not make the server call internal services. So every address
+of the host must be public, the request goes to an address that was checked (the host is
+not resolved again), redirects are not followed, and proxy settings are ignored.
 """
 
 import socket
@@ -16,19 +16,19 @@ from batchchat.jobs.errors import BatchchatError
 _MAX_PORT = 65_535
 
 _TIMEOUT_SECONDS = 10.0
-"""For which a receiver is waited for in all, however it drips."""
+"""Total time for a request, however slowly the receiver responds."""
 
 
 _NAT64_NETWORK = IPv6Network("64:ff9b::/96")
-"""IPv4 addresses as an IPv6 network's translator takes them (RFC 6052)."""
+"""IPv6 addresses that NAT64 translates to the IPv4 address they embed (RFC 6052)."""
 
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _TUNNEL_NETWORKS = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))
-"""6to4 and Teredo, which lead to the IPv4 address that they hold."""
+"""6to4 and Teredo, which lead to the IPv4 address they embed."""
 
 
 class WebhookError(BatchchatError):
-    """A webhook could not be sent at all."""
+    """A webhook could not be sent."""
 
     code = "webhook_failed"
 
@@ -36,12 +36,12 @@ class WebhookError(BatchchatError):
 def safe_post(
     url: str, body: bytes, headers: dict[str, str], *, allow_private: bool
 ) -> int:
-    """Send `body`; return the status of the answer, which is not read.
+    """Post `body` and return the status code of the response.
 
-    `allow_private` lets it go to private addresses, and unencrypted.
+    `allow_private` permits private addresses and plain HTTP.
 
     Raises:
-        WebhookError: the URL is not allowed, or nobody answers there.
+        WebhookError: the URL is not allowed, or there was no response in time.
 
     """
     target = validate_url(url, allow_private=allow_private)
@@ -53,19 +53,17 @@ def safe_post(
     try:
         return anyio.run(_send, pinned, body, asked, host)
     except TimeoutError:
-        message = (
-            f"{target.host} took longer than {_TIMEOUT_SECONDS:g} seconds to answer"
-        )
+        message = f"{target.host} did not respond within {_TIMEOUT_SECONDS:g} s"
         raise WebhookError(message) from None
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
-        raise WebhookError(f"nobody answers at {target.host}: {reason}") from None
+        raise WebhookError(f"cannot reach {target.host}: {reason}") from None
 
 
 async def _send(url: httpx.URL, body: bytes, headers: dict[str, str], name: str) -> int:
-    """Post to `url`, whose certificate is for `name`; return the answer's status.
+    """Post to `url`, whose certificate is for `name`; return the status code.
 
-    Asynchronous since only so can all of it have one deadline.
+    It is asynchronous because httpx's synchronous timeouts cannot bound the total time.
     """
     with anyio.fail_after(_TIMEOUT_SECONDS):
         async with (
@@ -82,17 +80,19 @@ async def _send(url: httpx.URL, body: bytes, headers: dict[str, str], name: str)
 
 
 def validate_url(url: str, *, allow_private: bool) -> httpx.URL:
-    """Return the URL of an endpoint. Raises `WebhookError` if it can't be one."""
+    """Return the parsed URL. Raises `WebhookError` if it is not allowed."""
     try:
         parsed = httpx.URL(url)
         host = parsed.host
     except (httpx.InvalidURL, ValueError) as error:
-        raise WebhookError(f"this is no URL: {error}") from None
+        raise WebhookError(f"not a valid URL: {error}") from None
     schemes = {"https", "http"} if allow_private else {"https"}
     if parsed.scheme not in schemes or not host or parsed.userinfo:
-        raise WebhookError("a webhook's URL begins with https:// and names a host")
+        raise WebhookError(
+            "expected an https:// URL with a host and without credentials"
+        )
     if (parsed.port or 0) > _MAX_PORT:
-        raise WebhookError(f"there is no port {parsed.port}")
+        raise WebhookError(f"port {parsed.port} is out of range")
     return parsed
 
 
@@ -101,11 +101,11 @@ def _public_address(url: httpx.URL) -> str:
         host, port = url.raw_host.decode(), url.port or 443
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise WebhookError(f"there is no host `{url.host}`") from None
+        raise WebhookError(f"cannot resolve `{url.host}`") from None
     addresses = [str(info[4][0]).partition("%")[0] for info in found]
     for address in addresses:
         if not _is_public(ip_address(address)):
-            raise WebhookError(f"`{url.host}` is not on the open internet")
+            raise WebhookError(f"`{url.host}` resolves to a private address")
     return addresses[0]
 
 

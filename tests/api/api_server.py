@@ -1,4 +1,4 @@
-"""The application under a real server, in a thread: what most tests begin with."""
+"""A real server of the application in a thread, used by most tests of the API."""
 
 import threading
 import time
@@ -20,8 +20,8 @@ LINE = b'{"messages": [{"role": "user", "content": "hi"}]}\n'
 URL = "/v1/chat/completions"
 
 
-class Served:
-    """A server over a storage; `client` asks it, as nobody or with a key."""
+class ApiServer:
+    """A server over a storage, with an HTTP client that sends no key by itself."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Served:
         self.client = httpx.Client(base_url=self.url, timeout=30)
 
     def key(self, project: str) -> dict[str, str]:
-        """Make a key; return the header that shows it."""
+        """Create a key; return the header that sends it."""
         _, text = self.context.keys.create(project)
         return {"authorization": f"Bearer {text}"}
 
@@ -69,7 +69,7 @@ class Served:
         return str(answer.json()["id"])
 
     def create(self, file_id: str, *, headers: Any = None, **fields: Any) -> Any:
-        """Ask for a batch; return the answer."""
+        """Request a batch; return the response."""
         asked = {"input_file_id": file_id, "endpoint": URL, "completion_window": "24h"}
         return self.client.post("/v1/batches", json=asked | fields, headers=headers)
 
@@ -79,8 +79,15 @@ class Served:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["id"])
 
+    def add_endpoint(self, url: str, *types: str) -> dict[str, Any]:
+        """Register a webhook endpoint; return the Webhook object."""
+        body = {"name": "n", "url": url, "event_types": types or ["batch.completed"]}
+        response = self.client.post("/v1/webhook_endpoints", json=body)
+        assert response.status_code == 200, response.text
+        return dict(response.json())
+
     def stored(self) -> list[str]:
-        """Return the keys of all that is stored."""
+        """Return the keys of all stored objects."""
         return [entry.key for entry in self.storage.list("")]
 
     def close(self) -> None:
@@ -91,7 +98,7 @@ class Served:
 
 
 def error_of(answer: httpx.Response) -> dict[str, Any]:
-    """Return the error of an answer, which is in OpenAI's shape."""
+    """Return the error of a response after checking that it has OpenAI's format."""
     error = answer.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
     assert error["message"]

@@ -1,4 +1,4 @@
-"""Batches as they are shown: what is cached, what is news, what pages hold."""
+"""Batch objects: caching, progress of running shards, pages and retries."""
 
 import msgspec
 import pytest
@@ -19,7 +19,7 @@ def hand(served):
     return Hand(storage=served.storage)
 
 
-def test_a_batch_that_ended_is_read_once(serve, monkeypatch):
+def test_an_ended_batch_is_rendered_from_the_cache(serve, monkeypatch):
     served = serve()
     state = Hand(storage=served.storage).ended(DATA)
     place = f"/v1/batches/{state.batch.id}"
@@ -29,8 +29,8 @@ def test_a_batch_that_ended_is_read_once(serve, monkeypatch):
 
 
 @pytest.fixture
-def ended_by_a_killed_one(hand):
-    """A batch whose end is written down and whose files nobody has made visible."""
+def unpublished(hand):
+    """An ended batch whose files were not published before the process was killed."""
     state = hand.ended(DATA, output_format="both")
     for file_id in state.final.file_ids:
         hand.storage.delete(hand.ledger.keys.file(file_id))
@@ -38,30 +38,30 @@ def ended_by_a_killed_one(hand):
 
 
 @pytest.mark.parametrize("place", ["/{}", "", "/{}/results"])
-def test_who_is_told_that_a_batch_has_ended_finds_its_files(
-    served, ended_by_a_killed_one, place
+def test_an_ended_batch_has_its_files_even_if_finalizing_was_killed(
+    served, unpublished, place
 ):
-    state = ended_by_a_killed_one
+    state = unpublished
     url = f"/v1/batches{place}".format(state.batch.id)
-    told = served.client.get(url, headers={"accept": "text/event-stream"}).text
-    assert '"completed"' in told
+    text = served.client.get(url, headers={"accept": "text/event-stream"}).text
+    assert '"completed"' in text
     for file_id in state.final.file_ids:
-        assert file_id in told
+        assert file_id in text
         answer = served.client.get(f"/v1/files/{file_id}/content")
         assert answer.status_code == 200
         assert len(answer.content) > 0
 
 
-def test_a_file_that_was_deleted_does_not_come_back(served, hand):
+def test_a_deleted_result_file_is_not_published_again(served, hand):
     state = hand.ended(DATA)
     place = f"/v1/files/{state.final.output_file_id}"
     served.client.delete(place)
-    told = served.client.get(f"/v1/batches/{state.batch.id}").json()
-    assert told["output_file_id"] == state.final.output_file_id
+    batch = served.client.get(f"/v1/batches/{state.batch.id}").json()
+    assert batch["output_file_id"] == state.final.output_file_id
     assert served.client.get(place).status_code == 404
 
 
-def test_how_a_batch_ended_is_believed_after_a_while(serve):
+def test_a_recently_ended_batch_is_not_cached(serve):
     now = 1_010.0  # it ended at 1,000
     served = serve(clock=lambda: now)
     state = Hand(storage=served.storage).ended(DATA)
@@ -69,28 +69,28 @@ def test_how_a_batch_ended_is_believed_after_a_while(serve):
     assert served.app.state.batch_view.cached("default", state.batch.id) is None
 
 
-def test_what_is_finished_but_not_committed_is_counted_once(hand):
+def test_uncommitted_results_are_counted_once(hand):
     batch_id = hand.submit(DATA)
     hand.run(batch_id, shards=1)
     runner = RunnerProcess(as_json=False)
     running = ShardProgress(Counts(1, 0, 1), Usage(), 0.0)
-    told = {f"{shard:05d}": msgspec.to_builtins(running) for shard in range(2)}
-    runner.status = {"running": {batch_id: told}}
-    shown = BatchView(runner.with_progress).render(hand.ledger, batch_id)
-    assert b'"request_counts":{"total":4,"completed":2,"failed":1}' in shown
+    reported = {f"{shard:05d}": msgspec.to_builtins(running) for shard in range(2)}
+    runner.status = {"running": {batch_id: reported}}
+    rendered = BatchView(runner.with_progress).render(hand.ledger, batch_id)
+    assert b'"request_counts":{"total":4,"completed":2,"failed":1}' in rendered
 
 
-@pytest.mark.parametrize("news", [{}, {"running": {}}, {"running": {"another": {}}}])
-def test_without_news_what_is_committed_counts(hand, news):
+@pytest.mark.parametrize("status", [{}, {"running": {}}, {"running": {"another": {}}}])
+def test_without_progress_reports_only_committed_results_count(hand, status):
     batch_id = hand.submit(DATA)
     hand.run(batch_id, shards=1)
     runner = RunnerProcess(as_json=False)
-    runner.status = news
-    shown = BatchView(runner.with_progress).render(hand.ledger, batch_id)
-    assert b'"request_counts":{"total":4,"completed":2,"failed":0}' in shown
+    runner.status = status
+    rendered = BatchView(runner.with_progress).render(hand.ledger, batch_id)
+    assert b'"request_counts":{"total":4,"completed":2,"failed":0}' in rendered
 
 
-def test_pages_of_batches_hold_each_once(served, hand):
+def test_pages_list_each_batch_once(served, hand):
     made = [hand.submit(DATA) for _ in range(11)]
     seen: list[str] = []
     after: dict[str, str] = {}
@@ -113,11 +113,11 @@ def test_a_page_reads_only_its_own_batches(served, hand, monkeypatch):
     read = set()
     get = served.storage.get
 
-    def noted(key):
+    def recorded(key):
         read.add(key.split("/")[3] if "/batches/" in key else "")
         return get(key)
 
-    monkeypatch.setattr(served.storage, "get", noted)
+    monkeypatch.setattr(served.storage, "get", recorded)
     served.client.get("/v1/batches", params={"limit": 2})
     assert len(read - {""}) <= 16
 
@@ -134,7 +134,7 @@ def inputs(served):
     return served.client.get("/v1/files", params={"purpose": "batch"}).json()["data"]
 
 
-def test_a_retry_is_a_new_batch_of_what_never_ran(served, hand):
+def test_a_retry_is_a_new_batch_of_the_requests_that_never_ran(served, hand):
     batch_id = hand.submit(DATA)
     hand.run(batch_id, shards=1)
     hand.finalize(batch_id, "expired")
@@ -146,7 +146,7 @@ def test_a_retry_is_a_new_batch_of_what_never_ran(served, hand):
     assert len(content.text.splitlines()) == 2
 
 
-def test_a_retry_that_is_sent_again_is_the_same(served, hand):
+def test_a_repeated_retry_request_returns_the_same_batch(served, hand):
     batch_id = hand.submit(DATA)
     hand.finalize(batch_id, "expired")
     ids = {
@@ -157,7 +157,7 @@ def test_a_retry_that_is_sent_again_is_the_same(served, hand):
     assert len(inputs(served)) == 2
 
 
-def test_a_retry_that_was_killed_leaves_its_file_to_the_one_sent_again(
+def test_a_repeated_retry_request_reuses_the_file_of_a_killed_one(
     served, hand, monkeypatch
 ):
     batch_id = hand.submit(DATA)
@@ -175,7 +175,7 @@ def test_a_retry_that_was_killed_leaves_its_file_to_the_one_sent_again(
 
 
 @pytest.mark.parametrize("ended", [False, True])
-def test_there_is_not_always_something_to_retry(served, hand, ended):
+def test_a_batch_without_retryable_requests_cannot_be_retried(served, hand, ended):
     batch_id = hand.submit(DATA)
     if ended:
         hand.run(batch_id)

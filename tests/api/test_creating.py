@@ -1,4 +1,4 @@
-"""Creates: one batch each, however often they are sent and wherever they are cut."""
+"""Creating batches exactly once, despite retries and interruptions."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -20,25 +20,25 @@ def ids(served):
     return [one["id"] for one in served.client.get("/v1/batches").json()["data"]]
 
 
-def test_a_create_puts_the_batch_where_a_runner_finds_it(served):
+def test_a_new_batch_is_listed_as_active(served):
     batch_id = served.batch()
     assert list(Active(served.storage)) == [("default", batch_id)]
 
 
-def test_the_same_create_within_seconds_makes_one_batch(served):
+def test_identical_requests_within_ten_seconds_create_one_batch(served):
     file_id = served.upload()
     first, second = (served.create(file_id, metadata={"a": "b"}) for _ in range(2))
     assert first.json()["id"] == second.json()["id"]
     assert len(ids(served)) == 1
 
 
-def test_another_create_makes_another_batch(served):
+def test_different_requests_create_different_batches(served):
     file_id = served.upload()
     first, second = (served.create(file_id, metadata={"n": n}) for n in "12")
     assert first.json()["id"] != second.json()["id"]
 
 
-def test_the_same_create_later_makes_another_batch(serve):
+def test_identical_requests_after_ten_seconds_create_two_batches(serve):
     now = [1_000.0]
     served = serve(clock=lambda: now[0])
     file_id = served.upload()
@@ -47,21 +47,21 @@ def test_the_same_create_later_makes_another_batch(serve):
     assert served.create(file_id).json()["id"] != first
 
 
-def test_a_client_that_says_it_is_the_first_time_is_believed(served):
+def test_a_first_attempt_always_creates_a_batch(served):
     file_id = served.upload()
     first, second = (served.create(file_id, headers=FIRST) for _ in range(2))
     assert first.json()["id"] != second.json()["id"]
 
 
-@pytest.mark.parametrize("said", ["9" * 5_000, "12345", "-1", "²", "x", ""])
-def test_a_count_of_retries_that_is_none_is_not_read(served, said):
+@pytest.mark.parametrize("retry_count", ["9" * 5_000, "12345", "-1", "²", "x", ""])
+def test_an_invalid_retry_count_is_ignored(served, retry_count):
     file_id = served.upload()
-    headers = {b"x-stainless-retry-count": said.encode()}
+    headers = {b"x-stainless-retry-count": retry_count.encode()}
     first, second = (served.create(file_id, headers=headers) for _ in range(2))
     assert first.json()["id"] == second.json()["id"]
 
 
-def test_a_client_that_says_it_retries_is_believed(serve):
+def test_a_retry_within_15_minutes_returns_the_same_batch(serve):
     now = [1_000.0]
     served = serve(clock=lambda: now[0])
     file_id = served.upload()
@@ -72,7 +72,7 @@ def test_a_client_that_says_it_retries_is_believed(serve):
     assert served.create(file_id, headers=RETRY).json()["id"] != first
 
 
-def test_an_idempotency_key_is_known_for_a_day(serve):
+def test_an_idempotency_key_is_valid_for_24_hours(serve):
     now = [1_000.0]
     served = serve(clock=lambda: now[0])
     key = {"idempotency-key": "mine"}
@@ -84,7 +84,7 @@ def test_an_idempotency_key_is_known_for_a_day(serve):
     assert served.create(file_id, headers=key).json()["id"] != first
 
 
-def test_an_idempotency_key_is_for_one_request(served):
+def test_an_idempotency_key_cannot_be_reused_for_another_request(served):
     key = {"idempotency-key": "mine"}
     file_id = served.upload()
     served.create(file_id, headers=key)
@@ -95,13 +95,13 @@ def test_an_idempotency_key_is_for_one_request(served):
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-def test_an_idempotency_key_has_bounds(served, key):
+def test_an_idempotency_key_has_a_limited_length(served, key):
     answer = served.create(served.upload(), headers={"idempotency-key": key})
     assert answer.status_code == 400
     error_of(answer)
 
 
-def test_creates_at_the_same_moment_make_one_batch(served):
+def test_concurrent_identical_requests_create_one_batch(served):
     file_id = served.upload()
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: served.create(file_id), range(8)))
@@ -110,15 +110,15 @@ def test_creates_at_the_same_moment_make_one_batch(served):
     assert len(ids(served)) == 1
 
 
-class CutStorage(MemoryStorage):
-    """Fails at the nth write, and at all after it, until it is mended."""
+class InterruptedStorage(MemoryStorage):
+    """Fails from the nth write on, until `left` is raised again."""
 
     left = 10**9
 
     def _write(self):
         self.left -= 1
         if self.left < 0:
-            raise StorageError("cut off")
+            raise StorageError("interrupted")
 
     def create(self, key, data):
         self._write()
@@ -131,26 +131,24 @@ class CutStorage(MemoryStorage):
 
 @pytest.mark.parametrize("writes", range(5))
 @pytest.mark.parametrize("key", [None, "mine"])
-def test_a_create_that_is_cut_off_lists_nothing_and_can_be_sent_again(
-    serve, writes, key
-):
-    storage = CutStorage()
+def test_an_interrupted_create_lists_nothing_and_can_be_repeated(serve, writes, key):
+    storage = InterruptedStorage()
     served = serve(storage)
     file_id = served.upload()
     headers = {"idempotency-key": key} if key else None
     storage.left = writes
-    cut = served.create(file_id, headers=headers)
+    interrupted = served.create(file_id, headers=headers)
     storage.left = 10**9
-    half = ids(served)
-    assert half == [] if cut.status_code != 200 else len(half) == 1
+    listed = ids(served)
+    assert listed == [] if interrupted.status_code != 200 else len(listed) == 1
     again = served.create(file_id, headers=headers)
     assert ids(served) == [again.json()["id"]]
     assert again.json()["status"] == "validating"
     assert ("default", again.json()["id"]) in list(Active(storage))
 
 
-def test_a_storage_that_is_away_is_said_to_come_back(serve):
-    storage = CutStorage()
+def test_an_unreachable_storage_is_a_503_with_retry_after(serve):
+    storage = InterruptedStorage()
     served = serve(storage)
     file_id = served.upload()
     storage.left = 0
@@ -160,7 +158,7 @@ def test_a_storage_that_is_away_is_said_to_come_back(serve):
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_what_is_asked_is_written_down(served):
+def test_all_options_are_stored_in_the_batch(served):
     fields = {
         "seed": 5,
         "priority": "high",
@@ -178,7 +176,7 @@ def test_what_is_asked_is_written_down(served):
     assert (answer["max_cost"], answer["cancel_reason"]) == (0.5, None)
 
 
-def test_a_model_is_of_the_catalog_and_no_folder_of_the_server(served, tmp_path):
+def test_only_catalog_models_are_accepted_not_server_paths(served, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({}))
     for name in (str(tmp_path), "org/name"):
         answer = served.create(served.upload(), model=name)
@@ -186,7 +184,7 @@ def test_a_model_is_of_the_catalog_and_no_folder_of_the_server(served, tmp_path)
         assert error_of(answer)["code"] == "model_not_found"
 
 
-def test_a_file_that_a_batch_reads_stays(served):
+def test_the_input_of_an_unfinished_batch_cannot_be_deleted(served):
     file_id = served.upload()
     served.create(file_id)
     answer = served.client.delete(f"/v1/files/{file_id}")
@@ -194,7 +192,7 @@ def test_a_file_that_a_batch_reads_stays(served):
     assert served.client.get(f"/v1/files/{file_id}").status_code == 200
 
 
-def test_a_deleted_file_makes_no_batch(served):
+def test_a_deleted_file_cannot_be_an_input(served):
     file_id = served.upload()
     served.client.delete(f"/v1/files/{file_id}")
     answer = served.create(file_id)
@@ -202,7 +200,7 @@ def test_a_deleted_file_makes_no_batch(served):
     assert error_of(answer)["param"] == "input_file_id"
 
 
-def test_a_file_past_its_time_is_gone_and_its_bytes_too(serve):
+def test_an_expired_file_and_its_content_are_removed(serve):
     now = [1_000.0]
     served = serve(clock=lambda: now[0])
     answer = served.client.post(

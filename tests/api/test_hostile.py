@@ -1,4 +1,4 @@
-"""What nobody sends by mistake: a 4xx with a message, and nothing stored."""
+"""Malicious and malformed requests get a 4xx with a message and store nothing."""
 
 import json
 import socket
@@ -8,7 +8,7 @@ from time import sleep
 import httpx
 import pytest
 
-from tests.api.api_server import LINE, Served, error_of
+from tests.api.api_server import LINE, ApiServer, error_of
 
 ID = "batch_" + "0" * 32
 TRICKS = [
@@ -46,7 +46,7 @@ PLACES = [
 
 @pytest.fixture(scope="module")
 def server():
-    served = Served()
+    served = ApiServer()
     yield served
     served.close()
 
@@ -63,7 +63,7 @@ pytestmark = pytest.mark.usefixtures("unchanged")
 
 @pytest.mark.parametrize("trick", TRICKS)
 @pytest.mark.parametrize(("method", "place"), PLACES)
-def test_a_trick_for_an_id_finds_nothing(server, method, place, trick):
+def test_a_malicious_id_is_not_found(server, method, place, trick):
     answer = server.client.request(method, place.format(trick))
     assert answer.status_code in {404, 405}
     error_of(answer)
@@ -71,14 +71,14 @@ def test_a_trick_for_an_id_finds_nothing(server, method, place, trick):
 
 @pytest.mark.parametrize("file_id", ["file-abc123", "file_" + "0" * 32])
 @pytest.mark.parametrize("place", ["", "/content"])
-def test_a_file_that_is_not_there_is_told_in_openais_words(server, file_id, place):
+def test_a_missing_file_has_openais_error_message(server, file_id, place):
     answer = server.client.get(f"/v1/files/{file_id}{place}")
     assert error_of(answer)["message"] == f"No such File object: {file_id}"
 
 
 @pytest.mark.parametrize("trick", ["../x", "", "batch_1", "%00", "x" * 9_999])
 @pytest.mark.parametrize("place", ["files", "batches", "webhook_endpoints"])
-def test_a_trick_for_a_place_in_a_list_finds_nothing(server, place, trick):
+def test_a_malicious_cursor_is_not_found(server, place, trick):
     answer = server.client.get(f"/v1/{place}", params={"after": trick})
     assert answer.status_code == 404
     error_of(answer)
@@ -99,7 +99,7 @@ def test_a_trick_for_a_place_in_a_list_finds_nothing(server, place, trick):
         "x" * 256,
     ],
 )
-def test_a_trick_for_a_files_name_is_refused(server, name):
+def test_a_malicious_filename_is_rejected(server, name):
     answer = server.client.post(
         "/v1/files", files={"file": (name, LINE)}, data={"purpose": "batch"}
     )
@@ -128,7 +128,7 @@ NESTED = b'{"metadata":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         (b'{"x":"' + b"x" * 1_100_000 + b'"}', 413),
     ],
 )
-def test_a_body_that_is_a_bomb_is_refused(server, body, status):
+def test_an_excessive_body_is_rejected(server, body, status):
     headers = {"content-type": "application/json"}
     answer = server.client.post("/v1/batches", content=body, headers=headers)
     assert answer.status_code == status
@@ -136,7 +136,7 @@ def test_a_body_that_is_a_bomb_is_refused(server, body, status):
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/xml", "x", "json"])
-def test_a_body_of_another_kind_is_refused(server, kind):
+def test_a_body_of_another_content_type_is_rejected(server, kind):
     headers = {"content-type": kind}
     answer = server.client.post("/v1/batches", content=b"{}", headers=headers)
     assert answer.status_code == 415
@@ -154,7 +154,7 @@ def test_a_body_of_another_kind_is_refused(server, kind):
         "",
     ],
 )
-def test_an_upload_of_another_kind_is_refused(server, kind):
+def test_an_upload_of_another_content_type_is_rejected(server, kind):
     headers = {"content-type": kind}
     answer = server.client.post("/v1/files", content=b"x", headers=headers)
     assert answer.status_code in {400, 415}
@@ -192,7 +192,7 @@ PURPOSE = b'content-disposition: form-data; name="purpose"\r\n\r\nbatch'
         form(FILE.replace(b"a.jsonl", b"a\xff.jsonl"), PURPOSE),
     ],
 )
-def test_a_broken_form_is_refused(server, body):
+def test_a_malformed_form_is_rejected(server, body):
     headers = {"content-type": "multipart/form-data; boundary=x"}
     answer = server.client.post("/v1/files", content=body, headers=headers)
     assert answer.status_code == 400
@@ -223,13 +223,13 @@ def raw(server, request):
         b"POST /v1/batches HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n",
     ],
 )
-def test_what_is_no_http_is_answered_in_the_same_shape(server, request_):
+def test_malformed_http_gets_an_error_in_openais_format(server, request_):
     head, _, body = raw(server, request_).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 4")
     assert json.loads(body)["error"]["message"]
 
 
-def test_methods_that_somebody_makes_up_are_counted_as_one(server):
+def test_unknown_methods_share_one_metric_series(server):
     for number in range(3):
         request = f"MADEUP{number} /healthz HTTP/1.1\r\nhost: localhost\r\n"
         raw(server, request.encode() + b"connection: close\r\n\r\n")
@@ -246,7 +246,7 @@ def test_methods_that_somebody_makes_up_are_counted_as_one(server):
         b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\nGET /heal",
     ],
 )
-def test_who_does_not_finish_asking_is_cut_off(server, monkeypatch, sent):
+def test_an_incomplete_request_head_times_out(server, monkeypatch, sent):
     monkeypatch.setattr(
         "batchchat.api.server.uvicorn_server._HEADER_TIMEOUT_SECONDS", 0.2
     )
@@ -260,7 +260,7 @@ def test_who_does_not_finish_asking_is_cut_off(server, monkeypatch, sent):
             pass
 
 
-def test_a_long_request_is_not_cut_off(server, monkeypatch):
+def test_a_slow_request_body_does_not_hit_the_header_timeout(server, monkeypatch):
     monkeypatch.setattr(
         "batchchat.api.server.uvicorn_server._HEADER_TIMEOUT_SECONDS", 0.2
     )
@@ -275,7 +275,7 @@ def test_a_long_request_is_not_cut_off(server, monkeypatch):
     assert answer.status_code == 400
 
 
-def test_one_connection_too_many_is_told_to_come_again(server, monkeypatch):
+def test_an_excess_connection_is_a_503_with_retry_after(server, monkeypatch):
     with socket.create_connection(("127.0.0.1", server.port)):
         monkeypatch.setattr("batchchat.api.server.uvicorn_server._MAX_CONNECTIONS", 0)
         answer = httpx.get(f"{server.url}/healthz")
@@ -292,7 +292,7 @@ def test_an_unknown_url_is_not_found(server, path):
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "options", "delete"])
-def test_a_wrong_method_is_refused(server, method):
+def test_an_unsupported_method_is_rejected(server, method):
     answer = server.client.request(method, "/v1/batches")
     assert answer.status_code == 405
     assert error_of(answer)["code"] == "method_not_allowed"

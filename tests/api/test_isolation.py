@@ -1,15 +1,15 @@
-"""One project can't see, guess, cancel or download what is another's."""
+"""Projects cannot see, guess, change or download each other's objects."""
 
 import pytest
 from starlette.routing import Route
 
-from tests.api.api_server import LINE, Served, error_of
+from tests.api.api_server import LINE, ApiServer, error_of
 from tests.support.ended import Hand, whole
 
 
 @pytest.fixture(scope="module")
 def server():
-    served = Served(loopback_only=False)
+    served = ApiServer(loopback_only=False)
     yield served
     served.close()
 
@@ -20,15 +20,15 @@ def owner(server):
 
 
 @pytest.fixture(scope="module")
-def stranger(server):
-    return server.key("stranger")
+def outsider(server):
+    return server.key("outsider")
 
 
 @pytest.fixture
 def things(server, owner):
-    """Ids of the owner's: a file, a running batch, a webhook."""
+    """The ids of a file, a running batch and a webhook endpoint of the owner."""
     file_id = server.upload(SECRET_LINE, headers=owner)
-    metadata = {"for": "confidential", "n": file_id}  # each is another create
+    metadata = {"for": "confidential", "n": file_id}  # so that each request differs
     batch = server.create(file_id, headers=owner, model="m", metadata=metadata)
     webhook = server.client.post("/v1/webhook_endpoints", json=HOOK, headers=owner)
     yield {
@@ -36,7 +36,7 @@ def things(server, owner):
         "batch_id": batch.json()["id"],
         "webhook_id": webhook.json()["id"],
     }
-    place = f"/v1/webhook_endpoints/{webhook.json()['id']}"  # a project has few
+    place = f"/v1/webhook_endpoints/{webhook.json()['id']}"  # their number is limited
     server.client.delete(place, headers=owner)
 
 
@@ -45,19 +45,19 @@ HOOK = {"name": "n", "url": "https://example.com", "event_types": ["batch.failed
 
 
 def every_route():
-    """Return method and path of all that the server answers, shown or not."""
-    served = Served()
+    """Return method and path of all routes, including undocumented ones."""
+    served = ApiServer()
     served.close()
     found = []
     for route in served.app.routes:
-        assert isinstance(route, Route), "another kind is to be tried as well"
+        assert isinstance(route, Route), "test this kind of route, too"
         found += [(method, route.path) for method in sorted(route.methods or ())]
     return found
 
 
 ROUTES = every_route()
-OF_ONE_THING = [(method, path) for method, path in ROUTES if "_id}" in path]
-FOR_EVERYBODY = {
+ROUTES_WITH_ID = [(method, path) for method, path in ROUTES if "_id}" in path]
+PUBLIC_PATHS = {
     *("/healthz", "/readyz", "/metrics"),
     *("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"),
 }
@@ -74,10 +74,12 @@ def ask(server, route, things, headers=None):
     return server.client.request(method, place, headers=headers, **body)
 
 
-@pytest.mark.parametrize("route", OF_ONE_THING)
-def test_another_projects_object_does_not_exist(server, owner, stranger, things, route):
+@pytest.mark.parametrize("route", ROUTES_WITH_ID)
+def test_objects_of_other_projects_are_not_found(
+    server, owner, outsider, things, route
+):
     before = server.stored()
-    answer = ask(server, route, things, stranger)
+    answer = ask(server, route, things, outsider)
     assert answer.status_code == 404, answer.text
     assert "confidential" not in answer.text
     if route[0] != "HEAD":
@@ -87,10 +89,10 @@ def test_another_projects_object_does_not_exist(server, owner, stranger, things,
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_nobody_gets_in_without_a_key(server, things, route):
+def test_a_request_without_a_key_is_rejected(server, things, route):
     method, path = route
     answer = ask(server, route, things)
-    if path in FOR_EVERYBODY:
+    if path in PUBLIC_PATHS:
         assert answer.status_code == 200
         assert "confidential" not in answer.text
         assert not any(one in answer.text for one in things.values())
@@ -100,33 +102,35 @@ def test_nobody_gets_in_without_a_key(server, things, route):
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_no_answer_tells_of_another_projects_objects(server, stranger, things, route):
-    answer = ask(server, route, things, stranger)
+def test_no_response_reveals_objects_of_other_projects(server, outsider, things, route):
+    answer = ask(server, route, things, outsider)
     asked_for = {one for name, one in things.items() if f"{{{name}}}" in route[1]}
     assert "confidential" not in answer.text
     assert not any(one in answer.text for one in {*things.values()} - asked_for)
 
 
 @pytest.mark.parametrize("path", ["/v1/files", "/v1/batches", "/v1/webhook_endpoints"])
-def test_another_projects_objects_are_not_listed(server, owner, stranger, things, path):
-    assert server.client.get(path, headers=stranger).json()["data"] == []
+def test_objects_of_other_projects_are_not_listed(
+    server, owner, outsider, things, path
+):
+    assert server.client.get(path, headers=outsider).json()["data"] == []
     mine = server.client.get(path, headers=owner).json()["data"]
     assert {*things.values()} & {one["id"] for one in mine}
 
 
-def test_another_projects_file_is_no_input(server, stranger, things):
-    answer = server.create(things["file_id"], headers=stranger)
+def test_a_file_of_another_project_cannot_be_an_input(server, outsider, things):
+    answer = server.create(things["file_id"], headers=outsider)
     assert answer.status_code == 404
     assert error_of(answer)["param"] == "input_file_id"
 
 
-def test_another_projects_id_is_no_place_in_a_list(server, stranger, things):
+def test_an_id_of_another_project_is_no_valid_cursor(server, outsider, things):
     params = {"after": things["batch_id"]}
-    answer = server.client.get("/v1/batches", params=params, headers=stranger)
+    answer = server.client.get("/v1/batches", params=params, headers=outsider)
     assert answer.json()["data"] == []
 
 
-def test_the_same_idempotency_key_of_another_project_is_another(server):
+def test_idempotency_keys_are_separate_between_projects(server):
     ids = []
     for headers in (server.key("third"), server.key("fourth")):
         file_id = server.upload(headers=headers)
@@ -135,19 +139,21 @@ def test_the_same_idempotency_key_of_another_project_is_another(server):
     assert ids[0] != ids[1]
 
 
-def test_the_metrics_name_no_project(server, things):
+def test_metrics_do_not_name_projects(server, things):
     assert things
     text = server.client.get("/metrics").text
     assert "owner" not in text
     assert not any(one in text for one in things.values())
 
 
-def test_an_ended_batchs_output_is_its_projects_only(server, owner, stranger):
+def test_the_output_of_an_ended_batch_is_visible_to_its_project_only(
+    server, owner, outsider
+):
     hand = Hand(storage=server.storage)
     state = hand.ended(whole("a", "the prompt"), output_format="both")
     assert state.final
     assert len(state.final.file_ids) == 2
     for file_id in state.final.file_ids:
-        for headers in (owner, stranger):  # it is of the project `default`
+        for headers in (owner, outsider):  # the batch belongs to the project `default`
             answer = server.client.get(f"/v1/files/{file_id}/content", headers=headers)
             assert answer.status_code == 404

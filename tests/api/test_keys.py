@@ -1,4 +1,4 @@
-"""Who is let in."""
+"""Authentication and rate limits."""
 
 import pytest
 
@@ -11,12 +11,12 @@ def ask(served, **headers):
     return served.client.get("/v1/models", headers=headers)
 
 
-def test_a_private_server_without_keys_needs_none(served):
+def test_a_loopback_server_without_keys_needs_none(served):
     assert ask(served).status_code == 200
     assert ask(served, authorization="Bearer anything").status_code == 200
 
 
-def test_a_private_server_with_a_key_needs_it(serve):
+def test_a_loopback_server_with_a_key_requires_it(serve):
     served = serve()
     key = served.key("p")
     assert ask(served).status_code == 401
@@ -37,7 +37,7 @@ def test_a_private_server_with_a_key_needs_it(serve):
         "Bearer bc_ÄÖ_x".encode(),
     ],
 )
-def test_a_wrong_key_is_refused(serve, sent):
+def test_a_wrong_key_is_rejected(serve, sent):
     served = serve(loopback_only=False)
     served.key("p")
     answer = ask(served, authorization=sent)
@@ -46,7 +46,7 @@ def test_a_wrong_key_is_refused(serve, sent):
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_a_key_with_another_end_is_refused(serve):
+def test_a_key_with_a_changed_ending_is_rejected(serve):
     served = serve(loopback_only=False)
     key = served.key("p")["authorization"]
     assert ask(served, authorization=key).status_code == 200
@@ -54,14 +54,14 @@ def test_a_key_with_another_end_is_refused(serve):
     assert ask(served, authorization=other).status_code == 401
 
 
-def test_a_revoked_key_is_refused(serve):
+def test_a_revoked_key_is_rejected(serve):
     served = serve(loopback_only=False)
     key, text = served.context.keys.create("p")
     served.context.keys.revoke(key.id)
     assert ask(served, authorization=f"Bearer {text}").status_code == 401
 
 
-def test_what_is_stored_does_not_open_the_door(serve):
+def test_stored_key_data_does_not_authenticate(serve):
     served = serve(loopback_only=False)
     key, text = served.context.keys.create("p")
     stored = served.storage.get(f"keys/{key.id}/key.json").decode()
@@ -79,19 +79,19 @@ def test_what_is_stored_does_not_open_the_door(serve):
         {"sec-fetch-site": "same-site"},
     ],
 )
-def test_a_web_page_does_not_reach_an_open_server(served, headers):
+def test_a_web_page_cannot_use_a_server_without_keys(served, headers):
     answer = ask(served, **headers)
     assert answer.status_code == 403
     assert error_of(answer)["code"] == "keys_needed"
 
 
-def test_with_a_key_it_may_have_any_name(serve):
+def test_with_a_key_the_host_header_does_not_matter(serve):
     served = serve()
     key = served.key("p")
     assert ask(served, host="batch.example.org", **key).status_code == 200
 
 
-def test_too_many_requests_are_told_when_to_come_again(serve):
+def test_a_rate_limited_response_has_retry_after(serve):
     served = serve(requests_per_minute=3)
     answers = [ask(served) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
@@ -99,7 +99,7 @@ def test_too_many_requests_are_told_when_to_come_again(serve):
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
 
 
-def test_who_comes_again_when_told_is_let_in():
+def test_a_request_after_retry_after_is_accepted():
     now = 0.0
     rate_limiter = RateLimiter(25, lambda: now)
     for _ in range(25):
@@ -110,7 +110,7 @@ def test_who_comes_again_when_told_is_let_in():
     rate_limiter.count("p")
 
 
-def test_one_projects_requests_are_not_anothers(serve):
+def test_rate_limits_are_separate_between_projects(serve):
     served = serve(loopback_only=False, requests_per_minute=1)
     first, second = served.key("a"), served.key("b")
     assert ask(served, **first).status_code == 200

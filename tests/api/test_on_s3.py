@@ -1,4 +1,4 @@
-"""The API over a bucket: what a folder does, a server of S3's protocol must do too."""
+"""The API on S3-compatible storage behaves as it does on a local folder."""
 
 import socket
 
@@ -21,7 +21,7 @@ def served(serve, storage):
     return serve(storage)
 
 
-def test_a_file_of_several_parts_comes_back_whole_and_in_pieces(served):
+def test_a_multipart_object_can_be_read_whole_and_in_ranges(served):
     file_id = served.upload(DATA)
     place = f"/v1/files/{file_id}/content"
     assert served.client.get(place).content == DATA
@@ -29,7 +29,7 @@ def test_a_file_of_several_parts_comes_back_whole_and_in_pieces(served):
     assert part.content == DATA[16_777_210:16_777_226]
 
 
-def test_an_upload_that_is_cut_leaves_nothing(served):
+def test_an_interrupted_upload_leaves_nothing(served):
     head = (
         "POST /v1/files HTTP/1.1\r\nhost: localhost\r\n"
         "content-type: multipart/form-data; boundary=x\r\ncontent-length: 99999999\r\n"
@@ -41,7 +41,7 @@ def test_an_upload_that_is_cut_leaves_nothing(served):
     assert served.stored() == []
 
 
-def test_a_batch_is_made_listed_and_cancelled(served):
+def test_a_batch_can_be_created_listed_and_cancelled(served):
     batch_id = served.batch()
     assert list(Active(served.storage)) == [("default", batch_id)]
     listed = served.client.get("/v1/batches").json()["data"]
@@ -50,14 +50,14 @@ def test_a_batch_is_made_listed_and_cancelled(served):
     assert answer.json()["status"] == "cancelling"
 
 
-def test_a_deleted_file_is_gone_with_its_bytes(served):
+def test_a_deleted_file_and_its_content_are_removed(served):
     file_id = served.upload()
     assert served.client.delete(f"/v1/files/{file_id}").status_code == 200
     assert served.client.get(f"/v1/files/{file_id}").status_code == 404
     assert not [key for key in served.stored() if key.endswith("/content")]
 
 
-def test_a_key_opens_the_door_until_it_is_revoked(serve, storage):
+def test_a_key_authenticates_until_it_is_revoked(serve, storage):
     served = serve(storage, loopback_only=False)
     keys = served.context.keys
     (good, good_text), (bad, bad_text) = (keys.create("p") for _ in range(2))

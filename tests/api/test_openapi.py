@@ -1,4 +1,4 @@
-"""The document says what the server does, and the server what the document says."""
+"""The OpenAPI document matches the server, and is complete."""
 
 import json
 import subprocess
@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.api_server import Served
+from tests.api.api_server import ApiServer
 from tests.support.ended import Hand, whole
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
-NOT_ASKED = "positive_data_acceptance"
-"""That all which fits the schema is accepted: a URL or a model may fit and not be."""
+EXCLUDED_CHECK = "positive_data_acceptance"
+"""Not every value that matches the schema is accepted: a model may not exist."""
 
 
 @pytest.fixture(scope="module")
 def server():
-    served = Served(loopback_only=False)
+    served = ApiServer(loopback_only=False)
     yield served
     served.close()
 
@@ -29,7 +29,7 @@ def key(server):
 
 @pytest.fixture(scope="module")
 def batches(server):
-    """Batches to ask for: one that runs, and one that has ended."""
+    """The ids of a running and of an ended batch."""
     hand = Hand(storage=server.storage)
     data = b"".join(whole(f"q-{n}", "text") + b"\n" for n in range(5))
     running = hand.submit(data)
@@ -47,7 +47,7 @@ def document(server):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", ["running", "ended"])
-def test_no_question_that_it_allows_gets_an_answer_that_it_does_not(
+def test_every_valid_request_gets_a_documented_response(
     server, key, batches, batch, tmp_path
 ):
     known = f'[parameters]\n"path.batch_id" = "{batches[batch]}"\n'
@@ -60,7 +60,7 @@ def test_no_question_that_it_allows_gets_an_answer_that_it_does_not(
             f"--header=Authorization: {key['authorization']}",
             "--phases=examples,coverage,fuzzing,stateful",
             "--max-examples=15",
-            f"--exclude-checks={NOT_ASKED}",
+            f"--exclude-checks={EXCLUDED_CHECK}",
             "--seed=1",
             "--continue-on-failure",
             "--generation-database=none",
@@ -74,13 +74,32 @@ def test_no_question_that_it_allows_gets_an_answer_that_it_does_not(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_operation_says_what_it_is_for(document):
+def test_every_operation_has_a_written_summary(document):
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            assert operation.get("description"), f"{method} {path}"
+            generated = operation["operationId"].replace("_", " ").title()
+            assert operation.get("summary"), f"{method} {path}"
+            assert operation["summary"] != generated, f"{method} {path}"
 
 
-def test_every_error_is_of_one_shape(document):
+def test_every_query_and_header_parameter_has_a_description(document):
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for parameter in operation.get("parameters", []):
+                if parameter["in"] != "path":
+                    assert parameter.get("description"), f"{method} {path} {parameter}"
+
+
+def test_operation_ids_are_unique(document):
+    ids = [
+        operation["operationId"]
+        for operations in document["paths"].values()
+        for operation in operations.values()
+    ]
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_error_response_has_the_same_schema(document):
     for operations in document["paths"].values():
         for operation in operations.values():
             for status, answer in operation["responses"].items():
@@ -89,17 +108,17 @@ def test_every_error_is_of_one_shape(document):
                     assert schema["$ref"].endswith("/ErrorResponse")
 
 
-def test_what_is_not_for_operations_needs_a_key(document):
+def test_only_operational_routes_need_no_key(document):
     for path, operations in document["paths"].items():
         for operation in operations.values():
             assert bool(operation.get("security")) == path.startswith("/v1")
 
 
-def test_no_answer_is_promised_that_never_comes(document):
+def test_fastapis_own_validation_error_is_not_documented(document):
     assert "HTTPValidationError" not in json.dumps(document)
 
 
-def test_the_page_for_people_is_there(server):
+def test_the_documentation_page_exists(server):
     answer = server.client.get("/docs")
     assert answer.status_code == 200
     assert "openapi.json" in answer.text

@@ -1,4 +1,4 @@
-"""Where results go, and in what form: what is ours of a create."""
+"""Output formats and delivery of results, which extend OpenAI's API."""
 
 from io import BytesIO
 
@@ -21,7 +21,7 @@ def hand(served):
 
 
 def ended(served, hand, data=DATA, **fields):
-    """Create a batch, bring it to its end, and return its object."""
+    """Create a batch, run it to its end, and return its object."""
     batch_id = served.batch(data, **fields)
     hand.make_plan(batch_id)
     hand.run(batch_id)
@@ -38,7 +38,7 @@ def ids(data):
 
 
 @pytest.mark.parametrize("formats", ["parquet", "both"])
-def test_parquet_is_a_file_beside_the_output(served, hand, formats):
+def test_the_parquet_file_exists_besides_the_output_file(served, hand, formats):
     batch = ended(served, hand, output_format=formats)
     assert batch["output_format"] == formats
     table = content(served, batch["output_parquet_file_id"]).content
@@ -46,19 +46,19 @@ def test_parquet_is_a_file_beside_the_output(served, hand, formats):
     assert content(served, batch["output_file_id"]).content.count(b"\n") == 7
 
 
-def test_without_being_asked_for_there_is_none(served, hand):
+def test_by_default_there_is_no_parquet_file(served, hand):
     batch = ended(served, hand)
     assert batch["output_format"] == "jsonl"
     assert batch["output_parquet_file_id"] is None
 
 
-def test_it_is_null_until_the_batch_has_ended(served):
+def test_the_parquet_file_id_is_null_until_the_batch_has_ended(served):
     batch_id = served.batch(output_format="both")
     batch = served.client.get(f"/v1/batches/{batch_id}").json()
     assert batch["output_parquet_file_id"] is None
 
 
-def test_it_is_listed_and_read_in_ranges(served, hand):
+def test_the_parquet_file_can_be_listed_and_read_in_ranges(served, hand):
     file_id = ended(served, hand, output_format="both")["output_parquet_file_id"]
     listed = served.client.get("/v1/files", params={"purpose": "batch_output"}).json()
     [file] = [one for one in listed["data"] if one["id"] == file_id]
@@ -69,7 +69,7 @@ def test_it_is_listed_and_read_in_ranges(served, hand):
     assert (part.status_code, part.content) == (206, b"PAR1")
 
 
-def test_the_results_as_parquet_are_that_file_and_outlive_the_input(served, hand):
+def test_parquet_results_are_that_file_even_after_the_input_is_deleted(served, hand):
     batch = ended(served, hand, output_format="both")
     served.client.delete(f"/v1/files/{batch['input_file_id']}")
     place = f"/v1/batches/{batch['id']}/results?format=parquet"
@@ -79,7 +79,7 @@ def test_the_results_as_parquet_are_that_file_and_outlive_the_input(served, hand
     assert answer.headers["content-length"] == f"{len(kept.content)}"
 
 
-def test_once_it_is_deleted_the_results_are_made_anew(served, hand):
+def test_parquet_results_are_recreated_once_the_file_is_deleted(served, hand):
     batch = ended(served, hand, output_format="both")
     file_id = batch["output_parquet_file_id"]
     assert served.client.delete(f"/v1/files/{file_id}").json()["deleted"]
@@ -88,14 +88,14 @@ def test_once_it_is_deleted_the_results_are_made_anew(served, hand):
     assert len(ids(served.client.get(place).content)) == 7
 
 
-def test_it_is_gone_when_its_time_is_over(served, hand):
+def test_the_parquet_file_expires(served, hand):
     kept = {"anchor": "created_at", "seconds": 3_600}
     batch = ended(served, hand, output_format="both", output_expires_after=kept)
-    # the hand's clock stands in 1970
+    # the hand's clock is in 1970
     assert content(served, batch["output_parquet_file_id"]).status_code == 404
 
 
-def test_a_retry_wants_the_same_form(served, hand):
+def test_a_retry_has_the_same_output_format(served, hand):
     batch_id = served.batch(DATA, output_format="both")
     hand.make_plan(batch_id)
     hand.finalize(batch_id, "expired")
@@ -104,18 +104,18 @@ def test_a_retry_wants_the_same_form(served, hand):
 
 
 @pytest.mark.parametrize("formats", ["csv", "", None, 1, ["jsonl"]])
-def test_another_form_is_refused(served, formats):
+def test_an_unknown_output_format_is_rejected(served, formats):
     answer = served.create(served.upload(LINE), output_format=formats)
     assert answer.status_code == 400
     assert error_of(answer)["param"] == "output_format"
 
 
-PLACE = "s3://bucket/exports/{project}"
+PREFIX = "s3://bucket/exports/{project}"
 
 
 @pytest.fixture
 def exporting(serve):
-    return serve(output_prefixes=(PLACE, "/srv/exports"))
+    return serve(output_prefixes=(PREFIX, "/srv/exports"))
 
 
 def delivery(served, batch_id):
@@ -131,7 +131,7 @@ def delivery(served, batch_id):
         ("file:///srv/exports", "file:///srv/exports"),
     ],
 )
-def test_a_place_below_a_prefix_is_taken(exporting, asked, url):
+def test_an_output_below_an_allowed_prefix_is_accepted(exporting, asked, url):
     answer = exporting.create(exporting.upload(), output=asked)
     assert answer.json()["output"] == url
     pending: dict[str, object] = {
@@ -162,7 +162,7 @@ TRICKS = [
 
 
 @pytest.mark.parametrize("output", TRICKS)
-def test_a_place_elsewhere_is_refused_and_nothing_is_made(exporting, output):
+def test_an_output_elsewhere_is_rejected_and_no_batch_is_created(exporting, output):
     answer = exporting.create(exporting.upload(), output=output)
     assert answer.status_code == 400
     error = error_of(answer)
@@ -170,12 +170,12 @@ def test_a_place_elsewhere_is_refused_and_nothing_is_made(exporting, output):
     assert exporting.client.get("/v1/batches").json()["data"] == []
 
 
-def test_a_place_that_is_mistyped_is_told_how_one_looks(exporting):
+def test_a_malformed_output_error_shows_the_expected_form(exporting):
     answer = exporting.create(exporting.upload(), output="s3:/bucket/exports/default")
     assert "use `s3://bucket/prefix/`" in error_of(answer)["message"]
 
 
-def test_where_nothing_is_allowed_the_setting_is_named(served):
+def test_without_allowed_prefixes_the_error_names_the_setting(served):
     answer = served.create(served.upload(), output="s3://bucket/x/")
     assert answer.status_code == 400
     message = error_of(answer)["message"]
@@ -183,13 +183,13 @@ def test_where_nothing_is_allowed_the_setting_is_named(served):
     assert "BATCHCHAT_OUTPUT_PREFIXES" in message
 
 
-def test_a_place_is_no_number(exporting):
+def test_an_output_that_is_not_a_string_is_rejected(exporting):
     answer = exporting.create(exporting.upload(), output=1)
     assert error_of(answer)["code"] == "invalid_type"
 
 
-def test_a_project_has_its_own_place(serve):
-    served = serve(output_prefixes=(PLACE,), loopback_only=False)
+def test_a_project_placeholder_separates_projects(serve):
+    served = serve(output_prefixes=(PREFIX,), loopback_only=False)
     keys = {name: served.key(name) for name in ("mine", "theirs")}
     asked = {"output": "s3://bucket/exports/mine/"}
     for name, status in (("mine", 200), ("theirs", 400)):
@@ -198,12 +198,12 @@ def test_a_project_has_its_own_place(serve):
         assert answer.status_code == status
 
 
-def test_without_a_place_there_is_no_delivery(served):
+def test_without_an_output_there_is_no_delivery(served):
     answer = served.create(served.upload()).json()
     assert answer["output"] is answer["delivery"] is None
 
 
-def test_a_refused_input_has_no_delivery(exporting):
+def test_a_batch_with_invalid_input_has_no_delivery(exporting):
     asked = "s3://bucket/exports/default"
     batch_id = exporting.batch(b"no JSON\n", output=asked)
     Hand(exporting.storage).make_plan(batch_id)
@@ -211,29 +211,29 @@ def test_a_refused_input_has_no_delivery(exporting):
     assert (batch["status"], batch["delivery"]) == ("failed", None)
 
 
-def test_how_it_goes_is_seen_also_long_after_the_end(exporting):
-    hand = Hand(exporting.storage)  # whose clock stands in 1970
+def test_the_delivery_of_a_batch_that_ended_long_ago_is_current(exporting):
+    hand = Hand(exporting.storage)  # its clock is in 1970
     batch = ended(exporting, hand, output="s3://bucket/exports/default")
     assert batch["status"] == "completed"
-    ledger, place = exporting.context.ledger("default"), MemoryStorage()
+    ledger, target = exporting.context.ledger("default"), MemoryStorage()
     with pytest.raises(StorageError):
-        deliver(ledger, ledger.state(batch["id"]), away)
+        deliver(ledger, ledger.state(batch["id"]), unreachable)
     keys = ledger.keys.of(batch["id"])
-    exporting.storage.put(keys.undelivered, encode(Undelivered(1, 1, "away")))
-    assert delivery(exporting, batch["id"])["error"] == "away"
-    deliver(ledger, ledger.state(batch["id"]), lambda _: place)
+    exporting.storage.put(keys.undelivered, encode(Undelivered(1, 1, "unreachable")))
+    assert delivery(exporting, batch["id"])["error"] == "unreachable"
+    deliver(ledger, ledger.state(batch["id"]), lambda _: target)
     done = delivery(exporting, batch["id"])
     assert (done["status"], done["error"]) == ("completed", None)
     assert done["files"] == [f"memory:///{batch['id']}_output.jsonl"]
     kept = content(exporting, batch["output_file_id"]).content
-    assert place.get(f"{batch['id']}_output.jsonl") == kept
+    assert target.get(f"{batch['id']}_output.jsonl") == kept
 
 
-def away(_):
-    raise StorageError("away")
+def unreachable(_):
+    raise StorageError("unreachable")
 
 
-def test_a_retry_goes_to_the_same_place(exporting):
+def test_a_retry_has_the_same_output(exporting):
     batch_id = exporting.batch(DATA, output="s3://bucket/exports/default")
     hand = Hand(exporting.storage)
     hand.make_plan(batch_id)

@@ -1,4 +1,4 @@
-"""The results while a batch runs, and after."""
+"""Reading results while a batch runs and afterwards."""
 
 import json
 from io import BytesIO
@@ -23,7 +23,7 @@ def lines(served, batch_id, **params):
     return answer.text.splitlines(), answer.headers["x-batchchat-complete"]
 
 
-def test_they_grow_shard_by_shard_and_what_was_there_stays(served, hand):
+def test_results_are_append_only_and_grow_by_shard(served, hand):
     batch_id = hand.submit(DATA)
     seen: list[str] = []
     for shards in range(5):
@@ -36,7 +36,7 @@ def test_they_grow_shard_by_shard_and_what_was_there_stays(served, hand):
     assert lines(served, batch_id) == (seen, "true")
 
 
-def test_they_are_in_the_order_of_the_input_whichever_shard_is_first(served, hand):
+def test_results_are_in_input_order_whichever_shard_commits_first(served, hand):
     batch_id = hand.submit(DATA)
     for shard in reversed(hand.plan(batch_id).shards[1:]):
         hand.commit(batch_id, shard.index, hand.results(batch_id, shard))
@@ -47,7 +47,7 @@ def test_they_are_in_the_order_of_the_input_whichever_shard_is_first(served, han
 
 
 @pytest.mark.parametrize("after", range(9))
-def test_one_goes_on_where_one_stopped(served, hand, after):
+def test_after_skips_results(served, hand, after):
     batch_id = hand.submit(DATA)
     hand.run(batch_id)
     running, _ = lines(served, batch_id)
@@ -56,7 +56,7 @@ def test_one_goes_on_where_one_stopped(served, hand, after):
     assert lines(served, batch_id, after=after)[0] == running[after:]
 
 
-def test_failed_requests_are_among_them(served, hand):
+def test_results_include_failed_requests(served, hand):
     batch_id = hand.submit(b"no JSON\n" + DATA, on_invalid="skip")
     hand.run(batch_id)
     hand.finalize(batch_id)
@@ -65,7 +65,7 @@ def test_failed_requests_are_among_them(served, hand):
     assert {one["response"]["status_code"] for one in rest} == {200}
 
 
-def test_requests_that_never_ran_come_when_it_has_ended(served, hand):
+def test_results_include_requests_that_never_ran_once_the_batch_has_ended(served, hand):
     batch_id = hand.submit(DATA)
     hand.run(batch_id, shards=2)
     before, _ = lines(served, batch_id)
@@ -78,7 +78,7 @@ def test_requests_that_never_ran_come_when_it_has_ended(served, hand):
     }
 
 
-def test_they_outlive_the_input(served, hand):
+def test_results_survive_the_deletion_of_the_input(served, hand):
     state = hand.ended(DATA)
     before = lines(served, state.batch.id)
     served.client.delete(f"/v1/files/{state.batch.input_file_id}")
@@ -90,7 +90,7 @@ def test_they_outlive_the_input(served, hand):
 
 
 @pytest.mark.parametrize("kind", ["output", "error"])
-def test_they_go_with_their_file(served, hand, kind):
+def test_results_are_not_found_once_their_file_is_deleted(served, hand, kind):
     state = hand.ended(b"no JSON\n" + DATA, on_invalid="skip")
     served.client.delete(f"/v1/files/{getattr(state.final, f'{kind}_file_id')}")
     for method, place in (("get", "results"), ("post", "retry")):
@@ -99,7 +99,7 @@ def test_they_go_with_their_file(served, hand, kind):
         assert error_of(answer)["code"] == "file_deleted"
 
 
-def test_blank_lines_are_no_requests(served, hand):
+def test_blank_lines_have_no_results(served, hand):
     blank = DATA.replace(b"\n", b"\n\n \r\n")
     batch_id = hand.submit(blank)
     hand.run(batch_id)
@@ -109,12 +109,12 @@ def test_blank_lines_are_no_requests(served, hand):
     assert len(running) == 7
 
 
-def test_a_refused_batch_has_none(served, hand):
+def test_a_failed_batch_has_no_results(served, hand):
     batch_id = hand.submit(b"no JSON\n")
     assert lines(served, batch_id) == ([], "true")
 
 
-def test_they_can_be_had_as_parquet(served, hand):
+def test_results_are_available_as_parquet(served, hand):
     state = hand.ended(DATA)
     place = f"/v1/batches/{state.batch.id}/results"
     answer = served.client.get(place, params={"format": "parquet"})
@@ -122,7 +122,7 @@ def test_they_can_be_had_as_parquet(served, hand):
     assert table["custom_id"].to_pylist() == [f"q-{n}" for n in range(7)]
 
 
-def test_parquet_is_there_when_it_has_ended(served, hand):
+def test_parquet_requires_that_the_batch_has_ended(served, hand):
     batch_id = hand.submit(DATA)
     place = f"/v1/batches/{batch_id}/results"
     answer = served.client.get(place, params={"format": "parquet"})
@@ -131,7 +131,7 @@ def test_parquet_is_there_when_it_has_ended(served, hand):
 
 
 @pytest.mark.parametrize("params", [{"after": -1}, {"after": "x"}, {"format": "csv"}])
-def test_a_wrong_question_is_refused(served, hand, params):
+def test_invalid_parameters_are_rejected(served, hand, params):
     place = f"/v1/batches/{hand.submit(DATA)}/results"
     answer = served.client.get(place, params=params)
     assert answer.status_code == 400
@@ -154,7 +154,7 @@ def events(served, batch_id, **headers):
                 event = {}
 
 
-def test_one_can_follow_a_batch_to_its_end(served, hand):
+def test_an_event_stream_follows_a_batch_to_its_end(served, hand):
     batch_id = hand.submit(DATA)
     followed = events(served, batch_id)
     number, name, shown = next(followed)
@@ -175,7 +175,7 @@ def test_one_can_follow_a_batch_to_its_end(served, hand):
     assert rest[-2][2]["request_counts"]["completed"] == 7
 
 
-def test_one_who_comes_back_goes_on_behind_the_last_event(served, hand):
+def test_a_reconnected_event_stream_continues_after_the_last_event(served, hand):
     state = hand.ended(DATA)
     header = {"last-event-id": "5"}
     names = [
@@ -185,14 +185,14 @@ def test_one_who_comes_back_goes_on_behind_the_last_event(served, hand):
 
 
 @pytest.mark.parametrize("last", ["x", "-1", "9" * 40])
-def test_an_id_that_is_no_event_is_refused(served, hand, last):
+def test_an_invalid_last_event_id_is_rejected(served, hand, last):
     place = f"/v1/batches/{hand.submit(DATA)}/results"
     headers = {"accept": "text/event-stream", "last-event-id": last}
     answer = served.client.get(place, headers=headers)
     assert answer.status_code == 400
 
 
-def test_one_whose_key_is_revoked_follows_no_longer(serve, monkeypatch):
+def test_an_event_stream_ends_when_its_key_is_revoked(serve, monkeypatch):
     monkeypatch.setattr("batchchat.api.http.auth._KEY_CACHE_SECONDS", 0.0)
     served = serve(loopback_only=False)
     key, text = served.context.keys.create("default")
@@ -203,7 +203,7 @@ def test_one_whose_key_is_revoked_follows_no_longer(serve, monkeypatch):
     assert list(followed) == []
 
 
-def test_one_who_follows_does_not_hold_up_the_end_of_the_server(serve):
+def test_an_event_stream_does_not_delay_the_shutdown(serve):
     served = serve()
     followed = events(served, Hand(storage=served.storage).submit(DATA))
     next(followed)

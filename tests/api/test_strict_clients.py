@@ -1,7 +1,7 @@
-"""What is answered has every field that OpenAI's types demand, of its right type.
+"""Responses have every field that OpenAI's types require, with the right type.
 
-OpenAI's clients take what comes; others check it, and refuse a batch that has, say,
-no `completion_window`.
+OpenAI's own clients do not validate responses, but other clients do and would reject,
+for example, a batch without a `completion_window`.
 """
 
 import pytest
@@ -20,7 +20,7 @@ def hand(served):
 
 
 def batch_in(hand, status):
-    """Bring a batch into a status."""
+    """Return the id of a batch in the given status."""
     if status == "failed":
         return hand.submit(b"no JSON\n")
     batch_id = hand.submit(DATA, plan=status != "validating")
@@ -41,7 +41,7 @@ STATUSES = [
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_a_batch_of_any_status_is_whole(served, hand, status):
+def test_a_batch_of_any_status_matches_openais_schema(served, hand, status):
     batch_id = batch_in(hand, status)
     one = served.client.get(f"/v1/batches/{batch_id}").json()
     [listed] = served.client.get("/v1/batches").json()["data"]
@@ -55,7 +55,7 @@ def test_a_batch_of_any_status_is_whole(served, hand, status):
         assert "" not in found.values()
 
 
-def test_a_file_is_whole(served):
+def test_a_file_matches_openais_schema(served):
     file_id = served.upload()
     one = served.client.get(f"/v1/files/{file_id}").json()
     assert FileObject.model_validate(one, strict=True).status == "processed"
@@ -64,6 +64,6 @@ def test_a_file_is_whole(served):
     assert FileDeleted.model_validate(gone, strict=True).deleted
 
 
-def test_a_model_is_whole(served):
+def test_a_model_matches_openais_schema(served):
     for one in served.client.get("/v1/models").json()["data"]:
         Model.model_validate(one, strict=True)

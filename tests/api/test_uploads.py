@@ -1,4 +1,4 @@
-"""Uploads: whole or not at all, in bounded memory, whatever the network does."""
+"""Uploads are atomic and bounded; downloads support ranges."""
 
 import socket
 import time
@@ -11,6 +11,7 @@ from batchchat.api.http.upload_form import UploadForm
 from batchchat.jobs.errors import StorageFullError
 from batchchat.jobs.storage import LocalStorage, MemoryStorage
 from tests.api.api_server import LINE, error_of
+from tests.support.wait import wait_until
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 BEGIN = (
@@ -24,7 +25,7 @@ END = b"\r\n--x--\r\n"
     st.lists(st.sampled_from([b"\r\n", b"--x", b"-", b"\n", b"\x00", b"{}", b"x"])),
     st.integers(1, 40),
 )
-def test_a_file_is_found_in_its_form_wherever_that_is_cut(parts, step):
+def test_a_form_is_parsed_wherever_its_bytes_are_split(parts, step):
     data = b"".join(parts).replace(b"\r\n--x", b"")
     body = BEGIN + data + END
     form = UploadForm(FORM["content-type"])
@@ -37,13 +38,13 @@ def test_a_file_is_found_in_its_form_wherever_that_is_cut(parts, step):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 @given(st.binary(max_size=300_000))
-def test_any_bytes_come_back_as_they_were(served, data):
+def test_any_content_is_returned_unchanged(served, data):
     file_id = served.upload(data)
     answer = served.client.get(f"/v1/files/{file_id}/content")
     assert answer.content == data
 
 
-def test_the_fields_may_come_behind_the_file(served):
+def test_fields_may_follow_the_file(served):
     body = (
         b'--x\r\ncontent-disposition: form-data; name="file"; filename="a"'
         b"\r\n\r\n{}\r\n"
@@ -56,12 +57,12 @@ def test_the_fields_may_come_behind_the_file(served):
 @pytest.mark.parametrize(
     ("data", "lines"), [(b"", 0), (b"a", 1), (b"a\n", 1), (b"a\nb", 2), (b"\n\n", 2)]
 )
-def test_its_lines_are_counted(served, data, lines):
+def test_lines_are_counted(served, data, lines):
     file_id = served.upload(data)
     assert served.context.ledger("default").file(file_id).lines == lines
 
 
-def test_a_file_with_too_many_lines_makes_no_batch(serve):
+def test_a_file_with_too_many_lines_cannot_be_an_input(serve):
     served = serve(max_batch_requests=2)
     assert served.create(served.upload(LINE * 2)).status_code == 200
     answer = served.create(served.upload(LINE * 3))
@@ -69,7 +70,7 @@ def test_a_file_with_too_many_lines_makes_no_batch(serve):
     assert error_of(answer)["code"] == "too_many_requests"
 
 
-def test_a_file_that_is_too_large_is_refused_before_it_is_sent(serve):
+def test_an_excessive_content_length_is_rejected_before_the_upload(serve):
     served = serve(max_file_bytes=1_000_000)
     answer = served.client.post(
         "/v1/files",
@@ -81,7 +82,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_sent(serve):
     assert served.stored() == []
 
 
-def test_a_file_that_gets_too_large_is_refused_on_the_way(serve):
+def test_a_chunked_upload_is_rejected_once_it_exceeds_the_limit(serve):
     served = serve(max_file_bytes=1_000_000)
 
     def body():
@@ -95,7 +96,7 @@ def test_a_file_that_gets_too_large_is_refused_on_the_way(serve):
 
 
 @pytest.mark.parametrize("sent", [0, 10, len(BEGIN), 100_000, 6_000_000])
-def test_an_upload_that_is_cut_leaves_nothing(serve, tmp_path, sent):
+def test_an_interrupted_upload_leaves_nothing(serve, tmp_path, sent):
     served = serve(LocalStorage(tmp_path / "storage"))
     with socket.create_connection(("127.0.0.1", served.port)) as stream:
         head = (
@@ -104,8 +105,8 @@ def test_an_upload_that_is_cut_leaves_nothing(serve, tmp_path, sent):
         )
         stream.sendall(head.encode())
         stream.sendall((BEGIN + b"x" * 6_000_000)[:sent])
-        until(lambda: not sent > len(BEGIN) or partial_files(tmp_path))
-    until(lambda: not partial_files(tmp_path))
+        wait_until(lambda: not sent > len(BEGIN) or partial_files(tmp_path))
+    wait_until(lambda: not partial_files(tmp_path))
     assert served.stored() == []
     assert served.client.get("/v1/files").json()["data"] == []
 
@@ -114,14 +115,7 @@ def partial_files(folder):
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def until(seen, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not seen():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def test_an_upload_that_stands_still_is_given_up(serve):
+def test_an_idle_upload_times_out(serve):
     served = serve(upload_pause_seconds=0.2)
 
     def body():
@@ -135,7 +129,7 @@ def test_an_upload_that_stands_still_is_given_up(serve):
     assert served.stored() == []
 
 
-def test_an_upload_that_drips_is_given_up(serve):
+def test_a_slow_upload_times_out(serve):
     served = serve(upload_pause_seconds=0.3)
 
     def body():
@@ -150,7 +144,7 @@ def test_an_upload_that_drips_is_given_up(serve):
 
 
 class FullStorage(MemoryStorage):
-    """A disk with no room."""
+    """A storage without free space."""
 
     def writer(self, key):
         raise StorageFullError(f"no room to write `{key}`")
@@ -166,19 +160,19 @@ def test_a_full_storage_is_a_server_error(serve):
 
 
 class BrokenStorage(MemoryStorage):
-    """Has a bug."""
+    """A storage whose code has a bug."""
 
     def writer(self, key):
         raise ZeroDivisionError(key)
 
 
-def test_a_bug_is_answered_in_the_same_shape_and_not_told(serve):
+def test_a_bug_is_a_500_without_details(serve):
     served = serve(BrokenStorage())
     answer = served.client.post(
         "/v1/files", files={"file": ("a", LINE)}, data={"purpose": "batch"}
     )
     assert answer.status_code == 500
-    assert error_of(answer)["message"] == "Something went wrong here."
+    assert error_of(answer)["message"] == "Internal server error."
     assert answer.headers["x-request-id"].startswith("req_")
 
 
@@ -198,7 +192,7 @@ def test_a_bug_is_answered_in_the_same_shape_and_not_told(serve):
         ("bytes=" + "9" * 400 + "-", 200, b"0123456789"),
     ],
 )
-def test_a_range_is_what_http_says(served, asked, status, got):
+def test_ranges_follow_rfc_9110(served, asked, status, got):
     file_id = served.upload(b"0123456789")
     place = f"/v1/files/{file_id}/content"
     answer = served.client.get(place, headers={"range": asked})
@@ -207,7 +201,7 @@ def test_a_range_is_what_http_says(served, asked, status, got):
 
 
 @pytest.mark.parametrize("asked", ["bytes=10-", "bytes=99-100", "bytes=-0"])
-def test_a_range_behind_the_end_is_none(served, asked):
+def test_a_range_after_the_end_is_not_satisfiable(served, asked):
     file_id = served.upload(b"0123456789")
     place = f"/v1/files/{file_id}/content"
     answer = served.client.get(place, headers={"range": asked})
@@ -216,7 +210,7 @@ def test_a_range_behind_the_end_is_none(served, asked):
     error_of(answer)
 
 
-def test_what_one_has_already_is_not_sent_again(served):
+def test_content_that_matches_if_none_match_is_not_sent(served):
     place = f"/v1/files/{served.upload(b'0123456789')}/content"
     tag = served.client.get(place).headers["etag"]
     for same in (tag, f'"other", W/{tag}', "*"):
@@ -227,7 +221,7 @@ def test_what_one_has_already_is_not_sent_again(served):
     assert (answer.status_code, answer.content) == (200, b"0123456789")
 
 
-def test_a_range_is_of_the_file_that_was_begun(served):
+def test_if_range_of_another_file_sends_the_whole_file(served):
     place = f"/v1/files/{served.upload(b'0123456789')}/content"
     tag = served.client.get(place).headers["etag"]
     for begun, status, got in ((tag, 206, b"23"), ('"other"', 200, b"0123456789")):
@@ -236,7 +230,7 @@ def test_a_range_is_of_the_file_that_was_begun(served):
         assert (answer.status_code, answer.content) == (status, got)
 
 
-def test_a_head_says_how_large_a_file_is(served):
+def test_head_returns_the_size_of_a_file(served):
     place = f"/v1/files/{served.upload(b'0123456789')}/content"
     answer = served.client.head(place)
     assert (answer.status_code, answer.content) == (200, b"")
@@ -245,5 +239,5 @@ def test_a_head_says_how_large_a_file_is(served):
 
 
 @pytest.mark.parametrize("place", ["/healthz", "/readyz"])
-def test_a_load_balancer_may_ask_with_head(served, place):
+def test_probes_support_head(served, place):
     assert served.client.head(place).status_code == 200

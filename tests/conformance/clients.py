@@ -1,4 +1,4 @@
-"""OpenAI's synchronous and asynchronous client, called in one way."""
+"""OpenAI's synchronous and asynchronous clients behind the same interface."""
 
 import asyncio
 import threading
@@ -9,7 +9,7 @@ from openai import AsyncOpenAI, OpenAI
 
 
 class SyncApi:
-    """`api(api.client.files.list, limit=1)`: the call's result."""
+    """Calls like `api(api.client.files.list, limit=1)` return the result."""
 
     def __init__(self, url: str) -> None:
         self.client: Any = OpenAI(base_url=url, api_key="none")
@@ -22,7 +22,7 @@ class SyncApi:
         return list(pages)
 
     def save(self, call: Any, path: Any) -> None:
-        """Stream what a call answers to a file."""
+        """Stream the response of a call to a file."""
         with call as answer:
             answer.stream_to_file(path)
 
@@ -31,7 +31,7 @@ class SyncApi:
 
 
 class AsyncApi:
-    """The same over an event loop in a thread."""
+    """The same interface over an event loop in a thread."""
 
     def __init__(self, url: str) -> None:
         self.client: Any = AsyncOpenAI(base_url=url, api_key="none")
@@ -51,7 +51,7 @@ class AsyncApi:
         return list(self._await(collect()))
 
     def save(self, call: Any, path: Any) -> None:
-        """Stream what a call answers to a file."""
+        """Stream the response of a call to a file."""
 
         async def stream() -> None:
             async with call as answer:

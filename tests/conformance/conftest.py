@@ -1,4 +1,4 @@
-"""One server, as a user starts it, with the demo model on real vLLM, for all tests."""
+"""One `batchchat serve` with the demo model on vLLM, shared by all tests."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from tests.conformance.clients import AsyncApi, SyncApi
 from tests.conformance.stories import Stories
 from tests.support.servers.s3_server import BUCKET, PLAIN, S3Server
 
-_OURS = ("BATCHCHAT_", "XDG_", "PYTHON", "NO_COLOR", "OPENAI_")
+_REMOVED_VARIABLES = ("BATCHCHAT_", "XDG_", "PYTHON", "NO_COLOR", "OPENAI_")
 _URL = re.compile(r"http://127\.0\.0\.1:\d+/v1")
 
 
@@ -32,7 +32,11 @@ def url(
 ) -> Iterator[str]:
     """The base URL of a running `batchchat serve`."""
     folder = tmp_path_factory.mktemp("server")
-    kept = {name: it for name, it in os.environ.items() if not name.startswith(_OURS)}
+    kept = {
+        name: it
+        for name, it in os.environ.items()
+        if not name.startswith(_REMOVED_VARIABLES)
+    }
     own = {
         "HOME": str(folder),
         "BATCHCHAT_STORAGE": str(folder / "storage"),
@@ -55,14 +59,14 @@ def url(
 
 @pytest.fixture(scope="session")
 def client(url: str) -> Iterator[OpenAI]:
-    """OpenAI's client, as the tests prepare things with it."""
+    """OpenAI's client for preparing test data."""
     with OpenAI(base_url=url, api_key="none") as client:
         yield client
 
 
 @pytest.fixture(scope="session", params=["sync", "async"])
 def api(request: pytest.FixtureRequest, url: str) -> Iterator[SyncApi | AsyncApi]:
-    """Each of OpenAI's two Python clients, called alike."""
+    """Each of OpenAI's two Python clients, with the same interface."""
     kind = SyncApi if request.param == "sync" else AsyncApi
     with closing(kind(url)) as api:
         yield api
@@ -70,13 +74,13 @@ def api(request: pytest.FixtureRequest, url: str) -> Iterator[SyncApi | AsyncApi
 
 @pytest.fixture(scope="session")
 def stories(client: OpenAI) -> Stories:
-    """Batches that have ended in each way there is."""
+    """Batches that have ended in every possible way."""
     return Stories.begin(client).until_ended(client)
 
 
 @pytest.fixture(scope="session")
 def many(client: OpenAI) -> list[str]:
-    """The ids of 250 batches, the oldest first; their input is refused."""
+    """The ids of 250 batches with invalid input, oldest first."""
     file = client.files.create(file=("bad.jsonl", b"no JSON\n"), purpose="batch")
     return [
         client.batches.create(
@@ -90,7 +94,7 @@ def many(client: OpenAI) -> list[str]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A file of one request on the disk."""
+    """A local file with one request."""
     path = tmp_path / "on-disk.jsonl"
     path.write_bytes(b'{"messages": [{"role": "user", "content": "hi"}]}\n')
     return path

@@ -1,4 +1,4 @@
-"""Batches that end in each way there is, made and waited for once."""
+"""Batches that end in every possible way, created once for all tests."""
 
 import json
 import time
@@ -25,7 +25,7 @@ def jsonl(*lines: Any) -> bytes:
 
 
 GOOD = [line(f"q-{number}") for number in range(6)]
-UNSUPPORTED_FIELDS = line("refused", logit_bias={"99999999": 1})
+INVALID = line("invalid", logit_bias={"99999999": 1})
 LONG = [
     line(f"slow-{number}", max_tokens=1_900, ignore_eos=True) for number in range(64)
 ]
@@ -35,7 +35,7 @@ BAD = jsonl(
 
 
 def start(client: OpenAI, data: bytes, **options: Any) -> Batch:
-    """Hand a file in; ours among the `options` go into `extra_body`."""
+    """Submit a file; extensions of OpenAI's API go into the option `extra_body`."""
     file = client.files.create(file=("input.jsonl", data), purpose="batch")
     return client.batches.create(
         input_file_id=file.id, endpoint=URL, completion_window="24h", **options
@@ -67,7 +67,7 @@ class Stories:
 
     mixed: Batch
     all_failed: Batch
-    refused: Batch
+    invalid: Batch
     skipped: Batch
     seeded: Batch
     seeded_again: Batch
@@ -76,14 +76,14 @@ class Stories:
 
     @classmethod
     def begin(cls, client: OpenAI) -> Self:
-        """Hand all of them in."""
+        """Submit all batches."""
         seeded = {"extra_body": {"seed": 7}}
         warm = [line(f"warm-{n}", temperature=1) for n in range(4)]
         skip = {"on_invalid": "skip"}
         return cls(
-            mixed=start(client, jsonl(*GOOD, UNSUPPORTED_FIELDS)),
-            all_failed=start(client, jsonl(UNSUPPORTED_FIELDS)),
-            refused=start(client, BAD),
+            mixed=start(client, jsonl(*GOOD, INVALID)),
+            all_failed=start(client, jsonl(INVALID)),
+            invalid=start(client, BAD),
             skipped=start(client, BAD, extra_body=skip),
             seeded=start(client, jsonl(*warm), **seeded),
             seeded_again=start(client, jsonl(*warm), **seeded),
@@ -96,7 +96,7 @@ class Stories:
         )
 
     def until_ended(self, client: OpenAI) -> Self:
-        """Wait for all; the last one is cancelled while it runs."""
+        """Wait for all batches; the last one is cancelled while it runs."""
         for name, batch in vars(self).items():
             if name != "cancelled":
                 setattr(self, name, until_ended(client, batch))

@@ -1,4 +1,4 @@
-"""/v1/batches, by OpenAI's Python clients, over real answers of a real engine."""
+"""/v1/batches with OpenAI's Python clients and a real engine."""
 
 import pytest
 from openai import (
@@ -25,7 +25,7 @@ def create(api, file, **options):
     return api(api.client.batches.create, **(asked | options))
 
 
-def test_a_new_batch_says_what_was_asked(api, file, now):
+def test_a_new_batch_has_the_requested_options(api, file, now):
     batch = create(api, file, metadata={"team": "blue"})
     assert (batch.object, batch.endpoint) == ("batch", URL)
     assert (batch.input_file_id, batch.completion_window) == (file.id, "24h")
@@ -35,7 +35,7 @@ def test_a_new_batch_says_what_was_asked(api, file, now):
     assert batch.expires_at == batch.created_at + 86_400
 
 
-def test_a_batch_that_ended_says_how(api, stories):
+def test_an_ended_batch_has_counts_files_and_times(api, stories):
     batch = api(api.client.batches.retrieve, stories.mixed.id)
     assert batch.status == "completed"
     assert batch.request_counts.to_dict() == {"total": 7, "completed": 6, "failed": 1}
@@ -47,14 +47,14 @@ def test_a_batch_that_ended_says_how(api, stories):
     assert batch.model == "demo"
 
 
-def test_every_request_is_answered_once_in_its_order(client, stories):
+def test_every_request_has_one_result_in_input_order(client, stories):
     output = lines_of(client, stories.mixed.output_file_id)
     errors = lines_of(client, stories.mixed.error_file_id)
     assert [one["custom_id"] for one in output] == [one["custom_id"] for one in GOOD]
-    assert [one["custom_id"] for one in errors] == ["refused"]
+    assert [one["custom_id"] for one in errors] == ["invalid"]
 
 
-def test_an_answer_is_a_chat_completion(client, stories):
+def test_a_result_is_a_chat_completion(client, stories):
     answer = lines_of(client, stories.mixed.output_file_id)[0]
     assert answer["id"].startswith("batch_req_")
     assert answer["error"] is None
@@ -66,14 +66,14 @@ def test_an_answer_is_a_chat_completion(client, stories):
     assert body["usage"]["completion_tokens"] == 8
 
 
-def test_a_refused_request_has_its_error_in_the_body(client, stories):
+def test_an_invalid_request_has_its_error_in_the_response_body(client, stories):
     [refused] = lines_of(client, stories.mixed.error_file_id)
     assert refused["error"] is None
     assert refused["response"]["status_code"] == 400
     assert refused["response"]["body"]["error"]["code"] == "invalid_value"
 
 
-def test_the_usage_is_the_sum_of_the_answers(api, client, stories):
+def test_the_usage_of_a_batch_is_the_sum_of_its_results(api, client, stories):
     usage = api(api.client.batches.retrieve, stories.mixed.id).usage
     output = lines_of(client, stories.mixed.output_file_id)
     parts = [one["response"]["body"]["usage"] for one in output]
@@ -82,7 +82,7 @@ def test_the_usage_is_the_sum_of_the_answers(api, client, stories):
     assert usage.total_tokens == usage.input_tokens + usage.output_tokens
 
 
-def test_a_batch_whose_every_request_failed_is_completed(api, stories):
+def test_a_batch_in_which_every_request_failed_is_completed(api, stories):
     batch = api(api.client.batches.retrieve, stories.all_failed.id)
     assert batch.status == "completed"
     assert batch.request_counts.to_dict() == {"total": 1, "completed": 0, "failed": 1}
@@ -90,8 +90,8 @@ def test_a_batch_whose_every_request_failed_is_completed(api, stories):
     assert batch.error_file_id is not None
 
 
-def test_an_input_that_is_no_good_fails_and_says_why(api, stories):
-    batch = api(api.client.batches.retrieve, stories.refused.id)
+def test_an_invalid_input_fails_with_errors(api, stories):
+    batch = api(api.client.batches.retrieve, stories.invalid.id)
     assert batch.status == "failed"
     assert batch.failed_at is not None
     assert batch.output_file_id is batch.error_file_id is None
@@ -100,7 +100,7 @@ def test_an_input_that_is_no_good_fails_and_says_why(api, stories):
     assert "duplicate_custom_id" in {error.code for error in batch.errors.data}
 
 
-def test_bad_lines_can_be_skipped(client, stories):
+def test_invalid_lines_can_be_skipped(client, stories):
     batch = stories.skipped
     counts = {"total": 3, "completed": 1, "failed": 2}
     assert batch.request_counts.to_dict() == counts
@@ -120,13 +120,13 @@ def test_a_seed_makes_a_batch_repeatable(client, stories):
     assert len(texts[0]) == 4
 
 
-def test_the_output_can_be_kept_for_a_while_only(api, stories):
+def test_the_output_can_expire(api, stories):
     file = api(api.client.files.retrieve, stories.kept_briefly.output_file_id)
     assert file.purpose == "batch_output"
     assert file.expires_at == file.created_at + 7_200
 
 
-def test_a_cancelled_batch_keeps_what_is_finished(api, client, stories):
+def test_a_cancelled_batch_keeps_finished_results(api, client, stories):
     batch = api(api.client.batches.retrieve, stories.cancelled.id)
     assert batch.status == "cancelled"
     assert batch.cancelling_at <= batch.cancelled_at
@@ -138,11 +138,11 @@ def test_a_cancelled_batch_keeps_what_is_finished(api, client, stories):
     assert {one["response"] for one in never_run} == {None}
 
 
-def test_to_cancel_again_is_no_error(api, stories):
+def test_cancelling_twice_is_not_an_error(api, stories):
     assert api(api.client.batches.cancel, stories.cancelled.id).status == "cancelled"
 
 
-def test_a_completed_batch_cannot_be_cancelled_and_that_is_said_once(api, stories):
+def test_cancelling_a_completed_batch_is_a_conflict_that_is_not_retried(api, stories):
     with pytest.raises(ConflictError) as caught:
         api(api.client.batches.cancel, stories.mixed.id)
     message = "Cannot cancel a batch with status 'completed'."
@@ -158,27 +158,27 @@ def test_auto_paging_yields_250_batches_once_each_newest_first(api, many):
 
 
 @pytest.mark.usefixtures("many")
-def test_a_page_says_whether_there_is_more(api):
+def test_a_page_has_has_more(api):
     page = api(api.client.batches.list, limit=100)
     assert (len(page.data), page.has_more) == (100, True)
     assert page.object == "list"
     assert page.last_id == page.data[-1].id
 
 
-def test_a_page_begins_behind_the_one_that_is_named(api, many):
+def test_a_page_begins_after_the_given_id(api, many):
     page = api(api.client.batches.list, limit=5, after=many[100])
     assert [batch.id for batch in page.data] == many[99:94:-1]
 
 
 @pytest.mark.usefixtures("many")
-def test_the_last_page_says_that_there_is_no_more(api):
+def test_the_last_page_has_no_more(api):
     oldest = min(batch.id for batch in api.all(api.client.batches.list()))
     page = api(api.client.batches.list, after=oldest)
     assert (page.data, page.has_more) == ([], False)
 
 
 @pytest.mark.parametrize("limit", [0, 101])
-def test_a_page_has_bounds(api, limit):
+def test_the_page_size_is_limited(api, limit):
     with pytest.raises(BadRequestError) as caught:
         api(api.client.batches.list, limit=limit)
     assert caught.value.param == "limit"
@@ -198,7 +198,7 @@ def test_an_unknown_input_file_is_not_found(api, file):
     assert caught.value.param == "input_file_id"
 
 
-def test_an_input_file_of_another_purpose_is_refused(api):
+def test_an_input_file_of_another_purpose_is_rejected(api):
     data = ("a.jsonl", jsonl(*GOOD))
     other = api(api.client.files.create, file=data, purpose="user_data")
     with pytest.raises(BadRequestError) as caught:
@@ -221,7 +221,9 @@ def test_an_input_file_of_another_purpose_is_refused(api):
         ("extra_body", {"priority_": "high"}),
     ],
 )
-def test_what_cannot_be_is_refused_and_the_field_named(api, file, field, value):
+def test_an_invalid_value_is_rejected_and_the_error_names_the_field(
+    api, file, field, value
+):
     with pytest.raises(BadRequestError) as caught:
         create(api, file, **{field: value})
     named = next(iter(value)) if field == "extra_body" else field
@@ -231,24 +233,24 @@ def test_what_cannot_be_is_refused_and_the_field_named(api, file, field, value):
 
 def test_an_unknown_model_is_not_found(api, file):
     with pytest.raises(NotFoundError) as caught:
-        create(api, file, extra_body={"model": "gpt-nobody"})
+        create(api, file, extra_body={"model": "gpt-unknown"})
     assert (caught.value.param, caught.value.code) == ("model", "model_not_found")
 
 
-def test_a_missing_field_is_named(api):
+def test_the_error_names_a_missing_field(api):
     with pytest.raises(BadRequestError) as caught:
         api(api.client.post, "/batches", cast_to=Batch, body={"endpoint": URL})
     assert caught.value.code == "missing_required_parameter"
     assert caught.value.param == "input_file_id"
 
 
-def test_the_same_idempotency_key_makes_one_batch(api, file):
+def test_the_same_idempotency_key_creates_one_batch(api, file):
     header = {"idempotency-key": f"key of {type(api).__name__}"}
     first, second = (create(api, file, extra_headers=header) for _ in range(2))
     assert first.id == second.id
 
 
-def test_an_idempotency_key_is_for_one_request(api, file):
+def test_an_idempotency_key_cannot_be_reused_for_another_request(api, file):
     header = {"idempotency-key": f"another key of {type(api).__name__}"}
     create(api, file, extra_headers=header)
     with pytest.raises(UnprocessableEntityError) as caught:
@@ -256,7 +258,7 @@ def test_an_idempotency_key_is_for_one_request(api, file):
     assert caught.value.code == "idempotency_key_reused"
 
 
-def test_our_own_fields_reach_the_client(api, stories):
+def test_extension_fields_reach_the_client(api, stories):
     batch = api(api.client.batches.retrieve, stories.mixed.id)
     assert batch.estimated_cost > 0
     assert batch.engine_seconds > 0
@@ -264,7 +266,7 @@ def test_our_own_fields_reach_the_client(api, stories):
     assert next(iter(batch.engines.values()))["engine"].startswith("vllm")
 
 
-def test_what_never_ran_can_be_retried(api, client, stories):
+def test_requests_that_never_ran_can_be_retried(api, client, stories):
     place = f"/batches/{stories.cancelled.id}/retry"
     again = api(api.client.post, place, cast_to=Batch)
     client.batches.cancel(again.id)
@@ -273,7 +275,7 @@ def test_what_never_ran_can_be_retried(api, client, stories):
     assert len(lines) == len(LONG) - stories.cancelled.request_counts.completed
 
 
-def test_results_can_be_read_from_where_one_stopped(api, stories):
+def test_results_can_be_read_incrementally(api, stories):
     place = f"/batches/{stories.mixed.id}/results"
     whole = api(api.client.get, place, cast_to=str).splitlines()
     rest = api(api.client.get, f"{place}?after=5", cast_to=str).splitlines()

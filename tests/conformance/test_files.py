@@ -20,7 +20,7 @@ def file(api):
     return api(created)
 
 
-def test_an_upload_answers_with_the_file_object(file, now):
+def test_an_upload_returns_the_file_object(file, now):
     assert file.object == "file"
     assert file.id.startswith("file_")
     assert (file.bytes, file.filename) == (len(DATA), "mine.jsonl")
@@ -29,18 +29,18 @@ def test_an_upload_answers_with_the_file_object(file, now):
     assert abs(file.created_at - now) < 60
 
 
-def test_a_path_is_uploaded_under_its_last_name(api, path):
+def test_an_uploaded_path_is_named_after_its_last_component(api, path):
     file = api(api.client.files.create, file=path, purpose="batch")
     assert file.filename == "on-disk.jsonl"
 
 
-def test_an_open_file_is_uploaded(api, path):
+def test_an_open_file_can_be_uploaded(api, path):
     with path.open("rb") as opened:
         file = api(api.client.files.create, file=opened, purpose="batch")
     assert file.bytes == path.stat().st_size
 
 
-def test_a_name_may_be_of_any_script(api):
+def test_a_filename_may_use_any_script(api):
     created = partial(
         api.client.files.create, file=("вопросы 質問.jsonl", DATA), purpose="batch"
     )
@@ -51,11 +51,11 @@ def test_a_file_can_be_retrieved(api, file):
     assert api(api.client.files.retrieve, file.id) == file
 
 
-def test_the_content_is_what_was_uploaded(api, file):
+def test_the_content_equals_the_upload(api, file):
     assert api(api.client.files.content, file.id).content == DATA
 
 
-def test_a_range_of_the_content_can_be_had(api, file):
+def test_a_range_of_the_content_can_be_downloaded(api, file):
     header = {"range": "bytes=2-9"}
     part = api(api.client.files.content, file.id, extra_headers=header)
     assert part.content == DATA[2:10]
@@ -87,7 +87,7 @@ def test_paging_through_all_files_ends(api, file):
 
 
 @pytest.mark.usefixtures("file")
-def test_files_are_listed_by_purpose(api):
+def test_files_can_be_listed_by_purpose(api):
     created = partial(api.client.files.create, file=("e.jsonl", DATA), purpose="evals")
     other = api(created)
     listed = api.all(api.client.files.list(purpose="evals"))
@@ -95,7 +95,7 @@ def test_files_are_listed_by_purpose(api):
     assert {one.purpose for one in listed} == {"evals"}
 
 
-def test_a_deleted_file_is_gone(api, file):
+def test_a_deleted_file_is_not_found(api, file):
     deleted = api(api.client.files.delete, file.id)
     assert (deleted.id, deleted.deleted, deleted.object) == (file.id, True, "file")
     with pytest.raises(NotFoundError):
@@ -107,7 +107,7 @@ def test_a_deleted_file_is_gone(api, file):
     assert file.id not in [one.id for one in api.all(api.client.files.list())]
 
 
-def test_a_file_can_be_kept_for_a_while_only(api):
+def test_a_file_can_expire(api):
     kept = {"anchor": "created_at", "seconds": 3_600}
     created = partial(
         api.client.files.create,
@@ -119,7 +119,7 @@ def test_a_file_can_be_kept_for_a_while_only(api):
     assert file.expires_at == file.created_at + 3_600
 
 
-def test_a_time_to_keep_a_file_has_bounds(api):
+def test_the_expiry_of_a_file_is_limited(api):
     kept = {"anchor": "created_at", "seconds": 1}
     created = partial(
         api.client.files.create,
@@ -132,7 +132,7 @@ def test_a_time_to_keep_a_file_has_bounds(api):
     assert caught.value.param == "expires_after[seconds]"
 
 
-def test_a_file_needs_no_waiting(api, file):
+def test_a_file_is_processed_at_once(api, file):
     assert api(api.client.files.wait_for_processing, file.id).status == "processed"
 
 
@@ -143,13 +143,13 @@ def test_an_unknown_file_is_not_found(api):
     assert "No such File object" in caught.value.message
 
 
-def test_an_unknown_purpose_is_refused(api):
+def test_an_unknown_purpose_is_rejected(api):
     with pytest.raises(BadRequestError) as caught:
         api(api.client.files.create, file=("a.jsonl", DATA), purpose="pleasure")
     assert (caught.value.param, caught.value.code) == ("purpose", "invalid_value")
 
 
-def test_a_name_that_is_a_path_is_refused(api):
+def test_a_filename_that_is_a_path_is_rejected(api):
     created = partial(
         api.client.files.create, file=("../up.jsonl", DATA), purpose="batch"
     )

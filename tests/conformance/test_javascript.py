@@ -1,4 +1,4 @@
-"""The API, by OpenAI's JavaScript client."""
+"""The API with OpenAI's JavaScript client."""
 
 import os
 import shutil
@@ -16,9 +16,9 @@ HERE = Path(__file__).parent / "javascript"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with the tests and the client, as npm brings it."""
+    """A folder with the tests and the client, installed by npm."""
     if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("needs node and npm, which are not installed here")
+        pytest.skip("requires node and npm")
     folder = tmp_path_factory.mktemp("javascript")
     shutil.copytree(HERE, folder, dirs_exist_ok=True)
     install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"]
@@ -26,13 +26,13 @@ def folder(tmp_path_factory):
         install, cwd=folder, capture_output=True, text=True, check=False, timeout=120
     )
     if done.returncode:
-        pytest.skip("needs OpenAI's JavaScript client, which npm can't bring here")
+        pytest.skip("requires OpenAI's JavaScript client, which npm could not install")
     yield folder
     shutil.rmtree(folder)
 
 
 @pytest.mark.usefixtures("many")
-def test_its_every_check_holds(folder, url, stories):
+def test_the_javascript_clients_tests_pass(folder, url, stories):
     command = ["node", "--test", "--test-reporter=tap", "api.test.mjs"]
     done = subprocess.run(
         command,

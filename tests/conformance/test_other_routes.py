@@ -1,4 +1,4 @@
-"""Models, webhooks and what is not there, by OpenAI's Python clients."""
+"""Models, webhooks and unsupported routes with OpenAI's Python clients."""
 
 from functools import partial
 
@@ -31,14 +31,14 @@ def test_a_model_can_be_retrieved(api):
     assert api(api.client.models.retrieve, "demo").id == "demo"
 
 
-@pytest.mark.parametrize("name", ["gpt-nobody", "org/name", "/etc", "~"])
+@pytest.mark.parametrize("name", ["gpt-unknown", "org/name", "/etc", "~"])
 def test_an_unknown_model_is_not_found(api, name):
     with pytest.raises(NotFoundError) as caught:
         api(api.client.models.retrieve, name)
     assert caught.value.code == "model_not_found"
 
 
-def test_a_live_completion_is_not_to_be_had(api):
+def test_online_chat_completions_are_not_served(api):
     message = {"role": "user", "content": "hi"}
     asked = partial(
         api.client.chat.completions.create, model="demo", messages=[message]
@@ -48,14 +48,14 @@ def test_a_live_completion_is_not_to_be_had(api):
     assert caught.value.code == "unknown_url"
 
 
-def test_every_answer_has_a_request_id(api):
+def test_every_response_has_a_request_id(api):
     assert api(api.client.models.retrieve, "demo")._request_id.startswith("req_")
     with pytest.raises(NotFoundError) as caught:
-        api(api.client.models.retrieve, "nobody")
+        api(api.client.models.retrieve, "unknown")
     assert (caught.value.request_id or "").startswith("req_")
 
 
-def test_a_webhooks_secret_is_told_once(api, webhook):
+def test_a_webhook_secret_is_returned_only_on_creation(api, webhook):
     again = api(api.client.webhooks.retrieve, webhook.id)
     assert webhook.signing_secret.startswith("whsec_")
     assert not hasattr(again, "signing_secret")
@@ -66,17 +66,17 @@ def test_webhooks_are_listed(api, webhook):
     assert webhook.id in [one.id for one in api.all(api.client.webhooks.list())]
 
 
-def test_a_webhook_can_be_changed(api, webhook):
+def test_a_webhook_can_be_updated(api, webhook):
     changed = api(api.client.webhooks.update, webhook.id, name="yours")
     assert (changed.name, changed.url) == ("yours", webhook.url)
 
 
-def test_a_webhooks_secret_can_be_changed(api, webhook):
+def test_a_webhook_secret_can_be_rotated(api, webhook):
     rotated = api(api.client.webhooks.rotate_secret, webhook.id)
     assert rotated.signing_secret != webhook.signing_secret
 
 
-def test_a_deleted_webhook_is_gone(api, webhook):
+def test_a_deleted_webhook_is_not_found(api, webhook):
     assert api(api.client.webhooks.delete, webhook.id).deleted is True
     with pytest.raises(NotFoundError):
         api(api.client.webhooks.retrieve, webhook.id)
@@ -91,7 +91,7 @@ def test_the_event_types_are_listed(api):
     "address",
     ["http://example.com/", "ftp://example.com/", "https:///x", "https://a@b/"],
 )
-def test_a_webhook_needs_a_proper_url(api, address):
+def test_a_webhook_requires_a_valid_url(api, address):
     created = partial(
         api.client.webhooks.create,
         name="mine",
@@ -103,7 +103,7 @@ def test_a_webhook_needs_a_proper_url(api, address):
     assert caught.value.param == "url"
 
 
-def test_a_sample_goes_to_no_address_of_this_network(api):
+def test_a_test_event_is_not_sent_to_a_private_address(api):
     created = partial(
         api.client.webhooks.create,
         name="in",
@@ -111,5 +111,5 @@ def test_a_sample_goes_to_no_address_of_this_network(api):
         event_types=["batch.completed"],
     )
     inside = api(created)
-    with pytest.raises(BadRequestError, match="not on the open internet"):
+    with pytest.raises(BadRequestError, match="resolves to a private address"):
         api(api.client.webhooks.test, inside.id, event_type="batch.completed")

@@ -1,4 +1,4 @@
-"""Form and place of the results, asked for by OpenAI's clients in `extra_body`."""
+"""Output formats and delivery, requested with OpenAI's clients in `extra_body`."""
 
 import time
 from io import BytesIO
@@ -15,7 +15,7 @@ from tests.support.servers.s3_server import BUCKET
 
 pytestmark = requirements.engine()
 
-PATIENCE = 120.0
+TIMEOUT_SECONDS = 120.0
 PREFIX = "exports/default/nightly"
 
 
@@ -30,8 +30,8 @@ def create(client, **extra):
 
 
 def delivered(client, batch_id):
-    """Return the batch once it has ended and its results are where they shall be."""
-    deadline = time.monotonic() + PATIENCE
+    """Return the batch once it has ended and its results are delivered."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         batch = client.batches.retrieve(batch_id)
         if batch.status == "completed" and batch.delivery["status"] != "pending":
@@ -42,7 +42,7 @@ def delivered(client, batch_id):
 
 @pytest.fixture(scope="session")
 def batches(client, exports):
-    """One batch that goes to a folder, and one that goes to a bucket."""
+    """A batch delivered to a folder, and one delivered to a bucket."""
     folder = create(client, output=f"{exports}/nightly/", output_format="both")
     bucket = create(client, output=f"s3://{BUCKET}/{PREFIX}/", output_format="parquet")
     return {
@@ -53,7 +53,7 @@ def batches(client, exports):
 
 @pytest.fixture
 def read(moto):
-    """Read what a URL names, from the disk or from the bucket."""
+    """Read the content of a URL, from the disk or from the bucket."""
 
     def get(url):
         parts = urlsplit(url)
@@ -70,7 +70,7 @@ def rows(data):
 
 
 @pytest.mark.parametrize("where", ["folder", "bucket"])
-def test_the_parquet_file_has_every_answer(api, client, batches, where):
+def test_the_parquet_file_has_every_result(api, client, batches, where):
     batch = api(api.client.batches.retrieve, batches[where].id)
     file = api(api.client.files.retrieve, batch.output_parquet_file_id)
     table = client.files.content(file.id).content
@@ -81,13 +81,13 @@ def test_the_parquet_file_has_every_answer(api, client, batches, where):
     assert all(row["messages"][-1]["role"] == "assistant" for row in rows(table))
 
 
-def test_the_output_stays_what_openais_clients_read(client, batches):
+def test_the_output_file_stays_jsonl(client, batches):
     for batch in batches.values():
         text = client.files.content(batch.output_file_id).text
         assert text.count("\n") == len(GOOD)
 
 
-def test_both_forms_are_in_the_folder(client, batches, exports, read):
+def test_both_formats_are_delivered_to_the_folder(client, batches, exports, read):
     batch = batches["folder"]
     delivery = batch.delivery
     assert (delivery["status"], delivery["error"]) == ("completed", None)
@@ -99,7 +99,7 @@ def test_both_forms_are_in_the_folder(client, batches, exports, read):
     assert names == [f"{batch.id}_output.jsonl", f"{batch.id}_output.parquet"]
 
 
-def test_parquet_alone_is_in_the_bucket(client, batches, moto, read):
+def test_only_parquet_is_delivered_to_the_bucket(client, batches, moto, read):
     batch = batches["bucket"]
     listed = moto.client.list_objects_v2(Bucket=BUCKET, Prefix=PREFIX)["Contents"]
     key = f"{PREFIX}/{batch.id}_output.parquet"
@@ -113,7 +113,7 @@ def test_parquet_alone_is_in_the_bucket(client, batches, moto, read):
 @pytest.mark.parametrize(
     "output", ["s3://bucket/elsewhere/", "s3://bucket/exports/default/../x", "/etc"]
 )
-def test_elsewhere_nothing_is_written(client, output):
+def test_an_output_that_is_not_allowed_is_rejected(client, output):
     with pytest.raises(BadRequestError) as caught:
         create(client, output=output)
     assert caught.value.param == "output"

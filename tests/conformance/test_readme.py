@@ -1,4 +1,4 @@
-"""The README's lines of `openai` Python run as they are printed."""
+"""The README's Python example runs as printed."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ README = Path(__file__).parents[2] / "README.md"
 EXAMPLE = README.with_name("examples") / "requests.jsonl"
 
 
-def test_they_print_the_answers(url, tmp_path):
+def test_the_readme_examples_print_the_results(url, tmp_path):
     [code] = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
     printed = "http://127.0.0.1:8000/v1"
     assert printed in code

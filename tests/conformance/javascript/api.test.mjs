@@ -1,6 +1,6 @@
-// The API as OpenAI's JavaScript client sees it; `node --test` runs this.
-// API_URL is the server's base URL; MIXED is a batch of seven requests of which one
-// failed, and the server has at least 250 batches.
+// Tests of the API with OpenAI's JavaScript client; run them with `node --test`.
+// API_URL is the server's base URL; MIXED is the id of a batch of seven requests of
+// which one failed. The server must have at least 250 batches.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -49,7 +49,7 @@ const untilEnded = async (batch) => {
   return batch;
 };
 
-test("an upload answers with the File object", async () => {
+test("an upload returns the File object", async () => {
   const file = await upload();
   assert.equal(file.object, "file");
   assert.equal(file.bytes, Buffer.byteLength(data));
@@ -62,19 +62,19 @@ test("a file can be retrieved", async () => {
   assert.equal((await client.files.retrieve(file.id)).id, file.id);
 });
 
-test("the content is what was uploaded", async () => {
+test("the content equals the upload", async () => {
   const file = await upload();
   assert.equal(await (await client.files.content(file.id)).text(), data);
 });
 
-test("a file can be kept for a while only", async () => {
+test("a file can expire", async () => {
   const file = await upload({
     expires_after: { anchor: "created_at", seconds: 3600 },
   });
   assert.equal(file.expires_at, file.created_at + 3600);
 });
 
-test("a deleted file is gone", async () => {
+test("a deleted file is not found", async () => {
   const file = await upload();
   assert.equal((await client.files.delete(file.id)).deleted, true);
   await assert.rejects(client.files.retrieve(file.id), OpenAI.NotFoundError);
@@ -90,7 +90,7 @@ test("paging through all files ends", async () => {
   assert.ok(seen.has(file.id));
 });
 
-test("a batch is created, polled and downloaded", async () => {
+test("a batch can be created, polled and downloaded", async () => {
   const made = await create({ metadata: { from: "javascript" } });
   assert.equal(made.object, "batch");
   assert.equal(made.expires_at, made.created_at + 86400);
@@ -104,7 +104,7 @@ test("a batch is created, polled and downloaded", async () => {
   assert.deepEqual(ids, ["js-1", "js-2", "js-3"]);
 });
 
-test("fields of ours are sent and come back", async () => {
+test("extension fields are sent and returned", async () => {
   const batch = await create({ seed: 7, priority: "high" });
   assert.equal(batch.seed, 7);
 });
@@ -121,7 +121,7 @@ test("a batch can be cancelled", async () => {
   assert.equal((await untilEnded(batch)).status, "cancelled");
 });
 
-test("a completed batch can't be cancelled", async () => {
+test("a completed batch cannot be cancelled", async () => {
   await assert.rejects(client.batches.cancel(process.env.MIXED), (error) => {
     assert.ok(error instanceof OpenAI.ConflictError);
     assert.match(error.message, /Cannot cancel a batch with status 'completed'/);
@@ -139,7 +139,7 @@ test("auto-paging yields more than 250 batches once each", async () => {
   assert.ok(seen.size >= 250);
 });
 
-test("a page says whether there is more", async () => {
+test("a page has has_more", async () => {
   const page = await client.batches.list({ limit: 2 });
   assert.equal(page.data.length, 2);
   assert.equal(page.has_more, true);
@@ -150,7 +150,7 @@ test("a page says whether there is more", async () => {
 for (const [name, call] of [
   ["batch", () => client.batches.retrieve(`batch_${unknown}`)],
   ["file", () => client.files.retrieve(`file_${unknown}`)],
-  ["model", () => client.models.retrieve("gpt-nobody")],
+  ["model", () => client.models.retrieve("gpt-unknown")],
   ["input file", () => create({ input_file_id: `file_${unknown}` })],
 ]) {
   test(`an unknown ${name} is not found`, async () => {
@@ -164,7 +164,7 @@ for (const [param, value] of [
   ["seed", "seven"],
   ["colour", "blue"],
 ]) {
-  test(`a wrong ${param} is refused and named`, async () => {
+  test(`an invalid ${param} is rejected and named`, async () => {
     await assert.rejects(create({ [param]: value }), (error) => {
       assert.ok(error instanceof OpenAI.BadRequestError);
       assert.equal(error.param, param);
@@ -175,7 +175,7 @@ for (const [param, value] of [
   });
 }
 
-test("the same idempotency key makes one batch", async () => {
+test("the same idempotency key creates one batch", async () => {
   const file = await upload();
   const more = { headers: { "idempotency-key": "javascript" } };
   const made = () => create({ input_file_id: file.id }, more);

@@ -1,4 +1,4 @@
-"""Every number's range, from the table: accepted at its ends, refused a step on."""
+"""Number ranges of the parameter table: valid at their ends, invalid a step beyond."""
 
 import math
 
@@ -19,7 +19,7 @@ NUMBERS = {
 }
 WHOLE = {"integer", "integers"}
 NEEDS = {"top_logprobs": {"logprobs": True}}
-"""What a field can't do without."""
+"""Fields that a field requires."""
 
 
 def step(parameter, bound, towards):
@@ -59,20 +59,20 @@ def place(name):
 @pytest.mark.parametrize(
     ("name", "value"), [(n, value) for n, p in BOUNDED.items() for value in inside(p)]
 )
-def test_the_ends_of_a_range_are_within_it(name, value):
+def test_the_ends_of_a_range_are_valid(name, value):
     assert wrong(raw(name, value)) == []
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [(n, value) for n, p in BOUNDED.items() for value in outside(p)]
 )
-def test_a_step_beyond_an_end_is_outside(name, value):
+def test_a_step_beyond_an_end_is_invalid(name, value):
     assert wrong(raw(name, value)) == [("invalid_value", f"body.{name}{place(name)}")]
 
 
 @pytest.mark.parametrize("value", [10**18, -(10**18), 10**30, 1e300], ids=repr)
 @pytest.mark.parametrize("name", sorted(set(NUMBERS) - {"seed"}))
-def test_a_number_far_away_is_outside(name, value):
+def test_a_number_far_outside_the_range_is_invalid(name, value):
     code = "invalid_value"
     if NUMBERS[name] == "integer" and isinstance(value, float):
         code = "invalid_type"
@@ -81,7 +81,7 @@ def test_a_number_far_away_is_outside(name, value):
 
 @pytest.mark.parametrize("value", [True, False, "1", "", [1], {"a": 1}], ids=repr)
 @pytest.mark.parametrize("name", BOUNDED)
-def test_what_is_no_number_is_no_number(name, value):
+def test_a_value_of_another_type_is_not_a_number(name, value):
     assert wrong(raw(name, value)) == [("invalid_type", f"body.{name}{place(name)}")]
 
 
@@ -89,14 +89,14 @@ def test_what_is_no_number_is_no_number(name, value):
 @pytest.mark.parametrize(
     "name", [name for name, p in BOUNDED.items() if p.kind in WHOLE]
 )
-def test_what_has_a_point_is_no_integer(name, value):
+def test_a_decimal_is_not_an_integer(name, value):
     assert wrong(raw(name, value)) == [("invalid_type", f"body.{name}{place(name)}")]
 
 
 @pytest.mark.parametrize(
     "name", [name for name, p in BOUNDED.items() if p.kind not in WHOLE]
 )
-def test_an_integer_is_a_number(name):
+def test_an_integer_is_a_valid_number(name):
     assert wrong(raw(name, 1)) == []
 
 
@@ -108,6 +108,6 @@ def test_null_means_absent(name):
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_the_message_of_a_number_out_of_range_says_the_range(name):
+def test_the_error_for_a_number_out_of_range_states_the_range(name):
     (message,) = [p.message for p in refused(raw(name, 10**30)).problems]
     assert str(PARAMETERS[name].maximum) in message
