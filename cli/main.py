@@ -1,4 +1,4 @@
-"""The `batchchat` command: one verb a file, heavy imports as late as can be."""
+"""The `batchchat` command; commands import heavy modules only when they run."""
 
 import sys
 from typing import Annotated, Any, NoReturn
@@ -25,16 +25,17 @@ from batchchat.cli.commands import (
     worker,
 )
 from batchchat.cli.commands import list as list_
-from batchchat.cli.terminal import streams as terminal
+from batchchat.cli.terminal import streams
+from batchchat.cli.terminal.help import add_command, example_section
 from batchchat.jobs.errors import BatchchatError
 from batchchat.workers.engine import process_guard
 
 process_guard.bind_spawned_core()  # does nothing in other processes
 
-WRONG = 2
-"""Exit status when the tool could not work."""
+CANNOT_RUN = 2
+"""Exit status when the command could not run."""
 
-_UsageError: Any = typer.BadParameter.__base__  # typer carries a click of its own
+_UsageError: Any = typer.BadParameter.__base__  # typer bundles its own click
 
 app = typer.Typer(
     name="batchchat",
@@ -42,6 +43,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=example_section(
+        "batchchat submit requests.jsonl --model demo --output results.jsonl"
+    ),
 )
 for name, command in (
     ("submit", submit.submit),
@@ -62,15 +66,15 @@ for name, command in (
     ("doctor", doctor.doctor),
     ("serve", serve.serve),
 ):
-    app.command(name)(command)
+    add_command(app, name, command)
 app.add_typer(keys.app, name="keys")
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
-        terminal.out(f"batchchat {version('batchchat')}")
+        streams.print_data(f"batchchat {version('batchchat')}")
         raise typer.Exit
 
 
@@ -78,31 +82,34 @@ def _version(asked: bool) -> None:
 def batchchat(
     _: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="And exit."),
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Show the version and exit.",
+        ),
     ] = False,
 ) -> None:
-    """Batch jobs of chat completions on your own GPUs.
+    """Run batches of chat completions on your own GPUs.
 
-    Hand in a file of requests, get every answer:
-
-    batchchat submit requests.jsonl --model demo --output results.jsonl
+    Submit a JSONL file of requests, and get a file with every result.
     """
 
 
 def main() -> NoReturn:
-    """Run the command; exit 0 for success, 1 for a bad answer, 2 for no answer."""
+    """Run the command; exit with 0 (success), 1 (incomplete), 2 (could not run)."""
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except _UsageError as error:
         path = error.ctx.command_path if error.ctx else "batchchat"
-        terminal.show_error(
+        streams.print_error(
             BatchchatError(error.format_message(), hint=f"see `{path} --help`")
         )
-        code = WRONG
+        code = CANNOT_RUN
     except BatchchatError as error:
-        terminal.show_error(error)
-        code = WRONG
-    except terminal.ReaderGoneError:
+        streams.print_error(error)
+        code = CANNOT_RUN
+    except streams.BrokenOutputError:
         code = 0
     sys.exit(code if isinstance(code, int) else 0)
 

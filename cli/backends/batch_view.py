@@ -1,4 +1,4 @@
-"""A batch as the commands see it, wherever it runs: its object, read back."""
+"""A batch as the commands see it: its Batch object, decoded from JSON."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,49 +17,49 @@ encode = msgspec.json.Encoder(decimal_format="number").encode
 """Returns JSON, with decimals as exact numbers."""
 
 
-class Delivery(NamedTuple):
-    """Where a user wants the results of a batch, an absolute path, and in what form."""
+class LocalOutput(NamedTuple):
+    """Where to write the results on this machine: an absolute path, and `--format`."""
 
-    output: Path
+    path: Path
     formats: str
 
 
-class Tokens(msgspec.Struct, frozen=True):
-    """Of OpenAI's BatchUsage what is shown."""
+class TokenUsage(msgspec.Struct, frozen=True):
+    """The displayed part of OpenAI's BatchUsage."""
 
     input_tokens: int
     output_tokens: int
 
 
-class Shards(msgspec.Struct, frozen=True):
-    """The parts that a batch is run in, and how many of them are final."""
+class ShardCounts(msgspec.Struct, frozen=True):
+    """How many shards a batch has, and how many of them are committed."""
 
     total: int
     committed: int
 
 
-class Problems(msgspec.Struct, frozen=True):
-    """The first of all that is wrong with an input."""
+class InputErrors(msgspec.Struct, frozen=True):
+    """The first problems of an input file."""
 
     data: list[Problem]
 
 
-class Delivered(msgspec.Struct, frozen=True):
-    """How far results are on their way to a destination."""
+class DeliveryStatus(msgspec.Struct, frozen=True):
+    """The delivery of results to a URL: `pending`, `delivered` or `failed`."""
 
     status: str
     files: list[str]
     error: str | None
 
 
-class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a Batch object what commands look at; see `jobs.batch_object`."""
+class BatchSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of a Batch object that the commands use; see `jobs.batch_object`."""
 
     id: str
     status: str
     created_at: int
     request_counts: Counts
-    usage: Tokens
+    usage: TokenUsage
     estimated_cost: Decimal
     engine_seconds: float
     engine_cost: Decimal | None
@@ -68,55 +68,55 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     invalid_lines: int
     streamed_requests: int
     model: str | None
-    errors: Problems | None
+    errors: InputErrors | None
     output_file_id: str | None
     error_file_id: str | None
     output_parquet_file_id: str | None = None
-    delivery: Delivered | None = None
-    shards: Shards | None
+    delivery: DeliveryStatus | None = None
+    shards: ShardCounts | None
 
     @property
     def is_terminal(self) -> bool:
-        """Whether its status will never be another."""
+        """Whether the status is final."""
         return self.status in TERMINAL
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will happen to it."""
-        is_on_its_way = self.delivery is not None and self.delivery.status == "pending"
-        return self.is_terminal and not is_on_its_way
+        """Whether the status is final and the results are delivered."""
+        is_delivering = self.delivery is not None and self.delivery.status == "pending"
+        return self.is_terminal and not is_delivering
 
 
 @dataclass(frozen=True)
 class View:
-    """A batch; `text` is its object as JSON, `started` that a worker has begun it.
+    """A batch; `text` is its Batch object as JSON, `started` whether a worker runs it.
 
-    Both a ledger and a server are read by way of the object, so that what is shown
-    can't depend on where the batch runs.
+    Both a ledger and a server are read through the object, so that the output does not
+    depend on where the batch runs.
     """
 
     text: bytes
-    batch: Shown
-    delivery: Delivery | None = None
+    batch: BatchSummary
+    local_output: LocalOutput | None = None
     started: bool = False
 
     @classmethod
     def of_state(cls, state: State) -> Self:
-        """Return what is shown of a ledger's batch."""
-        batch, delivery = state.batch, None
+        """Return the view of a ledger's batch."""
+        batch, local_output = state.batch, None
         if batch.output is not None:
-            delivery = Delivery(Path(batch.output), batch.output_format)
+            local_output = LocalOutput(Path(batch.output), batch.output_format)
         text = encode(batch_object(state))
-        return cls(text, read_shown(text), delivery, bool(state.running))
+        return cls(text, read_summary(text), local_output, bool(state.running))
 
 
-def read_shown(text: bytes) -> Shown:
-    """Return what is shown of an object. Raises `msgspec.MsgspecError`."""
-    return msgspec.json.decode(text, type=Shown)
+def read_summary(text: bytes) -> BatchSummary:
+    """Decode a Batch object. Raises `msgspec.MsgspecError`."""
+    return msgspec.json.decode(text, type=BatchSummary)
 
 
 class ListedModel(msgspec.Struct, frozen=True):
-    """Of a Model object what is listed; see `jobs.model_object`."""
+    """The displayed fields of a Model object; see `jobs.catalog.model_object`."""
 
     id: str
     description: str
@@ -129,7 +129,7 @@ class _Models(msgspec.Struct, frozen=True):
 
 
 def read_models(text: bytes) -> list[ListedModel]:
-    """Return what is listed of a list object. Raises `msgspec.MsgspecError`."""
+    """Decode a list of Model objects. Raises `msgspec.MsgspecError`."""
     return msgspec.json.decode(text, type=_Models).data
 
 

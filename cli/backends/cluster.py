@@ -1,10 +1,12 @@
-"""Batches that a cluster's workers run, over a storage that all of them share."""
+"""The backend for batches that a cluster's workers run, over shared storage."""
+
+from typing_extensions import override
 
 from batchchat.cli.backends.batch_view import View
 from batchchat.cli.backends.follow import follow
 from batchchat.cli.backends.session import Session
-from batchchat.cli.backends.stored import StoredBatches
-from batchchat.cli.terminal import streams as terminal
+from batchchat.cli.backends.stored import StoredBackend
+from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.format import short
 from batchchat.jobs.errors import BrokerError
 from batchchat.jobs.ledger.active_index import Active
@@ -12,53 +14,58 @@ from batchchat.jobs.ledger.ledger import State
 from batchchat.workers.cluster_status import ClusterStatus
 
 
-class ClusterBatches(StoredBatches):
-    """See `Batches`."""
+class ClusterBackend(StoredBackend):
+    """Submits batches to a controller and workers; see `Backend`."""
 
-    handed_over = True
-    mends = "a controller"
+    runs_elsewhere = True
+    repaired_by = "the controller"
 
     def __init__(self, session: Session, cluster: ClusterStatus) -> None:
-        """Hand batches over to `cluster`."""
+        """Use the storage of `session` and the workers of `cluster`."""
         super().__init__(session)
         self._cluster = cluster
 
-    def hand_over(self, batch_id: str) -> None:  # noqa: D102 - see Batches
+    @override
+    def enqueue(self, batch_id: str) -> None:
         Active(self.ledger.storage).add(self.ledger.project, batch_id)
 
-    def run(self, batch_id: str, *, shown: bool) -> View | None:  # noqa: D102
-        return follow(self, batch_id, shown=shown)
+    @override
+    def run(self, batch_id: str, *, show_progress: bool) -> View | None:
+        return follow(self, batch_id, show_progress=show_progress)
 
-    def missing(self, view: View) -> str | None:  # noqa: D102
+    @override
+    def blocked_reason(self, view: View) -> str | None:
         try:
-            return self._missing(self.ledger.state(view.batch.id))
+            return self._missing_process(self.ledger.state(view.batch.id))
         except BrokerError as error:
             return error.message
 
-    def _missing(self, state: State) -> str | None:
+    def _missing_process(self, state: State) -> str | None:
         if not self._cluster.has_controller():
-            return "no controller is there: start one with `batchchat controller`"
+            return "no controller is running; start one with `batchchat controller`"
         if state.plan and state.plan.model and not self._cluster.workers_of(state):
             model = state.plan.model.name
             return (
-                f"no worker runs `{model}`: start one with"
+                f"no worker is running `{model}`; start one with"
                 f" `batchchat worker --model {model}`"
             )
         return None
 
-    def rows(self, view: View) -> list[tuple[str, str]]:  # noqa: D102
+    @override
+    def status_rows(self, view: View) -> list[tuple[str, str]]:
+        rows = super().status_rows(view)
         try:
             workers = self._cluster.workers_of(self.ledger.state(view.batch.id))
         except BrokerError as error:
-            return [*super().rows(view), ("workers", error.message)]
+            return [*rows, ("workers", error.message)]
         speed = sum(worker.tokens_per_second for worker in workers)
-        told = f"{len(workers)}, {short(speed)} tokens/s"
-        return [*super().rows(view), ("workers", told)]
+        return [*rows, ("workers", f"{len(workers)}, {short(speed)} tokens/s")]
 
-    def next_step(self, batch_id: str, status: str | None = None) -> str | None:  # noqa: D102
-        del status
+    @override
+    def next_hint(self, batch_id: str, status: str | None = None) -> str | None:
         return f"follow it with `batchchat watch {batch_id}`"
 
-    def _cancelled(self, batch_id: str) -> None:
-        self.hand_over(batch_id)
-        terminal.say("its workers stop, and a controller writes what is finished")
+    @override
+    def _stop_running(self, batch_id: str) -> None:
+        self.enqueue(batch_id)
+        streams.info("the workers stop; the controller writes the finished results")

@@ -1,10 +1,12 @@
-"""Batches that this process runs itself, with no service at all."""
+"""The backend for batches that this process runs itself, without any service."""
+
+from typing_extensions import override
 
 from batchchat.cli.backends.batch_view import View
 from batchchat.cli.backends.session import Session
-from batchchat.cli.backends.stored import StoredBatches
-from batchchat.cli.terminal import streams as terminal
-from batchchat.cli.terminal.progress import Display, told_of
+from batchchat.cli.backends.stored import StoredBackend
+from batchchat.cli.terminal import streams
+from batchchat.cli.terminal.progress import ProgressDisplay, run_progress_line
 from batchchat.cli.terminal.signals import interruptible
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.errors import BatchchatError
@@ -20,41 +22,45 @@ from batchchat.workers.local.embedded_run import EmbeddedRun
 _APART = {"auto": None, "inside": False, "apart": True}
 
 
-class EmbeddedBatches(StoredBatches):
-    """See `Batches`."""
+class EmbeddedBackend(StoredBackend):
+    """Runs batches in this process; see `Backend`."""
 
-    def hand_over(self, batch_id: str) -> None:
-        """Do nothing: there is nobody else."""
+    @override
+    def enqueue(self, batch_id: str) -> None:
+        """Do nothing: `run` runs the batch."""
 
-    def run(self, batch_id: str, *, shown: bool) -> View | None:  # noqa: D102
+    @override
+    def run(self, batch_id: str, *, show_progress: bool) -> View | None:
         try:
-            view = self._run(batch_id, shown=shown)
+            view = self._run(batch_id, show_progress=show_progress)
         except BatchLockedError:
             raise
         except BatchchatError as error:
-            on = f"go on with `batchchat resume {batch_id}`"
-            error.hint = f"{error.hint}; then {on}" if error.hint else on
+            resume = f"continue with `batchchat resume {batch_id}`"
+            error.hint = f"{error.hint}; then {resume}" if error.hint else resume
             raise
         if view.batch.is_terminal:
             return view
-        _say_stopped(view)
+        _report_stopped(view)
         return None
 
-    def next_step(self, batch_id: str, status: str | None = None) -> str | None:  # noqa: D102
+    @override
+    def next_hint(self, batch_id: str, status: str | None = None) -> str | None:
         if status is None:
             return f"run it with `batchchat resume {batch_id}`"
         if status == "cancelling":
             return None
-        return f"if nothing runs it, go on with `batchchat resume {batch_id}`"
+        return f"if no process is running it, use `batchchat resume {batch_id}`"
 
-    def _cancelled(self, batch_id: str) -> None:
+    @override
+    def _stop_running(self, batch_id: str) -> None:
         try:
             with batch_lock(self.session.locks, batch_id):
                 finalize(self.ledger, batch_id, "cancelled")
         except BatchLockedError:
-            terminal.say("the process that runs it stops when it next looks")
+            streams.info("the process that runs it will stop within seconds")
 
-    def _run(self, batch_id: str, *, shown: bool) -> View:
+    def _run(self, batch_id: str, *, show_progress: bool) -> View:
         session, progress, stop = self.session, Progress(), Stop()
         settings = session.settings
         storage = PatientStorage(
@@ -70,10 +76,12 @@ class EmbeddedBatches(StoredBatches):
             locks=session.locks,
         )
         with (
-            terminal.engine_output(session.engine_log),
+            streams.engine_output(session.engine_log),
             interruptible(batch_id, progress, stop, settings.grace_seconds),
         ):
-            display = Display(told_of(progress), shown=shown)
+            display = ProgressDisplay(
+                run_progress_line(progress), show_progress=show_progress
+            )
             try:
                 return View.of_state(run.run(batch_id))
             finally:
@@ -92,10 +100,10 @@ def start_engine(session: Session, model: Model) -> EngineDriver:
     )
 
 
-def _say_stopped(view: View) -> None:
+def _report_stopped(view: View) -> None:
     counts = view.batch.request_counts
-    terminal.say(
+    streams.info(
         f"stopped: {counts.completed + counts.failed:,} of {counts.total:,} requests"
-        " are committed, and what else was finished is kept"
+        " are committed; other finished results are kept"
     )
-    terminal.hint(f"go on with `batchchat resume {view.batch.id}`")
+    streams.hint(f"continue with `batchchat resume {view.batch.id}`")

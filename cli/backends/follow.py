@@ -1,18 +1,17 @@
-"""Follows a batch that runs elsewhere until it has ended."""
+"""Wait for a batch that runs elsewhere, and show its progress."""
 
 import time
 
 from batchchat.cli.backends.batch_view import View
-from batchchat.cli.backends.protocol import Batches
-from batchchat.cli.terminal import streams as terminal
-from batchchat.cli.terminal.progress import Display, told_of
+from batchchat.cli.backends.protocol import Backend
+from batchchat.cli.terminal import streams
+from batchchat.cli.terminal.progress import ProgressDisplay, run_progress_line
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import BatchchatError, ServerError
 from batchchat.jobs.execution.progress import Progress
 
-_LOOK = 1.0
-_SOON = 10.0
-"""Seconds after which nobody's answer is worth a word."""
+_POLL_SECONDS = 1.0
+_BLOCKED_CHECK_SECONDS = 10.0
 
 _PHASES = {
     "validating": "checking",
@@ -21,87 +20,90 @@ _PHASES = {
 }
 
 
-def follow(batches: Batches, batch_id: str, *, shown: bool) -> View | None:
-    """Show how a batch goes until it has ended; None when Ctrl-C comes first.
+def follow(backend: Backend, batch_id: str, *, show_progress: bool) -> View | None:
+    """Wait until a batch has ended; return None if Ctrl-C is pressed first.
 
-    Storage and servers that fail are waited for.
+    Retries while the storage or the server is unavailable.
     """
     progress = Progress()
-    display = Display(told_of(progress), shown=shown)
-    goes_on = f"it goes on; follow it with `batchchat watch {batch_id}`"
+    watcher = _Watcher(backend, progress, show_warnings=show_progress)
+    display = ProgressDisplay(run_progress_line(progress), show_progress=show_progress)
+    still_running = f"it keeps running; follow it with `batchchat watch {batch_id}`"
     try:
-        return _until_ended(batches, batch_id, _Watcher(batches, progress, say=shown))
+        return _poll_until_over(backend, batch_id, watcher)
     except KeyboardInterrupt:
         display.stop()
-        terminal.hint(goes_on)
+        streams.hint(still_running)
         return None
     except BatchchatError as error:
-        error.hint = f"{error.hint}; {goes_on}" if error.hint else goes_on
+        error.hint = f"{error.hint}; {still_running}" if error.hint else still_running
         raise
     finally:
         display.stop()
 
 
-def _until_ended(batches: Batches, batch_id: str, watcher: "_Watcher") -> View:
+def _poll_until_over(backend: Backend, batch_id: str, watcher: "_Watcher") -> View:
     while True:
-        pause = _LOOK
+        pause = _POLL_SECONDS
         try:
-            view = batches.get(batch_id)
+            view = backend.get(batch_id)
         except BatchchatError as error:
             if not error.retryable:
                 raise
-            watcher.miss(error)
+            watcher.record_failure(error)
             if isinstance(error, ServerError):
                 pause = max(pause, error.after)
         else:
             if view.batch.is_over:
                 return view
-            watcher.note(view)
+            watcher.record(view)
         time.sleep(pause)
 
 
 class _Watcher:
-    """Turns views into progress, and says what is missing."""
+    """Turns views into progress, and warns when nothing can run the batch."""
 
-    def __init__(self, batches: Batches, progress: Progress, *, say: bool) -> None:
-        self._batches = batches
+    def __init__(
+        self, backend: Backend, progress: Progress, *, show_warnings: bool
+    ) -> None:
+        self._backend = backend
         self._progress = progress
-        self._say = say
-        self._before: int | None = None
-        self._next_look = time.monotonic() + _SOON
-        self._said: set[str] = set()
+        self._show_warnings = show_warnings
+        self._tokens_at_start: int | None = None
+        self._next_check = time.monotonic() + _BLOCKED_CHECK_SECONDS
+        self._shown_warnings: set[str] = set()
 
-    def miss(self, error: BatchchatError) -> None:
-        """Note that nobody knows how the batch is."""
-        whom = "server" if isinstance(error, ServerError) else "storage"
-        self._progress.waits_for(error.message, whom)
+    def record_failure(self, error: BatchchatError) -> None:
+        """Show that the state of the batch can't be read."""
+        source = "server" if isinstance(error, ServerError) else "storage"
+        self._progress.waits_for(error.message, source)
 
-    def note(self, view: View) -> None:
-        """Note how the batch is."""
+    def record(self, view: View) -> None:
+        """Show the state of the batch."""
         progress, batch = self._progress, view.batch
         progress.waits_for(None)
         progress.total = batch.request_counts.total
         phase = _PHASES.get(batch.status, "running")
         if batch.is_terminal:
             phase = "delivering"
-        progress.phase = self._running(view) if phase == "running" else phase
-        if time.monotonic() >= self._next_look:
-            self._next_look += _SOON
-            self._once(self._batches.missing(view))
+        progress.phase = self._record_counts(view) if phase == "running" else phase
+        if time.monotonic() >= self._next_check:
+            self._next_check += _BLOCKED_CHECK_SECONDS
+            self._warn_once(self._backend.blocked_reason(view))
 
-    def _running(self, view: View) -> str:
+    def _record_counts(self, view: View) -> str:
+        """Record how many requests are done; return the phase."""
         counts, tokens = view.batch.request_counts, view.batch.usage.output_tokens
-        if self._before is None:
+        if self._tokens_at_start is None:
             if not any(counts.done()) and not view.started:
                 return "waiting"
-            self._before = tokens
+            self._tokens_at_start = tokens
             self._progress.begin(counts)
-        since = max(0, tokens - self._before)
-        self._progress.has(counts, Usage(output_tokens=since))
+        new_tokens = max(0, tokens - self._tokens_at_start)
+        self._progress.has(counts, Usage(output_tokens=new_tokens))
         return "running"
 
-    def _once(self, text: str | None) -> None:
-        """Say who is missing, once, when nothing has happened for a while."""
-        if text and self._say and text not in self._said:
-            self._said.add(text)
-            terminal.say(text)
+    def _warn_once(self, text: str | None) -> None:
+        if text and self._show_warnings and text not in self._shown_warnings:
+            self._shown_warnings.add(text)
+            streams.info(text)

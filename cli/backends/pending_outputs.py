@@ -1,7 +1,7 @@
-"""Where a user wants the results of batches that a server runs.
+"""Remember where to write the results of batches that a server runs.
 
-A server can't write there and need not know, so it is noted on this machine: whoever
-stops waiting for a batch and watches it later finds the results where they were wanted.
+The server can't write to this machine, so `--output` is stored here: a later `watch`
+writes the results to the path that `submit` was given.
 """
 
 import time
@@ -10,43 +10,42 @@ from pathlib import Path
 
 import msgspec
 
-from batchchat.cli.backends.batch_view import Delivery
+from batchchat.cli.backends.batch_view import LocalOutput
 from batchchat.jobs.settings import data_folder
 
-_KEPT = 30 * 86_400
-"""Seconds for which a place is remembered."""
+_KEEP_SECONDS = 30 * 86_400
 
 
-class Wanted:
-    """The places, by batch."""
+class PendingOutputs:
+    """The outputs by batch id, one small file each, kept for 30 days."""
 
     def __init__(self) -> None:
-        """Read them as they are asked for."""
-        self._folder = data_folder() / "wanted"
-        self._known: dict[str, Delivery] = {}
+        """Use the user's data folder; files are read when they are needed."""
+        self._folder = data_folder() / "pending-outputs"
+        self._saved: dict[str, LocalOutput] = {}
 
-    def note(self, batch_id: str, delivery: Delivery) -> None:
-        """Remember a place; without a home, for as long as this process lives."""
-        self._known[batch_id] = delivery
+    def save(self, batch_id: str, output: LocalOutput) -> None:
+        """Store an output; in memory only if the data folder is not writable."""
+        self._saved[batch_id] = output
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._forget_old()
-            text = msgspec.json.encode([str(delivery.output), delivery.formats])
+            self._delete_old()
+            text = msgspec.json.encode([str(output.path), output.formats])
             (self._folder / f"{batch_id}.json").write_bytes(text)
 
-    def of(self, batch_id: str) -> Delivery | None:
-        """Return the place, None where none was named."""
-        known = self._known.get(batch_id)
-        if known is not None:
-            return known
+    def get(self, batch_id: str) -> LocalOutput | None:
+        """Return the output of a batch, None if there is none."""
+        saved = self._saved.get(batch_id)
+        if saved is not None:
+            return saved
         try:
             text = (self._folder / f"{batch_id}.json").read_bytes()
-            output, formats = msgspec.json.decode(text, type=tuple[str, str])
+            path, formats = msgspec.json.decode(text, type=tuple[str, str])
         except (OSError, msgspec.MsgspecError):
             return None
-        return Delivery(Path(output), formats)
+        return LocalOutput(Path(path), formats)
 
-    def _forget_old(self) -> None:
+    def _delete_old(self) -> None:
         for path in self._folder.iterdir():
-            if path.stat().st_mtime < time.time() - _KEPT:
+            if path.stat().st_mtime < time.time() - _KEEP_SECONDS:
                 path.unlink()

@@ -1,58 +1,61 @@
-"""Where batches run: in this process, on a cluster, or on a server.
+"""The interface between the commands and the place where batches run.
 
-The commands work with `Batches` and can't tell which of the three it is.
+A backend runs batches in this process, on a cluster, or through a server. The commands
+use `Backend` and do not depend on which of the three it is.
 """
 
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from batchchat.cli.backends.batch_view import Delivery, Page, View
-from batchchat.cli.terminal.input_file import Input
+from batchchat.cli.backends.batch_view import LocalOutput, Page, View
+from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.ledger.submission import Options
 
-if TYPE_CHECKING:
-    pass
 
-
-class Batches(Protocol):
+class Backend(Protocol):
     """The batches of one project.
 
-    Whatever names a batch raises `NotFoundError` where there is none, and everything
-    raises an error that is `retryable` while the storage or the server is away.
+    Methods that take a `batch_id` raise `NotFoundError` for an unknown one. All methods
+    raise an error that is `retryable` while the storage or the server is unavailable.
     """
 
-    takes_any_model: bool
-    """Whether models beyond the catalog can be asked for, by hub id or folder."""
+    accepts_any_model: bool
+    """Whether a model outside the catalog can be used, by Hugging Face ID or folder."""
 
     def check_model(self, name: str, max_cost: Decimal | None = None) -> None:
-        """See that there is such a model, and that a limit to its cost can be held.
+        """Check that the model exists, and that its cost can be limited.
 
-        Raises `ModelNotFoundError`, `UsageError`.
+        Raises:
+            ModelNotFoundError: there is no such model.
+            UsageError: `max_cost` is given, and the model has no price.
+
         """
 
     def models(self) -> bytes:
-        """Return the catalog as OpenAI's list of Model objects, in JSON."""
+        """Return the catalog as JSON: OpenAI's list of Model objects."""
 
     def destination(self, output: str) -> str:
-        """Return the URL of a place that whoever ends the batch is to write to.
-
-        Raises `OutputError` where that is known to be impossible.
-        """
-
-    def submit(self, file: Input, asked: Options, *, shown: bool) -> str:
-        """Hand a file in; return the batch's id. `shown` is whether to say how it goes.
+        """Return the URL that the results are delivered to when the batch ends.
 
         Raises:
-            InputFileError: it can't be read, or is too large.
+            OutputError: delivery to `output` is not possible or not allowed.
+
+        """
+
+    def submit(self, file: InputFile, options: Options, *, show_progress: bool) -> str:
+        """Submit a file; return the batch's id.
+
+        Raises:
+            InputFileError: the file can't be read, or is too large.
 
         """
 
     def retry(
-        self, batch_id: str, delivery: Delivery | None, max_cost: Decimal | None
+        self, batch_id: str, output: LocalOutput | None, max_cost: Decimal | None
     ) -> str:
-        """Hand in what failed or never ran of a batch; return the new batch's id.
+        """Submit a batch's failed and unfinished requests; return the new batch's id.
 
         Raises:
             ConflictError: the batch has not ended.
@@ -61,31 +64,31 @@ class Batches(Protocol):
         """
 
     def get(self, batch_id: str) -> View:
-        """Return where a batch stands."""
+        """Return the current state of a batch."""
 
     def newest(self, limit: int) -> Page:
         """Return the last `limit` batches, newest first."""
 
     def cancel(self, batch_id: str) -> View:
-        """Stop a batch. Raises `ConflictError` where it has ended otherwise."""
+        """Cancel a batch. Raises `ConflictError` if it has ended otherwise."""
 
-    def hand_over(self, batch_id: str) -> None:
-        """See that whoever runs batches elsewhere knows of this one."""
+    def enqueue(self, batch_id: str) -> None:
+        """Make sure that the processes that run batches will find this one."""
 
-    def run(self, batch_id: str, *, shown: bool) -> View | None:
-        """Run or follow a batch to its end; None where somebody interrupted that."""
+    def run(self, batch_id: str, *, show_progress: bool) -> View | None:
+        """Run a batch to its end, or wait for that; return None if interrupted."""
 
     def content(self, file_id: str) -> Iterator[bytes]:
-        """Yield the bytes of an output or an error file."""
+        """Yield the bytes of an output file or an error file."""
 
-    def export(self, view: View, delivery: Delivery) -> list[Path]:
-        """Write the results of a batch that has ended; see `jobs.export.export`."""
+    def export(self, view: View, output: LocalOutput) -> list[Path]:
+        """Write the results of an ended batch to local files; return their paths."""
 
-    def missing(self, view: View) -> str | None:
-        """Say who would have to be there so that the batch goes on."""
+    def blocked_reason(self, view: View) -> str | None:
+        """Return why the batch makes no progress, None if there is no known reason."""
 
-    def rows(self, view: View) -> list[tuple[str, str]]:
-        """Return what else there is to say of a batch that has not ended."""
+    def status_rows(self, view: View) -> list[tuple[str, str]]:
+        """Return names and values that `status` adds for an unfinished batch."""
 
-    def next_step(self, batch_id: str, status: str | None = None) -> str | None:
-        """Say what to do for a batch that has not ended; no `status`: it is new."""
+    def next_hint(self, batch_id: str, status: str | None = None) -> str | None:
+        """Return what to do about an unfinished batch; a new one has no `status`."""

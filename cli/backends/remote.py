@@ -1,4 +1,4 @@
-"""Batches of a server: what `BATCHCHAT_URL` makes of the commands."""
+"""The backend for batches of the server at BATCHCHAT_URL."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -11,24 +11,26 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import msgspec
+from typing_extensions import override
 
 from batchchat.cli.backends.batch_view import (
-    Delivery,
+    BatchSummary,
+    LocalOutput,
     Page,
-    Shown,
     View,
     encode,
     read_models,
-    read_shown,
+    read_summary,
 )
 from batchchat.cli.backends.follow import follow
-from batchchat.cli.backends.pending_outputs import Wanted
+from batchchat.cli.backends.pending_outputs import PendingOutputs
+from batchchat.cli.backends.protocol import Backend
 from batchchat.cli.client.download import fetch_parquet, file_chunks
-from batchchat.cli.client.http_client import Server
+from batchchat.cli.client.http_client import ServerClient
 from batchchat.cli.client.transfer_progress import Transfer
 from batchchat.cli.client.upload import upload
-from batchchat.cli.terminal import streams as terminal
-from batchchat.cli.terminal.input_file import Input
+from batchchat.cli.terminal import streams
+from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.errors import (
     BatchchatError,
     ConfigError,
@@ -44,7 +46,7 @@ from batchchat.jobs.storage.destination import Destination
 
 T = TypeVar("T")
 
-_PAGE = 100
+_MAX_PAGE_SIZE = 100
 
 
 class _List(msgspec.Struct):
@@ -52,176 +54,166 @@ class _List(msgspec.Struct):
     has_more: bool
 
 
-class RemoteBatches:
-    """See `Batches`."""
+class RemoteBackend(Backend):
+    """Uses the server at BATCHCHAT_URL; see `Backend`."""
 
-    takes_any_model = False
+    accepts_any_model = False
 
-    def __init__(self, server: Server) -> None:
-        """Work with the batches that the key of `server` sees."""
+    def __init__(self, server: ServerClient) -> None:
+        """Use the batches that the API key of `server` gives access to."""
         self._server = server
-        self._wanted = Wanted()
+        self._pending_outputs = PendingOutputs()
 
-    def check_model(  # noqa: D102 - see Batches
-        self, name: str, max_cost: Decimal | None = None
-    ) -> None:
-        del max_cost  # the server looks at it
-        self._server.get(f"models/{quote(name, safe='')}")
+    @override
+    def check_model(self, name: str, max_cost: Decimal | None = None) -> None:
+        self._server.get(f"models/{quote(name, safe='')}")  # `submit` checks the cost
 
-    def models(self) -> bytes:  # noqa: D102
+    @override
+    def models(self) -> bytes:
         text = self._server.get("models")
-        self._read(read_models, text)
+        self._decode(read_models, text)
         return text
 
-    def destination(self, output: str) -> str:  # noqa: D102
-        return Destination.parse(output).url  # the server says whether it may be
+    @override
+    def destination(self, output: str) -> str:
+        return Destination.parse(output).url  # the server checks that it is allowed
 
-    def submit(self, file: Input, asked: Options, *, shown: bool) -> str:  # noqa: D102
-        if asked.model is None:  # else `check_model` has seen that the server is there
+    @override
+    def submit(self, file: InputFile, options: Options, *, show_progress: bool) -> str:
+        if options.model is None:  # otherwise `check_model` has tried the server
             self._server.get("models")
-        file_id = self._upload(file, shown=shown)
-        body: dict[str, Any] = {
-            "input_file_id": file_id,
-            "endpoint": ENDPOINT,
-            "completion_window": asked.completion_window,
-            "metadata": asked.metadata,
-            "model": asked.model,
-            "seed": asked.seed,
-            "priority": asked.priority,
-            "on_invalid": asked.on_invalid,
-        }
-        if asked.max_cost is not None:
-            body["max_cost"] = float(asked.max_cost)
-        if asked.output_format != "jsonl":
-            body["output_format"] = asked.output_format
-        if asked.destination is not None:
-            body["output"] = asked.destination
+        file_id = self._upload(file, show_progress=show_progress)
         try:
-            batch_id = self._make("batches", encode(body))
+            batch_id = self._create("batches", encode(_create_body(file_id, options)))
         except UsageError:
-            with suppress(BatchchatError):  # a file that is left harms nobody
+            with suppress(BatchchatError):  # an unused file does no harm
                 self._server.delete(f"files/{file_id}")
             raise
-        if asked.output is not None:
-            delivery = Delivery(Path(asked.output), asked.output_format)
-            self._wanted.note(batch_id, delivery)
+        if options.output is not None:
+            output = LocalOutput(Path(options.output), options.output_format)
+            self._pending_outputs.save(batch_id, output)
         return batch_id
 
-    def retry(  # noqa: D102
-        self, batch_id: str, delivery: Delivery | None, max_cost: Decimal | None
+    @override
+    def retry(
+        self, batch_id: str, output: LocalOutput | None, max_cost: Decimal | None
     ) -> str:
         limit = "" if max_cost is None else f"?max_cost={max_cost}"
         try:
-            new_id = self._make(f"{_place(batch_id)}/retry{limit}")
+            new_id = self._create(f"{_path(batch_id)}/retry{limit}")
         except UsageError as error:
-            error.hint = error.hint or _instead_of_retry(self.get(batch_id).batch)
+            error.hint = error.hint or _hint_if_not_retryable(self.get(batch_id).batch)
             raise
-        if delivery is not None:
-            self._wanted.note(new_id, delivery)
+        if output is not None:
+            self._pending_outputs.save(new_id, output)
         return new_id
 
-    def get(self, batch_id: str) -> View:  # noqa: D102
-        return self._view(self._server.get(_place(batch_id)))
+    @override
+    def get(self, batch_id: str) -> View:
+        return self._view(self._server.get(_path(batch_id)))
 
-    def newest(self, limit: int) -> Page:  # noqa: D102
+    @override
+    def newest(self, limit: int) -> Page:
         views: list[View] = []
         has_more = True
         while has_more and len(views) < limit:
             after = {"after": views[-1].batch.id} if views else {}
-            text = self._server.get(
-                "batches", limit=min(_PAGE, limit - len(views)), **after
-            )
-            page = self._read(partial(msgspec.json.decode, type=_List), text)
+            page_size = min(_MAX_PAGE_SIZE, limit - len(views))
+            text = self._server.get("batches", limit=page_size, **after)
+            page = self._decode(partial(msgspec.json.decode, type=_List), text)
             views += [self._view(bytes(text)) for text in page.data]
             has_more = page.has_more
         return Page(views, has_more)
 
-    def cancel(self, batch_id: str) -> View:  # noqa: D102
-        return self._view(self._server.post(f"{_place(batch_id)}/cancel"))
+    @override
+    def cancel(self, batch_id: str) -> View:
+        return self._view(self._server.post(f"{_path(batch_id)}/cancel"))
 
-    def hand_over(self, batch_id: str) -> None:
-        """Do nothing: the server knows of it."""
+    @override
+    def enqueue(self, batch_id: str) -> None:
+        """Do nothing: the server runs every batch it has."""
 
-    def run(self, batch_id: str, *, shown: bool) -> View | None:  # noqa: D102
-        return follow(self, batch_id, shown=shown)
+    @override
+    def run(self, batch_id: str, *, show_progress: bool) -> View | None:
+        return follow(self, batch_id, show_progress=show_progress)
 
-    def content(self, file_id: str) -> Iterator[bytes]:  # noqa: D102
+    @override
+    def content(self, file_id: str) -> Iterator[bytes]:
         return file_chunks(self._server, file_id, Transfer("downloading"))
 
-    def export(self, view: View, delivery: Delivery) -> list[Path]:  # noqa: D102
-        transfer, batch_id = Transfer("downloading"), view.batch.id
-        places = places_of(*delivery)
-        wanted = []
+    @override
+    def export(self, view: View, output: LocalOutput) -> list[Path]:
+        batch, transfer = view.batch, Transfer("downloading")
+        places = places_of(*output)
+        writers: list[tuple[Path, Write]] = []
         if places.jsonl:
-            wanted.append(
-                (places.jsonl, self._copy(view.batch.output_file_id, transfer))
-            )
-        if places.errors and view.batch.error_file_id:
-            wanted.append(
-                (places.errors, self._copy(view.batch.error_file_id, transfer))
-            )
+            writers.append((places.jsonl, self._copier(batch.output_file_id, transfer)))
+        if places.errors and batch.error_file_id:
+            writers.append((places.errors, self._copier(batch.error_file_id, transfer)))
         if places.parquet:
-            wanted.append((places.parquet, partial(self._parquet, view, transfer)))
+            writers.append(
+                (places.parquet, partial(self._write_parquet, batch, transfer))
+            )
         try:
-            with transfer.display(shown=terminal.is_terminal()):
-                return write_files(batch_id, places, wanted)
+            with transfer.display(show_progress=streams.stderr_is_terminal()):
+                return write_files(batch.id, places, writers)
         except ServerError as error:
-            error.hint = f"they are kept: `batchchat results {batch_id} --output PATH`"
+            error.hint = f"they are kept: `batchchat results {batch.id} --output PATH`"
             raise
 
-    def missing(self, view: View) -> str | None:  # noqa: D102
-        del view
+    @override
+    def blocked_reason(self, view: View) -> str | None:
         return None
 
-    def rows(self, view: View) -> list[tuple[str, str]]:  # noqa: D102
-        del view
+    @override
+    def status_rows(self, view: View) -> list[tuple[str, str]]:
         return []
 
-    def next_step(self, batch_id: str, status: str | None = None) -> str | None:  # noqa: D102
-        del status
+    @override
+    def next_hint(self, batch_id: str, status: str | None = None) -> str | None:
         return f"follow it with `batchchat watch {batch_id}`"
 
-    def _upload(self, file: Input, *, shown: bool) -> str:
+    def _upload(self, file: InputFile, *, show_progress: bool) -> str:
         try:
-            return upload(self._server, file, shown=shown)
+            return upload(self._server, file, show_progress=show_progress)
         except KeyboardInterrupt:
-            terminal.say("\nstopped: nothing was submitted")
+            streams.info("\nstopped: nothing was submitted")
             raise
         except ServerError as error:
             error.hint = f"nothing was submitted; {error.hint}"
             raise
 
-    def _make(self, path: str, body: bytes = b"") -> str:
-        """Have a batch made, once however often that is asked; return its id."""
-        perhaps = "it may have made the batch all the same: see `batchchat list`"
+    def _create(self, path: str, body: bytes = b"") -> str:
+        """Create a batch, only once if the request is retried; return its id."""
+        uncertain = "the batch may exist; check with `batchchat list`"
         try:
-            text = self._server.post(path, body, key=uuid4().hex)
+            text = self._server.post(path, body, idempotency_key=uuid4().hex)
         except ServerError as error:
-            error.hint = perhaps
+            error.hint = uncertain
             raise
         except KeyboardInterrupt:
-            terminal.hint(perhaps)
+            streams.hint(uncertain)
             raise
-        return self._read(read_shown, text).id
+        return self._decode(read_summary, text).id
 
-    def _copy(self, file_id: str | None, transfer: Transfer) -> Write:
-        """Return what copies a file of the server; where there is none, nothing."""
+    def _copier(self, file_id: str | None, transfer: Transfer) -> Write:
+        """Return a function that copies a stored file; None gives an empty file."""
         if file_id is None:
             return lambda _sink: None
         chunks = file_chunks(self._server, file_id, transfer)
         return lambda sink: sink.writelines(chunks)
 
-    def _parquet(
-        self, view: View, transfer: Transfer, sink: BinaryIO | RawIOBase
+    def _write_parquet(
+        self, batch: BatchSummary, transfer: Transfer, sink: BinaryIO | RawIOBase
     ) -> None:
-        """Copy the table that the server keeps, or have it make one."""
-        kept = view.batch.output_parquet_file_id
-        if kept is not None and self._has(kept):
-            sink.writelines(file_chunks(self._server, kept, transfer))
+        """Copy the stored Parquet file, or let the server generate one."""
+        file_id = batch.output_parquet_file_id
+        if file_id is not None and self._file_exists(file_id):
+            sink.writelines(file_chunks(self._server, file_id, transfer))
         else:
-            fetch_parquet(self._server, view.batch.id, sink, transfer)
+            fetch_parquet(self._server, batch.id, sink, transfer)
 
-    def _has(self, file_id: str) -> bool:
+    def _file_exists(self, file_id: str) -> bool:
         try:
             self._server.get(f"files/{file_id}")
         except NotFoundError:
@@ -229,32 +221,54 @@ class RemoteBatches:
         return True
 
     def _view(self, text: bytes) -> View:
-        batch = self._read(read_shown, text)
-        return View(text, batch, self._wanted.of(batch.id))
+        batch = self._decode(read_summary, text)
+        return View(text, batch, self._pending_outputs.get(batch.id))
 
-    def _read(self, read: Callable[[bytes], T], text: bytes) -> T:
-        """Return what `text` says. Raises `ConfigError` where it is another API's."""
+    def _decode(self, decode: Callable[[bytes], T], text: bytes) -> T:
+        """Return the decoded response. Raises `ConfigError` if it has another form."""
         try:
-            return read(text)
+            return decode(text)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"the server at {self._server.url} does not speak this batchchat's API:"
-                f" {error}",
-                hint="see whether BATCHCHAT_URL is right, and which version runs there",
+                f"the server at {self._server.url} sent a response that this version"
+                f" of batchchat can't read: {error}",
+                hint="check that BATCHCHAT_URL is correct and that client and server"
+                " have the same version",
             ) from None
 
 
-def _instead_of_retry(batch: Shown) -> str | None:
-    """Say what to do about a batch that can't be retried."""
+def _create_body(file_id: str, options: Options) -> dict[str, Any]:
+    """Return the body of `POST /v1/batches`."""
+    body: dict[str, Any] = {
+        "input_file_id": file_id,
+        "endpoint": ENDPOINT,
+        "completion_window": options.completion_window,
+        "metadata": options.metadata,
+        "model": options.model,
+        "seed": options.seed,
+        "priority": options.priority,
+        "on_invalid": options.on_invalid,
+    }
+    if options.max_cost is not None:
+        body["max_cost"] = float(options.max_cost)
+    if options.output_format != "jsonl":
+        body["output_format"] = options.output_format
+    if options.destination is not None:
+        body["output"] = options.destination
+    return body
+
+
+def _hint_if_not_retryable(batch: BatchSummary) -> str | None:
+    """Return what to do about a batch that can't be retried."""
     if batch.status == "failed":
-        return f"see what is wrong with its input: `batchchat status {batch.id}`"
+        return f"see the problems of its input with `batchchat status {batch.id}`"
     if not batch.is_terminal:
-        return f"see how far it is with `batchchat status {batch.id}`"
+        return f"see its progress with `batchchat status {batch.id}`"
     counts = batch.request_counts
     if counts.completed == counts.total:
-        return None if counts.total else "hand the file in with `batchchat submit`"
-    return f"see why with `batchchat results {batch.id} --errors`"
+        return None if counts.total else "submit the file with `batchchat submit FILE`"
+    return f"see the errors with `batchchat results {batch.id} --errors`"
 
 
-def _place(batch_id: str) -> str:
+def _path(batch_id: str) -> str:
     return f"batches/{checked_id('batch', batch_id)}"

@@ -1,88 +1,103 @@
-"""Says how a batch ended, and what to do next."""
+"""Report how a batch ended, and what to do next."""
 
 from pathlib import Path
 
-from batchchat.cli.backends.batch_view import Shown
-from batchchat.cli.terminal import streams as terminal
+from batchchat.cli.backends.batch_view import BatchSummary
+from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.format import count, duration, short
 from batchchat.jobs.ledger.cost_limit import MAX_COST
 from batchchat.jobs.requests.problems import MAX_LISTED_PROBLEMS, Problem
 
-BAD_ANSWER = 1
-"""Exit status when the tool worked and not every request was completed."""
+INCOMPLETE = 1
+"""Exit status when the command worked, but not every request completed."""
 
-_SHOWN = 20
+_MAX_SHOWN_PROBLEMS = 20
 
 
-def report_end(batch: Shown, written: list[Path]) -> int:
-    """Report a batch that has ended; return the exit status."""
+def report_end(batch: BatchSummary, written: list[Path]) -> int:
+    """Report a batch that has ended, with the files written; return the exit status."""
     if batch.status == "failed":
-        return _report_refused(batch)
+        report_invalid_input(batch)
+        return INCOMPLETE
     counts, usage = batch.request_counts, batch.usage
-    colour = "green" if counts.completed == counts.total else "yellow"
-    terminal.say(
-        f"{terminal.paint(batch.status, colour)}  {count(counts.completed)} of"
+    color = "green" if counts.completed == counts.total else "yellow"
+    streams.info(
+        f"{streams.style(batch.status, color)}  {count(counts.completed)} of"
         f" {count(counts.total, 'request')}"
         + (f", {count(counts.failed)} failed" if counts.failed else "")
     )
-    terminal.say(
+    streams.info(
         f"  tokens   {short(usage.input_tokens)} in, {short(usage.output_tokens)} out"
     )
-    at_limit = batch.cancel_reason == MAX_COST
-    limit = " (it came to its `--max-cost`)" if at_limit else ""
-    terminal.say(f"  cost     ${batch.estimated_cost:f}{limit}")
-    terminal.say(f"  engine   {engine_time(batch)}")
+    is_limited = batch.cancel_reason == MAX_COST
+    limit = " (stopped at `--max-cost`)" if is_limited else ""
+    streams.info(f"  cost     ${batch.estimated_cost:f}{limit}")
+    streams.info(f"  engine   {engine_time(batch)}")
     delivered = batch.delivery.files if batch.delivery else []
     for place in (*map(str, written), *delivered):
-        terminal.say(f"  wrote    {terminal.paint(place, 'cyan')}")
-    if batch.streamed_requests:
-        asked = count(batch.streamed_requests, "request")
-        terminal.say(f"  note     {asked} with `stream`; a batch answers whole")
-    if not (written or delivered) and counts.completed:
-        terminal.hint(f"read the results with `batchchat results {batch.id}`")
+        streams.info(f"  wrote    {streams.style(place, 'cyan')}")
+    if note := stream_note(batch.streamed_requests):
+        streams.info(f"  note     {note}")
+    return _next_steps(batch, is_written=bool(written or delivered))
+
+
+def _next_steps(batch: BatchSummary, *, is_written: bool) -> int:
+    """Print what to do with the results; return the exit status."""
+    counts = batch.request_counts
+    if counts.completed and not is_written:
+        streams.hint(f"read the results with `batchchat results {batch.id}`")
     if counts.completed == counts.total:
         return 0
     if counts.failed:
-        terminal.hint(f"see what failed with `batchchat results {batch.id} --errors`")
+        streams.hint(f"see the errors with `batchchat results {batch.id} --errors`")
     if counts.completed + counts.failed < counts.total:
-        terminal.hint(f"run what never ran with `batchchat retry {batch.id}`")
-    return BAD_ANSWER
+        streams.hint(f"run the remaining requests with `batchchat retry {batch.id}`")
+    return INCOMPLETE
 
 
-def engine_time(batch: Shown) -> str:
-    """Return how long the engine took, and what that cost where it is known."""
+def engine_time(batch: BatchSummary) -> str:
+    """Return how long the engine ran, with the cost of the GPUs if it is known."""
     cost = batch.engine_cost
-    took = duration(batch.engine_seconds)
-    return took if cost is None else f"{took}, ${cost:f} of GPUs"
+    time = duration(batch.engine_seconds)
+    return time if cost is None else f"{time}, ${cost:f} for the GPUs"
 
 
-def _report_refused(batch: Shown) -> int:
+def stream_note(requests: int) -> str | None:
+    """Return a note about requests with `stream: true`, None if there are none."""
+    if not requests:
+        return None
+    verb = "sets" if requests == 1 else "set"
+    return f"{count(requests, 'request')} {verb} `stream`, which batches ignore"
+
+
+def report_invalid_input(batch: BatchSummary) -> None:
+    """Print the problems of a failed batch's input."""
     problems = batch.errors.data if batch.errors else []
-    bad, total = batch.invalid_lines, batch.request_counts.total
-    show_problems(problems, bad, total, f"`{batch.id}`: the input")
-    if bad and bad < total:
-        terminal.hint(
-            "nothing was run; mend the file, or let the good lines run with"
+    invalid, total = batch.invalid_lines, batch.request_counts.total
+    show_problems(problems, invalid, total, f"the input of `{batch.id}`")
+    if invalid and invalid < total:
+        streams.hint(
+            "no request was run; fix the file, or run the valid lines with"
             " `--on-invalid skip`"
         )
-    return BAD_ANSWER
 
 
 def show_problems(
     problems: list[Problem], invalid: int, requests: int, name: str
 ) -> None:
     """Print the first problems of a file, aligned by line."""
-    lines = count(invalid, "bad line")
-    what = f"has {lines} in {count(requests)}" if invalid else "can't be run"
-    terminal.say(f"{terminal.paint('error:', 'red')} {name} {what}")
-    shown = problems[:_SHOWN]
+    lines = f"{count(invalid)} of {count(requests, 'request')}"
+    verb = "is" if invalid == 1 else "are"
+    what = f"{name}: {lines} {verb} invalid" if invalid else f"{name} can't be run"
+    streams.info(f"{streams.style('error:', 'red')} {what}")
+    shown = problems[:_MAX_SHOWN_PROBLEMS]
     width = max((len(count(p.line or 0)) for p in shown), default=1)
     for problem in shown:
         where = f"line {count(problem.line):>{width}}" if problem.line else "the file"
         param = f"{problem.param}: " if problem.param else ""
-        terminal.say(f"  {where}  {param}{problem.message}")
-    if len(problems) > _SHOWN:
-        more = count(len(problems) - _SHOWN, "more problem")
-        terminal.say(
+        streams.info(f"  {where}  {param}{problem.message}")
+    if len(problems) > _MAX_SHOWN_PROBLEMS:
+        more = count(len(problems) - _MAX_SHOWN_PROBLEMS, "more problem")
+        streams.info(
             f"  … and {'many more' if len(problems) == MAX_LISTED_PROBLEMS else more}"
         )

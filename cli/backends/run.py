@@ -1,56 +1,61 @@
-"""Runs a batch or follows it, delivers its results, and reports how it ended."""
+"""Run or follow a batch, write its results, and report how it ended."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from batchchat.cli.backends.batch_view import View
 from batchchat.cli.backends.follow import follow
-from batchchat.cli.backends.protocol import Batches
+from batchchat.cli.backends.protocol import Backend
 from batchchat.cli.backends.report import report_end
-from batchchat.cli.terminal import streams as terminal
+from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.signals import INTERRUPTED
 from batchchat.jobs.errors import OutputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What the user wants to see of a run."""
+class RunOptions:
+    """What a command prints while a batch runs, and at its end."""
 
-    progress: bool = True
-    json: bool = False
-    to_stdout: bool = False
+    show_progress: bool = True
+    print_json: bool = False
+    """Print the Batch object to stdout at the end."""
 
-
-def run_batch(batches: Batches, batch_id: str, wish: Wish) -> int:
-    """Run the batch to its end and deliver the results; return the exit status."""
-    return _end(batches, batches.run(batch_id, shown=wish.progress), wish)
+    print_results: bool = False
+    """Print the results to stdout at the end."""
 
 
-def follow_batch(batches: Batches, batch_id: str, wish: Wish) -> int:
-    """Do the same for a batch that runs elsewhere in any case."""
-    return _end(batches, follow(batches, batch_id, shown=wish.progress), wish)
+def run_batch(backend: Backend, batch_id: str, options: RunOptions) -> int:
+    """Run the batch to its end and write the results; return the exit status."""
+    view = backend.run(batch_id, show_progress=options.show_progress)
+    return _finish(backend, view, options)
 
 
-def _end(batches: Batches, view: View | None, wish: Wish) -> int:
+def follow_batch(backend: Backend, batch_id: str, options: RunOptions) -> int:
+    """Do the same for a batch that another process runs."""
+    view = follow(backend, batch_id, show_progress=options.show_progress)
+    return _finish(backend, view, options)
+
+
+def _finish(backend: Backend, view: View | None, options: RunOptions) -> int:
     if view is None:
         return INTERRUPTED
-    written = _deliver(batches, view, wish)
-    if wish.json:
-        terminal.out(view.text.decode())
+    written = _write_results(backend, view, options)
+    if options.print_json:
+        streams.print_data(view.text.decode())
     return report_end(view.batch, written)
 
 
-def _deliver(batches: Batches, view: View, wish: Wish) -> list[Path]:
-    """Write the results where the user wants them."""
+def _write_results(backend: Backend, view: View, options: RunOptions) -> list[Path]:
+    """Write the results to stdout or local files; return the files."""
     batch = view.batch
     if batch.delivery is not None and batch.delivery.status == "failed":
         raise OutputError(
-            f"the results can't be delivered: {batch.delivery.error}",
+            f"delivering the results failed: {batch.delivery.error}",
             hint=f"they are kept: `batchchat results {batch.id} --output PATH`",
         )
-    if wish.to_stdout and batch.output_file_id:
-        for chunk in batches.content(batch.output_file_id):
-            terminal.out_bytes(chunk)
-    if view.delivery is None or batch.status == "failed":
+    if options.print_results and batch.output_file_id:
+        for chunk in backend.content(batch.output_file_id):
+            streams.print_bytes(chunk)
+    if view.local_output is None or batch.status == "failed":
         return []
-    return batches.export(view, view.delivery)
+    return backend.export(view, view.local_output)

@@ -1,4 +1,4 @@
-"""What a command works with: the settings, the catalog, and the ledger."""
+"""The settings, the catalog and the ledger that a command uses."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Session:
-    """What the settings describe."""
+    """The objects that the settings describe."""
 
     settings: Settings
     catalog: Catalog
@@ -25,17 +25,17 @@ class Session:
 
     @property
     def models(self) -> Path:
-        """Where the demo model is made."""
+        """The folder for generated models, such as `demo`."""
         return Path(self.settings.model_cache).expanduser()
 
     @property
     def renderers(self) -> RendererRegistry:
-        """The prompters of the catalog's models."""
+        """The prompt renderers of the catalog's models."""
         return RendererRegistry(self.catalog, self.models)
 
     @cached_property
     def cluster(self) -> "ClusterStatus | None":
-        """The cluster that runs batches, None where this process does."""
+        """The cluster that runs batches, None if this process does."""
         if self.settings.broker is None:
             return None
         from batchchat.workers.cluster_status import ClusterStatus
@@ -43,23 +43,23 @@ class Session:
         return ClusterStatus(self.settings.broker)
 
     def state(self, batch_id: str) -> State:
-        """Return where a batch stands. Raises `NotFoundError`."""
+        """Return the state of a batch. Raises `NotFoundError`."""
         state = self.ledger.state(batch_id)
         return self.cluster.with_progress(state) if self.cluster else state
 
     @property
     def locks(self) -> Path:
-        """Where this machine's locks are."""
+        """The folder of this machine's lock files."""
         return data_folder() / "locks"
 
     @property
     def engine_log(self) -> Path:
-        """Where the engine's own messages go."""
+        """The file for the output of the engine's libraries."""
         return data_folder() / "engine.log"
 
 
 def open_session() -> Session:
-    """Return the session that the settings describe. Raises `ConfigError`."""
+    """Open what the settings describe. Raises `ConfigError`."""
     settings = load_settings()
     catalog = load_catalog(settings.config)
     storage = open_storage(

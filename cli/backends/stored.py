@@ -1,13 +1,16 @@
-"""Batches of the storage that this process reads itself."""
+"""The common part of the backends that read and write the storage directly."""
 
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 
-from batchchat.cli.backends.batch_view import Delivery, Page, View, encode
+from typing_extensions import override
+
+from batchchat.cli.backends.batch_view import LocalOutput, Page, View, encode
+from batchchat.cli.backends.protocol import Backend
 from batchchat.cli.backends.session import Session
-from batchchat.cli.terminal.input_file import Input
+from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.catalog.model_object import model_object
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ids import new_batch_id
@@ -18,43 +21,46 @@ from batchchat.jobs.ledger.submission import Options, cancel_batch, create_batch
 from batchchat.jobs.storage.destination import Destinations
 
 
-class StoredBatches:
-    """What a cluster and a run in this process have in common; see `Batches`."""
+class StoredBackend(Backend):
+    """A backend over the storage of a session; see `Backend`."""
 
-    takes_any_model = True
-    handed_over = False
-    """Whether somebody else runs what is submitted."""
+    accepts_any_model = True
 
-    mends = "`batchchat resume`"
-    """Who sees to records that can't be read."""
+    runs_elsewhere = False
+    """Whether other processes run what is submitted."""
+
+    repaired_by = "`batchchat resume`"
+    """What repairs corrupt records, as `status` says it."""
 
     def __init__(self, session: Session) -> None:
-        """Use the storage of `session`."""
+        """Use the storage and the catalog of `session`."""
         self.session = session
         self.ledger = session.ledger
 
-    def check_model(  # noqa: D102 - see Batches
-        self, name: str, max_cost: Decimal | None = None
-    ) -> None:
+    @override
+    def check_model(self, name: str, max_cost: Decimal | None = None) -> None:
         check_limit(max_cost, self.session.catalog.find(name).price, name)
 
-    def models(self) -> bytes:  # noqa: D102
+    @override
+    def models(self) -> bytes:
         data = [model_object(model) for model in self.session.catalog]
         return encode({"object": "list", "data": data})
 
-    def destination(self, output: str) -> str:  # noqa: D102
+    @override
+    def destination(self, output: str) -> str:
         allowed = self.session.settings.output_prefixes
-        if not self.handed_over:  # it is this user's process that writes
+        if not self.runs_elsewhere:  # this user's own process delivers the results
             allowed = (output,)
-        places = Destinations(allowed, self.ledger.storage.url)
-        return places.checked(output, self.ledger.project).url
+        destinations = Destinations(allowed, self.ledger.storage.url)
+        return destinations.checked(output, self.ledger.project).url
 
-    def submit(self, file: Input, asked: Options, *, shown: bool) -> str:  # noqa: D102
-        del shown  # it is quick
-        return self._create(store_file(self.ledger, file.chunks(), file.name), asked)
+    @override
+    def submit(self, file: InputFile, options: Options, *, show_progress: bool) -> str:
+        return self._create(store_file(self.ledger, file.chunks(), file.name), options)
 
-    def retry(  # noqa: D102
-        self, batch_id: str, delivery: Delivery | None, max_cost: Decimal | None
+    @override
+    def retry(
+        self, batch_id: str, output: LocalOutput | None, max_cost: Decimal | None
     ) -> str:
         from batchchat.jobs.results.retry import retry_input
 
@@ -64,63 +70,68 @@ class StoredBatches:
             check_limit(max_cost, model.price, model.name)
         lines = retry_input(self.ledger, state)
         stored = store_file(self.ledger, lines, f"{batch_id}_retry.jsonl")
-        before = state.batch
-        asked = Options(
-            model=before.model,
-            seed=before.seed,
-            completion_window=before.completion_window,
-            metadata=before.metadata,
+        original = state.batch
+        options = Options(
+            model=original.model,
+            seed=original.seed,
+            completion_window=original.completion_window,
+            metadata=original.metadata,
             retry_of=batch_id,
-            output=str(delivery.output) if delivery else None,
-            destination=None if delivery else before.destination,
-            output_format=delivery.formats if delivery else before.output_format,
-            priority=before.priority,
+            output=str(output.path) if output else None,
+            destination=None if output else original.destination,
+            output_format=output.formats if output else original.output_format,
+            priority=original.priority,
+            output_expires_after=original.output_expires_after,
             max_cost=max_cost,
         )
-        return self._create(stored, asked)
+        return self._create(stored, options)
 
-    def _create(self, file: File, asked: Options) -> str:
-        """Make the batch; a server over the same storage deletes no input of it."""
+    def _create(self, file: File, options: Options) -> str:
+        """Create the batch; first mark its input as used, so that it is not deleted."""
         batch_id = new_batch_id()
         Files(self.ledger).use(file.id, batch_id)
-        handed_over = self.handed_over
-        create_batch(self.ledger, file, asked, hand_over=handed_over, batch_id=batch_id)
+        enqueue = self.runs_elsewhere
+        create_batch(self.ledger, file, options, hand_over=enqueue, batch_id=batch_id)
         return batch_id
 
-    def get(self, batch_id: str) -> View:  # noqa: D102
+    @override
+    def get(self, batch_id: str) -> View:
         return View.of_state(self.session.state(batch_id))
 
-    def newest(self, limit: int) -> Page:  # noqa: D102
+    @override
+    def newest(self, limit: int) -> Page:
         found = list(islice(self.ledger.batches(), limit + 1))
         views = [self.get(batch.id) for batch in found[:limit]]
         return Page(views, has_more=len(found) > limit)
 
-    def cancel(self, batch_id: str) -> View:  # noqa: D102
+    @override
+    def cancel(self, batch_id: str) -> View:
         cancel_batch(self.ledger, batch_id)
-        self._cancelled(batch_id)
+        self._stop_running(batch_id)
         return View.of_state(self.ledger.state(batch_id))
 
-    def content(self, file_id: str) -> Iterator[bytes]:  # noqa: D102
+    @override
+    def content(self, file_id: str) -> Iterator[bytes]:
         return self.ledger.storage.stream(self.ledger.keys.content(file_id))
 
-    def export(self, view: View, delivery: Delivery) -> list[Path]:  # noqa: D102
+    @override
+    def export(self, view: View, output: LocalOutput) -> list[Path]:
         from batchchat.jobs.results.export import export
 
-        return export(self.ledger, view.batch.id, delivery.output, delivery.formats)
+        return export(self.ledger, view.batch.id, output.path, output.formats)
 
-    def missing(self, view: View) -> str | None:  # noqa: D102
-        del view
+    @override
+    def blocked_reason(self, view: View) -> str | None:
         return None
 
-    def rows(self, view: View) -> list[tuple[str, str]]:  # noqa: D102
-        damaged = [key.split("/", 4)[-1] for key in self._damaged(view)]
-        if not damaged:
+    @override
+    def status_rows(self, view: View) -> list[tuple[str, str]]:
+        corrupt = sorted(self.ledger.state(view.batch.id).damaged)
+        if not corrupt:
             return []
-        return [("damaged", f"`{'`, `'.join(damaged)}`: {self.mends} mends it")]
+        names = ", ".join(f"`{key.split('/', 4)[-1]}`" for key in corrupt)
+        return [("corrupt", f"{names}; repaired by {self.repaired_by}")]
 
-    def _damaged(self, view: View) -> list[str]:
-        return sorted(self.ledger.state(view.batch.id).damaged)
-
-    def _cancelled(self, batch_id: str) -> None:
-        """See that the wish to stop a batch is heard."""
+    def _stop_running(self, batch_id: str) -> None:
+        """Make whatever runs a cancelled batch stop."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Fetches what the server has, also where no connection lasts that long."""
+"""Download files, and continue where a connection broke."""
 
 import re
 from collections.abc import Iterator
@@ -7,47 +7,49 @@ from typing import BinaryIO
 
 import httpx
 
-from batchchat.cli.client.http_client import Server
+from batchchat.cli.client.http_client import ServerClient
 from batchchat.cli.client.transfer_progress import Transfer
 from batchchat.jobs.errors import ServerError
 
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
-def file_chunks(server: Server, file_id: str, transfer: Transfer) -> Iterator[bytes]:
-    """Yield the bytes of a file; when a connection is cut the rest is asked for.
+def file_chunks(
+    server: ServerClient, file_id: str, transfer: Transfer
+) -> Iterator[bytes]:
+    """Yield the bytes of a file; request the rest when a connection breaks.
 
     Raises:
-        ServerError: the server can't be reached for long.
+        ServerError: the server stays unavailable.
 
     """
-    done, total, patience = 0, None, server.patience()
+    done, total, retries = 0, None, server.retry_budget()
     while total is None or done < total:
         headers = {"range": f"bytes={done}-"} if done else {}
         try:
             with server.stream(
                 "GET", f"files/{file_id}/content", headers=headers
-            ) as answer:
-                total = _size(answer, done, server.url)
+            ) as response:
+                total = _total_size(response, done, server.url)
                 if not done:
-                    transfer.expect(total)
-                for chunk in transfer.counted(answer.iter_raw()):
+                    transfer.start(total)
+                for chunk in transfer.counted(response.iter_raw()):
                     done += len(chunk)
-                    patience.renew()
+                    retries.reset()
                     yield chunk
         except ServerError as error:
-            patience.wait(error)
+            retries.wait(error)
 
 
 def fetch_parquet(
-    server: Server,
+    server: ServerClient,
     batch_id: str,
     sink: BinaryIO | RawIOBase,
     transfer: Transfer,
 ) -> None:
-    """Write a batch's results as Parquet; a connection that is cut begins them again.
+    """Write a batch's results to `sink` as Parquet.
 
-    The server makes the file anew each time, so there is no place to go on from.
+    The server generates the file for each request, so a broken download starts over.
     """
 
     def fetch() -> None:
@@ -57,22 +59,22 @@ def fetch_parquet(
             "GET",
             f"batches/{batch_id}/results",
             params={"format": "parquet"},
-            slow=True,
-        ) as answer:
-            transfer.expect(_size(answer, 0, server.url))
-            sink.writelines(transfer.counted(answer.iter_raw()))
+            is_slow=True,
+        ) as response:
+            transfer.start(_total_size(response, 0, server.url))
+            sink.writelines(transfer.counted(response.iter_raw()))
 
-    server.insist(fetch)
+    server.retry_while_unavailable(fetch)
 
 
-def _size(answer: httpx.Response, begin: int, url: str) -> int:
-    """Return the size of the whole of which `answer` brings the bytes from `begin`."""
-    found = _RANGE.fullmatch(answer.headers.get("content-range", ""))
+def _total_size(response: httpx.Response, begin: int, url: str) -> int:
+    """Return the size of the whole file, of which `response` starts at `begin`."""
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
     if found and int(found[1]) == begin:
         return int(found[2])
-    length = answer.headers.get("content-length", "")
-    if begin == 0 and answer.status_code == httpx.codes.OK and length.isdigit():
+    length = response.headers.get("content-length", "")
+    if begin == 0 and response.status_code == httpx.codes.OK and length.isdigit():
         return int(length)
     raise ServerError(
-        f"the server at {url} does not say which bytes of a file it sends"
+        f"the server at {url} sent part of a file without a valid Content-Range"
     )

@@ -1,4 +1,4 @@
-"""The server that BATCHCHAT_URL names: what is asked of it, and what goes wrong."""
+"""The client of the server at BATCHCHAT_URL."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -9,67 +9,82 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from batchchat.cli.client.http_errors import failure_of, unreachable
-from batchchat.cli.client.retry import Patience
+from batchchat.cli.client.http_errors import connection_error, error_from_response
+from batchchat.cli.client.retry import RetryBudget
 from batchchat.jobs.errors import ConfigError, ServerError
 
 T = TypeVar("T")
 
-_CONNECT, _ANSWER = 10.0, 60.0
-_SLOW = 600.0
-"""Seconds that an answer may take that has to be made from all of a batch."""
+_CONNECT_TIMEOUT_SECONDS = 10.0
+_TIMEOUT_SECONDS = 60.0
+_SLOW_TIMEOUT_SECONDS = 600.0
+"""For responses that the server computes from a whole batch."""
 
 
-class Server:
-    """Speaks HTTP; every error is one of ours.
+class ServerClient:
+    """Sends HTTP requests, and translates every error.
 
     Raises:
-        ConfigError: the URL is none, or no such server is there, or the key is wrong.
-        NotFoundError, ConflictError, UsageError: as the server says.
-        ServerError: it can't be reached, or failed; worth another try.
+        ConfigError: the URL is invalid, the key is rejected, or the server is another.
+        NotFoundError, ConflictError, UsageError: the server rejects the request.
+        ServerError: the server is unavailable or failed; a retry may succeed.
 
     """
 
-    def __init__(self, url: str, key: str | None, patience: float = 0.0) -> None:
-        """Ask the server at `url`, with `patience` seconds where much is at stake."""
-        self.root = _root(url)
-        """Where the server begins; its API does at `url`."""
+    def __init__(
+        self,
+        url: str,
+        key: str | None,
+        retry_seconds: float = 0.0,
+        *,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Use the server at `url`; retry important requests for `retry_seconds`."""
+        self.root = _parse_root(url)
+        """The server's URL without `/v1`."""
 
         self.url = f"{self.root}/v1"
-        self._patience = patience
+        self._retry_seconds = retry_seconds
         headers = {
             "user-agent": f"batchchat/{version('batchchat')}",
-            "accept-encoding": "identity",  # so that offsets are those of the file
+            "accept-encoding": "identity",  # range offsets refer to the file's bytes
         }
         if key is not None:
             headers["authorization"] = f"Bearer {_checked_key(key)}"
-        timeout = httpx.Timeout(_ANSWER, connect=_CONNECT)
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout)
+        timeout = httpx.Timeout(_TIMEOUT_SECONDS, connect=_CONNECT_TIMEOUT_SECONDS)
+        self._http = httpx.Client(
+            base_url=self.url, headers=headers, timeout=timeout, transport=transport
+        )
 
     def get(self, path: str, **params: Any) -> bytes:
-        """Return the answer's body."""
-        with self.stream("GET", path, params=params) as answer:
-            return answer.read()
+        """Return the body of the response."""
+        with self.stream("GET", path, params=params) as response:
+            return response.read()
 
-    def post(self, path: str, body: bytes = b"", *, key: str | None = None) -> bytes:
-        """Post JSON; with an idempotency `key` again and again until it is answered."""
+    def post(
+        self, path: str, body: bytes = b"", *, idempotency_key: str | None = None
+    ) -> bytes:
+        """Post JSON and return the body of the response.
+
+        With an idempotency key, the request is retried while the server is unavailable.
+        """
         headers = {"content-type": "application/json"} if body else {}
+        if idempotency_key is not None:
+            headers["idempotency-key"] = idempotency_key
+        is_idempotent = idempotency_key is not None
 
-        def ask() -> bytes:
+        def send() -> bytes:
             with self.stream(
-                "POST", path, headers=headers, content=body, slow=key is not None
-            ) as answer:
-                return answer.read()
+                "POST", path, headers=headers, content=body, is_slow=is_idempotent
+            ) as response:
+                return response.read()
 
-        if key is None:
-            return ask()
-        headers["idempotency-key"] = key
-        return self.insist(ask)
+        return self.retry_while_unavailable(send) if is_idempotent else send()
 
     def delete(self, path: str) -> None:
-        """Delete what is there."""
-        with self.stream("DELETE", path) as answer:
-            answer.read()
+        """Delete a resource."""
+        with self.stream("DELETE", path) as response:
+            response.read()
 
     @contextmanager
     def stream(
@@ -79,61 +94,60 @@ class Server:
         *,
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        content: bytes | Iterator[bytes] = b"",
-        slow: bool = False,
+        is_slow: bool = False,
+        **body: Any,
     ) -> Iterator[httpx.Response]:
-        """Ask, and let the caller read the answer, which is no error.
+        """Send a request, and yield its successful response for reading.
 
-        `slow` is for an answer that takes its time to begin.
+        `body` is `content`, or `data` and `files`, as in httpx. `is_slow` allows the
+        server ten minutes to begin its response.
         """
-        read = _SLOW if slow else _ANSWER
-        timeout = httpx.Timeout(_ANSWER, connect=_CONNECT, read=read)
+        read = _SLOW_TIMEOUT_SECONDS if is_slow else _TIMEOUT_SECONDS
+        timeout = httpx.Timeout(
+            _TIMEOUT_SECONDS, connect=_CONNECT_TIMEOUT_SECONDS, read=read
+        )
         try:
             with self._http.stream(
-                method,
-                path,
-                params=params,
-                headers=headers,
-                content=content,
-                timeout=timeout,
-            ) as answer:
-                if not answer.is_success:
-                    raise failure_of(answer, self.url)
-                yield answer
+                method, path, params=params, headers=headers, timeout=timeout, **body
+            ) as response:
+                if not response.is_success:
+                    raise error_from_response(response, self.url)
+                yield response
         except httpx.HTTPError as error:
-            raise unreachable(error, self.url) from None
+            raise connection_error(error, self.url) from None
 
-    def patience(self) -> Patience:
-        """Return a fresh patience, for what would be costly to give up."""
-        return Patience(self._patience)
+    def retry_budget(self) -> RetryBudget:
+        """Return a new budget for retries."""
+        return RetryBudget(self._retry_seconds)
 
-    def insist(self, action: Callable[[], T]) -> T:
-        """Do `action` again while it fails and may succeed, until patience ends."""
-        patience = self.patience()
+    def retry_while_unavailable(self, action: Callable[[], T]) -> T:
+        """Return the result of `action`; repeat it on `ServerError` for some time."""
+        budget = self.retry_budget()
         while True:
             try:
                 return action()
             except ServerError as error:
-                patience.wait(error)
+                budget.wait(error)
 
 
-def _root(url: str) -> str:
-    """Return where a server begins; `url` may say `/v1`, as OpenAI's clients do."""
+def _parse_root(url: str) -> str:
+    """Return the server's URL without `/v1`, which OpenAI's clients expect."""
     if "@" in url:
         raise ConfigError(
-            "BATCHCHAT_URL: it names a user, and a server knows keys only",
-            hint="leave that out, and set BATCHCHAT_API_KEY to a key",
+            "BATCHCHAT_URL must not contain credentials",
+            hint="remove them, and set BATCHCHAT_API_KEY instead",
         )
     try:
         parts = urlsplit(url)
-        is_good = parts.scheme in {"http", "https"} and bool(httpx.URL(url).host)
-        is_good = is_good and not (parts.query or parts.fragment) and parts.port != 0
+        is_valid = parts.scheme in {"http", "https"} and bool(httpx.URL(url).host)
+        is_valid = is_valid and not (parts.query or parts.fragment) and parts.port != 0
     except (httpx.InvalidURL, ValueError):
-        is_good = False
-    if not is_good:
+        is_valid = False
+    if not is_valid:
         raise ConfigError(
-            f"BATCHCHAT_URL: `{url}` is no server's URL",
-            hint="set it as in `export BATCHCHAT_URL=http://127.0.0.1:8000`",
+            f"BATCHCHAT_URL: `{url}` is not a valid server URL",
+            hint="set it, for example with"
+            " `export BATCHCHAT_URL=http://127.0.0.1:8000`",
         )
     return url.rstrip("/").removesuffix("/v1").rstrip("/")
 
@@ -141,8 +155,8 @@ def _root(url: str) -> str:
 def _checked_key(key: str) -> str:
     if not re.fullmatch(r"[!-~]+", key.strip()):
         raise ConfigError(
-            "BATCHCHAT_API_KEY: this is no key: keys are made of ASCII letters,"
-            " digits and signs",
-            hint="copy it again as `batchchat keys create` has printed it",
+            "BATCHCHAT_API_KEY is not a valid key: it must consist of printable ASCII"
+            " characters without spaces",
+            hint="copy the key that `batchchat keys create` printed",
         )
     return key.strip()

@@ -1,4 +1,4 @@
-"""What a server's errors are to whoever works with the commands."""
+"""Translate a server's error responses and connection failures."""
 
 import re
 
@@ -16,15 +16,13 @@ from batchchat.jobs.errors import (
     UsageError,
 )
 
-_READ = 64 * 1024
-"""Bytes of an error that are read; there is never reason for more."""
+_MAX_BODY_BYTES = 64 * 1024
+_MAX_MESSAGE_CHARS = 2_000
 
-_LONGEST = 2_000
-
-_KINDS: dict[int, tuple[type[UsageError], str | None]] = {
-    404: (NotFoundError, "see `batchchat list`"),
+_ERRORS_BY_STATUS: dict[int, tuple[type[UsageError], str | None]] = {
+    404: (NotFoundError, "list the batches with `batchchat list`"),
     409: (ConflictError, None),
-    413: (InputFileError, "split it into smaller files"),
+    413: (InputFileError, "split the file into smaller ones"),
 }
 
 
@@ -33,84 +31,86 @@ class _Error(msgspec.Struct):
     code: str | None = None
 
 
-class _Answer(msgspec.Struct):
+class _ErrorBody(msgspec.Struct):
     error: _Error
 
 
-def failure_of(answer: httpx.Response, url: str) -> BatchchatError:
-    """Return the error that an answer stands for."""
-    status, error = answer.status_code, _error_in(answer)
+def error_from_response(response: httpx.Response, url: str) -> BatchchatError:
+    """Return the error that a response of the server at `url` reports."""
+    status, error = response.status_code, _read_error(response)
     if error is None or error.code == "unknown_url":
-        return _strange(answer, url)
+        return _foreign_response_error(response, url)
     message = _printable(error.message)
     if status in {401, 403}:
-        return _refused(message, url)
+        return _key_error(message, url)
     if status in {408, 429}:
-        after = answer.headers.get("retry-after", "")
+        after = response.headers.get("retry-after", "")
         return ServerError(message, after=float(after) if after.isdigit() else 0.0)
     if status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return _failed(message, url)
+        return _internal_error(message, url)
     if error.code == "model_not_found":
-        hint = "see what it has with `batchchat models`"
+        hint = "list the models with `batchchat models`"
         return ModelNotFoundError(message, hint=hint)
-    kind, advice = _KINDS.get(status, (UsageError, None))
-    return kind(message, hint=advice)
+    kind, hint_text = _ERRORS_BY_STATUS.get(status, (UsageError, None))
+    return kind(message, hint=hint_text)
 
 
-def unreachable(error: httpx.HTTPError, url: str) -> BatchchatError:
-    """Return what it means that there was no answer, or not all of it."""
-    if isinstance(error, httpx.ConnectTimeout | httpx.ReadTimeout | httpx.WriteTimeout):
-        reason = "it does not answer"
+def connection_error(error: httpx.HTTPError, url: str) -> BatchchatError:
+    """Return the error for a response that is missing or incomplete."""
+    if isinstance(error, httpx.TimeoutException):
+        reason = "timed out"
     else:
         reason = re.sub(r"\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
     return ServerError(
         f"can't reach the server at {url}: {_printable(reason)}",
-        hint="see whether it runs, and whether BATCHCHAT_URL is right",
+        hint="check that it is running and that BATCHCHAT_URL is correct;"
+        " then run `batchchat doctor`",
     )
 
 
-def _error_in(answer: httpx.Response) -> _Error | None:
-    """Return the error as our servers say it, None where it is another's."""
+def _read_error(response: httpx.Response) -> _Error | None:
+    """Return the error in a response, None if it is not in batchchat's format."""
     body = b""
-    for chunk in answer.iter_bytes():
+    for chunk in response.iter_bytes():
         body += chunk
-        if len(body) > _READ:
+        if len(body) > _MAX_BODY_BYTES:
             return None
     try:
-        return msgspec.json.decode(body, type=_Answer).error
+        return msgspec.json.decode(body, type=_ErrorBody).error
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
-def _strange(answer: httpx.Response, url: str) -> BatchchatError:
-    """Return what an answer means that is not of our API."""
-    status = f"{answer.status_code} {answer.reason_phrase}".strip()
-    if answer.is_redirect:
-        to = _printable(answer.headers["location"])
+def _foreign_response_error(response: httpx.Response, url: str) -> BatchchatError:
+    """Return the error for a response that does not come from batchchat's API."""
+    status = f"{response.status_code} {response.reason_phrase}".strip()
+    if response.is_redirect:
+        target = _printable(response.headers["location"])
         return ConfigError(
-            f"the server at {url} sends us elsewhere, to {to}",
-            hint="set BATCHCHAT_URL to where it really is",
+            f"the server at {url} redirected to {target}",
+            hint="set BATCHCHAT_URL to the server's final address",
         )
-    if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return _failed(status, url)
+    if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return _internal_error(status, url)
     return ConfigError(
-        f"the server at {url} does not speak batchchat's API: {status}",
-        hint="see whether BATCHCHAT_URL is right",
+        f"the server at {url} is not a batchchat server: it answered {status}",
+        hint="check that BATCHCHAT_URL is correct",
     )
 
 
-def _refused(message: str, url: str) -> ConfigError:
+def _key_error(message: str, url: str) -> ConfigError:
     return ConfigError(
-        f"the server at {url} does not let us in: {message}",
-        hint="set BATCHCHAT_API_KEY to one that `batchchat keys create` has made there",
+        f"the server at {url} rejected the API key: {message}",
+        hint="set BATCHCHAT_API_KEY to a key that `batchchat keys create` made for"
+        " this server",
     )
 
 
-def _failed(reason: str, url: str) -> ServerError:
-    hint = "try again in a moment; if it stays so, look at the server's log"
+def _internal_error(reason: str, url: str) -> ServerError:
+    hint = "try again in a moment; if it fails again, check the server's log"
     return ServerError(f"the server at {url} failed: {reason}", hint=hint)
 
 
 def _printable(text: str) -> str:
-    """Return what may go to a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text[:_LONGEST])
+    """Return `text` without control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in text[:_MAX_MESSAGE_CHARS])

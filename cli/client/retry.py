@@ -1,35 +1,36 @@
-"""How long a server that fails is waited for."""
+"""Retry while the server is unavailable, for a limited time."""
 
 import time
 
-from batchchat.cli.terminal import streams as terminal
+from batchchat.cli.terminal import streams
 from batchchat.jobs.errors import ServerError
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
+_FIRST_PAUSE_SECONDS = 0.5
+_MAX_PAUSE_SECONDS = 8.0
 
 
-class Patience:
-    """Waits between tries, and gives up some seconds after the first failure."""
+class RetryBudget:
+    """Pauses between attempts; gives up some seconds after the first failure."""
 
     def __init__(self, seconds: float) -> None:
-        """Give up after `seconds` without success."""
+        """Allow retries for `seconds` after the first failure."""
         self._seconds = seconds
-        self.renew()
+        self.reset()
 
-    def renew(self) -> None:
-        """Begin afresh, as something has succeeded."""
-        self._until: float | None = None
-        self._wait = _FIRST_WAIT
+    def reset(self) -> None:
+        """Start over, after a success."""
+        self._deadline: float | None = None
+        self._pause = _FIRST_PAUSE_SECONDS
 
     def wait(self, error: ServerError) -> None:
-        """Wait until it is worth another try. Raises `error` when it is not."""
+        """Pause before the next attempt. Raises `error` when the time is used up."""
         now = time.monotonic()
-        if self._until is None:
-            self._until = now + self._seconds
+        if self._deadline is None:
+            self._deadline = now + self._seconds
             if self._seconds:
-                terminal.say(f"waiting for the server: {error.message}")
-        pause = max(self._wait, error.after)
-        if now + pause > self._until:
+                streams.info(f"waiting for the server: {error.message}")
+        pause = max(self._pause, error.after)
+        if now + pause > self._deadline:
             raise error
         time.sleep(pause)
-        self._wait = min(2 * self._wait, _LONGEST_WAIT)
+        self._pause = min(2 * self._pause, _MAX_PAUSE_SECONDS)

@@ -1,82 +1,92 @@
-"""Sends a file to the server: whole, in bounded memory, again where it was cut."""
+"""Upload a file to the server: streamed, and sent again if the connection breaks."""
 
-import secrets
-from collections.abc import Iterable, Iterator
+import io
+import os
+from typing import BinaryIO, cast
 
 import msgspec
 
-from batchchat.cli.client.http_client import Server
+from batchchat.cli.client.http_client import ServerClient
 from batchchat.cli.client.transfer_progress import Transfer
-from batchchat.cli.terminal.input_file import Input
+from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.errors import InputFileError, ServerError
 
-_PARTS = (
-    "--{0}\r\n"
-    'Content-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
-    "--{0}\r\n"
-    'Content-Disposition: form-data; name="file"; filename="{1}"\r\n'
-    "Content-Type: application/jsonl\r\n\r\n"
-)
-_ESCAPES = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 
-
-class _File(msgspec.Struct):
+class _StoredFile(msgspec.Struct):
     id: str
 
 
-def upload(server: Server, file: Input, *, shown: bool) -> str:
-    """Return the id of the stored file; nobody sees it before it is whole.
+def upload(server: ServerClient, file: InputFile, *, show_progress: bool) -> str:
+    """Return the id of the stored file; the server shows it only once it is complete.
 
     Raises:
-        InputFileError: it can't be read, changes meanwhile, or is too large.
-        ServerError: the server can't be reached for long, or a pipe was cut off.
+        InputFileError: the file can't be read, changes meanwhile, or is too large.
+        ServerError: the server stays unavailable, or the upload of a pipe failed.
 
     """
 
     def send() -> str:
-        file.rewind()
         transfer = Transfer("uploading", file.size)
-        with transfer.display(shown=shown):
+        with transfer.display(show_progress=show_progress):
             return _send(server, file, transfer)
 
     if file.size is not None:
-        return server.insist(send)
+        return server.retry_while_unavailable(send)
     try:
         return send()
     except ServerError as error:
-        error.hint = "write it to a file first, which is sent again if it must be"
+        error.hint = "save the input to a file; unlike a pipe, it can be sent again"
         raise
 
 
-def _send(server: Server, file: Input, transfer: Transfer) -> str:
-    boundary = secrets.token_hex(16)
-    head = _PARTS.format(boundary, file.name.translate(_ESCAPES)).encode()
-    tail = f"\r\n--{boundary}--\r\n".encode()
-    headers = {"content-type": f"multipart/form-data; boundary={boundary}"}
-    if file.size is not None:
-        headers["content-length"] = str(len(head) + file.size + len(tail))
-
-    def body() -> Iterator[bytes]:
-        yield head
-        yield from transfer.counted(_checked(file))
-        yield tail
-
+def _send(server: ServerClient, file: InputFile, transfer: Transfer) -> str:
+    reader = cast("BinaryIO", UploadReader(file, transfer))
     with server.stream(
-        "POST", "files", headers=headers, content=body(), slow=True
-    ) as answer:
-        return msgspec.json.decode(answer.read(), type=_File).id
+        "POST",
+        "files",
+        data={"purpose": "batch"},
+        files={"file": (file.name, reader, "application/jsonl")},
+        is_slow=True,
+    ) as response:
+        return msgspec.json.decode(response.read(), type=_StoredFile).id
 
 
-def _checked(file: Input) -> Iterable[bytes]:
-    """Yield the file's bytes, as many as it had. Raises `InputFileError`."""
-    read = 0
-    for chunk in file.chunks():
-        read += len(chunk)
-        if file.size is not None and read > file.size:
-            break
-        yield chunk
-    if file.size not in {None, read}:
-        raise InputFileError(
-            f"`{file.file}` changed while it was read, so nothing was submitted",
-            hint="submit it when nobody writes to it",
-        )
+class UploadReader:
+    """The file object that httpx reads: counts bytes, and detects a changing file.
+
+    httpx sends a content length if it can seek, and chunks otherwise.
+    """
+
+    def __init__(self, file: InputFile, transfer: Transfer) -> None:
+        """Read from `file`, and report to `transfer`."""
+        self._file = file
+        self._transfer = transfer
+        self._position = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes. Raises `InputFileError`."""
+        chunk = self._file.read(size)
+        self._position += len(chunk)
+        expected = self._file.size
+        is_at_end = not chunk and size != 0
+        if expected is not None and (
+            self._position > expected or (is_at_end and self._position < expected)
+        ):
+            raise InputFileError(
+                f"`{self._file.source}` changed during the upload;"
+                " nothing was submitted",
+                hint="submit it again when no program is writing to it",
+            )
+        self._transfer.add(len(chunk))
+        return chunk
+
+    def tell(self) -> int:
+        """Return the position in bytes."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a position. Raises `io.UnsupportedOperation` for a pipe."""
+        if self._file.size is None:
+            raise io.UnsupportedOperation("a pipe can't seek")
+        self._position = self._file.stream.seek(offset, whence)
+        return self._position

@@ -1,16 +1,15 @@
-"""`batchchat cancel`: stop a batch; what is finished is kept."""
+"""`batchchat cancel`: stop a batch and keep its finished results."""
 
-from batchchat.cli.terminal import options
-from batchchat.cli.terminal import streams as terminal
+from batchchat.cli.terminal import options, streams
 
 
 def cancel(batch_id: options.BatchId, json: options.Json = False) -> int:
-    """Stop a batch and keep what is finished.
+    """Cancel a batch; finished results are kept.
 
     batchchat cancel batch_0199…
     """
-    from batchchat.cli.backends.open import open_batches
+    from batchchat.cli.backends.open import open_backend
 
-    view = open_batches().cancel(batch_id)
-    terminal.out(view.text.decode() if json else view.batch.status)
+    view = open_backend().cancel(batch_id)
+    streams.print_data(view.text.decode() if json else view.batch.status)
     return 0

@@ -1,11 +1,11 @@
-"""Checks a file where it lies."""
+"""Check a local or S3 file in the way that the planner checks a batch's input."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from batchchat.cli.backends.session import Session
-from batchchat.cli.terminal.input_file import chunks, open_input
-from batchchat.cli.terminal.paths import expanded
+from batchchat.cli.terminal.input_file import open_input
+from batchchat.cli.terminal.paths import expand_user
 from batchchat.jobs.errors import InputFileError
 from batchchat.jobs.planning.planner import PromptLengths, limits, model_of
 from batchchat.jobs.planning.scanner import Scan, scan
@@ -13,41 +13,36 @@ from batchchat.jobs.requests.parser import Parser
 
 
 def check_file(session: Session, file: str, model: str | None) -> Scan:
-    """Return what is wrong with a file, as the planner would find it.
+    """Return the problems of a file.
 
     Raises:
-        InputFileError: it can't be read.
+        InputFileError: the file can't be read, or only once.
         ModelNotFoundError: there is no such `model`.
 
     """
     if model is not None:
         session.catalog.find(model)
-    path = seekable(file)
+    _require_rereadable(file)
     parser = Parser(model)
     lengths = PromptLengths(parser, session.renderers)
     settings = session.settings
-    found = scan(lambda: _read(path), parser, limits(settings), check=lengths)
+    found = scan(lambda: _read(file), parser, limits(settings), check=lengths)
     model_of(parser, session.catalog, found)
     return found
 
 
-def seekable(file: str) -> str:
-    """Return the path of a file that can be read twice.
-
-    Raises:
-        InputFileError: it is stdin or a pipe, and can't.
-
-    """
-    if file == "-" or not _is_plain(expanded(file)):
+def _require_rereadable(file: str) -> None:
+    """Raise `InputFileError` for stdin and pipes, which can be read only once."""
+    if file == "-" or not _is_rereadable(expand_user(file)):
         raise InputFileError(
-            f"`{file}` can be read only once, and checking reads it twice",
-            hint="write it to a file first",
+            f"can't check `{file}`: stdin and pipes can be read only once, but checking"
+            " reads the input twice",
+            hint="save it to a file first",
         )
-    return file
 
 
-def _is_plain(path: Path) -> bool:
-    """Say whether it is a file or a folder, or nothing that can be looked at."""
+def _is_rereadable(path: Path) -> bool:
+    """Return whether it is no pipe; a missing file is reported when it is opened."""
     try:
         return path.is_file() or path.is_dir() or not path.exists()
     except OSError:
@@ -55,5 +50,5 @@ def _is_plain(path: Path) -> bool:
 
 
 def _read(file: str) -> Iterator[bytes]:
-    with open_input(file) as stream:
-        yield from chunks(stream, file)
+    with open_input(file) as input_file:
+        yield from input_file.chunks()

@@ -1,4 +1,4 @@
-"""Tries a server as its user: whether it is there, can work, and knows the key."""
+"""Check a server from the client's side: reachable, ready, key accepted."""
 
 import io
 import time
@@ -6,65 +6,68 @@ from collections.abc import Callable, Iterator
 
 from batchchat.cli.backends.batch_view import read_models
 from batchchat.cli.backends.follow import follow
-from batchchat.cli.backends.protocol import Batches
-from batchchat.cli.client.http_client import Server
+from batchchat.cli.backends.protocol import Backend
+from batchchat.cli.client.http_client import ServerClient
 from batchchat.cli.terminal.format import count
-from batchchat.cli.terminal.input_file import Input
+from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.ledger.submission import Options
 from batchchat.workers.diagnostics import CheckResult
 
 
-def run_server_checks(server: Server) -> Iterator[CheckResult]:
-    """Yield what is found; nothing more where there is no server."""
-    for check, look in (("server", _alive), ("readiness", _ready), ("key", _key)):
-        finding = _tried(check, look, server)
-        yield finding
-        if finding.status == "error" and check == "server":
+def run_server_checks(server: ServerClient) -> Iterator[CheckResult]:
+    """Yield the results of the checks; only the first if the server is unreachable."""
+    for name, check in (("server", _reach), ("readiness", _ready), ("key", _use_key)):
+        result = _run(name, check, server)
+        yield result
+        if result.status == "error" and name == "server":
             return
 
 
-def try_model(batches: Batches, name: str, line: bytes) -> CheckResult:
-    """Have the model answer a batch of one request, which stays in the list."""
-    began = time.monotonic()
+def try_model(backend: Backend, name: str, line: bytes) -> CheckResult:
+    """Run a batch of one request, which stays in the list of batches."""
+    start = time.monotonic()
     try:
-        batches.check_model(name)
-        file = Input("doctor.jsonl", io.BytesIO(line), len(line))
-        batch_id = batches.submit(file, Options(model=name), shown=False)
-        view = follow(batches, batch_id, shown=False)
+        backend.check_model(name)
+        file = InputFile("doctor.jsonl", io.BytesIO(line), len(line))
+        batch_id = backend.submit(file, Options(model=name), show_progress=False)
+        view = follow(backend, batch_id, show_progress=False)
     except BatchchatError as error:
         return CheckResult(
             check="model", status="error", message=error.message, hint=error.hint
         )
     if view is None or view.batch.request_counts.completed != 1:
-        text = f"{name} gave no answer, in `{batch_id}`"
-        return CheckResult(check="model", status="error", message=text)
-    seconds = time.monotonic() - began
-    text = f"{name} has answered, in {seconds:.0f}s, as `{batch_id}`"
+        text = f"{name} did not complete the test request"
+        hint = f"see the error with `batchchat results {batch_id} --errors`"
+        return CheckResult(check="model", status="error", message=text, hint=hint)
+    seconds = time.monotonic() - start
+    text = f"{name} completed a test request in {seconds:.0f}s (`{batch_id}`)"
     return CheckResult(check="model", status="ok", message=text)
 
 
-def _tried(check: str, look: Callable[[Server], str], server: Server) -> CheckResult:
+def _run(
+    name: str, check: Callable[[ServerClient], str], server: ServerClient
+) -> CheckResult:
     try:
-        return CheckResult(check=check, status="ok", message=look(server))
+        return CheckResult(check=name, status="ok", message=check(server))
     except BatchchatError as error:
         return CheckResult(
-            check=check, status="error", message=error.message, hint=error.hint
+            check=name, status="error", message=error.message, hint=error.hint
         )
 
 
-def _alive(server: Server) -> str:
-    began = time.monotonic()
+def _reach(server: ServerClient) -> str:
+    start = time.monotonic()
     server.get(f"{server.root}/healthz")
-    milliseconds = (time.monotonic() - began) * 1000
-    return f"{server.root} answers in {milliseconds:.0f} ms"
+    milliseconds = (time.monotonic() - start) * 1000
+    return f"{server.root} responds in {milliseconds:.0f} ms"
 
 
-def _ready(server: Server) -> str:
+def _ready(server: ServerClient) -> str:
     server.get(f"{server.root}/readyz")
-    return "it reaches its storage, and its broker if it has one"
+    return "the server reaches its storage, and its broker if it uses one"
 
 
-def _key(server: Server) -> str:
+def _use_key(server: ServerClient) -> str:
     models = read_models(server.get("models"))
-    return f"it lets us in, and has {count(len(models), 'model')}"
+    return f"accepted; the server offers {count(len(models), 'model')}"

@@ -1,17 +1,19 @@
-"""`batchchat controller`: plan, dispatch and end the batches of a cluster."""
+"""`batchchat controller`: plan, dispatch and finalize the batches of a cluster."""
 
 
 def controller() -> int:
-    """Plan batches, have workers run them, and end them, until told to stop.
+    """Plan, dispatch and finalize the batches of a cluster.
+
+    Runs until it is stopped with Ctrl-C or SIGTERM. A cluster needs at least one.
 
     BATCHCHAT_BROKER=redis://localhost:6379/0 batchchat controller
     """
     from batchchat.cli.backends.session import open_session
-    from batchchat.cli.commands.daemon import broker_of, log_to_stderr
+    from batchchat.cli.commands.daemon import log_to_stderr, require_broker
     from batchchat.workers.control.main import run_controller
 
     log_to_stderr()
     session = open_session()
-    broker = broker_of(session.settings)
+    broker = require_broker(session.settings)
     storage = session.ledger.storage
     return run_controller(storage, session.settings, broker, session.renderers)

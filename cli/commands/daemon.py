@@ -1,4 +1,4 @@
-"""What the commands that stay up have in common."""
+"""The common part of the commands that keep running."""
 
 import sys
 import warnings
@@ -8,18 +8,19 @@ from batchchat.jobs.logs import start_logging
 from batchchat.jobs.settings import Settings
 
 
-def broker_of(settings: Settings) -> str:
-    """Return where the cluster's Redis is.
+def require_broker(settings: Settings) -> str:
+    """Return the URL of the cluster's Redis.
 
     Raises:
         UsageError: none is set.
-        ConfigError: what is set is none.
+        ConfigError: it is not a valid Redis URL.
 
     """
     if settings.broker is None:
         raise UsageError(
-            "BATCHCHAT_BROKER is not set, so there is no cluster to belong to",
-            hint="set it to a Redis, such as `redis://localhost:6379/0`",
+            "BATCHCHAT_BROKER is not set, but this command needs a cluster's Redis",
+            hint="set it, for example with"
+            " `export BATCHCHAT_BROKER=redis://localhost:6379/0`",
         )
     from batchchat.workers.broker.redis_client import open_redis
 
@@ -28,8 +29,8 @@ def broker_of(settings: Settings) -> str:
 
 
 def log_to_stderr() -> None:
-    """Have a line a fact on stderr; requests and answers are never among them."""
+    """Log to stderr, as text to a terminal and as JSON lines otherwise."""
     start_logging(sys.stderr, as_json=not sys.stderr.isatty())
-    # Celery warns of a default that our early acknowledgement makes meaningless, and
-    # of root, which is nobody in particular in a container.
+    # Celery warns of a default that has no effect with early acknowledgement, and of
+    # running as root, which is usual in containers.
     warnings.filterwarnings("ignore", module="celery")

@@ -1,12 +1,11 @@
-"""`batchchat doctor`: try storage, broker and engine, and say what was found."""
+"""`batchchat doctor`: check storage, broker and engine."""
 
 import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from batchchat.cli.terminal import options
-from batchchat.cli.terminal import streams as terminal
+from batchchat.cli.terminal import options, streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,35 +14,42 @@ if TYPE_CHECKING:
     from batchchat.workers.diagnostics import CheckResult
 
 _LINE = b'{"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}\n'
-_COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
+_COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 def doctor(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", "-m", help="Load this model too, and have it answer once."
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="Also load this model and run one request.",
         ),
     ] = None,
     json: options.Json = False,
 ) -> int:
-    """Try everything that a batch needs, and say what to mend.
+    """Check storage, broker and engine, and report what to fix.
+
+    With BATCHCHAT_URL set, checks the server and the API key instead.
 
     batchchat doctor --model demo
     """
-    from batchchat.cli.backends.report import BAD_ANSWER
+    from batchchat.cli.backends.report import INCOMPLETE
     from batchchat.jobs.settings import load_settings
 
-    findings = []
-    for finding in (_server if load_settings().url else _here)(model):
-        findings.append(finding)
-        _show(finding, json=json)
+    results = []
+    run_checks = _check_server if load_settings().url else _check_here
+    for result in run_checks(model):
+        results.append(result)
+        if not json:
+            _show(result)
     if json:
-        terminal.out_json(findings)
-    return BAD_ANSWER if any(f.status == "error" for f in findings) else 0
+        streams.print_json(results)
+    return INCOMPLETE if any(it.status == "error" for it in results) else 0
 
 
-def _here(model: str | None) -> "Iterator[CheckResult]":
+def _check_here(model: str | None) -> "Iterator[CheckResult]":
     from batchchat.cli.backends.session import open_session
     from batchchat.workers.diagnostics import run_checks
 
@@ -53,18 +59,18 @@ def _here(model: str | None) -> "Iterator[CheckResult]":
         yield _try_model(session, model)
 
 
-def _server(model: str | None) -> "Iterator[CheckResult]":
-    from batchchat.cli.backends.open import open_batches, open_server
+def _check_server(model: str | None) -> "Iterator[CheckResult]":
+    from batchchat.cli.backends.open import open_backend, open_server
     from batchchat.cli.commands.check_server import run_server_checks, try_model
     from batchchat.jobs.settings import load_settings
 
     yield from run_server_checks(open_server(load_settings()))
     if model is not None:
-        yield try_model(open_batches(), model, _LINE)
+        yield try_model(open_backend(), model, _LINE)
 
 
 def _try_model(session: "Session", name: str) -> "CheckResult":
-    """Have the model answer a batch of one request, in memory."""
+    """Load the model, and run a batch of one request in memory."""
     from batchchat.cli.backends.embedded import start_engine
     from batchchat.jobs.errors import BatchchatError
     from batchchat.jobs.execution.progress import Progress
@@ -89,29 +95,26 @@ def _try_model(session: "Session", name: str) -> "CheckResult":
         progress=Progress(),
         locks=session.locks,
     )
-    began = time.monotonic()
+    start = time.monotonic()
     try:
         session.catalog.find(name)
-        with terminal.engine_output(session.engine_log):
+        with streams.engine_output(session.engine_log):
             state = run.run(batch.id)
     except BatchchatError as error:
         return CheckResult(
             check="model", status="error", message=error.message, hint=error.hint
         )
     if state.counts().completed != 1:
-        return CheckResult(
-            check="model", status="error", message=f"{name} gave no answer"
-        )
-    seconds = time.monotonic() - began
-    text = f"{name} was loaded and has answered, in {seconds:.0f}s"
+        text = f"{name} did not complete the test request"
+        hint = f"see the engine's log, `{session.engine_log}`"
+        return CheckResult(check="model", status="error", message=text, hint=hint)
+    seconds = time.monotonic() - start
+    text = f"{name} was loaded and completed a test request in {seconds:.0f}s"
     return CheckResult(check="model", status="ok", message=text)
 
 
-def _show(finding: "CheckResult", *, json: bool) -> None:
-    if json:
-        return
-    colour = _COLOURS[finding.status]
-    status = terminal.paint(f"{finding.status:<7}", colour)
-    terminal.out(f"{status} {finding.check:<10} {finding.message}")
-    if finding.hint:
-        terminal.out(f"{'':<19}{finding.hint}")
+def _show(result: "CheckResult") -> None:
+    status = streams.style(f"{result.status:<7}", _COLORS[result.status])
+    streams.print_data(f"{status} {result.check:<10} {result.message}")
+    if result.hint:
+        streams.print_data(f"{'':<19}{result.hint}")

@@ -1,21 +1,20 @@
-"""`batchchat estimate`: what a file will take, before it is run."""
+"""`batchchat estimate`: estimate the tokens, cost and time of a file."""
 
 import os
 from typing import TYPE_CHECKING, Any
 
-from batchchat.cli.terminal import options
-from batchchat.cli.terminal import streams as terminal
+from batchchat.cli.terminal import options, streams
 from batchchat.cli.terminal.format import count, duration, short, size
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from batchchat.cli.terminal.progress import Bar, Told
+    from batchchat.cli.terminal.progress import BarRenderer, ProgressLine
     from batchchat.jobs.catalog.catalog import Model
     from batchchat.jobs.catalog.usage import Price
     from batchchat.jobs.planning.estimator import Counted, Counter, Past
 
-_SHOWN = 10
+_MAX_LISTED = 10
 
 
 def estimate(
@@ -24,28 +23,30 @@ def estimate(
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> int:
-    """Count the tokens of a file's prompts, and say what it may cost and take.
+    """Estimate the tokens, cost and time of a file.
+
+    Input tokens are counted exactly; output and time follow previous batches of the
+    model. The exit status is 1 if any request can't be run.
 
     batchchat estimate requests.jsonl --model demo
     """
-    from batchchat.cli.backends.report import BAD_ANSWER
+    from batchchat.cli.backends.report import INCOMPLETE
     from batchchat.cli.backends.session import open_session
-    from batchchat.cli.terminal.input_file import input_of, open_input
-    from batchchat.cli.terminal.progress import Display
+    from batchchat.cli.terminal.input_file import open_input
+    from batchchat.cli.terminal.progress import ProgressDisplay
     from batchchat.jobs.errors import UsageError
     from batchchat.jobs.planning.estimator import Counter, past_of
 
-    # Tokens are counted by threads of ours; with the tokenizer's own, which free what
-    # others have allocated, it takes half as long again.
+    # The counter runs its own threads. The tokenizer's threads on top of them make it
+    # half as slow again.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     session = open_session()
     if model is not None:
         session.catalog.find(model)
     counter = Counter(model, session.renderers, session.settings.max_line_bytes)
-    with open_input(file) as stream:
-        source = input_of(file, stream)
-        tell = _Teller(counter, source.size)
-        display = Display(tell, shown=progress)
+    with open_input(file) as source:
+        describe = _CountingProgress(counter, source.size)
+        display = ProgressDisplay(describe, show_progress=progress)
         try:
             counter.count(source.chunks())
         finally:
@@ -53,40 +54,41 @@ def estimate(
     counted = counter.counted
     if counter.model is None:
         raise UsageError(
-            f"`{file}` has no good line that names a model",
-            hint="name it with `--model`, and see what is wrong with `validate`",
+            f"`{file}` has no valid request that names a model",
+            hint=f"choose one: `batchchat estimate {file} --model demo`",
         )
     found = session.catalog.find(counter.model)
     past = past_of(session.ledger, found)
     if json:
-        terminal.out_json(_object(counted, found, past))
+        streams.print_json(_object(counted, found, past))
     else:
         _show(counted, found, past)
-    unfit = counted.invalid + counted.too_long + counted.refused
     if counted.invalid and not json:
-        terminal.hint(f"see what is wrong with `batchchat validate {file}`")
-    return BAD_ANSWER if unfit or not counted.requests else 0
+        streams.hint(f"list the problems with `batchchat validate {file}`")
+    unusable = counted.invalid + counted.too_long + counted.refused
+    return INCOMPLETE if unusable or not counted.requests else 0
 
 
-class _Teller:
-    """Says how far the counting is."""
+class _CountingProgress:
+    """Describes how much of the file is counted; `size` in bytes, None if unknown."""
 
-    def __init__(self, counter: "Counter", whole: int | None) -> None:
+    def __init__(self, counter: "Counter", size: int | None) -> None:
         self._counted = counter.counted
-        self._whole = whole
+        self._size = size
 
-    def __call__(self, bar: "Bar") -> "Told":
-        from batchchat.cli.terminal.progress import Told
+    def __call__(self, bar: "BarRenderer") -> "ProgressLine":
+        from batchchat.cli.terminal.progress import ProgressLine
 
         counted = self._counted
-        share = bar(counted.bytes / self._whole) if self._whole else ""
+        share = bar(counted.bytes / self._size) if self._size else ""
         tokens = short(counted.input_tokens)
         done = f"{count(counted.requests, 'request')}, {tokens} tokens"
-        return Told("counting", " ".join(filter(None, ("counting", share, done))))
+        text = " ".join(filter(None, ("counting", share, done)))
+        return ProgressLine("counting", text)
 
 
 def _object(counted: "Counted", model: "Model", past: "Past | None") -> dict[str, Any]:
-    """Return what `--json` prints; null is what is not known."""
+    """Return what `--json` prints; unknown values are null."""
     output = past.output_of(counted) if past else None
     seconds = past.seconds_of(counted) if past else None
     costs = _costs(counted, model.price, past) if model.price else None
@@ -129,7 +131,7 @@ def _object(counted: "Counted", model: "Model", past: "Past | None") -> dict[str
 def _costs(
     counted: "Counted", price: "Price", past: "Past | None"
 ) -> dict[str, "Decimal | None"]:
-    """Return the cost of the prompts alone, what to expect, and the most."""
+    """Return the lower bound (no output), the expected range and the upper bound."""
     from batchchat.jobs.catalog.usage import Usage
 
     def cost(output: float) -> "Decimal":
@@ -146,26 +148,29 @@ def _costs(
 
 def _show(counted: "Counted", model: "Model", past: "Past | None") -> None:
     good = counted.requests - counted.invalid
-    terminal.out(f"requests  {count(good)} of {size(counted.bytes)} for {model.name}")
-    terminal.out(f"input     {count(counted.input_tokens, 'token')}")
+    streams.print_data(
+        f"requests  {count(good)} of {size(counted.bytes)} for {model.name}"
+    )
+    streams.print_data(f"input     {count(counted.input_tokens, 'token')}")
     if counted.turns:
         turns = count(counted.turns, "later turn")
-        terminal.out(f"          without the answers that {turns} will hold")
-    terminal.out(f"output    at most {count(counted.most_output, 'token')}")
+        streams.print_data(f"          plus the generated answers in {turns}")
+    streams.print_data(f"output    at most {count(counted.most_output, 'token')}")
     if past is not None:
         low, high = past.output_of(counted)
-        told = count(past.batches, "last batch").replace("batchs", "batches")
-        terminal.out(f"          {_range(low, high)} expected, by the {told}")
-    terminal.out(f"cost      {_cost_line(counted, model, past)}")
-    terminal.out(f"engine    {_engine_line(counted, model, past)}")
+        batches = count(past.batches, "previous batch")
+        expected = f"{_range(low, high)} expected"
+        streams.print_data(f"          {expected}, based on {batches}")
+    streams.print_data(f"cost      {_cost_line(counted, model, past)}")
+    streams.print_data(f"engine    {_engine_line(counted, model, past)}")
     _show_lines(counted)
 
 
 def _cost_line(counted: "Counted", model: "Model", past: "Past | None") -> str:
     if model.price is None:
-        return "not known: the catalog has no price of this model"
+        return "unknown: the catalog has no price for this model"
     costs = _costs(counted, model.price, past)
-    at = f"at the prices of {model.price.date}"
+    at = f"at prices of {model.price.date}"
     if past is None:
         return f"${costs['least']:f} to ${costs['most']:f}, {at}"
     low, high = costs["expected_low"], costs["expected_high"]
@@ -175,13 +180,13 @@ def _cost_line(counted: "Counted", model: "Model", past: "Past | None") -> str:
 
 def _engine_line(counted: "Counted", model: "Model", past: "Past | None") -> str:
     if past is None:
-        return "not known: no batch of this model has ended here"
+        return "unknown: no batch of this model has ended yet"
     low, high = past.seconds_of(counted)
     took = duration(low) if low == high else f"{duration(low)} to {duration(high)}"
     if model.gpu_hour is None:
         return took
     costs = [f"${model.engine_cost(seconds):f}" for seconds in (low, high)]
-    return f"{took}, {' to '.join(dict.fromkeys(costs))} of GPUs"
+    return f"{took}, {' to '.join(dict.fromkeys(costs))} for the GPUs"
 
 
 def _range(low: float, high: float) -> str:
@@ -190,14 +195,15 @@ def _range(low: float, high: float) -> str:
 
 
 def _show_lines(counted: "Counted") -> None:
-    """Say which lines can't be answered."""
+    """Print which lines can't be run."""
     for number, why in (
-        (counted.invalid, "no good requests"),
-        (counted.too_long, "longer than the model's context"),
-        (counted.refused, "refused by the model's template or tokenizer"),
+        (counted.invalid, "invalid"),
+        (counted.too_long, "longer than the model's context length"),
+        (counted.refused, "rejected by the model's chat template or tokenizer"),
     ):
         if number:
-            terminal.say(f"{count(number, 'line')}: {why}")
+            streams.info(f"{count(number, 'line')}: {why}")
     if counted.lines:
-        named = ", ".join(count(line) for line in counted.lines[:_SHOWN])
-        terminal.say(f"  line {named}{' …' if len(counted.lines) > _SHOWN else ''}")
+        listed = ", ".join(count(line) for line in counted.lines[:_MAX_LISTED])
+        more = " …" if len(counted.lines) > _MAX_LISTED else ""
+        streams.info(f"  line {listed}{more}")

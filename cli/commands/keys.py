@@ -1,31 +1,30 @@
-"""`batchchat keys`: who may use the server, and as which project."""
+"""`batchchat keys`: manage the API keys of a server."""
 
 from typing import Annotated
 
 import typer
 
-from batchchat.cli.terminal import options
-from batchchat.cli.terminal import streams as terminal
-from batchchat.cli.terminal.format import moment
-
-_HELP = """Make, list and revoke the keys to the server.
-
-batchchat keys create --project research
-"""
-
-app = typer.Typer(help=_HELP)
+from batchchat.cli.terminal import options, streams
+from batchchat.cli.terminal.format import local_time
+from batchchat.cli.terminal.help import add_command, example_section
 
 
-@app.command("create")
 def create(
     project: Annotated[
         str | None,
-        typer.Option(help="Whose batches it sees; BATCHCHAT_PROJECT if not given."),
+        typer.Option(
+            metavar="NAME",
+            help="Project that the key gives access to.  [default: BATCHCHAT_PROJECT]",
+        ),
     ] = None,
-    name: Annotated[str, typer.Option(help="What it is for.")] = "",
+    name: Annotated[
+        str, typer.Option(metavar="TEXT", help="Note on what the key is for.")
+    ] = "",
     json: options.Json = False,
 ) -> int:
-    """Make a key for a project. It is printed once and kept nowhere.
+    """Create an API key for a project and print it.
+
+    The key is shown only once: only a hash of it is stored.
 
     batchchat keys create --project research
     """
@@ -34,20 +33,20 @@ def create(
 
     session = open_session()
     keys = ApiKeys(session.ledger.storage)
-    whose = session.settings.project if project is None else project
-    key, text = keys.create(whose, name)
+    key, secret = keys.create(
+        session.settings.project if project is None else project, name
+    )
     if json:
-        terminal.out_json({"id": key.id, "project": key.project, "key": text})
+        streams.print_json({"id": key.id, "project": key.project, "key": secret})
         return 0
-    terminal.out(text)
-    terminal.say(f"for project `{key.project}`; it is not shown again")
-    terminal.hint(f"take it back with `batchchat keys revoke {key.id}`")
+    streams.print_data(secret)
+    streams.info(f"key of project `{key.project}`; it will not be shown again")
+    streams.hint(f"revoke it with `batchchat keys revoke {key.id}`")
     return 0
 
 
-@app.command("list")
 def list_keys(json: options.Json = False) -> int:
-    """List the keys, without what is secret.
+    """List the API keys, without their secrets.
 
     batchchat keys list
     """
@@ -56,23 +55,30 @@ def list_keys(json: options.Json = False) -> int:
 
     keys = list(ApiKeys(open_session().ledger.storage))
     if not (keys or json):
-        terminal.hint("make one with `batchchat keys create --project NAME`")
+        streams.info("no keys")
+        streams.hint("create one with `batchchat keys create --project NAME`")
     for key, revoked_at in keys:
         if json:
-            shown = {"id": key.id, "project": key.project, "name": key.name}
+            fields = {"id": key.id, "project": key.project, "name": key.name}
             times = {"created_at": key.created_at, "revoked_at": revoked_at}
-            terminal.out_json(shown | times)
+            streams.print_json(fields | times)
             continue
-        status = f"revoked {moment(revoked_at)}" if revoked_at else "good"
-        made = moment(key.created_at)
-        line = f"{key.id}  {key.project:<16}  made {made}  {status}  {key.name}"
-        terminal.out(line.rstrip())
+        status = f"revoked {local_time(revoked_at)}" if revoked_at else "active"
+        created = local_time(key.created_at)
+        line = f"{key.id}  {key.project:<16}  created {created}  {status}  {key.name}"
+        streams.print_data(line.rstrip())
     return 0
 
 
-@app.command("revoke")
-def revoke(key_id: Annotated[str, typer.Argument(metavar="ID")]) -> int:
-    """Make a key worthless; a server knows it within seconds.
+def revoke(
+    key_id: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="ID of the key, from `batchchat keys list`."),
+    ],
+) -> int:
+    """Revoke an API key.
+
+    Servers stop accepting it within seconds.
 
     batchchat keys revoke 6f1c…
     """
@@ -80,5 +86,17 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="ID")]) -> int:
     from batchchat.jobs.access.api_keys import ApiKeys
 
     ApiKeys(open_session().ledger.storage).revoke(key_id)
-    terminal.say(f"revoked {key_id}")
+    streams.info(f"revoked {key_id}")
     return 0
+
+
+app = typer.Typer(
+    help="Create, list and revoke the API keys of a server.",
+    epilog=example_section("batchchat keys create --project research"),
+)
+for command_name, command in (
+    ("create", create),
+    ("list", list_keys),
+    ("revoke", revoke),
+):
+    add_command(app, command_name, command)

@@ -1,36 +1,39 @@
-"""`batchchat list`: the batches, newest first."""
+"""`batchchat list`: list batches, newest first."""
 
 from typing import Annotated
 
 import typer
 
-from batchchat.cli.terminal import options
-from batchchat.cli.terminal import streams as terminal
-from batchchat.cli.terminal.format import count, moment
+from batchchat.cli.terminal import options, streams
+from batchchat.cli.terminal.format import count, local_time
 
 
 def list_batches(
     limit: Annotated[
-        int, typer.Option(min=1, max=10_000, help="At most so many.")
+        int,
+        typer.Option(
+            metavar="N", min=1, max=10_000, help="Maximum number of batches to list."
+        ),
     ] = 20,
     json: options.Json = False,
 ) -> int:
-    """List the batches, newest first.
+    """List batches, newest first.
 
     batchchat list --limit 5
     """
-    from batchchat.cli.backends.open import open_batches
+    from batchchat.cli.backends.open import open_backend
 
-    page = open_batches().newest(limit)
+    page = open_backend().newest(limit)
     if json:
-        terminal.out_json(page.as_list())
+        streams.print_json(page.as_list())
         return 0
     if not page.views:
-        terminal.hint("hand in a file with `batchchat submit requests.jsonl`")
+        streams.info("no batches")
+        streams.hint("submit one with `batchchat submit requests.jsonl --model demo`")
     for view in page.views:
         batch, counts = view.batch, view.batch.request_counts
         done = f"{count(counts.completed + counts.failed)} / {count(counts.total)}"
         failed = f"  {count(counts.failed)} failed" if counts.failed else ""
-        when = moment(batch.created_at)
-        terminal.out(f"{batch.id}  {batch.status:<11}  {when}  {done}{failed}")
+        created = local_time(batch.created_at)
+        streams.print_data(f"{batch.id}  {batch.status:<11}  {created}  {done}{failed}")
     return 0

@@ -1,46 +1,48 @@
-"""`batchchat models`: what the catalog has."""
+"""`batchchat models`: list the models of the catalog."""
 
 from typing import TYPE_CHECKING
 
-from batchchat.cli.terminal import options
-from batchchat.cli.terminal import streams as terminal
+from batchchat.cli.terminal import options, streams
 
 if TYPE_CHECKING:
     from batchchat.cli.backends.batch_view import ListedModel
 
-_HEADINGS = ("model", "context", "$/1M in", "$/1M out", "seen on")
+_HEADINGS = ("model", "context", "$/1M in", "$/1M out", "price date")
 
 
 def models(json: options.Json = False) -> int:
-    """List the models of the catalog, with their prices for a million tokens.
+    """List the models of the catalog with their prices.
 
-    batchchat models --json
+    Prices are in dollars per million input and output tokens.
+
+    batchchat models
     """
     from batchchat.cli.backends.batch_view import read_models
-    from batchchat.cli.backends.open import open_batches
+    from batchchat.cli.backends.open import open_backend
 
-    batches = open_batches()
-    text = batches.models()
+    backend = open_backend()
+    text = backend.models()
     if json:
-        terminal.out(text.decode())
+        streams.print_data(text.decode())
         return 0
     listed = read_models(text)
     rows = [_HEADINGS, *map(_row, listed)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    terminal.out(_line(_HEADINGS, widths))
+    streams.print_data(_line(_HEADINGS, widths))
     for model, row in zip(listed, rows[1:], strict=True):
-        terminal.out(_line(row, widths))
+        streams.print_data(_line(row, widths))
         if model.description:
-            terminal.out(f"  {model.description}")
-    if batches.takes_any_model:
-        terminal.hint(
-            "a hub id or a folder works too: `--model org/name`, `--model ./mine`"
+            streams.print_data(f"  {model.description}")
+    if backend.accepts_any_model:
+        streams.hint(
+            "other models work too, by Hugging Face ID (`--model org/name`) or"
+            " directory (`--model ./folder`)"
         )
     return 0
 
 
 def _row(model: "ListedModel") -> tuple[str, ...]:
-    length = f"{model.context_length:,}" if model.context_length else "its own"
+    length = f"{model.context_length:,}" if model.context_length else "default"
     price = model.price
     if price is None:
         return model.id, length, "-", "-", ""
@@ -48,7 +50,7 @@ def _row(model: "ListedModel") -> tuple[str, ...]:
 
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:
-    """Return the row, its name and its date to the left, its numbers to the right."""
+    """Return a row with its name and date aligned left, its numbers right."""
     name, *numbers, date = row
     cells = map(str.rjust, numbers, widths[1:])
     return "  ".join([name.ljust(widths[0]), *cells, date]).rstrip()

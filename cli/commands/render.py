@@ -1,10 +1,9 @@
-"""`batchchat render`: the exact prompt that each request becomes."""
+"""`batchchat render`: print the exact prompt of each request."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from batchchat.cli.terminal import options
-from batchchat.cli.terminal import streams as terminal
+from batchchat.cli.terminal import options, streams
 
 if TYPE_CHECKING:
     from batchchat.cli.backends.session import Session
@@ -17,46 +16,49 @@ def render(
     model: options.Model = None,
     json: options.Json = False,
 ) -> int:
-    """Print the prompt of each request, as the model gets it, and its tokens.
+    """Print the exact prompt of each request.
 
-    Of a request with turns that the model fills, the prompt of the first of them.
+    Shows the text that the model receives, and its number of tokens. For a request
+    with generated turns, it is the prompt of the first turn.
 
     batchchat render requests.jsonl --model demo
     """
-    from batchchat.cli.backends.report import BAD_ANSWER
+    from batchchat.cli.backends.report import INCOMPLETE
     from batchchat.cli.backends.session import open_session
 
-    bad = 0
+    invalid = 0
     for line in _rendered(open_session(), file, model):
         if "error" in line:
-            bad += 1
-            terminal.say(f"line {line['line']:,}: {line['error']}")
+            invalid += 1
+            streams.info(f"line {line['line']:,}: {line['error']}")
         elif json:
-            terminal.out_json(line)
+            streams.print_json(line)
         else:
             tokens = line["prompt_tokens"]
             count = "? tokens" if tokens is None else f"{tokens:,} tokens"
-            terminal.out(f"── {line['custom_id']} · line {line['line']:,} · {count}")
-            terminal.out(line["prompt"])
-    return BAD_ANSWER if bad else 0
+            streams.print_data(
+                f"── {line['custom_id']} · line {line['line']:,} · {count}"
+            )
+            streams.print_data(line["prompt"])
+    return INCOMPLETE if invalid else 0
 
 
 def _rendered(
     session: "Session", file: str, model: str | None
 ) -> Iterator[dict[str, Any]]:
-    """Yield what each line becomes, or its `error`."""
-    from batchchat.cli.terminal.input_file import chunks, open_input
+    """Yield the prompt of each line, or its `error`."""
+    from batchchat.cli.terminal.input_file import open_input
     from batchchat.jobs.requests.line_reader import iter_lines
     from batchchat.jobs.requests.parser import InvalidLine, Parser, parse_line
 
     parser = Parser(model)
-    most = session.settings.max_line_bytes
+    max_bytes = session.settings.max_line_bytes
     renderers = session.renderers
-    with open_input(file) as stream:
-        for line in iter_lines(chunks(stream, file), most):
+    with open_input(file) as input_file:
+        for line in iter_lines(input_file.chunks(), max_bytes):
             if line.raw is not None and not line.raw.strip():
                 continue
-            parsed = parse_line(parser, line, most)
+            parsed = parse_line(parser, line, max_bytes)
             if isinstance(parsed, InvalidLine):
                 texts = (
                     f"{p.param or ''} {p.message}".strip() for p in parsed.problems

@@ -1,7 +1,6 @@
-"""`batchchat resume`: go on with a batch that was stopped, however that came."""
+"""`batchchat resume`: continue a batch that was stopped."""
 
-from batchchat.cli.terminal import options
-from batchchat.cli.terminal import streams as terminal
+from batchchat.cli.terminal import options, streams
 
 
 def resume(
@@ -9,16 +8,19 @@ def resume(
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> int:
-    """Go on where a batch was stopped; what is finished is not run again.
+    """Resume a stopped batch; finished requests are not rerun.
+
+    Works after Ctrl-C, a crash and a restart of the machine.
 
     batchchat resume batch_0199…
     """
-    from batchchat.cli.backends.open import open_batches
-    from batchchat.cli.backends.run import Wish, run_batch
+    from batchchat.cli.backends.open import open_backend
+    from batchchat.cli.backends.run import RunOptions, run_batch
 
-    batches = open_batches()
-    if batches.get(batch_id).batch.is_terminal:
-        terminal.say(f"`{batch_id}` has ended already")
+    backend = open_backend()
+    if backend.get(batch_id).batch.is_terminal:
+        streams.info(f"`{batch_id}` has already ended")
     else:
-        batches.hand_over(batch_id)
-    return run_batch(batches, batch_id, Wish(progress=progress, json=json))
+        backend.enqueue(batch_id)
+    run_options = RunOptions(show_progress=progress, print_json=json)
+    return run_batch(backend, batch_id, run_options)

@@ -1,7 +1,6 @@
-"""`batchchat retry`: a new batch of what failed."""
+"""`batchchat retry`: run what failed as a new batch."""
 
-from batchchat.cli.terminal import options, paths
-from batchchat.cli.terminal import streams as terminal
+from batchchat.cli.terminal import options, paths, streams
 from batchchat.cli.terminal.options import Format
 
 
@@ -13,24 +12,23 @@ def retry(
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> int:
-    """Run the requests of a batch that failed or never ran, as a new batch.
+    """Retry failed and unfinished requests as a new batch.
 
     batchchat retry batch_0199… --output more.jsonl
     """
-    from pathlib import Path
+    from batchchat.cli.backends.batch_view import LocalOutput
+    from batchchat.cli.backends.open import open_backend
+    from batchchat.cli.backends.run import RunOptions, run_batch
 
-    from batchchat.cli.backends.batch_view import Delivery
-    from batchchat.cli.backends.open import open_batches
-    from batchchat.cli.backends.run import Wish, run_batch
-
-    batches = open_batches()
-    batches.get(batch_id)  # that there is one comes before where its results go
-    delivery, wanted = None, paths.absolute(output)
-    if wanted is not None:
+    backend = open_backend()
+    backend.get(batch_id)  # report an unknown batch before checking the output
+    local_output = None
+    if (path := paths.absolute_output(output)) is not None:
         from batchchat.jobs.results.export import check_output
 
-        delivery = Delivery(Path(wanted), format_)
-        check_output(*delivery)
-    new_id = batches.retry(batch_id, delivery, options.dollars(max_cost))
-    terminal.say(new_id) if json else terminal.out(new_id)
-    return run_batch(batches, new_id, Wish(progress=progress, json=json))
+        local_output = LocalOutput(path, format_)
+        check_output(*local_output)
+    new_id = backend.retry(batch_id, local_output, max_cost)
+    streams.info(new_id) if json else streams.print_data(new_id)
+    run_options = RunOptions(show_progress=progress, print_json=json)
+    return run_batch(backend, new_id, run_options)

@@ -1,4 +1,4 @@
-"""`batchchat serve`: OpenAI's Files and Batches on your own GPUs."""
+"""`batchchat serve`: serve OpenAI's Files and Batches API on your own GPUs."""
 
 from typing import Annotated
 
@@ -7,13 +7,24 @@ import typer
 
 def serve(
     host: Annotated[
-        str | None, typer.Option(help="The address to listen on; 127.0.0.1 at first.")
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Address to listen on.  [default: 127.0.0.1]"
+        ),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65_535, help="The port; 8000 at first.")
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65_535,
+            help="Port to listen on.  [default: 8000]",
+        ),
     ] = None,
 ) -> int:
-    """Serve OpenAI's Files and Batches, and run the batches.
+    """Serve OpenAI's Files and Batches API, and run the batches.
+
+    Batches run in this process, or on a cluster if BATCHCHAT_BROKER is set.
 
     batchchat serve --port 8000
     """

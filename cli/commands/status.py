@@ -1,37 +1,52 @@
-"""`batchchat status`: where a batch stands."""
+"""`batchchat status`: show the status of a batch."""
 
 from typing import TYPE_CHECKING
 
-from batchchat.cli.terminal import options
-from batchchat.cli.terminal import streams as terminal
-from batchchat.cli.terminal.format import count, moment, short
+from batchchat.cli.terminal import options, streams
+from batchchat.cli.terminal.format import count, local_time, short
 
 if TYPE_CHECKING:
-    from batchchat.cli.backends.batch_view import View
-    from batchchat.cli.backends.protocol import Batches
+    from batchchat.cli.backends.batch_view import BatchSummary, View
+    from batchchat.cli.backends.protocol import Backend
 
 
 def status(batch_id: options.BatchId, json: options.Json = False) -> int:
-    """Show where a batch stands.
+    """Show the status of a batch.
 
     batchchat status batch_0199…
     """
-    from batchchat.cli.backends.open import open_batches
-    from batchchat.cli.backends.report import engine_time
+    from batchchat.cli.backends.open import open_backend
+    from batchchat.cli.backends.report import report_invalid_input
 
-    batches = open_batches()
-    view = batches.get(batch_id)
+    backend = open_backend()
+    view = backend.get(batch_id)
+    batch = view.batch
     if json:
-        terminal.out(view.text.decode())
+        streams.print_data(view.text.decode())
         return 0
-    batch, counts, usage = view.batch, view.batch.request_counts, view.batch.usage
+    counts = batch.request_counts
     done = counts.completed + counts.failed
     share = f" ({done / counts.total:.0%})" if counts.total else ""
     progress = f"{count(done)} / {count(counts.total)} requests{share}"
-    terminal.out(f"{batch.id}  {batch.status}  {progress}")
+    streams.print_data(f"{batch.id}  {batch.status}  {progress}")
+    rows = _rows(batch)
+    if not batch.is_terminal:
+        rows += backend.status_rows(view)
+    for name, value in rows:
+        streams.print_data(f"  {name:<10} {value}")
+    if batch.status == "failed":
+        report_invalid_input(batch)
+    streams.hint(_hint(backend, view))
+    return 0
+
+
+def _rows(batch: "BatchSummary") -> list[tuple[str, str]]:
+    from batchchat.cli.backends.report import engine_time
+
+    counts, usage = batch.request_counts, batch.usage
     rows = [
         ("model", batch.model or "not known yet"),
-        ("created", moment(batch.created_at)),
+        ("created", local_time(batch.created_at)),
         ("completed", count(counts.completed)),
         ("failed", count(counts.failed)),
         ("tokens", f"{short(usage.input_tokens)} in, {short(usage.output_tokens)} out"),
@@ -44,24 +59,17 @@ def status(batch_id: options.BatchId, json: options.Json = False) -> int:
     if batch.delivery:
         error = f": {batch.delivery.error}" if batch.delivery.error else ""
         rows.append(("delivery", f"{batch.delivery.status}{error}"))
-    if not batch.is_terminal:
-        rows += batches.rows(view)
-    for name, value in rows:
-        terminal.out(f"  {name:<10} {value}")
-    terminal.hint(_next_step(batches, view))
-    return 0
+    return rows
 
 
-def _next_step(batches: "Batches", view: "View") -> str | None:
+def _hint(backend: "Backend", view: "View") -> str | None:
+    """Return what to do next with the batch."""
     batch = view.batch
-    if not batch.is_terminal and (missing := batches.missing(view)):
-        return missing
+    if not batch.is_over:
+        blocked = None if batch.is_terminal else backend.blocked_reason(view)
+        return blocked or backend.next_hint(batch.id, batch.status)
     if batch.status == "failed":
-        return f"see why with `batchchat status {batch.id} --json`"
-    if batch.is_terminal and not batch.is_over:
-        return batches.next_step(batch.id, batch.status)
-    if batch.status == "completed":
+        return f"list all problems with `batchchat status {batch.id} --json`"
+    if batch.request_counts.completed:
         return f"read the results with `batchchat results {batch.id}`"
-    if batch.is_terminal:
-        return None
-    return batches.next_step(batch.id, batch.status)
+    return None

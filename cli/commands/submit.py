@@ -1,102 +1,142 @@
-"""`batchchat submit`: hand in a file, get every answer."""
+"""`batchchat submit`: run a file of requests."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from batchchat.cli.terminal import options, paths
-from batchchat.cli.terminal import streams as terminal
-from batchchat.cli.terminal.options import Format, OnInvalid, Priority, Window
+from batchchat.cli.terminal import options, paths, streams
+from batchchat.cli.terminal.options import CompletionWindow, Format, OnInvalid, Priority
+
+if TYPE_CHECKING:
+    from batchchat.cli.backends.protocol import Backend
 
 
 def submit(
     file: options.File,
     model: options.Model = None,
-    output: options.Output = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="Where to write the results: a file, s3://bucket/prefix/, or - for"
+            " stdout.",
+        ),
+    ] = None,
     format_: options.OutputFormat = Format.JSONL,
     wait: Annotated[
         bool,
-        typer.Option("--wait/--no-wait", help="Run it now, or only hand it in."),
+        typer.Option(
+            "--wait/--no-wait",
+            help="Wait until the batch has ended, or submit it and return.",
+        ),
     ] = True,
     seed: Annotated[
         int | None,
         typer.Option(
-            "--seed", min=0, max=2**63 - 1, help="Of requests that bring none."
+            metavar="N",
+            min=0,
+            max=2**63 - 1,
+            help="Default seed for requests without one.",
         ),
     ] = None,
     metadata: Annotated[
         list[str] | None,
-        typer.Option("--metadata", metavar="KEY=VALUE", help="Noted on the batch."),
+        typer.Option(
+            metavar="KEY=VALUE", help="Attach metadata to the batch (repeatable)."
+        ),
     ] = None,
-    window: Annotated[
-        Window, typer.Option("--completion-window", help="By when it must be done.")
-    ] = Window.DAY,
+    completion_window: Annotated[
+        CompletionWindow,
+        typer.Option(help="Time until the batch expires; finished results are kept."),
+    ] = CompletionWindow.DAY,
     priority: Annotated[
-        Priority, typer.Option(help="Of batches that wait for a worker.")
+        Priority, typer.Option(help="Scheduling priority on a cluster.")
     ] = Priority.NORMAL,
     on_invalid: Annotated[
         OnInvalid,
-        typer.Option(help="With bad lines: refuse the file, or run the others."),
+        typer.Option(
+            help="What to do with invalid lines: fail the batch, or skip them."
+        ),
     ] = OnInvalid.FAIL,
     max_cost: options.MaxCost = None,
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> int:
-    """Run a file of requests and write every answer.
+    """Run a file of requests and write the results.
+
+    The requests run in this process, unless BATCHCHAT_URL or BATCHCHAT_BROKER is set.
 
     batchchat submit requests.jsonl --model demo --output results.jsonl
     """
-    from batchchat.cli.backends.open import open_batches
-    from batchchat.cli.backends.run import Wish, run_batch
-    from batchchat.cli.terminal.input_file import (
-        input_of,
-        open_input,
-        refuse_to_overwrite,
-    )
-    from batchchat.jobs.errors import UsageError
+    from batchchat.cli.backends.open import open_backend
+    from batchchat.cli.backends.run import RunOptions, run_batch
+    from batchchat.cli.terminal.input_file import open_input
     from batchchat.jobs.ledger.submission import Options
-    from batchchat.jobs.storage.urls import is_url
 
-    if output == "-" and (json or not wait or format_ is not Format.JSONL):
-        raise UsageError(
-            "`--output -` prints JSONL, alone and at once",
-            hint="name a file with `--output`",
-        )
-    batches = open_batches()
+    to_stdout = output == "-"
+    if to_stdout and (json or not wait or format_ is not Format.JSONL):
+        _refuse_stdout()
+    backend = open_backend()
     if model is not None:
-        batches.check_model(model, options.dollars(max_cost))
-    destination = wanted = None
-    if output is not None and is_url(output):
-        destination = batches.destination(output)
-    else:
-        wanted = paths.absolute(output)
-    if wanted is not None:
-        from batchchat.jobs.results.export import check_output
-
-        refuse_to_overwrite(file, Path(wanted), format_)
-        check_output(Path(wanted), format_)
-    asked = Options(
+        backend.check_model(model, max_cost)
+    path, url = _output_target(backend, file, output, format_)
+    batch_options = Options(
         model=model,
         seed=seed,
         on_invalid=on_invalid,
-        completion_window=window,
-        metadata=options.pairs(metadata),
-        output=wanted,
-        destination=destination,
+        completion_window=completion_window,
+        metadata=options.parse_metadata(metadata),
+        output=str(path) if path else None,
+        destination=url,
         output_format=format_,
         priority=priority,
-        max_cost=options.dollars(max_cost),
+        max_cost=max_cost,
     )
-    with open_input(file) as stream:
-        batch_id = batches.submit(input_of(file, stream), asked, shown=progress)
-    to_stdout = output == "-"
+    with open_input(file) as input_file:
+        batch_id = backend.submit(input_file, batch_options, show_progress=progress)
     if to_stdout or json:
-        terminal.say(batch_id)
+        streams.info(batch_id)
     else:
-        terminal.out(batch_id)
+        streams.print_data(batch_id)
     if not wait:
-        terminal.hint(batches.next_step(batch_id))
+        streams.hint(backend.next_hint(batch_id))
         return 0
-    wish = Wish(progress=progress, json=json, to_stdout=to_stdout)
-    return run_batch(batches, batch_id, wish)
+    run_options = RunOptions(
+        show_progress=progress, print_json=json, print_results=to_stdout
+    )
+    return run_batch(backend, batch_id, run_options)
+
+
+def _refuse_stdout() -> None:
+    from batchchat.jobs.errors import UsageError
+
+    raise UsageError(
+        "`--output -` can't be combined with `--json`, `--no-wait` or Parquet",
+        hint="write the results to a file: `--output results.jsonl`",
+    )
+
+
+def _output_target(
+    backend: "Backend", file: str, output: str | None, format_: Format
+) -> tuple[Path | None, str | None]:
+    """Return `--output` as a path on this machine or as a URL, and check it.
+
+    Raises:
+        OutputError: the results can't be written there.
+
+    """
+    from batchchat.jobs.storage.urls import is_url
+
+    if output is not None and is_url(output):
+        return None, backend.destination(output)
+    path = paths.absolute_output(output)
+    if path is not None:
+        from batchchat.cli.terminal.input_file import refuse_to_overwrite
+        from batchchat.jobs.results.export import check_output
+
+        refuse_to_overwrite(file, path, format_)
+        check_output(path, format_)
+    return path, None

@@ -1,72 +1,89 @@
-"""`batchchat verify`: how many answers come out the same when they are run again."""
+"""`batchchat verify`: rerun a sample of a batch and compare the answers."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from batchchat.cli.terminal import options
-from batchchat.cli.terminal import streams as terminal
+from batchchat.cli.terminal import options, streams
 
 if TYPE_CHECKING:
+    from batchchat.cli.backends.stored import StoredBackend
+    from batchchat.jobs.ledger.ledger import State
+    from batchchat.jobs.ledger.records import Batch
+    from batchchat.jobs.results.rows import Row
     from batchchat.jobs.results.verify import Verdict
 
-_SHOWN = 10
+_MAX_LISTED = 10
 
 
 def verify(
     batch_id: options.BatchId,
     sample: Annotated[
-        int, typer.Option("--sample", min=1, metavar="N", help="Requests to run again.")
+        int, typer.Option(metavar="N", min=1, help="Number of requests to rerun.")
     ] = 20,
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> int:
-    """Run a sample of a batch again, and say how many answers are identical.
+    """Rerun a sample of a batch and compare the answers.
 
-    The requests run with the seeds that they had, as a batch of their own.
-    Exit status 1 where an answer differs.
+    The sample runs as a new batch with the original seeds. The exit status is 1 if
+    any answer differs.
 
     batchchat verify batch_0199… --sample 50
     """
-    from batchchat.cli.backends.open import open_batches
-    from batchchat.cli.backends.report import BAD_ANSWER
-    from batchchat.cli.backends.run import Wish, run_batch
-    from batchchat.cli.backends.stored import StoredBatches
+    from batchchat.cli.backends.report import INCOMPLETE
+    from batchchat.cli.backends.run import RunOptions, run_batch
+    from batchchat.jobs.results import verify as verification
+
+    backend = _open_stored_backend()
+    ledger = backend.ledger
+    state = ledger.state(batch_id)
+    rows = verification.sample(ledger, state, sample)
+    batch = _create_sample_batch(backend, state, rows)
+    streams.info(f"rerunning {len(rows):,} requests as `{batch.id}`")
+    run_batch(backend, batch.id, RunOptions(show_progress=progress))
+    ended = ledger.state(batch.id)
+    if not ended.is_terminal:
+        return INCOMPLETE
+    verdict = verification.compare(rows, ledger, ended)
+    if json:
+        streams.print_json(_object(batch_id, batch.id, verdict))
+    else:
+        _print(verdict)
+    return 0 if verdict.identical == verdict.sampled else INCOMPLETE
+
+
+def _open_stored_backend() -> "StoredBackend":
+    from batchchat.cli.backends.open import open_backend
+    from batchchat.cli.backends.stored import StoredBackend
     from batchchat.jobs.errors import UsageError
+
+    backend = open_backend()
+    if not isinstance(backend, StoredBackend):
+        raise UsageError(
+            "`verify` needs direct access to the storage, but BATCHCHAT_URL is set",
+            hint="run `unset BATCHCHAT_URL`, and set BATCHCHAT_STORAGE",
+        )
+    return backend
+
+
+def _create_sample_batch(
+    backend: "StoredBackend", state: "State", rows: "list[Row]"
+) -> "Batch":
     from batchchat.jobs.ledger.stored_files import store_file
     from batchchat.jobs.ledger.submission import Options, create_batch
     from batchchat.jobs.results import verify as verification
 
-    batches = open_batches()
-    if not isinstance(batches, StoredBatches):
-        raise UsageError(
-            "`verify` reads the storage itself, and BATCHCHAT_URL names a server",
-            hint="run it where BATCHCHAT_STORAGE is set, without BATCHCHAT_URL",
-        )
-    ledger = batches.ledger
-    state = ledger.state(batch_id)
-    rows = verification.sample(ledger, state, sample)
+    ledger, plan, batch_id = backend.ledger, state.plan, state.batch.id
     lines = verification.again(ledger, state, rows)
     input_file = store_file(ledger, lines, f"{batch_id}_verify.jsonl")
-    plan = state.plan
-    asked = Options(
+    options = Options(
         model=plan.model.name if plan and plan.model else state.batch.model,
         seed=state.batch.seed,
         metadata={"verifies": batch_id},
     )
-    hand_over = batches.handed_over
-    batch = create_batch(ledger, input_file, asked, hand_over=hand_over)
-    terminal.say(f"running {len(rows):,} of its requests again as `{batch.id}`")
-    run_batch(batches, batch.id, Wish(progress=progress))
-    ended = ledger.state(batch.id)
-    if not ended.is_terminal:
-        return BAD_ANSWER
-    verdict = verification.compare(rows, ledger, ended)
-    if json:
-        terminal.out_json(_object(batch_id, batch.id, verdict))
-    else:
-        _print(verdict)
-    return 0 if verdict.identical == verdict.sampled else BAD_ANSWER
+    enqueue = backend.runs_elsewhere
+    return create_batch(ledger, input_file, options, hand_over=enqueue)
 
 
 def _object(batch_id: str, run_id: str, verdict: "Verdict") -> dict[str, object]:
@@ -83,11 +100,13 @@ def _object(batch_id: str, run_id: str, verdict: "Verdict") -> dict[str, object]
 
 
 def _print(verdict: "Verdict") -> None:
-    share = f"({verdict.share:.1%})"
-    terminal.out(f"{verdict.identical:,} of {verdict.sampled:,} identical {share}")
-    terminal.out(f"  engine then  {', '.join(sorted(verdict.then))}")
-    terminal.out(f"  engine now   {', '.join(sorted(verdict.now))}")
-    for custom_id in verdict.different[:_SHOWN]:
-        terminal.out(f"  differs      {custom_id}")
-    if len(verdict.different) > _SHOWN:
-        terminal.out(f"  and {len(verdict.different) - _SHOWN:,} more")
+    total = f"{verdict.sampled:,} answers"
+    streams.print_data(
+        f"{verdict.identical:,} of {total} identical ({verdict.share:.1%})"
+    )
+    streams.print_data(f"  engine then  {', '.join(sorted(verdict.then))}")
+    streams.print_data(f"  engine now   {', '.join(sorted(verdict.now))}")
+    for custom_id in verdict.different[:_MAX_LISTED]:
+        streams.print_data(f"  differs      {custom_id}")
+    if len(verdict.different) > _MAX_LISTED:
+        streams.print_data(f"  … and {len(verdict.different) - _MAX_LISTED:,} more")

@@ -8,13 +8,16 @@ def watch(
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> int:
-    """Follow a batch that runs elsewhere, and report how it ended.
+    """Follow a batch that runs elsewhere until it ends.
+
+    Ctrl-C stops watching; the batch keeps running.
 
     batchchat watch batch_0199…
     """
-    from batchchat.cli.backends.open import open_batches
-    from batchchat.cli.backends.run import Wish, follow_batch
+    from batchchat.cli.backends.open import open_backend
+    from batchchat.cli.backends.run import RunOptions, follow_batch
 
-    batches = open_batches()
-    batches.get(batch_id)  # that there is one is said before anything is shown
-    return follow_batch(batches, batch_id, Wish(progress=progress, json=json))
+    backend = open_backend()
+    backend.get(batch_id)  # report an unknown batch before showing progress
+    run_options = RunOptions(show_progress=progress, print_json=json)
+    return follow_batch(backend, batch_id, run_options)

@@ -1,4 +1,4 @@
-"""`batchchat worker`: run shards of one model for a cluster."""
+"""`batchchat worker`: load a model and run its requests for a cluster."""
 
 import logging
 import sys
@@ -16,37 +16,44 @@ _log = logging.getLogger(__name__)
 
 def worker(
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Catalog name, hub id, or a folder.")
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="Model to run: a catalog name, a Hugging Face ID, or a directory.",
+        ),
     ],
     restart: Annotated[
         bool,
         typer.Option(
-            "--restart/--no-restart",
-            help="Start again after the engine died, or leave that to others.",
+            "--restart/--no-restart", help="Restart the worker if the engine crashes."
         ),
     ] = True,
     simulate: Annotated[
         float | None,
         typer.Option(
-            metavar="TOKENS",
+            metavar="RATE",
             min=0.1,
-            help="Answer noise at TOKENS a second for each request, without vLLM:"
-            " only to test a cluster under load.",
+            help="For load tests: generate random text instead of loading the model,"
+            " at RATE tokens per second and request.",
         ),
     ] = None,
 ) -> int:
-    """Load a model, then run shards until told to end (Ctrl-C, SIGTERM).
+    """Load a model and run its requests for a cluster.
+
+    Runs until it is stopped with Ctrl-C or SIGTERM.
 
     BATCHCHAT_BROKER=redis://localhost:6379/0 batchchat worker --model demo
     """
     from batchchat.cli.backends.session import open_session
-    from batchchat.cli.commands.daemon import broker_of, log_to_stderr
+    from batchchat.cli.commands.daemon import log_to_stderr, require_broker
     from batchchat.jobs.errors import EngineStartError
     from batchchat.workers.shards.exit_codes import ENGINE_DEAD
 
     log_to_stderr()
     session = open_session()
-    broker = broker_of(session.settings)
+    broker = require_broker(session.settings)
     found = session.catalog.find(model)
     if restart:
         from batchchat.workers.shards.supervisor import Supervisor
@@ -57,15 +64,15 @@ def worker(
     from batchchat.workers.shards.worker_process import Worker
 
     try:
-        engine = _engine(session, found, simulate)
-    except EngineStartError as error:  # what an engine left on a GPU may go away yet
+        engine = _start_engine(session, found, simulate)
+    except EngineStartError as error:  # GPU memory may be freed until the next start
         _log.error("%s", error.message)
         return ENGINE_DEAD
     storage = session.ledger.storage
     return Worker(storage, session.settings, broker, found, engine).run()
 
 
-def _engine(
+def _start_engine(
     session: "Session", model: "Model", simulate: float | None
 ) -> "EngineDriver":
     from batchchat.jobs.prompts.renderer import load_renderer

@@ -1,1 +1,1 @@
-"""What is printed, and what is read from the command line."""
+"""What the commands read from the command line and print to the terminal."""

@@ -1,21 +1,22 @@
-"""Numbers and times as people read them."""
+"""Format numbers and times for people."""
 
 from datetime import datetime
 
-_SHORT = 10
-"""Seconds below which tenths are of interest."""
+_TENTHS_BELOW_SECONDS = 10
+"""Durations below this show tenths of a second."""
 
 
 def count(number: int, noun: str = "") -> str:
-    """Return `1 line`, `1,200 lines`."""
+    """Return a number with its noun: `1 line`, `1,200 lines`, `3 batches`."""
     if not noun:
         return f"{number:,}"
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    plural = "es" if noun.endswith("ch") else "s"
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
 
 
 def duration(seconds: float) -> str:
     """Return `0.8s`, `42s`, `1m 40s`, `3h 5m`."""
-    if seconds < _SHORT:
+    if seconds < _TENTHS_BELOW_SECONDS:
         return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)
     if not minutes:
@@ -34,13 +35,13 @@ def short(number: float) -> str:
 
 
 def size(number: int) -> str:
-    """Return bytes as `12 bytes`, `3.4 MB`."""
+    """Return a number of bytes: `12 bytes`, `3.4 MB`."""
     for limit, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
         if number >= limit:
             return f"{number / limit:.1f} {unit}"
     return count(number, "byte")
 
 
-def moment(seconds: int) -> str:
-    """Return a Unix time as the local date and time."""
+def local_time(seconds: int) -> str:
+    """Return a Unix time as local date and time: `2026-01-31 14:05`."""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -1,4 +1,4 @@
-"""Opens what a user names as the input."""
+"""Open the input that a user names: a file, an S3 object, or stdin."""
 
 import os
 import stat
@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
-from batchchat.cli.terminal.paths import expanded, printable
+from batchchat.cli.terminal.paths import expand_user, valid_utf8
 from batchchat.jobs.errors import InputFileError, OutputError
 from batchchat.jobs.results.export import places_of
 from batchchat.jobs.storage.protocol import CHUNK
@@ -18,40 +18,41 @@ from batchchat.jobs.storage.urls import is_url
 
 
 @dataclass(frozen=True)
-class Input:
-    """An open input; `file` is how the user names it, `size` None for a pipe's."""
+class InputFile:
+    """An open input; `source` is what the user typed, `size` in bytes, None if unknown.
 
-    file: str
+    A file whose reading starts in the middle, as stdin may, counts as a pipe: its size
+    is unknown, and it can be read only once.
+    """
+
+    source: str
     stream: BinaryIO
     size: int | None
 
+    @classmethod
+    def of(cls, source: str, stream: BinaryIO) -> Self:
+        """Return the open `stream` with its size."""
+        return cls(source, stream, _size(source, stream))
+
     @property
     def name(self) -> str:
-        """What the file is called once it is stored."""
-        return "stdin" if self.file == "-" else printable(Path(self.file).name)
+        """The name under which the file is stored."""
+        return "stdin" if self.source == "-" else valid_utf8(Path(self.source).name)
+
+    def read(self, size: int = CHUNK) -> bytes:
+        """Return the next bytes, b"" at the end. Raises `InputFileError`."""
+        try:
+            return self.stream.read(size)
+        except OSError as error:
+            raise _unreadable(self.source, error) from None
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield its bytes in pieces. Raises `InputFileError`."""
-        return chunks(self.stream, self.file)
-
-    def rewind(self) -> bool:
-        """Go back to where it began; say whether that can be done."""
-        if self.size is not None:
-            self.stream.seek(0)
-        return self.size is not None
+        """Yield the file's bytes in chunks. Raises `InputFileError`."""
+        return iter(self.read, b"")
 
 
-def input_of(file: str, stream: BinaryIO) -> Input:
-    """Return the open `stream` as an input."""
-    return Input(file, stream, _size(file, stream))
-
-
-def _size(file: str, stream: BinaryIO) -> int | None:
-    """Return how many bytes there are, None where nobody knows.
-
-    A file that is read from its middle, as stdin may be, is taken for a pipe.
-    """
-    if _is_object(file):
+def _size(source: str, stream: BinaryIO) -> int | None:
+    if _is_s3(source):
         size = stream.seek(0, os.SEEK_END)
         stream.seek(0)
         return size
@@ -63,76 +64,66 @@ def _size(file: str, stream: BinaryIO) -> int | None:
 
 
 @contextmanager
-def open_input(file: str) -> Iterator[BinaryIO]:
-    """Open a file, an object of S3 for `s3://bucket/key`, or stdin for `-`.
+def open_input(source: str) -> Iterator[InputFile]:
+    """Open a file, an S3 object (`s3://bucket/key`), or stdin (`-`).
 
     Raises:
-        InputFileError: there is no such file, or it can't be read.
-        StorageError: the bucket can't be reached, or may not be read.
+        InputFileError: the file does not exist or can't be read.
+        StorageError: the bucket can't be reached or read.
 
     """
-    if file == "-":
-        yield sys.stdin.buffer
+    if source == "-":
+        yield InputFile.of(source, sys.stdin.buffer)
         return
-    if _is_object(file):
-        with _opened_object(file) as stream:
-            yield stream
-        return
-    path = expanded(file)
+    with _open_s3(source) if _is_s3(source) else _open_path(source) as stream:
+        yield InputFile.of(source, stream)
+
+
+def _open_path(source: str) -> BinaryIO:
+    path = expand_user(source)
     try:
-        stream = path.open("rb")
+        return path.open("rb")
     except FileNotFoundError:
-        hint = f"see what there is with `ls {path.parent}`"
-        if is_url(file):
-            hint = "use a path, or `s3://bucket/key`"
-        raise InputFileError(f"no file `{file}`", hint=hint) from None
+        hint = f"list the files with `ls {path.parent}`"
+        if is_url(source):
+            hint = "use a file path, `s3://bucket/key`, or `-` for stdin"
+        raise InputFileError(f"no such file: `{source}`", hint=hint) from None
     except IsADirectoryError:
-        message = f"`{file}` is a folder, and a file of requests is wanted"
-        raise InputFileError(message, hint=f"name one, as in `ls {file}`") from None
+        message = f"`{source}` is a directory, expected a JSONL file"
+        raise InputFileError(message, hint=f"choose one: `ls {source}`") from None
     except OSError as error:
-        raise _unreadable(file, error) from None
-    with stream:
-        yield stream
+        raise _unreadable(source, error) from None
 
 
-def chunks(stream: BinaryIO, name: str) -> Iterator[bytes]:
-    """Yield the stream's bytes in pieces. Raises `InputFileError`."""
-    try:
-        while chunk := stream.read(CHUNK):
-            yield chunk
-    except OSError as error:
-        raise _unreadable(name, error) from None
-
-
-def _is_object(file: str) -> bool:
-    return file.startswith("s3://")
-
-
-def _opened_object(url: str) -> BinaryIO:
+def _open_s3(url: str) -> BinaryIO:
     from batchchat.jobs.settings import load_settings
-    from batchchat.jobs.storage.s3.object import open_object  # boto3 takes its time
+    from batchchat.jobs.storage.s3.object import open_object  # boto3 is slow to import
 
     settings = load_settings()
     endpoint, path_style = settings.s3_endpoint, settings.s3_path_style
     return BufferedReader(open_object(url, endpoint, path_style=path_style), CHUNK)
 
 
+def _is_s3(source: str) -> bool:
+    return source.startswith("s3://")
+
+
 def _unreadable(name: str, error: OSError) -> InputFileError:
     message = f"can't read `{name}`: {error.strerror}"
-    return InputFileError(message, hint=f"see what it is with `ls -l {name}`")
+    return InputFileError(message, hint=f"check it with `ls -l {name}`")
 
 
-def refuse_to_overwrite(file: str, output: Path, formats: str) -> None:
-    """See that the results will not replace the input.
+def refuse_to_overwrite(source: str, output: Path, formats: str) -> None:
+    """Check that writing the results does not replace the input.
 
     Raises:
-        OutputError: they would.
+        OutputError: it would.
 
     """
-    path = expanded(file)
+    path = expand_user(source)
     for place in filter(None, places_of(output, formats)):
-        if file != "-" and path.exists() and place.exists() and path.samefile(place):
+        if source != "-" and path.exists() and place.exists() and path.samefile(place):
             raise OutputError(
-                f"the results would overwrite the input, `{file}`",
-                hint="choose another place with `--output`",
+                f"the results would overwrite the input file `{source}`",
+                hint="choose another path with `--output`",
             )

@@ -1,14 +1,20 @@
-"""The options that several commands share, worded once."""
+"""The command-line options that several commands share."""
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+_MAX_METADATA_PAIRS = 16
+_MAX_METADATA_KEY_CHARS = 64
+_MAX_METADATA_VALUE_CHARS = 512
+_MIN_DOLLARS = Decimal("0.000001")
+_MAX_DOLLARS = Decimal(1_000_000_000)
+
 
 class Format(StrEnum):
-    """How results are written."""
+    """The format of the results."""
 
     JSONL = "jsonl"
     PARQUET = "parquet"
@@ -16,22 +22,22 @@ class Format(StrEnum):
 
 
 class OnInvalid(StrEnum):
-    """What becomes of a file with bad lines."""
+    """What to do with a file that has invalid lines."""
 
     FAIL = "fail"
     SKIP = "skip"
 
 
 class Priority(StrEnum):
-    """Which batches go first where several wait."""
+    """Which batches run first when several wait."""
 
     LOW = "low"
     NORMAL = "normal"
     HIGH = "high"
 
 
-class Window(StrEnum):
-    """By when a batch must be done."""
+class CompletionWindow(StrEnum):
+    """How long after its creation a batch expires."""
 
     DAY = "24h"
     WEEK = "7d"
@@ -40,35 +46,56 @@ class Window(StrEnum):
 File = Annotated[
     str,
     typer.Argument(
-        help="JSONL file of requests, or `s3://bucket/key`; `-` reads stdin.",
+        help="JSONL file of requests: a path, s3://bucket/key, or - for stdin.",
         metavar="FILE",
     ),
 ]
-BatchId = Annotated[str, typer.Argument(help="The batch, as `batch_…`.", metavar="ID")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+BatchId = Annotated[
+    str, typer.Argument(help="ID of the batch (batch_...).", metavar="ID")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 Model = Annotated[
     str | None,
     typer.Option(
         "--model",
         "-m",
-        help="Catalog name, hub id, or a folder; for lines that name none.",
+        metavar="MODEL",
+        help="Model for requests that name none: a catalog name, a Hugging Face ID,"
+        " or a directory.",
     ),
 ]
 Output = Annotated[
     str | None,
     typer.Option(
-        "--output", "-o", help="Write the results to this path; `-` is stdout."
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="File to write the results to; - for stdout.",
     ),
 ]
-OutputFormat = Annotated[Format, typer.Option("--format", help="Of the results.")]
+OutputFormat = Annotated[
+    Format, typer.Option("--format", help="Format of the results.")
+]
+
+
+def _parse_dollars(text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not (amount.is_finite() and _MIN_DOLLARS <= amount <= _MAX_DOLLARS):
+        raise typer.BadParameter(f"{text!r} is not an amount of dollars, such as 2.50.")
+    return amount
+
+
 MaxCost = Annotated[
-    float | None,
+    Decimal | None,
     typer.Option(
         "--max-cost",
         metavar="DOLLARS",
-        min=0.000001,
-        max=1e9,
-        help="Stop, with what is finished, before it would cost more.",
+        parser=_parse_dollars,
+        help="Stop the batch before its estimated cost exceeds DOLLARS; finished"
+        " results are kept.",
     ),
 ]
 Progress = Annotated[
@@ -76,25 +103,26 @@ Progress = Annotated[
 ]
 
 
-def dollars(amount: float | None) -> Decimal | None:
-    """Return an amount as it was typed."""
-    return None if amount is None else Decimal(repr(amount))
+def parse_metadata(options: list[str] | None) -> dict[str, str] | None:
+    """Return `KEY=VALUE` options as a dictionary, within OpenAI's limits.
 
+    Raises:
+        BadParameter: there are too many, or one is not `KEY=VALUE` or too long.
 
-def pairs(metadata: list[str] | None) -> dict[str, str] | None:
-    """Return `KEY=VALUE` options as a dictionary, within OpenAI's limits."""
-    if not metadata:
+    """
+    if not options:
         return None
-    split = [pair.partition("=") for pair in metadata]
-    if len(split) > _MOST_PAIRS:
-        raise typer.BadParameter(f"--metadata: up to {_MOST_PAIRS} pairs are allowed")
-    for key, equals, value in split:
-        if not (equals and 0 < len(key) <= _LONGEST_KEY and len(value) <= _LONGEST):
-            message = f"--metadata: `{key[:80]}` must be KEY=VALUE, KEY of 1 to"
-            raise typer.BadParameter(f"{message} {_LONGEST_KEY} characters")
-    return {key: value for key, _, value in split}
-
-
-_MOST_PAIRS = 16
-_LONGEST_KEY = 64
-_LONGEST = 512
+    if len(options) > _MAX_METADATA_PAIRS:
+        raise typer.BadParameter(
+            f"--metadata can be given at most {_MAX_METADATA_PAIRS} times"
+        )
+    pairs = [option.partition("=") for option in options]
+    for key, equals, value in pairs:
+        is_key_valid = equals and 0 < len(key) <= _MAX_METADATA_KEY_CHARS
+        if not (is_key_valid and len(value) <= _MAX_METADATA_VALUE_CHARS):
+            raise typer.BadParameter(
+                f"--metadata `{key[:80]}` must be KEY=VALUE, with a key of 1 to"
+                f" {_MAX_METADATA_KEY_CHARS} characters and a value of up to"
+                f" {_MAX_METADATA_VALUE_CHARS}"
+            )
+    return {key: value for key, _, value in pairs}

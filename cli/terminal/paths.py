@@ -1,4 +1,4 @@
-"""Paths as users give them: with a `~`, in any bytes that a file system takes."""
+"""Resolve the paths that a user types: with `~`, relative, or not UTF-8."""
 
 import os
 from pathlib import Path
@@ -7,34 +7,38 @@ from batchchat.jobs.errors import OutputError
 from batchchat.jobs.storage.urls import is_url
 
 
-def expanded(file: str) -> Path:
-    """Return the path with its `~` resolved; one of nobody's stays as it is."""
-    return Path(os.path.expanduser(file))  # noqa: PTH111 - pathlib's raises for that
+def expand_user(file: str) -> Path:
+    """Return the path with `~` expanded; `~name` of an unknown user is kept."""
+    return Path(os.path.expanduser(file))  # noqa: PTH111 - pathlib raises for that
 
 
-def absolute(output: str | None) -> str | None:
-    """Return an output path as a later command in another folder finds it.
+def absolute_output(output: str | None) -> Path | None:
+    """Return `--output` as an absolute path, None for stdout.
+
+    A later command in another directory must find the same file.
 
     Raises:
-        OutputError: it can't be written down, as it is not UTF-8, or it is a URL.
+        OutputError: `output` is a URL, or not UTF-8.
 
     """
     if output is None or output == "-":
         return None
     if is_url(output):
         raise OutputError(
-            f"can't write the results to `{output}`: here `--output` is a file's path",
-            hint="`batchchat submit --output s3://bucket/prefix/` takes a URL",
+            f"can't write the results to `{output}`: `--output` must be a file path"
+            " for this command",
+            hint="only `batchchat submit` takes a URL:"
+            " `batchchat submit FILE --output s3://bucket/prefix/`",
         )
-    path = str(expanded(output).absolute())
-    if path != printable(path):
+    path = expand_user(output).absolute()
+    if str(path) != valid_utf8(str(path)):
         raise OutputError(
-            "can't write the results: the path is not UTF-8",
-            hint="choose another place with `--output`",
+            "can't write the results: the output path is not valid UTF-8",
+            hint="choose another path with `--output`",
         )
     return path
 
 
-def printable(text: str) -> str:
-    """Return `text` with `?` for bytes that are not UTF-8."""
+def valid_utf8(text: str) -> str:
+    """Return `text` with `?` in place of bytes that are not UTF-8."""
     return text.encode(errors="replace").decode()

@@ -1,17 +1,18 @@
-"""Shows how a run goes: a line that moves in a terminal, plain lines elsewhere."""
+"""Show progress on stderr: one updating line in a terminal, plain lines elsewhere."""
 
 import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from batchchat.cli.terminal import streams as terminal
+from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.format import count, duration, short
 from batchchat.jobs.execution.progress import Progress
 
-_BAR = 24
-_LOOK = 0.25
-_LINE_EVERY = 5.0
+_BAR_WIDTH = 24
+_REFRESH_SECONDS = 0.25
+_PLAIN_LINE_SECONDS = 5.0
+_STOP_TIMEOUT_SECONDS = 2.0
 _PHASES = {
     "checking": "checking the input",
     "loading": "loading the model",
@@ -21,88 +22,88 @@ _PHASES = {
 }
 
 
-Bar = Callable[[float], str]
-"""Draws a bar of a share from 0 to 1, or nothing where there is no room for one."""
+BarRenderer = Callable[[float], str]
+"""Draws a bar for a share from 0 to 1; returns "" where there is no room for one."""
 
 
-class Told(NamedTuple):
-    """What there is to say now, and in which phase: a new phase is said at once."""
+class ProgressLine(NamedTuple):
+    """One line of progress; a new phase is printed without delay."""
 
     phase: str
-    line: str
+    text: str
 
 
-Tell = Callable[[Bar], Told]
+DescribeProgress = Callable[[BarRenderer], ProgressLine]
 
 
-class Display:
-    """Reports on stderr how something goes, until it is stopped."""
+class ProgressDisplay:
+    """Shows progress on stderr until it is stopped."""
 
-    def __init__(self, tell: Tell, *, shown: bool) -> None:
-        """Ask `tell` again and again; say nothing unless `shown`."""
-        self._tell = tell
+    def __init__(self, describe: DescribeProgress, *, show_progress: bool) -> None:
+        """Poll `describe` in a thread; do nothing unless `show_progress`."""
+        self._describe = describe
         self._done = threading.Event()
-        report = self._move if terminal.is_terminal() else self._print_lines
-        self._thread = threading.Thread(target=report, name="display", daemon=True)
-        if shown:
+        run = self._update_line if streams.stderr_is_terminal() else self._print_lines
+        self._thread = threading.Thread(target=run, name="progress", daemon=True)
+        if show_progress:
             self._thread.start()
 
     def stop(self) -> None:
-        """Report no more, and leave the screen clean."""
+        """Stop, and clear the progress line."""
         self._done.set()
         if self._thread.is_alive():
-            self._thread.join(2)
+            self._thread.join(_STOP_TIMEOUT_SECONDS)
 
-    def _move(self) -> None:
+    def _update_line(self) -> None:
         """Rewrite one line of the terminal."""
         from rich.console import Console
         from rich.live import Live
         from rich.text import Text
 
-        console = Console(file=terminal.stderr(), highlight=False)
+        console = Console(file=streams.stderr(), highlight=False)
         live = Live(
             console=console,
             transient=True,
             auto_refresh=False,
-            redirect_stdout=False,  # what libraries print goes to the engine's log
+            redirect_stdout=False,  # `engine_output` redirects what libraries print
             redirect_stderr=False,
         )
         with live:
-            while not self._done.wait(_LOOK):
-                text = self._tell(_bar).line
+            while not self._done.wait(_REFRESH_SECONDS):
+                text = self._describe(_draw_bar).text
                 live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def _print_lines(self) -> None:
-        """Print a line when the phase changes, and every few seconds a new one."""
-        phase, said, next_line = "", "", 0.0
-        while not self._done.wait(_LOOK):
-            told, now = self._tell(lambda _share: ""), time.monotonic()
-            if told.line != said and (told.phase != phase or now >= next_line):
-                terminal.say(told.line)
-                phase, said, next_line = *told, now + _LINE_EVERY
+        """Print a line when the phase changes, otherwise one every few seconds."""
+        last, next_print = ProgressLine("", ""), 0.0
+        while not self._done.wait(_REFRESH_SECONDS):
+            line, now = self._describe(lambda _share: ""), time.monotonic()
+            is_due = line.phase != last.phase or now >= next_print
+            if line.text != last.text and is_due:
+                streams.info(line.text)
+                last, next_print = line, now + _PLAIN_LINE_SECONDS
 
 
-def told_of(progress: Progress) -> Tell:
-    """Return what tells how a run goes."""
+def run_progress_line(progress: Progress) -> DescribeProgress:
+    """Return what describes the progress of a run."""
 
-    def tell(bar: Bar) -> Told:
+    def describe(bar: BarRenderer) -> ProgressLine:
         phase = "waiting" if progress.trouble else progress.phase
-        return Told(phase, _line(progress, bar))
+        return ProgressLine(phase, _text(progress, bar))
 
-    return tell
+    return describe
 
 
-def _line(progress: Progress, bar: Bar) -> str:
-    """Return what there is to say now."""
+def _text(progress: Progress, bar: BarRenderer) -> str:
     if progress.trouble:
         return f"waiting for the {progress.awaited}: {progress.trouble}"
     if progress.phase == "running":
-        return _running(progress, bar)
+        return _running_text(progress, bar)
     checked = progress.checked_requests if progress.phase == "checking" else 0
     return _PHASES[progress.phase] + (f": {count(checked)} requests" if checked else "")
 
 
-def _running(progress: Progress, bar: Bar) -> str:
+def _running_text(progress: Progress, bar: BarRenderer) -> str:
     counts = progress.so_far()
     done = counts.completed + counts.failed
     share = done / progress.total if progress.total else 1.0
@@ -117,6 +118,6 @@ def _running(progress: Progress, bar: Bar) -> str:
     return "  ".join(part for part in parts if part)
 
 
-def _bar(share: float) -> str:
-    filled = round(share * _BAR)
-    return f"{'━' * filled}{'╌' * (_BAR - filled)}  "
+def _draw_bar(share: float) -> str:
+    filled = round(share * _BAR_WIDTH)
+    return f"{'━' * filled}{'╌' * (_BAR_WIDTH - filled)}  "

@@ -1,4 +1,7 @@
-"""Ctrl-C: once ends the run cleanly, twice at once; it can be resumed after both."""
+"""Handle Ctrl-C: the first one stops the run gracefully, the second at once.
+
+The batch can be resumed after either.
+"""
 
 import os
 import signal
@@ -7,44 +10,46 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from batchchat.cli.terminal import streams as terminal
+from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.format import duration
 from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.shutdown import Stop
 
 INTERRUPTED = 130
-"""Exit status of a process that Ctrl-C ended, as shells have it."""
+"""Exit status of a process that Ctrl-C ended, as in shells."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def interruptible(
     batch_id: str, progress: Progress, stop: Stop, grace: float
 ) -> Iterator[None]:
-    """Let SIGINT and SIGTERM ask `stop`; a second one ends the process."""
+    """Request `stop` on SIGINT or SIGTERM; end the process on a second one.
+
+    `grace` is how many seconds running requests get to finish.
+    """
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
         if stop.asked or progress.phase in {"checking", "loading"}:
-            _leave(batch_id)
+            _exit_immediately(batch_id)
         stop.ask(grace)
-        terminal.say(
+        streams.info(
             f"\nstopping: running requests get {duration(grace)} to finish;"
-            " press Ctrl-C again to stop at once"
+            " press Ctrl-C again to stop immediately"
         )
 
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    previous = {number: signal.getsignal(number) for number in _SIGNALS}
     for number in _SIGNALS:
         signal.signal(number, handle)
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-def _leave(batch_id: str) -> NoReturn:
-    """End at once: the engine's processes die with this one."""
-    terminal.say(f"\nstopped; go on with `batchchat resume {batch_id}`")
+def _exit_immediately(batch_id: str) -> NoReturn:
+    """End this process; the engine's processes end with it."""
+    streams.info(f"\nstopped; continue with `batchchat resume {batch_id}`")
     os._exit(INTERRUPTED)

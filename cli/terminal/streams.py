@@ -1,4 +1,4 @@
-"""What the commands say: data on stdout, talk on stderr, colour for terminals."""
+"""Write to the terminal: data to stdout, everything else to stderr."""
 
 import os
 import sys
@@ -9,112 +9,112 @@ from typing import Any, TextIO
 
 from batchchat.jobs.errors import BatchchatError, OutputError
 
-_streams: dict[int, TextIO] = {}
-"""Where stdout (1) and stderr (2) really go, while an engine has taken them."""
+_real_streams: dict[int, TextIO] = {}
+"""The process's own stdout (1) and stderr (2) while `engine_output` redirects them."""
 
-_COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 2}
+_COLORS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36}
 
 
-class ReaderGoneError(Exception):
-    """Whoever read our stdout, such as `head`, has seen enough."""
+class BrokenOutputError(Exception):
+    """The reader of stdout, such as `head`, has closed the pipe."""
 
 
 def stderr() -> TextIO:
-    """Return the stream for talk."""
-    return _streams.get(2, sys.stderr)
+    """Return the stream for messages."""
+    return _real_streams.get(2, sys.stderr)
 
 
 def stdout() -> TextIO:
     """Return the stream for data."""
-    return _streams.get(1, sys.stdout)
+    return _real_streams.get(1, sys.stdout)
 
 
-def out(text: str) -> None:
-    """Print data. Raises `ReaderGoneError`, `OutputError`."""
-    with _taken() as stream:
+def print_data(text: str) -> None:
+    """Print a line of data. Raises `BrokenOutputError`, `OutputError`."""
+    with _stdout_writer() as stream:
         stream.write(text + "\n")
 
 
-def out_bytes(data: bytes) -> None:
-    """Print data that is encoded already. Raises `ReaderGoneError`, `OutputError`."""
-    with _taken() as stream:
+def print_bytes(data: bytes) -> None:
+    """Print encoded data as it is. Raises `BrokenOutputError`, `OutputError`."""
+    with _stdout_writer() as stream:
         stream.buffer.write(data)
 
 
+def print_json(value: Any) -> None:
+    """Print data as one line of JSON. Raises `BrokenOutputError`, `OutputError`."""
+    import msgspec
+
+    encoder = msgspec.json.Encoder(decimal_format="number")
+    print_data(encoder.encode(value).decode())
+
+
 @contextmanager
-def _taken() -> Iterator[TextIO]:
-    """Lend stdout, and see that what is written there arrives."""
+def _stdout_writer() -> Iterator[TextIO]:
+    """Yield stdout, flush it, and translate its errors."""
     stream = stdout()
     try:
         stream.flush()
         yield stream
         stream.flush()
     except OSError as error:
-        _give_up(stream)
+        _discard_buffer(stream)
         if isinstance(error, BrokenPipeError):
-            raise ReaderGoneError from None
+            raise BrokenOutputError from None
         raise OutputError(f"can't write to stdout: {error.strerror}") from None
 
 
-def _give_up(stream: TextIO) -> None:
-    """Send what is still to be flushed nowhere, or Python says so at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+def _discard_buffer(stream: TextIO) -> None:
+    """Send buffered text to /dev/null, so that Python reports no error at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
-def out_json(value: Any) -> None:
-    """Print data as one line of JSON."""
-    import msgspec
-
-    encoder = msgspec.json.Encoder(decimal_format="number")
-    out(encoder.encode(value).decode())
-
-
-def say(text: str = "") -> None:
-    """Print talk."""
-    with suppress(BrokenPipeError):  # nobody listens, and the work goes on
+def info(text: str = "") -> None:
+    """Print a message to stderr."""
+    with suppress(BrokenPipeError):  # a closed stderr must not stop the work
         stderr().write(text + "\n")
         stderr().flush()
 
 
 def hint(text: str | None) -> None:
-    """Say what to do next, if anything."""
+    """Print what to do next, if there is anything to do."""
     if text:
-        say()
-        say(f"{paint('hint:', 'cyan')} {text}")
+        info()
+        info(f"{style('hint:', 'cyan')} {text}")
 
 
-def show_error(error: BatchchatError) -> None:
-    """Say what went wrong, and what to do about it."""
-    say(f"{paint('error:', 'red')} {error.message}")
+def print_error(error: BatchchatError) -> None:
+    """Print what went wrong, and how to fix it."""
+    info(f"{style('error:', 'red')} {error.message}")
     hint(error.hint)
 
 
-def is_terminal() -> bool:
-    """Say whether somebody watches."""
+def stderr_is_terminal() -> bool:
+    """Return whether messages go to a terminal."""
     return stderr().isatty()
 
 
-def paint(text: str, colour: str) -> str:
-    """Colour `text` for stderr, where it is a terminal that wants colours."""
-    if not is_terminal() or os.environ.get("NO_COLOR"):
+def style(text: str, color: str) -> str:
+    """Return `text` in a color if stderr is a terminal and NO_COLOR is not set."""
+    if not stderr_is_terminal() or os.environ.get("NO_COLOR"):
         return text
-    return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
+    return f"\x1b[{_COLORS[color]}m{text}\x1b[0m"
 
 
 @contextmanager
 def engine_output(log: Path) -> Iterator[None]:
-    """Send what the engine's libraries print to `log`, and keep our own streams.
+    """Redirect what the engine's libraries print to `log`.
 
-    They write to the process's stdout and stderr past Python, progress bars and
-    warnings by the dozen, and would spoil both the data and the display.
+    They write progress bars and warnings to the process's file descriptors, which
+    would corrupt both the data on stdout and the progress display.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     saved = {number: os.dup(number) for number in (1, 2)}
     for number, descriptor in saved.items():
-        _streams[number] = os.fdopen(os.dup(descriptor), "w", encoding="utf-8")
+        _real_streams[number] = os.fdopen(os.dup(descriptor), "w", encoding="utf-8")
     target = _open_log(log)
     for number in saved:
         os.dup2(target, number)
@@ -128,7 +128,7 @@ def engine_output(log: Path) -> Iterator[None]:
             os.dup2(descriptor, number)
             os.close(descriptor)
             with suppress(OSError):
-                _streams.pop(number).close()
+                _real_streams.pop(number).close()
 
 
 def _open_log(log: Path) -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchchat.cli.terminal.paths import absolute
+from batchchat.cli.terminal.paths import absolute_output
 from batchchat.jobs.errors import ConfigError, OutputError
 from batchchat.jobs.storage import open_storage
 from batchchat.jobs.storage.destination import Destination
@@ -41,7 +41,7 @@ PATHS = [
 def test_a_mistyped_url_is_no_place_anywhere(text):
     assert is_url(text)
     with pytest.raises(OutputError):
-        absolute(text)
+        absolute_output(text)
     with pytest.raises(OutputError) as caught:
         Destination.parse(text)
     assert "`s3://bucket/prefix/`" in (caught.value.hint or "")
