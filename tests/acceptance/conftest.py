@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance import distributions
 from tests.acceptance.command import Place
 
 MakePlace = Callable[[], Place]
@@ -55,3 +56,9 @@ def make_place(
 def place(make_place: MakePlace) -> Place:
     """A place for one test."""
     return make_place()
+
+
+@pytest.fixture(scope="session")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the sdist of this checkout, and the wheel built from it."""
+    return distributions.build(tmp_path_factory.mktemp("dist"))
