@@ -1,4 +1,4 @@
-"""Gives each request an id and writes a line about it to the access log.
+"""Adds headers to each response and writes a line about it to the access log.
 
 The line has the project, the route and the status, never the content of a request.
 """
@@ -42,6 +42,7 @@ class AccessLog:
                 headers["x-request-id"] = request_id
                 seconds = time.perf_counter() - started
                 headers["openai-processing-ms"] = f"{seconds * 1e3:.0f}"
+                headers.update(scope.get("state", {}).get("rate_limit", {}))
             await send(message)
 
         try:

@@ -99,7 +99,7 @@ async def _ledger(
 ) -> Ledger:
     state = request.app.state
     project = await state.authenticator.authenticate(request)
-    state.rate_limiter.count(project)
+    request.state.rate_limit = state.rate_limiter.count(project)
     request.state.project = project
     context: AppContext = state.context
     return context.ledger(project)

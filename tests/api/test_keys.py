@@ -1,9 +1,7 @@
-"""Authentication and rate limits."""
+"""Authentication with API keys."""
 
 import pytest
 
-from batchchat.api.http.errors import ApiError
-from batchchat.api.http.rate_limit import RateLimiter
 from tests.api.api_server import error_of
 
 
@@ -89,30 +87,3 @@ def test_with_a_key_the_host_header_does_not_matter(serve):
     served = serve()
     key = served.key("p")
     assert ask(served, host="batch.example.org", **key).status_code == 200
-
-
-def test_a_rate_limited_response_has_retry_after(serve):
-    served = serve(requests_per_minute=3)
-    answers = [ask(served) for _ in range(4)]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
-    assert error_of(answers[-1])["type"] == "rate_limit_error"
-    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
-
-
-def test_a_request_after_retry_after_is_accepted():
-    now = 0.0
-    rate_limiter = RateLimiter(25, lambda: now)
-    for _ in range(25):
-        rate_limiter.count("p")
-    with pytest.raises(ApiError) as raised:
-        rate_limiter.count("p")
-    now += int(raised.value.headers["retry-after"])
-    rate_limiter.count("p")
-
-
-def test_rate_limits_are_separate_between_projects(serve):
-    served = serve(loopback_only=False, requests_per_minute=1)
-    first, second = served.key("a"), served.key("b")
-    assert ask(served, **first).status_code == 200
-    assert ask(served, **first).status_code == 429
-    assert ask(served, **second).status_code == 200
