@@ -59,7 +59,7 @@ def page() -> str:
 
 
 def _tables() -> dict[str, str]:
-    used = [name for name, parameter in PARAMETERS.items() if parameter.used]
+    used = [name for name, parameter in PARAMETERS.items() if parameter.has_effect]
     unused = [f"`{name}`" for name in PARAMETERS if name not in used]
     limits = {
         "messages": f"{MAX_MESSAGES:,}",
@@ -68,8 +68,8 @@ def _tables() -> dict[str, str]:
             f" {schema_types.MAX_SCHEMA_DEPTH} levels"
         ),
         "the arguments of a tool call": f"{schema_types.MAX_ARGUMENTS_DEPTH} levels",
-        "a regular expression": f"{schema_types.MAX_PATTERN:,} characters",
-        "a grammar": f"{schema_types.MAX_GRAMMAR:,} characters",
+        "a regular expression": f"{schema_types.MAX_PATTERN_CHARS:,} characters",
+        "a grammar": f"{schema_types.MAX_GRAMMAR_CHARS:,} characters",
         "choices": f"{schema_types.MAX_CHOICES:,}",
         "tools": f"{schema_types.MAX_TOOLS}",
     }
@@ -133,12 +133,12 @@ def _code(name: str, value: Any) -> str:
 
 
 def _range(parameter: Parameter) -> str:
-    if parameter.kind == "shape":
+    if parameter.kind == "typed":
         return "see below"
-    bounds = parameter.range()
+    bounds = parameter.describe_range()
     if parameter.kind in ("stop", "integers", "strings", "logit_bias"):
-        low = f"{parameter.least} to" if parameter.least else "up to"
-        items = f"{low} {parameter.most}"
+        low = f"{parameter.min_items} to" if parameter.min_items else "up to"
+        items = f"{low} {parameter.max_items}"
         return f"{parameter.kind}, {items}" + (f", {bounds}" if bounds else "")
     return f"{parameter.kind}, {bounds}" if bounds else parameter.kind
 

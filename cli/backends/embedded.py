@@ -64,7 +64,7 @@ class EmbeddedBackend(StoredBackend):
         session, progress, stop = self.session, Progress(), Stop()
         settings = session.settings
         storage = PatientStorage(
-            self.ledger.storage, settings.patience_seconds, stop, progress.waits_for
+            self.ledger.storage, settings.patience_seconds, stop, progress.set_waiting
         )
         run = EmbeddedRun(
             Ledger(storage, settings.project),

@@ -76,12 +76,12 @@ class _Watcher:
     def record_failure(self, error: BatchchatError) -> None:
         """Show that the state of the batch can't be read."""
         source = "server" if isinstance(error, ServerError) else "storage"
-        self._progress.waits_for(error.message, source)
+        self._progress.set_waiting(error.message, source)
 
     def record(self, view: View) -> None:
         """Show the state of the batch."""
         progress, batch = self._progress, view.batch
-        progress.waits_for(None)
+        progress.set_waiting(None)
         progress.total = batch.request_counts.total
         phase = _PHASES.get(batch.status, "running")
         if batch.is_terminal:
@@ -98,9 +98,9 @@ class _Watcher:
             if not any(counts.done()) and not view.started:
                 return "waiting"
             self._tokens_at_start = tokens
-            self._progress.begin(counts)
+            self._progress.start(counts)
         new_tokens = max(0, tokens - self._tokens_at_start)
-        self._progress.has(counts, Usage(output_tokens=new_tokens))
+        self._progress.update_remote(counts, Usage(output_tokens=new_tokens))
         return "running"
 
     def _warn_once(self, text: str | None) -> None:

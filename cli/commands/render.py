@@ -73,7 +73,7 @@ def _prompt(renderer: "PromptRenderer", request: "Request") -> dict[str, Any]:
     from batchchat.jobs.errors import RequestRefusedError
 
     try:
-        request = Conversation(request).next
+        request = Conversation(request).next_request
         prompt = renderer.render(request)
         tokens = len(renderer.tokenize(request, prompt)) if renderer.encode else None
     except RequestRefusedError as error:

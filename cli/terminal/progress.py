@@ -88,15 +88,15 @@ def run_progress_line(progress: Progress) -> DescribeProgress:
     """Return what describes the progress of a run."""
 
     def describe(bar: BarRenderer) -> ProgressLine:
-        phase = "waiting" if progress.trouble else progress.phase
+        phase = "waiting" if progress.waiting_reason else progress.phase
         return ProgressLine(phase, _text(progress, bar))
 
     return describe
 
 
 def _text(progress: Progress, bar: BarRenderer) -> str:
-    if progress.trouble:
-        return f"waiting for the {progress.awaited}: {progress.trouble}"
+    if progress.waiting_reason:
+        return f"waiting for the {progress.waiting_for}: {progress.waiting_reason}"
     if progress.phase == "running":
         return _running_text(progress, bar)
     checked = progress.checked_requests if progress.phase == "checking" else 0
@@ -104,7 +104,7 @@ def _text(progress: Progress, bar: BarRenderer) -> str:
 
 
 def _running_text(progress: Progress, bar: BarRenderer) -> str:
-    counts = progress.so_far()
+    counts = progress.total_counts()
     done = counts.completed + counts.failed
     share = done / progress.total if progress.total else 1.0
     left, speed = progress.seconds_left(), progress.tokens_per_second()

@@ -21,18 +21,25 @@ from batchchat.jobs.catalog.template_source import template_text
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-VERSION = 2
+DEMO_MODEL_VERSION = 2
 """Part of the folder's name: another version never meets the files of this one."""
 
 _SEED = 1
 
-_VOCABULARY = 1024
-_HIDDEN = 256
+_VOCABULARY_SIZE = 1024
+_HIDDEN_SIZE = 256
 _LAYERS = 4
 _HEADS = 4
-_INNER = 768
-_CONTEXT = 2048
-_TOKENS = ["<s>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>"]
+_INTERMEDIATE_SIZE = 768
+_CONTEXT_TOKENS = 2048
+_SPECIAL_TOKENS = [
+    "<s>",
+    "<|end|>",
+    "<|system|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|tool|>",
+]
 
 
 def demo_model(models: Path) -> Path:
@@ -41,7 +48,7 @@ def demo_model(models: Path) -> Path:
     It is made aside and moved into place, so that a killed or a second process
     never leaves or meets half of it.
     """
-    folder = models / f"demo-{VERSION}"
+    folder = models / f"demo-{DEMO_MODEL_VERSION}"
     if not folder.is_dir():
         aside = models / f".demo-{uuid4().hex}"
         aside.mkdir(parents=True)
@@ -68,8 +75,8 @@ def _train_tokenizer() -> "Tokenizer":
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=_VOCABULARY,
-        special_tokens=_TOKENS,
+        vocab_size=_VOCABULARY_SIZE,
+        special_tokens=_SPECIAL_TOKENS,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -86,14 +93,14 @@ def _config() -> dict[str, object]:
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
-        "vocab_size": _VOCABULARY,
-        "hidden_size": _HIDDEN,
-        "intermediate_size": _INNER,
+        "vocab_size": _VOCABULARY_SIZE,
+        "hidden_size": _HIDDEN_SIZE,
+        "intermediate_size": _INTERMEDIATE_SIZE,
         "num_hidden_layers": _LAYERS,
         "num_attention_heads": _HEADS,
         "num_key_value_heads": _HEADS,
-        "head_dim": _HIDDEN // _HEADS,
-        "max_position_embeddings": _CONTEXT,
+        "head_dim": _HIDDEN_SIZE // _HEADS,
+        "max_position_embeddings": _CONTEXT_TOKENS,
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,
         "hidden_act": "silu",
@@ -107,30 +114,30 @@ def _config() -> dict[str, object]:
 def _tokenizer_config() -> dict[str, object]:
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": _TOKENS[0],
-        "eos_token": _TOKENS[1],
-        "model_max_length": _CONTEXT,
+        "bos_token": _SPECIAL_TOKENS[0],
+        "eos_token": _SPECIAL_TOKENS[1],
+        "model_max_length": _CONTEXT_TOKENS,
         "clean_up_tokenization_spaces": False,
     }
 
 
 def _shapes() -> dict[str, tuple[int, ...]]:
     """Return the name and the shape of each weight."""
-    square = (_HIDDEN, _HIDDEN)
+    square = (_HIDDEN_SIZE, _HIDDEN_SIZE)
     shapes: dict[str, tuple[int, ...]] = {
-        "model.embed_tokens.weight": (_VOCABULARY, _HIDDEN),
-        "model.norm.weight": (_HIDDEN,),
-        "lm_head.weight": (_VOCABULARY, _HIDDEN),
+        "model.embed_tokens.weight": (_VOCABULARY_SIZE, _HIDDEN_SIZE),
+        "model.norm.weight": (_HIDDEN_SIZE,),
+        "lm_head.weight": (_VOCABULARY_SIZE, _HIDDEN_SIZE),
     }
     for index in range(_LAYERS):
         layer = f"model.layers.{index}"
         shapes |= {f"{layer}.self_attn.{name}_proj.weight": square for name in "qkvo"}
         shapes |= {
-            f"{layer}.mlp.gate_proj.weight": (_INNER, _HIDDEN),
-            f"{layer}.mlp.up_proj.weight": (_INNER, _HIDDEN),
-            f"{layer}.mlp.down_proj.weight": (_HIDDEN, _INNER),
-            f"{layer}.input_layernorm.weight": (_HIDDEN,),
-            f"{layer}.post_attention_layernorm.weight": (_HIDDEN,),
+            f"{layer}.mlp.gate_proj.weight": (_INTERMEDIATE_SIZE, _HIDDEN_SIZE),
+            f"{layer}.mlp.up_proj.weight": (_INTERMEDIATE_SIZE, _HIDDEN_SIZE),
+            f"{layer}.mlp.down_proj.weight": (_HIDDEN_SIZE, _INTERMEDIATE_SIZE),
+            f"{layer}.input_layernorm.weight": (_HIDDEN_SIZE,),
+            f"{layer}.post_attention_layernorm.weight": (_HIDDEN_SIZE,),
         }
     return shapes
 

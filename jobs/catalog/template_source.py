@@ -6,9 +6,9 @@ from pathlib import Path
 
 from batchchat.jobs.errors import ConfigError
 
-_SHIPPED = resources.files("batchchat.jobs.catalog") / "chat_templates"
+_TEMPLATE_FOLDER = resources.files("batchchat.jobs.catalog") / "chat_templates"
 _SUFFIX = ".jinja"
-_PART = "{#- tools -#}\n"
+_TOOLS_INCLUDE = "{#- tools -#}\n"
 """Where a shipped template has what they all have in common about tools."""
 
 
@@ -22,13 +22,15 @@ def template_text(source: str) -> str:
         ConfigError: it is a path that can't be read, or none of the three.
 
     """
-    if source in shipped_templates():
-        text = (_SHIPPED / f"{source}{_SUFFIX}").read_text("utf-8")
-        return text.replace(_PART, (_SHIPPED / "tools.part").read_text("utf-8"))
+    if source in built_in_templates():
+        text = (_TEMPLATE_FOLDER / f"{source}{_SUFFIX}").read_text("utf-8")
+        return text.replace(
+            _TOOLS_INCLUDE, (_TEMPLATE_FOLDER / "tools.part").read_text("utf-8")
+        )
     if source.endswith(_SUFFIX) and "\n" not in source:
         return _file(Path(source))
     if "{" not in source:  # it would make the same prompt of every conversation
-        known = ", ".join(f"`{name}`" for name in shipped_templates())
+        known = ", ".join(f"`{name}`" for name in built_in_templates())
         raise ConfigError(
             f"chat_template: `{source[:80]}` is neither a template nor one's name",
             hint=f"the names are {known}; a file's path ends in `{_SUFFIX}`",
@@ -37,9 +39,9 @@ def template_text(source: str) -> str:
 
 
 @cache
-def shipped_templates() -> tuple[str, ...]:
+def built_in_templates() -> tuple[str, ...]:
     """Return the names of the templates that come with batchchat."""
-    files = (file.name for file in _SHIPPED.iterdir())
+    files = (file.name for file in _TEMPLATE_FOLDER.iterdir())
     return tuple(
         sorted(name.removesuffix(_SUFFIX) for name in files if name.endswith(_SUFFIX))
     )

@@ -47,10 +47,10 @@ class Price(msgspec.Struct, frozen=True):
     def cost(self, usage: Usage) -> Decimal:
         """Return what `usage` costs: exact, as prices have finite decimals."""
         millionths = usage.input_tokens * self.input + usage.output_tokens * self.output
-        return exact(millionths.scaleb(-6))
+        return without_trailing_zeros(millionths.scaleb(-6))
 
 
-def exact(cost: Decimal) -> Decimal:
+def without_trailing_zeros(cost: Decimal) -> Decimal:
     """Return the same number without trailing zeros or an exponent."""
     digits = cost.normalize()
     return digits.quantize(Decimal(1)) if digits == digits.to_integral() else digits

@@ -22,7 +22,7 @@ from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.requests.schema import Message, Request
 from batchchat.jobs.requests.schema_types import FunctionCall, ToolCall
 
-_PAIRS = (("tools", "tool_choice"), ("response_format", "structured_outputs"))
+_OVERRIDE_PAIRS = (("tools", "tool_choice"), ("response_format", "structured_outputs"))
 """Fields of which a slot says both if it says either."""
 
 
@@ -41,27 +41,29 @@ class Conversation:
         self._answers = list(answers)
 
     @property
-    def number(self) -> int:
+    def answered(self) -> int:
         """How many of them are answered."""
         return len(self._answers)
 
     @property
-    def are_done(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether all are."""
-        return self.number == len(self._ends)
+        return self.answered == len(self._ends)
 
     @property
-    def next(self) -> Request:
+    def next_request(self) -> Request:
         """The turn that is to be answered next, as a request."""
         if not self._has_slots:
             return self.request
-        body, end = self.request.body, self._ends[self.number]
+        body, end = self.request.body, self._ends[self.answered]
         slot = body.messages[end] if end < len(body.messages) else None
-        fields = _fields(body, slot, is_last=self.number == len(self._ends) - 1)
-        body = msgspec.structs.replace(body, messages=self._said(end), **fields)
+        fields = _fields(body, slot, is_last=self.answered == len(self._ends) - 1)
+        body = msgspec.structs.replace(
+            body, messages=self._messages_before(end), **fields
+        )
         return msgspec.structs.replace(self.request, body=body)
 
-    def take(self, answer: Completion) -> None:
+    def add_answer(self, answer: Completion) -> None:
         """Note the answer to the turn that is next."""
         self._answers.append(answer)
 
@@ -90,23 +92,23 @@ class Conversation:
             turns=turns,
         )
 
-    def blamed(self, error: RequestRefusedError) -> RequestRefusedError:
+    def locate_error(self, error: RequestRefusedError) -> RequestRefusedError:
         """Return the error of the turn that is next, with the turn's name."""
         if not self._has_slots:
             return error
-        end, body = self._ends[self.number], self.request.body
+        end, body = self._ends[self.answered], self.request.body
         is_placeholder = end < len(body.messages)
         place = (
             f"messages[{end}]" if is_placeholder else "the answer to the last message"
         )
         return RequestRefusedError(
-            f"turn {self.number + 1} of {len(self._ends)}, {place}: {error.message}",
+            f"turn {self.answered + 1} of {len(self._ends)}, {place}: {error.message}",
             code=error.code,
             param=f"body.{place}" if is_placeholder else error.param,
             status_code=error.status_code,
         )
 
-    def _said(self, end: int) -> list[Message]:
+    def _messages_before(self, end: int) -> list[Message]:
         """Return the messages before `end`, with the answers in their slots."""
         messages: list[Message] = list(self.request.body.messages[:end])
         for at, answer in zip(self._ends, self._answers, strict=False):
@@ -117,7 +119,7 @@ class Conversation:
 def _fields(body: Any, slot: Message | None, *, is_last: bool) -> dict[str, Any]:
     """Return the tools and the format of a turn: the slot's, else the last one's."""
     fields: dict[str, Any] = {}
-    for pair in _PAIRS:
+    for pair in _OVERRIDE_PAIRS:
         said = [getattr(slot, name, UNSET) for name in pair]
         if all(value is UNSET for value in said) and is_last:
             said = [getattr(body, name) for name in pair]

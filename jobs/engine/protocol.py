@@ -56,7 +56,7 @@ class EngineRequest(msgspec.Struct, frozen=True):
     key: str
     prompt: Prompt
     sampling: Sampling
-    form: OutputConstraints | None = None
+    constraints: OutputConstraints | None = None
 
 
 CompletionOrError = Completion | BatchchatError

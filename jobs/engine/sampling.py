@@ -41,7 +41,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     include_stop_str_in_output: bool = False
 
 
-_SAME = (
+_COPIED_FIELDS = (
     "n",
     "temperature",
     "top_p",
@@ -66,8 +66,10 @@ def sampling_for(
     `seed` is the one to use where the request brings none; `room` the tokens
     that the context has left behind the prompt.
     """
-    given = request.given
-    same = {name: value for name in _SAME if (value := given(name)) is not None}
+    given = request.parameter
+    same = {
+        name: value for name in _COPIED_FIELDS if (value := given(name)) is not None
+    }
     stop = given("stop") or ()
     bias = given("logit_bias") or {}
     own_seed = given("seed")
@@ -87,7 +89,7 @@ def sampling_for(
 def requested_tokens(request: Request, available_tokens: int) -> int:
     """Return how many tokens the request wants at most."""
     for name in ("max_completion_tokens", "max_tokens"):
-        value: int | None = request.given(name)
+        value: int | None = request.parameter(name)
         if value is not None:
             return value
     return available_tokens

@@ -18,8 +18,8 @@ import msgspec
 from batchchat.jobs.engine.protocol import Completion, EngineRequest
 from batchchat.jobs.requests.schema import Request
 
-_MOST_BYTES = 32 * 1024 * 1024
-_OVERHEAD = 1_000
+_MAX_BYTES = 32 * 1024 * 1024
+_OVERHEAD_BYTES = 1_000
 """Bytes of an answer beside its texts."""
 
 _encoder = msgspec.json.Encoder()
@@ -28,7 +28,7 @@ _encoder = msgspec.json.Encoder()
 class AnswerCache:
     """The answers of a batch that another request may get too; safe from threads."""
 
-    def __init__(self, *, enabled: bool = True, max_bytes: int = _MOST_BYTES) -> None:
+    def __init__(self, *, enabled: bool = True, max_bytes: int = _MAX_BYTES) -> None:
         """Remember answers of up to `most_bytes`; those not used the longest go."""
         self._enabled = enabled
         self._max_bytes = max_bytes
@@ -40,11 +40,13 @@ class AnswerCache:
         """Return what all that are alike share; None for what is drawn on its own."""
         sampling = work.sampling
         is_greedy = sampling.temperature == 0
-        if not self._enabled or not (is_greedy or request.given("seed") is not None):
+        if not self._enabled or not (
+            is_greedy or request.parameter("seed") is not None
+        ):
             return None
         if is_greedy:
             sampling = msgspec.structs.replace(sampling, seed=0)
-        asked = _encoder.encode((work.prompt.token_ids, sampling, work.form))
+        asked = _encoder.encode((work.prompt.token_ids, sampling, work.constraints))
         return blake2b(asked, digest_size=16).digest()
 
     def answer(self, name: bytes) -> Completion | None:
@@ -55,7 +57,7 @@ class AnswerCache:
                 self._answers.move_to_end(name)
         return known and as_duplicate(known)
 
-    def keep(self, name: bytes, answer: Completion) -> None:
+    def put(self, name: bytes, answer: Completion) -> None:
         """Remember an answer, unless it has log probabilities, which are large."""
         if any(choice.logprobs for choice in answer.choices):
             return
@@ -75,4 +77,4 @@ def as_duplicate(answer: Completion) -> Completion:
 
 def _size(answer: Completion) -> int:
     texts = sum(len(c.text or "") + len(c.reasoning or "") for c in answer.choices)
-    return _OVERHEAD + texts
+    return _OVERHEAD_BYTES + texts

@@ -49,7 +49,7 @@ from batchchat.jobs.requests.output_constraints import constraints_of
 from batchchat.jobs.requests.parser import InvalidLine
 from batchchat.jobs.requests.schema import Request
 
-_LOOK = 0.2
+_POLL_SECONDS = 0.2
 """Seconds between two looks at whether the end was asked for."""
 
 
@@ -90,7 +90,7 @@ class Attempt:
     _failure: BatchchatError | None = None
     _suspicion: CrashBisection = field(default_factory=CrashBisection)
     _has_place: bool = False
-    _alone: tuple[int, ...] = ()
+    _isolated: tuple[int, ...] = ()
     _proven: bool = False
     _died_with: list[int] = field(default_factory=list)
     _steps: int = -1
@@ -112,13 +112,13 @@ class Attempt:
         Returns when all are asked for, or the end is. Raises `StorageError`.
         """
         self._begin()
-        alone = self._suspicion.needs_isolation
-        self._has_place = self.task.engine_gate.take(
-            alone=alone, gives_up=self._gives_up
+        isolated = self._suspicion.needs_isolation
+        self._has_place = self.task.engine_gate.acquire(
+            exclusive=isolated, should_abandon=self._should_abandon
         )
         try:
             if self._has_place:
-                self._feed_slices() if alone else self._feed_all()
+                self._feed_slices() if isolated else self._feed_all()
         except BaseException:
             self._leave()
             raise
@@ -138,7 +138,7 @@ class Attempt:
         if len(self._harvest.lines) == self.shard.requests:
             self._harvest.commit()
         elif self._died_with and isinstance(self._failure, EngineDeadError):
-            self._put_mark(alone=self._alone, asked=tuple(self._died_with))
+            self._put_mark(isolated=self._isolated, in_flight=tuple(self._died_with))
             raise self._failure
         self.withdraw()
         if self._failure:
@@ -172,9 +172,9 @@ class Attempt:
         for numbers in self._suspicion.probe_groups(lines):
             if self._is_over:
                 return
-            self._alone = numbers
+            self._isolated = numbers
             self._proven = self.task.engine.steps > 0
-            self._put_mark(alone=numbers)
+            self._put_mark(isolated=numbers)
             for number in numbers:
                 self._take(self._input.parse(lines[number]))
             self._drain()
@@ -183,7 +183,7 @@ class Attempt:
         """Wait for all that was asked, until the end is; checkpoint what came."""
         while (self._asked or self._goes_on) and not self.task.stop.over:
             self._go_on()
-            self._collect(_LOOK)
+            self._collect(_POLL_SECONDS)
         self._drop()
         self._harvest.flush()
 
@@ -193,7 +193,7 @@ class Attempt:
         self._collect(0)
         self._asked.clear()
 
-    def _gives_up(self) -> bool:
+    def _should_abandon(self) -> bool:
         self._note_steps()
         return self._is_over
 
@@ -202,7 +202,7 @@ class Attempt:
             self.task.engine.abort(list(self._asked))
         if self._has_place:
             self._has_place = False
-            self.task.engine_gate.leave(alone=self._suspicion.needs_isolation)
+            self.task.engine_gate.release(exclusive=self._suspicion.needs_isolation)
 
     @property
     def in_flight(self) -> int:
@@ -231,7 +231,7 @@ class Attempt:
     def _put_mark(self, **lines: tuple[int, ...]) -> None:
         """Say, before the engine is asked, that an attempt has begun."""
         now = self.task.ledger.now()
-        mark = AttemptMarker(created_at=now, proven=self._proven, **lines)
+        mark = AttemptMarker(created_at=now, engine_proven=self._proven, **lines)
         self.task.storage.put(self._mark, msgspec.json.encode(mark))
 
     def _lines(self) -> Iterator[RawLine]:
@@ -284,10 +284,10 @@ class Attempt:
         """Give a request's next turn to the engine, waiting until it has room."""
         engine = self.task.engine
         with as_refusal(name):
-            request = turns.next
+            request = turns.next_request
             prompt = engine.prepare(request, self.task.batch.id)
             sampling = self._sampling(request, engine.remaining_context(prompt))
-            key = f"{name}-{self.id}-{turns.number}"
+            key = f"{name}-{self.id}-{turns.answered}"
             work = EngineRequest(key, prompt, sampling, constraints_of(request))
             cache_key = self._alike(request, work)
         asked = _Asked(name, turns, sampling.seed, cache_key)
@@ -301,7 +301,7 @@ class Attempt:
             answer(known)
             return
         try:
-            while not engine.submit(work, answer, _LOOK):
+            while not engine.submit(work, answer, _POLL_SECONDS):
                 self._collect(0)
                 if self.task.stop.asked:
                     del self._asked[key]
@@ -357,7 +357,7 @@ class Attempt:
         cache_key = self._waiting.pop(asked.cache_key, ()) if asked.cache_key else ()
         if isinstance(answer, Completion):
             if asked.cache_key:
-                self.task.answer_cache.keep(asked.cache_key, answer)
+                self.task.answer_cache.put(asked.cache_key, answer)
             self._note_answer(asked, answer)
             for other in cache_key:
                 if self._costs_enough:
@@ -380,13 +380,13 @@ class Attempt:
 
     def _note_turn(self, asked: _Asked, answer: Completion) -> None:
         """Note the answer to a turn, which may be all. Raises `RequestRefusedError`."""
-        asked.turns.take(answer)
-        if asked.turns.are_done:
+        asked.turns.add_answer(answer)
+        if asked.turns.is_complete:
             self._note_completion(asked)
         else:
             with as_refusal(asked.name):
                 msgspec.json.encode(answer)  # what can't be kept is no turn
-            line, number = asked.line, asked.turns.number - 1
+            line, number = asked.line, asked.turns.answered - 1
             self._harvest.add_turn(line, number, answer)
             self._going_on.append(asked.turns)
 
@@ -418,7 +418,7 @@ class Attempt:
         self, name: str, turns: Conversation, error: RequestRefusedError
     ) -> None:
         request = turns.request
-        text = response.refused(name, request.custom_id, turns.blamed(error))
+        text = response.refused(name, request.custom_id, turns.locate_error(error))
         self._harvest.add_failure(request.line, text)
 
 

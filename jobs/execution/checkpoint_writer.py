@@ -22,7 +22,7 @@ from batchchat.jobs.ledger.partial_turns import KeptTurn, pack_turns, read_turns
 from batchchat.jobs.ledger.records import Part
 from batchchat.jobs.ledger.recovery import Kept, recover
 
-_FLUSH_BYTES = 4 * 1024 * 1024
+_MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 
 
 class CheckpointWriter:
@@ -53,7 +53,7 @@ class CheckpointWriter:
         task = self._task
         self._kept = recover(task.storage, task.keys, self._shard)
         self._kept_turns = read_turns(task.storage, task.keys, self._shard)
-        task.progress.keep(self._kept.counts, self._kept.usage)
+        task.progress.add_recovered(self._kept.counts, self._kept.usage)
 
     def turns_of(self, line: int) -> Sequence[Completion]:
         """Hand out the answers to the first turns of a request without a result."""
@@ -82,7 +82,10 @@ class CheckpointWriter:
         if not (self._fresh or self._fresh_turns):
             return
         age = time.monotonic() - self._fresh_since
-        if age >= self._task.checkpoint_seconds or self._fresh_bytes >= _FLUSH_BYTES:
+        if (
+            age >= self._task.checkpoint_seconds
+            or self._fresh_bytes >= _MAX_BUFFERED_BYTES
+        ):
             self.flush()
 
     def flush(self) -> None:

@@ -24,8 +24,8 @@ from batchchat.jobs.errors import ObjectMissingError
 from batchchat.jobs.ledger.keys import BatchKeys
 from batchchat.jobs.storage import Storage
 
-_DEATHS = 2
-_SLICES = 16
+_DEATHS_BEFORE_ISOLATION = 2
+_MAX_PROBE_GROUPS = 16
 
 
 class AttemptMarker(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,9 +37,9 @@ class AttemptMarker(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     created_at: int
-    alone: tuple[int, ...] = ()
-    asked: tuple[int, ...] = ()
-    proven: bool = False
+    isolated: tuple[int, ...] = ()
+    in_flight: tuple[int, ...] = ()
+    engine_proven: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class CrashBisection:
     @property
     def needs_isolation(self) -> bool:
         """Whether the shard must have the engine to itself."""
-        return len(self.marks) >= _DEATHS
+        return len(self.marks) >= _DEATHS_BEFORE_ISOLATION
 
     def poison_lines(self) -> set[int]:
         """Return the lines that are known to kill the engine.
@@ -62,9 +62,15 @@ class CrashBisection:
         """
         weights: Counter[int] = Counter()
         for mark in self.marks:
-            if len(mark.alone) == 1:
-                weights[mark.alone[0]] += 2 if mark.asked and mark.proven else 1
-        return {line for line, weight in weights.items() if weight >= 2 * _DEATHS}
+            if len(mark.isolated) == 1:
+                weights[mark.isolated[0]] += (
+                    2 if mark.in_flight and mark.engine_proven else 1
+                )
+        return {
+            line
+            for line, weight in weights.items()
+            if weight >= 2 * _DEATHS_BEFORE_ISOLATION
+        }
 
     def probe_groups(self, lines: Iterable[int]) -> Iterator[tuple[int, ...]]:
         """Cut `lines` into what is asked for at a time, the most suspect first.
@@ -87,10 +93,10 @@ class CrashBisection:
 
     def _suspect_sets(self) -> list[set[int]]:
         """Return sets of lines of which one was there at a death, smallest first."""
-        alone = [set(mark.alone) for mark in self.marks if mark.alone]
-        asked = [set(mark.asked) for mark in self.marks if mark.asked]
-        at_all = [set.intersection(*asked)] if asked else []
-        return sorted([*alone, *at_all], key=len)
+        isolated = [set(mark.isolated) for mark in self.marks if mark.isolated]
+        in_flight = [set(mark.in_flight) for mark in self.marks if mark.in_flight]
+        at_all = [set.intersection(*in_flight)] if in_flight else []
+        return sorted([*isolated, *at_all], key=len)
 
 
 def read_markers(storage: Storage, keys: BatchKeys, shard: int) -> CrashBisection:
@@ -109,6 +115,6 @@ def read_markers(storage: Storage, keys: BatchKeys, shard: int) -> CrashBisectio
 
 
 def _cut(lines: list[int]) -> Iterator[tuple[int, ...]]:
-    size = max(1, -(-len(lines) // _SLICES))
+    size = max(1, -(-len(lines) // _MAX_PROBE_GROUPS))
     for at in range(0, len(lines), size):
         yield tuple(lines[at : at + size])

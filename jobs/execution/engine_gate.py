@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from threading import Condition
 
-_LOOK = 0.2
+_POLL_SECONDS = 0.2
 
 
 class EngineGate:
@@ -15,37 +15,37 @@ class EngineGate:
     def __init__(self) -> None:
         """Begin empty."""
         self._changed = Condition()
-        self._side_by_side = 0
-        self._alone = False
-        self._wants_alone = 0
+        self._shared = 0
+        self._exclusive = False
+        self._exclusive_waiting = 0
 
-    def take(self, *, alone: bool, gives_up: Callable[[], bool]) -> bool:
+    def acquire(self, *, exclusive: bool, should_abandon: Callable[[], bool]) -> bool:
         """Wait for a place; return False if `gives_up` says so before there is one.
 
         `gives_up` is asked every now and then while it waits.
         """
         with self._changed:
-            self._wants_alone += alone
+            self._exclusive_waiting += exclusive
             try:
-                while self._alone or (
-                    self._side_by_side if alone else self._wants_alone
+                while self._exclusive or (
+                    self._shared if exclusive else self._exclusive_waiting
                 ):
-                    if gives_up():
+                    if should_abandon():
                         return False
-                    self._changed.wait(_LOOK)
-                if alone:
-                    self._alone = True
+                    self._changed.wait(_POLL_SECONDS)
+                if exclusive:
+                    self._exclusive = True
                 else:
-                    self._side_by_side += 1
+                    self._shared += 1
                 return True
             finally:
-                self._wants_alone -= alone
+                self._exclusive_waiting -= exclusive
 
-    def leave(self, *, alone: bool) -> None:
+    def release(self, *, exclusive: bool) -> None:
         """Give the place back."""
         with self._changed:
-            if alone:
-                self._alone = False
+            if exclusive:
+                self._exclusive = False
             else:
-                self._side_by_side -= 1
+                self._shared -= 1
             self._changed.notify_all()

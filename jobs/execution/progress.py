@@ -21,26 +21,26 @@ class Progress:
         """Start at nothing."""
         self.phase = "checking"
         self.total = 0
-        self.kept = Counts()
+        self.recovered = Counts()
         self.counts = Counts()
         self.usage = Usage()
-        self.kept_usage = Usage()
-        self.trouble: str | None = None
-        self.awaited = "storage"
-        self.began: float | None = None
+        self.recovered_usage = Usage()
+        self.waiting_reason: str | None = None
+        self.waiting_for = "storage"
+        self.started_at: float | None = None
         self.on_result: Callable[[], object] = lambda: None
         self.checked_requests = 0
         self._lock = Lock()
 
-    def begin(self, before: Counts, usage: Usage = Usage()) -> None:  # noqa: B008 - frozen
+    def start(self, before: Counts, usage: Usage = Usage()) -> None:  # noqa: B008 - frozen
         """Note that an engine is there; `before` is what is committed already."""
         with self._lock:
             self.phase = "running"
-            self.began = time.monotonic()
-            self.kept, self.counts, self.usage = before, Counts(), Usage()
-            self.kept_usage = usage
+            self.started_at = time.monotonic()
+            self.recovered, self.counts, self.usage = before, Counts(), Usage()
+            self.recovered_usage = usage
 
-    def checked(self, _bytes: int, requests: int) -> None:
+    def on_checked(self, _bytes: int, requests: int) -> None:
         """Note how much of the input has been checked."""
         self.checked_requests = requests
 
@@ -52,33 +52,33 @@ class Progress:
             self.usage += usage
         self.on_result()
 
-    def keep(self, counts: Counts, usage: Usage) -> None:
+    def add_recovered(self, counts: Counts, usage: Usage) -> None:
         """Count results that were there before."""
         with self._lock:
-            self.kept += counts
-            self.kept_usage += usage
+            self.recovered += counts
+            self.recovered_usage += usage
 
-    def has(self, counts: Counts, usage: Usage) -> None:
+    def update_remote(self, counts: Counts, usage: Usage) -> None:
         """Note what a run elsewhere has done, since `begin` and before it."""
         mine = Counts(
             counts.total,
-            counts.completed - self.kept.completed,
-            counts.failed - self.kept.failed,
+            counts.completed - self.recovered.completed,
+            counts.failed - self.recovered.failed,
         )
         with self._lock:
             self.counts, self.usage = mine, usage
 
-    def waits_for(self, trouble: str | None, whom: str = "storage") -> None:
+    def set_waiting(self, waiting_reason: str | None, whom: str = "storage") -> None:
         """Note what the run waits for, and of whom."""
-        self.awaited, self.trouble = whom, trouble
+        self.waiting_for, self.waiting_reason = whom, waiting_reason
 
-    def so_far(self) -> Counts:
+    def total_counts(self) -> Counts:
         """Return all that is done, by this run and before it."""
-        return self.kept + self.counts
+        return self.recovered + self.counts
 
-    def used_so_far(self) -> Usage:
+    def total_usage(self) -> Usage:
         """Return the tokens of all that is done, by this run and before it."""
-        return self.kept_usage + self.usage
+        return self.recovered_usage + self.usage
 
     def tokens_per_second(self) -> float:
         """Return the tokens that this run generates in a second."""
@@ -88,9 +88,9 @@ class Progress:
     def seconds_left(self) -> float | None:
         """Return how long the rest takes at this pace, None where nobody can know."""
         mine = self.counts.completed + self.counts.failed
-        done = self.so_far()
+        done = self.total_counts()
         left = self.total - done.completed - done.failed
         return self._seconds() / mine * left if mine else None
 
     def _seconds(self) -> float:
-        return time.monotonic() - self.began if self.began else 0.0
+        return time.monotonic() - self.started_at if self.started_at else 0.0

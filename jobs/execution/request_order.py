@@ -25,33 +25,33 @@ from batchchat.jobs.requests.output_constraints import has_tools, needs_grammar
 from batchchat.jobs.requests.parser import InvalidLine
 from batchchat.jobs.requests.schema import Request
 
-_LEAST = 512
+_MIN_SHARED_CHARS = 512
 """Characters that two prompts must share before it is worth anything."""
 
-Parsed = Request | InvalidLine
+ParsedLine = Request | InvalidLine
 
 
 def order_requests(
-    parsed: Iterable[Parsed], *, longest_first: bool
-) -> Iterator[Parsed]:
+    parsed: Iterable[ParsedLine], *, longest_first: bool
+) -> Iterator[ParsedLine]:
     """Yield all, those with a common beginning together; else as they came.
 
     With `longest_first` those that come together come before others whose answers
     may have fewer tokens. The same requests are always yielded in the same order.
     """
-    groups: dict[tuple[bool, str | int], list[Parsed]] = {}
+    groups: dict[tuple[bool, str | int], list[ParsedLine]] = {}
     for one in parsed:
-        groups.setdefault((_waits(one), _beginning(one)), []).append(one)
+        groups.setdefault((_needs_grammar(one), _shared_prefix(one)), []).append(one)
 
     def place(key: tuple[bool, str | int]) -> tuple[bool, int]:
-        return key[0], -max(map(_most, groups[key])) if longest_first else 0
+        return key[0], -max(map(_max_tokens, groups[key])) if longest_first else 0
 
     for key in sorted(groups, key=place):
         group = groups[key]
         yield from group if len(group) == 1 else sorted(group, key=_text)
 
 
-def _most(parsed: Parsed) -> int:
+def _max_tokens(parsed: ParsedLine) -> int:
     """Return how many tokens may be generated for it one after the other."""
     if isinstance(parsed, InvalidLine):
         return 0
@@ -59,19 +59,19 @@ def _most(parsed: Parsed) -> int:
     return requested_tokens(parsed, maxsize) * max(1, len(slots))
 
 
-def _waits(parsed: Parsed) -> bool:
+def _needs_grammar(parsed: ParsedLine) -> bool:
     return not isinstance(parsed, InvalidLine) and needs_grammar(parsed)
 
 
-def _beginning(parsed: Parsed) -> str | int:
+def _shared_prefix(parsed: ParsedLine) -> str | int:
     """Return what a prompt shares with others, or what it shares with none."""
     if isinstance(parsed, InvalidLine):
         return parsed.line
-    beginning = _text(parsed)[:_LEAST]
-    return beginning if len(beginning) == _LEAST else parsed.line
+    beginning = _text(parsed)[:_MIN_SHARED_CHARS]
+    return beginning if len(beginning) == _MIN_SHARED_CHARS else parsed.line
 
 
-def _text(parsed: Parsed) -> str:
+def _text(parsed: ParsedLine) -> str:
     """Return what a prompt says, in its order: tools come first in templates."""
     if isinstance(parsed, InvalidLine):
         return ""

@@ -35,7 +35,10 @@ class ShardReader:
         chunks = ranged(task.storage, key, shard.offset, shard.length)
         try:
             for line in iter_lines(
-                chunks, task.max_line_bytes, offset=shard.offset, first=shard.first_line
+                chunks,
+                task.max_line_bytes,
+                offset=shard.offset,
+                first_line=shard.first_line,
             ):
                 blank = line.raw is not None and not line.raw.strip()
                 if not blank and line.number not in done:

@@ -193,12 +193,12 @@ class Counter:
     def _turns(self, request: Request) -> Iterator[Request]:
         """Yield the prompts of a request: one, and one more for each slot."""
         turns = Conversation(request)
-        yield turns.next
-        turns.take(_NOTHING)
-        while not turns.are_done:
+        yield turns.next_request
+        turns.add_answer(_NOTHING)
+        while not turns.is_complete:
             self.counted.turns += 1
-            yield turns.next
-            turns.take(_NOTHING)
+            yield turns.next_request
+            turns.add_answer(_NOTHING)
 
     def _note(self, block: "_Block") -> None:
         each = zip(block.prompts, block.lengths.result(), strict=True)
@@ -218,7 +218,7 @@ class Counter:
         room = context - length if context else 0
         asked = requested_tokens(request, room)
         counted.most_output += (min(asked, room) if context else asked) * (
-            request.given("n") or 1
+            request.parameter("n") or 1
         )
 
     def _name(self, line: int) -> None:

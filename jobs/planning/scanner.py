@@ -19,8 +19,8 @@ from batchchat.jobs.requests.fast_path import TextOnlyLine
 from batchchat.jobs.requests.line_reader import (
     LineSplitter,
     RawLine,
-    blocks,
     iter_lines,
+    line_blocks,
 )
 from batchchat.jobs.requests.parser import InvalidLine, Parser, parse_line
 from batchchat.jobs.requests.problems import MAX_LISTED_PROBLEMS, Problem, ProblemLog
@@ -91,12 +91,12 @@ def scan(
     lines = LineSplitter(limits.line_bytes)
     told = 0
     with _Scanner(parser, limits, check) as scanner:
-        for block in blocks(read(), _BLOCK):
+        for block in line_blocks(read(), _BLOCK):
             scanner.take(block, lines)
             if lines.number - told > _TOLD:
                 told = lines.number
                 on_progress(lines.offset, scanner.found.requests)
-        for line in lines.end():
+        for line in lines.finish():
             scanner.take_line(line)
         return scanner.finish(iter_lines(read(), limits.line_bytes))
 
@@ -126,13 +126,13 @@ class _Scanner:
         Most blocks of most files are, and those are what takes the time.
         """
         if not lines.at_line_start or not self._take_plain(block, lines):
-            for line in lines.cut(block):
+            for line in lines.split(block):
                 self.take_line(line)
 
     def take_line(self, line: RawLine) -> None:
         """Check one line and give it to its shard."""
         raw = line.raw if line.length <= self._safe_length else None
-        plain = self._parser.plain([raw], raw) if raw else None
+        plain = self._parser.parse_fast([raw], raw) if raw else None
         if plain is None:
             self._take_closely(line)
         else:
@@ -144,7 +144,7 @@ class _Scanner:
         raws = BytesIO(block).readlines()  # faster than `split`
         if not block.endswith(b"\n") or len(max(raws, key=len)) > self._safe_length:
             return False
-        plain = self._parser.plain(raws, block)
+        plain = self._parser.parse_fast(raws, block)
         if plain is None:
             return False
         self._cutter.add_all(lines.number, lines.offset, raws, len(block))
@@ -181,7 +181,7 @@ class _Scanner:
         result = parse_line(self._parser, line, self._limits.line_bytes)
         if isinstance(result, InvalidLine):
             return result.custom_id, result.problems
-        self.found.streamed += result.given("stream") is True
+        self.found.streamed += result.parameter("stream") is True
         problem = self._check(result, line.length) if self._check else None
         return result.custom_id, [problem] if problem else []
 

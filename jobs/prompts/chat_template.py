@@ -19,9 +19,9 @@ from batchchat.jobs.errors import ConfigError, RequestRefusedError
 from batchchat.jobs.requests.schema import Message
 from batchchat.jobs.requests.schema_types import Tool, ToolCall
 
-_METHODS = frozenset(dir(dict))
+_DICT_METHODS = frozenset(dir(dict))
 
-_FAILURES = (
+_TEMPLATE_ERRORS = (
     TemplateError,
     ArithmeticError,
     LookupError,
@@ -89,7 +89,7 @@ class ChatTemplate:
                 **self._special_tokens,
                 **arguments,
             )
-        except _FAILURES as error:
+        except _TEMPLATE_ERRORS as error:
             raise RequestRefusedError(
                 f"the model's chat template refuses the conversation: {error}",
                 code="invalid_messages",
@@ -196,13 +196,17 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return a field of a plain dict; of all else what the sandbox allows."""
-        if type(obj) is dict and attribute not in _METHODS:
+        if type(obj) is dict and attribute not in _DICT_METHODS:
             return self._field(obj, attribute)
         return super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Return the same for `obj[argument]`."""
-        if type(obj) is dict and type(argument) is str and argument not in _METHODS:
+        if (
+            type(obj) is dict
+            and type(argument) is str
+            and argument not in _DICT_METHODS
+        ):
             return self._field(obj, argument)
         return super().getitem(obj, argument)
 

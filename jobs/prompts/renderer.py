@@ -19,7 +19,7 @@ from batchchat.jobs.requests.output_constraints import has_tools, template_argum
 from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import Request
 
-_MARGIN = 512
+_TEMPLATE_TOKENS = 512
 """Tokens that a template may add to what a user wrote."""
 
 
@@ -77,7 +77,7 @@ class PromptRenderer:
     def _rendered(self, request: Request, transform: Callable[[str], str]) -> str:
         return self.template.render(
             request.body.messages,
-            request.given("tools"),
+            request.parameter("tools"),
             require_tool_support=has_tools(request),
             transform=transform,
             **template_arguments(request),
@@ -147,7 +147,7 @@ class PromptRenderer:
         """
         if self.encode is None or not self.context_length:
             return maxsize
-        return max(1, self.context_length - _MARGIN)
+        return max(1, self.context_length - _TEMPLATE_TOKENS)
 
     def check(self, request: Request, size: int) -> Problem | None:
         """Return why a request of `size` bytes can't be answered, if that is so."""
@@ -175,7 +175,7 @@ class PromptRenderer:
         if self.vocabulary is None:
             return
         for name in ("logit_bias", "stop_token_ids", "allowed_token_ids"):
-            tokens = request.given(name)
+            tokens = request.parameter(name)
             if tokens and (largest := max(map(int, tokens))) >= self.vocabulary:
                 raise RequestRefusedError(
                     f"token {largest} is past the model's {self.vocabulary:,} tokens",

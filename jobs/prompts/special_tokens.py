@@ -25,7 +25,7 @@ from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.prompts.chat_template import message_for_template, tool_for_template
 from batchchat.jobs.requests.schema import Request
 
-_MARKS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
+_NONCHARACTERS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
 """Code points that Unicode keeps free of characters for good."""
 
 Encode = Callable[[str], list[int]]
@@ -46,8 +46,8 @@ class SpecialTokenGuard:
 
         Where there is no `tokenizer`, what spells a special token is refused.
         """
-        self._special = _Spellings(special)
-        self._markers = _Spellings(markers)
+        self._special = _SubstringFinder(special)
+        self._markers = _SubstringFinder(markers)
         self._tokenizer = tokenizer
 
     def check(self, request: Request) -> None:
@@ -84,11 +84,13 @@ class SpecialTokenGuard:
     def encode(self, render: Render) -> list[int]:
         """Return the tokens of a prompt; only the template's special ones are such."""
         plain = render(str)
-        mark = next((mark for mark in _MARKS if mark not in plain), None)
+        mark = next((mark for mark in _NONCHARACTERS if mark not in plain), None)
         if mark is None:
             message = "it holds every code point that is no character"
             raise _refusal(message, "body.messages")
-        marked = render(lambda text: self._special.pattern.sub(_with(mark), text))
+        marked = render(
+            lambda text: self._special.pattern.sub(_insert_mark(mark), text)
+        )
         first, later = self._plain_encoders
         ids: list[int] = []
         end = 0
@@ -151,7 +153,7 @@ def _texts(request: Request) -> Iterable[tuple[str, str, bool]]:
             if name != "role":
                 where = f"{at}.content" if name == "content" else at
                 yield from ((where, text, is_users) for text in _within(value))
-    for tool in request.given("tools") or ():
+    for tool in request.parameter("tools") or ():
         yield from (
             ("body.tools", text, True) for text in _within(tool_for_template(tool))
         )
@@ -170,24 +172,24 @@ def _within(value: Any) -> Iterator[str]:
             left += value
 
 
-class _Spellings:
+class _SubstringFinder:
     """Some texts, to be found in others: the longest of those that begin alike."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         found = sorted({text for text in texts if len(text) > 1}, key=len, reverse=True)
         self.pattern = re.compile("|".join(map(re.escape, found)) if found else r"(?!)")
         self.any = bool(found)
-        self._beginnings = {text[0] for text in found}
+        self._first_chars = {text[0] for text in found}
 
     def search(self, text: str) -> re.Match[str] | None:
         """Find the first; most texts have not even a beginning, which is quick."""
-        for beginning in self._beginnings:
+        for beginning in self._first_chars:
             if beginning in text:
                 return self.pattern.search(text)
         return None
 
 
-def _with(mark: str) -> Callable[[re.Match[str]], str]:
+def _insert_mark(mark: str) -> Callable[[re.Match[str]], str]:
     return lambda found: f"{found[0][0]}{mark}{found[0][1:]}"
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from batchchat.jobs.requests import schema_types as shapes
-from batchchat.jobs.requests.diagnostics import no_content
+from batchchat.jobs.requests import schema_types
+from batchchat.jobs.requests.diagnostics import missing_content
 from batchchat.jobs.requests.parameters import MAX_SEED
 from batchchat.jobs.requests.schema import Message, Request
 
@@ -27,7 +27,7 @@ def cross_field_problems(request: Request) -> Iterator[FieldProblem]:
 
 
 def _numbers(request: Request) -> Iterator[FieldProblem]:
-    given = request.given
+    given = request.parameter
     children = given("n") or 1
     if children > 1 and given("temperature") == 0:
         message = "must be 1 when `temperature` is 0: all would be the same"
@@ -68,7 +68,7 @@ def _message(message: Message, at: str) -> Iterator[FieldProblem]:
             if getattr(message, name) not in (UNSET, None):
                 yield "invalid_value", "only an assistant has it", f"{at}.{name}"
     if message.content in (UNSET, None) and not message.calls:
-        yield no_content(f"{at}.content", missing=message.content is UNSET)
+        yield missing_content(f"{at}.content", missing=message.content is UNSET)
     for index, call in enumerate(message.calls):
         where = f"{at}.tool_calls[{index}].function.arguments"
         yield from _arguments(call.function.arguments, where)
@@ -76,7 +76,7 @@ def _message(message: Message, at: str) -> Iterator[FieldProblem]:
 
 def _arguments(text: str, at: str) -> Iterator[FieldProblem]:
     """Yield why a template can't be given arguments; those that are no JSON can be."""
-    most = shapes.MAX_ARGUMENTS_DEPTH
+    most = schema_types.MAX_ARGUMENTS_DEPTH
     try:
         value = json.loads(text or "{}")
         json.dumps(value, ensure_ascii=False).encode()
@@ -122,7 +122,8 @@ def _tools(tools: Any, choice: Any, at: str) -> Iterator[FieldProblem]:
     if tools is None:
         yield "invalid_value", "needs `tools`", f"{at}.tool_choice"
     elif (
-        isinstance(choice, shapes.NamedToolChoice) and choice.function.name not in names
+        isinstance(choice, schema_types.NamedToolChoice)
+        and choice.function.name not in names
     ):
         message = "names a function that is not in `tools`"
         yield "invalid_value", message, f"{at}.tool_choice.function.name"
@@ -150,7 +151,9 @@ def _formats(given: dict[str, Any], at: str) -> Iterator[FieldProblem]:
         yield from _schema(structured.json, f"{where}.json")
 
 
-def _response_format(wanted: shapes.ResponseFormat, at: str) -> Iterator[FieldProblem]:
+def _response_format(
+    wanted: schema_types.ResponseFormat, at: str
+) -> Iterator[FieldProblem]:
     if wanted.type != "json_schema":
         if wanted.json_schema is not UNSET:
             message = f"has no place beside the type `{wanted.type}`"
@@ -168,11 +171,11 @@ def _schema(schema: Any, at: str) -> Iterator[FieldProblem]:
     if not isinstance(schema, dict):
         return
     size = len(msgspec.json.encode(schema))
-    if size > shapes.MAX_SCHEMA_BYTES:
-        message = f"has {size:,} bytes, and may have {shapes.MAX_SCHEMA_BYTES:,}"
+    if size > schema_types.MAX_SCHEMA_BYTES:
+        message = f"has {size:,} bytes, and may have {schema_types.MAX_SCHEMA_BYTES:,}"
         yield "invalid_value", message, at
-    elif _is_deeper(schema, shapes.MAX_SCHEMA_DEPTH):
-        message = f"is nested deeper than {shapes.MAX_SCHEMA_DEPTH} levels"
+    elif _is_deeper(schema, schema_types.MAX_SCHEMA_DEPTH):
+        message = f"is nested deeper than {schema_types.MAX_SCHEMA_DEPTH} levels"
         yield "invalid_value", message, at
 
 

@@ -21,14 +21,14 @@ from batchchat.jobs.requests.schema import ENDPOINT, Message, default_custom_id
 from batchchat.jobs.requests.value_checks import (
     FieldProblem,
     Object,
-    doubled_keys,
+    describe,
+    duplicate_key_problems,
     expected,
-    is_text,
-    kind_of,
+    is_valid_text,
     parameter_problems,
-    shape_problems,
     string_problems,
     text_problems,
+    type_problems,
     unicode_problems,
 )
 
@@ -37,14 +37,14 @@ _MESSAGE_FIELDS = Message.__struct_fields__
 _WALKED = ("role", "content", "name", "tool_call_id")
 """Fields of a message that are looked at one by one."""
 
-_SHAPED = {
+_TYPED_FIELDS = {
     field.name: field.type
     for field in msgspec.structs.fields(Message)
     if field.name not in _WALKED
 }
 _BODY_FIELDS = ("model", "messages", *PARAMETERS)
 
-_MOST = 100
+_MAX_PROBLEMS_PER_LINE = 100
 """Problems that are named for one line."""
 
 
@@ -63,7 +63,7 @@ def find_problems(raw: bytes, line: int) -> tuple[str | None, list[Problem]]:
         return None, [Problem("invalid_json_line", line, str(error))]
     problems = [
         Problem(code, line, text, _writable(param))
-        for code, text, param in islice(_line(value), _MOST)
+        for code, text, param in islice(_line(value), _MAX_PROBLEMS_PER_LINE)
     ]
     return _custom_id_of(value, line), problems
 
@@ -73,7 +73,7 @@ def _custom_id_of(value: Any, line: int) -> str | None:
         return None
     default = default_custom_id(line) if _is_bare(value) else None
     custom_id = value.get("custom_id", default)
-    return custom_id if is_text(custom_id) else None
+    return custom_id if is_valid_text(custom_id) else None
 
 
 def _is_bare(value: Object) -> bool:
@@ -107,7 +107,7 @@ def _object(pairs: list[tuple[str, Any]]) -> Object:
     value = Object(pairs)
     if len(value) < len(pairs):
         times = Counter(name for name, _ in pairs)
-        value.doubled = tuple(sorted(name for name in times if times[name] > 1))
+        value.duplicate_keys = tuple(sorted(name for name in times if times[name] > 1))
     return value
 
 
@@ -126,13 +126,13 @@ def _finite(digits: str) -> float:
 
 def _line(value: Any) -> Iterator[FieldProblem]:
     if not isinstance(value, Object):
-        yield "invalid_request", f"expected an object, got {kind_of(value)}", None
+        yield "invalid_request", f"expected an object, got {describe(value)}", None
         return
     if _is_bare(value):
         yield from _custom_id(value, required=False)
         yield from _body(value, "", (*_BODY_FIELDS, "custom_id"))
         return
-    yield from doubled_keys(value, "")
+    yield from duplicate_key_problems(value, "")
     yield from _custom_id(value, required=True)
     yield from _method_and_url(value)
     yield from _unknown(value, _LINE_FIELDS, "")
@@ -149,7 +149,9 @@ def _custom_id(value: Object, *, required: bool) -> Iterator[FieldProblem]:
         if required:
             yield "missing_required_parameter", "required", "custom_id"
         return
-    yield from text_problems(value["custom_id"], "custom_id", parameters.MAX_CUSTOM_ID)
+    yield from text_problems(
+        value["custom_id"], "custom_id", parameters.MAX_CUSTOM_ID_CHARS
+    )
 
 
 def _method_and_url(value: Object) -> Iterator[FieldProblem]:
@@ -164,7 +166,7 @@ def _method_and_url(value: Object) -> Iterator[FieldProblem]:
 
 
 def _body(body: Object, at: str, known: tuple[str, ...]) -> Iterator[FieldProblem]:
-    yield from doubled_keys(body, at)
+    yield from duplicate_key_problems(body, at)
     yield from _unknown(body, known, at)
     if "messages" not in body:
         yield "missing_required_parameter", "required", f"{at}messages"
@@ -210,7 +212,7 @@ def _message(value: Any, at: str) -> Iterator[FieldProblem]:
     if not isinstance(value, Object):
         yield "invalid_type", expected("an object", value), at
         return
-    yield from doubled_keys(value, f"{at}.")
+    yield from duplicate_key_problems(value, f"{at}.")
     yield from _unknown(value, _MESSAGE_FIELDS, f"{at}.")
     if "role" not in value:
         yield "missing_required_parameter", "required", f"{at}.role"
@@ -220,18 +222,18 @@ def _message(value: Any, at: str) -> Iterator[FieldProblem]:
     if value.get("content") is not None:
         yield from _content(value["content"], f"{at}.content")
     elif not (value.get("tool_calls") or value.get("generate")):
-        yield no_content(f"{at}.content", missing="content" not in value)
+        yield missing_content(f"{at}.content", missing="content" not in value)
     for name in ("name", "tool_call_id"):
         if name in value:
             yield from text_problems(
-                value[name], f"{at}.{name}", parameters.MAX_STRING, least=0
+                value[name], f"{at}.{name}", parameters.MAX_STRING_CHARS, min_chars=0
             )
-    for name, shape in _SHAPED.items():
+    for name, shape in _TYPED_FIELDS.items():
         if name in value:
-            yield from shape_problems(shape, value[name], f"{at}.{name}")
+            yield from type_problems(shape, value[name], f"{at}.{name}")
 
 
-def no_content(at: str, *, missing: bool) -> tuple[str, str, str]:
+def missing_content(at: str, *, missing: bool) -> tuple[str, str, str]:
     """Return the problem of a turn without content that has nothing in its place."""
     if missing:
         return "missing_required_parameter", "required", at
@@ -255,7 +257,7 @@ def _part(value: Any, at: str) -> Iterator[FieldProblem]:
     if value.get("type") != "text":
         yield "invalid_value", "must be `text`: only text is taken", f"{at}.type"
         return
-    yield from doubled_keys(value, f"{at}.")
+    yield from duplicate_key_problems(value, f"{at}.")
     yield from _unknown(value, ("type", "text"), f"{at}.")
     yield from string_problems(value.get("text"), f"{at}.text")
 

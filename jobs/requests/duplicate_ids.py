@@ -15,8 +15,8 @@ import msgspec
 
 from batchchat.jobs.requests.line_reader import RawLine
 
-_IN_MEMORY = 8 * 1024 * 1024
-_PIECE = 65_536
+_SPOOL_BYTES = 8 * 1024 * 1024
+_HASHES_PER_WRITE = 65_536
 """Hashes that are written together."""
 
 _BUCKETS = 64
@@ -28,22 +28,22 @@ class CustomIdHashes:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed with self
+        self._file = SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed with self
         self._recent: list[str] = []
-        self._places: list[list[tuple[int, int]]] = [[] for _ in range(_BUCKETS)]
+        self._extents: list[list[tuple[int, int]]] = [[] for _ in range(_BUCKETS)]
 
     def add_all(self, custom_ids: list[str]) -> None:
         """Note the ids of the next lines."""
         self._recent += custom_ids
-        if len(self._recent) >= _PIECE:
+        if len(self._recent) >= _HASHES_PER_WRITE:
             self._flush()
 
     def duplicate_hashes(self) -> set[int]:
         """Return the hashes that came more than once."""
         self._flush()
         found: set[int] = set()
-        for places in self._places:
-            mine = self._read(places)
+        for extents in self._extents:
+            mine = self._read(extents)
             if len({*mine}) < len(mine):
                 found.update(h for h, times in Counter(mine).items() if times > 1)
         return found
@@ -60,15 +60,15 @@ class CustomIdHashes:
             put[hashed % _BUCKETS](hashed)
         self._recent = []
         at = self._file.seek(0, SEEK_END)
-        for places, mine in zip(self._places, buckets, strict=True):
+        for extents, mine in zip(self._extents, buckets, strict=True):
             if mine:
-                places.append((at, len(mine)))
+                extents.append((at, len(mine)))
                 at += self._file.write(array("q", mine).tobytes())
 
-    def _read(self, places: list[tuple[int, int]]) -> "array[int]":
+    def _read(self, extents: list[tuple[int, int]]) -> "array[int]":
         """Return the hashes of one bucket."""
         mine = array("q")
-        for at, count in places:
+        for at, count in extents:
             self._file.seek(at)
             mine.frombytes(self._file.read(count * 8))
         return mine
@@ -91,7 +91,7 @@ def find_duplicates(
     decoder = msgspec.json.Decoder(_CustomIdOnly)
     first: dict[str, int] = {}
     for line in lines:
-        if not _may_matter(line, decoder, hashes):
+        if not _may_be_duplicate(line, decoder, hashes):
             continue
         custom_id = custom_id_of(line)
         if custom_id is None or hash(custom_id) not in hashes:
@@ -101,7 +101,7 @@ def find_duplicates(
             yield line.number, earlier, custom_id
 
 
-def _may_matter(
+def _may_be_duplicate(
     line: RawLine, decoder: "msgspec.json.Decoder[_CustomIdOnly]", hashes: set[int]
 ) -> bool:
     """Say whether the line may have one of the ids, at a fraction of the cost."""

@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from batchchat.jobs.requests.parameters import MAX_MESSAGES
 from batchchat.jobs.requests.schema import FIELDS, CustomId, String, TextPart
 
-_COMBINED = {
+_CROSS_CHECKED = {
     "n",
     "top_logprobs",
     "min_tokens",
@@ -44,7 +44,7 @@ class _ConversationFields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 _Body: Any = msgspec.defstruct(
     "_Body",
-    [field for field in FIELDS if field[0] not in _COMBINED],
+    [field for field in FIELDS if field[0] not in _CROSS_CHECKED],
     bases=(_ConversationFields,),
     forbid_unknown_fields=True,
     omit_defaults=True,

@@ -7,7 +7,7 @@ import msgspec
 
 BOM = b"\xef\xbb\xbf"
 
-_PIECE = 64 * 1024
+_BLOCK_BYTES = 64 * 1024
 """Bytes that are cut into lines at once: the lines stay in the processor's cache."""
 
 
@@ -31,11 +31,13 @@ class LineSplitter:
     its first line.
     """
 
-    def __init__(self, most: int, *, offset: int = 0, first: int = 1) -> None:
+    def __init__(
+        self, max_line_bytes: int, *, offset: int = 0, first_line: int = 1
+    ) -> None:
         """Begin with the line that is the `first`."""
-        self.number = first
+        self.number = first_line
         self.offset = offset
-        self._most = most
+        self._max_line_bytes = max_line_bytes
         self._head = b""
         self._skipped = 0
 
@@ -44,25 +46,25 @@ class LineSplitter:
         """Whether the next chunk begins a line, and not the file."""
         return bool(self.offset) and not (self._head or self._skipped)
 
-    def cut(self, chunk: bytes) -> Iterator[RawLine]:
+    def split(self, chunk: bytes) -> Iterator[RawLine]:
         """Yield the lines that end within the next chunk."""
         number, offset = self.number, self.offset
-        most, skipped = self._most, self._skipped
+        max_line_bytes, skipped = self._max_line_bytes, self._skipped
         pieces = chunk.split(b"\n")
         pieces[0] = self._head + pieces[0]
         head = pieces.pop()
         for raw in pieces:
             length = len(raw) + 1
-            if skipped or length > most or not offset:
+            if skipped or length > max_line_bytes or not offset:
                 length += skipped
-                kept = raw if length <= most + 1 else None
-                yield RawLine(number, offset, length, _without_mark(kept, offset))
+                kept = raw if length <= max_line_bytes + 1 else None
+                yield RawLine(number, offset, length, _strip_bom(kept, offset))
                 skipped = 0
             else:
                 yield RawLine(number, offset, length, raw)
             number += 1
             offset += length
-        if len(head) > most:
+        if len(head) > max_line_bytes:
             skipped += len(head)
             head = b""
         self.number, self.offset = number, offset
@@ -73,25 +75,29 @@ class LineSplitter:
         self.number += lines
         self.offset += length
 
-    def end(self) -> Iterator[RawLine]:
+    def finish(self) -> Iterator[RawLine]:
         """Yield the last line if no line feed ends it."""
         if self._head or self._skipped:
             kept = None if self._skipped else self._head
             length = self._skipped + len(self._head)
-            raw = _without_mark(kept, self.offset)
+            raw = _strip_bom(kept, self.offset)
             yield RawLine(self.number, self.offset, length, raw)
 
 
 def iter_lines(
-    chunks: Iterable[bytes], most: int, *, offset: int = 0, first: int = 1
+    chunks: Iterable[bytes],
+    max_line_bytes: int,
+    *,
+    offset: int = 0,
+    first_line: int = 1,
 ) -> Iterator[RawLine]:
     """Yield the lines of `chunks`; `length` counts the line feed. See `Lines`."""
-    lines = LineSplitter(most, offset=offset, first=first)
-    cut = map(lines.cut, blocks(chunks, _PIECE))
-    return chain(chain.from_iterable(cut), lines.end())
+    lines = LineSplitter(max_line_bytes, offset=offset, first_line=first_line)
+    split = map(lines.split, line_blocks(chunks, _BLOCK_BYTES))
+    return chain(chain.from_iterable(split), lines.finish())
 
 
-def blocks(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+def line_blocks(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
     """Cut `chunks` behind line feeds into pieces of up to `size`, or of one line."""
     for chunk in chunks:
         begin, end = 0, chunk.find(b"\n") + 1  # the rest of the last chunk's line
@@ -108,7 +114,7 @@ def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _split(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
     head = b""
-    for piece in blocks(chunks, _PIECE):
+    for piece in line_blocks(chunks, _BLOCK_BYTES):
         lines = piece.split(b"\n")
         lines[0] = head + lines[0]
         head = lines.pop()
@@ -117,5 +123,5 @@ def _split(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield [head]
 
 
-def _without_mark(raw: bytes | None, offset: int) -> bytes | None:
+def _strip_bom(raw: bytes | None, offset: int) -> bytes | None:
     return raw.removeprefix(BOM) if raw is not None and offset == 0 else raw

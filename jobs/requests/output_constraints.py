@@ -26,25 +26,25 @@ def constraints_of(request: Request) -> OutputConstraints | None:
     form = {
         name: msgspec.to_builtins(value)
         for name in _FIELDS
-        if (value := request.given(name)) is not None
+        if (value := request.parameter(name)) is not None
     }
     return form or None
 
 
 def has_tools(request: Request) -> bool:
     """Say whether the model is to know its tools: they are there to be called."""
-    return request.given("tools") is not None and (
-        request.given("tool_choice") != "none"
+    return request.parameter("tools") is not None and (
+        request.parameter("tool_choice") != "none"
     )
 
 
 def needs_grammar(request: Request) -> bool:
     """Say whether the answer is held to a grammar, which takes time to try."""
-    wanted = request.given("response_format")
+    wanted = request.parameter("response_format")
     return (
-        request.given("structured_outputs") is not None
+        request.parameter("structured_outputs") is not None
         or (wanted is not None and wanted.type == "json_schema")
-        or request.given("tool_choice") not in (None, "none", "auto")
+        or request.parameter("tool_choice") not in (None, "none", "auto")
     )
 
 
@@ -54,9 +54,9 @@ def template_arguments(request: Request) -> dict[str, Any]:
     An effort to reason also switches thinking on or off, for templates that ask
     for that, as vLLM's server has it.
     """
-    effort = request.given("reasoning_effort")
+    effort = request.parameter("reasoning_effort")
     arguments: dict[str, Any] = {}
     if effort is not None:
         arguments = {"reasoning_effort": effort, "enable_thinking": effort != "none"}
-    said = request.given("chat_template_kwargs")
+    said = request.parameter("chat_template_kwargs")
     return arguments | (msgspec.to_builtins(said) if said is not None else {})

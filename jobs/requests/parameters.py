@@ -13,7 +13,7 @@ OpenAI's chat completion reference, then vLLM's own limits, narrowest first.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from batchchat.jobs.requests import schema_types as shapes
+from batchchat.jobs.requests import schema_types
 
 Kind = Literal[
     "number",
@@ -26,16 +26,16 @@ Kind = Literal[
     "logit_bias",
     "metadata",
     "anything",
-    "shape",
+    "typed",
 ]
 
 MAX_SEED = 2**63 - 1
 """The last seed that an int64 holds; the pages print it as JavaScript rounds it."""
 
-MAX_LIST = 256
+MAX_LIST_ITEMS = 256
 """Items that a list of tokens or words may have."""
 
-MAX_STRING = 1024
+MAX_STRING_CHARS = 1024
 """Characters of a stop string, a bad word or a user's name."""
 
 
@@ -47,14 +47,14 @@ class Parameter:
     minimum: float | None = None
     maximum: float | None = None
     exclusive_minimum: float | None = None
-    least: int = 0
-    most: int = MAX_LIST
-    used: bool = True
+    min_items: int = 0
+    max_items: int = MAX_LIST_ITEMS
+    has_effect: bool = True
     """False: taken, as OpenAI takes it, and without effect on the answer."""
-    shape: Any = None
+    value_type: Any = None
     """What an object or an array must be, as a type; see `jobs.shapes`."""
 
-    def range(self) -> str:
+    def describe_range(self) -> str:
         """Return the bounds in words, empty where there are none."""
         low = f"at least {self.minimum}" if self.minimum is not None else ""
         low = low or (
@@ -82,11 +82,11 @@ def _integer(**bounds: int) -> Parameter:
     return Parameter(kind="integer", **bounds)  # type: ignore[arg-type]
 
 
-def _shaped(shape: Any) -> Parameter:
-    return Parameter(kind="shape", shape=shape)
+def _typed(value_type: Any) -> Parameter:
+    return Parameter(kind="typed", value_type=value_type)
 
 
-_UNUSED = Parameter(kind="anything", used=False)
+_UNUSED = Parameter(kind="anything", has_effect=False)
 
 PARAMETERS: dict[str, Parameter] = {
     "temperature": _number(minimum=0, maximum=2),
@@ -101,35 +101,37 @@ PARAMETERS: dict[str, Parameter] = {
     "repetition_penalty": _number(minimum=0.01, maximum=5),
     "seed": _integer(minimum=0, maximum=MAX_SEED),
     "n": _integer(minimum=1, maximum=128),
-    "stop": Parameter(kind="stop", most=4),
+    "stop": Parameter(kind="stop", max_items=4),
     "stop_token_ids": Parameter(kind="integers", minimum=0, maximum=2**31 - 1),
     "allowed_token_ids": Parameter(  # with none of them there is no answer
-        kind="integers", minimum=0, maximum=2**31 - 1, least=1
+        kind="integers", minimum=0, maximum=2**31 - 1, min_items=1
     ),
-    "bad_words": Parameter(kind="strings", most=128),  # vLLM's own limit
-    "logit_bias": Parameter(kind="logit_bias", minimum=-100, maximum=100, most=300),
+    "bad_words": Parameter(kind="strings", max_items=128),  # vLLM's own limit
+    "logit_bias": Parameter(
+        kind="logit_bias", minimum=-100, maximum=100, max_items=300
+    ),
     "logprobs": Parameter(kind="boolean"),
     "top_logprobs": _integer(minimum=0, maximum=20),
     "ignore_eos": Parameter(kind="boolean"),
     "skip_special_tokens": Parameter(kind="boolean"),
     "spaces_between_special_tokens": Parameter(kind="boolean"),
     "include_stop_str_in_output": Parameter(kind="boolean"),
-    "tools": _shaped(shapes.Tools),
-    "tool_choice": _shaped(shapes.ToolChoice),
+    "tools": _typed(schema_types.Tools),
+    "tool_choice": _typed(schema_types.ToolChoice),
     "parallel_tool_calls": Parameter(kind="boolean"),
-    "response_format": _shaped(shapes.ResponseFormat),
-    "structured_outputs": _shaped(shapes.StructuredOutputs),
-    "reasoning_effort": _shaped(shapes.ReasoningEffort),
+    "response_format": _typed(schema_types.ResponseFormat),
+    "structured_outputs": _typed(schema_types.StructuredOutputs),
+    "reasoning_effort": _typed(schema_types.ReasoningEffort),
     "include_reasoning": Parameter(kind="boolean"),
-    "chat_template_kwargs": _shaped(shapes.TemplateArguments),
-    "stream": Parameter(kind="boolean", used=False),
-    "user": Parameter(kind="string", used=False),
-    "metadata": Parameter(kind="metadata", most=16, used=False),
-    "store": Parameter(kind="boolean", used=False),
-    "service_tier": Parameter(kind="string", used=False),
-    "safety_identifier": Parameter(kind="string", used=False),
-    "prompt_cache_key": Parameter(kind="string", used=False),
-    "prompt_cache_retention": Parameter(kind="string", used=False),
+    "chat_template_kwargs": _typed(schema_types.TemplateArguments),
+    "stream": Parameter(kind="boolean", has_effect=False),
+    "user": Parameter(kind="string", has_effect=False),
+    "metadata": Parameter(kind="metadata", max_items=16, has_effect=False),
+    "store": Parameter(kind="boolean", has_effect=False),
+    "service_tier": Parameter(kind="string", has_effect=False),
+    "safety_identifier": Parameter(kind="string", has_effect=False),
+    "prompt_cache_key": Parameter(kind="string", has_effect=False),
+    "prompt_cache_retention": Parameter(kind="string", has_effect=False),
     "stream_options": _UNUSED,
 }
 
@@ -160,5 +162,5 @@ UNSUPPORTED_FIELDS: dict[str, str] = {
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MAX_MESSAGES = 4096
-MAX_CUSTOM_ID = 512
+MAX_CUSTOM_ID_CHARS = 512
 """Characters; OpenAI's own limit is not published."""

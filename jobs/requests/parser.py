@@ -43,26 +43,26 @@ class Parser:
         """Read lines for `model`."""
         self.model = model
         self._model_optional = model_optional and model is not None
-        self._plain = msgspec.json.Decoder(TextOnlyLine)
-        self._line = msgspec.json.Decoder(Line)
-        self._bare = msgspec.json.Decoder(BodyLine)
+        self._fast_decoder = msgspec.json.Decoder(TextOnlyLine)
+        self._line_decoder = msgspec.json.Decoder(Line)
+        self._body_decoder = msgspec.json.Decoder(BodyLine)
         self._encoder = msgspec.json.Encoder()
-        self._again = bytearray()
+        self._reencoded = bytearray()
 
-    def plain(self, raws: list[bytes], text: bytes) -> list[TextOnlyLine] | None:
+    def parse_fast(self, raws: list[bytes], text: bytes) -> list[TextOnlyLine] | None:
         """Return lines that are right as they stand, None where `parse` must look.
 
         `text` is the lines as they lie in the file. Many at once are seen at a third
         of the cost at which `parse` would return the requests.
         """
         try:
-            lines = list(map(self._plain.decode, raws))
+            lines = list(map(self._fast_decoder.decode, raws))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         models = {line.body.model for line in lines} - {self.model}
         if models and not (self._model_optional and models == {msgspec.UNSET}):
             return None
-        return None if self._may_repeat_a_key(text, lines) else lines
+        return None if self._may_have_duplicate_keys(text, lines) else lines
 
     def parse(self, raw: bytes, line: int) -> Request | InvalidLine:
         """Return the request on a line, or why it is none; never raises."""
@@ -70,7 +70,7 @@ class Parser:
             decoded = self._decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             return _invalid(raw, line, error)
-        if self._may_repeat_a_key(raw, decoded):
+        if self._may_have_duplicate_keys(raw, decoded):
             _, problems = find_problems(raw, line)
             if problems:
                 return _invalid(raw, line, None)
@@ -82,15 +82,15 @@ class Parser:
 
     def _decode(self, raw: bytes) -> Any:
         try:
-            return self._line.decode(raw)
+            return self._line_decoder.decode(raw)
         except msgspec.ValidationError:
             try:
-                return self._bare.decode(raw)
+                return self._body_decoder.decode(raw)
             except msgspec.ValidationError:
                 pass
             raise
 
-    def _may_repeat_a_key(self, raw: bytes, decoded: Any) -> bool:
+    def _may_have_duplicate_keys(self, raw: bytes, decoded: Any) -> bool:
         """Say whether an object of a line, or of some lines, may hold a key twice.
 
         A JSON reader keeps the last of two and says nothing. What was kept,
@@ -100,13 +100,13 @@ class Parser:
         """
         if b"\\" in raw and b"\\u003" in raw:
             return True
-        self._encoder.encode_into(decoded, self._again)
-        return _colons(raw) != _colons(self._again)
+        self._encoder.encode_into(decoded, self._reencoded)
+        return _colons(raw) != _colons(self._reencoded)
 
     def _problems(self, request: Request) -> list[Problem]:
         """Return what is wrong between fields, and with the model."""
         found = [*cross_field_problems(request)]
-        model = request.given("model")
+        model = request.parameter("model")
         if model is None and not self._model_optional:
             message = "required: name the model here or with `--model`"
             found.append(("missing_required_parameter", message, "body.model"))
@@ -164,10 +164,12 @@ def _invalid(raw: bytes, line: int, error: Exception | None) -> InvalidLine:
     return InvalidLine(line, custom_id, problems)
 
 
-def parse_line(parser: Parser, line: RawLine, most: int) -> Request | InvalidLine:
+def parse_line(
+    parser: Parser, line: RawLine, max_line_bytes: int
+) -> Request | InvalidLine:
     """Return what a line that is not blank holds: planner and worker agree."""
     if line.raw is not None:
         return parser.parse(line.raw, line.number)
-    message = f"the line has {line.length:,} bytes, and {most:,} are allowed"
+    message = f"the line has {line.length:,} bytes, and {max_line_bytes:,} are allowed"
     problem = Problem("line_too_long", line.number, message)
     return InvalidLine(line.number, None, [problem])

@@ -12,17 +12,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from batchchat.jobs.requests import parameters
-from batchchat.jobs.requests import schema_types as shapes
+from batchchat.jobs.requests import parameters, schema_types
 from batchchat.jobs.requests.parameters import PARAMETERS, Parameter
 
 ENDPOINT = "/v1/chat/completions"
 
-String = Annotated[str, Meta(max_length=parameters.MAX_STRING)]
-_Word = Annotated[str, Meta(min_length=1, max_length=parameters.MAX_STRING)]
+String = Annotated[str, Meta(max_length=parameters.MAX_STRING_CHARS)]
+_Word = Annotated[str, Meta(min_length=1, max_length=parameters.MAX_STRING_CHARS)]
 _TokenKey = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,8})\Z")]
-_TEXTS = (str, list)
-CustomId = Annotated[str, Meta(min_length=1, max_length=parameters.MAX_CUSTOM_ID)]
+_TEXT_CLASSES = (str, list)
+CustomId = Annotated[str, Meta(min_length=1, max_length=parameters.MAX_CUSTOM_ID_CHARS)]
 
 
 def _bounded(kind: type, parameter: Parameter) -> Any:
@@ -37,7 +36,7 @@ def _bounded(kind: type, parameter: Parameter) -> Any:
 
 def _type(parameter: Parameter) -> Any:
     """Return the type that takes exactly what the table allows."""
-    most = Meta(min_length=parameter.least or None, max_length=parameter.most)
+    most = Meta(min_length=parameter.min_items or None, max_length=parameter.max_items)
     number, integer = _bounded(float, parameter), _bounded(int, parameter)
     types: dict[str, Any] = {
         "number": number,
@@ -50,7 +49,7 @@ def _type(parameter: Parameter) -> Any:
         "logit_bias": Annotated[dict[_TokenKey, number], most],  # type: ignore[valid-type]
         "metadata": Annotated[dict[String, String], most],
         "anything": Any,
-        "shape": parameter.shape,
+        "typed": parameter.value_type,
     }
     return types[parameter.kind]
 
@@ -74,14 +73,14 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc
     content: str | list[TextPart] | UnsetType | None = UNSET
     name: String | UnsetType = UNSET
     tool_call_id: String | UnsetType = UNSET
-    tool_calls: shapes.ToolCalls | UnsetType | None = UNSET
+    tool_calls: schema_types.ToolCalls | UnsetType | None = UNSET
     reasoning: str | UnsetType | None = UNSET
     reasoning_content: str | UnsetType | None = UNSET
     generate: bool | UnsetType = UNSET
-    tools: shapes.Tools | UnsetType = UNSET
-    tool_choice: shapes.ToolChoice | UnsetType = UNSET
-    response_format: shapes.ResponseFormat | UnsetType = UNSET
-    structured_outputs: shapes.StructuredOutputs | UnsetType = UNSET
+    tools: schema_types.Tools | UnsetType = UNSET
+    tool_choice: schema_types.ToolChoice | UnsetType = UNSET
+    response_format: schema_types.ResponseFormat | UnsetType = UNSET
+    structured_outputs: schema_types.StructuredOutputs | UnsetType = UNSET
     refusal: UnsetType | None = UNSET
     audio: UnsetType | None = UNSET
     function_call: UnsetType | None = UNSET
@@ -101,7 +100,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc
         return self.generate is True
 
     @property
-    def calls(self) -> list[shapes.ToolCall]:
+    def calls(self) -> list[schema_types.ToolCall]:
         """Return the tools that the assistant has called."""
         return self.tool_calls if isinstance(self.tool_calls, list) else []
 
@@ -115,7 +114,7 @@ def all_text_only(messages: Iterable[Message]) -> bool:
     """Say whether all are somebody's text; every line is asked this, so it is quick."""
     for message in messages:
         if not (
-            message.content.__class__ in _TEXTS
+            message.content.__class__ in _TEXT_CLASSES
             and message.tool_calls is UNSET
             and message.generate is UNSET
             and message.reasoning is UNSET
@@ -186,7 +185,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     custom_id: str
     body: Any
 
-    def given(self, name: str) -> Any:
+    def parameter(self, name: str) -> Any:
         """Return a parameter of the body, None where absent or null."""
         value = getattr(self.body, name)
         return None if value is UNSET else value

@@ -22,22 +22,24 @@ MAX_SCHEMA_DEPTH = 32
 MAX_ARGUMENTS_DEPTH = 64
 """Objects and arrays within each other in the arguments of a call."""
 
-MAX_PATTERN = 2048
+MAX_PATTERN_CHARS = 2048
 """Characters of a regular expression."""
 
-MAX_GRAMMAR = 32 * 1024
+MAX_GRAMMAR_CHARS = 32 * 1024
 MAX_CHOICES = 1000
 
 _Name = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_.\-]{1,64}\Z")]
-_Text = Annotated[str, Meta(max_length=MAX_GRAMMAR)]
+_Text = Annotated[str, Meta(max_length=MAX_GRAMMAR_CHARS)]
 _Choice = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
-class _Shape(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+class _StrictStruct(
+    msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False
+):
     """An object that holds what it names and nothing else."""
 
 
-class Function(_Shape):
+class Function(_StrictStruct):
     """What a tool is: `parameters` is the JSON schema of its arguments."""
 
     name: _Name
@@ -46,32 +48,32 @@ class Function(_Shape):
     strict: bool | UnsetType | None = UNSET
 
 
-class Tool(_Shape):
+class Tool(_StrictStruct):
     """A function that the model may call."""
 
     type: Literal["function"]
     function: Function
 
 
-class _FunctionName(_Shape):
+class _FunctionName(_StrictStruct):
     name: _Name
 
 
-class NamedToolChoice(_Shape):
+class NamedToolChoice(_StrictStruct):
     """The choice of one tool, which must be called."""
 
     type: Literal["function"]
     function: _FunctionName
 
 
-class FunctionCall(_Shape):
+class FunctionCall(_StrictStruct):
     """The call of a function; `arguments` is the text that the model wrote."""
 
     name: _Name
     arguments: str
 
 
-class ToolCall(_Shape):
+class ToolCall(_StrictStruct):
     """A call that an assistant has made earlier in the conversation."""
 
     id: Annotated[str, Meta(max_length=1024)]
@@ -79,7 +81,7 @@ class ToolCall(_Shape):
     function: FunctionCall
 
 
-class JsonSchema(_Shape):
+class JsonSchema(_StrictStruct):
     """The schema that an answer must follow; `strict` changes nothing."""
 
     name: _Name
@@ -88,28 +90,28 @@ class JsonSchema(_Shape):
     strict: bool | UnsetType | None = UNSET
 
 
-class ResponseFormat(_Shape):
+class ResponseFormat(_StrictStruct):
     """OpenAI's `response_format`."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | UnsetType = UNSET
 
 
-class StructuredOutputs(_Shape):
+class StructuredOutputs(_StrictStruct):
     """vLLM's `structured_outputs`: exactly one of these."""
 
     json: dict[str, Any] | UnsetType = UNSET
-    regex: Annotated[str, Meta(max_length=MAX_PATTERN)] | UnsetType = UNSET
+    regex: Annotated[str, Meta(max_length=MAX_PATTERN_CHARS)] | UnsetType = UNSET
     choice: (
         Annotated[list[_Choice], Meta(min_length=1, max_length=MAX_CHOICES)] | UnsetType
     ) = UNSET
-    grammar: Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR)] | UnsetType = (
-        UNSET
-    )
+    grammar: (
+        Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR_CHARS)] | UnsetType
+    ) = UNSET
     json_object: bool | UnsetType = UNSET
 
 
-class TemplateArguments(_Shape):
+class TemplateArguments(_StrictStruct):
     """What a request may say to its model's template.
 
     A list of two, since a template loops over whatever it is given.

@@ -26,12 +26,12 @@ FieldProblem = tuple[str, str, str | None]
 class Object(dict[str, Any]):
     """A JSON object that remembers which keys stood in it twice."""
 
-    doubled: tuple[str, ...] = ()
+    duplicate_keys: tuple[str, ...] = ()
 
 
-def doubled_keys(value: Object, at: str) -> Iterator[FieldProblem]:
+def duplicate_key_problems(value: Object, at: str) -> Iterator[FieldProblem]:
     """Yield the keys that stand twice in an object."""
-    for name in value.doubled:
+    for name in value.duplicate_keys:
         yield "duplicate_key", "the key stands twice in one object", f"{at}{name[:80]}"
 
 
@@ -50,28 +50,28 @@ def parameter_problems(
         "logit_bias": _logit_bias,
         "metadata": _metadata,
         "anything": lambda *_: iter(()),
-        "shape": lambda parameter, value, at: shape_problems(
-            parameter.shape, value, at
+        "typed": lambda parameter, value, at: type_problems(
+            parameter.value_type, value, at
         ),
     }
     return checks[parameter.kind](parameter, value, at)
 
 
-def shape_problems(shape: Any, value: Any, at: str) -> Iterator[FieldProblem]:
+def type_problems(shape: Any, value: Any, at: str) -> Iterator[FieldProblem]:
     """Check an object against its type, which names the first thing wrong."""
-    inner = list(_inner(value, at))
+    inner = list(_nested_problems(value, at))
     yield from inner
     if inner:
         return
     try:
         msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
-        code, message, path = _said(str(error))
+        code, message, path = _translated(str(error))
         joint = "." if path and not path.startswith("[") else ""
         yield code, message, f"{at}{joint}{path}"
 
 
-def _said(text: str) -> tuple[str, str, str]:
+def _translated(text: str) -> tuple[str, str, str]:
     """Return what msgspec says: a code, a message without a user's words, a path."""
     where = _AT.search(text)
     path = where["path"] if where else ""
@@ -88,16 +88,16 @@ def _said(text: str) -> tuple[str, str, str]:
     return code, reason[:1].lower() + reason[1:], path
 
 
-def _inner(value: Any, at: str) -> Iterator[FieldProblem]:
+def _nested_problems(value: Any, at: str) -> Iterator[FieldProblem]:
     """Look through a value for keys that stand twice and halves of pairs."""
     if isinstance(value, Object):
-        yield from doubled_keys(value, f"{at}.")
+        yield from duplicate_key_problems(value, f"{at}.")
         for name, inner in value.items():
             yield from unicode_problems(name, at)
-            yield from _inner(inner, f"{at}.{name[:80]}")
+            yield from _nested_problems(inner, f"{at}.{name[:80]}")
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _inner(inner, f"{at}[{index}]")
+            yield from _nested_problems(inner, f"{at}[{index}]")
     elif isinstance(value, str):
         yield from unicode_problems(value, at)
 
@@ -106,14 +106,14 @@ def _number(parameter: Parameter, value: Any, at: str) -> Iterator[FieldProblem]
     if isinstance(value, bool) or not isinstance(value, int | float):
         yield "invalid_type", expected("a number", value), at
     elif not parameter.contains(value):
-        yield "invalid_value", f"must be {parameter.range()}", at
+        yield "invalid_value", f"must be {parameter.describe_range()}", at
 
 
 def _integer(parameter: Parameter, value: Any, at: str) -> Iterator[FieldProblem]:
     if isinstance(value, bool) or not isinstance(value, int):
         yield "invalid_type", expected("an integer", value), at
     elif not parameter.contains(value):
-        yield "invalid_value", f"must be {parameter.range()}", at
+        yield "invalid_value", f"must be {parameter.describe_range()}", at
 
 
 def _boolean(_: Parameter, value: Any, at: str) -> Iterator[FieldProblem]:
@@ -122,11 +122,11 @@ def _boolean(_: Parameter, value: Any, at: str) -> Iterator[FieldProblem]:
 
 
 def _any_string(_: Parameter, value: Any, at: str) -> Iterator[FieldProblem]:
-    return text_problems(value, at, parameters.MAX_STRING, least=0)
+    return text_problems(value, at, parameters.MAX_STRING_CHARS, min_chars=0)
 
 
 def _word(_: Parameter, value: Any, at: str) -> Iterator[FieldProblem]:
-    return text_problems(value, at, parameters.MAX_STRING)
+    return text_problems(value, at, parameters.MAX_STRING_CHARS)
 
 
 def _stop(parameter: Parameter, value: Any, at: str) -> Iterator[FieldProblem]:
@@ -141,10 +141,10 @@ def _list_of(
     def check_list(parameter: Parameter, value: Any, at: str) -> Iterator[FieldProblem]:
         if not isinstance(value, list):
             yield "invalid_type", expected("an array", value), at
-        elif len(value) > parameter.most:
-            yield "invalid_value", f"may have up to {parameter.most} items", at
-        elif len(value) < parameter.least:
-            message = f"must have at least {parameter.least} item; or leave it out"
+        elif len(value) > parameter.max_items:
+            yield "invalid_value", f"may have up to {parameter.max_items} items", at
+        elif len(value) < parameter.min_items:
+            message = f"must have at least {parameter.min_items} item; or leave it out"
             yield "invalid_value", message, at
         else:
             for index, item in enumerate(value):
@@ -157,9 +157,9 @@ def _logit_bias(parameter: Parameter, value: Any, at: str) -> Iterator[FieldProb
     if not isinstance(value, Object):
         yield "invalid_type", expected("an object", value), at
         return
-    yield from doubled_keys(value, f"{at}.")
-    if len(value) > parameter.most:
-        yield "invalid_value", f"may have up to {parameter.most} tokens", at
+    yield from duplicate_key_problems(value, f"{at}.")
+    if len(value) > parameter.max_items:
+        yield "invalid_value", f"may have up to {parameter.max_items} tokens", at
     for token, bias in value.items():
         param = f"{at}.{token[:20]}"
         if not _TOKEN.fullmatch(token):
@@ -172,25 +172,25 @@ def _metadata(parameter: Parameter, value: Any, at: str) -> Iterator[FieldProble
     if not isinstance(value, Object):
         yield "invalid_type", expected("an object", value), at
         return
-    yield from doubled_keys(value, f"{at}.")
-    if len(value) > parameter.most:
-        yield "invalid_value", f"may have up to {parameter.most} pairs", at
+    yield from duplicate_key_problems(value, f"{at}.")
+    if len(value) > parameter.max_items:
+        yield "invalid_value", f"may have up to {parameter.max_items} pairs", at
     for key, text in value.items():
         yield from text_problems(
-            key, f"{at}.{key[:80]}", parameters.MAX_STRING, least=0
+            key, f"{at}.{key[:80]}", parameters.MAX_STRING_CHARS, min_chars=0
         )
         yield from text_problems(
-            text, f"{at}.{key[:80]}", parameters.MAX_STRING, least=0
+            text, f"{at}.{key[:80]}", parameters.MAX_STRING_CHARS, min_chars=0
         )
 
 
 def text_problems(
-    value: Any, at: str, most: int, *, least: int = 1
+    value: Any, at: str, max_chars: int, *, min_chars: int = 1
 ) -> Iterator[FieldProblem]:
     """Check a string that has bounds to its length."""
     yield from string_problems(value, at)
-    if isinstance(value, str) and not least <= len(value) <= most:
-        yield "invalid_value", f"must have {least} to {most} characters", at
+    if isinstance(value, str) and not min_chars <= len(value) <= max_chars:
+        yield "invalid_value", f"must have {min_chars} to {max_chars} characters", at
 
 
 def string_problems(value: Any, at: str) -> Iterator[FieldProblem]:
@@ -203,11 +203,11 @@ def string_problems(value: Any, at: str) -> Iterator[FieldProblem]:
 
 def unicode_problems(value: str, at: str) -> Iterator[FieldProblem]:
     """Check that a string is of whole characters."""
-    if not is_text(value):
+    if not is_valid_text(value):
         yield "invalid_value", "holds half of a surrogate pair (`\\ud800`)", at
 
 
-def is_text(value: Any) -> bool:
+def is_valid_text(value: Any) -> bool:
     """Say whether it is a string that can be written."""
     if not isinstance(value, str):
         return False
@@ -220,10 +220,10 @@ def is_text(value: Any) -> bool:
 
 def expected(what: str, value: Any) -> str:
     """Say what there should be, and what there is."""
-    return f"expected {what}, got {kind_of(value)}"
+    return f"expected {what}, got {describe(value)}"
 
 
-def kind_of(value: Any) -> str:
+def describe(value: Any) -> str:
     """Name a value as JSON does, short ones with what they are."""
     match value:
         case None:

@@ -219,7 +219,7 @@ class _Writer:
         chunks = ranged(self._ledger.storage, key, shard.offset, shard.length)
         parser = Parser()
         for line in iter_lines(
-            chunks, self._line_bytes, offset=shard.offset, first=shard.first_line
+            chunks, self._line_bytes, offset=shard.offset, first_line=shard.first_line
         ):
             blank = line.raw is not None and not line.raw.strip()
             if not blank and line.number not in done:

@@ -205,12 +205,12 @@ def test_a_field_does_what_the_page_says(answers, field):
 
 
 def test_every_field_that_shapes_an_answer_is_here():
-    used = {name for name, parameter in PARAMETERS.items() if parameter.used}
+    used = {name for name, parameter in PARAMETERS.items() if parameter.has_effect}
     assert LAWS.keys() == used - {"include_reasoning"}  # which needs a model that does
 
 
 def test_what_is_taken_without_effect_has_none(ask):
-    unused = {name for name, parameter in PARAMETERS.items() if not parameter.used}
+    unused = {name for name, known in PARAMETERS.items() if not known.has_effect}
     assert IGNORED.keys() == unused
     few = {"max_tokens": 8, "logprobs": True}  # else they were alike, and one copied
     one, other = ask({"max_tokens": 8}, IGNORED | few)

@@ -225,7 +225,7 @@ def _code(line: dict[str, Any]) -> str:
 def expected(request: Request) -> tuple[str, int]:
     """Return what an undisturbed run answers, and the seed."""
     content = request.body.messages[-1].text()
-    return _expected(request.custom_id or "", content, request.given("max_tokens"))
+    return _expected(request.custom_id or "", content, request.parameter("max_tokens"))
 
 
 @cache

@@ -130,12 +130,12 @@ _send = Dispatcher._send
 
 
 def _convict_at_once(suspicion: CrashBisection) -> set[int]:
-    return {m.alone[0] for m in suspicion.marks if len(m.alone) == 1}
+    return {m.isolated[0] for m in suspicion.marks if len(m.isolated) == 1}
 
 
 def _convict_at_two(suspicion: CrashBisection) -> set[int]:
     """Take a mark that was left behind for a death that was seen."""
-    singles = Counter(m.alone[0] for m in suspicion.marks if len(m.alone) == 1)
+    singles = Counter(m.isolated[0] for m in suspicion.marks if len(m.isolated) == 1)
     return {line for line, deaths in singles.items() if deaths > 1}
 
 
@@ -169,7 +169,7 @@ def _blame_the_dead(attempt: Attempt) -> bool:
     try:
         return _finish(attempt)
     except EngineDeadError:
-        attempt._put_mark(alone=attempt._alone)
+        attempt._put_mark(isolated=attempt._isolated)
         raise
 
 

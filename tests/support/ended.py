@@ -116,7 +116,7 @@ class Hand:
         mine = data[shard.offset : shard.offset + shard.length]
         parser, found = Parser("m"), []
         for line in iter_lines(
-            [mine], LINE_BYTES, offset=shard.offset, first=shard.first_line
+            [mine], LINE_BYTES, offset=shard.offset, first_line=shard.first_line
         ):
             if line.raw is None or line.raw.strip():
                 parsed = parse_line(parser, line, LINE_BYTES)

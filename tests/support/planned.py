@@ -62,5 +62,5 @@ def read_again(data: bytes, shard: Shard, limits: Limits) -> Iterator[RawLine]:
     """Yield the lines of a shard as a worker reads them."""
     piece = data[shard.offset : shard.offset + shard.length]
     return iter_lines(
-        [piece], limits.line_bytes, offset=shard.offset, first=shard.first_line
+        [piece], limits.line_bytes, offset=shard.offset, first_line=shard.first_line
     )

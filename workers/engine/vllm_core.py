@@ -89,7 +89,7 @@ class VllmCore(Core):
     def add(self, work: EngineRequest) -> None:
         try:
             prompt = self._tokens_input(work.prompt.token_ids, prompt=work.prompt.text)
-            parser = self._parsers.create(work.form)
+            parser = self._parsers.create(work.constraints)
             params = self._sampling_params(work.sampling, parser)
             self._llm.add_request(work.key, prompt, params)
         except (RequestRefusedError, self._dead_error):

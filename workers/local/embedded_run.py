@@ -124,7 +124,7 @@ class EmbeddedRun:
                 state.batch,
                 self._renderers,
                 limits(self._settings),
-                self._progress.checked,
+                self._progress.on_checked,
             )
             state = self._ledger.state(batch_id)
         return state
@@ -160,7 +160,7 @@ class EmbeddedRun:
         watch = HangDetector(engine, self._settings.stall_seconds)
         self._watch = partial(_abandon_if_hung, engine, watch)
         try:
-            self._progress.begin(state.counts(), state.usage())
+            self._progress.start(state.counts(), state.usage())
             if state.batch.max_cost is not None:
                 self._progress.on_result = partial(self._look_at_cost, state, engine)
             yield engine
@@ -227,10 +227,10 @@ class EmbeddedRun:
         """See whether the batch has come to the most that it may cost."""
         if self._ending:
             return
-        done = self._progress.so_far()
+        done = self._progress.total_counts()
         left = state.made_plan().requests - done.completed - done.failed
         price = state.made_plan().runs_on().price
-        used = self._progress.used_so_far()
+        used = self._progress.total_usage()
         in_flight = min(left, engine.capacity)
         if left and is_reached(state.batch, price, done, used, in_flight):
             note_reached(self._ledger, state.batch.id)

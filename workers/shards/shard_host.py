@@ -216,8 +216,8 @@ class ShardHost:
         if one.stop.asked:
             return
         price = state.made_plan().runs_on().price
-        done = state.counts() + one.progress.so_far()
-        used = state.usage() + one.progress.used_so_far()
+        done = state.counts() + one.progress.total_counts()
+        used = state.usage() + one.progress.total_usage()
         in_flight = one.attempt.in_flight if one.attempt else 0
         if is_reached(state.batch, price, done, used, in_flight):
             one.stop.ask(DRAIN)
@@ -307,8 +307,8 @@ class ShardHost:
     def _tell(self, mine: dict[WorkMessage, _Open]) -> None:
         running = {
             (message.batch_id, message.work): ShardProgress(
-                one.progress.so_far(),
-                one.progress.used_so_far(),
+                one.progress.total_counts(),
+                one.progress.total_usage(),
                 in_flight=one.attempt.in_flight if one.attempt else 0,
             )
             for message, one in mine.items()

@@ -2,13 +2,13 @@
 
 import pytest
 
-from batchchat.jobs.catalog.template_source import shipped_templates, template_text
+from batchchat.jobs.catalog.template_source import built_in_templates, template_text
 from batchchat.jobs.errors import ConfigError
 
 
 def test_the_shipped_ones_go_by_their_names():
     names = ("demo", "llama-2", "llama-3", "mistral-v0.2", "wizardlm-2")
-    assert shipped_templates() == names
+    assert built_in_templates() == names
     assert "[INST]" in template_text("llama-2")
 
 

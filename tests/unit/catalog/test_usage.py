@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchchat.jobs.catalog.usage import Price, Usage, exact
+from batchchat.jobs.catalog.usage import Price, Usage, without_trailing_zeros
 from batchchat.jobs.ledger import records as record
 from tests.support.batch_records import OUTCOME
 
@@ -32,7 +32,9 @@ def test_the_providers_example_costs_what_its_page_says():
     ],
 )
 def test_a_cost_is_written_without_zeros_at_its_end_or_an_exponent(cost, text):
-    outcome = msgspec.structs.replace(OUTCOME, estimated_cost=exact(Decimal(cost)))
+    outcome = msgspec.structs.replace(
+        OUTCOME, estimated_cost=without_trailing_zeros(Decimal(cost))
+    )
     assert b'"estimated_cost":%b,' % text.encode() in record.encode(outcome)
 
 

@@ -44,24 +44,24 @@ def answer(content, **fields):
 
 def heard(one):
     """Return what the model is told in the turn that is next."""
-    return [message.text() for message in one.next.body.messages]
+    return [message.text() for message in one.next_request.body.messages]
 
 
 def test_each_turn_is_told_what_was_said_before_it():
     one = turns(user("a"), SLOT, user("b"), SLOT, user("c"))
     assert heard(one) == ["a"]
-    one.take(answer("A"))
+    one.add_answer(answer("A"))
     assert heard(one) == ["a", "A", "b"]
-    one.take(answer("B"))
+    one.add_answer(answer("B"))
     assert heard(one) == ["a", "A", "b", "B", "c"]
-    one.take(answer("C"))
-    assert one.are_done
+    one.add_answer(answer("C"))
+    assert one.is_complete
 
 
 def test_the_answer_is_the_last_turn_s_and_the_usage_that_of_all():
     one = turns(user("a"), SLOT, user("b"))
-    one.take(answer("A"))
-    one.take(answer("B"))
+    one.add_answer(answer("A"))
+    one.add_answer(answer("B"))
     assert one.answer.choices[0].text == "B"
     assert [turn.index for turn in one.answer.turns] == [1]
     counts = one.answer.prompt_tokens, one.answer.completion_tokens
@@ -70,8 +70,8 @@ def test_the_answer_is_the_last_turn_s_and_the_usage_that_of_all():
 
 def test_a_conversation_may_end_with_a_slot():
     one = turns(user("a"), SLOT)
-    one.take(answer("A"))
-    assert one.are_done
+    one.add_answer(answer("A"))
+    assert one.is_complete
     assert one.answer.choices[0].text == "A"
     assert [turn.index for turn in one.answer.turns] == [1]
 
@@ -79,38 +79,38 @@ def test_a_conversation_may_end_with_a_slot():
 def test_slots_may_follow_each_other_and_come_first():
     one = turns(SLOT, SLOT, user("b"))
     assert heard(one) == []
-    one.take(answer("A"))
-    one.take(answer("B"))
+    one.add_answer(answer("A"))
+    one.add_answer(answer("B"))
     assert heard(one) == ["A", "B", "b"]
 
 
 def test_a_request_without_slots_is_asked_for_as_it_is():
     one = turns(user("a"), n=2)
-    assert one.next is one.request
-    one.take(answer("A"))
-    assert one.are_done
+    assert one.next_request is one.request
+    one.add_answer(answer("A"))
+    assert one.is_complete
     assert one.answer.turns == []
 
 
 def test_tools_and_formats_are_for_the_last_turn():
     body = {"tools": [TOOL], "response_format": {"type": "json_object"}}
     one = turns(user("a"), SLOT, user("b"), **body)
-    assert one.next.given("tools") is None
-    assert one.next.given("response_format") is None
-    one.take(answer("A"))
-    assert one.next.given("tools") is not None
-    assert one.next.given("response_format").type == "json_object"
+    assert one.next_request.parameter("tools") is None
+    assert one.next_request.parameter("response_format") is None
+    one.add_answer(answer("A"))
+    assert one.next_request.parameter("tools") is not None
+    assert one.next_request.parameter("response_format").type == "json_object"
 
 
 def test_a_slot_may_say_its_own():
     slot = SLOT | {"tools": [TOOL], "tool_choice": "required"}
     last = SLOT | {"structured_outputs": {"choice": ["yes", "no"]}}
     one = turns(user("a"), slot, user("b"), last, response_format={"type": "text"})
-    assert one.next.given("tool_choice") == "required"
-    one.take(answer("A"))
-    assert one.next.given("tool_choice") is None
-    assert one.next.given("response_format") is None
-    assert one.next.given("structured_outputs").choice == ["yes", "no"]
+    assert one.next_request.parameter("tool_choice") == "required"
+    one.add_answer(answer("A"))
+    assert one.next_request.parameter("tool_choice") is None
+    assert one.next_request.parameter("response_format") is None
+    assert one.next_request.parameter("structured_outputs").choice == ["yes", "no"]
 
 
 def test_calls_and_reasoning_go_on_as_if_they_were_handed_in():
@@ -119,15 +119,15 @@ def test_calls_and_reasoning_go_on_as_if_they_were_handed_in():
     slot = SLOT | {"tools": [TOOL]}
     tool = {"role": "tool", "tool_call_id": "1", "content": "r"}
     one = turns(user("a"), slot, tool)
-    one.take(answer(None, tool_calls=[call], reasoning="so"))
-    turn = one.next.body.messages[1]
+    one.add_answer(answer(None, tool_calls=[call], reasoning="so"))
+    turn = one.next_request.body.messages[1]
     assert (turn.calls[0].function.name, turn.reasoning) == ("f", "so")
 
 
 def test_a_turn_that_fails_is_named():
     one = turns(user("a"), SLOT, user("b"), SLOT, user("c"))
-    one.take(answer("A"))
-    error = one.blamed(RequestRefusedError("too long", param="body.messages"))
+    one.add_answer(answer("A"))
+    error = one.locate_error(RequestRefusedError("too long", param="body.messages"))
     assert error.message == "turn 2 of 3, messages[3]: too long"
     assert error.param == "body.messages[3]"
 

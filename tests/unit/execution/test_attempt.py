@@ -145,7 +145,7 @@ def test_an_engine_that_was_dead_before_accuses_nobody(bench):
 def test_who_waits_for_the_engine_leaves_no_mark(bench):
     batch_id = bench.submit(lines(6))
     waiting = attempt(bench, batch_id, OddEngine(6, lambda: None))
-    waiting.task.engine_gate.take(alone=True, gives_up=lambda: False)
+    waiting.task.engine_gate.acquire(exclusive=True, should_abandon=lambda: False)
     bench.stop.ask(0)
     waiting.feed()
     assert shard_keys(bench, batch_id) == []

@@ -104,7 +104,7 @@ def test_a_single_death_is_no_reason_for_suspicion():
 
 
 def test_a_line_that_died_alone_is_asked_again_after_others_that_prove_the_engine():
-    marks = [AttemptMarker(created_at=0, alone=lines) for lines in ((1, 2, 3), (2,))]
+    marks = [AttemptMarker(created_at=0, isolated=lines) for lines in ((1, 2, 3), (2,))]
     suspicion = CrashBisection(tuple(marks))
     assert suspicion.poison_lines() == set()
     assert list(suspicion.probe_groups([1, 2, 3, 4])) == [(4,), (2,), (1,), (3,)]
@@ -112,7 +112,7 @@ def test_a_line_that_died_alone_is_asked_again_after_others_that_prove_the_engin
 
 def test_what_the_engine_had_at_every_death_is_asked_soon():
     marks = [
-        AttemptMarker(created_at=0, asked=lines) for lines in ((5, 6, 7), (6, 7, 8))
+        AttemptMarker(created_at=0, in_flight=lines) for lines in ((5, 6, 7), (6, 7, 8))
     ]
     probe_groups = list(CrashBisection(tuple(marks)).probe_groups(range(100)))
     assert probe_groups[1:3] == [(6,), (7,)]
@@ -135,7 +135,9 @@ def test_what_the_engine_had_at_every_death_is_asked_soon():
 def test_deaths_that_nobody_saw_or_of_an_engine_that_may_be_broken_weigh_less(
     seen, unproven, unseen, is_convicted
 ):
-    marks = [AttemptMarker(created_at=0, alone=(7,), asked=(7,), proven=True)] * seen
-    marks += [AttemptMarker(created_at=0, alone=(7,), asked=(7,))] * unproven
-    marks += [AttemptMarker(created_at=0, alone=(7,), proven=True)] * unseen
+    marks = [
+        AttemptMarker(created_at=0, isolated=(7,), in_flight=(7,), engine_proven=True)
+    ] * seen
+    marks += [AttemptMarker(created_at=0, isolated=(7,), in_flight=(7,))] * unproven
+    marks += [AttemptMarker(created_at=0, isolated=(7,), engine_proven=True)] * unseen
     assert (CrashBisection(tuple(marks)).poison_lines() == {7}) is is_convicted

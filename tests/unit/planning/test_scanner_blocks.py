@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchchat.jobs.planning.scanner import scan
-from batchchat.jobs.requests.line_reader import blocks
+from batchchat.jobs.requests.line_reader import line_blocks
 from batchchat.jobs.requests.parser import Parser
 from batchchat.jobs.requests.problems import Problem
 from tests.support.input_lines import line, raw_body, with_body, with_message
@@ -88,8 +88,8 @@ def test_a_chunk_may_end_anywhere_within_a_line(at):
 
 @given(files, cuts, st.integers(1, 20))
 def test_blocks_are_the_file_cut_behind_lines(data, sizes, size):
-    found = list(blocks([data], size))
+    found = list(line_blocks([data], size))
     assert b"".join(found) == data
     assert all(block.endswith(b"\n") for block in found[:-1])
     assert all(len(b) <= size or b"\n" not in b[:-1] for b in found)
-    assert b"".join(blocks(chunks(data, sizes), size)) == data
+    assert b"".join(line_blocks(chunks(data, sizes), size)) == data

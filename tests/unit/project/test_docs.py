@@ -25,5 +25,5 @@ def test_the_page_of_the_requests_is_fresh():
 
 
 def test_every_field_that_shapes_an_answer_was_compared_with_run_batch():
-    used = {name for name, parameter in PARAMETERS.items() if parameter.used}
+    used = {name for name, parameter in PARAMETERS.items() if parameter.has_effect}
     assert requests_page.NOTES.keys() == used

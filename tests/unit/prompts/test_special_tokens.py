@@ -204,5 +204,5 @@ def test_what_the_model_said_itself_is_not_refused(tmp_path):
     user = {"role": "user", "content": "a"}
     turns = Conversation(parsed(encoded({"messages": [user, slot, user]})))
     choice = Choice(index=0, text="[INST]", finish_reason="stop")
-    turns.take(Completion(choices=[choice], prompt_tokens=1, completion_tokens=1))
-    assert "[INST] a" in renderer.prepare(turns.next).text
+    turns.add_answer(Completion(choices=[choice], prompt_tokens=1, completion_tokens=1))
+    assert "[INST] a" in renderer.prepare(turns.next_request).text

@@ -39,7 +39,8 @@ def expected(custom_ids):
 @pytest.fixture(params=[1, 3, 1_000_000], scope="module")
 def piece(request):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("batchchat.jobs.requests.duplicate_ids._PIECE", request.param)
+        name = "batchchat.jobs.requests.duplicate_ids._HASHES_PER_WRITE"
+        patch.setattr(name, request.param)
         yield
 
 
@@ -69,7 +70,7 @@ def test_a_bare_body_s_own_name_counts():
 
 
 def test_thousands_are_kept_on_disk(monkeypatch):
-    monkeypatch.setattr("batchchat.jobs.requests.duplicate_ids._PIECE", 100)
-    monkeypatch.setattr("batchchat.jobs.requests.duplicate_ids._IN_MEMORY", 1_000)
+    monkeypatch.setattr("batchchat.jobs.requests.duplicate_ids._HASHES_PER_WRITE", 100)
+    monkeypatch.setattr("batchchat.jobs.requests.duplicate_ids._SPOOL_BYTES", 1_000)
     names = [str(number) for number in range(5_000)]
     assert hashes_of([*names, "17", "4999"]) == {hash("17"), hash("4999")}

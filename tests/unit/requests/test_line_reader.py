@@ -86,7 +86,7 @@ def test_a_carriage_return_stays_for_json_to_skip():
 
 
 def test_places_go_on_from_where_a_range_begins():
-    lines = iter_lines([b"x\n"], PLENTY, offset=100, first=42)
+    lines = iter_lines([b"x\n"], PLENTY, offset=100, first_line=42)
     assert places(lines) == [(42, 100, 2)]
 
 

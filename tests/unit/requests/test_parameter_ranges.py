@@ -103,8 +103,8 @@ def test_an_integer_is_a_valid_number(name):
 @pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {"stream_options"}))
 def test_null_means_absent(name):
     request = parsed(with_body(**{name: None}))
-    assert request.given(name) is None
-    assert request.given("messages")
+    assert request.parameter(name) is None
+    assert request.parameter("messages")
 
 
 @pytest.mark.parametrize("name", NUMBERS)

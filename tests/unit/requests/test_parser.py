@@ -65,7 +65,7 @@ EVERYTHING = {
 def test_every_parameter_is_taken_as_it_is_given():
     assert EVERYTHING.keys() == PARAMETERS.keys()
     request = parsed(with_body(model="m", **EVERYTHING))
-    given = {name: msgspec.to_builtins(request.given(name)) for name in EVERYTHING}
+    given = {name: msgspec.to_builtins(request.parameter(name)) for name in EVERYTHING}
     assert given == EVERYTHING
 
 
@@ -91,7 +91,7 @@ def test_a_bare_body_is_named_after_its_line():
 
 def test_a_bare_body_may_bring_its_name_and_its_parameters():
     request = parsed(encoded({"custom_id": "b", "messages": MESSAGES, "n": 2}))
-    assert (request.custom_id, request.given("n")) == ("b", 2)
+    assert (request.custom_id, request.parameter("n")) == ("b", 2)
 
 
 def test_a_bad_bare_body_is_told_of_its_own_fields():

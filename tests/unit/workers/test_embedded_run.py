@@ -100,7 +100,7 @@ def test_a_cancelled_batch_keeps_what_is_finished(bench):
 def test_a_cancel_while_it_runs_ends_it_and_accounts_for_every_line(bench):
     bench.speed = {"latency": 0.05, "capacity": 4}
     batch_id = bench.submit(lines(400))
-    bench.progress.begin = lambda *_: cancel_batch(bench.ledger, batch_id)
+    bench.progress.start = lambda *_: cancel_batch(bench.ledger, batch_id)
     state = bench.run(batch_id)
     output, errors = bench.results(state)
     assert state.status == "cancelled"
@@ -123,13 +123,13 @@ def test_a_batch_past_its_window_expires(bench):
 def test_a_stopped_run_goes_on_where_it_was(bench):
     bench.speed = {"latency": 0.05, "capacity": 4}
     batch_id = bench.submit(lines(60))
-    bench.progress.begin = lambda *_: Timer(0.3, bench.stop.ask, [0.2]).start()
+    bench.progress.start = lambda *_: Timer(0.3, bench.stop.ask, [0.2]).start()
     state = bench.run(batch_id)
     assert state.status == "in_progress"
     again = Bench(bench.locks, bench.storage)
     output, _ = again.results(again.run(batch_id))
     assert [result["custom_id"] for result in output] == [f"q-{i}" for i in range(60)]
-    assert again.progress.kept.completed > 0
+    assert again.progress.recovered.completed > 0
 
 
 def test_two_processes_do_not_run_one_batch(bench):
