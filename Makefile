@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV ?= .venv
 LOCK ?= requirements/dev-cpu.lock
 BIN := $(VENV)/bin
+# Processes that run tests side by side; each may have a vLLM engine: 4 GB.
+JOBS ?= 2
 READY := $(VENV)/.ready
 
 # uv reads neither pip's certificates nor its links: pass on the latter, if they are set,
@@ -22,22 +24,25 @@ OLD_PYTHON = error: batchchat needs Python 3.11 or newer, $(PYTHON) is %d.%d\nhi
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos unit simulate check fix words bench docs lock clean
+.PHONY: help demo test test-all chaos unit simulate check fix words bench docs lock clean
 
 help:  ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' Makefile
 
 demo: $(READY)  ## Set up everything, then run a sample on vLLM with the tiny demo model
 	$(BIN)/batchchat submit examples/requests.jsonl --model demo --output build/demo.jsonl --format both $(ARGS)
 
-test: $(READY)  ## Set up everything, then run all tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY)  ## Set up everything, then run the tests of every kind
+	$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
+
+test-all: $(READY)  ## Run every test, and search longer for faults (an hour)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --extended $(ARGS)
 
 chaos: $(READY)  ## Disturb clusters with real vLLM in every way there is (half an hour): make chaos ARGS='1 8'
 	$(BIN)/python -m tests.chaos.main $(ARGS)
 
 unit: $(READY)  ## Run the fast tests, which need no torch: make unit ARGS='-k custom_id'
-	$(BIN)/python -m pytest tests/unit tests/contract -m "not server" $(ARGS)
+	$(BIN)/python -m pytest tests/unit tests/contract -m "not server" --numprocesses $(JOBS) $(ARGS)
 
 simulate: $(READY)  ## Run the cluster's protocol in memory, by seeds: make simulate ARGS='--seed 4711'
 	$(BIN)/python tests/simulation/simulate.py $(ARGS)

@@ -1,14 +1,54 @@
-"""S3 servers, started when a test first asks for one."""
+"""What all tests share: signals, search settings, their order, and S3 servers."""
 
+import os
 import signal
 
 import pytest
+from hypothesis import settings
 
+from tests.support import scheduling
 from tests.support.servers.s3_server import s3_server
 
-# A run that was started in the background ignores SIGINT, and so would all that it
-# starts: what is tried with a Ctrl-C would wait for ever.
+# A run that was started in the background ignores SIGINT, and so do the commands that
+# it starts: a test that presses Ctrl-C would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # An engine's threads wait for each other actively. Where each test process has an
+    # engine, they would take the cores that the other engine needs.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No deadlines, since machines differ.
+settings.register_profile("batchchat", deadline=None, max_examples=60)
+settings.load_profile("batchchat")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--extended",
+        action="store_true",
+        help="run the tests marked `extended` too, and search longer in others",
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("extended"):
+        left_out = [item for item in items if item.get_closest_marker("extended")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("extended")]
+    items.sort(key=lambda item: scheduling.position(item.nodeid))
+
+
+def pytest_xdist_make_scheduler(config, log):
+    config.option.loadscopereorder = False
+    return scheduling.GroupScheduling(config, log)
+
+
+@pytest.fixture(scope="session")
+def is_extended(request):
+    """Whether this run takes longer to search more."""
+    return request.config.getoption("extended")
 
 
 @pytest.fixture(scope="session")

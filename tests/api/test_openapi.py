@@ -46,9 +46,17 @@ def document(server):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch", ["running", "ended"])
+@pytest.mark.parametrize(
+    ("batch", "examples"),
+    [
+        ("ended", 15),
+        pytest.param("running", 100, marks=pytest.mark.extended),
+        pytest.param("ended", 100, marks=pytest.mark.extended),
+    ],
+)
+@pytest.mark.timeout(900)
 def test_every_valid_request_gets_a_documented_response(
-    server, key, batches, batch, tmp_path
+    server, key, batches, batch, examples, tmp_path
 ):
     known = f'[parameters]\n"path.batch_id" = "{batches[batch]}"\n'
     (tmp_path / "schemathesis.toml").write_text(known)
@@ -59,7 +67,7 @@ def test_every_valid_request_gets_a_documented_response(
             f"{server.url}/openapi.json",
             f"--header=Authorization: {key['authorization']}",
             "--phases=examples,coverage,fuzzing,stateful",
-            "--max-examples=15",
+            f"--max-examples={examples}",
             f"--exclude-checks={EXCLUDED_CHECK}",
             "--seed=1",
             "--continue-on-failure",
@@ -69,7 +77,6 @@ def test_every_valid_request_gets_a_documented_response(
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

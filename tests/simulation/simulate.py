@@ -93,16 +93,14 @@ class _Ear(logging.Handler):
 @contextmanager
 def _heard(world: VirtualWorld) -> Iterator[None]:
     ear = _Ear(world)
-    loggers = [logging.getLogger(name) for name in ("jobs", "workers")]
-    for logger in loggers:
-        logger.addHandler(ear)
-        logger.propagate = False
+    logger = logging.getLogger("batchchat")
+    logger.addHandler(ear)
+    logger.propagate = False
     try:
         yield
     finally:
-        for logger in loggers:
-            logger.removeHandler(ear)
-            logger.propagate = True
+        logger.removeHandler(ear)
+        logger.propagate = True
 
 
 def main() -> int:

@@ -1,5 +1,7 @@
 """The protocol holds under every fault that there is; bugs put in are found."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tests.simulation.fault_profile import FaultProfile
@@ -10,14 +12,28 @@ from tests.simulation.simulate import simulate
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed file:ResourceWarning")
 
 _BLOCK = 100
-_BLOCKS = 15
+_FIXED_BLOCKS = 3
+_BLOCKS_TODAY = 2
+_EXTENDED_BLOCKS_TODAY = 200
 _SEARCH = 1000
 """Seeds that are tried until one finds a bug that was put in."""
 
+_EXTENDED = [
+    pytest.param(block, marks=pytest.mark.extended)
+    for block in range(_BLOCKS_TODAY, _EXTENDED_BLOCKS_TODAY)
+]
 
-@pytest.mark.parametrize("block", range(_BLOCKS))
+
+@pytest.mark.parametrize("block", range(_FIXED_BLOCKS))
 def test_every_request_is_answered_once_whatever_happens(block):
     for seed in range(block * _BLOCK, (block + 1) * _BLOCK):
+        assert_well(simulate(seed))
+
+
+@pytest.mark.parametrize("block", [*range(_BLOCKS_TODAY), *_EXTENDED])
+def test_todays_seeds_find_no_fault(block):
+    first = (today() * _EXTENDED_BLOCKS_TODAY + block) * _BLOCK
+    for seed in range(first, first + _BLOCK):
         assert_well(simulate(seed))
 
 
@@ -42,6 +58,11 @@ def test_what_decides_nothing_may_be_broken(name):
     with HARMLESS[name]():
         for seed in range(40):
             assert_well(simulate(seed))
+
+
+def today():
+    """Return the number of the day, in UTC: each day tries seeds of its own."""
+    return datetime.now(UTC).toordinal()
 
 
 def assert_well(story, options=""):

@@ -95,6 +95,6 @@ def test_the_command_line_takes_all_from_the_environment(monkeypatch):
 
 
 def test_a_folder_needs_no_boto3():
-    code = "import sys, jobs.storage as s; s.open_storage('/x'); "
+    code = "import sys, batchchat.jobs.storage as s; s.open_storage('/x'); "
     code += "sys.exit('boto3' in sys.modules or 'botocore' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,53 @@
+"""Which tests share a pytest-xdist worker, and which of them start first.
+
+A module's tests stay together, because they share the module's fixtures. The modules
+of one group stay together too, because they share something that takes long to start,
+such as an engine. What takes longest starts first, so that no worker ends alone.
+"""
+
+from xdist.scheduler.loadscope import LoadScopeScheduling
+
+_GROUPS = {
+    "tests/conformance/": "server",
+    "tests/integration/test_effects.py": "demo engine",
+    "tests/integration/test_run_batch.py": "demo engine",
+    "tests/integration/test_vllm_chat.py": "demo engine",
+    "tests/integration/test_vllm_engine.py": "demo engine",
+}
+"""The group of each module whose path starts so; other modules are alone in theirs."""
+
+_SPLIT = ("tests/simulation/test_simulation.py", "tests/unit/workers/test_runner.py")
+"""Modules whose tests take long and share no fixture: each test is its own group."""
+
+_LONGEST_FIRST = (
+    "tests/chaos/",
+    "tests/acceptance/test_recovery.py",
+    "tests/integration/test_",
+    "tests/conformance/",
+    "tests/acceptance/",
+    "tests/simulation/",
+    "tests/api/",
+)
+"""The order in which groups start, by what their modules' paths start with."""
+
+
+def group_of(nodeid: str) -> str:
+    """Return the group of the test with this node id."""
+    module = nodeid.partition("::")[0]
+    if module in _SPLIT:
+        return nodeid
+    found = (group for path, group in _GROUPS.items() if module.startswith(path))
+    return next(found, module)
+
+
+def position(nodeid: str) -> int:
+    """Return when the test's group starts, compared with those of other tests."""
+    found = (n for n, path in enumerate(_LONGEST_FIRST) if nodeid.startswith(path))
+    return next(found, len(_LONGEST_FIRST))
+
+
+class GroupScheduling(LoadScopeScheduling):
+    """Gives each worker whole groups, in the order of the collection."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
