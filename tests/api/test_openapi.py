@@ -46,18 +46,20 @@ def document(server):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("batch", "examples"),
+    "case",
     [
         ("ended", 15),
-        pytest.param("running", 100, marks=pytest.mark.extended),
-        pytest.param("ended", 100, marks=pytest.mark.extended),
+        pytest.param(("running", 100), marks=pytest.mark.extended),
+        pytest.param(("ended", 100), marks=pytest.mark.extended),
     ],
+    ids=lambda case: f"{case[0]}-{case[1]}",
 )
-@pytest.mark.timeout(900)
 def test_every_valid_request_gets_a_documented_response(
-    server, key, batches, batch, examples, tmp_path
+    server, key, batches, case, tmp_path
 ):
+    batch, examples = case
     known = f'[parameters]\n"path.batch_id" = "{batches[batch]}"\n'
     (tmp_path / "schemathesis.toml").write_text(known)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Wait until something is so, instead of sleeping for a time that some machine lacks."""
+"""Wait for a condition: how long that takes differs between machines."""
 
 import time
 from collections.abc import Callable
