@@ -260,7 +260,8 @@ def test_a_key_that_is_not_there_can_not_be_taken_back(place):
 
 
 def test_the_server_loads_no_engine():
-    code = "import sys, batchchat.api.server.main; print({'torch', 'vllm'} & set(sys.modules))"
+    code = "import sys, batchchat.api.server.main;"
+    code += "print({'torch', 'vllm'} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
