@@ -46,7 +46,7 @@ def position(nodeid: str) -> int:
     return next(found, len(_LONGEST_FIRST))
 
 
-class GroupScheduling(LoadScopeScheduling):
+class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
     """Gives each worker whole groups, in the order of the collection."""
 
     def _split_scope(self, nodeid: str) -> str:
