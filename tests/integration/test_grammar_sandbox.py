@@ -1,4 +1,4 @@
-"""Real grammars in a real child: what a bomb costs, and what it leaves behind."""
+"""Real grammars in a real child process: limits, and survival of the child."""
 
 import json
 from contextlib import closing
@@ -8,6 +8,7 @@ import pytest
 from batchchat.jobs.catalog.demo_model import demo_model
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.workers.engine import grammar_sandbox
+from batchchat.workers.engine.grammar_process import GrammarProcess
 from batchchat.workers.engine.vllm_grammar_limits import limit_grammar_time
 
 pytest.importorskip("xgrammar", reason="needs vLLM: install batchchat[cpu]")
@@ -23,11 +24,15 @@ def tokenizer(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def check(tokenizer):
-    """Return what tries grammars for the demo model."""
-    with closing(grammar_sandbox.GrammarSandbox(tokenizer, len(tokenizer))) as check:
-        check.check(("regex", "a"), "body.x", "b")
-        yield check
+def process(tokenizer):
+    with closing(GrammarProcess(tokenizer, len(tokenizer))) as process:
+        assert process.compile(("regex", "a"), 10).error is None
+        yield process
+
+
+@pytest.fixture
+def sandbox(process):
+    return grammar_sandbox.GrammarSandbox(process)
 
 
 def bomb(number):
@@ -36,46 +41,44 @@ def bomb(number):
     return "json", json.dumps(schema | {"type": "object"})
 
 
-def refusal(check, grammar, batch_id="b"):
+def refusal(sandbox, grammar):
     with pytest.raises(RequestRefusedError) as raised:
-        check.check(grammar, "body.x", batch_id)
+        sandbox.check(grammar, "body.x", "b")
     return raised.value.message
 
 
-def test_bombs_are_stopped_and_no_new_process_is_started_for_the_next(
-    check, monkeypatch
-):
-    monkeypatch.setattr(grammar_sandbox, "_SECONDS", 2.0)
-    child = check._child
-    told = [refusal(check, bomb(number), "bombs") for number in range(4)]
-    assert all("too much time" in message for message in told)
-    limits = [message.rpartition("after ")[2] for message in told]
+def test_stopped_grammars_do_not_restart_the_child(sandbox, process, monkeypatch):
+    monkeypatch.setattr(grammar_sandbox, "_MAX_SECONDS", 2.0)
+    child = process.pid
+    messages = [refusal(sandbox, bomb(number)) for number in range(4)]
+    assert all("too much time" in message for message in messages)
+    limits = [message.rpartition("after ")[2] for message in messages]
     assert limits == ["2 s", "1 s", "0.5 s", "0.25 s"]
-    check.check(("regex", "[a-z]{3}"), "body.x", "bombs")
-    assert check._child is child
+    sandbox.check(("regex", "[a-z]{3}"), "body.x", "b")
+    assert process.pid == child
 
 
-def test_what_breaks_the_compiler_breaks_no_child(check):
-    child = check._child
+def test_grammars_that_crash_the_compiler_do_not_end_the_child(sandbox, process):
+    child = process.pid
     for grammar in (
         ("grammar", f'root ::= {"(" * 5000}"a"{")" * 5000}'),
         ("json", '{"$ref": "#"}'),
         ("regex", "((("),
     ):
-        assert refusal(check, grammar)
-    assert check._child is child
+        assert refusal(sandbox, grammar)
+    assert process.pid == child
 
 
-BOUNDED = {
+WITHIN_LIMIT = {
     "((a{1,999}){1,999}){1,999}": False,
     "((a|aa)*)*b": False,
     "a*": True,
 }
-"""Regular expressions, and whether an engine may follow them for 900 tokens."""
+"""Regular expressions, and whether 900 tokens stay within the time limit."""
 
 
-@pytest.mark.parametrize(("regex", "goes_on"), BOUNDED.items())
-def test_a_grammar_that_takes_seconds_a_token_is_ended(tokenizer, regex, goes_on):
+@pytest.mark.parametrize(("regex", "is_allowed"), WITHIN_LIMIT.items())
+def test_grammar_that_needs_seconds_per_token_is_stopped(tokenizer, regex, is_allowed):
     pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
     import xgrammar
     from vllm.v1.structured_output import backend_xgrammar
@@ -84,11 +87,11 @@ def test_a_grammar_that_takes_seconds_a_token_is_ended(tokenizer, regex, goes_on
     info = xgrammar.TokenizerInfo.from_huggingface(tokenizer)
     compiled = xgrammar.GrammarCompiler(info, max_threads=1).compile_regex(regex)
     matcher = xgrammar.GrammarMatcher(compiled)
-    followed = backend_xgrammar.XgrammarGrammar(info.vocab_size, matcher, compiled)
+    grammar = backend_xgrammar.XgrammarGrammar(info.vocab_size, matcher, compiled)
     mask = xgrammar.allocate_token_bitmask(1, info.vocab_size)
     (letter,) = tokenizer.encode("a", add_special_tokens=False)
     for _ in range(900):
-        followed.fill_bitmask(mask, 0)
-        if not followed.accept_tokens("r", [letter]):
+        grammar.fill_bitmask(mask, 0)
+        if not grammar.accept_tokens("r", [letter]):
             break
-    assert (followed.num_processed_tokens == 900) is goes_on
+    assert (grammar.num_processed_tokens == 900) is is_allowed

@@ -32,7 +32,7 @@ from batchchat.jobs.errors import (
     RequestRefusedError,
 )
 from batchchat.jobs.prompts.renderer import Prompt, PromptRenderer
-from batchchat.jobs.requests.output_constraints import constraints_of
+from batchchat.jobs.requests.output_constraints import OutputConstraints, constraints_of
 from batchchat.jobs.requests.schema import Request
 from batchchat.workers.engine.core import Core
 
@@ -112,7 +112,7 @@ class EngineDriver(Engine):
         prompt = self._renderer.prepare(request)
         constraints = constraints_of(request)
         if constraints is not None:
-            self._core.check_constraints(constraints, batch_id)
+            self._check_constraints(constraints, batch_id)
         return prompt
 
     @override
@@ -163,6 +163,15 @@ class EngineDriver(Engine):
             child.join(_CLOSE_TIMEOUT_SECONDS)
         self._thread.join(_POLL_SECONDS)
         return not self._thread.is_alive()
+
+    def _check_constraints(self, constraints: OutputConstraints, batch_id: str) -> None:
+        try:
+            self._core.check_constraints(constraints, batch_id)
+        except RequestRefusedError as error:
+            # `close` kills the processes that the check relies on.
+            if self._closing.is_set():
+                raise EngineDeadError("the engine was closed") from error
+            raise
 
     def _wait_until_ready(self) -> None:
         """Wait until the core is built, or its child process has disappeared."""

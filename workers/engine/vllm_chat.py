@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.errors import ConfigError, RequestRefusedError
 from batchchat.jobs.requests.output_constraints import OutputConstraints
-from batchchat.workers.engine.grammar_sandbox import Grammar
+from batchchat.workers.engine.grammar_process import Grammar
 
 _MAX_REASON_CHARACTERS = 200
 

@@ -16,6 +16,7 @@ from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.requests.output_constraints import OutputConstraints
 from batchchat.workers.engine.core import Core
 from batchchat.workers.engine.detokenizer import Detokenizer
+from batchchat.workers.engine.grammar_process import GrammarProcess
 from batchchat.workers.engine.grammar_sandbox import GrammarSandbox
 from batchchat.workers.engine.vllm_chat import ChatParser, ChatParserFactory
 from batchchat.workers.engine.vllm_grammar_limits import limit_grammar_time
@@ -73,7 +74,8 @@ class VllmCore(Core):
         tokenizer = self._llm.get_tokenizer()
         self._parsers = ChatParserFactory(model, config.model_config, tokenizer)
         self._detokenizer = Detokenizer.for_tokenizer(tokenizer)
-        self._grammars = GrammarSandbox(tokenizer, config.model_config.get_vocab_size())
+        vocabulary_size = config.model_config.get_vocab_size()
+        self._grammars = GrammarSandbox(GrammarProcess(tokenizer, vocabulary_size))
         self._child = getattr(self._llm.engine_core, "resources", None)
         if self._child is None:
             self._llm.engine_core._finalizer.atexit = False  # noqa: SLF001

@@ -1,6 +1,7 @@
 """Every submitted request gets an answer, even when the core fails or hangs."""
 
 import queue
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 
 from batchchat.jobs.engine.protocol import Completion, EngineRequest
 from batchchat.jobs.engine.sampling import Sampling
-from batchchat.jobs.errors import EngineDeadError, EngineStartError
+from batchchat.jobs.errors import EngineDeadError, EngineStartError, RequestRefusedError
 from batchchat.jobs.prompts.renderer import Prompt
+from batchchat.jobs.requests.parser import Parser
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore
 from tests.support.running import renderer
@@ -80,6 +82,27 @@ def test_abandoning_a_hung_engine_answers_running_and_queued_requests():
     assert isinstance(queued.get(timeout=1), EngineDeadError)
     released.set()
     engine.close()
+
+
+def test_check_that_fails_because_the_engine_closes_refuses_no_request():
+    checking, released = Event(), Event()
+
+    class Checking(EchoCore):
+        def check_constraints(self, _constraints, _batch_id):
+            checking.set()
+            assert released.wait(30)
+            raise RequestRefusedError("no compiler", code="invalid_value")
+
+    engine = started(Checking())
+    line = b'{"messages": [{"role": "user", "content": "Hi"}], "tool_choice": "none"}'
+    request = Parser("demo").parse(line, 1)
+    with ThreadPoolExecutor(1) as pool:
+        preparing = pool.submit(engine.prepare, request)
+        assert checking.wait(30)
+        engine.close()
+        released.set()
+        with pytest.raises(EngineDeadError, match="closed"):
+            preparing.result(timeout=30)
 
 
 def test_startup_error_states_why_the_core_could_not_be_built():
