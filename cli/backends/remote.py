@@ -266,7 +266,8 @@ def _hint_if_not_retryable(batch: BatchSummary) -> str | None:
         return f"see its progress with `batchchat status {batch.id}`"
     counts = batch.request_counts
     if counts.completed == counts.total:
-        return None if counts.total else "submit the file with `batchchat submit FILE`"
+        again = "submit the file again with `batchchat submit FILE`"
+        return None if counts.total else again
     return f"see the errors with `batchchat results {batch.id} --errors`"
 
 

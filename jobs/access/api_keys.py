@@ -75,7 +75,7 @@ class ApiKeys:
     def revoke(self, key_id: str) -> None:
         """Make a key worthless, once and for all. Raises `NotFoundError`."""
         if self._read(key_id) is None:
-            hint = "see `batchchat keys list`"
+            hint = "list the keys with `batchchat keys list`"
             raise NotFoundError(f"no such key: `{key_id[:80]}`", hint=hint)
         mark = record.encode(_Revocation(int(self._clock())))
         self._storage.create(f"{_TOP}/{key_id}/revoked.json", mark)

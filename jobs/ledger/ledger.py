@@ -223,7 +223,7 @@ class Ledger:
             error.hint = "nobody knows what was asked: submit it again"
             raise
         if batch is None:
-            hint = "see `batchchat list`"
+            hint = "list the batches with `batchchat list`"
             raise NotFoundError(no_such("batch", batch_id), hint=hint)
         return batch
 

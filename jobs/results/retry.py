@@ -67,13 +67,13 @@ def _nothing_to_retry(state: State) -> UsageError:
     if state.plan is None:
         return UsageError(
             f"nothing to retry: `{batch_id}` ended before its input was checked",
-            hint="hand the file in again with `batchchat submit`",
+            hint="submit the file again with `batchchat submit FILE`",
         )
     if counts.completed == counts.total:
         return UsageError(f"nothing to retry: all requests of `{batch_id}` completed")
     return UsageError(
         f"nothing to retry: what failed in `{batch_id}` would fail again",
-        hint=f"see why with `batchchat results {batch_id} --errors`",
+        hint=f"see the errors with `batchchat results {batch_id} --errors`",
     )
 
 

@@ -100,9 +100,9 @@ def outcome_of(state: State) -> Outcome:
     if state.status == "failed":
         raise ConflictError(
             f"`{batch_id}` was refused, so it has no results",
-            hint=f"see what is wrong with its input: `batchchat status {batch_id}`",
+            hint=f"see the problems of its input with `batchchat status {batch_id}`",
         )
     raise ConflictError(
         f"`{batch_id}` has not ended: it is {state.status}",
-        hint=f"see how far it is with `batchchat status {batch_id}`",
+        hint=f"see its progress with `batchchat status {batch_id}`",
     )

@@ -1,4 +1,4 @@
-"""A file with bad lines of every kind: all are told, and nothing of it is run."""
+"""A file with invalid lines of every kind: all are listed, and none is run."""
 
 import sys
 
@@ -11,7 +11,7 @@ PEAK = (
     "import resource, subprocess, sys; subprocess.run(sys.argv[1:]);"
     "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)"
 )
-"""Runs a command from a small process, and says its peak of memory: KB on stderr."""
+"""Runs a command from a small process, and prints its peak memory in KB to stderr."""
 
 
 @pytest.fixture(scope="module")
@@ -34,62 +34,66 @@ def refused(place, file):
     return place.run("submit", file.path, "--model", "demo", "--json")
 
 
-def told(errors):
-    """Return what the errors of a batch say, without the messages."""
+def reported(errors):
+    """Return the errors of a batch without their messages."""
     assert errors["object"] == "list"
     assert all(one["message"] for one in errors["data"])
     return [(one["line"], one["code"], one["param"]) for one in errors["data"]]
 
 
-def wanted(file):
-    """Return what they are to say."""
+def expected(file):
+    """Return the errors that the file should cause."""
     return [(line, one.code, one.param) for line, one in file.bad.items()]
 
 
-def test_there_are_many_kinds(file):
+def test_file_has_many_kinds_of_invalid_lines(file):
     assert len(file.bad) == file.lines - GOOD > 80
 
 
-def test_validate_lists_every_bad_line_with_its_field_and_no_good_one(validated, file):
+def test_validate_lists_exactly_the_invalid_lines(validated, file):
     assert validated.code == 1
-    assert told(validated.json()["errors"]) == wanted(file)
+    assert reported(validated.json()["errors"]) == expected(file)
 
 
-def test_validate_counts_what_is_good_and_what_is_not(validated, file):
+def test_validate_counts_valid_and_invalid_lines(validated, file):
     counts = {"total": file.lines, "valid": GOOD, "invalid": len(file.bad)}
     assert validated.json()["request_counts"] == counts
     assert validated.err == ""
 
 
-def test_people_are_told_the_first_lines_and_how_many_there_are(place, file):
+def test_validate_prints_the_first_problems_and_their_number(place, file):
     path, bad = file.path, len(file.bad)
     done = place.run("validate", path, "--model", "demo")
     assert (done.code, done.out) == (1, b"")
-    assert done.err.startswith(f"error: `{path}` has {bad} bad lines in {file.lines}\n")
+    assert done.err.startswith(
+        f"error: `{path}`: {bad} of {file.lines} requests are invalid\n"
+    )
     assert f"  … and {bad - 20} more problems" in done.err
-    assert f"hint: see all as JSON with `batchchat validate {path} --json`" in done.err
+    assert (
+        f"hint: list all problems with `batchchat validate {path} --json`" in done.err
+    )
 
 
-def test_no_line_is_too_long_for_the_memory(place, file):
+def test_long_lines_do_not_increase_memory(place, file):
     measured = [sys.executable, "-c", PEAK]
-    wish = [file.path, "--model", "demo", "--json"]
-    done = place.run("validate", *wish, through=measured)
+    options = [file.path, "--model", "demo", "--json"]
+    done = place.run("validate", *options, through=measured)
     assert file.path.stat().st_size > 100_000_000
     assert 30_000 < int(done.err) < 300_000
 
 
-def test_submit_refuses_the_file_and_starts_no_engine(refused, file):
+def test_submit_fails_the_batch_without_an_engine(refused, file):
     assert refused.code == 1
     batch = refused.json()
     assert batch["status"] == "failed"
-    assert told(batch["errors"]) == wanted(file)
+    assert reported(batch["errors"]) == expected(file)
     assert batch["failed_at"] >= batch["created_at"]
     assert batch["output_file_id"] is batch["error_file_id"] is None
-    assert "nothing was run" in refused.err
+    assert "no request was run" in refused.err
     assert "--on-invalid skip" in refused.err
 
 
-def test_a_refused_batch_stays_refused_and_says_why(place, refused):
+def test_failed_batch_stays_failed(place, refused):
     batch = refused.json()
     assert place.run("status", batch["id"], "--json").json() == batch
     resumed = place.run("resume", batch["id"], "--json")
@@ -97,7 +101,7 @@ def test_a_refused_batch_stays_refused_and_says_why(place, refused):
 
 
 @pytest.mark.parametrize("command", ["results", "retry", "cancel"])
-def test_a_refused_batch_has_nothing_to_read_retry_or_cancel(place, refused, command):
+def test_failed_batch_has_no_results_retry_or_cancel(place, refused, command):
     done = place.run(command, refused.json()["id"])
     assert (done.code, done.out) == (2, b"")
     assert done.err.startswith("error: ")

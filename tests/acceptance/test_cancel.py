@@ -1,4 +1,4 @@
-"""A batch that others look at, starve for a while and cancel while it runs."""
+"""A running batch that runs out of disk space for a while, and is cancelled."""
 
 import json
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SETTINGS = {"shard_requests": 100, "checkpoint_seconds": 0.5, "patience_seconds"
 
 @dataclass
 class Cancelled:
-    """What was seen of the batch while it ran, and how the run ended."""
+    """What commands printed while the batch ran, and how the run ended."""
 
     place: Place
     while_running: dict[str, Done]
@@ -42,8 +42,8 @@ class Cancelled:
 def cancelled(make_place):
     place = make_place()
     file = place.file("requests.jsonl", REQUESTS)
-    wish = ["--model", "demo", "--output", "out.jsonl", "--json"]
-    run = place.start("submit", file, *wish, engine=True, settings=SETTINGS)
+    options = ["--model", "demo", "--output", "out.jsonl", "--json"]
+    run = place.start("submit", file, *options, engine=True, settings=SETTINGS)
     run.until(lambda: checkpoints(place.storage))
     batch_id = run.err.read_text().partition("\n")[0]
     looks = {
@@ -61,7 +61,7 @@ def cancelled(make_place):
     return Cancelled(place, looks, cancel, run.end())
 
 
-def test_a_running_batch_is_in_progress(cancelled):
+def test_running_batch_is_in_progress(cancelled):
     batch = cancelled.while_running["status"].json()
     assert batch["status"] == "in_progress"
     assert batch["request_counts"]["total"] == 600
@@ -69,19 +69,19 @@ def test_a_running_batch_is_in_progress(cancelled):
 
 
 @pytest.mark.parametrize("command", ["results", "retry", "resume"])
-def test_what_must_wait_for_a_running_batch_is_an_error(cancelled, command):
+def test_running_batch_has_no_results_retry_or_resume(cancelled, command):
     done = cancelled.while_running[command]
     assert (done.code, done.out) == (2, b"")
     assert done.err.startswith("error: ")
     status = f"batchchat status {cancelled.batch['id']}"
-    assert f"hint: see how far it is with `{status}`" in done.err
+    assert f"hint: see its progress with `{status}`" in done.err
 
 
-def test_cancel_says_that_it_is_under_way(cancelled):
+def test_cancel_prints_cancelling(cancelled):
     assert (cancelled.cancel.code, cancelled.cancel.out) == (0, b"cancelling\n")
 
 
-def test_the_run_ends_soon_and_says_that_it_was_cancelled(cancelled):
+def test_run_reports_the_cancellation(cancelled):
     assert cancelled.run.code == 1
     assert "cancelled  " in cancelled.run.err
     assert "Traceback" not in cancelled.run.err
@@ -90,7 +90,7 @@ def test_the_run_ends_soon_and_says_that_it_was_cancelled(cancelled):
     assert batch["cancelled_at"] >= batch["cancelling_at"] >= batch["in_progress_at"]
 
 
-def test_what_is_finished_is_kept_and_the_rest_accounted_for(cancelled):
+def test_finished_results_are_kept_and_the_rest_are_error_lines(cancelled):
     output = [line["custom_id"] for line in cancelled.lines("out.jsonl")]
     errors = [line["custom_id"] for line in cancelled.lines("out.errors.jsonl")]
     asked = custom_ids(REQUESTS)
@@ -100,7 +100,7 @@ def test_what_is_finished_is_kept_and_the_rest_accounted_for(cancelled):
     assert errors == [custom_id for custom_id in asked if custom_id not in set(output)]
 
 
-def test_what_never_ran_says_so_and_is_no_failure(cancelled):
+def test_requests_that_never_ran_do_not_count_as_failed(cancelled):
     output, errors = (cancelled.lines(f"out.{it}jsonl") for it in ("", "errors."))
     assert {line["error"]["code"] for line in errors} == {"batch_cancelled"}
     assert {line["response"] for line in errors} == {None}
@@ -108,21 +108,21 @@ def test_what_never_ran_says_so_and_is_no_failure(cancelled):
     assert cancelled.batch["request_counts"] == counts
 
 
-def test_only_what_is_kept_is_paid_for(cancelled):
+def test_usage_counts_only_kept_results(cancelled):
     used = [line["response"]["body"]["usage"] for line in cancelled.lines("out.jsonl")]
     usage = cancelled.batch["usage"]
     assert usage["output_tokens"] == sum(one["completion_tokens"] for one in used)
     assert usage["input_tokens"] == sum(one["prompt_tokens"] for one in used)
 
 
-def test_a_cancelled_batch_stays_so(cancelled):
+def test_cancelled_batch_stays_cancelled(cancelled):
     place, batch = cancelled.place, cancelled.batch
     assert place.run("cancel", batch["id"]).out == b"cancelled\n"
     resumed = place.run("resume", batch["id"], "--json")
     assert (resumed.code, resumed.json()) == (1, batch)
 
 
-def test_a_batch_that_nobody_runs_is_cancelled_at_once(place):
+def test_batch_without_a_run_is_cancelled_immediately(place):
     batch_id = place.hand_in(place.file("requests.jsonl", REQUESTS))
     done = place.run("cancel", batch_id, "--json")
     assert (done.code, done.json()["status"]) == (0, "cancelled")

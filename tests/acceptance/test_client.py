@@ -1,4 +1,4 @@
-"""The commands as a server's client say what they say of the same storage."""
+"""Commands print the same through a server as over its storage directly."""
 
 import re
 
@@ -75,7 +75,7 @@ def both(server):
     return run
 
 
-def said(done):
+def outcome(done):
     return done.code, done.out, done.err
 
 
@@ -90,21 +90,21 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", ["status", "watch"])
 @pytest.mark.parametrize("state", ENDED)
-def test_of_each_batch_that_has_ended_it_says_the_same(both, batches, state, command):
+def test_ended_batch_looks_the_same(both, batches, state, command):
     here, there = both(command, batches[state])
-    assert said(here) == said(there)
+    assert outcome(here) == outcome(there)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize("state", ["failed", "some failed", "cancelled"])
-def test_each_command_says_the_same(both, batches, state, command):
+def test_each_command_prints_the_same(both, batches, state, command):
     here, there = both(command[0], batches[state], *command[1:])
-    assert said(here) == said(there)
+    assert outcome(here) == outcome(there)
 
 
 @pytest.mark.parametrize("state", RUNNING)
 @pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["results"]])
-def test_of_a_batch_that_runs_it_says_the_same_but_for_the_hint(
+def test_running_batch_looks_the_same_except_for_the_hint(
     both, batches, state, command
 ):
     here, there = both(command[0], batches[state], *command[1:])
@@ -115,20 +115,18 @@ def test_of_a_batch_that_runs_it_says_the_same_but_for_the_hint(
 
 
 @pytest.mark.parametrize("state", ["failed", "all completed", "all failed", *RUNNING])
-def test_what_cant_be_retried_is_refused_with_the_same_words(both, batches, state):
+def test_retry_of_a_wrong_batch_is_the_same_error(both, batches, state):
     here, there = both("retry", batches[state])
     assert here.code == 2
-    assert said(here) == said(there)
+    assert outcome(here) == outcome(there)
 
 
 @pytest.mark.parametrize("state", ["failed", "all completed", "cancelled"])
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["", "json"])
-def test_what_has_ended_is_cancelled_or_not_with_the_same_words(
-    both, batches, state, options
-):
+def test_cancel_of_an_ended_batch_prints_the_same(both, batches, state, options):
     here, there = both("cancel", batches[state], *options)
     assert here.code == (0 if state == "cancelled" else 2)
-    assert said(here) == said(there)
+    assert outcome(here) == outcome(there)
 
 
 @pytest.mark.parametrize(
@@ -136,13 +134,13 @@ def test_what_has_ended_is_cancelled_or_not_with_the_same_words(
     [["list"], ["list", "--json"], ["list", "--limit", "2", "--json"]],
     ids=" ".join,
 )
-def test_the_list_is_the_same(both, batches, arguments):
+def test_list_is_the_same(both, batches, arguments):
     here, there = both(*arguments)
     assert here.out.count(b"batch_") >= min(2, len(batches))
-    assert said(here) == said(there)
+    assert outcome(here) == outcome(there)
 
 
-def test_the_list_goes_past_one_page_of_the_server(make_place):
+def test_list_reads_several_pages_of_the_server(make_place):
     server = Serving(make_place())
     server.start()
     ids = [server.hand.submit(GOOD, plan=False) for _ in range(130)]
@@ -153,52 +151,52 @@ def test_the_list_goes_past_one_page_of_the_server(make_place):
     assert (len(everything["data"]), everything["has_more"]) == (130, False)
 
 
-def test_the_models_are_the_same(both):
+def test_models_are_the_same(both):
     here, there = both("models", "--json")
-    assert said(here) == said(there)
+    assert outcome(here) == outcome(there)
     here, there = both("models")
     assert here.out == there.out
-    assert there.err == ""  # a hub id or a folder is nothing to a server
+    assert there.err == ""  # a server offers only its catalog
 
 
 WRONG = {
-    "no such batch": ["status", f"batch_{'0' * 32}"],
-    "no id": ["results", "../../etc/passwd"],
-    "to cancel nothing": ["cancel", f"batch_{'0' * 32}"],
-    "to retry nothing": ["retry", f"batch_{'0' * 32}"],
-    "parquet on stdout": ["results", f"batch_{'0' * 32}", "--format", "parquet"],
-    "no such file": ["submit", "nowhere.jsonl", "--model", "m"],
-    "a file elsewhere": ["submit", "s3://bucket/in.jsonl", "--model", "m"],
-    "a mistyped place": ["submit", "catalog.toml", "--model", "m", "-o", "s3:/x"],
-    "a place of no kind": ["submit", "catalog.toml", "-m", "m", "-o", "gs://b/x"],
-    "a folder as output": ["submit", "catalog.toml", "--model", "m", "-o", "."],
+    "an unknown batch": ["status", f"batch_{'0' * 32}"],
+    "an invalid ID": ["results", "../../etc/passwd"],
+    "cancel an unknown batch": ["cancel", f"batch_{'0' * 32}"],
+    "retry an unknown batch": ["retry", f"batch_{'0' * 32}"],
+    "Parquet to stdout": ["results", f"batch_{'0' * 32}", "--format", "parquet"],
+    "a missing file": ["submit", "nowhere.jsonl", "--model", "m"],
+    "a file on S3": ["submit", "s3://bucket/in.jsonl", "--model", "m"],
+    "a mistyped URL": ["submit", "catalog.toml", "--model", "m", "-o", "s3:/x"],
+    "an unsupported URL": ["submit", "catalog.toml", "-m", "m", "-o", "gs://b/x"],
+    "a directory as output": ["submit", "catalog.toml", "--model", "m", "-o", "."],
 }
 
 
 @pytest.mark.parametrize("arguments", WRONG.values(), ids=WRONG)
-def test_a_wrong_call_is_told_the_same(both, arguments):
+def test_wrong_call_is_the_same_error(both, arguments):
     here, there = both(*arguments)
     assert here.code == 2
-    assert said(here) == said(there)
+    assert outcome(here) == outcome(there)
 
 
-def test_a_model_that_the_server_lacks_is_refused_before_the_upload(server):
+def test_unknown_model_is_an_error_before_the_upload(server):
     file = server.place.file("in.jsonl", GOOD)
     before = len(server.files())
     done = server.ask("submit", file, "--model", "org/other")
     assert (done.code, done.out) == (2, b"")
     assert "error: no model `org/other`" in done.err
-    assert "hint: see what it has with `batchchat models`" in done.err
+    assert "hint: list the models with `batchchat models`" in done.err
     assert len(server.files()) == before
 
 
 @pytest.mark.parametrize("state", ["all completed", "some failed", "cancelled"])
-def test_the_files_written_are_the_same(server, batches, state):
+def test_written_files_are_the_same(server, batches, state):
     folder = server.place.folder / f"both {state}"
     folder.mkdir()
-    wish = ["--format", "both", "--output"]
+    options = ["--format", "both", "--output"]
     here, there = (
-        run("results", batches[state], *wish, folder / name / "out.jsonl")
+        run("results", batches[state], *options, folder / name / "out.jsonl")
         for run, name in ((server.place.run, "here"), (server.ask, "there"))
     )
     assert here.code == there.code == 0
@@ -213,7 +211,7 @@ def test_the_files_written_are_the_same(server, batches, state):
             assert one.read_bytes() == other.read_bytes()
 
 
-def test_a_submit_waits_delivers_and_reports(server):
+def test_submit_waits_writes_the_results_and_reports(server):
     file = server.place.file("in.jsonl", GOOD)
     running = server.client("submit", file, "--model", "m", "--output", "mine.jsonl")
     batch_id = running.until(lambda: running.out.read_text().strip())
@@ -226,10 +224,10 @@ def test_a_submit_waits_delivers_and_reports(server):
     assert report.partition("\n\n")[0] in done.err
     assert output.read_bytes() == server.place.run("results", batch_id).out
     assert f"`batchchat results {batch_id} --errors`" in done.err
-    assert "batchchat retry" not in done.err  # what was refused would be again
+    assert "batchchat retry" not in done.err  # refused requests would be refused again
 
 
-def test_results_to_stdout_are_alone_there(server):
+def test_stdout_has_only_the_results(server):
     running = server.client("submit", "-", "-o", "-", "--model", "m", stdin=GOOD)
     running.until_it_says("batch_")
     batch_id = running.err.read_text().partition("\n")[0]
@@ -240,11 +238,11 @@ def test_results_to_stdout_are_alone_there(server):
     assert server.files()[1]["filename"] == "stdin"
 
 
-def test_what_is_asked_of_a_batch_reaches_the_server(server):
+def test_options_reach_the_server(server):
     file = server.place.file("in.jsonl", GOOD)
-    wish = ["--seed", "7", "--metadata", "k=v", "--completion-window", "7d"]
+    options = ["--seed", "7", "--metadata", "k=v", "--completion-window", "7d"]
     more = ["--priority", "high", "--on-invalid", "skip", "--model", "m", "--no-wait"]
-    done = server.ask("submit", file, *wish, *more)
+    done = server.ask("submit", file, *options, *more)
     batch_id = done.out.decode().strip()
     assert f"hint: follow it with `batchchat watch {batch_id}`" in done.err
     batch = server.hand.ledger.batch(batch_id)
@@ -253,7 +251,7 @@ def test_what_is_asked_of_a_batch_reaches_the_server(server):
     assert (batch.model, batch.output) == ("m", None)
 
 
-def test_a_retry_is_a_batch_of_what_failed(server, batches):
+def test_retry_creates_a_batch_of_what_failed(server, batches):
     running = server.client("retry", batches["expired"], "--output", "again.jsonl")
     batch_id = running.until(lambda: running.out.read_text().strip())
     server.end_batch(batch_id)
@@ -263,14 +261,14 @@ def test_a_retry_is_a_batch_of_what_failed(server, batches):
     assert (server.place.folder / "again.jsonl").read_bytes().count(b"\n") == 1
 
 
-def test_a_cancel_is_heard(server):
+def test_cancel_reaches_the_server(server):
     batch_id = server.hand.submit(GOOD)
     done = server.ask("cancel", batch_id)
     assert (done.code, done.out) == (0, b"cancelling\n")
     assert server.hand.ledger.state(batch_id).status == "cancelling"
 
 
-def test_a_server_deletes_no_input_of_a_batch_that_a_command_has_made(server):
+def test_server_keeps_the_input_of_a_batch_created_by_a_command(server):
     file = server.place.file("in.jsonl", GOOD)
     done = server.place.run("submit", file, "--model", "m", "--no-wait")
     batch_id = done.out.decode().strip()

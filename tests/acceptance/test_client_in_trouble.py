@@ -1,4 +1,4 @@
-"""Servers that die, connections that are cut, keys that are wrong, users in a hurry."""
+"""The client survives crashes, broken connections, wrong keys and Ctrl-C."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 FEW = b"".join(whole(f"q-{n}", "hi") + b"\n" for n in range(3))
 MANY = b"".join(whole(f"q-{n}", "x" * 1_000) + b"\n" for n in range(8_000))
-NOBODY = f"batch_{'0' * 32}"
+UNKNOWN = f"batch_{'0' * 32}"
 
 
 @pytest.fixture
@@ -30,12 +30,12 @@ def listening(server):
 
 @pytest.fixture
 def proxy(listening):
-    """Hand everything to the server, until it is told to do otherwise."""
+    """Return a proxy that breaks connections on request."""
     with cutting_proxy(listening.port) as proxy:
         yield proxy
 
 
-def test_a_server_that_is_killed_and_comes_back_is_waited_for(server):
+def test_client_waits_for_a_killed_server(server):
     serve = server.start()
     file = server.place.file("in.jsonl", FEW)
     running = server.client("submit", file, "--model", "m", "--output", "out.jsonl")
@@ -51,21 +51,21 @@ def test_a_server_that_is_killed_and_comes_back_is_waited_for(server):
     assert (server.place.folder / "out.jsonl").read_bytes().count(b"\n") == 3
 
 
-def test_a_server_that_is_not_there_is_an_error_at_once(server):
+def test_unreachable_server_is_an_error_without_delay(server):
     file = server.place.file("in.jsonl", FEW)
     submit = ["submit", file]
-    for asked in (submit, [*submit, "--model", "m"], ["list"], ["status", NOBODY]):
+    for asked in (submit, [*submit, "--model", "m"], ["list"], ["status", UNKNOWN]):
         done = server.ask(*asked)
         assert (done.code, done.out) == (2, b"")
         assert done.err.startswith("error: can't reach the server at http://127.0.0.1:")
-        assert "Connection refused\n\nhint: see whether it runs" in done.err
+        assert "Connection refused\n\nhint: check that it is running" in done.err
 
 
-def test_an_upload_that_is_cut_is_sent_again_and_seen_once(listening, proxy):
+def test_broken_upload_is_repeated_and_stored_once(listening, proxy):
     file = listening.place.file("in.jsonl", MANY)
     proxy.upward_cuts = [3_000_000, 5_000_000]
-    wish = ["--model", "m", "--no-wait"]
-    done = listening.ask("submit", file, *wish, port=proxy.port)
+    options = ["--model", "m", "--no-wait"]
+    done = listening.ask("submit", file, *options, port=proxy.port)
     assert done.code == 0
     assert "waiting for the server: can't reach the server" in done.err
     [seen] = listening.files()
@@ -73,7 +73,7 @@ def test_an_upload_that_is_cut_is_sent_again_and_seen_once(listening, proxy):
     assert [it["input_file_id"] for it in listening.batches()] == [seen["id"]]
 
 
-def test_a_pipe_that_is_cut_off_is_an_error_and_leaves_nothing(listening, proxy):
+def test_broken_upload_of_a_pipe_is_an_error_and_leaves_nothing(listening, proxy):
     pipe = listening.place.folder / "pipe"
     os.mkfifo(pipe)
     proxy.upward_cuts = [3_000_000]
@@ -83,11 +83,11 @@ def test_a_pipe_that_is_cut_off_is_an_error_and_leaves_nothing(listening, proxy)
     done = running.end()
     assert (done.code, done.out) == (2, b"")
     assert done.err.count("error: can't reach the server") == 1
-    assert "hint: nothing was submitted; write it to a file first" in done.err
+    assert "hint: nothing was submitted; save the input to a file" in done.err
     assert listening.files() == listening.batches() == []
 
 
-def test_a_create_whose_answer_is_lost_makes_one_batch(listening, proxy):
+def test_lost_response_to_a_create_leaves_one_batch(listening, proxy):
     file = listening.place.file("in.jsonl", FEW)
     proxy.unanswered = [b"POST /v1/batches"]
     done = listening.ask("submit", file, "--no-wait", port=proxy.port)
@@ -98,7 +98,7 @@ def test_a_create_whose_answer_is_lost_makes_one_batch(listening, proxy):
     assert len(listening.files()) == 1
 
 
-def test_a_download_that_is_cut_goes_on_where_it_was(listening, proxy):
+def test_broken_download_continues_at_its_offset(listening, proxy):
     server = listening
     text = "y" * 100_000
     batch = server.hand.ended(FEW, lambda _: completion(text))
@@ -112,7 +112,7 @@ def test_a_download_that_is_cut_goes_on_where_it_was(listening, proxy):
     assert serve_log.count('"status": 206') == 2
 
 
-def test_a_download_to_stdout_goes_on_as_well(listening, proxy):
+def test_broken_download_to_stdout_continues(listening, proxy):
     batch = listening.hand.ended(MANY)
     output = listening.hand.file(batch.final and batch.final.output_file_id)
     proxy.cuts = [1_000_000, 900_000]
@@ -121,35 +121,33 @@ def test_a_download_to_stdout_goes_on_as_well(listening, proxy):
     assert proxy.connections == 3
 
 
-def test_a_wrong_key_is_an_error_before_anything_is_sent(listening):
+def test_wrong_key_is_an_error_before_the_upload(listening):
     _, key = ApiKeys(listening.hand.storage).create("default")
     file = listening.place.file("in.jsonl", FEW)
     for given in ({}, {"api_key": "bc_wrong"}):
         running = listening.client("submit", file, "--model", "m", settings=given)
         done = running.end()
-        while done.code == 0:  # a server looks every few seconds whether keys exist
+        while done.code == 0:  # a server checks every few seconds if keys exist
             done = listening.ask("list", settings=given)
         assert (done.code, done.out) == (2, b"")
-        assert " does not let us in: " in done.err
-        assert "hint: set BATCHCHAT_API_KEY to one that `batchchat keys" in done.err
+        assert " rejected the API key: " in done.err
+        assert "hint: set BATCHCHAT_API_KEY to a key that `batchchat keys" in done.err
         assert key not in done.err
     good = listening.ask("list", "--json", settings={"api_key": key})
     assert (good.code, good.err) == (0, "")
 
 
-def test_a_file_too_large_for_the_server_is_refused(make_place):
+def test_too_large_file_is_an_error(make_place):
     server = Serving(make_place(), {"max_file_bytes": 1_000})
     server.start()
     done = server.ask("submit", server.place.file("in.jsonl", MANY), "--model", "m")
     assert (done.code, done.out) == (2, b"")
-    assert (
-        "error: The file is too large: a file has up to 1,000 bytes here." in done.err
-    )
-    assert "hint: split it into smaller files" in done.err
+    assert "error: The file exceeds this server's limit of 1,000 bytes." in done.err
+    assert "hint: split the file into smaller ones" in done.err
     assert server.files() == []
 
 
-def test_too_many_questions_are_waited_out(make_place):
+def test_client_waits_when_rate_limited(make_place):
     server = Serving(make_place(), {"requests_per_minute": 8})
     server.start()
     file = server.place.file("in.jsonl", FEW)
@@ -160,7 +158,7 @@ def test_too_many_questions_are_waited_out(make_place):
     assert running.end().code == 0
 
 
-def test_ctrl_c_while_it_waits_leaves_the_batch_alone(listening):
+def test_ctrl_c_while_waiting_leaves_the_batch_running(listening):
     server = listening
     file = server.place.file("in.jsonl", FEW)
     running = server.client("submit", file, "--model", "m", "--output", "out.jsonl")
@@ -169,7 +167,10 @@ def test_ctrl_c_while_it_waits_leaves_the_batch_alone(listening):
     running.signal(signal.SIGINT)
     done = running.end()
     assert done.code == 130
-    assert f"hint: it goes on; follow it with `batchchat watch {batch_id}`" in done.err
+    assert (
+        f"hint: it keeps running; follow it with `batchchat watch {batch_id}`"
+        in done.err
+    )
     assert "Traceback" not in done.err
     server.end_batch(batch_id)
     watched = server.ask("watch", batch_id)
@@ -194,7 +195,7 @@ def test_ctrl_c_during_an_upload_leaves_nothing(listening):
     assert listening.files() == listening.batches() == []
 
 
-def test_what_is_no_server_of_ours_is_told_so(server, moto):
+def test_another_server_is_an_error_with_a_hint(server, moto):
     done = server.ask("list", port=moto.port)
     assert (done.code, done.out) == (2, b"")
     assert done.err.startswith("error: the server at ")
@@ -204,13 +205,15 @@ def test_what_is_no_server_of_ours_is_told_so(server, moto):
 @pytest.mark.parametrize(
     "url", ["127.0.0.1:8000", "ftp://host", "http://", "http://host:port", "http://h?q"]
 )
-def test_what_is_no_url_is_told_so(place, url):
+def test_invalid_url_is_an_error(place, url):
     done = place.run("list", settings={"url": url})
     assert (done.code, done.out) == (2, b"")
-    assert done.err.startswith(f"error: BATCHCHAT_URL: `{url}` is no server's URL")
+    assert done.err.startswith(
+        f"error: BATCHCHAT_URL: `{url}` is not a valid server URL"
+    )
 
 
-def test_the_doctor_tries_the_server(server):
+def test_doctor_checks_the_server(server):
     done = server.ask("doctor")
     assert done.code == 1
     assert done.out.decode().startswith("error   server     can't reach the server")

@@ -1,4 +1,4 @@
-"""Results that are to go to a URL, and their form, as the commands ask for them."""
+"""Results delivered to a URL, and as Parquet."""
 
 import pytest
 from pyarrow import parquet
@@ -28,7 +28,7 @@ def file(server):
 
 
 def end_delivery(server, batch_id):
-    """Do what a controller does."""
+    """Deliver the results as a controller does."""
     ledger = server.hand.ledger
     open_place = lambda url: Destination.parse(url).open(None, path_style=None)  # noqa: E731
     deliver(ledger, ledger.state(batch_id), open_place)
@@ -39,9 +39,9 @@ def half(request):
 
 
 @pytest.mark.parametrize("formats", ["both", "parquet"])
-def test_parquet_is_made_once_by_whoever_ends_the_batch(server, file, formats):
-    wish = ["--format", formats, "--output", "out.parquet", "--model", "m"]
-    running = server.client("submit", file, *wish)
+def test_parquet_is_written_once_when_the_batch_ends(server, file, formats):
+    options = ["--format", formats, "--output", "out.parquet", "--model", "m"]
+    running = server.client("submit", file, *options)
     batch_id = batch_id_of(running)
     server.end_batch(batch_id, half)
     done = running.end()
@@ -58,9 +58,7 @@ def test_parquet_is_made_once_by_whoever_ends_the_batch(server, file, formats):
     assert "format=parquet" not in serve_log
 
 
-def test_a_submit_waits_until_the_results_are_where_they_shall_be(
-    server, file, tmp_path
-):
+def test_submit_waits_for_the_delivery(server, file, tmp_path):
     place = f"file://{tmp_path}/exports/mine/"
     running = server.client("submit", file, "--model", "m", "--output", place)
     batch_id = batch_id_of(running)
@@ -75,7 +73,7 @@ def test_a_submit_waits_until_the_results_are_where_they_shall_be(
     assert "delivery   completed" in server.ask("status", batch_id).out.decode()
 
 
-def test_a_delivery_that_failed_is_told_with_what_to_do(server, file, tmp_path):
+def test_failed_delivery_is_an_error_with_a_hint(server, file, tmp_path):
     place = f"file://{tmp_path}/exports/mine/"
     submitted = server.ask(
         *("submit", file, "--model", "m", "--output", place, "--no-wait")
@@ -87,12 +85,12 @@ def test_a_delivery_that_failed_is_told_with_what_to_do(server, file, tmp_path):
     server.hand.storage.create(keys.delivered, encode(lost))
     done = server.ask("watch", batch_id)
     assert done.code == 2
-    assert "error: the results can't be delivered: no room\n" in done.err
+    assert "error: delivering the results failed: no room\n" in done.err
     assert f"hint: they are kept: `batchchat results {batch_id} --output" in done.err
     assert "delivery   failed: no room" in server.ask("status", batch_id).out.decode()
 
 
-def test_a_place_that_the_server_does_not_allow_is_refused(server, file):
+def test_destination_outside_the_allowed_prefixes_is_an_error(server, file):
     for place in ("s3://bucket/x/", "file:///etc"):
         done = server.ask("submit", file, "--model", "m", "--output", place)
         assert (done.code, done.out) == (2, b"")
@@ -101,14 +99,14 @@ def test_a_place_that_the_server_does_not_allow_is_refused(server, file):
 
 
 WRONG = {
-    "no place": ["submit", "in.jsonl", "--output", "http://host/x"],
-    "tricks": ["submit", "in.jsonl", "--output", "s3://bucket/../x"],
-    "results": ["results", f"batch_{'0' * 32}", "--output", "s3://bucket/x"],
+    "unsupported URL": ["submit", "in.jsonl", "--output", "http://host/x"],
+    "path traversal": ["submit", "in.jsonl", "--output", "s3://bucket/../x"],
+    "URL for results": ["results", f"batch_{'0' * 32}", "--output", "s3://bucket/x"],
 }
 
 
 @pytest.mark.parametrize("arguments", WRONG.values(), ids=WRONG)
-def test_what_is_no_place_is_refused_and_becomes_no_folder(place, arguments):
+def test_invalid_destination_is_an_error_and_creates_no_directory(place, arguments):
     place.file("in.jsonl", bare("hi"))
     done = place.run(*arguments)
     assert done.code == 2
@@ -117,7 +115,7 @@ def test_what_is_no_place_is_refused_and_becomes_no_folder(place, arguments):
     assert not [path for path in place.folder.iterdir() if ":" in path.name]
 
 
-def test_nothing_goes_into_the_storage_itself(place):
+def test_destination_inside_the_storage_is_an_error(place):
     file = place.file("in.jsonl", bare("hi"))
     inside = f"{place.storage.as_uri()}/projects"
     done = place.run("submit", file, "--model", "demo", "--output", inside)

@@ -1,4 +1,4 @@
-"""What `batchchat` says of itself, and to whom holds it wrong."""
+"""Help texts, and the errors for wrong calls."""
 
 import re
 
@@ -28,27 +28,36 @@ HEAVY = {"boto3", "pyarrow", "pydantic", "tokenizers", "torch", "transformers", 
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_explains_itself_with_an_example(place, command):
+def test_help_of_each_command_ends_with_an_example(place, command):
     done = place.run(command, "--help")
     assert (done.code, done.err) == (0, "")
     text = done.out.decode()
     assert text.startswith(f"Usage: batchchat {command}")
-    assert re.search(rf"^  (BATCHCHAT_\S+ )?batchchat {command}", text, re.MULTILINE)
+    example = rf"\n\n  Example:\n    (BATCHCHAT_\S+ )?batchchat {command}[^\n]*\n\Z"
+    assert re.search(example, text)
 
 
-@pytest.mark.parametrize("asked", [["--help"], ["-h"], []], ids=["long", "short", "no"])
-def test_the_help_lists_every_command(place, asked):
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_fits_80_columns(place, command):
+    place.environment["COLUMNS"] = "80"
+    text = place.run(*command.split(), "--help").out.decode()
+    assert max(map(len, text.splitlines())) <= 80
+    assert not re.search(r"[a-z,]\.\.\.$", text, re.MULTILINE)  # nothing is cut off
+
+
+@pytest.mark.parametrize("asked", [["--help"], ["-h"], []], ids=["long", "short", ""])
+def test_help_lists_every_command(place, asked):
     done = place.run(*asked)
     assert (done.code, done.err) == (0, "")
     listed = re.findall(r"^  ([a-z]+)  ", done.out.decode(), re.MULTILINE)
     assert listed == COMMANDS
 
 
-def test_the_version_is_one(place):
+def test_version_is_printed(place):
     assert re.fullmatch(rb"batchchat \d+\.\d+\.\d+\n", place.run("--version").out)
 
 
-def test_the_help_loads_nothing_heavy(place):
+def test_help_imports_no_heavy_module(place):
     place.environment["PYTHONPROFILEIMPORTTIME"] = "1"
     done = place.run("--help")
     loaded = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
@@ -59,24 +68,28 @@ def test_the_help_loads_nothing_heavy(place):
 WRONG = {
     "an unknown command": (["submt"], "Did you mean 'submit'?"),
     "an unknown option": (["list", "--jsn"], "--jsn"),
-    "no file": (["submit"], "Missing argument 'FILE'"),
-    "no batch": (["status"], "Missing argument 'ID'"),
+    "a missing file": (["submit"], "Missing argument 'FILE'"),
+    "a missing batch ID": (["status"], "Missing argument 'ID'"),
     "one argument too many": (["models", "demo"], "demo"),
-    "no such format": (["results", "x", "--format", "csv"], "'parquet'"),
+    "an unknown format": (["results", "x", "--format", "csv"], "'parquet'"),
     "a seed below zero": (["submit", "x", "--seed", "-1"], "--seed"),
-    "a cost without end": (["submit", "x", "--max-cost", "inf"], "--max-cost"),
-    "no project's name": (["keys", "create", "--project", ""], "project name ``"),
+    "an infinite cost": (["submit", "x", "--max-cost", "inf"], "--max-cost"),
+    "an empty project name": (["keys", "create", "--project", ""], "project name ``"),
     "a limit of zero": (["list", "--limit", "0"], "--limit"),
+    "a cost in words": (
+        ["submit", "x", "--max-cost", "much"],
+        "'much' is not",
+    ),
     "metadata without a value": (["submit", "x", "--metadata", "k"], "KEY=VALUE"),
-    "no such model": (["submit", "x", "--model", "x"], "no model `x`"),
-    "no batch's id": (["status", "nope"], "no such batch: `nope`"),
+    "an unknown model": (["submit", "x", "--model", "x"], "no model `x`"),
+    "an invalid batch ID": (["status", "nope"], "no such batch: `nope`"),
     "an id that is a path": (["results", "../../etc"], "no such batch"),
     "an unknown batch": (["cancel", f"batch_{'0' * 32}"], "no such batch"),
 }
 
 
 @pytest.mark.parametrize(("arguments", "reason"), WRONG.values(), ids=WRONG)
-def test_a_wrong_call_is_told_what_is_wrong_and_what_to_do(place, arguments, reason):
+def test_wrong_call_is_an_error_with_a_hint(place, arguments, reason):
     done = place.run(*arguments)
     assert (done.code, done.out) == (2, b"")
     error, hint = done.err.strip().split("\n\nhint: ")
@@ -87,7 +100,7 @@ def test_a_wrong_call_is_told_what_is_wrong_and_what_to_do(place, arguments, rea
 
 
 @pytest.mark.parametrize("broker", ["redis://host:port/0", "http://host"])
-def test_a_worker_loads_nothing_for_a_broker_that_is_none(place, broker):
+def test_worker_rejects_an_invalid_broker_before_loading(place, broker):
     place.environment["BATCHCHAT_BROKER"] = broker
     done = place.run("worker", "--model", "demo", "--no-restart")
     assert (done.code, done.out) == (2, b"")

@@ -1,4 +1,4 @@
-"""What a user may name as the input, and what comes of it."""
+"""The kinds of input that the commands accept or reject."""
 
 import os
 import stat
@@ -21,7 +21,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize(("data", "lines"), SHAPES.values(), ids=SHAPES)
-def test_a_file_is_read_however_its_lines_end(place, data, lines):
+def test_all_line_endings_are_accepted(place, data, lines):
     file = place.file("requests.jsonl", data)
     assert place.run("validate", file, "--model", "demo").code == 0
     done = place.run("render", file, "--model", "demo", "--json")
@@ -30,7 +30,7 @@ def test_a_file_is_read_however_its_lines_end(place, data, lines):
     assert [f'"q-{i}"' in done.out.decode() for i in range(3)] == [True] * 3
 
 
-def test_bodies_alone_are_requests_too(place):
+def test_bare_bodies_are_requests(place):
     message = b'[{"role": "user", "content": "Hi"}]'
     bare = b'{"messages": %b}\n{"custom_id": "mine", "messages": %b}\n'
     file = place.file("bare.jsonl", bare % (message, message))
@@ -39,7 +39,7 @@ def test_bodies_alone_are_requests_too(place):
     assert b'"custom_id":"mine"' in done.out.splitlines()[1]
 
 
-def test_a_rendered_prompt_is_what_the_template_makes_of_it(place):
+def test_render_prints_the_templates_prompt(place):
     file = place.file("requests.jsonl", few(1))
     done = place.run("render", file, "--model", "demo", "--json")
     [line] = done.out.splitlines()
@@ -49,7 +49,7 @@ def test_a_rendered_prompt_is_what_the_template_makes_of_it(place):
     assert b'"prompt":"%b","prompt_tokens":12}' % prompt in line
 
 
-def test_the_input_may_come_from_stdin(place):
+def test_input_may_come_from_stdin(place):
     done = place.run("submit", "-", "--model", "demo", "--no-wait", stdin=LINES)
     assert done.code == 0
     batch_id = done.out.decode().strip()
@@ -58,25 +58,25 @@ def test_the_input_may_come_from_stdin(place):
     assert content.read_bytes() == LINES
 
 
-def test_stdin_is_not_validated_as_it_can_be_read_only_once(place):
+def test_validate_rejects_stdin(place):
     done = place.run("validate", "-", stdin=LINES)
     assert (done.code, done.out) == (2, b"")
-    assert "hint: write it to a file first" in done.err
+    assert "hint: save it to a file first" in done.err
 
 
 UNREADABLE = {
     "a missing file": "missing.jsonl",
-    "a folder": ".",
+    "a directory": ".",
     "a file below a file": "a-file/requests.jsonl",
     "a name too long": "x" * 300,
-    "somebody who is not": "~nobody-of-that-name/requests.jsonl",
-    "what can't be read": "/proc/self/mem",
+    "an unknown user": "~nobody-of-that-name/requests.jsonl",
+    "a file that fails to be read": "/proc/self/mem",
 }
 
 
 @pytest.mark.parametrize("command", ["submit", "validate", "render"])
 @pytest.mark.parametrize("file", UNREADABLE.values(), ids=UNREADABLE)
-def test_what_is_no_readable_file_is_an_error_with_a_hint(place, command, file):
+def test_unreadable_input_is_an_error_with_a_hint(place, command, file):
     place.file("a-file", b"")
     done = place.run(command, file, "--model", "demo")
     assert (done.code, done.out) == (2, b"")
@@ -87,7 +87,7 @@ def test_what_is_no_readable_file_is_an_error_with_a_hint(place, command, file):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_that_may_not_be_read_is_an_error_with_a_hint(place):
+def test_file_without_read_permission_is_an_error(place):
     file = place.file("secret.jsonl", LINES)
     file.chmod(stat.S_IWUSR)
     done = place.run("submit", file, "--model", "demo")
@@ -96,7 +96,7 @@ def test_a_file_that_may_not_be_read_is_an_error_with_a_hint(place):
 
 
 @pytest.mark.parametrize("data", [b"", b"\n \n", BOM], ids=["empty", "blank", "mark"])
-def test_a_file_without_a_request_is_refused_without_an_engine(place, data):
+def test_file_without_requests_fails_without_an_engine(place, data):
     file = place.file("empty.jsonl", data)
     [problem] = place.run("validate", file, "--json").json()["errors"]["data"]
     assert (problem["code"], problem["line"]) == ("empty_file", None)
@@ -106,14 +106,14 @@ def test_a_file_without_a_request_is_refused_without_an_engine(place, data):
     assert "the file has no requests" in done.err
 
 
-def test_a_file_whose_name_is_no_text_is_taken(place):
+def test_file_name_may_be_invalid_utf8(place):
     file = place.folder / os.fsdecode(b"\xff.jsonl")
     file.write_bytes(LINES)
     assert place.run("validate", file, "--model", "demo").code == 0
     assert place.run("submit", file, "--model", "demo", "--no-wait").code == 0
 
 
-def test_lines_that_name_no_model_are_refused_without_one(place):
+def test_requests_without_a_model_are_invalid(place):
     file = place.file("requests.jsonl", LINES)
     done = place.run("submit", file)
     assert done.code == 1

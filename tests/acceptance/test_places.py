@@ -1,4 +1,4 @@
-"""Where results and batches are to lie: what can't be written is said at once."""
+"""Unusable output paths, storage and settings are errors before anything runs."""
 
 import os
 
@@ -7,21 +7,19 @@ import pytest
 from tests.acceptance.inputs import few, lognormal
 
 OUTPUTS = {
-    "a folder": ".",
+    "a directory": ".",
     "below a file": "a-file/out.jsonl",
-    "where nobody may write": "/proc/out.jsonl",
-    "a folder nobody may make": "/proc/batchchat/out.jsonl",
+    "not writable": "/proc/out.jsonl",
+    "a directory that can't be created": "/proc/batchchat/out.jsonl",
     "a name too long": "x" * 300,
-    "a name that is no text": os.fsdecode(b"\xff.jsonl"),
+    "invalid UTF-8": os.fsdecode(b"\xff.jsonl"),
     "the input": "requests.jsonl",
-    "the name of another format": "out.parquet",
+    "the suffix of another format": "out.parquet",
 }
 
 
 @pytest.mark.parametrize("output", OUTPUTS.values(), ids=OUTPUTS)
-def test_an_output_that_cant_be_written_is_refused_before_anything_is_done(
-    place, output
-):
+def test_unwritable_output_is_an_error_before_submitting(place, output):
     place.file("a-file", b"")
     file = place.file("requests.jsonl", few())
     done = place.run("submit", file, "--model", "demo", "--output", output)
@@ -32,19 +30,19 @@ def test_an_output_that_cant_be_written_is_refused_before_anything_is_done(
     assert file.read_bytes() == few()
 
 
-def test_the_folders_of_an_output_are_made(place):
+def test_directories_of_the_output_are_created(place):
     file = place.file("requests.jsonl", few())
-    wish = ["--model", "demo", "--no-wait", "--output", "new/folder/out.jsonl"]
-    assert place.run("submit", file, *wish).code == 0
+    options = ["--model", "demo", "--no-wait", "--output", "new/folder/out.jsonl"]
+    assert place.run("submit", file, *options).code == 0
     assert list((place.folder / "new" / "folder").iterdir()) == []
 
 
-STORAGES = {"below a file": "a-file/storage", "where nobody may write": "/proc/storage"}
+STORAGES = {"below a file": "a-file/storage", "not writable": "/proc/storage"}
 
 
 @pytest.mark.parametrize("storage", STORAGES.values(), ids=STORAGES)
 @pytest.mark.parametrize("command", ["submit", "status", "results", "cancel"])
-def test_a_storage_that_cant_be_used_is_an_error_with_a_hint(place, command, storage):
+def test_unusable_storage_is_an_error_with_a_hint(place, command, storage):
     place.file("a-file", b"")
     file = place.file("requests.jsonl", few())
     asked = [file, "--model", "demo"] if command == "submit" else [f"batch_{'0' * 32}"]
@@ -54,21 +52,21 @@ def test_a_storage_that_cant_be_used_is_an_error_with_a_hint(place, command, sto
     assert "\n\nhint: " in done.err
 
 
-def test_a_storage_that_is_none_has_no_list(place):
+def test_list_of_an_unusable_storage_is_an_error(place):
     place.file("a-file", b"")
     done = place.run("list", settings={"storage": "a-file/storage"})
     assert (done.code, done.out) == (2, b"")
     assert done.err.startswith("error: ")
 
 
-def test_a_storage_that_was_never_used_has_an_empty_list(place):
+def test_list_of_an_unused_storage_is_empty(place):
     done = place.run("list", "--json")
     assert done.code == 0
     assert (done.json()["data"], done.json()["has_more"]) == ([], False)
     assert place.run("list").out == b""
 
 
-def test_a_batch_that_a_full_disk_has_no_room_for_is_not_begun(place):
+def test_full_disk_leaves_no_batch(place):
     file = place.file("requests.jsonl", lognormal(200, middle=4, most=8))
     full = ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh"]  # no file over some kilobytes
     done = place.run("submit", file, "--model", "demo", "--no-wait", through=full)
@@ -91,17 +89,17 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG.items(), ids=WRONG)
-def test_a_wrong_setting_is_an_error_that_names_it(place, name, value):
+def test_invalid_setting_is_an_error_that_names_it(place, name, value):
     file = place.file("requests.jsonl", few())
-    wish = ["submit", file, "--model", "demo", "--no-wait"]
-    done = place.run(*wish, settings={name: value})
+    options = ["submit", file, "--model", "demo", "--no-wait"]
+    done = place.run(*options, settings={name: value})
     assert (done.code, done.out) == (2, b"")
     assert done.err.startswith("error: ")
     assert name in done.err.lower()
     assert "Traceback" not in done.err
 
 
-def test_projects_do_not_see_each_others_batches(place):
+def test_projects_are_isolated(place):
     batch_id = place.hand_in(place.file("requests.jsonl", few()))
     assert batch_id in place.run("list").out.decode()
     other = {"project": "other"}

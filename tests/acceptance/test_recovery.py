@@ -101,7 +101,7 @@ def test_one_interrupt_ends_within_its_grace_and_says_how_to_go_on(story):
     assert done.code == 130
     assert done.seconds < GRACE + 5
     assert f"stopping: running requests get {GRACE}s to finish" in done.err
-    assert f"hint: go on with `batchchat resume {story.batch_id}`" in done.err
+    assert f"hint: continue with `batchchat resume {story.batch_id}`" in done.err
     assert "Traceback" not in done.err
 
 
@@ -110,7 +110,7 @@ def test_a_second_interrupt_or_one_while_loading_ends_at_once(story, name):
     done = story.ends[name]
     assert done.code == 130
     assert done.seconds < 3
-    assert f"stopped; go on with `batchchat resume {story.batch_id}`" in done.err
+    assert f"stopped; continue with `batchchat resume {story.batch_id}`" in done.err
 
 
 def test_a_full_disk_ends_the_run_with_a_reason_and_a_hint(story):

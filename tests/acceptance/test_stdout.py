@@ -1,23 +1,23 @@
-"""What becomes of a command whose data nobody takes."""
+"""Commands handle a closed or full stdout."""
 
 
 def into(target):
-    """Return what runs a command with its stdout in a shell's `target`."""
+    """Return a wrapper that redirects a command's stdout in a shell."""
     return ("bash", "-o", "pipefail", "-c", f'"$@" {target}', "bash")
 
 
-def test_a_reader_that_has_seen_enough_is_no_failure(place):
+def test_closed_pipe_is_not_a_failure(place):
     done = place.run("models", through=into("| :"))
     assert (done.code, done.out, done.err) == (0, b"", "")
 
 
-def test_a_full_disk_behind_stdout_is_told_so(place):
+def test_full_disk_behind_stdout_is_an_error(place):
     done = place.run("models", through=into("> /dev/full"))
     assert done.code == 2
     assert done.err.startswith("error: can't write to stdout: No space left on device")
 
 
-def test_bytes_meet_a_full_disk_as_text_does(place):
+def test_full_disk_is_an_error_for_binary_output(place):
     place.file("in.jsonl", b"{}\n")
     done = place.run("validate", "in.jsonl", "--json", through=into("> /dev/full"))
     assert done.code == 2

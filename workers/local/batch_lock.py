@@ -40,7 +40,7 @@ def batch_lock(folder: Path, batch_id: str) -> Iterator[None]:
         os.close(descriptor)
         raise BatchLockedError(
             f"`{batch_id}` is being run by another process",
-            hint=f"see how far it is with `batchchat status {batch_id}`",
+            hint=f"see its progress with `batchchat status {batch_id}`",
         ) from None
     try:
         yield

@@ -81,7 +81,7 @@ def test_requests_refused_for_what_they_ask_are_left_out(hand):
     with pytest.raises(UsageError, match="would fail again") as raised:
         retried(hand, state)
     assert raised.value.hint == (
-        f"see why with `batchchat results {state.batch.id} --errors`"
+        f"see the errors with `batchchat results {state.batch.id} --errors`"
     )
 
 
