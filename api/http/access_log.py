@@ -51,8 +51,8 @@ class AccessLog:
             _logger.exception("%s failed", request_id)
             if status:  # the response has begun, so only a closed connection can tell
                 raise
-            answer = error_response(ApiError(500, "Internal server error."))
-            await answer(scope, receive, send_with_headers)
+            response = error_response(ApiError(500, "Internal server error."))
+            await response(scope, receive, send_with_headers)
         finally:
             _log(scope, request_id, status, time.perf_counter() - started)
             metrics = scope["app"].state.metrics

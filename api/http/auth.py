@@ -37,7 +37,7 @@ class Authenticator:
         """Return the project of a request. Raises `ApiError` (401 or 403)."""
         header = request.headers.get("authorization", "")
         if await self._is_keyless():
-            _reject_remote_browsers(request)
+            _reject_web_pages(request)
             return self._context.settings.project
         scheme, _, text = header.partition(" ")
         if scheme.lower() != "bearer" or not text.strip():
@@ -73,13 +73,16 @@ class Authenticator:
         return project
 
 
-def _reject_remote_browsers(request: Request) -> None:
-    """Reject web pages that reach the server through a browser on this machine."""
+def _reject_web_pages(request: Request) -> None:
+    """Reject web pages, which reach the server through a browser on this machine.
+
+    Browsers mark cross-site requests. A foreign `Host` reveals DNS rebinding.
+    """
     host = request.url.hostname or ""
-    elsewhere = request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}
-    if host not in _LOOPBACK_HOSTS or elsewhere:
-        message = "Without API keys this server accepts local requests only. Create"
-        message += " a key with `batchchat keys create`."
+    is_foreign = request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}
+    if host not in _LOOPBACK_HOSTS or is_foreign:
+        message = "Without API keys this server accepts requests from programs on the"
+        message += " same machine only. Create a key with `batchchat keys create`."
         raise ApiError(403, message, code="keys_needed")
 
 

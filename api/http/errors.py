@@ -93,10 +93,10 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(BatchchatError)
     async def _on_batchchat_error(_: Request, error: BatchchatError) -> Response:
-        answer = to_api_error(error)
-        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        mapped = to_api_error(error)
+        if mapped.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _logger.error("%s: %s", error.code, error.message)
-        return error_response(answer)
+        return error_response(mapped)
 
     @app.exception_handler(HTTPException)
     async def _on_http_exception(request: Request, error: HTTPException) -> Response:

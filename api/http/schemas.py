@@ -246,7 +246,7 @@ class EventTypes(BaseModel):
 _ERRORS = {
     400: "The request is invalid; `param` names the field.",
     401: "The API key is missing or invalid.",
-    403: "The server has no API keys yet and accepts local requests only.",
+    403: "The server has no API keys and accepts requests from its own machine only.",
     404: "The object does not exist in this project.",
     408: "The request body took too long to arrive.",
     409: "The operation conflicts with the state of the object.",

@@ -101,13 +101,13 @@ def list_batches(
     render = partial(_render_if_created, request.app.state.batch_view, ledger)
     with ThreadPoolExecutor(_READ_CONCURRENCY) as pool:
         ids = ledger.batch_ids(after)
-        there = (
+        created = (
             pair
-            for some in iter(lambda: list(islice(ids, _READ_CONCURRENCY)), [])
-            for pair in pool.map(render, some)
+            for chunk in iter(lambda: list(islice(ids, _READ_CONCURRENCY)), [])
+            for pair in pool.map(render, chunk)
             if pair is not None
         )
-        found = list(islice(there, limit + 1))
+        found = list(islice(created, limit + 1))
     page = found[:limit]
     data = [msgspec.Raw(text) for _, text in page]
     return list_object(data, [one for one, _ in page], has_more=len(found) > limit)

@@ -130,7 +130,7 @@ def create(
     """
     _check_model(context, body)
     file = _input_file(context, ledger, body.input_file_id)
-    kept = body.output_expires_after
+    expires_after = body.output_expires_after
     options = Options(
         model=body.model,
         seed=body.seed,
@@ -138,7 +138,7 @@ def create(
         completion_window=body.completion_window,
         metadata=body.metadata,
         priority=body.priority,
-        output_expires_after=kept.seconds if kept else None,
+        output_expires_after=expires_after.seconds if expires_after else None,
         max_cost=None if body.max_cost is None else Decimal(repr(body.max_cost)),
         output_format=body.output_format,
         destination=_destination(context, ledger, body.output),

@@ -141,8 +141,8 @@ def download_file(
     """Download a file or a byte range of it."""
     file = Files(ledger).get(file_id)
     tag, is_head = f'"{file.id}"', request.method == "HEAD"
-    known = request.headers.get("if-none-match", "")
-    if tag in known or known.strip() == "*":
+    known_tags = request.headers.get("if-none-match", "")
+    if tag in known_tags or known_tags.strip() == "*":
         return Response(status_code=304, headers={"etag": tag})
     if is_head or request.headers.get("if-range", tag) != tag:
         range_ = None
@@ -152,8 +152,8 @@ def download_file(
         "x-content-type-options": "nosniff",
     }
     key = ledger.keys.content(file_id)
-    answer = content_response(ledger.storage, key, file.bytes, range_, headers)
-    return Response(headers=answer.headers) if is_head else answer
+    response = content_response(ledger.storage, key, file.bytes, range_, headers)
+    return Response(headers=response.headers) if is_head else response
 
 
 def file_object(file: File) -> dict[str, Any]:

@@ -139,10 +139,10 @@ class _EventStream:
     ) -> None:
         state = request.app.state
         self._is_shutting_down: Callable[[], bool] = state.is_shutting_down
-        self._show: Callable[[State], bytes] = partial(
+        self._render: Callable[[State], bytes] = partial(
             state.batch_view.render_state, ledger
         )
-        self._state: Callable[[], State] = partial(ledger.state, batch_id)
+        self._read_state: Callable[[], State] = partial(ledger.state, batch_id)
         self._authenticator: Authenticator = state.authenticator
         self._request = request
         self._ledger = ledger
@@ -155,14 +155,14 @@ class _EventStream:
         """
         last, idle_polls = b"", 0
         while not self._is_shutting_down() and await self._is_authorized():
-            state = await to_thread.run_sync(self._state)
+            state = await to_thread.run_sync(self._read_state)
             lines = finished_results(self._ledger, state, self._count)
-            while some := await to_thread.run_sync(_read_some, lines):
-                for line in some:
+            while ready := await to_thread.run_sync(_next_lines, lines):
+                for line in ready:
                     self._count += 1
                     yield self._event("result", line.rstrip())
                 idle_polls = 0
-            batch = await to_thread.run_sync(self._show, state)
+            batch = await to_thread.run_sync(self._render, state)
             if batch != last:
                 yield self._event("batch", batch)
                 last, idle_polls = batch, 0
@@ -171,7 +171,7 @@ class _EventStream:
                 return
             idle_polls += 1
             if idle_polls % _POLLS_PER_KEEPALIVE == 0:
-                yield b": nothing new\n\n"
+                yield b": keep-alive\n\n"
             await sleep(_POLL_SECONDS)
 
     async def _is_authorized(self) -> bool:
@@ -185,7 +185,7 @@ class _EventStream:
         return b"id: %d\nevent: %b\ndata: %b\n\n" % (self._count, name.encode(), data)
 
 
-def _read_some(lines: Iterator[bytes]) -> list[bytes]:
+def _next_lines(lines: Iterator[bytes]) -> list[bytes]:
     return list(islice(lines, _LINES_PER_READ))
 
 
@@ -198,14 +198,14 @@ def _parse_event_id(text: str) -> int:
 
 def _coalesced(lines: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the same bytes in larger pieces."""
-    pieces = bytearray()
+    buffer = bytearray()
     for line in lines:
-        pieces += line
-        if len(pieces) >= _SEND_BYTES:
-            yield bytes(pieces)
-            pieces.clear()
-    if pieces:
-        yield bytes(pieces)
+        buffer += line
+        if len(buffer) >= _SEND_BYTES:
+            yield bytes(buffer)
+            buffer.clear()
+    if buffer:
+        yield bytes(buffer)
 
 
 def _parquet(ledger: Ledger, state: State, after: int) -> Response:

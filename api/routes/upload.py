@@ -53,14 +53,14 @@ async def receive_file(request: Request, ledger: Ledger, settings: Settings) -> 
         if form.filename is None:
             message = "Missing required parameter: 'file'."
             raise ApiError(400, message, param="file", code=_MISSING_PARAMETER)
-        kept = _expiry_seconds(form)
+        lifetime = _expiry_seconds(form)
         file = File(
             id=file_id,
             bytes=content.size,
             created_at=created_at,
             filename=form.filename,
             purpose=_purpose(form, required=True),
-            expires_at=created_at + kept if kept else None,
+            expires_at=created_at + lifetime if lifetime else None,
             lines=content.lines(),
         )
     await to_thread.run_sync(publish_file, ledger, file)

@@ -49,9 +49,9 @@ def safe_post(
     address = host if allow_private else _public_address(target)
     pinned = target.copy_with(host=address)
     where = target.netloc.decode()
-    asked = {**headers, "host": where, "user-agent": "batchchat-webhooks"}
+    all_headers = {**headers, "host": where, "user-agent": "batchchat-webhooks"}
     try:
-        return anyio.run(_send, pinned, body, asked, host)
+        return anyio.run(_send, pinned, body, all_headers, host)
     except TimeoutError:
         message = f"{target.host} did not respond within {_TIMEOUT_SECONDS:g} s"
         raise WebhookError(message) from None
@@ -74,9 +74,9 @@ async def _send(url: httpx.URL, body: bytes, headers: dict[str, str], name: str)
                 content=body,
                 headers=headers,
                 extensions={"sni_hostname": name},
-            ) as answer,
+            ) as response,
         ):
-            return answer.status_code
+            return response.status_code
 
 
 def validate_url(url: str, *, allow_private: bool) -> httpx.URL:
@@ -99,10 +99,10 @@ def validate_url(url: str, *, allow_private: bool) -> httpx.URL:
 def _public_address(url: httpx.URL) -> str:
     try:
         host, port = url.raw_host.decode(), url.port or 443
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise WebhookError(f"cannot resolve `{url.host}`") from None
-    addresses = [str(info[4][0]).partition("%")[0] for info in found]
+    addresses = [str(info[4][0]).partition("%")[0] for info in infos]
     for address in addresses:
         if not _is_public(ip_address(address)):
             raise WebhookError(f"`{url.host}` resolves to a private address")

@@ -59,14 +59,14 @@ class ApiServer:
 
     def upload(self, data: bytes = LINE, *, purpose: str = "batch", **how: Any) -> str:
         """Upload a file; return its id."""
-        answer = self.client.post(
+        response = self.client.post(
             "/v1/files",
             files={"file": ("in.jsonl", data)},
             data={"purpose": purpose},
             **how,
         )
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["id"])
+        assert response.status_code == 200, response.text
+        return str(response.json()["id"])
 
     def create(self, file_id: str, *, headers: Any = None, **fields: Any) -> Any:
         """Request a batch; return the response."""
@@ -75,9 +75,9 @@ class ApiServer:
 
     def batch(self, data: bytes = LINE, **fields: Any) -> str:
         """Upload a file and create its batch; return the batch's id."""
-        answer = self.create(self.upload(data), model="m", **fields)
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["id"])
+        response = self.create(self.upload(data), model="m", **fields)
+        assert response.status_code == 200, response.text
+        return str(response.json()["id"])
 
     def add_endpoint(self, url: str, *types: str) -> dict[str, Any]:
         """Register a webhook endpoint; return the Webhook object."""
@@ -97,9 +97,9 @@ class ApiServer:
         self._listener.close()
 
 
-def error_of(answer: httpx.Response) -> dict[str, Any]:
+def error_of(response: httpx.Response) -> dict[str, Any]:
     """Return the error of a response after checking that it has OpenAI's format."""
-    error = answer.json()["error"]
+    error = response.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
     assert error["message"]
     return dict(error)

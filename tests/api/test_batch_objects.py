@@ -47,9 +47,9 @@ def test_an_ended_batch_has_its_files_even_if_finalizing_was_killed(
     assert '"completed"' in text
     for file_id in state.final.file_ids:
         assert file_id in text
-        answer = served.client.get(f"/v1/files/{file_id}/content")
-        assert answer.status_code == 200
-        assert len(answer.content) > 0
+        response = served.client.get(f"/v1/files/{file_id}/content")
+        assert response.status_code == 200
+        assert len(response.content) > 0
 
 
 def test_a_deleted_result_file_is_not_published_again(served, hand):
@@ -138,9 +138,9 @@ def test_a_retry_is_a_new_batch_of_the_requests_that_never_ran(served, hand):
     batch_id = hand.submit(DATA)
     hand.run(batch_id, shards=1)
     hand.finalize(batch_id, "expired")
-    answer = served.client.post(f"/v1/batches/{batch_id}/retry")
-    assert answer.status_code == 200
-    again = answer.json()
+    response = served.client.post(f"/v1/batches/{batch_id}/retry")
+    assert response.status_code == 200
+    again = response.json()
     assert again["retry_of"] == batch_id
     content = served.client.get(f"/v1/files/{again['input_file_id']}/content")
     assert len(content.text.splitlines()) == 2
@@ -180,5 +180,5 @@ def test_a_batch_without_retryable_requests_cannot_be_retried(served, hand, ende
     if ended:
         hand.run(batch_id)
         hand.finalize(batch_id)
-    answer = served.client.post(f"/v1/batches/{batch_id}/retry")
-    assert answer.status_code == (400 if ended else 409)
+    response = served.client.post(f"/v1/batches/{batch_id}/retry")
+    assert response.status_code == (400 if ended else 409)

@@ -88,25 +88,25 @@ def test_an_idempotency_key_cannot_be_reused_for_another_request(served):
     key = {"idempotency-key": "mine"}
     file_id = served.upload()
     served.create(file_id, headers=key)
-    answer = served.create(file_id, headers=key, seed=1)
-    assert answer.status_code == 422
-    assert error_of(answer)["code"] == "idempotency_key_reused"
-    assert answer.headers["x-should-retry"] == "false"
+    response = served.create(file_id, headers=key, seed=1)
+    assert response.status_code == 422
+    assert error_of(response)["code"] == "idempotency_key_reused"
+    assert response.headers["x-should-retry"] == "false"
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
 def test_an_idempotency_key_has_a_limited_length(served, key):
-    answer = served.create(served.upload(), headers={"idempotency-key": key})
-    assert answer.status_code == 400
-    error_of(answer)
+    response = served.create(served.upload(), headers={"idempotency-key": key})
+    assert response.status_code == 400
+    error_of(response)
 
 
 def test_concurrent_identical_requests_create_one_batch(served):
     file_id = served.upload()
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: served.create(file_id), range(8)))
-    assert {answer.status_code for answer in answers} == {200}
-    assert len({answer.json()["id"] for answer in answers}) == 1
+        responses = list(pool.map(lambda _: served.create(file_id), range(8)))
+    assert {response.status_code for response in responses} == {200}
+    assert len({response.json()["id"] for response in responses}) == 1
     assert len(ids(served)) == 1
 
 
@@ -152,10 +152,10 @@ def test_an_unreachable_storage_is_a_503_with_retry_after(serve):
     served = serve(storage)
     file_id = served.upload()
     storage.left = 0
-    answer = served.create(file_id)
-    assert answer.status_code == 503
-    assert error_of(answer)["type"] == "server_error"
-    assert int(answer.headers["retry-after"]) > 0
+    response = served.create(file_id)
+    assert response.status_code == 503
+    assert error_of(response)["type"] == "server_error"
+    assert int(response.headers["retry-after"]) > 0
 
 
 def test_all_options_are_stored_in_the_batch(served):
@@ -167,43 +167,43 @@ def test_all_options_are_stored_in_the_batch(served):
         "max_cost": 0.5,
         "output_expires_after": {"anchor": "created_at", "seconds": 3_600},
     }
-    answer = served.create(served.upload(), **fields).json()
-    batch = served.context.ledger("default").batch(answer["id"])
+    response = served.create(served.upload(), **fields).json()
+    batch = served.context.ledger("default").batch(response["id"])
     assert (batch.seed, batch.priority, batch.on_invalid) == (5, "high", "skip")
     assert batch.expires_at - batch.created_at == 604_800
     assert batch.output_expires_after == 3_600
     assert batch.max_cost == Decimal("0.5")
-    assert (answer["max_cost"], answer["cancel_reason"]) == (0.5, None)
+    assert (response["max_cost"], response["cancel_reason"]) == (0.5, None)
 
 
 def test_only_catalog_models_are_accepted_not_server_paths(served, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({}))
     for name in (str(tmp_path), "org/name"):
-        answer = served.create(served.upload(), model=name)
-        assert answer.status_code == 404
-        assert error_of(answer)["code"] == "model_not_found"
+        response = served.create(served.upload(), model=name)
+        assert response.status_code == 404
+        assert error_of(response)["code"] == "model_not_found"
 
 
 def test_the_input_of_an_unfinished_batch_cannot_be_deleted(served):
     file_id = served.upload()
     served.create(file_id)
-    answer = served.client.delete(f"/v1/files/{file_id}")
-    assert answer.status_code == 409
+    response = served.client.delete(f"/v1/files/{file_id}")
+    assert response.status_code == 409
     assert served.client.get(f"/v1/files/{file_id}").status_code == 200
 
 
 def test_a_deleted_file_cannot_be_an_input(served):
     file_id = served.upload()
     served.client.delete(f"/v1/files/{file_id}")
-    answer = served.create(file_id)
-    assert answer.status_code == 404
-    assert error_of(answer)["param"] == "input_file_id"
+    response = served.create(file_id)
+    assert response.status_code == 404
+    assert error_of(response)["param"] == "input_file_id"
 
 
 def test_an_expired_file_and_its_content_are_removed(serve):
     now = [1_000.0]
     served = serve(clock=lambda: now[0])
-    answer = served.client.post(
+    response = served.client.post(
         "/v1/files",
         files={"file": ("a.jsonl", b"{}")},
         data={
@@ -212,7 +212,7 @@ def test_an_expired_file_and_its_content_are_removed(serve):
             "expires_after[seconds]": "3600",
         },
     )
-    file_id = answer.json()["id"]
+    file_id = response.json()["id"]
     now[0] += 3_599
     assert served.client.get(f"/v1/files/{file_id}").status_code == 200
     now[0] += 1

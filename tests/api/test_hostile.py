@@ -64,24 +64,24 @@ pytestmark = pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("trick", TRICKS)
 @pytest.mark.parametrize(("method", "place"), PLACES)
 def test_a_malicious_id_is_not_found(server, method, place, trick):
-    answer = server.client.request(method, place.format(trick))
-    assert answer.status_code in {404, 405}
-    error_of(answer)
+    response = server.client.request(method, place.format(trick))
+    assert response.status_code in {404, 405}
+    error_of(response)
 
 
 @pytest.mark.parametrize("file_id", ["file-abc123", "file_" + "0" * 32])
 @pytest.mark.parametrize("place", ["", "/content"])
 def test_a_missing_file_has_openais_error_message(server, file_id, place):
-    answer = server.client.get(f"/v1/files/{file_id}{place}")
-    assert error_of(answer)["message"] == f"No such File object: {file_id}"
+    response = server.client.get(f"/v1/files/{file_id}{place}")
+    assert error_of(response)["message"] == f"No such File object: {file_id}"
 
 
 @pytest.mark.parametrize("trick", ["../x", "", "batch_1", "%00", "x" * 9_999])
 @pytest.mark.parametrize("place", ["files", "batches", "webhook_endpoints"])
 def test_a_malicious_cursor_is_not_found(server, place, trick):
-    answer = server.client.get(f"/v1/{place}", params={"after": trick})
-    assert answer.status_code == 404
-    error_of(answer)
+    response = server.client.get(f"/v1/{place}", params={"after": trick})
+    assert response.status_code == 404
+    error_of(response)
 
 
 @pytest.mark.parametrize(
@@ -100,11 +100,11 @@ def test_a_malicious_cursor_is_not_found(server, place, trick):
     ],
 )
 def test_a_malicious_filename_is_rejected(server, name):
-    answer = server.client.post(
+    response = server.client.post(
         "/v1/files", files={"file": (name, LINE)}, data={"purpose": "batch"}
     )
-    assert answer.status_code == 400
-    assert error_of(answer)["param"] == "file"
+    assert response.status_code == 400
+    assert error_of(response)["param"] == "file"
 
 
 NESTED = b'{"metadata":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -130,17 +130,17 @@ NESTED = b'{"metadata":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 )
 def test_an_excessive_body_is_rejected(server, body, status):
     headers = {"content-type": "application/json"}
-    answer = server.client.post("/v1/batches", content=body, headers=headers)
-    assert answer.status_code == status
-    error_of(answer)
+    response = server.client.post("/v1/batches", content=body, headers=headers)
+    assert response.status_code == status
+    error_of(response)
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/xml", "x", "json"])
 def test_a_body_of_another_content_type_is_rejected(server, kind):
     headers = {"content-type": kind}
-    answer = server.client.post("/v1/batches", content=b"{}", headers=headers)
-    assert answer.status_code == 415
-    error_of(answer)
+    response = server.client.post("/v1/batches", content=b"{}", headers=headers)
+    assert response.status_code == 415
+    error_of(response)
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,9 @@ def test_a_body_of_another_content_type_is_rejected(server, kind):
 )
 def test_an_upload_of_another_content_type_is_rejected(server, kind):
     headers = {"content-type": kind}
-    answer = server.client.post("/v1/files", content=b"x", headers=headers)
-    assert answer.status_code in {400, 415}
-    error_of(answer)
+    response = server.client.post("/v1/files", content=b"x", headers=headers)
+    assert response.status_code in {400, 415}
+    error_of(response)
 
 
 def form(*parts, end=b"--x--\r\n"):
@@ -194,22 +194,22 @@ PURPOSE = b'content-disposition: form-data; name="purpose"\r\n\r\nbatch'
 )
 def test_a_malformed_form_is_rejected(server, body):
     headers = {"content-type": "multipart/form-data; boundary=x"}
-    answer = server.client.post("/v1/files", content=body, headers=headers)
-    assert answer.status_code == 400
-    error_of(answer)
+    response = server.client.post("/v1/files", content=body, headers=headers)
+    assert response.status_code == 400
+    error_of(response)
 
 
 def raw(server, request):
-    """Return what the server answers to bytes that may be no HTTP."""
+    """Return the raw response to bytes that may not be valid HTTP."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as stream:
-        answer = b""
+        response = b""
         with suppress(ConnectionError, OSError):  # it may close before it has read all
             stream.sendall(request)
             stream.shutdown(socket.SHUT_WR)
         with suppress(ConnectionError):
             while some := stream.recv(65_536):
-                answer += some
-        return answer
+                response += some
+        return response
 
 
 @pytest.mark.parametrize(
@@ -271,29 +271,29 @@ def test_a_slow_request_body_does_not_hit_the_header_timeout(server, monkeypatch
             yield piece
 
     headers = {"content-type": "application/json"}
-    answer = server.client.post("/v1/batches", content=slow(), headers=headers)
-    assert answer.status_code == 400
+    response = server.client.post("/v1/batches", content=slow(), headers=headers)
+    assert response.status_code == 400
 
 
 def test_an_excess_connection_is_a_503_with_retry_after(server, monkeypatch):
     with socket.create_connection(("127.0.0.1", server.port)):
         monkeypatch.setattr("batchchat.api.server.uvicorn_server._MAX_CONNECTIONS", 0)
-        answer = httpx.get(f"{server.url}/healthz")
-    assert answer.status_code == 503
-    assert answer.headers["retry-after"] == "2"
-    assert error_of(answer)["code"] == "too_many_connections"
+        response = httpx.get(f"{server.url}/healthz")
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "2"
+    assert error_of(response)["code"] == "too_many_connections"
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v2/files", "/v1/files/"])
 def test_an_unknown_url_is_not_found(server, path):
-    answer = server.client.get(path)
-    assert answer.status_code == 404
-    assert error_of(answer)["code"] == "unknown_url"
+    response = server.client.get(path)
+    assert response.status_code == 404
+    assert error_of(response)["code"] == "unknown_url"
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "options", "delete"])
 def test_an_unsupported_method_is_rejected(server, method):
-    answer = server.client.request(method, "/v1/batches")
-    assert answer.status_code == 405
-    assert error_of(answer)["code"] == "method_not_allowed"
-    assert "GET" in answer.headers["allow"]
+    response = server.client.request(method, "/v1/batches")
+    assert response.status_code == 405
+    assert error_of(response)["code"] == "method_not_allowed"
+    assert "GET" in response.headers["allow"]

@@ -79,11 +79,11 @@ def test_objects_of_other_projects_are_not_found(
     server, owner, outsider, things, route
 ):
     before = server.stored()
-    answer = ask(server, route, things, outsider)
-    assert answer.status_code == 404, answer.text
-    assert "confidential" not in answer.text
+    response = ask(server, route, things, outsider)
+    assert response.status_code == 404, response.text
+    assert "confidential" not in response.text
     if route[0] != "HEAD":
-        error_of(answer)
+        error_of(response)
     assert server.stored() == before
     assert ask(server, route, things, owner).status_code != 404
 
@@ -91,22 +91,22 @@ def test_objects_of_other_projects_are_not_found(
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_request_without_a_key_is_rejected(server, things, route):
     method, path = route
-    answer = ask(server, route, things)
+    response = ask(server, route, things)
     if path in PUBLIC_PATHS:
-        assert answer.status_code == 200
-        assert "confidential" not in answer.text
-        assert not any(one in answer.text for one in things.values())
+        assert response.status_code == 200
+        assert "confidential" not in response.text
+        assert not any(one in response.text for one in things.values())
     else:
-        assert answer.status_code == 401
-        assert method == "HEAD" or error_of(answer)["code"] == "invalid_api_key"
+        assert response.status_code == 401
+        assert method == "HEAD" or error_of(response)["code"] == "invalid_api_key"
 
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_no_response_reveals_objects_of_other_projects(server, outsider, things, route):
-    answer = ask(server, route, things, outsider)
+    response = ask(server, route, things, outsider)
     asked_for = {one for name, one in things.items() if f"{{{name}}}" in route[1]}
-    assert "confidential" not in answer.text
-    assert not any(one in answer.text for one in {*things.values()} - asked_for)
+    assert "confidential" not in response.text
+    assert not any(one in response.text for one in {*things.values()} - asked_for)
 
 
 @pytest.mark.parametrize("path", ["/v1/files", "/v1/batches", "/v1/webhook_endpoints"])
@@ -119,15 +119,15 @@ def test_objects_of_other_projects_are_not_listed(
 
 
 def test_a_file_of_another_project_cannot_be_an_input(server, outsider, things):
-    answer = server.create(things["file_id"], headers=outsider)
-    assert answer.status_code == 404
-    assert error_of(answer)["param"] == "input_file_id"
+    response = server.create(things["file_id"], headers=outsider)
+    assert response.status_code == 404
+    assert error_of(response)["param"] == "input_file_id"
 
 
 def test_an_id_of_another_project_is_no_valid_cursor(server, outsider, things):
     params = {"after": things["batch_id"]}
-    answer = server.client.get("/v1/batches", params=params, headers=outsider)
-    assert answer.json()["data"] == []
+    response = server.client.get("/v1/batches", params=params, headers=outsider)
+    assert response.json()["data"] == []
 
 
 def test_idempotency_keys_are_separate_between_projects(server):
@@ -155,5 +155,7 @@ def test_the_output_of_an_ended_batch_is_visible_to_its_project_only(
     assert len(state.final.file_ids) == 2
     for file_id in state.final.file_ids:
         for headers in (owner, outsider):  # the batch belongs to the project `default`
-            answer = server.client.get(f"/v1/files/{file_id}/content", headers=headers)
-            assert answer.status_code == 404
+            response = server.client.get(
+                f"/v1/files/{file_id}/content", headers=headers
+            )
+            assert response.status_code == 404

@@ -38,10 +38,10 @@ def test_a_loopback_server_with_a_key_requires_it(serve):
 def test_a_wrong_key_is_rejected(serve, sent):
     served = serve(loopback_only=False)
     served.key("p")
-    answer = ask(served, authorization=sent)
-    assert answer.status_code == 401
-    assert error_of(answer)["code"] == "invalid_api_key"
-    assert answer.headers["www-authenticate"] == "Bearer"
+    response = ask(served, authorization=sent)
+    assert response.status_code == 401
+    assert error_of(response)["code"] == "invalid_api_key"
+    assert response.headers["www-authenticate"] == "Bearer"
 
 
 def test_a_key_with_a_changed_ending_is_rejected(serve):
@@ -78,9 +78,9 @@ def test_stored_key_data_does_not_authenticate(serve):
     ],
 )
 def test_a_web_page_cannot_use_a_server_without_keys(served, headers):
-    answer = ask(served, **headers)
-    assert answer.status_code == 403
-    assert error_of(answer)["code"] == "keys_needed"
+    response = ask(served, **headers)
+    assert response.status_code == 403
+    assert error_of(response)["code"] == "keys_needed"
 
 
 def test_with_a_key_the_host_header_does_not_matter(serve):

@@ -46,8 +46,8 @@ def test_a_batch_can_be_created_listed_and_cancelled(served):
     assert list(Active(served.storage)) == [("default", batch_id)]
     listed = served.client.get("/v1/batches").json()["data"]
     assert [one["id"] for one in listed] == [batch_id]
-    answer = served.client.post(f"/v1/batches/{batch_id}/cancel")
-    assert answer.json()["status"] == "cancelling"
+    response = served.client.post(f"/v1/batches/{batch_id}/cancel")
+    assert response.json()["status"] == "cancelling"
 
 
 def test_a_deleted_file_and_its_content_are_removed(served):

@@ -111,9 +111,9 @@ def test_operation_ids_are_unique(document):
 def test_every_error_response_has_the_same_schema(document):
     for operations in document["paths"].values():
         for operation in operations.values():
-            for status, answer in operation["responses"].items():
+            for status, response in operation["responses"].items():
                 if int(status) >= 400:
-                    schema = answer["content"]["application/json"]["schema"]
+                    schema = response["content"]["application/json"]["schema"]
                     assert schema["$ref"].endswith("/ErrorResponse")
 
 
@@ -128,6 +128,6 @@ def test_fastapis_own_validation_error_is_not_documented(document):
 
 
 def test_the_documentation_page_exists(server):
-    answer = server.client.get("/docs")
-    assert answer.status_code == 200
-    assert "openapi.json" in answer.text
+    response = server.client.get("/docs")
+    assert response.status_code == 200
+    assert "openapi.json" in response.text

@@ -73,10 +73,10 @@ def test_parquet_results_are_that_file_even_after_the_input_is_deleted(served, h
     batch = ended(served, hand, output_format="both")
     served.client.delete(f"/v1/files/{batch['input_file_id']}")
     place = f"/v1/batches/{batch['id']}/results?format=parquet"
-    answer = served.client.get(place)
+    response = served.client.get(place)
     kept = content(served, batch["output_parquet_file_id"])
-    assert answer.content == kept.content
-    assert answer.headers["content-length"] == f"{len(kept.content)}"
+    assert response.content == kept.content
+    assert response.headers["content-length"] == f"{len(kept.content)}"
 
 
 def test_parquet_results_are_recreated_once_the_file_is_deleted(served, hand):
@@ -105,9 +105,9 @@ def test_a_retry_has_the_same_output_format(served, hand):
 
 @pytest.mark.parametrize("formats", ["csv", "", None, 1, ["jsonl"]])
 def test_an_unknown_output_format_is_rejected(served, formats):
-    answer = served.create(served.upload(LINE), output_format=formats)
-    assert answer.status_code == 400
-    assert error_of(answer)["param"] == "output_format"
+    response = served.create(served.upload(LINE), output_format=formats)
+    assert response.status_code == 400
+    assert error_of(response)["param"] == "output_format"
 
 
 PREFIX = "s3://bucket/exports/{project}"
@@ -132,15 +132,15 @@ def delivery(served, batch_id):
     ],
 )
 def test_an_output_below_an_allowed_prefix_is_accepted(exporting, asked, url):
-    answer = exporting.create(exporting.upload(), output=asked)
-    assert answer.json()["output"] == url
+    response = exporting.create(exporting.upload(), output=asked)
+    assert response.json()["output"] == url
     pending: dict[str, object] = {
         "status": "pending",
         "ended_at": None,
         "files": [],
         "error": None,
     }
-    assert answer.json()["delivery"] == pending
+    assert response.json()["delivery"] == pending
 
 
 TRICKS = [
@@ -163,29 +163,29 @@ TRICKS = [
 
 @pytest.mark.parametrize("output", TRICKS)
 def test_an_output_elsewhere_is_rejected_and_no_batch_is_created(exporting, output):
-    answer = exporting.create(exporting.upload(), output=output)
-    assert answer.status_code == 400
-    error = error_of(answer)
+    response = exporting.create(exporting.upload(), output=output)
+    assert response.status_code == 400
+    error = error_of(response)
     assert (error["param"], error["code"]) == ("output", "output_not_allowed")
     assert exporting.client.get("/v1/batches").json()["data"] == []
 
 
 def test_a_malformed_output_error_shows_the_expected_form(exporting):
-    answer = exporting.create(exporting.upload(), output="s3:/bucket/exports/default")
-    assert "use `s3://bucket/prefix/`" in error_of(answer)["message"]
+    response = exporting.create(exporting.upload(), output="s3:/bucket/exports/default")
+    assert "use `s3://bucket/prefix/`" in error_of(response)["message"]
 
 
 def test_without_allowed_prefixes_the_error_names_the_setting(served):
-    answer = served.create(served.upload(), output="s3://bucket/x/")
-    assert answer.status_code == 400
-    message = error_of(answer)["message"]
+    response = served.create(served.upload(), output="s3://bucket/x/")
+    assert response.status_code == 400
+    message = error_of(response)["message"]
     assert "'output'" in message
     assert "BATCHCHAT_OUTPUT_PREFIXES" in message
 
 
 def test_an_output_that_is_not_a_string_is_rejected(exporting):
-    answer = exporting.create(exporting.upload(), output=1)
-    assert error_of(answer)["code"] == "invalid_type"
+    response = exporting.create(exporting.upload(), output=1)
+    assert error_of(response)["code"] == "invalid_type"
 
 
 def test_a_project_placeholder_separates_projects(serve):
@@ -194,13 +194,13 @@ def test_a_project_placeholder_separates_projects(serve):
     asked = {"output": "s3://bucket/exports/mine/"}
     for name, status in (("mine", 200), ("theirs", 400)):
         file_id = served.upload(headers=keys[name])
-        answer = served.create(file_id, headers=keys[name], **asked)
-        assert answer.status_code == status
+        response = served.create(file_id, headers=keys[name], **asked)
+        assert response.status_code == status
 
 
 def test_without_an_output_there_is_no_delivery(served):
-    answer = served.create(served.upload()).json()
-    assert answer["output"] is answer["delivery"] is None
+    response = served.create(served.upload()).json()
+    assert response["output"] is response["delivery"] is None
 
 
 def test_a_batch_with_invalid_input_has_no_delivery(exporting):

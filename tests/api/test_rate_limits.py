@@ -23,10 +23,10 @@ def rate_limit_of(headers):
 
 def test_a_rate_limited_response_has_retry_after(serve):
     served = serve(requests_per_minute=3)
-    answers = [list_models(served) for _ in range(4)]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
-    assert error_of(answers[-1])["type"] == "rate_limit_error"
-    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+    responses = [list_models(served) for _ in range(4)]
+    assert [response.status_code for response in responses] == [200, 200, 200, 429]
+    assert error_of(responses[-1])["type"] == "rate_limit_error"
+    assert 1 <= int(responses[-1].headers["retry-after"]) <= 60
 
 
 def test_a_request_after_retry_after_is_accepted():

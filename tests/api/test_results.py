@@ -18,9 +18,9 @@ def hand(served):
 
 
 def lines(served, batch_id, **params):
-    answer = served.client.get(f"/v1/batches/{batch_id}/results", params=params)
-    assert answer.status_code == 200, answer.text
-    return answer.text.splitlines(), answer.headers["x-batchchat-complete"]
+    response = served.client.get(f"/v1/batches/{batch_id}/results", params=params)
+    assert response.status_code == 200, response.text
+    return response.text.splitlines(), response.headers["x-batchchat-complete"]
 
 
 def test_results_are_append_only_and_grow_by_shard(served, hand):
@@ -84,9 +84,11 @@ def test_results_survive_the_deletion_of_the_input(served, hand):
     served.client.delete(f"/v1/files/{state.batch.input_file_id}")
     assert lines(served, state.batch.id) == before
     for method, place in (("get", "results?format=parquet"), ("post", "retry")):
-        answer = served.client.request(method, f"/v1/batches/{state.batch.id}/{place}")
-        assert answer.status_code == 404
-        assert error_of(answer)["code"] == "file_deleted"
+        response = served.client.request(
+            method, f"/v1/batches/{state.batch.id}/{place}"
+        )
+        assert response.status_code == 404
+        assert error_of(response)["code"] == "file_deleted"
 
 
 @pytest.mark.parametrize("kind", ["output", "error"])
@@ -94,9 +96,11 @@ def test_results_are_not_found_once_their_file_is_deleted(served, hand, kind):
     state = hand.ended(b"no JSON\n" + DATA, on_invalid="skip")
     served.client.delete(f"/v1/files/{getattr(state.final, f'{kind}_file_id')}")
     for method, place in (("get", "results"), ("post", "retry")):
-        answer = served.client.request(method, f"/v1/batches/{state.batch.id}/{place}")
-        assert answer.status_code == 404
-        assert error_of(answer)["code"] == "file_deleted"
+        response = served.client.request(
+            method, f"/v1/batches/{state.batch.id}/{place}"
+        )
+        assert response.status_code == 404
+        assert error_of(response)["code"] == "file_deleted"
 
 
 def test_blank_lines_have_no_results(served, hand):
@@ -117,35 +121,35 @@ def test_a_failed_batch_has_no_results(served, hand):
 def test_results_are_available_as_parquet(served, hand):
     state = hand.ended(DATA)
     place = f"/v1/batches/{state.batch.id}/results"
-    answer = served.client.get(place, params={"format": "parquet"})
-    table = parquet.read_table(BytesIO(answer.content))
+    response = served.client.get(place, params={"format": "parquet"})
+    table = parquet.read_table(BytesIO(response.content))
     assert table["custom_id"].to_pylist() == [f"q-{n}" for n in range(7)]
 
 
 def test_parquet_requires_that_the_batch_has_ended(served, hand):
     batch_id = hand.submit(DATA)
     place = f"/v1/batches/{batch_id}/results"
-    answer = served.client.get(place, params={"format": "parquet"})
-    assert answer.status_code == 409
-    error_of(answer)
+    response = served.client.get(place, params={"format": "parquet"})
+    assert response.status_code == 409
+    error_of(response)
 
 
 @pytest.mark.parametrize("params", [{"after": -1}, {"after": "x"}, {"format": "csv"}])
 def test_invalid_parameters_are_rejected(served, hand, params):
     place = f"/v1/batches/{hand.submit(DATA)}/results"
-    answer = served.client.get(place, params=params)
-    assert answer.status_code == 400
-    assert error_of(answer)["param"] in params
+    response = served.client.get(place, params=params)
+    assert response.status_code == 400
+    assert error_of(response)["param"] in params
 
 
 def events(served, batch_id, **headers):
     """Yield id, name and data of the events, until the stream ends."""
     place = f"/v1/batches/{batch_id}/results"
     headers = {"accept": "text/event-stream", **headers}
-    with served.client.stream("GET", place, headers=headers) as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
+    with served.client.stream("GET", place, headers=headers) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
         event = {}
-        for line in answer.iter_lines():
+        for line in response.iter_lines():
             if line:
                 name, _, value = line.partition(": ")
                 event[name] = value
@@ -188,8 +192,8 @@ def test_a_reconnected_event_stream_continues_after_the_last_event(served, hand)
 def test_an_invalid_last_event_id_is_rejected(served, hand, last):
     place = f"/v1/batches/{hand.submit(DATA)}/results"
     headers = {"accept": "text/event-stream", "last-event-id": last}
-    answer = served.client.get(place, headers=headers)
-    assert answer.status_code == 400
+    response = served.client.get(place, headers=headers)
+    assert response.status_code == 400
 
 
 def test_an_event_stream_ends_when_its_key_is_revoked(serve, monkeypatch):

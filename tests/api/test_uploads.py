@@ -43,8 +43,8 @@ def test_a_form_is_parsed_wherever_its_bytes_are_split(data, step):
 @given(st.binary(max_size=300_000))
 def test_any_content_is_returned_unchanged(served, data):
     file_id = served.upload(data)
-    answer = served.client.get(f"/v1/files/{file_id}/content")
-    assert answer.content == data
+    response = served.client.get(f"/v1/files/{file_id}/content")
+    assert response.content == data
 
 
 def test_fields_may_follow_the_file(served):
@@ -53,8 +53,8 @@ def test_fields_may_follow_the_file(served):
         b"\r\n\r\n{}\r\n"
         b'--x\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nevals\r\n--x--'
     )
-    answer = served.client.post("/v1/files", content=body, headers=FORM)
-    assert answer.json()["purpose"] == "evals"
+    response = served.client.post("/v1/files", content=body, headers=FORM)
+    assert response.json()["purpose"] == "evals"
 
 
 @pytest.mark.parametrize(
@@ -68,20 +68,20 @@ def test_lines_are_counted(served, data, lines):
 def test_a_file_with_too_many_lines_cannot_be_an_input(serve):
     served = serve(max_batch_requests=2)
     assert served.create(served.upload(LINE * 2)).status_code == 200
-    answer = served.create(served.upload(LINE * 3))
-    assert answer.status_code == 400
-    assert error_of(answer)["code"] == "too_many_requests"
+    response = served.create(served.upload(LINE * 3))
+    assert response.status_code == 400
+    assert error_of(response)["code"] == "too_many_requests"
 
 
 def test_an_excessive_content_length_is_rejected_before_the_upload(serve):
     served = serve(max_file_bytes=1_000_000)
-    answer = served.client.post(
+    response = served.client.post(
         "/v1/files",
         files={"file": ("a.jsonl", b"x" * 20_000_000)},
         data={"purpose": "batch"},
     )
-    assert answer.status_code == 413
-    assert error_of(answer)["code"] == "file_too_large"
+    assert response.status_code == 413
+    assert error_of(response)["code"] == "file_too_large"
     assert served.stored() == []
 
 
@@ -93,8 +93,8 @@ def test_a_chunked_upload_is_rejected_once_it_exceeds_the_limit(serve):
         for _ in range(100):
             yield b"x" * 100_000
 
-    answer = served.client.post("/v1/files", content=body(), headers=FORM)
-    assert answer.status_code == 413
+    response = served.client.post("/v1/files", content=body(), headers=FORM)
+    assert response.status_code == 413
     assert served.stored() == []
 
 
@@ -126,9 +126,9 @@ def test_an_idle_upload_times_out(serve):
         time.sleep(1)
         yield END
 
-    answer = served.client.post("/v1/files", content=body(), headers=FORM)
-    assert answer.status_code == 408
-    error_of(answer)
+    response = served.client.post("/v1/files", content=body(), headers=FORM)
+    assert response.status_code == 408
+    error_of(response)
     assert served.stored() == []
 
 
@@ -141,8 +141,8 @@ def test_a_slow_upload_times_out(serve):
             time.sleep(0.05)
             yield b"x"
 
-    answer = served.client.post("/v1/files", content=body(), headers=FORM)
-    assert answer.status_code == 408
+    response = served.client.post("/v1/files", content=body(), headers=FORM)
+    assert response.status_code == 408
     assert served.stored() == []
 
 
@@ -155,11 +155,11 @@ class FullStorage(MemoryStorage):
 
 def test_a_full_storage_is_a_server_error(serve):
     served = serve(FullStorage())
-    answer = served.client.post(
+    response = served.client.post(
         "/v1/files", files={"file": ("a", LINE)}, data={"purpose": "batch"}
     )
-    assert answer.status_code == 503
-    assert error_of(answer)["code"] == "storage_full"
+    assert response.status_code == 503
+    assert error_of(response)["code"] == "storage_full"
 
 
 class BrokenStorage(MemoryStorage):
@@ -171,12 +171,12 @@ class BrokenStorage(MemoryStorage):
 
 def test_a_bug_is_a_500_without_details(serve):
     served = serve(BrokenStorage())
-    answer = served.client.post(
+    response = served.client.post(
         "/v1/files", files={"file": ("a", LINE)}, data={"purpose": "batch"}
     )
-    assert answer.status_code == 500
-    assert error_of(answer)["message"] == "Internal server error."
-    assert answer.headers["x-request-id"].startswith("req_")
+    assert response.status_code == 500
+    assert error_of(response)["message"] == "Internal server error."
+    assert response.headers["x-request-id"].startswith("req_")
 
 
 @pytest.mark.parametrize(
@@ -198,30 +198,30 @@ def test_a_bug_is_a_500_without_details(serve):
 def test_ranges_follow_rfc_9110(served, asked, status, got):
     file_id = served.upload(b"0123456789")
     place = f"/v1/files/{file_id}/content"
-    answer = served.client.get(place, headers={"range": asked})
-    assert (answer.status_code, answer.content) == (status, got)
-    assert answer.headers["content-length"] == f"{len(got)}"
+    response = served.client.get(place, headers={"range": asked})
+    assert (response.status_code, response.content) == (status, got)
+    assert response.headers["content-length"] == f"{len(got)}"
 
 
 @pytest.mark.parametrize("asked", ["bytes=10-", "bytes=99-100", "bytes=-0"])
 def test_a_range_after_the_end_is_not_satisfiable(served, asked):
     file_id = served.upload(b"0123456789")
     place = f"/v1/files/{file_id}/content"
-    answer = served.client.get(place, headers={"range": asked})
-    assert answer.status_code == 416
-    assert answer.headers["content-range"] == "bytes */10"
-    error_of(answer)
+    response = served.client.get(place, headers={"range": asked})
+    assert response.status_code == 416
+    assert response.headers["content-range"] == "bytes */10"
+    error_of(response)
 
 
 def test_content_that_matches_if_none_match_is_not_sent(served):
     place = f"/v1/files/{served.upload(b'0123456789')}/content"
     tag = served.client.get(place).headers["etag"]
     for same in (tag, f'"other", W/{tag}', "*"):
-        answer = served.client.get(place, headers={"if-none-match": same})
-        assert (answer.status_code, answer.content) == (304, b"")
-        assert answer.headers["etag"] == tag
-    answer = served.client.get(place, headers={"if-none-match": '"other"'})
-    assert (answer.status_code, answer.content) == (200, b"0123456789")
+        response = served.client.get(place, headers={"if-none-match": same})
+        assert (response.status_code, response.content) == (304, b"")
+        assert response.headers["etag"] == tag
+    response = served.client.get(place, headers={"if-none-match": '"other"'})
+    assert (response.status_code, response.content) == (200, b"0123456789")
 
 
 def test_if_range_of_another_file_sends_the_whole_file(served):
@@ -229,16 +229,16 @@ def test_if_range_of_another_file_sends_the_whole_file(served):
     tag = served.client.get(place).headers["etag"]
     for begun, status, got in ((tag, 206, b"23"), ('"other"', 200, b"0123456789")):
         headers = {"range": "bytes=2-3", "if-range": begun}
-        answer = served.client.get(place, headers=headers)
-        assert (answer.status_code, answer.content) == (status, got)
+        response = served.client.get(place, headers=headers)
+        assert (response.status_code, response.content) == (status, got)
 
 
 def test_head_returns_the_size_of_a_file(served):
     place = f"/v1/files/{served.upload(b'0123456789')}/content"
-    answer = served.client.head(place)
-    assert (answer.status_code, answer.content) == (200, b"")
-    assert answer.headers["content-length"] == "10"
-    assert answer.headers["accept-ranges"] == "bytes"
+    response = served.client.head(place)
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["content-length"] == "10"
+    assert response.headers["accept-ranges"] == "bytes"
 
 
 @pytest.mark.parametrize("place", ["/healthz", "/readyz"])

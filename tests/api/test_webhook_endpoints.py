@@ -15,17 +15,17 @@ def test_a_project_has_at_most_20_endpoints(served):
     for _ in range(20):
         served.add_endpoint("https://example.com/")
     asked = {"name": "n", "url": "https://e.com/", "event_types": ["batch.failed"]}
-    answer = served.client.post("/v1/webhook_endpoints", json=asked)
-    assert answer.status_code == 400
-    assert "20" in error_of(answer)["message"]
+    response = served.client.post("/v1/webhook_endpoints", json=asked)
+    assert response.status_code == 400
+    assert "20" in error_of(response)["message"]
 
 
 def test_a_test_event_returns_the_endpoints_status_code(served, receiver):
     endpoint = served.add_endpoint(receiver.url)
     receiver.statuses = [418]
     place = f"/v1/webhook_endpoints/{endpoint['id']}/test"
-    answer = served.client.post(place, json={"event_type": "batch.failed"})
-    assert answer.json()["status_code"] == 418
+    response = served.client.post(place, json={"event_type": "batch.failed"})
+    assert response.json()["status_code"] == 418
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_test_event_returns_the_endpoints_status_code(served, receiver):
     ],
 )
 def test_an_invalid_endpoint_is_rejected(served, asked):
-    answer = served.client.post("/v1/webhook_endpoints", json=asked)
-    assert answer.status_code == 400
-    error_of(answer)
+    response = served.client.post("/v1/webhook_endpoints", json=asked)
+    assert response.status_code == 400
+    error_of(response)
     assert list(Endpoints(served.context.ledger("default"))) == []

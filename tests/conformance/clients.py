@@ -23,8 +23,8 @@ class SyncApi:
 
     def save(self, call: Any, path: Any) -> None:
         """Stream the response of a call to a file."""
-        with call as answer:
-            answer.stream_to_file(path)
+        with call as response:
+            response.stream_to_file(path)
 
     def close(self) -> None:
         self.client.close()
@@ -54,8 +54,8 @@ class AsyncApi:
         """Stream the response of a call to a file."""
 
         async def stream() -> None:
-            async with call as answer:
-                await answer.stream_to_file(path)
+            async with call as response:
+                await response.stream_to_file(path)
 
         self._await(stream())
 

@@ -55,12 +55,12 @@ def test_every_request_has_one_result_in_input_order(client, stories):
 
 
 def test_a_result_is_a_chat_completion(client, stories):
-    answer = lines_of(client, stories.mixed.output_file_id)[0]
-    assert answer["id"].startswith("batch_req_")
-    assert answer["error"] is None
-    assert answer["response"]["status_code"] == 200
-    assert answer["response"]["request_id"]
-    body = answer["response"]["body"]
+    response = lines_of(client, stories.mixed.output_file_id)[0]
+    assert response["id"].startswith("batch_req_")
+    assert response["error"] is None
+    assert response["response"]["status_code"] == 200
+    assert response["response"]["request_id"]
+    body = response["response"]["body"]
     assert body["object"] == "chat.completion"
     assert body["choices"][0]["message"]["role"] == "assistant"
     assert body["usage"]["completion_tokens"] == 8
