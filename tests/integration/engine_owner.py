@@ -1,4 +1,4 @@
-"""Starts an engine, prints its core's process id, and waits to be killed."""
+"""Starts an engine, prints the process id of its core, and waits to be killed."""
 
 import multiprocessing
 import sys

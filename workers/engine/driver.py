@@ -82,7 +82,7 @@ class EngineDriver(Engine):
         """Build the core and return once it accepts work.
 
         Raises:
-            EngineStartError: the core could not be built; the message says why.
+            EngineStartError: the core could not be built; the message gives the reason.
 
         """
         self._thread.start()
