@@ -268,6 +268,14 @@ class Ledger:
         """Return the commit of a shard, None where there is none yet."""
         return self._fixed(Commit, keys.commit(shard), self._commits)
 
+    def is_committed(self, keys: BatchKeys, shard: int) -> bool:
+        """Return whether the shard has a commit now.
+
+        Unlike `commit`, this asks the storage each time: a commit that was read
+        before may have been damaged and moved away since.
+        """
+        return self._optional(Commit, keys.commit(shard)) is not None
+
     def cancel(self, batch_id: str) -> record.Cancel | None:
         """Return the wish that the batch stop, None where there is none.
 

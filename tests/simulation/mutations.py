@@ -144,8 +144,8 @@ def _and_convicted_soon(made: Made) -> Iterator[None]:
     """Ask the most suspect lines first, and believe in two marks of any kind."""
     with (
         made(),
-        patch.object(CrashBisection, "convicted", _convict_at_two),
-        patch.object(CrashBisection, "slices", CrashBisection._by_suspicion),
+        patch.object(CrashBisection, "poison_lines", _convict_at_two),
+        patch.object(CrashBisection, "probe_groups", CrashBisection._by_suspicion),
     ):
         yield
 
@@ -234,7 +234,7 @@ MUTATIONS: dict[str, Mutation] = {
         _changed(Dispatcher, "_send", _send_once), first=6
     ),
     "one death convicts": Mutation(
-        _changed(CrashBisection, "convicted", _convict_at_once), first=298
+        _changed(CrashBisection, "poison_lines", _convict_at_once), first=298
     ),
     "a dead engine accuses who came later": Mutation(
         partial(_and_convicted_soon, _changed(Attempt, "finish", _blame_the_dead)),

@@ -18,6 +18,9 @@ _EXTENDED_BLOCKS_TODAY = 200
 _SEARCH = 1000
 """Seeds that are tried until one finds a bug that was put in."""
 
+_FOUND = (2482, 14798980004)
+"""Seeds that once found what no other test does."""
+
 _EXTENDED = [
     pytest.param(block, marks=pytest.mark.extended)
     for block in range(_BLOCKS_TODAY, _EXTENDED_BLOCKS_TODAY)
@@ -28,6 +31,11 @@ _EXTENDED = [
 def test_every_request_is_answered_once_whatever_happens(block):
     for seed in range(block * _BLOCK, (block + 1) * _BLOCK):
         assert_well(simulate(seed))
+
+
+@pytest.mark.parametrize("seed", _FOUND)
+def test_a_seed_that_found_a_bug_finds_none_now(seed):
+    assert_well(simulate(seed))
 
 
 @pytest.mark.parametrize("block", [*range(_BLOCKS_TODAY), *_EXTENDED])

@@ -245,8 +245,9 @@ class ShardHost:
         plan = ledger.plan(message.batch_id)
         if plan is None or message.shard >= len(plan.shards):
             return None
-        is_done = ledger.commit(keys, message.shard) or ledger.outcome(message.batch_id)
-        return None if is_done else (plan, plan.shards[message.shard])
+        if ledger.is_committed(keys, message.shard) or ledger.outcome(message.batch_id):
+            return None
+        return plan, plan.shards[message.shard]
 
     def _task(self, message: WorkMessage, plan: Plan, one: _Open) -> BatchContext:
         ledger = self._ledger(message.project)

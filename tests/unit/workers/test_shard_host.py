@@ -1,4 +1,4 @@
-"""A worker's storage that was away is no sign of a request that kills engines."""
+"""A worker's host: what it does when the storage fails or loses a record."""
 
 import pytest
 
@@ -40,24 +40,47 @@ def bench(tmp_path, monkeypatch):
     return Bench(tmp_path)
 
 
-def test_an_outage_of_the_storage_is_waited_for_and_is_no_evidence(bench):
+@pytest.fixture
+def planned(bench):
+    """Return the id of a batch with one shard."""
     batch_id = bench.submit(lines(5))
     ledger = bench.ledger
     renderers = EchoRegistry(Catalog({"echo": ECHO}), bench.locks)
     make_plan(ledger, ledger.batch(batch_id), renderers, limits(SETTINGS))
+    return batch_id
+
+
+@pytest.fixture
+def make_host():
     engine = start_echo(renderer())
-    leases = MemoryLeases()
-    host = ShardHost(
-        Outage(bench.storage, 4),
+    yield lambda storage: ShardHost(
+        storage,
         SETTINGS,
         ECHO,
         engine,
-        leases=leases,
+        leases=MemoryLeases(),
         status_board=MemoryStatusBoard(),
     )
-    host.run(WorkMessage.for_shard("default", batch_id, 0))
     engine.close()
-    keys = ledger.keys.of(batch_id)
+
+
+def test_a_storage_outage_is_waited_out_and_leaves_no_crash_marker(
+    bench, planned, make_host
+):
+    host = make_host(Outage(bench.storage, 4))
+    host.run(WorkMessage.for_shard("default", planned, 0))
+    keys = bench.ledger.keys.of(planned)
     assert list(bench.storage.list(keys.marks(0))) == []
-    assert leases.all == {}
-    assert ledger.commit(keys, 0) is not None
+    assert host.keeper._leases.all == {}
+    assert bench.ledger.commit(keys, 0) is not None
+
+
+def test_a_commit_that_disappears_is_written_again(bench, planned, make_host):
+    host = make_host(bench.storage)
+    message = WorkMessage.for_shard("default", planned, 0)
+    host.run(message)
+    host.run(message)  # finds the commit
+    key = bench.ledger.keys.of(planned).commit(0)
+    bench.storage.delete(key)
+    host.run(message)
+    assert bench.storage.size(key)
