@@ -26,7 +26,7 @@ PARTS = {
     "parse": "batchchat.jobs.execution.shard_reader.ShardReader.parse",
     "render": "batchchat.jobs.prompts.renderer.PromptRenderer.render",
     "tokenize": "batchchat.jobs.prompts.renderer.PromptRenderer.tokenize",
-    "parameters": "batchchat.jobs.execution.attempt.sampling_for",
+    "parameters": "batchchat.jobs.execution.shard_feeder.sampling_for",
     "cache key": "batchchat.jobs.execution.answer_cache.AnswerCache.cache_key",
     "give to the engine": "batchchat.workers.engine.vllm_core.VllmCore.add",
     ENGINE: "vllm.v1.engine.llm_engine.LLMEngine.step",

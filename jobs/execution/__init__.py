@@ -1,1 +1,1 @@
-"""Runs one shard: feeds the engine, records answers, writes checkpoints."""
+"""Runs one shard: submits requests, records answers, writes checkpoints."""

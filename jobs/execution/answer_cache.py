@@ -1,12 +1,13 @@
-"""Requests that must have one answer: it is computed once, and each gets it.
+"""Deduplicates requests that must have the same answer: it is computed only once.
 
-So it is with requests of the same prompt and the same parameters that draw nothing
-(temperature 0), or that all bring the same seed. A seed made from a custom_id
-differs from request to request, so what is sampled without a seed is never shared.
+Two requests must have the same answer if they have the same prompt and parameters, and
+are either greedy (temperature 0) or both set the same seed. Seeds derived from
+custom_ids differ from request to request, so sampled requests without a seed are never
+deduplicated.
 
-While one is in the engine those alike wait beside it, within their shard; what was
-answered is remembered, for all shards of a batch in a process, up to some memory.
-What that does to usage and to seeds: `docs/decisions/0017-request-deduplication.md`.
+While the first of them is in the engine, its duplicates in the same shard wait for it.
+Finished answers are cached for all shards of a batch in this process, up to a size.
+Effects on usage and seeds: `docs/decisions/0017-request-deduplication.md`.
 """
 
 from collections import OrderedDict
@@ -20,50 +21,55 @@ from batchchat.jobs.requests.schema import Request
 
 _MAX_BYTES = 32 * 1024 * 1024
 _OVERHEAD_BYTES = 1_000
-"""Bytes of an answer beside its texts."""
+"""Estimated size of an answer without its texts."""
 
 _encoder = msgspec.json.Encoder()
 
 
 class AnswerCache:
-    """The answers of a batch that another request may get too; safe from threads."""
+    """The most recently used answers of a batch; thread-safe."""
 
     def __init__(self, *, enabled: bool = True, max_bytes: int = _MAX_BYTES) -> None:
-        """Remember answers of up to `most_bytes`; those not used the longest go."""
+        """Hold up to `max_bytes` of answers; if not `enabled`, no request has a key."""
         self._enabled = enabled
         self._max_bytes = max_bytes
         self._bytes = 0
         self._answers: OrderedDict[bytes, Completion] = OrderedDict()
         self._lock = Lock()
 
-    def cache_key(self, request: Request, work: EngineRequest) -> bytes | None:
-        """Return what all that are alike share; None for what is drawn on its own."""
-        sampling = work.sampling
+    def cache_key(
+        self, request: Request, engine_request: EngineRequest
+    ) -> bytes | None:
+        """Return a key shared by all duplicates, None if the answer can't be shared."""
+        sampling = engine_request.sampling
         is_greedy = sampling.temperature == 0
-        if not self._enabled or not (
-            is_greedy or request.parameter("seed") is not None
-        ):
+        is_repeatable = is_greedy or request.parameter("seed") is not None
+        if not self._enabled or not is_repeatable:
             return None
         if is_greedy:
             sampling = msgspec.structs.replace(sampling, seed=0)
-        asked = _encoder.encode((work.prompt.token_ids, sampling, work.constraints))
-        return blake2b(asked, digest_size=16).digest()
+        token_ids, constraints = (
+            engine_request.prompt.token_ids,
+            engine_request.constraints,
+        )
+        encoded = _encoder.encode((token_ids, sampling, constraints))
+        return blake2b(encoded, digest_size=16).digest()
 
-    def answer(self, name: bytes) -> Completion | None:
-        """Return the answer to one that was alike, None where none is remembered."""
+    def get(self, key: bytes) -> Completion | None:
+        """Return the answer for a duplicate, None if it is not in the cache."""
         with self._lock:
-            known = self._answers.get(name)
-            if known is not None:
-                self._answers.move_to_end(name)
-        return known and as_duplicate(known)
+            answer = self._answers.get(key)
+            if answer is not None:
+                self._answers.move_to_end(key)
+        return answer and as_duplicate(answer)
 
-    def put(self, name: bytes, answer: Completion) -> None:
-        """Remember an answer, unless it has log probabilities, which are large."""
+    def put(self, key: bytes, answer: Completion) -> None:
+        """Add an answer, unless it has log probabilities, which are large."""
         if any(choice.logprobs for choice in answer.choices):
             return
         with self._lock:
-            if name not in self._answers:
-                self._answers[name] = answer
+            if key not in self._answers:
+                self._answers[key] = answer
                 self._bytes += _size(answer)
             while self._bytes > self._max_bytes:
                 _, oldest = self._answers.popitem(last=False)
@@ -71,7 +77,7 @@ class AnswerCache:
 
 
 def as_duplicate(answer: Completion) -> Completion:
-    """Return an answer for another request: the same tokens, no time of the engine."""
+    """Return the answer for a duplicate: the same tokens, but no engine time."""
     return msgspec.structs.replace(answer, engine_seconds=0.0)
 
 

@@ -1,13 +1,13 @@
-"""What an attempt has of its shard: results with a checkpoint, and those without.
+"""Buffers the results of an attempt and writes them to checkpoints.
 
 ::
 
-    begin ─► what earlier attempts have left
-    add, add_turn ─► held here ─── flush, every few seconds ───► checkpoints
-                                                                     │
-    commit ◄────────────── every line has one ◄──────────────────────┘
+    recover ─► results of earlier attempts
+    add, add_turn ─► buffer ─── flush, every few seconds ───► checkpoints
+                                                                  │
+    commit ◄──────────── every line has a result ◄────────────────┘
 
-What is held when the process dies is generated again, and nothing else is.
+If the process dies, only what was in the buffer has to be generated again.
 """
 
 import time
@@ -28,102 +28,107 @@ _MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 class CheckpointWriter:
     """The results of one attempt at one shard; for one thread."""
 
-    def __init__(self, task: BatchContext, shard: int, attempt: str) -> None:
-        """Begin with nothing."""
-        self._task = task
+    def __init__(self, context: BatchContext, shard: int, attempt_id: str) -> None:
+        """Start without results."""
+        self._context = context
         self._shard = shard
-        self._attempt = attempt
-        self._kept = Kept()
-        self._kept_turns: dict[int, list[Completion]] = {}
-        self._fresh: list[Result] = []
-        self._fresh_turns: list[KeptTurn] = []
-        self._fresh_bytes = 0
-        self._fresh_since = 0.0
-        self._written = 0
+        self._attempt_id = attempt_id
+        self._saved = Kept()
+        self._recovered_turns: dict[int, list[Completion]] = {}
+        self._buffer: list[Result] = []
+        self._buffered_turns: list[KeptTurn] = []
+        self._buffered_bytes = 0
+        self._buffered_since = 0.0
+        self._objects_written = 0
         self.checkpoints = 0
-        """How many this attempt has written."""
+        """The number of checkpoints that this attempt has written."""
 
     @property
     def lines(self) -> set[int]:
-        """The lines whose results have a checkpoint."""
-        return self._kept.lines
+        """The lines whose results are in a checkpoint."""
+        return self._saved.lines
 
-    def begin(self) -> None:
-        """Take what earlier attempts have left. Raises `StorageError`."""
-        task = self._task
-        self._kept = recover(task.storage, task.keys, self._shard)
-        self._kept_turns = read_turns(task.storage, task.keys, self._shard)
-        task.progress.add_recovered(self._kept.counts, self._kept.usage)
+    def recover(self) -> None:
+        """Read the checkpoints of earlier attempts. Raises `StorageError`."""
+        context = self._context
+        self._saved = recover(context.storage, context.keys, self._shard)
+        self._recovered_turns = read_turns(context.storage, context.keys, self._shard)
+        context.progress.add_recovered(self._saved.counts, self._saved.usage)
 
-    def turns_of(self, line: int) -> Sequence[Completion]:
-        """Hand out the answers to the first turns of a request without a result."""
-        return self._kept_turns.pop(line, ())
+    def take_recovered_turns(self, line: int) -> Sequence[Completion]:
+        """Return and forget the answers to the first turns of an unfinished request."""
+        return self._recovered_turns.pop(line, ())
 
     def add(self, result: Result) -> None:
-        """Hold a result until the next checkpoint."""
-        self._note_fresh()
-        self._fresh.append(result)
-        self._fresh_bytes += len(result.text)
-        self._task.progress.add([result])
+        """Buffer a result until the next checkpoint."""
+        self._start_age_if_empty()
+        self._buffer.append(result)
+        self._buffered_bytes += len(result.text)
+        self._context.progress.add([result])
 
     def add_failure(self, line: int, text: bytes) -> None:
-        """Hold the error line of a request that gets no answer."""
+        """Buffer the error line of a request without an answer."""
         self.add(
             Result(line, completed=False, usage=Usage(), engine_seconds=0.0, text=text)
         )
 
     def add_turn(self, line: int, number: int, answer: Completion) -> None:
-        """Hold the answer to a turn of a request that has more of them."""
-        self._note_fresh()
-        self._fresh_turns.append(KeptTurn(line, number, answer))
+        """Buffer the answer to turn `number` (from 0) of an unfinished request."""
+        self._start_age_if_empty()
+        self._buffered_turns.append(KeptTurn(line, number, answer))
 
     def flush_if_due(self) -> None:
-        """Write a checkpoint where something was held for long, or is much."""
-        if not (self._fresh or self._fresh_turns):
+        """Write a checkpoint if the buffer is old or large. Raises `StorageError`."""
+        if not (self._buffer or self._buffered_turns):
             return
-        age = time.monotonic() - self._fresh_since
+        age_seconds = time.monotonic() - self._buffered_since
         if (
-            age >= self._task.checkpoint_seconds
-            or self._fresh_bytes >= _MAX_BUFFERED_BYTES
+            age_seconds >= self._context.checkpoint_seconds
+            or self._buffered_bytes >= _MAX_BUFFERED_BYTES
         ):
             self.flush()
 
     def flush(self) -> None:
-        """Write what no checkpoint has yet. Raises `StorageError`."""
+        """Write the buffer to a checkpoint. Raises `StorageError`."""
         self._flush_turns()
-        if not self._fresh:
+        if not self._buffer:
             return
-        task, engine = self._task, self._task.engine
+        context, engine = self._context, self._context.engine
         engines = {engine.fingerprint: engine.identity}
-        packed = pack(self._fresh, engines)
-        key = task.keys.checkpoint(self._shard, self._attempt, self._written)
-        task.storage.put(key, packed.data)
+        packed = pack(self._buffer, engines)
+        key = context.keys.checkpoint(
+            self._shard, self._attempt_id, self._objects_written
+        )
+        context.storage.put(key, packed.data)
         part = Part(key, len(packed.data), packed.sha256)
-        self._kept.add(part, self._fresh, engines)
-        self._written += 1
-        self._fresh = []
-        self._fresh_bytes = 0
+        self._saved.add(part, self._buffer, engines)
+        self._objects_written += 1
+        self._buffer = []
+        self._buffered_bytes = 0
         self.checkpoints += 1
 
     def commit(self) -> None:
-        """Make the results final, unless another attempt was first."""
-        task = self._task
-        commit = self._kept.commit(self._shard, self._attempt, task.ledger.now())
-        task.storage.create(task.keys.commit(self._shard), record.encode(commit))
+        """Make the results final, unless another attempt has committed before."""
+        context = self._context
+        now = context.ledger.now()
+        commit = self._saved.commit(self._shard, self._attempt_id, now)
+        context.storage.create(context.keys.commit(self._shard), record.encode(commit))
 
-    def _note_fresh(self) -> None:
-        if not (self._fresh or self._fresh_turns):
-            self._fresh_since = time.monotonic()
+    def _start_age_if_empty(self) -> None:
+        if not (self._buffer or self._buffered_turns):
+            self._buffered_since = time.monotonic()
 
     def _flush_turns(self) -> None:
-        """Keep the turns whose requests have no result yet."""
-        if not self._fresh_turns:
+        """Write the turns of requests that have no result yet."""
+        if not self._buffered_turns:
             return
-        done = self._kept.lines | {result.line for result in self._fresh}
-        kept = [turn for turn in self._fresh_turns if turn.line not in done]
-        self._fresh_turns = []
-        if kept:
-            keys = self._task.keys
-            key = keys.kept_turns(self._shard, self._attempt, self._written)
-            self._task.storage.put(key, pack_turns(kept))
-            self._written += 1
+        finished = self._saved.lines | {result.line for result in self._buffer}
+        turns = [turn for turn in self._buffered_turns if turn.line not in finished]
+        self._buffered_turns = []
+        if turns:
+            context = self._context
+            key = context.keys.kept_turns(
+                self._shard, self._attempt_id, self._objects_written
+            )
+            context.storage.put(key, pack_turns(turns))
+            self._objects_written += 1

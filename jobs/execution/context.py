@@ -1,4 +1,4 @@
-"""What all attempts at one batch's shards in a process have in common."""
+"""What the attempts at one batch's shards share in a process."""
 
 from dataclasses import dataclass, field
 
@@ -16,10 +16,11 @@ from batchchat.jobs.storage import Storage
 
 @dataclass(frozen=True, kw_only=True)
 class BatchContext:
-    """A batch, what runs it, and what it reports to.
+    """A batch, the engine that runs it, and where its progress is reported.
 
-    `line_bytes` is what a line may have at most; `tail` is the first of the shards
-    with which the batch ends; `floor` is shared by all who use the engine.
+    Lines longer than `max_line_bytes` are invalid. From shard `first_tail_shard` on,
+    the requests with the longest answers are submitted first. `engine_gate` is shared
+    by everything that uses the engine.
     """
 
     ledger: Ledger
@@ -36,10 +37,10 @@ class BatchContext:
 
     @property
     def storage(self) -> Storage:
-        """The bucket."""
+        """The storage that holds the batch."""
         return self.ledger.storage
 
     @property
     def keys(self) -> BatchKeys:
-        """The batch's keys."""
+        """The storage keys of the batch."""
         return self.ledger.keys.of(self.batch.id)

@@ -1,17 +1,18 @@
-"""Finds the request that kills the engine, from what dead attempts left behind.
+"""Finds the request that crashes the engine, from the markers of crashed attempts.
 
-Every attempt leaves a mark when it begins, and takes it away when it ends of its
-own accord. So the marks that are found are of attempts whose engine or process
-died. One death proves nothing; after the second the shard has the engine to
-itself, and asks for its lines in slices, each named in the mark beforehand::
+Every attempt writes a marker when it starts and deletes it when it ends in an orderly
+way. So a remaining marker belongs to an attempt whose engine or process died. One
+death proves nothing. After the second, the shard gets exclusive use of the engine and
+submits its lines in groups, each recorded in the marker beforehand::
 
-    1,000 lines ─► slices of 63 ─► the one that died, in slices of 4 ─► of 1
+    1,000 lines ─► groups of 63 ─► the one that crashed, in groups of 4 ─► of 1
 
-A line that was alone with the engine at two deaths that were seen, or at four that
-were not, is convicted: it becomes an error line, and all others are answered. An
-engine that is broken dies of whatever it is asked first; so a death counts as seen
-only if that engine had computed for others before, and a line that is suspected
-alone is never asked first while there are others.
+A line is poison once it was alone in the engine at two observed deaths, or at four
+unobserved ones. It becomes an error line, and all other lines are answered.
+
+A broken engine dies on whatever it computes first. So a death counts as observed only
+if that engine had computed other requests before, and a line that is suspected alone
+is not submitted first as long as there are other lines.
 """
 
 from collections import Counter
@@ -26,14 +27,17 @@ from batchchat.jobs.storage import Storage
 
 _DEATHS_BEFORE_ISOLATION = 2
 _MAX_PROBE_GROUPS = 16
+_OBSERVED_WEIGHT = 2
+_POISON_WEIGHT = 4
+"""Two observed deaths, or four unobserved ones."""
 
 
 class AttemptMarker(msgspec.Struct, frozen=True, kw_only=True):
-    """`attempts/<attempt>.json`: a try that has begun.
+    """`attempts/<attempt>.json`: an attempt that has started.
 
-    `alone` are the lines that had the engine to themselves; `asked` those that
-    the engine had when its death was seen; `proven` says that it had computed
-    others before.
+    `isolated` are the line numbers that had the engine to themselves, `in_flight`
+    those that the engine had when its death was observed. `engine_proven` is true if
+    the engine had computed other requests before.
     """
 
     created_at: int
@@ -44,77 +48,75 @@ class AttemptMarker(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class CrashBisection:
-    """What the marks of a shard say."""
+    """What the markers of a shard's crashed attempts imply."""
 
-    marks: tuple[AttemptMarker, ...] = ()
+    markers: tuple[AttemptMarker, ...] = ()
 
     @property
     def needs_isolation(self) -> bool:
-        """Whether the shard must have the engine to itself."""
-        return len(self.marks) >= _DEATHS_BEFORE_ISOLATION
+        """Whether the shard needs exclusive use of the engine."""
+        return len(self.markers) >= _DEATHS_BEFORE_ISOLATION
 
     def poison_lines(self) -> set[int]:
-        """Return the lines that are known to kill the engine.
+        """Return the lines that are known to crash the engine.
 
-        The death of a proven engine that was seen weighs twice as much as a mark
-        that was only left behind: whole processes are also killed by people and by
-        machines.
+        An observed death of a proven engine weighs twice as much as a marker that was
+        only left behind: processes are also killed by operators and by machines.
         """
         weights: Counter[int] = Counter()
-        for mark in self.marks:
-            if len(mark.isolated) == 1:
-                weights[mark.isolated[0]] += (
-                    2 if mark.in_flight and mark.engine_proven else 1
-                )
-        return {
-            line
-            for line, weight in weights.items()
-            if weight >= 2 * _DEATHS_BEFORE_ISOLATION
-        }
+        for marker in self.markers:
+            if len(marker.isolated) == 1:
+                is_observed = marker.in_flight and marker.engine_proven
+                weights[marker.isolated[0]] += _OBSERVED_WEIGHT if is_observed else 1
+        return {line for line, weight in weights.items() if weight >= _POISON_WEIGHT}
 
     def probe_groups(self, lines: Iterable[int]) -> Iterator[tuple[int, ...]]:
-        """Cut `lines` into what is asked for at a time, the most suspect first.
+        """Split `lines` into the groups to submit, most suspicious first.
 
-        Before one that is suspected alone come others, which prove the engine.
+        If the first group is a single line, another group goes before it, to prove
+        that the engine works.
         """
-        probe_groups = list(self._by_suspicion(lines))
-        if probe_groups and len(probe_groups[0]) == 1:
-            probe_groups.insert(0, probe_groups.pop())
-        return iter(probe_groups)
+        groups = list(self._by_suspicion(lines))
+        if groups and len(groups[0]) == 1:
+            groups.insert(0, groups.pop())
+        return iter(groups)
 
     def _by_suspicion(self, lines: Iterable[int]) -> Iterator[tuple[int, ...]]:
-        left = set(lines)
+        remaining = set(lines)
         for suspects in self._suspect_sets():
-            inside = left & suspects
-            if inside:
-                left -= inside
-                yield from _cut(sorted(inside))
-        yield from _cut(sorted(left))
+            group = remaining & suspects
+            if group:
+                remaining -= group
+                yield from _split(sorted(group))
+        yield from _split(sorted(remaining))
 
     def _suspect_sets(self) -> list[set[int]]:
-        """Return sets of lines of which one was there at a death, smallest first."""
-        isolated = [set(mark.isolated) for mark in self.marks if mark.isolated]
-        in_flight = [set(mark.in_flight) for mark in self.marks if mark.in_flight]
-        at_all = [set.intersection(*in_flight)] if in_flight else []
-        return sorted([*isolated, *at_all], key=len)
+        """Return sets of lines that each contain a suspect, smallest first."""
+        isolated = [set(marker.isolated) for marker in self.markers if marker.isolated]
+        in_flight = [
+            set(marker.in_flight) for marker in self.markers if marker.in_flight
+        ]
+        at_every_death = [set.intersection(*in_flight)] if in_flight else []
+        return sorted([*isolated, *at_every_death], key=len)
 
 
-def read_markers(storage: Storage, keys: BatchKeys, shard: int) -> CrashBisection:
-    """Return what the attempts that died at a shard have left."""
-    found = []
+def read_markers(
+    storage: Storage, keys: BatchKeys, shard: int
+) -> tuple[AttemptMarker, ...]:
+    """Return the markers of a shard's crashed attempts. Raises `StorageError`."""
+    markers = []
     for entry in list(storage.list(keys.marks(shard))):
         try:
-            found.append(
-                msgspec.json.decode(storage.get(entry.key), type=AttemptMarker)
-            )
+            data = storage.get(entry.key)
+            markers.append(msgspec.json.decode(data, type=AttemptMarker))
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            found.append(AttemptMarker(created_at=0))
+            markers.append(AttemptMarker(created_at=0))
         except ObjectMissingError:  # its attempt has just ended
             continue
-    return CrashBisection(tuple(found))
+    return tuple(markers)
 
 
-def _cut(lines: list[int]) -> Iterator[tuple[int, ...]]:
+def _split(lines: list[int]) -> Iterator[tuple[int, ...]]:
     size = max(1, -(-len(lines) // _MAX_PROBE_GROUPS))
-    for at in range(0, len(lines), size):
-        yield tuple(lines[at : at + size])
+    for start in range(0, len(lines), size):
+        yield tuple(lines[start : start + size])

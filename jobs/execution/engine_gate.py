@@ -1,4 +1,4 @@
-"""Who may use the engine: many attempts side by side, or one alone."""
+"""Admits many attempts to the engine at once, or one with exclusive use of it."""
 
 from collections.abc import Callable
 from threading import Condition
@@ -7,22 +7,19 @@ _POLL_SECONDS = 0.2
 
 
 class EngineGate:
-    """Held by many at once, or by one who must have the engine to itself.
-
-    Whoever wants to be alone goes before those who come later.
-    """
+    """A shared/exclusive lock; waiting exclusive users go before later shared ones."""
 
     def __init__(self) -> None:
-        """Begin empty."""
+        """Start unlocked."""
         self._changed = Condition()
         self._shared = 0
         self._exclusive = False
         self._exclusive_waiting = 0
 
     def acquire(self, *, exclusive: bool, should_abandon: Callable[[], bool]) -> bool:
-        """Wait for a place; return False if `gives_up` says so before there is one.
+        """Wait for the lock; return False if `should_abandon` returned true first.
 
-        `gives_up` is asked every now and then while it waits.
+        `should_abandon` is called every 0.2 seconds while waiting.
         """
         with self._changed:
             self._exclusive_waiting += exclusive
@@ -42,7 +39,7 @@ class EngineGate:
                 self._exclusive_waiting -= exclusive
 
     def release(self, *, exclusive: bool) -> None:
-        """Give the place back."""
+        """Release the lock."""
         with self._changed:
             if exclusive:
                 self._exclusive = False

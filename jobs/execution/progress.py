@@ -1,4 +1,4 @@
-"""What a run has done so far, for whoever shows it."""
+"""What a run has done so far, for progress displays."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -10,15 +10,16 @@ from batchchat.jobs.ledger.records import Counts
 
 
 class Progress:
-    """Counters that threads add to and a display reads.
+    """Counters that threads update and a display reads.
 
-    `phase` is checking, waiting, loading, running, finalizing or delivering. `kept`
-    are the results that were there before; `trouble` is what the run waits for, such
-    as room on a disk, None when it doesn't.
+    `phase` is checking, waiting, loading, running, finalizing or delivering.
+    `recovered` counts the results from before this run. While the run is blocked,
+    `waiting_for` names what it waits for, such as the storage, and `waiting_reason`
+    says why; otherwise `waiting_reason` is None.
     """
 
     def __init__(self) -> None:
-        """Start at nothing."""
+        """Start with all counters at zero."""
         self.phase = "checking"
         self.total = 0
         self.recovered = Counts()
@@ -33,7 +34,7 @@ class Progress:
         self._lock = Lock()
 
     def start(self, before: Counts, usage: Usage = Usage()) -> None:  # noqa: B008 - frozen
-        """Note that an engine is there; `before` is what is committed already."""
+        """Record that the engine is ready; `before` counts the committed results."""
         with self._lock:
             self.phase = "running"
             self.started_at = time.monotonic()
@@ -41,11 +42,11 @@ class Progress:
             self.recovered_usage = usage
 
     def on_checked(self, _bytes: int, requests: int) -> None:
-        """Note how much of the input has been checked."""
+        """Record how much of the input has been checked."""
         self.checked_requests = requests
 
     def add(self, results: Iterable[Result]) -> None:
-        """Count results of this run."""
+        """Count results that this run has produced."""
         counts, usage, _ = counts_of(results)
         with self._lock:
             self.counts += counts
@@ -53,44 +54,44 @@ class Progress:
         self.on_result()
 
     def add_recovered(self, counts: Counts, usage: Usage) -> None:
-        """Count results that were there before."""
+        """Count results from before this run."""
         with self._lock:
             self.recovered += counts
             self.recovered_usage += usage
 
     def update_remote(self, counts: Counts, usage: Usage) -> None:
-        """Note what a run elsewhere has done, since `begin` and before it."""
-        mine = Counts(
+        """Record the total that a run in another process has reached."""
+        new = Counts(
             counts.total,
             counts.completed - self.recovered.completed,
             counts.failed - self.recovered.failed,
         )
         with self._lock:
-            self.counts, self.usage = mine, usage
+            self.counts, self.usage = new, usage
 
-    def set_waiting(self, waiting_reason: str | None, whom: str = "storage") -> None:
-        """Note what the run waits for, and of whom."""
-        self.waiting_for, self.waiting_reason = whom, waiting_reason
+    def set_waiting(self, reason: str | None, waiting_for: str = "storage") -> None:
+        """Record why the run is blocked, or with None that it no longer is."""
+        self.waiting_for, self.waiting_reason = waiting_for, reason
 
     def total_counts(self) -> Counts:
-        """Return all that is done, by this run and before it."""
+        """Return the number of results, including those from before this run."""
         return self.recovered + self.counts
 
     def total_usage(self) -> Usage:
-        """Return the tokens of all that is done, by this run and before it."""
+        """Return the tokens used, including those from before this run."""
         return self.recovered_usage + self.usage
 
     def tokens_per_second(self) -> float:
-        """Return the tokens that this run generates in a second."""
-        seconds = self._seconds()
+        """Return the throughput of this run in generated tokens per second."""
+        seconds = self._elapsed_seconds()
         return self.usage.output_tokens / seconds if seconds else 0.0
 
     def seconds_left(self) -> float | None:
-        """Return how long the rest takes at this pace, None where nobody can know."""
-        mine = self.counts.completed + self.counts.failed
-        done = self.total_counts()
-        left = self.total - done.completed - done.failed
-        return self._seconds() / mine * left if mine else None
+        """Return the estimated time to completion, None before the first result."""
+        finished = self.counts.completed + self.counts.failed
+        total = self.total_counts()
+        left = self.total - total.completed - total.failed
+        return self._elapsed_seconds() / finished * left if finished else None
 
-    def _seconds(self) -> float:
+    def _elapsed_seconds(self) -> float:
         return time.monotonic() - self.started_at if self.started_at else 0.0

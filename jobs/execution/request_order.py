@@ -1,18 +1,17 @@
-"""The order in which a shard's requests are asked: what costs the engine least.
+"""Orders the requests of a shard so that the engine computes as little as possible.
 
-An engine remembers the beginnings of prompts that it has computed, as many as its
-memory holds, and forgets those that were not used for the longest. Requests that
-share a long beginning (a system message, instructions, a document) and are asked one
-after the other find it there; spread over the file they may not.
+An engine caches the prefixes of recent prompts until its memory is full. Requests that
+share a long prefix (a system message, instructions, a document) find it in the cache
+if they are submitted one after the other, but perhaps not if they are spread over the
+file.
 
-Those whose answers are held to a grammar come last: while it is tried the engine has
-the others to answer.
+Requests with a grammar come last: while their grammars are compiled, the engine
+computes the others.
 
-Where a batch ends nothing comes behind a long answer to fill the engine up, so there
-those that may be longest come first.
+At the end of a batch nothing is left to run beside a long answer. So there the
+requests with the longest possible answers come first.
 
-Nothing else depends on the order: answers come back in any, and are written in the
-input's.
+The order affects nothing else: results are written in the order of the input.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,59 +21,58 @@ import msgspec
 
 from batchchat.jobs.engine.sampling import requested_tokens
 from batchchat.jobs.requests.output_constraints import has_tools, needs_grammar
-from batchchat.jobs.requests.parser import InvalidLine
-from batchchat.jobs.requests.schema import Request
+from batchchat.jobs.requests.parser import InvalidLine, ParsedLine
 
 _MIN_SHARED_CHARS = 512
-"""Characters that two prompts must share before it is worth anything."""
-
-ParsedLine = Request | InvalidLine
+"""Shared characters from which on it is worth grouping two prompts."""
 
 
 def order_requests(
-    parsed: Iterable[ParsedLine], *, longest_first: bool
+    lines: Iterable[ParsedLine], *, longest_first: bool
 ) -> Iterator[ParsedLine]:
-    """Yield all, those with a common beginning together; else as they came.
+    """Yield all lines, grouped by common prefix, otherwise in input order.
 
-    With `longest_first` those that come together come before others whose answers
-    may have fewer tokens. The same requests are always yielded in the same order.
+    With `longest_first`, groups that may generate more tokens come earlier. The order
+    is deterministic.
     """
     groups: dict[tuple[bool, str | int], list[ParsedLine]] = {}
-    for one in parsed:
-        groups.setdefault((_needs_grammar(one), _shared_prefix(one)), []).append(one)
+    for line in lines:
+        key = (_has_grammar(line), _shared_prefix(line))
+        groups.setdefault(key, []).append(line)
 
-    def place(key: tuple[bool, str | int]) -> tuple[bool, int]:
-        return key[0], -max(map(_max_tokens, groups[key])) if longest_first else 0
+    def rank(key: tuple[bool, str | int]) -> tuple[bool, int]:
+        longest = max(map(_max_tokens, groups[key])) if longest_first else 0
+        return key[0], -longest
 
-    for key in sorted(groups, key=place):
+    for key in sorted(groups, key=rank):
         group = groups[key]
-        yield from group if len(group) == 1 else sorted(group, key=_text)
+        yield from group if len(group) == 1 else sorted(group, key=_prompt_text)
 
 
-def _max_tokens(parsed: ParsedLine) -> int:
-    """Return how many tokens may be generated for it one after the other."""
-    if isinstance(parsed, InvalidLine):
+def _max_tokens(line: ParsedLine) -> int:
+    """Return the most tokens that the turns of a request may generate."""
+    if isinstance(line, InvalidLine):
         return 0
-    slots = [message for message in parsed.body.messages if message.is_placeholder]
-    return requested_tokens(parsed, maxsize) * max(1, len(slots))
+    turns = [message for message in line.body.messages if message.is_placeholder]
+    return requested_tokens(line, maxsize) * max(1, len(turns))
 
 
-def _needs_grammar(parsed: ParsedLine) -> bool:
-    return not isinstance(parsed, InvalidLine) and needs_grammar(parsed)
+def _has_grammar(line: ParsedLine) -> bool:
+    return not isinstance(line, InvalidLine) and needs_grammar(line)
 
 
-def _shared_prefix(parsed: ParsedLine) -> str | int:
-    """Return what a prompt shares with others, or what it shares with none."""
-    if isinstance(parsed, InvalidLine):
-        return parsed.line
-    beginning = _text(parsed)[:_MIN_SHARED_CHARS]
-    return beginning if len(beginning) == _MIN_SHARED_CHARS else parsed.line
+def _shared_prefix(line: ParsedLine) -> str | int:
+    """Return the prefix to group by, or a unique key if the prompt is too short."""
+    if isinstance(line, InvalidLine):
+        return line.line
+    prefix = _prompt_text(line)[:_MIN_SHARED_CHARS]
+    return prefix if len(prefix) == _MIN_SHARED_CHARS else line.line
 
 
-def _text(parsed: ParsedLine) -> str:
-    """Return what a prompt says, in its order: tools come first in templates."""
-    if isinstance(parsed, InvalidLine):
+def _prompt_text(line: ParsedLine) -> str:
+    """Return the texts of a prompt in the order of templates: tools come first."""
+    if isinstance(line, InvalidLine):
         return ""
-    tools = parsed.body.tools if has_tools(parsed) else ()
-    said = [f"{message.role}\n{message.text()}" for message in parsed.body.messages]
-    return "\n".join((msgspec.json.encode(tools).decode(), *said))
+    tools = line.body.tools if has_tools(line) else ()
+    texts = [f"{message.role}\n{message.text()}" for message in line.body.messages]
+    return "\n".join((msgspec.json.encode(tools).decode(), *texts))

@@ -29,6 +29,9 @@ class InvalidLine(msgspec.Struct, frozen=True):
     problems: list[Problem]
 
 
+ParsedLine = Request | InvalidLine
+
+
 class Parser:
     """Reads the lines of one batch.
 
@@ -64,7 +67,7 @@ class Parser:
             return None
         return None if self._may_have_duplicate_keys(text, lines) else lines
 
-    def parse(self, raw: bytes, line: int) -> Request | InvalidLine:
+    def parse(self, raw: bytes, line: int) -> ParsedLine:
         """Return the request on a line, or why it is none; never raises."""
         try:
             decoded = self._decode(raw)
@@ -164,9 +167,7 @@ def _invalid(raw: bytes, line: int, error: Exception | None) -> InvalidLine:
     return InvalidLine(line, custom_id, problems)
 
 
-def parse_line(
-    parser: Parser, line: RawLine, max_line_bytes: int
-) -> Request | InvalidLine:
+def parse_line(parser: Parser, line: RawLine, max_line_bytes: int) -> ParsedLine:
     """Return what a line that is not blank holds: planner and worker agree."""
     if line.raw is not None:
         return parser.parse(line.raw, line.number)

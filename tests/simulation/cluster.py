@@ -174,8 +174,8 @@ class Cluster:
         """Remember which request had an engine to itself when that died."""
         for worker in workers:
             for message, one in worker._host._open.items():
-                if one.attempt and len(one.attempt._isolated) == 1:
-                    key = (message.batch_id, one.attempt._isolated[0])
+                if one.attempt and len(one.attempt._isolated_lines) == 1:
+                    key = (message.batch_id, one.attempt._isolated_lines[0])
                     self.deaths_alone[key].add(one.attempt.id)
 
     # --- users ----------------------------------------------------------------

@@ -57,11 +57,11 @@ def _changed(owner: object, name: str, new: object) -> Made:
     return lambda: patch.object(owner, name, new)
 
 
-def _flush_without_writing(harvest: CheckpointWriter) -> None:
+def _flush_without_writing(writer: CheckpointWriter) -> None:
     """Count what no checkpoint has."""
-    storage = harvest._task.storage
+    storage = writer._context.storage
     with patch.object(storage, "put", lambda *_: None):
-        _flush(harvest)
+        _flush(writer)
 
 
 _flush = CheckpointWriter.flush
@@ -129,13 +129,13 @@ def _send_once(
 _send = Dispatcher._send
 
 
-def _convict_at_once(suspicion: CrashBisection) -> set[int]:
-    return {m.isolated[0] for m in suspicion.marks if len(m.isolated) == 1}
+def _convict_at_once(bisection: CrashBisection) -> set[int]:
+    return {m.isolated[0] for m in bisection.markers if len(m.isolated) == 1}
 
 
-def _convict_at_two(suspicion: CrashBisection) -> set[int]:
+def _convict_at_two(bisection: CrashBisection) -> set[int]:
     """Take a mark that was left behind for a death that was seen."""
-    singles = Counter(m.isolated[0] for m in suspicion.marks if len(m.isolated) == 1)
+    singles = Counter(m.isolated[0] for m in bisection.markers if len(m.isolated) == 1)
     return {line for line, deaths in singles.items() if deaths > 1}
 
 
@@ -169,7 +169,7 @@ def _blame_the_dead(attempt: Attempt) -> bool:
     try:
         return _finish(attempt)
     except EngineDeadError:
-        attempt._put_mark(isolated=attempt._isolated)
+        attempt._write_marker()
         raise
 
 

@@ -16,6 +16,7 @@ from uuid import UUID
 import batchchat.jobs.execution.checkpoint_writer
 import batchchat.jobs.execution.engine_gate
 import batchchat.jobs.execution.progress
+import batchchat.jobs.execution.shard_feeder
 import batchchat.jobs.ids
 import batchchat.jobs.ledger.submission
 import batchchat.jobs.lru_cache
@@ -26,10 +27,7 @@ import batchchat.workers.control.controller
 import batchchat.workers.control.main
 import batchchat.workers.shards.shard_host
 import batchchat.workers.shards.worker_process
-from batchchat.jobs.execution.attempt import Attempt
-from batchchat.jobs.execution.context import BatchContext
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import Shard
 from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.control.controller import Controller
 from batchchat.workers.control.dispatcher import Dispatcher
@@ -57,9 +55,6 @@ def simulated(world: VirtualWorld, redis: Redis, window: int) -> Iterator[None]:
     uuid4 = partial(_uuid, world)
     keeper = partial(LeaseKeeper, clock=time.monotonic)
 
-    def attempt(task: BatchContext, shard: Shard) -> Attempt:
-        return Attempt(task, shard, _answers=threads.Queue(world))  # type: ignore[arg-type]
-
     process: dict[str, Any] = {
         "Consumer": SimulatedConsumer,
         "CeleryQueue": SimulatedQueue,
@@ -79,6 +74,9 @@ def simulated(world: VirtualWorld, redis: Redis, window: int) -> Iterator[None]:
             "Condition": partial(threads.Condition, world)
         },
         batchchat.jobs.execution.checkpoint_writer: {"time": time},
+        batchchat.jobs.execution.shard_feeder: {
+            "SimpleQueue": partial(threads.Queue, world)
+        },
         batchchat.jobs.ids: {
             "time": time,
             "os": SimpleNamespace(urandom=world.rng.randbytes),
@@ -101,7 +99,6 @@ def simulated(world: VirtualWorld, redis: Redis, window: int) -> Iterator[None]:
             "uuid4": uuid4,
         },
         batchchat.workers.shards.shard_host: {
-            "Attempt": attempt,
             "Event": event,
             "LeaseKeeper": keeper,
             "Ledger": partial(Ledger, clock=time.time),

@@ -54,7 +54,7 @@ class _Open:
         self.attempt: Attempt | None = None
 
     def moves(self) -> int:
-        return self.attempt.moves if self.attempt else 0
+        return self.attempt.progress_counter if self.attempt else 0
 
 
 class ShardHost:

@@ -137,12 +137,12 @@ def test_memory_is_bounded_and_what_was_not_used_goes_first():
     answer_cache = AnswerCache(max_bytes=7_000)
     for name in (b"a", b"b"):
         answer_cache.put(name, answer(2_000))
-    assert answer_cache.answer(b"a")
+    assert answer_cache.get(b"a")
     answer_cache.put(b"c", answer(2_000))
-    assert [bool(answer_cache.answer(name)) for name in (b"a", b"b", b"c")] == [1, 0, 1]
+    assert [bool(answer_cache.get(name)) for name in (b"a", b"b", b"c")] == [1, 0, 1]
 
 
 def test_answers_with_log_probabilities_are_not_kept():
     answer_cache = AnswerCache()
     answer_cache.put(b"a", answer(1, logprobs=[{}]))
-    assert answer_cache.answer(b"a") is None
+    assert answer_cache.get(b"a") is None

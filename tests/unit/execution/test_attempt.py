@@ -11,6 +11,7 @@ from batchchat.jobs.engine.protocol import Choice, Completion
 from batchchat.jobs.errors import EngineDeadError, EngineError
 from batchchat.jobs.execution.attempt import Attempt
 from batchchat.jobs.execution.context import BatchContext
+from batchchat.jobs.execution.engine_gate import EngineGate
 from batchchat.jobs.ids import request_id
 from batchchat.jobs.planning.planner import limits, make_plan
 from batchchat.workers.engine.echo_core import echo
@@ -54,13 +55,13 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
-def attempt(bench, batch_id, engine):
-    """Return an attempt at the batch's first shard."""
+def attempt(bench, batch_id, engine, **fields):
+    """Return an attempt at the batch's first shard, with `fields` in its context."""
     ledger = bench.ledger
     batch = ledger.batch(batch_id)
     renderers = EchoRegistry(Catalog({"echo": ECHO}), bench.locks)
     plan = make_plan(ledger, batch, renderers, limits(SETTINGS))
-    task = BatchContext(
+    context = BatchContext(
         ledger=ledger,
         batch=batch,
         model=ECHO,
@@ -71,7 +72,7 @@ def attempt(bench, batch_id, engine):
         first_tail_shard=plan.tail,
         checkpoint_seconds=60,
     )
-    return Attempt(task, plan.shards[0])
+    return Attempt(replace(context, **fields), plan.shards[0])
 
 
 def shard_keys(bench, batch_id):
@@ -108,8 +109,7 @@ def test_only_where_a_batch_ends_are_those_that_may_be_longest_asked_first(
 ):
     batch_id = bench.submit(lines(6))  # each may be longer than the one before
     engine = OddEngine(6, lambda: None)
-    tried = attempt(bench, batch_id, engine)
-    tried.task = replace(tried.task, first_tail_shard=tail)
+    tried = attempt(bench, batch_id, engine, first_tail_shard=tail)
     tried.feed()
     tried.finish()
     names = [request_id(batch_id, line) for line in asked]
@@ -123,10 +123,11 @@ def test_a_death_of_the_engine_keeps_what_it_had_finished(bench, death):
     tried.feed()
     with pytest.raises(death):
         tried.finish()
-    again = attempt(bench, batch_id, OddEngine(6, lambda: None))
+    engine = OddEngine(6, lambda: None)
+    again = attempt(bench, batch_id, engine)
     again.feed()
     assert again.finish()
-    assert len(again.task.engine.taken) == 2
+    assert len(engine.taken) == 2
 
 
 def test_an_engine_that_was_dead_before_accuses_nobody(bench):
@@ -144,8 +145,10 @@ def test_an_engine_that_was_dead_before_accuses_nobody(bench):
 
 def test_who_waits_for_the_engine_leaves_no_mark(bench):
     batch_id = bench.submit(lines(6))
-    waiting = attempt(bench, batch_id, OddEngine(6, lambda: None))
-    waiting.task.engine_gate.acquire(exclusive=True, should_abandon=lambda: False)
+    gate = EngineGate()
+    gate.acquire(exclusive=True, should_abandon=lambda: False)
+    engine = OddEngine(6, lambda: None)
+    waiting = attempt(bench, batch_id, engine, engine_gate=gate)
     bench.stop.ask(0)
     waiting.feed()
     assert shard_keys(bench, batch_id) == []
