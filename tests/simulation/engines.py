@@ -53,11 +53,11 @@ class SimulatedEngine:
 
     @property
     def is_alive(self) -> bool:
-        """See `workers.driver.EngineDriver`."""
+        """See `workers.engine.driver.EngineDriver`."""
         return self._dead is None
 
     def abandon(self, reason: str) -> None:
-        """See `workers.driver.EngineDriver`."""
+        """See `workers.engine.driver.EngineDriver`."""
         self._dead = self._dead or EngineDeadError(reason)
         for _, on_done, _ in self._running.values():
             on_done(self._dead)

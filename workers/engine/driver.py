@@ -207,13 +207,14 @@ class EngineDriver(Engine):
     def _run_step(self) -> None:
         """Accept new work, compute one step and deliver the finished answers."""
         self._drain_inbox()
-        if not self._running:
+        sharing = len(self._running)  # `abandon` may empty it during the step
+        if not sharing:
             self._last_step_at = time.monotonic()
             return
         began = time.monotonic()
         answers = self._core.step()
         self._last_step_at = time.monotonic()
-        self._busy_clock += (self._last_step_at - began) / len(self._running)
+        self._busy_clock += (self._last_step_at - began) / sharing
         self._steps += 1
         for key, answer in answers:
             self._finish(key, answer)

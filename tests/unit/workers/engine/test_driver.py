@@ -81,7 +81,9 @@ def test_abandoning_a_hung_engine_answers_running_and_queued_requests():
     assert isinstance(running.get(timeout=1), EngineDeadError)
     assert isinstance(queued.get(timeout=1), EngineDeadError)
     released.set()
-    engine.close()
+    assert engine.close()
+    with pytest.raises(EngineDeadError, match="hangs"):
+        ask(engine)
 
 
 def test_check_that_fails_because_the_engine_closes_refuses_no_request():
