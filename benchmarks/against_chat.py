@@ -1,11 +1,11 @@
-"""How near is a batch to the limit? Short turns with `LLM.chat`, on one engine.
+"""Compare a batch with `LLM.chat` on the same loaded engine, in short turns.
 
     python benchmarks/against_chat.py --lengths short --runs 10
 
-`throughput.py` gives each run a process of its own, which takes minutes, and a
-machine that others use is another one by then. Here both take turns of seconds on
-the same loaded engine; the fastest and the median of each count. A batch goes from
-the file to the output file; `LLM.chat` gets everything in memory and writes nothing.
+`throughput.py` gives each run a process of its own, which takes minutes, and a shared
+machine changes its speed in that time. Here both take turns of seconds on one engine;
+the fastest run and the median count. A batch goes from the input file to the output
+file; `LLM.chat` gets everything in memory and writes nothing.
 """
 
 import argparse
@@ -25,10 +25,10 @@ from batchchat.jobs.catalog.usage import Usage
 
 
 class Chat:
-    """`LLM.chat` on an engine that is there already."""
+    """`LLM.chat` on an engine that is already loaded."""
 
     def __init__(self, engine: OneEngine) -> None:
-        """Put vLLM's `LLM` around the engine of `engine`."""
+        """Wrap the engine of `engine` in vLLM's `LLM`."""
         from vllm import LLM, SamplingParams
         from vllm.v1.engine.llm_engine import LLMEngine
 
@@ -38,7 +38,7 @@ class Chat:
             self._llm = LLM(model=self._engine.model_config.model)
 
     def run(self, data: bytes) -> Run:
-        """Run an input file's requests in one call."""
+        """Run the requests of an input file in one call."""
         self._engine.reset_prefix_cache()
         began, used = time.perf_counter(), time.process_time()
         lines = [json.loads(line) for line in data.splitlines()]
@@ -63,7 +63,7 @@ class Chat:
 
 
 def main() -> None:
-    """Let both take turns; print a table."""
+    """Run both in turn and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--lengths", choices=["short", "long-tail"], default="short")
@@ -74,7 +74,7 @@ def main() -> None:
         write_requests(path, options.requests, options.lengths)
         data = path.read_bytes()
         chat = Chat(engine)
-        chat.run(data)  # warms up
+        chat.run(data)  # warm-up
         found = in_turn(
             options.runs,
             batchchat=lambda: engine.run(data, shard_requests=SHARD),

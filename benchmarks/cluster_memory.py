@@ -1,10 +1,10 @@
-"""Is memory flat in every process of a cluster, however many requests go through?
+"""Measure whether memory stays constant in every process of a cluster.
 
     python benchmarks/cluster_memory.py --requests 1000000
 
-One batch through Redis, a controller and workers under their supervisors, with an
-engine that computes nothing. Each second the memory that each process holds (resident,
-in MiB) is looked at; a row shows it as a mean over each tenth of the time.
+One batch runs through Redis, a controller and workers under their supervisors, with an
+engine that computes nothing. The resident memory of each process (MiB) is read every
+second; a row shows its mean over each tenth of the time.
 """
 
 import argparse
@@ -35,13 +35,13 @@ _LOOK = 1.0
 
 
 def resident(pid: int) -> float:
-    """Return what a process holds, in MiB."""
+    """Return the resident memory of a process in MiB."""
     pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * _PAGE / 2**20
 
 
 def named(redis: RedisServer, roots: list[int]) -> dict[str, int]:
-    """Return the processes to look at: the controller, supervisors, their workers."""
+    """Return the processes to measure: the controller, supervisors and workers."""
     assert redis.process is not None
     controller, *supervisors = roots
     found = {"redis": redis.process.pid, "controller": controller}
@@ -54,7 +54,7 @@ def named(redis: RedisServer, roots: list[int]) -> dict[str, int]:
 def watch(
     ledger: Ledger, batch_id: str, pids: dict[str, int]
 ) -> dict[str, list[float]]:
-    """Look at the processes until the batch has ended."""
+    """Sample the processes until the batch has ended."""
     seen: dict[str, list[float]] = defaultdict(list)
     while ledger.outcome(batch_id) is None:
         for name, pid in pids.items():
@@ -64,7 +64,7 @@ def watch(
 
 
 def by_tenths(looks: list[float]) -> dict[str, float]:
-    """Return the mean of each tenth of what was seen."""
+    """Return the mean of each tenth of the samples."""
     ends = [len(looks) * part // _PARTS for part in range(_PARTS + 1)]
     return {
         f"{100 * part // _PARTS} %": round(
@@ -112,7 +112,7 @@ def run(requests: int, workers: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run one batch, and report."""
+    """Run one batch and report it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--workers", type=int, default=2)

@@ -1,8 +1,8 @@
-"""How long do the commands take that people wait for?
+"""Measure the latency of the interactive commands.
 
     python benchmarks/commands.py
 
-Each is run several times in a process of its own; the median and the fastest count.
+Each runs several times in a process of its own; the median and the fastest run count.
 """
 
 import argparse
@@ -27,14 +27,14 @@ def write_requests(path: Path) -> None:
 
 
 def seconds(command: list[str], environment: dict[str, str]) -> float:
-    """Return how long a command takes."""
+    """Return how many seconds a command takes."""
     began = time.perf_counter()
     subprocess.run(command, env=environment, check=True, capture_output=True)
     return time.perf_counter() - began
 
 
 def main() -> None:
-    """Measure the commands one after the other, again and again."""
+    """Measure the commands in turn, several times."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=9)
     options = parser.parse_args()

@@ -1,17 +1,17 @@
-"""What does everything around the engine cost for a request, on a cluster?
+"""Measure what everything around the engine costs per request, on a cluster.
 
     python benchmarks/control_path.py --workers 1 2 16
     python benchmarks/control_path.py --workers 2 --shard-requests 1000 50
 
-Redis, a controller and so many worker processes on this machine, with an engine that
-computes nothing: a request is hinted at, leased, read, parsed, rendered, tokenized,
-answered, checkpointed, committed and finalized. The processors' seconds of all
-processes, divided by the requests, are the overhead; starts are left out. With two
-sizes of shards the difference, divided by the shards more, is what a shard costs.
+Redis, a controller and N worker processes run on this machine, with an engine that
+computes nothing. A request is queued, leased, read, parsed, rendered, tokenized,
+answered, checkpointed, committed and finalized. The overhead is the CPU time of all
+processes divided by the number of requests, without their start. With two shard sizes,
+the difference divided by the number of additional shards is the cost of a shard.
 
-With `--tokens-per-second` the engine takes time and no processor, as a GPU does, and
-the efficiency is the throughput of n workers over n times that of one; with
-`--per-worker` there are so many requests for each of them.
+With `--tokens-per-second` the engine takes time but no CPU, as a GPU does, and the
+efficiency is the throughput of N workers over N times that of one. With `--per-worker`
+the number of requests is per worker.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def write_requests(path: Path, requests: int, tokens: int) -> None:
 def cluster(
     environment: dict[str, str], workers: int, speed: float, *, restart: bool = False
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Run a controller and workers, those under supervisors if they may `restart`."""
+    """Run a controller and workers, with supervisors if `restart` is set."""
     worker = ["worker", "--model", "demo", "--simulate", str(speed)]
     if not restart:
         worker.append("--no-restart")
@@ -73,7 +73,7 @@ def cluster(
 
 
 def seconds_of(processes: list[subprocess.Popen[bytes]]) -> float:
-    """Return the processors' seconds that the processes have used."""
+    """Return the CPU seconds that the processes have used."""
     total = 0
     for process in processes:
         stat = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii")
@@ -85,7 +85,7 @@ def seconds_of(processes: list[subprocess.Popen[bytes]]) -> float:
 def run(
     requests: int, workers: int, shard: int, speed: float, tokens: int
 ) -> dict[str, Any]:
-    """Run one batch on a fresh cluster, and return what it took."""
+    """Run one batch on a fresh cluster and return its row."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_requests(folder / "in.jsonl", requests, tokens)

@@ -1,9 +1,9 @@
-"""What does it bring to compute requests that are alike once?
+"""Measure what computing identical requests once saves.
 
     python benchmarks/duplicates.py --runs 3
 
-Three requests in ten repeat an earlier one word for word. Greedy, or seeded alike,
-they have one answer; drawn without a seed each has its own, and all are computed.
+Three requests in ten repeat an earlier one word for word. Greedy requests and those
+with equal seeds share an answer; those sampled without a seed are all computed.
 """
 
 import argparse
@@ -21,7 +21,7 @@ REPEATED = 0.3
 
 
 def requests(count: int, **body: Any) -> bytes:
-    """Return requests, some of which repeat an earlier one."""
+    """Return requests, some of which are duplicates."""
     source = random.Random(9)
     asked: list[str] = []
     lines = []
@@ -36,15 +36,15 @@ def requests(count: int, **body: Any) -> bytes:
 
 
 def main() -> None:
-    """Run each kind with and without; print a table."""
+    """Run each kind with and without deduplication and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=2_000)
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     kinds: dict[str, dict[str, Any]] = {
         "greedy": {"temperature": 0},
-        "seeded alike": {"seed": 7},
-        "drawn without a seed": {},
+        "equal seeds": {"seed": 7},
+        "sampled without a seed": {},
     }
     rows = []
     with tempfile.TemporaryDirectory() as folder, OneEngine(Path(folder)) as engine:
@@ -53,7 +53,7 @@ def main() -> None:
             data = requests(options.requests, ignore_eos=True, **body)
             run = partial(counter.run, data)
             if not rows:
-                run(reuse_answers=False)  # warms up
+                run(reuse_answers=False)  # warm-up
             found = in_turn(
                 options.runs,
                 once=partial(run, reuse_answers=True),
@@ -65,7 +65,7 @@ def main() -> None:
                 rows.append(
                     {
                         "requests": kind,
-                        "alike are computed": name,
+                        "duplicates are computed": name,
                         "seconds": round(seconds, 2),
                         "computed": counter.computed[data, name == "once"],
                         "throughput": round(base / seconds, 2),
@@ -79,10 +79,10 @@ def main() -> None:
 
 
 class Counter:
-    """Counts what the engine is given in each kind of run."""
+    """Counts the requests that the engine receives in each kind of run."""
 
     def __init__(self, engine: OneEngine) -> None:
-        """Look at what `engine` is given."""
+        """Count the requests that `engine` receives."""
         self.computed: dict[tuple[bytes, bool], int] = {}
         self._engine = engine
         self._given = 0
@@ -94,7 +94,7 @@ class Counter:
         self._add(work)
 
     def run(self, data: bytes, *, reuse_answers: bool) -> Any:
-        """Run a file, and note how many requests were computed."""
+        """Run a file and record how many requests were computed."""
         self._given = 0
         done = self._engine.run(data, reuse_answers=reuse_answers)
         self.computed[data, reuse_answers] = self._given

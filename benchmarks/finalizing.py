@@ -1,10 +1,9 @@
-"""How fast do finished shards become an output file, and Parquet, in what memory?
+"""Measure how fast finished shards become an output file and a Parquet file.
 
     python benchmarks/finalizing.py --requests 1000000
 
-Writes the input, the plan, and for each shard checkpoints and a commit as attempts
-write them. Then a process of its own finalizes the batch, and another one writes it
-as Parquet.
+Writes the input, the plan, and the checkpoints and commit of each shard, as attempts
+write them. Then one process finalizes the batch, and another writes it as Parquet.
 """
 
 import argparse
@@ -140,14 +139,14 @@ def _result(batch_id: str, line: int, words: list[str]) -> Any:
 
 
 def measure(kind: str, folder: Path, batch_id: str) -> None:
-    """Do one of the two in this process, and print what it took as JSON."""
+    """Run one of the two in this process and print its measurements as JSON."""
     from batchchat.jobs.results.finalize import finalize
     from batchchat.jobs.results.parquet import write_parquet
 
     if kind == "parquet":
         import pyarrow.parquet
 
-        pyarrow.array([0])  # loads pandas, where there is one; not what is asked
+        pyarrow.array([0])  # loads pandas before the measurement
     ledger = open_ledger(folder)
     began, used = time.perf_counter(), time.process_time()
     if kind == "jsonl":
@@ -174,11 +173,11 @@ def measure(kind: str, folder: Path, batch_id: str) -> None:
 
 
 def main() -> None:
-    """Prepare a batch, then measure both in processes of their own."""
+    """Prepare a batch, then measure each in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--keep", type=Path, help="make the batch here, and leave it")
+    parser.add_argument("--keep", type=Path, help="folder for the batch, which is kept")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:

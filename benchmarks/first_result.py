@@ -1,9 +1,9 @@
-"""How soon is the first result there, with the engine loaded?
+"""Measure the time to the first result, with the engine loaded.
 
     python benchmarks/first_result.py --requests 100 2000 20000
 
-From the moment that the file is handed in: storing and checking all of it, planning,
-rendering, and the engine's steps for an answer of eight tokens.
+The time includes storing and validating the whole file, planning, rendering, and the
+engine's steps for an answer of eight tokens.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder, OneEngine(Path(folder)) as engine:
-        engine.run(short(100))  # warms up
+        engine.run(short(100))  # warm-up
         for requests in options.requests:
             data = short(requests)
             runs = [engine.run(data) for _ in range(options.runs)]

@@ -1,13 +1,13 @@
-"""What does it cost to be killed? A batch killed with -9 again and again.
+"""Measure what killing a batch with SIGKILL costs.
 
     python benchmarks/kill_and_resume.py --requests 10000 --kills 3
 
-Runs a file of requests of lognormal lengths undisturbed; then again, with the whole
-process group killed at random moments and `resume`d each time. Compares the
-answers, and counts what was finished and yet lost: the command's own display, read
-through a pseudo-terminal, says what was finished (it is redrawn every quarter of a
-second), the checkpoints say what was kept. What was in flight comes on top: at most
-twice `max_num_seqs`, 256 requests of the demo model.
+Runs a file of requests of lognormal lengths undisturbed; then again, killing the whole
+process group at random moments and resuming each time. Compares the answers, and counts
+the results that were finished and lost. The command's own display, read through a
+pseudo-terminal, shows what was finished (it is redrawn every quarter of a second); the
+checkpoints contain what was kept. Requests in flight are not counted: at most twice
+`max_num_seqs`, 256 requests of the demo model.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def write_requests(path: Path, requests: int) -> None:
 
 
 class Run:
-    """A command that runs, and what its display says is done."""
+    """A running command, and the progress on its display."""
 
     def __init__(self, process: "subprocess.Popen[str]", screen: int) -> None:
         """Read the display of `process` until it ends."""
@@ -62,14 +62,14 @@ class Run:
         self._reader.start()
 
     def kill(self) -> int:
-        """Kill the whole group; return how many requests were said to be done."""
+        """Kill the group; return the number of finished requests on the display."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self._reader.join(5)
         return self.done
 
     def _read(self) -> None:
-        with suppress(OSError):  # what a terminal says when the other end is closed
+        with suppress(OSError):  # a terminal raises this when its other end is closed
             while text := os.read(self._screen, 65_536).decode("utf-8", "replace"):
                 for found in re.findall(r"([\d,]+) / [\d,]+ requests", text):
                     self.done = int(found.replace(",", ""))
@@ -77,7 +77,7 @@ class Run:
 
 
 class Place:
-    """A storage of its own, and the commands that use it."""
+    """A separate storage, and the commands that use it."""
 
     def __init__(self, folder: Path) -> None:
         """Keep everything in `folder`."""
@@ -131,7 +131,7 @@ def answers(path: Path) -> list[tuple[str, str]]:
 def run_killed(
     place: Place, file: Path, output: Path, requests: int, kills: int
 ) -> None:
-    """Run with kills, and say what each of them cost."""
+    """Run with kills and return what each of them cost."""
     source = random.Random()
     options = ("--model", "demo", "--seed", "1", "--output", str(output))
     run = place.start("submit", str(file), *options)
@@ -148,7 +148,7 @@ def run_killed(
 
 
 def main() -> None:
-    """Run undisturbed, run killed, compare."""
+    """Run undisturbed, run with kills, and compare."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--kills", type=int, default=3)
@@ -169,7 +169,7 @@ def main() -> None:
 
 
 def report(killed: Place, runs: "list[list[tuple[str, str]]]", requests: int) -> None:
-    """Print what differs, and what is there twice."""
+    """Print differing and duplicate results."""
     calm, disturbed = runs
     ids = [custom_id for custom_id, _ in disturbed]
     lines = [line for checkpoint in killed.checkpoints() for line in checkpoint]

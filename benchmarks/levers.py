@@ -1,11 +1,11 @@
-"""Which of vLLM's levers pay on this machine? One batch, one lever moved at a time.
+"""Measure which of vLLM's options pay on this machine, changing one at a time.
 
     python benchmarks/levers.py --runs 3
-    python benchmarks/levers.py --runs 3 --levers ours compiled "64 at once"
+    python benchmarks/levers.py --runs 3 --levers defaults compiled "64 at once"
 
-Each lever in a process of its own, in turn: the same requests and seeds, answers of
-32 tokens. Loading the model is shown apart, as it is what some levers cost. Levers
-that need a library which is not on this machine are left out.
+Each option runs in a process of its own, in turn, with the same requests and seeds and
+answers of 32 tokens. Loading the model is shown separately, because some options cost
+loading time. Options that need a library that is not on this machine are left out.
 """
 
 import argparse
@@ -31,7 +31,7 @@ TOKENS = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Lever:
-    """What is different from how batchchat starts the engine."""
+    """A difference from how batchchat starts the engine."""
 
     arguments: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
@@ -40,9 +40,9 @@ class Lever:
 
 
 def levers() -> dict[str, Lever]:
-    """Return those that this machine has the libraries for, by name."""
+    """Return the options whose libraries are on this machine, by name."""
     found = {
-        "ours": Lever(),
+        "defaults": Lever(),
         "core apart": Lever(apart=True),
         "compiled": Lever(arguments={"enforce_eager": False}),
         "64 at once": Lever(arguments={"max_num_seqs": 64}),
@@ -104,7 +104,7 @@ def lines(requests: int) -> Iterator[bytes]:
 
 
 def measure(lever: Lever, requests: int, models: Path) -> dict[str, Any]:
-    """Load the model, and run the batch, in this process."""
+    """Load the model and run the batch in this process."""
     began = perf_counter()
     with OneEngine(models, apart=bool(lever.apart), **lever.arguments) as bench:
         load = perf_counter() - began
@@ -120,7 +120,7 @@ def measure(lever: Lever, requests: int, models: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Move each lever in turn; print a table."""
+    """Run each option in turn and print a table."""
     known = levers()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=1_000)
@@ -140,7 +140,7 @@ def main() -> None:
                 one = _in_a_process(name, known[name], options.requests, models)
                 found[name].append(one)
                 print(f"{name:<36} {one['seconds']:6.2f} s", file=sys.stderr)
-    base = found.get("ours")
+    base = found.get("defaults")
     report("levers", [_row(name, runs, base) for name, runs in found.items()])
 
 
@@ -163,7 +163,7 @@ def _in_a_process(
 def _row(
     name: str, runs: list[dict[str, Any]], base: list[dict[str, Any]] | None
 ) -> dict[str, Any]:
-    """Return a lever's row; `of ours` is its throughput over that of our defaults."""
+    """Return an option's row, with its throughput relative to the defaults."""
     seconds = statistics.median(run["seconds"] for run in runs)
     row = {
         "lever": name,
@@ -173,9 +173,9 @@ def _row(
         "engine steps": runs[0]["steps"],
     }
     if base:
-        ours = statistics.median(run["seconds"] for run in base)
+        default = statistics.median(run["seconds"] for run in base)
         pairs = zip(runs[0]["texts"], base[0]["texts"], strict=True)
-        row["of ours"] = round(ours / seconds, 3)
+        row["of defaults"] = round(default / seconds, 3)
         row["texts that differ"] = sum(one != other for one, other in pairs)
     return row
 

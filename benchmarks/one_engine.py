@@ -1,4 +1,4 @@
-"""Batches on one loaded engine: what several of the measurements begin with."""
+"""Batches on one loaded engine, which several benchmarks share."""
 
 import sys
 import tempfile
@@ -27,7 +27,7 @@ from batchchat.workers.local.embedded_run import EmbeddedRun
 
 
 class Run(NamedTuple):
-    """What one batch took; times are seconds since it was handed in.
+    """Measurements of one batch; times are seconds since it was submitted.
 
     `texts` are by custom_id.
     """
@@ -45,7 +45,7 @@ class OneEngine:
     """The demo model, loaded once; batches run on it one after the other."""
 
     def __init__(self, models: Path, *, apart: bool = False, **arguments: Any) -> None:
-        """Load it, with more `arguments` of vLLM's `EngineArgs`."""
+        """Load it with additional `arguments` of vLLM's `EngineArgs`."""
         demo = load_catalog().find("demo")
         model = msgspec.structs.replace(demo, engine=demo.engine | arguments)
         self.catalog = Catalog({"demo": model})
@@ -56,15 +56,15 @@ class OneEngine:
         self.core: Any = self.engine._core
 
     def __enter__(self) -> Self:
-        """Use it in a `with`."""
+        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the engine."""
+        """Close the engine."""
         self.engine.close()
 
     def run(self, data: bytes, *, keeps_prefixes: bool = False, **settings: Any) -> Run:
-        """Run an input file to its end; prompts computed before are forgotten."""
+        """Run an input file to its end, with an empty prefix cache."""
         if not keeps_prefixes:
             self.core._llm.reset_prefix_cache()
         steps = self.engine.steps
@@ -99,7 +99,7 @@ class OneEngine:
 
 
 class _Lent:
-    """An engine that a run does not end."""
+    """An engine that a run does not close."""
 
     def __init__(self, engine: EngineDriver) -> None:
         self._engine = engine
@@ -108,11 +108,11 @@ class _Lent:
         return getattr(self._engine, name)
 
     def close(self) -> None:
-        """Leave it to the next run."""
+        """Do nothing, so that the next run can use it."""
 
 
 class _Watching(Progress):
-    """Notes when results come."""
+    """Records when results arrive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class _Watching(Progress):
 
 
 class _Watched(LocalStorage):
-    """Notes when shards are committed."""
+    """Records when shards are committed."""
 
     def __init__(self, folder: str) -> None:
         super().__init__(folder)
@@ -154,7 +154,7 @@ def input_line(custom_id: str, messages: list[dict[str, Any]], **body: Any) -> b
 
 
 def in_turn(runs: int, **variants: Callable[[], Run]) -> dict[str, list[Run]]:
-    """Run the variants in turn, so many times, the first one last every other time."""
+    """Run the variants in turn, `runs` times, in reverse order every other time."""
     found: dict[str, list[Run]] = {name: [] for name in variants}
     for number in range(runs):
         for name in list(variants)[:: -1 if number % 2 else 1]:

@@ -1,10 +1,10 @@
-"""How fast is a file checked and cut into shards, and in how much memory?
+"""Measure how fast a file is validated and divided into shards, and its memory.
 
     python benchmarks/planning.py --requests 1000000
 
-Writes a file of chat requests of about 1 KB each, then plans it in a process of
-its own, with every check. On a machine with other work the processor's seconds say
-more than the clock's.
+Writes a file of chat requests of about 1 KB each, then plans it in a process of its
+own, with every check. On a busy machine, CPU seconds are more reliable than wall-clock
+seconds.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def write_requests(path: Path, requests: int, size: int) -> None:
 
 
 def plan(path: Path) -> None:
-    """Plan the file in this process, and print what it took as JSON."""
+    """Plan the file in this process and print the measurements as JSON."""
     from batchchat.jobs.planning.planner import limits
     from batchchat.jobs.planning.scanner import scan
     from batchchat.jobs.requests.parser import Parser
@@ -84,7 +84,7 @@ def plan(path: Path) -> None:
 
 
 def main() -> None:
-    """Write the input, and plan it in a process of its own."""
+    """Write the input and plan it in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--size", type=int, default=1_060, help="bytes of a line")

@@ -1,9 +1,9 @@
-"""Draws how fast tokens come over a batch, with the shards' ends marked.
+"""Plot the tokens per second of a batch, with the ends of its shards marked.
 
     python benchmarks/plot_throughput.py --output docs/throughput.svg
 
-The same requests, with answers of long-tailed lengths, on one engine: run as a batch,
-and shard after shard, which is what a worker does that takes one after the other.
+The same requests, with answers of long-tailed lengths, run on one engine as a batch,
+and shard by shard, like a worker that finishes one shard before it starts the next.
 """
 
 import argparse
@@ -28,18 +28,18 @@ _PATIENCE = 60.0
 
 
 class Curve(NamedTuple):
-    """Tokens and ends of shards, by seconds since the beginning."""
+    """Tokens and ends of shards, by seconds since the start."""
 
     tokens: list[tuple[float, int]]
     ends: list[float]
 
     @property
     def seconds(self) -> float:
-        """When the last token came."""
+        """The time of the last token."""
         return self.tokens[-1][0]
 
     def rates(self, width: float) -> tuple[list[float], list[float]]:
-        """Return times, and the tokens in a second around them."""
+        """Return times, and the tokens per second around each."""
         bins: Counter[int] = Counter()
         for at, count in self.tokens:
             bins[int(at / width)] += count
@@ -49,10 +49,10 @@ class Curve(NamedTuple):
 
 
 class Watch:
-    """Notes when tokens are generated."""
+    """Records when tokens are generated."""
 
     def __init__(self, engine: OneEngine) -> None:
-        """Look at each step of the engine."""
+        """Record each step of the engine."""
         self.tokens: list[tuple[float, int]] = []
         client = engine.core._llm.engine_core
         get_output = client.get_output
@@ -66,7 +66,7 @@ class Watch:
         client.get_output = counting
 
     def taken(self, began: float) -> list[tuple[float, int]]:
-        """Return what was noted since the last time."""
+        """Return what was recorded since the last call."""
         taken = [(at - began, count) for at, count in self.tokens if at >= began]
         self.tokens = []
         return taken
@@ -95,7 +95,7 @@ def as_a_batch(engine: OneEngine, watch: Watch, data: bytes) -> Curve:
 
 
 def shard_after_shard(engine: OneEngine, watch: Watch, data: bytes) -> Curve:
-    """Ask for a shard's answers, wait for all, ask for the next shard's."""
+    """Run a shard, wait for all its answers, then run the next one."""
     engine.core._llm.reset_prefix_cache()
     model, parser = engine.catalog.find("demo"), Parser("demo")
     ends = []
@@ -123,11 +123,11 @@ def _release(done: Semaphore, _answer: object) -> None:
 
 
 def draw(curves: dict[str, Curve], output: Path, width: float) -> None:
-    """Draw the curves one below the other, on the same axes."""
+    """Draw the curves below each other, on the same axes."""
     import matplotlib as mpl
 
     mpl.use("Agg")
-    mpl.rcParams["svg.fonttype"] = "none"  # text stays text: smaller, and readable
+    mpl.rcParams["svg.fonttype"] = "none"  # keep text as text: smaller and readable
     mpl.rcParams["svg.hashsalt"] = "batchchat"
     from matplotlib import pyplot as plt
 
@@ -154,16 +154,16 @@ def draw(curves: dict[str, Curve], output: Path, width: float) -> None:
 
 
 def main() -> None:
-    """Run both, draw them, and print a table."""
+    """Run both, plot them, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=2_000)
-    parser.add_argument("--bin", type=float, default=0.5, help="seconds of a point")
+    parser.add_argument("--bin", type=float, default=0.5, help="seconds per point")
     parser.add_argument("--output", type=Path, default=Path("build/throughput.svg"))
     options = parser.parse_args()
     data = requests(options.requests)
     with tempfile.TemporaryDirectory() as folder, OneEngine(Path(folder)) as engine:
         watch = Watch(engine)
-        engine.run(requests(64))  # warms up
+        engine.run(requests(64))  # warm-up
         curves = {
             "batchchat": as_a_batch(engine, watch, data),
             "one shard after the other": shard_after_shard(engine, watch, data),

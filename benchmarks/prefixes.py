@@ -1,9 +1,10 @@
-"""What does it bring to ask for requests that begin alike one after the other?
+"""Measure what grouping requests by common prefix saves.
 
     python benchmarks/prefixes.py --runs 3
 
-Forty long system messages, shuffled over the file, and room in the KV cache for some
-of them: the same engine runs the file in our order and in the file's, in turn.
+Forty long system messages are shuffled over the file, and the KV cache has room for
+some of them. The same engine runs the file in batchchat's order and in the file's
+order, in turn.
 """
 
 import argparse
@@ -25,7 +26,7 @@ BLOCKS = 200
 
 
 def shuffled(requests: int) -> bytes:
-    """Return requests of some 1,100 tokens, all but their end from one of the forty."""
+    """Return requests of about 1,100 tokens with one of the forty prefixes."""
     source = random.Random(5)
     prefixes = [
         f"You are number {number}. " + " ".join(source.choices(WORDS, k=460))
@@ -45,12 +46,12 @@ def shuffled(requests: int) -> bytes:
     )
 
 
-def _as_they_came(parsed: Iterable[Any], **_: Any) -> Iterable[Any]:
+def _in_file_order(parsed: Iterable[Any], **_: Any) -> Iterable[Any]:
     return parsed
 
 
 def main() -> None:
-    """Run both, in turn; print a table."""
+    """Run both in turn and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=1_000)
     parser.add_argument("--runs", type=int, default=3)
@@ -64,12 +65,14 @@ def main() -> None:
 
         def in_file_order() -> Run:
             with patch(
-                "batchchat.jobs.execution.attempt.order_requests", _as_they_came
+                "batchchat.jobs.execution.attempt.order_requests", _in_file_order
             ):
                 return engine.run(data)
 
-        engine.run(data[: data.index(b"\n") + 1])  # the first run warms up
-        found = in_turn(options.runs, ours=lambda: engine.run(data), file=in_file_order)
+        engine.run(data[: data.index(b"\n") + 1])  # the first run is a warm-up
+        found = in_turn(
+            options.runs, grouped=lambda: engine.run(data), file=in_file_order
+        )
     base = statistics.median(run.seconds for run in found["file"])
     texts = found["file"][0].texts
     rows = []

@@ -1,9 +1,9 @@
-"""What does a prompt cost, from a checked request to its tokens, with no engine?
+"""Measure the cost of a prompt, from a parsed request to its tokens.
 
     python benchmarks/prompts.py
 
-The best of several rounds over the same requests, in processor's seconds of this
-thread: short requests, and requests of about 1 KB with a system message.
+The best of several rounds over the same requests, in CPU seconds of this thread: short
+requests, and requests of about 1 KB with a system message.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def lines(folder: Path, requests: int) -> dict[str, list[bytes]]:
 
 
 def best(work: Callable[..., object], each: Iterable[Any], rounds: int) -> float:
-    """Return the fewest microseconds that the work took for one of `each`."""
+    """Return the fewest microseconds that `work` took for one of `each`."""
     every, took = list(each), []
     for _ in range(rounds):
         began = time.thread_time()
@@ -39,7 +39,7 @@ def best(work: Callable[..., object], each: Iterable[Any], rounds: int) -> float
 
 
 def main() -> None:
-    """Measure the parts, and the whole of it."""
+    """Measure the parts and the whole."""
     from batchchat.jobs.catalog.catalog import load_catalog
     from batchchat.jobs.prompts.registry import RendererRegistry
     from batchchat.jobs.requests.parser import Parser

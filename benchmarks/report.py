@@ -1,4 +1,4 @@
-"""What every benchmark ends with: a table to read, and a file of JSON."""
+"""The output of every benchmark: a table to read, and a JSON file."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def report(name: str, rows: list[dict[str, Any]]) -> None:
-    """Print `rows`, and write them with command, machine and date.
+    """Print `rows` and write them with the command, machine and date.
 
     The file is `build/benchmarks/<name>.json`.
     """

@@ -1,10 +1,10 @@
-"""What does a server take: memory for an upload, time for polls and creates?
+"""Measure a server: its memory during an upload, its latency for polls and creates.
 
     python benchmarks/serving.py --upload-mb 2048 --polls 1000 --creates 50
 
-Starts `batchchat serve` in a folder of its own. The upload is made as it is sent. The
-polls are all under way at once, each on a connection of its own; the creates come at
-the given rate for ten seconds. No engine is started: the inputs are refused.
+Starts `batchchat serve` in a folder of its own. The upload is generated while it is
+sent. All polls are in flight at once, each on a connection of its own; creates arrive
+at the given rate for ten seconds. No engine is started: the inputs are rejected.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def server(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def memory(pid: int, what: str) -> float:
-    """Return a process's memory in MiB: `VmRSS` now, `VmHWM` at most so far."""
+    """Return a process's memory in MiB: `VmRSS` now, `VmHWM` at its peak."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(what):
             return int(line.split()[1]) / 1024
@@ -62,7 +62,7 @@ def memory(pid: int, what: str) -> float:
 
 
 async def upload(client: httpx.AsyncClient, megabytes: int) -> None:
-    """Send a file of so many MiB."""
+    """Upload a file of the given size."""
     pieces = megabytes * 2**20 // len(PIECE)
 
     async def body() -> AsyncIterator[bytes]:
@@ -77,7 +77,7 @@ async def upload(client: httpx.AsyncClient, megabytes: int) -> None:
 
 
 async def timed(seconds: list[float], call: Callable[[], Awaitable[Any]]) -> None:
-    """Note how long a call takes, and stop if it fails."""
+    """Record how long a call takes, and stop if it fails."""
     before = time.perf_counter()
     answer = await call()
     seconds.append(time.perf_counter() - before)
@@ -85,7 +85,7 @@ async def timed(seconds: list[float], call: Callable[[], Awaitable[Any]]) -> Non
 
 
 def show(name: str, seconds: list[float], took: float) -> None:
-    """Print the spread of latencies."""
+    """Print percentiles of the latencies."""
     seconds.sort()
     half, most = seconds[len(seconds) // 2], seconds[int(len(seconds) * 0.99)]
     print(
@@ -95,7 +95,7 @@ def show(name: str, seconds: list[float], took: float) -> None:
 
 
 async def polls(client: httpx.AsyncClient, number: int, batch_id: str) -> None:
-    """Poll one batch so often at once, twice: the second time is warm."""
+    """Poll one batch from many connections at once, twice; the second time is warm."""
     for name in ("polls, cold", "polls, warm"):
         seconds: list[float] = []
         before = time.perf_counter()
@@ -117,7 +117,7 @@ async def creates(client: httpx.AsyncClient, rate: int) -> str:
         "endpoint": URL,
         "completion_window": "24h",
     }
-    first = {"x-stainless-retry-count": "0"}  # what OpenAI's clients say
+    first = {"x-stainless-retry-count": "0"}  # what OpenAI's clients send
     seconds: list[float] = []
     running = []
     before = time.perf_counter()
@@ -134,7 +134,7 @@ async def creates(client: httpx.AsyncClient, rate: int) -> str:
 
 
 async def ask(args: argparse.Namespace, host: str, pid: int) -> None:
-    """Do all of it."""
+    """Run all measurements."""
     limits = httpx.Limits(max_connections=None)
     url = f"http://{host}"
     async with httpx.AsyncClient(base_url=url, timeout=600, limits=limits) as client:
@@ -153,7 +153,7 @@ async def ask(args: argparse.Namespace, host: str, pid: int) -> None:
 
 
 def main() -> None:
-    """Run it."""
+    """Run the measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--upload-mb", type=int, default=2_048)
     parser.add_argument("--polls", type=int, default=1_000)

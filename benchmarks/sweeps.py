@@ -1,10 +1,10 @@
-"""What does a look at a batch of many shards cost the dispatcher?
+"""Measure the cost of a dispatcher's sweep over a batch of many shards.
 
     python benchmarks/sweeps.py --shards 2000 20000
 
-A batch in a local folder, three of four shards committed, each with fifteen
-checkpoints: a dispatcher's first sweep reads the commits, those that follow find
-nothing new. Seconds, processor's seconds, and the memory that it takes.
+A batch in a local folder, three of four shards committed, with fifteen checkpoints
+each. The first sweep reads the commits, and later ones find nothing new. Reports
+seconds, CPU seconds and memory.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def _commit(keys: BatchKeys, shard: int) -> Commit:
 
 
 def run(shards: int) -> dict[str, Any]:
-    """Sweep over a fresh batch, and return what it took."""
+    """Sweep over a fresh batch and return its row."""
     with tempfile.TemporaryDirectory() as name:
         storage, hints = fill(Path(name), shards), InProcessBroker()
         dispatcher = Dispatcher(

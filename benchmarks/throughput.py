@@ -1,21 +1,21 @@
-"""Does the engine wait for us? A batch against vLLM's own ways to run one.
+"""Measure whether the engine waits: a batch against vLLM's own ways to run one.
 
     python benchmarks/throughput.py --lengths short --runs 3
     python benchmarks/throughput.py --lengths long-tail --runs 3
 
-The same requests and seeds, each variant in a process of its own, in turn; loading
-the model is shown apart.
+All variants use the same requests and seeds, and run in a process of their own, in
+turn. Loading the model is shown separately.
 
-- `batchchat`: the embedded run, from the file on disk to the output file: storing,
-  checking, checkpoints, commits and results included; in shards of 128, or of
-  `--shard`;
-- `chat`: one `LLM.chat` over everything in memory with our engine arguments, which is
-  the limit; it writes nothing;
-- `chat-per-shard`: one `LLM.chat` for each 128 requests, which is what a worker does
-  that takes one shard after the other;
-- `run-batch`: `vllm run-batch` from file to file, as it comes, but for what the model
-  needs on a CPU: 32 bits, and no prefilling in chunks, which kills it there;
-- `run-batch-tuned`: the same with all of our engine arguments.
+- `batchchat`: an embedded run from the input file to the output file, including
+  storing, validating, checkpoints, commits and results; in shards of 128, or of
+  `--shard`.
+- `chat`: one `LLM.chat` over everything in memory with batchchat's engine arguments,
+  the upper limit; it writes nothing.
+- `chat-per-shard`: one `LLM.chat` for each 128 requests, like a worker that finishes
+  one shard before it starts the next.
+- `run-batch`: `vllm run-batch` from file to file with its defaults, except what the
+  model needs on a CPU: float32, and no chunked prefill, which crashes it there.
+- `run-batch-tuned`: the same with all of batchchat's engine arguments.
 """
 
 import argparse
@@ -70,12 +70,12 @@ def write_requests(path: Path, requests: int, lengths: str) -> None:
 
 
 def long_tail(source: random.Random) -> int:
-    """Draw the length of an answer: many are short, a few are very long."""
+    """Return a random answer length: many are short, a few are very long."""
     return min(512, max(8, round(source.lognormvariate(3.6, 0.9))))
 
 
 def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
-    """Run the file as `batchchat submit` does, with the engine loaded before."""
+    """Run the file as `batchchat submit` does, with the engine already loaded."""
     from batchchat.jobs.catalog.catalog import load_catalog
     from batchchat.jobs.execution.progress import Progress
     from batchchat.jobs.ledger.ledger import Ledger
@@ -117,14 +117,14 @@ def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
 
 
 def run_chat(path: Path, models: Path, shard: int | None) -> Measured:
-    """Run `LLM.chat` over everything, or over one shard after the other."""
+    """Run `LLM.chat` over everything, or shard by shard."""
     from batchchat.jobs.catalog.catalog import load_catalog
     from batchchat.jobs.catalog.model_files import model_folder
     from batchchat.jobs.prompts.renderer import load_renderer
     from batchchat.workers.engine.vllm_startup import engine_arguments, set_environment
 
-    set_environment("error")  # before vLLM: it is read as its libraries are loaded
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # as ours: the faster way here
+    set_environment("error")  # before vLLM's libraries read it
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # like batchchat
     model = load_catalog().find("demo")
     folder = str(model_folder(model, models))
     began = time.perf_counter()
@@ -153,15 +153,15 @@ def run_chat(path: Path, models: Path, shard: int | None) -> Measured:
 
 
 def run_rival(path: Path, models: Path, *, is_tuned: bool) -> Measured:
-    """Run vLLM's batch runner; its clock starts when its engine is there."""
+    """Run vLLM's batch runner; its clock starts when its engine is loaded."""
     from batchchat.jobs.catalog.catalog import load_catalog
     from batchchat.jobs.catalog.model_files import model_folder
 
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # as ours
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # like batchchat
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     if is_tuned:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as ours
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # like batchchat
     from vllm.entrypoints.launchers import run_batch as rival
 
     folder = str(model_folder(load_catalog().find("demo"), models))
@@ -184,7 +184,7 @@ def run_rival(path: Path, models: Path, *, is_tuned: bool) -> Measured:
         found["load"] = time.perf_counter() - began
         clock = _Clock()
         await run(client, arguments)
-        found.update(clock.read(), cpu=None)  # the engine is in other processes
+        found.update(clock.read(), cpu=None)  # the engine runs in other processes
 
     rival.run_batch = timed
     asyncio.run(rival.main(rival.parse_args()))
@@ -192,7 +192,7 @@ def run_rival(path: Path, models: Path, *, is_tuned: bool) -> Measured:
 
 
 class _Clock:
-    """Seconds from now on: those of the wall, and of this process."""
+    """Wall-clock seconds and CPU seconds of this process, from now on."""
 
     def __init__(self) -> None:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
@@ -247,7 +247,7 @@ def measure(variant: str, path: Path, models: Path, shard: int = SHARD) -> Measu
 
 
 def main() -> None:
-    """Run the variants in turn, each in a process of its own; print a table."""
+    """Run the variants in turn, each in its own process, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=2_000)
     parser.add_argument("--lengths", choices=["short", "long-tail"], default="short")
@@ -286,7 +286,7 @@ def _in_a_process(variant: str, path: Path, models: Path, shard: int) -> Measure
 
 
 def _row(name: str, runs: list[Measured], limit: list[Measured] | None) -> Measured:
-    """Return a variant's row; `of chat` is its throughput over the limit's."""
+    """Return a variant's row; `of chat` is its throughput relative to `chat`."""
     seconds = statistics.median(run["seconds"] for run in runs)
     used = [run["cpu"] for run in runs if run["cpu"] is not None]
     answers = runs[0]["answers"]

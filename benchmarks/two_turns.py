@@ -1,10 +1,10 @@
-"""What do slots bring to conversations of two turns, against two batches?
+"""Compare conversations with a generated turn with two consecutive batches.
 
     python benchmarks/two_turns.py --runs 3
 
-The first question, the model's answer, the second question, the model's answer:
-as one batch whose requests have a slot for the first answer, and as two batches, the
-second made of the answers of the first. Answers have lognormal lengths.
+The first question, the model's answer, the second question, the model's answer: as one
+batch whose requests generate the first answer within the conversation, and as two
+batches, the second made from the answers of the first. Answers have lognormal lengths.
 """
 
 import argparse
@@ -20,10 +20,10 @@ SLOT = {"role": "assistant", "generate": True}
 
 
 class Conversations:
-    """Questions in pairs, and how long their answers may be."""
+    """Pairs of questions, and the limits of their answers."""
 
     def __init__(self, count: int) -> None:
-        """Make so many."""
+        """Make `count` pairs."""
         source = random.Random(2)
         self._tokens = [
             min(256, max(8, round(source.lognormvariate(3.3, 0.8))))
@@ -45,7 +45,7 @@ class Conversations:
         )
 
     def second(self, answers: dict[str, str]) -> bytes:
-        """Return the second, made of the answers to the first."""
+        """Return the second, made from the answers to the first."""
         return b"".join(
             self._line(
                 number,
@@ -75,7 +75,7 @@ class Conversations:
 
 
 def main() -> None:
-    """Run both, in turn; print a table."""
+    """Run both in turn and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=1_000)
     parser.add_argument("--runs", type=int, default=3)
@@ -93,7 +93,7 @@ def main() -> None:
                 usage=first.usage + second.usage,
             )
 
-        engine.run(asked.first())  # warms up
+        engine.run(asked.first())  # warm-up
         found = in_turn(
             options.runs,
             slots=lambda: engine.run(asked.with_slots()),

@@ -1,9 +1,9 @@
-"""Where does a request's time go, from the file to the output file?
+"""Measure where a request's time goes, from the input file to the output file.
 
     python benchmarks/where_time_goes.py --requests 2000
 
-Each part's function is timed where it is called, by the thread that calls it: in
-processor's seconds of that thread, per request. Parts run beside the engine's steps.
+Each part's function is timed where it is called, in CPU seconds of the calling thread,
+per request. The parts run beside the engine's steps.
 """
 
 import argparse
@@ -41,7 +41,7 @@ PARTS = {
 
 @contextmanager
 def timed() -> Iterator[dict[str, list[float]]]:
-    """Time each part while it lasts; yield wall and processor's seconds by part."""
+    """Time each part inside the block; yield wall-clock and CPU seconds by part."""
     spent: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     with ExitStack() as stack:
         for part, place in PARTS.items():
@@ -67,13 +67,13 @@ def _timed(part: str, place: str, spent: dict[str, list[float]]) -> Any:
 
 
 def main() -> None:
-    """Run a batch with the clocks in place; print a table."""
+    """Run a batch with timers in place and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=2_000)
     options = parser.parse_args()
     data = short(options.requests).replace(b'"max_tokens":8', b'"max_tokens":32')
     with tempfile.TemporaryDirectory() as folder, OneEngine(Path(folder)) as engine:
-        engine.run(short(200))  # warms up
+        engine.run(short(200))  # warm-up
         with timed() as spent:
             run = engine.run(data)
     rows = [
