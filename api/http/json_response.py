@@ -1,6 +1,5 @@
 """JSON responses in which decimals are exact numbers."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -22,18 +21,3 @@ class JsonResponse(Response):
 def encode(value: Any) -> bytes:
     """Return `value` encoded as JSON."""
     return _encoder.encode(value)
-
-
-def list_object(
-    data: Sequence[Any], ids: Sequence[str], *, has_more: bool
-) -> JsonResponse:
-    """Return a page of objects in OpenAI's list format."""
-    return JsonResponse(
-        {
-            "object": "list",
-            "data": data,
-            "first_id": ids[0] if ids else None,
-            "last_id": ids[-1] if ids else None,
-            "has_more": has_more,
-        }
-    )

@@ -20,6 +20,15 @@ class ErrorResponse(BaseModel):
     error: ErrorDetail
 
 
+class Page(BaseModel):
+    """A page of a list."""
+
+    object: Literal["list"]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool = Field(description="Whether more objects follow `last_id`.")
+
+
 class FileObject(BaseModel):
     """An uploaded file or a result file."""
 
@@ -36,14 +45,10 @@ class FileObject(BaseModel):
     status_details: str | None
 
 
-class FileList(BaseModel):
+class FileList(Page):
     """A page of files."""
 
-    object: Literal["list"]
     data: list[FileObject]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class DeletedFile(BaseModel):
@@ -156,14 +161,10 @@ class BatchObject(BaseModel):
     engines: dict[str, Any]
 
 
-class BatchList(BaseModel):
+class BatchList(Page):
     """Some batches, newest first."""
 
-    object: Literal["list"]
     data: list[BatchObject]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class ModelObject(BaseModel):
@@ -208,14 +209,10 @@ class WebhookEndpointWithSecret(WebhookEndpoint):
     signing_secret: str
 
 
-class WebhookEndpointList(BaseModel):
+class WebhookEndpointList(Page):
     """A page of webhook endpoints, newest first."""
 
-    object: Literal["list"]
     data: list[WebhookEndpoint]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class DeletedWebhookEndpoint(BaseModel):

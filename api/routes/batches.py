@@ -14,7 +14,8 @@ from starlette.responses import Response
 from batchchat.api.batch_view import BatchView
 from batchchat.api.http.auth import Context, ProjectLedger
 from batchchat.api.http.errors import ApiError
-from batchchat.api.http.json_response import JsonResponse, encode, list_object
+from batchchat.api.http.json_response import JsonResponse, encode
+from batchchat.api.http.paging import AfterId, PageSize, list_object
 from batchchat.api.http.request_body import (
     read_json,
     request_body_schema,
@@ -87,13 +88,8 @@ async def create_batch(
 def list_batches(
     request: Request,
     ledger: ProjectLedger,
-    after: Annotated[
-        str | None,
-        Query(description="Return batches that follow the one with this id."),
-    ] = None,
-    limit: Annotated[
-        int, Query(ge=1, le=100, description="Maximum number of batches to return.")
-    ] = 20,
+    after: AfterId = None,
+    limit: PageSize = 20,
 ) -> Response:
     """List batches, newest first."""
     if after is not None:

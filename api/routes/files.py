@@ -8,7 +8,8 @@ from starlette.responses import Response
 
 from batchchat.api.http.auth import Context, ProjectLedger
 from batchchat.api.http.byte_ranges import content_response
-from batchchat.api.http.json_response import JsonResponse, list_object
+from batchchat.api.http.json_response import JsonResponse
+from batchchat.api.http.paging import AfterId, list_object
 from batchchat.api.http.schemas import DeletedFile, FileList, FileObject, errors
 from batchchat.api.routes.upload import PURPOSES, receive_file
 from batchchat.jobs.files.files import Files
@@ -77,9 +78,7 @@ async def upload_file(
 @router.get("", responses={200: {"model": FileList}, **errors(404)})
 def list_files(
     ledger: ProjectLedger,
-    after: Annotated[
-        str | None, Query(description="Return files that follow the one with this id.")
-    ] = None,
+    after: AfterId = None,
     limit: Annotated[
         int, Query(ge=1, le=10_000, description="Maximum number of files to return.")
     ] = 10_000,

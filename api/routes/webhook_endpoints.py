@@ -3,14 +3,15 @@
 from typing import Annotated, Any, Literal
 
 from anyio import to_thread
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from batchchat.api.context import AppContext
 from batchchat.api.http.auth import Context, ProjectLedger
 from batchchat.api.http.errors import ApiError
-from batchchat.api.http.json_response import JsonResponse, list_object
+from batchchat.api.http.json_response import JsonResponse
+from batchchat.api.http.paging import AfterId, PageSize, list_object
 from batchchat.api.http.request_body import (
     read_json,
     request_body_schema,
@@ -91,13 +92,8 @@ def list_webhook_event_types(_: ProjectLedger) -> Response:
 )
 def list_webhook_endpoints(
     ledger: ProjectLedger,
-    after: Annotated[
-        str | None,
-        Query(description="Return endpoints that follow the one with this id."),
-    ] = None,
-    limit: Annotated[
-        int, Query(ge=1, le=100, description="Maximum number of endpoints to return.")
-    ] = 20,
+    after: AfterId = None,
+    limit: PageSize = 20,
 ) -> Response:
     """List webhook endpoints, newest first."""
     if after is not None:
