@@ -102,9 +102,8 @@ def main() -> NoReturn:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except _UsageError as error:
         path = error.ctx.command_path if error.ctx else "batchchat"
-        streams.print_error(
-            BatchchatError(error.format_message(), hint=f"see `{path} --help`")
-        )
+        message = error.format_message().replace("Value error, ", "")
+        streams.print_error(BatchchatError(message, hint=f"see `{path} --help`"))
         code = CANNOT_RUN
     except BatchchatError as error:
         streams.print_error(error)

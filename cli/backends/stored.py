@@ -30,7 +30,7 @@ class StoredBackend(Backend):
     """Whether other processes run what is submitted."""
 
     repaired_by = "`batchchat resume`"
-    """What repairs corrupt records, as `status` says it."""
+    """What repairs corrupt records, as `status` prints it."""
 
     def __init__(self, session: Session) -> None:
         """Use the storage and the catalog of `session`."""

@@ -61,7 +61,8 @@ def _rendered(
             parsed = parse_line(parser, line, max_bytes)
             if isinstance(parsed, InvalidLine):
                 texts = (
-                    f"{p.param or ''} {p.message}".strip() for p in parsed.problems
+                    f"{p.param}: {p.message}" if p.param else p.message
+                    for p in parsed.problems
                 )
                 yield {"line": line.number, "error": "; ".join(texts)}
             else:

@@ -113,16 +113,18 @@ def parse_metadata(options: list[str] | None) -> dict[str, str] | None:
     if not options:
         return None
     if len(options) > _MAX_METADATA_PAIRS:
-        raise typer.BadParameter(
-            f"--metadata can be given at most {_MAX_METADATA_PAIRS} times"
-        )
+        raise _metadata_error(f"at most {_MAX_METADATA_PAIRS} pairs are allowed")
     pairs = [option.partition("=") for option in options]
     for key, equals, value in pairs:
         is_key_valid = equals and 0 < len(key) <= _MAX_METADATA_KEY_CHARS
         if not (is_key_valid and len(value) <= _MAX_METADATA_VALUE_CHARS):
-            raise typer.BadParameter(
-                f"--metadata `{key[:80]}` must be KEY=VALUE, with a key of 1 to"
+            raise _metadata_error(
+                f"`{key[:80]}` must be KEY=VALUE, with a key of 1 to"
                 f" {_MAX_METADATA_KEY_CHARS} characters and a value of up to"
                 f" {_MAX_METADATA_VALUE_CHARS}"
             )
     return {key: value for key, _, value in pairs}
+
+
+def _metadata_error(message: str) -> typer.BadParameter:
+    return typer.BadParameter(message, param_hint="'--metadata'")
