@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from batchchat.jobs.access.api_keys import ApiKeys
 from batchchat.jobs.catalog.catalog import Catalog
-from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import CachedStorage, LocalStorage, Storage
-from batchchat.jobs.storage.destination import Destinations
+from batchchat.jobs.storage.destination import AllowedDestinations
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class AppContext:
         return Ledger(self.storage, project, self.clock)
 
     @property
-    def destinations(self) -> Destinations:
+    def destinations(self) -> AllowedDestinations:
         """The locations that results may be delivered to."""
-        return Destinations(self.settings.output_prefixes, self.storage.url)
+        return AllowedDestinations(self.settings.output_prefixes, self.storage.url)
 
     @property
-    def active(self) -> Active:
+    def active(self) -> ActiveIndex:
         """The batches awaiting execution."""
-        return Active(self.storage)
+        return ActiveIndex(self.storage)
 
 
 def make_context(

@@ -53,11 +53,11 @@ def main() -> None:
             data = requests(options.requests, ignore_eos=True, **body)
             run = partial(counter.run, data)
             if not rows:
-                run(reuse_answers=False)  # warm-up
+                run(deduplicate_requests=False)  # warm-up
             found = in_turn(
                 options.runs,
-                once=partial(run, reuse_answers=True),
-                each=partial(run, reuse_answers=False),
+                once=partial(run, deduplicate_requests=True),
+                each=partial(run, deduplicate_requests=False),
             )
             base = statistics.median(run.seconds for run in found["each"])
             for name, runs in found.items():
@@ -93,11 +93,11 @@ class Counter:
         self._given += 1
         self._add(work)
 
-    def run(self, data: bytes, *, reuse_answers: bool) -> Any:
+    def run(self, data: bytes, *, deduplicate_requests: bool) -> Any:
         """Run a file and record how many requests were computed."""
         self._given = 0
-        done = self._engine.run(data, reuse_answers=reuse_answers)
-        self.computed[data, reuse_answers] = self._given
+        done = self._engine.run(data, deduplicate_requests=deduplicate_requests)
+        self.computed[data, deduplicate_requests] = self._given
         return done
 
 

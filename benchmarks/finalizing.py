@@ -28,17 +28,17 @@ WORDS = ["the", "of", "and", "to", "in", "that", "was", "his", "he", "it", "with
 
 def prepare(folder: Path, requests: int) -> str:
     """Make a batch whose shards are all committed; return its id."""
-    from batchchat.jobs.ledger import records as record
+    from batchchat.jobs.ledger import records
     from batchchat.jobs.ledger.stored_files import store_file
-    from batchchat.jobs.ledger.submission import Options, create_batch
+    from batchchat.jobs.ledger.submission import BatchOptions, create_batch
 
     ledger = open_ledger(folder)
     source = Random(7)
     words = source.choices(WORDS, k=100_000)
     file = store_file(ledger, (_line(i, words) for i in range(requests)), "in.jsonl")
-    batch = create_batch(ledger, file, Options(model="demo", seed=1))
+    batch = create_batch(ledger, file, BatchOptions(model="demo", seed=1))
     plan = _plan(ledger, file)
-    ledger.storage.create(ledger.keys.of(batch.id).plan, record.encode(plan))
+    ledger.storage.create(ledger.keys.batch(batch.id).plan, records.encode(plan))
     for shard in plan.shards:
         _commit(ledger, batch, shard, words)
     return batch.id
@@ -96,12 +96,16 @@ def _plan(ledger: Any, file: Any) -> Any:
 def _commit(ledger: Any, batch: Any, shard: Any, words: list[str]) -> None:
     """Commit a shard, in the order in which an engine finishes."""
     from batchchat.jobs.ids import new_attempt_id
-    from batchchat.jobs.ledger import records as record
+    from batchchat.jobs.ledger import records
     from batchchat.jobs.ledger.checkpoint import pack
     from batchchat.jobs.ledger.records import Part
-    from batchchat.jobs.ledger.recovery import Kept
+    from batchchat.jobs.ledger.recovery import RecoveredResults
 
-    keys, attempt, kept = ledger.keys.of(batch.id), new_attempt_id(), Kept()
+    keys, attempt, kept = (
+        ledger.keys.batch(batch.id),
+        new_attempt_id(),
+        RecoveredResults(),
+    )
     lines = [*range(shard.first_line, shard.first_line + shard.lines)]
     Random(shard.index).shuffle(lines)
     for number, at in enumerate(range(0, len(lines), PIECE)):
@@ -111,7 +115,7 @@ def _commit(ledger: Any, batch: Any, shard: Any, words: list[str]) -> None:
         ledger.storage.put(key, packed.data)
         kept.add(Part(key, len(packed.data), packed.sha256), results)
     commit = kept.commit(shard.index, attempt, ledger.now())
-    ledger.storage.create(keys.commit(shard.index), record.encode(commit))
+    ledger.storage.create(keys.commit(shard.index), records.encode(commit))
 
 
 def _result(batch_id: str, line: int, words: list[str]) -> Any:
@@ -187,7 +191,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         batch_id = prepare(folder, options.requests)
-        final = folder / open_ledger(folder).keys.of(batch_id).final
+        final = folder / open_ledger(folder).keys.batch(batch_id).final
         rows = []
         for _ in range(options.runs):
             final.unlink(missing_ok=True)

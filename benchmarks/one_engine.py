@@ -16,10 +16,10 @@ from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.stored_files import store_file
-from batchchat.jobs.ledger.submission import Options, create_batch
+from batchchat.jobs.ledger.submission import BatchOptions, create_batch
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.settings import Settings
-from batchchat.jobs.shutdown import Stop
+from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import LocalStorage
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.vllm_startup import start_vllm
@@ -74,13 +74,13 @@ class OneEngine:
             progress = _Watching()
             began, used = time.perf_counter(), time.process_time()
             input_file = store_file(ledger, [data], "in.jsonl")
-            batch = create_batch(ledger, input_file, Options(model="demo", seed=1))
+            batch = create_batch(ledger, input_file, BatchOptions(model="demo", seed=1))
             state = EmbeddedRun(
                 ledger,
                 Settings(**settings),
                 RendererRegistry(self.catalog, self.models),
                 start_engine=lambda _: _Lent(self.engine),
-                stop=Stop(),
+                stop=ShutdownSignal(),
                 progress=progress,
                 locks=Path(folder) / "locks",
             ).run(batch.id)

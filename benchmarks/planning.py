@@ -58,7 +58,7 @@ def write_requests(path: Path, requests: int, size: int) -> None:
 
 def plan(path: Path) -> None:
     """Plan the file in this process and print the measurements as JSON."""
-    from batchchat.jobs.planning.planner import limits
+    from batchchat.jobs.planning.planner import plan_limits
     from batchchat.jobs.planning.scanner import scan
     from batchchat.jobs.requests.parser import Parser
     from batchchat.jobs.settings import Settings
@@ -69,7 +69,7 @@ def plan(path: Path) -> None:
                 yield chunk
 
     began, used = time.perf_counter(), time.process_time()
-    found = scan(read, Parser("demo"), limits(Settings()))
+    found = scan(read, Parser("demo"), plan_limits(Settings()))
     used, seconds = time.process_time() - used, time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     row = {

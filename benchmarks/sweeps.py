@@ -21,13 +21,13 @@ from report import report
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.ids import new_attempt_id
-from batchchat.jobs.ledger import records as record
-from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.keys import BatchKeys
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Commit, Counts, Part, Plan, Shard
 from batchchat.jobs.ledger.stored_files import store_file
-from batchchat.jobs.ledger.submission import Options, create_batch
+from batchchat.jobs.ledger.submission import BatchOptions, create_batch
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import LocalStorage
 from batchchat.workers.control.dispatcher import Dispatcher
@@ -43,13 +43,15 @@ def fill(folder: Path, shards: int) -> LocalStorage:
     """Write the batch, its plan and its commits."""
     storage = LocalStorage(folder)
     ledger = Ledger(storage, "default")
-    batch = create_batch(ledger, store_file(ledger, [b"{}\n"], "in.jsonl"), Options())
-    Active(storage).add("default", batch.id)
-    keys = ledger.keys.of(batch.id)
-    storage.create(keys.plan, record.encode(_plan(shards)))
+    batch = create_batch(
+        ledger, store_file(ledger, [b"{}\n"], "in.jsonl"), BatchOptions()
+    )
+    ActiveIndex(storage).add("default", batch.id)
+    keys = ledger.keys.batch(batch.id)
+    storage.create(keys.plan, records.encode(_plan(shards)))
     (folder / keys.commits).mkdir()
     for shard in range(shards * 3 // 4):
-        (folder / keys.commit(shard)).write_bytes(record.encode(_commit(keys, shard)))
+        (folder / keys.commit(shard)).write_bytes(records.encode(_commit(keys, shard)))
     return storage
 
 

@@ -80,10 +80,10 @@ def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
     from batchchat.jobs.execution.progress import Progress
     from batchchat.jobs.ledger.ledger import Ledger
     from batchchat.jobs.ledger.stored_files import store_file
-    from batchchat.jobs.ledger.submission import Options, create_batch
+    from batchchat.jobs.ledger.submission import BatchOptions, create_batch
     from batchchat.jobs.prompts.registry import RendererRegistry
     from batchchat.jobs.settings import Settings
-    from batchchat.jobs.shutdown import Stop
+    from batchchat.jobs.shutdown import ShutdownSignal
     from batchchat.jobs.storage import LocalStorage
     from batchchat.workers.engine.vllm_startup import start_vllm
     from batchchat.workers.local.embedded_run import EmbeddedRun
@@ -99,13 +99,13 @@ def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
         ledger = Ledger(LocalStorage(folder), "default")
         clock = _Clock()
         input_file = store_file(ledger, [path.read_bytes()], path.name)
-        batch = create_batch(ledger, input_file, Options(model="demo"))
+        batch = create_batch(ledger, input_file, BatchOptions(model="demo"))
         state = EmbeddedRun(
             ledger,
             settings,
             RendererRegistry(catalog, models),
             start_engine=lambda _: engine,
-            stop=Stop(),
+            stop=ShutdownSignal(),
             progress=Progress(),
             locks=Path(folder) / "locks",
         ).run(batch.id)

@@ -142,11 +142,11 @@ class ServerError(BatchchatError):
     retryable = True
 
     def __init__(
-        self, message: str, *, hint: str | None = None, after: float = 0.0
+        self, message: str, *, hint: str | None = None, retry_after: float = 0.0
     ) -> None:
         """`after` is in how many seconds the server wants to be asked again."""
         super().__init__(message, hint=hint)
-        self.after = after
+        self.retry_after = retry_after
 
 
 class EngineError(BatchchatError):

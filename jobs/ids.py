@@ -33,7 +33,7 @@ def new_file_id() -> str:
     return f"file_{_uuid7()}"
 
 
-def retried_file_id(batch_id: str) -> str:
+def retry_file_id(batch_id: str) -> str:
     """Return the id of the input that a retry makes for its batch: the same again."""
     return f"file_{checked_id('batch', batch_id).removeprefix('batch_')}"
 
@@ -43,12 +43,12 @@ def new_webhook_id() -> str:
     return f"webhook_{_uuid7()}"
 
 
-def made_at(made_id: str) -> float:
+def id_created_at(made_id: str) -> float:
     """Return when a batch's or a file's id was made, in Unix seconds."""
     return int(made_id.rpartition("_")[2][:12], 16) / 1000
 
 
-def first_id(kind: str, seconds: float) -> str:
+def smallest_id_at(kind: str, seconds: float) -> str:
     """Return what sorts before each id of the kind made since then, in Unix seconds."""
     return f"{kind}_{int(max(0.0, seconds) * 1000):012x}"
 
@@ -84,11 +84,11 @@ def checked_id(kind: str, value: str) -> str:
     """
     if not _ID[kind].fullmatch(value):
         hint = f"a {kind} id looks like `{kind}_0199…`"
-        raise NotFoundError(no_such(kind, value), hint=hint)
+        raise NotFoundError(not_found_message(kind, value), hint=hint)
     return value
 
 
-def no_such(kind: str, value: str) -> str:
+def not_found_message(kind: str, value: str) -> str:
     """Say that there is nothing by that id; of a file in OpenAI's words."""
     if kind == "file":
         return f"No such File object: {value[:80]}"

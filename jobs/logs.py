@@ -7,7 +7,7 @@ import json
 import logging
 from typing import Any, TextIO
 
-_TALKATIVE = (
+_NOISY_LOGGERS = (
     "boto3",
     "botocore",
     "celery",
@@ -25,7 +25,7 @@ def start_logging(stream: TextIO, *, as_json: bool) -> None:
     plain = logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S")
     handler.setFormatter(_JsonLines() if as_json else plain)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for name in _TALKATIVE:
+    for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     # It shows a traceback of a connection that was cut, which is met all the same.
     logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
@@ -48,6 +48,6 @@ class _JsonLines(logging.Formatter):
         return json.dumps(fields)
 
 
-def about(event: str, **fields: object) -> dict[str, dict[str, object]]:
+def event_fields(event: str, **fields: object) -> dict[str, dict[str, object]]:
     """Return the `extra` of a record: its event's name, and the ids it is about."""
     return {"fields": {"event": event, **fields}}

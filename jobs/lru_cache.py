@@ -7,12 +7,12 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Memo(Generic[T]):
-    """Values by key, at most `most` of them; safe to use from threads."""
+class LruCache(Generic[T]):
+    """Values by key, at most `max_entries` of them; safe to use from threads."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_entries: int) -> None:
         """Begin empty."""
-        self._most = most
+        self._max_entries = max_entries
         self._values: OrderedDict[str, T] = OrderedDict()
         self._lock = Lock()
 
@@ -27,5 +27,5 @@ class Memo(Generic[T]):
         """Remember a value, and forget the one that was not used for longest."""
         with self._lock:
             self._values[key] = value
-            if len(self._values) > self._most:
+            if len(self._values) > self._max_entries:
                 self._values.popitem(last=False)

@@ -73,20 +73,20 @@ class Settings(BaseSettings):
     checkpoint_seconds: Annotated[float, Field(gt=0, le=600)] = 2.0
     """Seconds between a result and the checkpoint that keeps it, at most."""
 
-    reuse_answers: bool = True
+    deduplicate_requests: bool = True
     """Compute requests once that are alike and greedy, or seeded alike."""
 
     grace_seconds: Annotated[float, Field(ge=0)] = 5.0
     """Seconds that running requests get to finish when a run is stopped."""
 
-    patience_seconds: Annotated[float, Field(ge=0)] = 60.0
+    retry_timeout_seconds: Annotated[float, Field(ge=0)] = 60.0
     """Seconds that a failing storage is given to come back; a cluster's worker waits
     for as long as it takes."""
 
     lease_seconds: Annotated[float, Field(ge=1)] = 15.0
     """Seconds after which a worker that says nothing more has lost its shards."""
 
-    sweep_seconds: Annotated[float, Field(gt=0)] = 2.0
+    controller_interval_seconds: Annotated[float, Field(gt=0)] = 2.0
     """Seconds between two looks of the controller at what is to be done."""
 
     stall_seconds: Annotated[float, Field(ge=1)] = 120.0
@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     max_batch_requests: Annotated[int, Field(ge=1)] = 50_000_000
     """Lines of a batch's input that the API takes, at most."""
 
-    upload_pause_seconds: Annotated[float, Field(gt=0)] = 60.0
+    upload_idle_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Seconds for which an upload may bring nothing."""
 
     output_prefixes: Annotated[tuple[str, ...], NoDecode] = ()
@@ -115,14 +115,22 @@ class Settings(BaseSettings):
     requests_per_minute: Annotated[int, Field(ge=1)] | None = None
     """How often a project may ask the API; unset, as often as it likes."""
 
-    webhooks_anywhere: bool = False
+    webhooks_allow_private: bool = False
     """Whether webhooks may go to this network's own addresses, and by plain http."""
 
-    engine_process: Annotated[str, Field(pattern="^(auto|inside|apart)$")] = "auto"
+    engine_process: Annotated[str, Field(pattern="^(auto|in_process|subprocess)$")] = (
+        "auto"
+    )
     """Whether vLLM's core runs inside this process or in one of its own."""
 
     engine_log: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "error"
     """How much vLLM says on stderr: debug, info, warning or error."""
+
+    @property
+    def engine_in_subprocess(self) -> bool | None:
+        """Whether vLLM's core gets a process of its own; None lets vLLM choose."""
+        choices = {"in_process": False, "subprocess": True}
+        return choices.get(self.engine_process)
 
     @field_validator("output_prefixes", mode="before")
     @classmethod
@@ -133,7 +141,7 @@ class Settings(BaseSettings):
 
     @field_validator("output_prefixes")
     @classmethod
-    def _name_places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_prefixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for prefix in value:
             try:
                 Destination.parse(prefix.replace("{project}", "project"))

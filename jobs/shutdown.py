@@ -4,25 +4,25 @@ import time
 from threading import Event
 
 
-class Stop:
+class ShutdownSignal:
     """Set once by a signal, a cancel or an expiry; looked at by every thread."""
 
     def __init__(self) -> None:
         """Begin unasked."""
-        self._asked = Event()
+        self._requested = Event()
         self._deadline = 0.0
 
-    def ask(self, grace: float) -> None:
+    def request(self, grace: float) -> None:
         """Ask for the end; running requests get `grace` seconds to finish."""
         self._deadline = time.monotonic() + grace
-        self._asked.set()
+        self._requested.set()
 
     @property
-    def asked(self) -> bool:
+    def requested(self) -> bool:
         """Whether nothing new should be begun."""
-        return self._asked.is_set()
+        return self._requested.is_set()
 
     @property
-    def over(self) -> bool:
+    def deadline_passed(self) -> bool:
         """Whether the grace has run out as well."""
-        return self.asked and time.monotonic() >= self._deadline
+        return self.requested and time.monotonic() >= self._deadline

@@ -11,7 +11,7 @@ import msgspec
 from batchchat.jobs.errors import BatchchatError, StorageError
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import Storage
-from batchchat.jobs.storage.protocol import ranged
+from batchchat.jobs.storage.protocol import stream_range
 from batchchat.workers.broker.messages import CONTROL
 from batchchat.workers.broker.redis_client import open_redis, redis_errors
 from batchchat.workers.broker.status_board import RedisStatusBoard
@@ -60,7 +60,7 @@ def _storage(storage: Storage) -> CheckResult:
     storage.put(key, data)
     try:
         whole = storage.get(key) == data
-        part = b"".join(ranged(storage, key, 10, 10)) == data[10:20]
+        part = b"".join(stream_range(storage, key, 10, 10)) == data[10:20]
         listed = [entry.key for entry in storage.list(key)] == [key]
     finally:
         storage.delete(key)

@@ -8,7 +8,7 @@ from starlette.responses import StreamingResponse
 
 from batchchat.api.http.errors import ApiError
 from batchchat.jobs.storage import Storage
-from batchchat.jobs.storage.protocol import ranged
+from batchchat.jobs.storage.protocol import stream_range
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
@@ -69,7 +69,9 @@ def content_response(
         headers["content-length"] = f"{span.length}"
         headers["content-range"] = f"bytes {span.first}-{span.last}/{span.size}"
     chunks: Iterator[bytes] = (
-        ranged(storage, key, span.first, span.length) if span else storage.stream(key)
+        stream_range(storage, key, span.first, span.length)
+        if span
+        else storage.stream(key)
     )
     return StreamingResponse(
         chunks, status, headers, media_type="application/octet-stream"

@@ -30,12 +30,12 @@ from batchchat.api.routes.create_batch import (
 )
 from batchchat.api.routes.results import require_file, require_result_files
 from batchchat.jobs.errors import NotFoundError
-from batchchat.jobs.ids import checked_id, retried_file_id
-from batchchat.jobs.ledger.cost_limit import check_limit
+from batchchat.jobs.ids import checked_id, retry_file_id
+from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.records import Batch, File
 from batchchat.jobs.ledger.stored_files import store_file
-from batchchat.jobs.ledger.submission import Options, cancel_batch
+from batchchat.jobs.ledger.submission import BatchOptions, cancel_batch
 from batchchat.jobs.results.retry import retry_input
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
@@ -129,7 +129,7 @@ async def retrieve_batch(
 def cancel(batch_id: str, request: Request, ledger: ProjectLedger) -> Response:
     """Cancel a batch.
 
-    Finished results are kept; the other requests go to the error file.
+    FinishedLine results are kept; the other requests go to the error file.
     """
     cancel_batch(ledger, batch_id)
     return JsonResponse(request.app.state.batch_view.render(ledger, batch_id))
@@ -149,14 +149,14 @@ def retry(
 ) -> Response:
     """Create a new batch from the requests that failed or never ran.
 
-    Options such as the seed and the metadata are copied from the original batch.
+    BatchOptions such as the seed and the metadata are copied from the original batch.
     """
     state = ledger.state(batch_id)
     model = state.plan.model if state.plan else None
     if model is not None:
-        check_limit(max_cost, model.price, model.name)
+        check_cost_limit(max_cost, model.price, model.name)
     original = state.batch
-    options = Options(
+    options = BatchOptions(
         model=original.model,
         seed=original.seed,
         completion_window=original.completion_window,
@@ -185,7 +185,7 @@ def _store_retry_input(ledger: Ledger, state: State, new_batch_id: str) -> File:
     require_file(ledger, state.batch.input_file_id, "input")
     require_result_files(ledger, state)
     name = f"{state.batch.id}_retry.jsonl"
-    file_id = retried_file_id(new_batch_id)
+    file_id = retry_file_id(new_batch_id)
     return store_file(ledger, retry_input(ledger, state), name, file_id=file_id)
 
 

@@ -11,10 +11,10 @@ from batchchat.api.context import AppContext
 from batchchat.api.http.errors import ApiError
 from batchchat.api.http.json_response import encode
 from batchchat.jobs.access.idempotency import (
+    EXPLICIT_RETRY_SECONDS,
+    IMPLICIT_DEDUP_SECONDS,
     KEY_SECONDS,
-    RESEND_SECONDS,
-    RETRY_SECONDS,
-    claim,
+    reserve,
 )
 from batchchat.jobs.errors import (
     ModelNotFoundError,
@@ -23,11 +23,11 @@ from batchchat.jobs.errors import (
     UsageError,
 )
 from batchchat.jobs.files.files import Files
-from batchchat.jobs.ledger.cost_limit import check_limit
+from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, File
-from batchchat.jobs.ledger.submission import Options, create_batch
-from batchchat.jobs.webhooks.endpoints import Endpoints
+from batchchat.jobs.ledger.submission import BatchOptions, create_batch
+from batchchat.jobs.webhooks.endpoints import EndpointStore
 from batchchat.jobs.webhooks.outbox import Outbox
 
 _strict = ConfigDict(extra="forbid", strict=True)
@@ -55,7 +55,7 @@ class CreateBatchRequest(BaseModel):
     input_file_id: str = Field(description="An uploaded file with the purpose `batch`.")
     endpoint: Literal["/v1/chat/completions"]
     completion_window: Literal["24h", "7d"] = Field(
-        description="The batch expires after this time. Finished results are kept."
+        description="The batch expires after this time. FinishedLine results are kept."
     )
     metadata: Annotated[dict[Key, Value], Field(max_length=16)] | None = None
     output_expires_after: ExpiresAfter | None = None
@@ -112,8 +112,8 @@ class Deduplication:
         if self.key is not None:
             return KEY_SECONDS
         if self.retry_count is None:
-            return RESEND_SECONDS
-        return RETRY_SECONDS if self.retry_count else 0
+            return IMPLICIT_DEDUP_SECONDS
+        return EXPLICIT_RETRY_SECONDS if self.retry_count else 0
 
 
 def create(
@@ -131,7 +131,7 @@ def create(
     _check_model(context, body)
     file = _input_file(context, ledger, body.input_file_id)
     expires_after = body.output_expires_after
-    options = Options(
+    options = BatchOptions(
         model=body.model,
         seed=body.seed,
         on_invalid=body.on_invalid,
@@ -152,7 +152,7 @@ def create(
 def create_once(
     ledger: Ledger,
     input_for: Callable[[str], File],
-    options: Options,
+    options: BatchOptions,
     *,
     body: bytes,
     deduplication: Deduplication,
@@ -162,21 +162,19 @@ def create_once(
     `input_for` returns the input file for the batch with a given id. It is called only
     if a batch has to be created.
     """
-    claimed = claim(
+    claimed = reserve(
         ledger, body, key=deduplication.key, seconds=deduplication.window_seconds
     )
-    if claimed.again:
+    if claimed.is_replay:
         try:
             return ledger.batch(claimed.batch_id)
         except NotFoundError:  # the first request was interrupted before it did
             pass
     file = input_for(claimed.batch_id)
     Files(ledger).use(file.id, claimed.batch_id)
-    if Endpoints(ledger).exist():
+    if EndpointStore(ledger).exist():
         Outbox(ledger.storage).add(ledger.project, claimed.batch_id)
-    return create_batch(
-        ledger, file, options, hand_over=True, batch_id=claimed.batch_id
-    )
+    return create_batch(ledger, file, options, enqueue=True, batch_id=claimed.batch_id)
 
 
 def _check_model(context: AppContext, body: CreateBatchRequest) -> None:
@@ -184,7 +182,7 @@ def _check_model(context: AppContext, body: CreateBatchRequest) -> None:
         return
     try:
         model = context.catalog.find(body.model)
-        check_limit(body.max_cost, model.price, model.name)
+        check_cost_limit(body.max_cost, model.price, model.name)
     except ModelNotFoundError as error:
         raise ApiError(
             404, error.message, param="model", code="model_not_found"
@@ -200,7 +198,7 @@ def _destination(context: AppContext, ledger: Ledger, output: str | None) -> str
     if output is None:
         return None
     try:
-        return context.destinations.checked(output, ledger.project).url
+        return context.destinations.check(output, ledger.project).url
     except OutputError as error:
         why = f"{error.message}: {error.hint}" if error.hint else error.message
         message = f"Invalid value for 'output': {why}."

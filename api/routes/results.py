@@ -17,9 +17,9 @@ from batchchat.api.http.schemas import errors
 from batchchat.jobs.errors import ObjectMissingError
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.results.parquet import write_parquet
-from batchchat.jobs.results.parquet_file import table_of
-from batchchat.jobs.results.stream import finished_results
-from batchchat.jobs.storage.protocol import CHUNK
+from batchchat.jobs.results.parquet_file import parquet_file_id
+from batchchat.jobs.results.result_stream import finished_results
+from batchchat.jobs.storage.protocol import CHUNK_BYTES
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
@@ -218,7 +218,7 @@ def _parquet(ledger: Ledger, state: State, after: int) -> Response:
         raise ApiError(400, message, param="after", code="invalid_value")
     name = f"{state.batch.id}.parquet"
     headers = {"content-disposition": f'attachment; filename="{name}"'}
-    table = table_of(ledger, state.final) if state.final else None
+    table = parquet_file_id(ledger, state.final) if state.final else None
     if state.final and table:
         headers["content-length"] = f"{state.final.parquet_bytes}"
         stored = ledger.storage.stream(ledger.keys.content(table))
@@ -235,7 +235,7 @@ def _parquet(ledger: Ledger, state: State, after: int) -> Response:
 
     def chunks() -> Iterator[bytes]:
         with file:
-            while chunk := file.read(CHUNK):
+            while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
     headers["content-length"] = f"{size}"

@@ -15,7 +15,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import File
 from batchchat.jobs.ledger.stored_files import publish_file
 from batchchat.jobs.settings import Settings
-from batchchat.jobs.storage.protocol import CHUNK, Writer
+from batchchat.jobs.storage.protocol import CHUNK_BYTES, Writer
 
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 
@@ -34,7 +34,7 @@ async def receive_file(request: Request, ledger: Ledger, settings: Settings) -> 
 
     """
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > settings.max_file_bytes + CHUNK:
+    if length.isdigit() and int(length) > settings.max_file_bytes + CHUNK_BYTES:
         raise _too_large(settings.max_file_bytes)
     form = UploadForm(request.headers.get("content-type", ""))
     file_id, created_at = new_file_id(), ledger.now()
@@ -42,7 +42,7 @@ async def receive_file(request: Request, ledger: Ledger, settings: Settings) -> 
         ledger.storage.writer(ledger.keys.content(file_id)), settings.max_file_bytes
     )
     async with _OpenContent(content):
-        async for data in _timed_body(request, settings.upload_pause_seconds):
+        async for data in _timed_body(request, settings.upload_idle_timeout_seconds):
             for chunk in form.feed(data):
                 await content.append(chunk)
             _purpose(form, required=False)
@@ -90,7 +90,7 @@ class _FileContent:
             raise _too_large(self.max_bytes)
         self._buffer.append(chunk)
         self._buffered += len(chunk)
-        if self._buffered >= CHUNK:
+        if self._buffered >= CHUNK_BYTES:
             await to_thread.run_sync(self.flush)
 
     def open(self) -> None:

@@ -29,7 +29,12 @@ from batchchat.api.http.schemas import (
 from batchchat.api.webhooks.safe_post import WebhookError, safe_post, validate_url
 from batchchat.jobs.ids import checked_id
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.webhooks.endpoints import EVENT_TYPES, Endpoint, Endpoints, event
+from batchchat.jobs.webhooks.endpoints import (
+    EVENT_TYPES,
+    Endpoint,
+    EndpointStore,
+    event,
+)
 
 router = APIRouter(prefix="/v1", tags=["webhooks"])
 
@@ -98,7 +103,7 @@ def list_webhook_endpoints(
     """List webhook endpoints, newest first."""
     if after is not None:
         checked_id("webhook", after)
-    all_ = [one for one in Endpoints(ledger) if after is None or one.id < after]
+    all_ = [one for one in EndpointStore(ledger) if after is None or one.id < after]
     page = all_[:limit]
     ids = [one.id for one in page]
     return list_object(
@@ -121,7 +126,7 @@ async def create_webhook_endpoint(
     body = validate_body(CreateWebhookEndpoint, await read_json(request))
     _check_url(context, body.url)
     endpoint = await to_thread.run_sync(
-        Endpoints(ledger).create, body.name, body.url, _unique(body.event_types)
+        EndpointStore(ledger).create, body.name, body.url, _unique(body.event_types)
     )
     return JsonResponse(
         _endpoint_object(endpoint) | {"signing_secret": endpoint.secret}
@@ -134,7 +139,7 @@ async def create_webhook_endpoint(
 )
 def retrieve_webhook_endpoint(webhook_id: str, ledger: ProjectLedger) -> Response:
     """Retrieve a webhook endpoint."""
-    return JsonResponse(_endpoint_object(Endpoints(ledger).get(webhook_id)))
+    return JsonResponse(_endpoint_object(EndpointStore(ledger).get(webhook_id)))
 
 
 @router.post(
@@ -154,7 +159,7 @@ async def update_webhook_endpoint(
         changes["event_types"] = _unique(body.event_types)
 
     def change() -> Endpoint:
-        return Endpoints(ledger).change(webhook_id, **changes)
+        return EndpointStore(ledger).change(webhook_id, **changes)
 
     return JsonResponse(_endpoint_object(await to_thread.run_sync(change)))
 
@@ -165,7 +170,7 @@ async def update_webhook_endpoint(
 )
 def delete_webhook_endpoint(webhook_id: str, ledger: ProjectLedger) -> Response:
     """Delete a webhook endpoint."""
-    Endpoints(ledger).delete(webhook_id)
+    EndpointStore(ledger).delete(webhook_id)
     return JsonResponse(
         {"id": webhook_id, "object": "webhook_endpoint.deleted", "deleted": True}
     )
@@ -184,7 +189,7 @@ async def rotate_webhook_endpoint_secret(
     keep_old = body.keep_old_secret_active_for_24_hours
 
     def rotate() -> Endpoint:
-        return Endpoints(ledger).rotate(webhook_id, keep_old=keep_old)
+        return EndpointStore(ledger).rotate(webhook_id, keep_old=keep_old)
 
     endpoint = await to_thread.run_sync(rotate)
     return JsonResponse(
@@ -224,7 +229,7 @@ async def test_webhook_endpoint(
 def _send_test_event(
     context: AppContext, ledger: Ledger, webhook_id: str, kind: str
 ) -> int:
-    endpoint = Endpoints(ledger).get(webhook_id)
+    endpoint = EndpointStore(ledger).get(webhook_id)
     now = ledger.now()
     test_event = event(kind, f"batch_{'0' * 32}", now)
     try:
@@ -232,7 +237,7 @@ def _send_test_event(
             endpoint.url,
             test_event.body,
             test_event.headers(endpoint, now),
-            allow_private=context.settings.webhooks_anywhere,
+            allow_private=context.settings.webhooks_allow_private,
         )
     except WebhookError as error:
         message = f"The test event could not be sent: {error.message}."
@@ -241,7 +246,7 @@ def _send_test_event(
 
 def _check_url(context: AppContext, url: str) -> None:
     try:
-        validate_url(url, allow_private=context.settings.webhooks_anywhere)
+        validate_url(url, allow_private=context.settings.webhooks_allow_private)
     except WebhookError as error:
         message = f"Invalid value for 'url': {error.message}."
         raise ApiError(400, message, param="url", code="invalid_value") from None

@@ -54,7 +54,7 @@ class Housekeeping:
 
     def _clean_up_project(self, project: str) -> None:
         ledger = self._context.ledger(project)
-        for sweep in (Files(ledger).sweep, partial(idempotency.sweep, ledger)):
+        for sweep in (Files(ledger).sweep, partial(idempotency.remove_expired, ledger)):
             try:
                 sweep()
             except BatchchatError as error:

@@ -10,7 +10,7 @@ from batchchat.api.server.uvicorn_server import Server, is_loopback, listen
 from batchchat.api.webhooks.sender import WebhookSender
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import ConfigError
-from batchchat.jobs.logs import about, start_logging
+from batchchat.jobs.logs import event_fields, start_logging
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import Storage
 from batchchat.workers.local.runner_process import RunnerProcess
@@ -56,7 +56,7 @@ def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
                 runner.close(settings.grace_seconds)
             for part in background:
                 part.close()
-            _logger.info("stopped", extra=about("server_stopped"))
+            _logger.info("stopped", extra=event_fields("server_stopped"))
 
 
 def _log_ready(context: AppContext, port: int, *, runs: bool, has_keys: bool) -> None:
@@ -71,5 +71,5 @@ def _log_ready(context: AppContext, port: int, *, runs: bool, has_keys: bool) ->
         keys,
         runner,
         context.storage.url,
-        extra=about("server_started", url=url, storage=context.storage.url),
+        extra=event_fields("server_started", url=url, storage=context.storage.url),
     )

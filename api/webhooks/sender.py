@@ -8,11 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from batchchat.api.context import AppContext
 from batchchat.api.webhooks.safe_post import WebhookError, safe_post
 from batchchat.jobs.errors import BatchchatError, NotFoundError, ObjectMissingError
-from batchchat.jobs.ids import made_at
+from batchchat.jobs.ids import id_created_at
 from batchchat.jobs.ledger.ledger import State
-from batchchat.jobs.logs import about
-from batchchat.jobs.webhooks.endpoints import Endpoint, Endpoints, Event, event_of
-from batchchat.jobs.webhooks.outbox import Letter, Outbox
+from batchchat.jobs.logs import event_fields
+from batchchat.jobs.webhooks.endpoints import Endpoint, EndpointStore, Event, event_of
+from batchchat.jobs.webhooks.outbox import Outbox, PendingEvent
 
 _logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class WebhookSender:
 
     def send_due(self) -> list[Future[None]]:
         """Start sending due events; return the running work, one future a project."""
-        letters: dict[str, list[Letter]] = {}
+        letters: dict[str, list[PendingEvent]] = {}
         for letter in self._outbox:
             letters.setdefault(letter.project, []).append(letter)
         self._slices = {
@@ -89,7 +89,7 @@ class WebhookSender:
             except Exception:
                 _logger.exception("webhook delivery failed, will retry")
 
-    def _process_project(self, letters: list[Letter]) -> None:
+    def _process_project(self, letters: list[PendingEvent]) -> None:
         """Deliver a project's events until its time slice is over."""
         until = time.monotonic() + _PROJECT_SLICE_SECONDS
         for letter in letters:
@@ -106,24 +106,24 @@ class WebhookSender:
                 _logger.debug("%s", letter.batch_id, exc_info=True)
                 self._log_corrupt_once(letter, repr(error))
 
-    def _log_corrupt_once(self, letter: Letter, why: str) -> None:
+    def _log_corrupt_once(self, letter: PendingEvent, why: str) -> None:
         """Log a corrupt event once, although every poll finds it again."""
         if letter.batch_id not in self._logged_corrupt:
             self._logged_corrupt.add(letter.batch_id)
             _logger.error("cannot deliver webhooks for %s: %s", letter.batch_id, why)
 
-    def _process_event(self, letter: Letter) -> None:
-        if letter.is_wished:
+    def _process_event(self, letter: PendingEvent) -> None:
+        if letter.is_pending:
             self._deliver(letter)
         else:
             self._outbox.remove(letter)
 
-    def _deliver(self, letter: Letter) -> None:
+    def _deliver(self, letter: PendingEvent) -> None:
         ledger = self._context.ledger(letter.project)
         try:
             state = ledger.state(letter.batch_id)
         except NotFoundError:  # its creation is in progress, or was interrupted
-            if ledger.now() - made_at(letter.batch_id) > _ORPHAN_SECONDS:
+            if ledger.now() - id_created_at(letter.batch_id) > _ORPHAN_SECONDS:
                 self._outbox.remove(letter)
             return
         if not state.is_terminal:
@@ -131,7 +131,7 @@ class WebhookSender:
         event = event_of(state, ledger.now())
         interested = [
             endpoint
-            for endpoint in Endpoints(ledger)
+            for endpoint in EndpointStore(ledger)
             if event.type in endpoint.event_types and endpoint.id not in letter.done
         ]
         undelivered = [
@@ -143,37 +143,39 @@ class WebhookSender:
             self._outbox.remove(letter)
 
     def _attempt_delivery(
-        self, letter: Letter, endpoint: Endpoint, event: Event
+        self, letter: PendingEvent, endpoint: Endpoint, event: Event
     ) -> bool:
         """Send the event if it is due; return whether it was delivered."""
         now = self._context.ledger(letter.project).now()
         if self._closing.is_set() or not self._is_due(letter, endpoint, now):
             return False
-        if not self._outbox.begin(letter, endpoint.id, now):
+        if not self._outbox.record_attempt(letter, endpoint.id, now):
             return False
-        about_it = about("webhook_sent", batch_id=letter.batch_id, webhook=endpoint.id)
+        about_it = event_fields(
+            "webhook_sent", batch_id=letter.batch_id, webhook=endpoint.id
+        )
         try:
             status = safe_post(
                 endpoint.url,
                 event.body,
                 event.headers(endpoint, now),
-                allow_private=self._context.settings.webhooks_anywhere,
+                allow_private=self._context.settings.webhooks_allow_private,
             )
         except WebhookError as error:
             _logger.warning("%s: %s", endpoint.id, error.message, extra=about_it)
             return False
         _logger.info("%s answered %d", endpoint.id, status, extra=about_it)
         if status in _SUCCESS:
-            self._outbox.end(letter, endpoint.id)
+            self._outbox.mark_delivered(letter, endpoint.id)
         return status in _SUCCESS
 
-    def _is_due(self, letter: Letter, endpoint: Endpoint, now: int) -> bool:
+    def _is_due(self, letter: PendingEvent, endpoint: Endpoint, now: int) -> bool:
         tries = letter.tries.get(endpoint.id, 0)
         if not tries:
             return True
         wait = min(_FIRST_RETRY_SECONDS << min(tries - 1, 20), _MAX_RETRY_SECONDS)
         try:
-            return now >= self._outbox.last_try(letter, endpoint.id) + wait
+            return now >= self._outbox.last_attempt_at(letter, endpoint.id) + wait
         except ObjectMissingError:  # another server has finished this event
             return False
 
@@ -183,4 +185,4 @@ def _log_postponed(error: BatchchatError) -> None:
 
 
 def _ended_at(state: State) -> int:
-    return (state.final or state.made_plan()).created_at
+    return (state.final or state.require_plan()).created_at

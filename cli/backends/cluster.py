@@ -9,7 +9,7 @@ from batchchat.cli.backends.stored import StoredBackend
 from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.format import short
 from batchchat.jobs.errors import BrokerError
-from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.ledger import State
 from batchchat.workers.cluster_status import ClusterStatus
 
@@ -27,7 +27,7 @@ class ClusterBackend(StoredBackend):
 
     @override
     def enqueue(self, batch_id: str) -> None:
-        Active(self.ledger.storage).add(self.ledger.project, batch_id)
+        ActiveIndex(self.ledger.storage).add(self.ledger.project, batch_id)
 
     @override
     def run(self, batch_id: str, *, show_progress: bool) -> View | None:

@@ -13,13 +13,11 @@ from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.results.finalize import finalize
-from batchchat.jobs.shutdown import Stop
-from batchchat.jobs.storage import PatientStorage
+from batchchat.jobs.shutdown import ShutdownSignal
+from batchchat.jobs.storage import RetryingStorage
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.local.batch_lock import BatchLockedError, batch_lock
 from batchchat.workers.local.embedded_run import EmbeddedRun
-
-_APART = {"auto": None, "inside": False, "apart": True}
 
 
 class EmbeddedBackend(StoredBackend):
@@ -61,10 +59,13 @@ class EmbeddedBackend(StoredBackend):
             streams.info("the process that runs it will stop within seconds")
 
     def _run(self, batch_id: str, *, show_progress: bool) -> View:
-        session, progress, stop = self.session, Progress(), Stop()
+        session, progress, stop = self.session, Progress(), ShutdownSignal()
         settings = session.settings
-        storage = PatientStorage(
-            self.ledger.storage, settings.patience_seconds, stop, progress.set_waiting
+        storage = RetryingStorage(
+            self.ledger.storage,
+            settings.retry_timeout_seconds,
+            stop,
+            progress.set_waiting,
         )
         run = EmbeddedRun(
             Ledger(storage, settings.project),
@@ -95,7 +96,7 @@ def start_engine(session: Session, model: Model) -> EngineDriver:
     return start_vllm(
         model,
         session.models,
-        in_subprocess=_APART[session.settings.engine_process],
+        in_subprocess=session.settings.engine_in_subprocess,
         log_level=session.settings.engine_log,
     )
 

@@ -52,7 +52,7 @@ def _poll_until_over(backend: Backend, batch_id: str, watcher: "_Watcher") -> Vi
                 raise
             watcher.record_failure(error)
             if isinstance(error, ServerError):
-                pause = max(pause, error.after)
+                pause = max(pause, error.retry_after)
         else:
             if view.batch.is_over:
                 return view

@@ -14,7 +14,7 @@ def open_server(settings: Settings) -> "ServerClient":
     from batchchat.cli.client.http_client import ServerClient
 
     key = settings.api_key.get_secret_value() if settings.api_key else None
-    return ServerClient(settings.url or "", key or None, settings.patience_seconds)
+    return ServerClient(settings.url or "", key or None, settings.retry_timeout_seconds)
 
 
 def open_backend() -> Backend:

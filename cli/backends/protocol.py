@@ -11,7 +11,7 @@ from typing import Protocol
 
 from batchchat.cli.backends.batch_view import LocalOutput, Page, View
 from batchchat.cli.terminal.input_file import InputFile
-from batchchat.jobs.ledger.submission import Options
+from batchchat.jobs.ledger.submission import BatchOptions
 
 
 class Backend(Protocol):
@@ -44,7 +44,9 @@ class Backend(Protocol):
 
         """
 
-    def submit(self, file: InputFile, options: Options, *, show_progress: bool) -> str:
+    def submit(
+        self, file: InputFile, options: BatchOptions, *, show_progress: bool
+    ) -> str:
         """Submit a file; return the batch's id.
 
         Raises:

@@ -39,9 +39,9 @@ from batchchat.jobs.errors import (
     UsageError,
 )
 from batchchat.jobs.ids import checked_id
-from batchchat.jobs.ledger.submission import Options
+from batchchat.jobs.ledger.submission import BatchOptions
 from batchchat.jobs.requests.schema import ENDPOINT
-from batchchat.jobs.results.export import Write, places_of, write_files
+from batchchat.jobs.results.export import Write, output_paths, write_atomically
 from batchchat.jobs.storage.destination import Destination
 
 T = TypeVar("T")
@@ -79,7 +79,9 @@ class RemoteBackend(Backend):
         return Destination.parse(output).url  # the server checks that it is allowed
 
     @override
-    def submit(self, file: InputFile, options: Options, *, show_progress: bool) -> str:
+    def submit(
+        self, file: InputFile, options: BatchOptions, *, show_progress: bool
+    ) -> str:
         if options.model is None:  # otherwise `check_model` has tried the server
             self._server.get("models")
         file_id = self._upload(file, show_progress=show_progress)
@@ -144,7 +146,7 @@ class RemoteBackend(Backend):
     @override
     def export(self, view: View, output: LocalOutput) -> list[Path]:
         batch, transfer = view.batch, Transfer("downloading")
-        places = places_of(*output)
+        places = output_paths(*output)
         writers: list[tuple[Path, Write]] = []
         if places.jsonl:
             writers.append((places.jsonl, self._copier(batch.output_file_id, transfer)))
@@ -156,7 +158,7 @@ class RemoteBackend(Backend):
             )
         try:
             with transfer.display(show_progress=streams.stderr_is_terminal()):
-                return write_files(batch.id, places, writers)
+                return write_atomically(batch.id, places, writers)
         except ServerError as error:
             error.hint = f"they are kept: `batchchat results {batch.id} --output PATH`"
             raise
@@ -237,7 +239,7 @@ class RemoteBackend(Backend):
             ) from None
 
 
-def _create_body(file_id: str, options: Options) -> dict[str, Any]:
+def _create_body(file_id: str, options: BatchOptions) -> dict[str, Any]:
     """Return the body of `POST /v1/batches`."""
     body: dict[str, Any] = {
         "input_file_id": file_id,

@@ -5,7 +5,7 @@ from pathlib import Path
 from batchchat.cli.backends.batch_view import BatchSummary
 from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.format import count, duration, short
-from batchchat.jobs.ledger.cost_limit import MAX_COST
+from batchchat.jobs.ledger.cost_limit import MAX_COST_REACHED
 from batchchat.jobs.requests.problems import MAX_LISTED_PROBLEMS, Problem
 
 INCOMPLETE = 1
@@ -29,7 +29,7 @@ def report_end(batch: BatchSummary, written: list[Path]) -> int:
     streams.info(
         f"  tokens   {short(usage.input_tokens)} in, {short(usage.output_tokens)} out"
     )
-    is_limited = batch.cancel_reason == MAX_COST
+    is_limited = batch.cancel_reason == MAX_COST_REACHED
     limit = " (stopped at `--max-cost`)" if is_limited else ""
     streams.info(f"  cost     ${batch.estimated_cost:f}{limit}")
     streams.info(f"  engine   {engine_time(batch)}")

@@ -14,11 +14,11 @@ from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.catalog.model_object import model_object
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ids import new_batch_id
-from batchchat.jobs.ledger.cost_limit import check_limit
+from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.records import File
 from batchchat.jobs.ledger.stored_files import store_file
-from batchchat.jobs.ledger.submission import Options, cancel_batch, create_batch
-from batchchat.jobs.storage.destination import Destinations
+from batchchat.jobs.ledger.submission import BatchOptions, cancel_batch, create_batch
+from batchchat.jobs.storage.destination import AllowedDestinations
 
 
 class StoredBackend(Backend):
@@ -39,7 +39,7 @@ class StoredBackend(Backend):
 
     @override
     def check_model(self, name: str, max_cost: Decimal | None = None) -> None:
-        check_limit(max_cost, self.session.catalog.find(name).price, name)
+        check_cost_limit(max_cost, self.session.catalog.find(name).price, name)
 
     @override
     def models(self) -> bytes:
@@ -51,11 +51,13 @@ class StoredBackend(Backend):
         allowed = self.session.settings.output_prefixes
         if not self.runs_elsewhere:  # this user's own process delivers the results
             allowed = (output,)
-        destinations = Destinations(allowed, self.ledger.storage.url)
-        return destinations.checked(output, self.ledger.project).url
+        destinations = AllowedDestinations(allowed, self.ledger.storage.url)
+        return destinations.check(output, self.ledger.project).url
 
     @override
-    def submit(self, file: InputFile, options: Options, *, show_progress: bool) -> str:
+    def submit(
+        self, file: InputFile, options: BatchOptions, *, show_progress: bool
+    ) -> str:
         return self._create(store_file(self.ledger, file.chunks(), file.name), options)
 
     @override
@@ -67,11 +69,11 @@ class StoredBackend(Backend):
         state = self.ledger.state(batch_id)
         model = state.plan.model if state.plan else None
         if model is not None:
-            check_limit(max_cost, model.price, model.name)
+            check_cost_limit(max_cost, model.price, model.name)
         lines = retry_input(self.ledger, state)
         stored = store_file(self.ledger, lines, f"{batch_id}_retry.jsonl")
         original = state.batch
-        options = Options(
+        options = BatchOptions(
             model=original.model,
             seed=original.seed,
             completion_window=original.completion_window,
@@ -86,12 +88,12 @@ class StoredBackend(Backend):
         )
         return self._create(stored, options)
 
-    def _create(self, file: File, options: Options) -> str:
+    def _create(self, file: File, options: BatchOptions) -> str:
         """Create the batch; first mark its input as used, so that it is not deleted."""
         batch_id = new_batch_id()
         Files(self.ledger).use(file.id, batch_id)
         enqueue = self.runs_elsewhere
-        create_batch(self.ledger, file, options, hand_over=enqueue, batch_id=batch_id)
+        create_batch(self.ledger, file, options, enqueue=enqueue, batch_id=batch_id)
         return batch_id
 
     @override
@@ -126,7 +128,7 @@ class StoredBackend(Backend):
 
     @override
     def status_rows(self, view: View) -> list[tuple[str, str]]:
-        corrupt = sorted(self.ledger.state(view.batch.id).damaged)
+        corrupt = sorted(self.ledger.state(view.batch.id).corrupt)
         if not corrupt:
             return []
         names = ", ".join(f"`{key.split('/', 4)[-1]}`" for key in corrupt)

@@ -45,7 +45,9 @@ def error_from_response(response: httpx.Response, url: str) -> BatchchatError:
         return _key_error(message, url)
     if status in {408, 429}:
         after = response.headers.get("retry-after", "")
-        return ServerError(message, after=float(after) if after.isdigit() else 0.0)
+        return ServerError(
+            message, retry_after=float(after) if after.isdigit() else 0.0
+        )
     if status >= httpx.codes.INTERNAL_SERVER_ERROR:
         return _internal_error(message, url)
     if error.code == "model_not_found":

@@ -29,7 +29,7 @@ class RetryBudget:
             self._deadline = now + self._seconds
             if self._seconds:
                 streams.info(f"waiting for the server: {error.message}")
-        pause = max(self._pause, error.after)
+        pause = max(self._pause, error.retry_after)
         if now + pause > self._deadline:
             raise error
         time.sleep(pause)

@@ -7,7 +7,7 @@ from batchchat.cli.backends.session import Session
 from batchchat.cli.terminal.input_file import open_input
 from batchchat.cli.terminal.paths import expand_user
 from batchchat.jobs.errors import InputFileError
-from batchchat.jobs.planning.planner import PromptLengths, limits, model_of
+from batchchat.jobs.planning.planner import PromptLengthCheck, find_model, plan_limits
 from batchchat.jobs.planning.scanner import Scan, scan
 from batchchat.jobs.requests.parser import Parser
 
@@ -24,10 +24,10 @@ def check_file(session: Session, file: str, model: str | None) -> Scan:
         session.catalog.find(model)
     _require_rereadable(file)
     parser = Parser(model)
-    lengths = PromptLengths(parser, session.renderers)
+    lengths = PromptLengthCheck(parser, session.renderers)
     settings = session.settings
-    found = scan(lambda: _read(file), parser, limits(settings), check=lengths)
-    model_of(parser, session.catalog, found)
+    found = scan(lambda: _read(file), parser, plan_limits(settings), check=lengths)
+    find_model(parser, session.catalog, found)
     return found
 
 

@@ -11,7 +11,7 @@ from batchchat.cli.client.http_client import ServerClient
 from batchchat.cli.terminal.format import count
 from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.errors import BatchchatError
-from batchchat.jobs.ledger.submission import Options
+from batchchat.jobs.ledger.submission import BatchOptions
 from batchchat.workers.diagnostics import CheckResult
 
 
@@ -30,7 +30,7 @@ def try_model(backend: Backend, name: str, line: bytes) -> CheckResult:
     try:
         backend.check_model(name)
         file = InputFile("doctor.jsonl", io.BytesIO(line), len(line))
-        batch_id = backend.submit(file, Options(model=name), show_progress=False)
+        batch_id = backend.submit(file, BatchOptions(model=name), show_progress=False)
         view = follow(backend, batch_id, show_progress=False)
     except BatchchatError as error:
         return CheckResult(

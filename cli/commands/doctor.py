@@ -76,22 +76,22 @@ def _try_model(session: "Session", name: str) -> "CheckResult":
     from batchchat.jobs.execution.progress import Progress
     from batchchat.jobs.ledger.ledger import Ledger
     from batchchat.jobs.ledger.stored_files import store_file
-    from batchchat.jobs.ledger.submission import Options, create_batch
-    from batchchat.jobs.shutdown import Stop
+    from batchchat.jobs.ledger.submission import BatchOptions, create_batch
+    from batchchat.jobs.shutdown import ShutdownSignal
     from batchchat.jobs.storage import MemoryStorage
     from batchchat.workers.diagnostics import CheckResult
     from batchchat.workers.local.embedded_run import EmbeddedRun
 
     ledger = Ledger(MemoryStorage(), "default")
     batch = create_batch(
-        ledger, store_file(ledger, [_LINE], "doctor.jsonl"), Options(model=name)
+        ledger, store_file(ledger, [_LINE], "doctor.jsonl"), BatchOptions(model=name)
     )
     run = EmbeddedRun(
         ledger,
         session.settings,
         session.renderers,
         start_engine=lambda model: start_engine(session, model),
-        stop=Stop(),
+        stop=ShutdownSignal(),
         progress=Progress(),
         locks=session.locks,
     )

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from batchchat.cli.terminal.progress import BarRenderer, ProgressLine
     from batchchat.jobs.catalog.catalog import Model
     from batchchat.jobs.catalog.usage import Price
-    from batchchat.jobs.planning.estimator import Counted, Counter, Past
+    from batchchat.jobs.planning.estimator import (
+        ModelHistory,
+        TokenCounter,
+        TokenCounts,
+    )
 
 _MAX_LISTED = 10
 
@@ -35,7 +39,7 @@ def estimate(
     from batchchat.cli.terminal.input_file import open_input
     from batchchat.cli.terminal.progress import ProgressDisplay
     from batchchat.jobs.errors import UsageError
-    from batchchat.jobs.planning.estimator import Counter, past_of
+    from batchchat.jobs.planning.estimator import TokenCounter, model_history
 
     # The counter runs its own threads. The tokenizer's threads on top of them make it
     # half as slow again.
@@ -43,7 +47,7 @@ def estimate(
     session = open_session()
     if model is not None:
         session.catalog.find(model)
-    counter = Counter(model, session.renderers, session.settings.max_line_bytes)
+    counter = TokenCounter(model, session.renderers, session.settings.max_line_bytes)
     with open_input(file) as source:
         describe = _CountingProgress(counter, source.size)
         display = ProgressDisplay(describe, show_progress=progress)
@@ -58,7 +62,7 @@ def estimate(
             hint=f"choose one: `batchchat estimate {file} --model demo`",
         )
     found = session.catalog.find(counter.model)
-    past = past_of(session.ledger, found)
+    past = model_history(session.ledger, found)
     if json:
         streams.print_json(_object(counted, found, past))
     else:
@@ -72,7 +76,7 @@ def estimate(
 class _CountingProgress:
     """Describes how much of the file is counted; `size` in bytes, None if unknown."""
 
-    def __init__(self, counter: "Counter", size: int | None) -> None:
+    def __init__(self, counter: "TokenCounter", size: int | None) -> None:
         self._counted = counter.counted
         self._size = size
 
@@ -87,10 +91,12 @@ class _CountingProgress:
         return ProgressLine("counting", text)
 
 
-def _object(counted: "Counted", model: "Model", past: "Past | None") -> dict[str, Any]:
+def _object(
+    counted: "TokenCounts", model: "Model", past: "ModelHistory | None"
+) -> dict[str, Any]:
     """Return what `--json` prints; unknown values are null."""
-    output = past.output_of(counted) if past else None
-    seconds = past.seconds_of(counted) if past else None
+    output = past.expected_output_tokens(counted) if past else None
+    seconds = past.expected_engine_seconds(counted) if past else None
     costs = _costs(counted, model.price, past) if model.price else None
     return {
         "object": "estimate",
@@ -105,7 +111,7 @@ def _object(counted: "Counted", model: "Model", past: "Past | None") -> dict[str
         "input_tokens": counted.input_tokens,
         "uncounted_turns": counted.turns,
         "output_tokens": {
-            "most": counted.most_output,
+            "most": counted.max_output_tokens,
             "expected": output and {"low": output.low, "high": output.high},
         },
         "estimated_cost": costs,
@@ -129,7 +135,7 @@ def _object(counted: "Counted", model: "Model", past: "Past | None") -> dict[str
 
 
 def _costs(
-    counted: "Counted", price: "Price", past: "Past | None"
+    counted: "TokenCounts", price: "Price", past: "ModelHistory | None"
 ) -> dict[str, "Decimal | None"]:
     """Return the lower bound (no output), the expected range and the upper bound."""
     from batchchat.jobs.catalog.usage import Usage
@@ -137,16 +143,16 @@ def _costs(
     def cost(output: float) -> "Decimal":
         return price.cost(Usage(counted.input_tokens, 0, round(output)))
 
-    output = past.output_of(counted) if past else None
+    output = past.expected_output_tokens(counted) if past else None
     return {
         "least": cost(0),
         "expected_low": cost(output.low) if output else None,
         "expected_high": cost(output.high) if output else None,
-        "most": cost(counted.most_output),
+        "most": cost(counted.max_output_tokens),
     }
 
 
-def _show(counted: "Counted", model: "Model", past: "Past | None") -> None:
+def _show(counted: "TokenCounts", model: "Model", past: "ModelHistory | None") -> None:
     good = counted.requests - counted.invalid
     streams.print_data(
         f"requests  {count(good)} of {size(counted.bytes)} for {model.name}"
@@ -155,9 +161,9 @@ def _show(counted: "Counted", model: "Model", past: "Past | None") -> None:
     if counted.turns:
         turns = count(counted.turns, "later turn")
         streams.print_data(f"          plus the generated answers in {turns}")
-    streams.print_data(f"output    at most {count(counted.most_output, 'token')}")
+    streams.print_data(f"output    at most {count(counted.max_output_tokens, 'token')}")
     if past is not None:
-        low, high = past.output_of(counted)
+        low, high = past.expected_output_tokens(counted)
         batches = count(past.batches, "previous batch")
         expected = f"{_range(low, high)} expected"
         streams.print_data(f"          {expected}, based on {batches}")
@@ -166,7 +172,9 @@ def _show(counted: "Counted", model: "Model", past: "Past | None") -> None:
     _show_lines(counted)
 
 
-def _cost_line(counted: "Counted", model: "Model", past: "Past | None") -> str:
+def _cost_line(
+    counted: "TokenCounts", model: "Model", past: "ModelHistory | None"
+) -> str:
     if model.price is None:
         return "unknown: the catalog has no price for this model"
     costs = _costs(counted, model.price, past)
@@ -178,10 +186,12 @@ def _cost_line(counted: "Counted", model: "Model", past: "Past | None") -> str:
     return f"{expected} expected, at most ${costs['most']:f}, {at}"
 
 
-def _engine_line(counted: "Counted", model: "Model", past: "Past | None") -> str:
+def _engine_line(
+    counted: "TokenCounts", model: "Model", past: "ModelHistory | None"
+) -> str:
     if past is None:
         return "unknown: no batch of this model has ended yet"
-    low, high = past.seconds_of(counted)
+    low, high = past.expected_engine_seconds(counted)
     took = duration(low) if low == high else f"{duration(low)} to {duration(high)}"
     if model.gpu_hour is None:
         return took
@@ -194,7 +204,7 @@ def _range(low: float, high: float) -> str:
     return " to ".join(dict.fromkeys(texts))
 
 
-def _show_lines(counted: "Counted") -> None:
+def _show_lines(counted: "TokenCounts") -> None:
     """Print which lines can't be run."""
     for number, why in (
         (counted.invalid, "invalid"),

@@ -74,7 +74,7 @@ def submit(
     from batchchat.cli.backends.open import open_backend
     from batchchat.cli.backends.run import RunOptions, run_batch
     from batchchat.cli.terminal.input_file import open_input
-    from batchchat.jobs.ledger.submission import Options
+    from batchchat.jobs.ledger.submission import BatchOptions
 
     to_stdout = output == "-"
     if to_stdout and (json or not wait or format_ is not Format.JSONL):
@@ -83,7 +83,7 @@ def submit(
     if model is not None:
         backend.check_model(model, max_cost)
     path, url = _output_target(backend, file, output, format_)
-    batch_options = Options(
+    batch_options = BatchOptions(
         model=model,
         seed=seed,
         on_invalid=on_invalid,

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from batchchat.cli.backends.stored import StoredBackend
     from batchchat.jobs.ledger.ledger import State
     from batchchat.jobs.ledger.records import Batch
-    from batchchat.jobs.results.rows import Row
-    from batchchat.jobs.results.verify import Verdict
+    from batchchat.jobs.results.joined_rows import Row
+    from batchchat.jobs.results.verify import VerificationReport
 
 _MAX_LISTED = 10
 
@@ -71,38 +71,40 @@ def _create_sample_batch(
     backend: "StoredBackend", state: "State", rows: "list[Row]"
 ) -> "Batch":
     from batchchat.jobs.ledger.stored_files import store_file
-    from batchchat.jobs.ledger.submission import Options, create_batch
+    from batchchat.jobs.ledger.submission import BatchOptions, create_batch
     from batchchat.jobs.results import verify as verification
 
     ledger, plan, batch_id = backend.ledger, state.plan, state.batch.id
-    lines = verification.again(ledger, state, rows)
+    lines = verification.rerun_lines(ledger, state, rows)
     input_file = store_file(ledger, lines, f"{batch_id}_verify.jsonl")
-    options = Options(
+    options = BatchOptions(
         model=plan.model.name if plan and plan.model else state.batch.model,
         seed=state.batch.seed,
         metadata={"verifies": batch_id},
     )
     enqueue = backend.runs_elsewhere
-    return create_batch(ledger, input_file, options, hand_over=enqueue)
+    return create_batch(ledger, input_file, options, enqueue=enqueue)
 
 
-def _object(batch_id: str, run_id: str, verdict: "Verdict") -> dict[str, object]:
+def _object(
+    batch_id: str, run_id: str, verdict: "VerificationReport"
+) -> dict[str, object]:
     return {
         "object": "batch.verification",
         "batch_id": batch_id,
         "verification_batch_id": run_id,
         "sampled": verdict.sampled,
         "identical": verdict.identical,
-        "share": verdict.share,
+        "share": verdict.identical_share,
         "different": verdict.different,
         "fingerprints": {"then": verdict.then, "now": verdict.now},
     }
 
 
-def _print(verdict: "Verdict") -> None:
+def _print(verdict: "VerificationReport") -> None:
     total = f"{verdict.sampled:,} answers"
     streams.print_data(
-        f"{verdict.identical:,} of {total} identical ({verdict.share:.1%})"
+        f"{verdict.identical:,} of {total} identical ({verdict.identical_share:.1%})"
     )
     streams.print_data(f"  engine then  {', '.join(sorted(verdict.then))}")
     streams.print_data(f"  engine now   {', '.join(sorted(verdict.now))}")

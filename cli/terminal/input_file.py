@@ -12,8 +12,8 @@ from typing import BinaryIO, Self
 
 from batchchat.cli.terminal.paths import expand_user, valid_utf8
 from batchchat.jobs.errors import InputFileError, OutputError
-from batchchat.jobs.results.export import places_of
-from batchchat.jobs.storage.protocol import CHUNK
+from batchchat.jobs.results.export import output_paths
+from batchchat.jobs.storage.protocol import CHUNK_BYTES
 from batchchat.jobs.storage.urls import is_url
 
 
@@ -39,7 +39,7 @@ class InputFile:
         """The name under which the file is stored."""
         return "stdin" if self.source == "-" else valid_utf8(Path(self.source).name)
 
-    def read(self, size: int = CHUNK) -> bytes:
+    def read(self, size: int = CHUNK_BYTES) -> bytes:
         """Return the next bytes, b"" at the end. Raises `InputFileError`."""
         try:
             return self.stream.read(size)
@@ -101,7 +101,9 @@ def _open_s3(url: str) -> BinaryIO:
 
     settings = load_settings()
     endpoint, path_style = settings.s3_endpoint, settings.s3_path_style
-    return BufferedReader(open_object(url, endpoint, path_style=path_style), CHUNK)
+    return BufferedReader(
+        open_object(url, endpoint, path_style=path_style), CHUNK_BYTES
+    )
 
 
 def _is_s3(source: str) -> bool:
@@ -121,7 +123,7 @@ def refuse_to_overwrite(source: str, output: Path, formats: str) -> None:
 
     """
     path = expand_user(source)
-    for place in filter(None, places_of(output, formats)):
+    for place in filter(None, output_paths(output, formats)):
         if source != "-" and path.exists() and place.exists() and path.samefile(place):
             raise OutputError(
                 f"the results would overwrite the input file `{source}`",

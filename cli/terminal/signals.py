@@ -13,7 +13,7 @@ from typing import NoReturn
 from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.format import duration
 from batchchat.jobs.execution.progress import Progress
-from batchchat.jobs.shutdown import Stop
+from batchchat.jobs.shutdown import ShutdownSignal
 
 INTERRUPTED = 130
 """Exit status of a process that Ctrl-C ended, as in shells."""
@@ -23,7 +23,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def interruptible(
-    batch_id: str, progress: Progress, stop: Stop, grace: float
+    batch_id: str, progress: Progress, stop: ShutdownSignal, grace: float
 ) -> Iterator[None]:
     """Request `stop` on SIGINT or SIGTERM; end the process on a second one.
 
@@ -31,9 +31,9 @@ def interruptible(
     """
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
-        if stop.asked or progress.phase in {"checking", "loading"}:
+        if stop.requested or progress.phase in {"checking", "loading"}:
             _exit_immediately(batch_id)
-        stop.ask(grace)
+        stop.request(grace)
         streams.info(
             f"\nstopping: running requests get {duration(grace)} to finish;"
             " press Ctrl-C again to stop immediately"

@@ -16,12 +16,12 @@ import msgspec
 
 from batchchat.jobs.errors import NotFoundError, ObjectMissingError
 from batchchat.jobs.ids import checked_project
-from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger import records
 from batchchat.jobs.storage import Storage
 
-_TOP = "keys"
+_PREFIX = "keys"
 _ID = re.compile(r"[0-9a-f]{16}")
-_NOBODY = sha256(secrets.token_bytes()).hexdigest()
+_UNMATCHABLE_DIGEST = sha256(secrets.token_bytes()).hexdigest()
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +34,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-class Listed(NamedTuple):
+class ListedKey(NamedTuple):
     """A key, and when it was revoked, None while it is good."""
 
     key: ApiKey
@@ -69,7 +69,7 @@ class ApiKeys:
             created_at=int(self._clock()),
             sha256=_digest(text),
         )
-        self._storage.create(f"{_TOP}/{key_id}/key.json", record.encode(key))
+        self._storage.create(f"{_PREFIX}/{key_id}/key.json", records.encode(key))
         return key, text
 
     def revoke(self, key_id: str) -> None:
@@ -77,39 +77,39 @@ class ApiKeys:
         if self._read(key_id) is None:
             hint = "list the keys with `batchchat keys list`"
             raise NotFoundError(f"no such key: `{key_id[:80]}`", hint=hint)
-        mark = record.encode(_Revocation(int(self._clock())))
-        self._storage.create(f"{_TOP}/{key_id}/revoked.json", mark)
+        mark = records.encode(_Revocation(int(self._clock())))
+        self._storage.create(f"{_PREFIX}/{key_id}/revoked.json", mark)
 
     def find(self, text: str) -> ApiKey | None:
         """Return the key that was sent, None if it is nobody's or was revoked."""
         key_id = text.split("_")[1] if text.startswith("bc_") else ""
         key = self._read(key_id)
-        good = compare_digest(_digest(text), key.sha256 if key else _NOBODY)
+        good = compare_digest(_digest(text), key.sha256 if key else _UNMATCHABLE_DIGEST)
         return key if good and self._revoked_at(key_id) is None else None
 
     def exist(self) -> bool:
         """Say whether anybody has ever made one."""
-        return next(self._storage.list(f"{_TOP}/"), None) is not None
+        return next(self._storage.list(f"{_PREFIX}/"), None) is not None
 
-    def __iter__(self) -> Iterator[Listed]:
+    def __iter__(self) -> Iterator[ListedKey]:
         """Yield all keys, the revoked ones too."""
-        for key_id in self._storage.folders(_TOP):
+        for key_id in self._storage.folders(_PREFIX):
             key = self._read(key_id)
             if key is not None:
-                yield Listed(key, self._revoked_at(key_id))
+                yield ListedKey(key, self._revoked_at(key_id))
 
     def _read(self, key_id: str) -> ApiKey | None:
         if not _ID.fullmatch(key_id):
             return None
-        return self._optional(ApiKey, f"{_TOP}/{key_id}/key.json")
+        return self._read_optional(ApiKey, f"{_PREFIX}/{key_id}/key.json")
 
     def _revoked_at(self, key_id: str) -> int | None:
-        mark = self._optional(_Revocation, f"{_TOP}/{key_id}/revoked.json")
+        mark = self._read_optional(_Revocation, f"{_PREFIX}/{key_id}/revoked.json")
         return mark.created_at if mark else None
 
-    def _optional(self, kind: type[record.R], key: str) -> record.R | None:
+    def _read_optional(self, kind: type[records.R], key: str) -> records.R | None:
         try:
-            return record.decode(kind, self._storage.get(key), key)
+            return records.decode(kind, self._storage.get(key), key)
         except ObjectMissingError:
             return None
 

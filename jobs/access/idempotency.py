@@ -14,19 +14,19 @@ import msgspec
 
 from batchchat.jobs.errors import ConflictError, ObjectMissingError
 from batchchat.jobs.ids import new_batch_id
-from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.ledger import Ledger
 
 KEY_SECONDS = 86_400
 """Seconds for which an Idempotency-Key is remembered."""
 
-RETRY_SECONDS = 900
+EXPLICIT_RETRY_SECONDS = 900
 """Seconds for which a create is known again when its client says that it retries."""
 
-RESEND_SECONDS = 10
+IMPLICIT_DEDUP_SECONDS = 10
 """The same when the client does not say whether it does."""
 
-_TURN = 600
+_SWEEP_STEP_SECONDS = 600
 
 _locks = [Lock() for _ in range(64)]
 
@@ -37,20 +37,24 @@ class ReusedKeyError(ConflictError):
     code = "idempotency_key_reused"
 
 
-class _Sent(msgspec.Struct, frozen=True):
+class IdempotencyRecord(msgspec.Struct, frozen=True):
+    """The batch that a create request made, and the digest of that request."""
+
     batch_id: str
     digest: str
     created_at: int
 
 
-class Claim(NamedTuple):
+class Reservation(NamedTuple):
     """The batch that a create is to make, and whether it has been asked before."""
 
     batch_id: str
-    again: bool
+    is_replay: bool
 
 
-def claim(ledger: Ledger, asked: bytes, *, key: str | None, seconds: int) -> Claim:
+def reserve(
+    ledger: Ledger, asked: bytes, *, key: str | None, seconds: int
+) -> Reservation:
     """Return the id of the batch that `asked` makes.
 
     With a `key` it is the one of the same key, else that of the same request within
@@ -62,32 +66,32 @@ def claim(ledger: Ledger, asked: bytes, *, key: str | None, seconds: int) -> Cla
     """
     digest = sha256(asked).hexdigest()
     name = digest if key is None else sha256(b"key:" + key.encode()).hexdigest()
-    where = ledger.keys.sent(name)
+    where = ledger.keys.idempotency_record(name)
     now = ledger.now()
     with _lock_of(name):
         before = _read(ledger, where)
         lasts = KEY_SECONDS if key is not None else seconds
         if before is not None and now - before.created_at < lasts:
-            return _same(before, digest)
-        sent = _Sent(new_batch_id(), digest, now)
+            return _replay(before, digest)
+        sent = IdempotencyRecord(new_batch_id(), digest, now)
         if key is not None and before is None:
-            if not ledger.storage.create(where, record.encode(sent)):
+            if not ledger.storage.create(where, records.encode(sent)):
                 other = _read(ledger, where)  # another server was first
-                return _same(other or sent, digest)
+                return _replay(other or sent, digest)
         else:
-            ledger.storage.put(where, record.encode(sent))
-    return Claim(sent.batch_id, again=False)
+            ledger.storage.put(where, records.encode(sent))
+    return Reservation(sent.batch_id, is_replay=False)
 
 
-def sweep(ledger: Ledger) -> None:
+def remove_expired(ledger: Ledger) -> None:
     """Remove what is too old to be asked for: a sixteenth of it, by the time.
 
     Each record must be read to know its age, so one call reads only those whose name
     begins with the digit whose turn it is; the turn changes every ten minutes.
     """
     now = ledger.now()
-    digit = f"{now // _TURN % 16:x}"
-    for entry in list(ledger.storage.list(ledger.keys.all_sent() + digit)):
+    digit = f"{now // _SWEEP_STEP_SECONDS % 16:x}"
+    for entry in list(ledger.storage.list(ledger.keys.idempotency_records() + digit)):
         name = entry.key.rpartition("/")[2]
         with _lock_of(name):
             sent = _read(ledger, entry.key)
@@ -99,15 +103,15 @@ def _lock_of(name: str) -> Lock:
     return _locks[int(name[:8], 16) % len(_locks)]
 
 
-def _same(before: _Sent, digest: str) -> Claim:
+def _replay(before: IdempotencyRecord, digest: str) -> Reservation:
     if before.digest != digest:
         message = "The Idempotency-Key was used for another request: make a new one."
         raise ReusedKeyError(message)
-    return Claim(before.batch_id, again=True)
+    return Reservation(before.batch_id, is_replay=True)
 
 
-def _read(ledger: Ledger, where: str) -> _Sent | None:
+def _read(ledger: Ledger, where: str) -> IdempotencyRecord | None:
     try:
-        return record.decode(_Sent, ledger.storage.get(where), where)
+        return records.decode(IdempotencyRecord, ledger.storage.get(where), where)
     except ObjectMissingError:
         return None

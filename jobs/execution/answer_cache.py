@@ -6,7 +6,7 @@ custom_ids differ from request to request, so sampled requests without a seed ar
 deduplicated.
 
 While the first of them is in the engine, its duplicates in the same shard wait for it.
-Finished answers are cached for all shards of a batch in this process, up to a size.
+FinishedLine answers are cached for all shards of a batch in this process, up to a size.
 Effects on usage and seeds: `docs/decisions/0017-request-deduplication.md`.
 """
 

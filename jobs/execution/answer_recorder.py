@@ -11,7 +11,7 @@ from batchchat.jobs.execution import output_lines
 from batchchat.jobs.execution.checkpoint_writer import CheckpointWriter
 from batchchat.jobs.execution.context import BatchContext
 from batchchat.jobs.ids import request_id
-from batchchat.jobs.internal_errors import as_refusal
+from batchchat.jobs.internal_errors import fail_request_on_bug
 from batchchat.jobs.ledger.checkpoint import Result
 from batchchat.jobs.requests.parser import InvalidLine
 from batchchat.jobs.requests.schema import Request
@@ -55,7 +55,7 @@ class AnswerRecorder:
             if conversation.is_complete:
                 self._writer.add(self._result(turn))
                 return False
-            with as_refusal(turn.result_id):
+            with fail_request_on_bug(turn.result_id):
                 msgspec.json.encode(answer)  # as the checkpoint of the turn will
         except RequestRefusedError as error:
             self._add_error(turn.result_id, conversation.request, error)
@@ -94,7 +94,7 @@ class AnswerRecorder:
     def _result(self, turn: PendingTurn) -> Result:
         """Build the result of a conversation. Raises `RequestRefusedError`."""
         context = self._context
-        with as_refusal(turn.result_id):
+        with fail_request_on_bug(turn.result_id):
             answer = turn.conversation.answer
             text = output_lines.completed(
                 turn.result_id,

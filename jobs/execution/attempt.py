@@ -160,7 +160,7 @@ class Attempt:
 
     @property
     def _marker_key(self) -> str:
-        return self._context.keys.mark(self._shard.index, self.id)
+        return self._context.keys.attempt_marker(self._shard.index, self.id)
 
     def _pending_lines(self) -> Iterator[RawLine]:
         return self._reader.pending_lines(done=self._writer.lines)

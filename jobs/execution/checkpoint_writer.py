@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.engine.protocol import Completion
 from batchchat.jobs.execution.context import BatchContext
-from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.checkpoint import Result, pack
-from batchchat.jobs.ledger.partial_turns import KeptTurn, pack_turns, read_turns
+from batchchat.jobs.ledger.partial_turns import PartialTurn, pack_turns, read_turns
 from batchchat.jobs.ledger.records import Part
-from batchchat.jobs.ledger.recovery import Kept, recover
+from batchchat.jobs.ledger.recovery import RecoveredResults, recover
 
 _MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 
@@ -33,10 +33,10 @@ class CheckpointWriter:
         self._context = context
         self._shard = shard
         self._attempt_id = attempt_id
-        self._saved = Kept()
+        self._saved = RecoveredResults()
         self._recovered_turns: dict[int, list[Completion]] = {}
         self._buffer: list[Result] = []
-        self._buffered_turns: list[KeptTurn] = []
+        self._buffered_turns: list[PartialTurn] = []
         self._buffered_bytes = 0
         self._buffered_since = 0.0
         self._objects_written = 0
@@ -75,7 +75,7 @@ class CheckpointWriter:
     def add_turn(self, line: int, number: int, answer: Completion) -> None:
         """Buffer the answer to turn `number` (from 0) of an unfinished request."""
         self._start_age_if_empty()
-        self._buffered_turns.append(KeptTurn(line, number, answer))
+        self._buffered_turns.append(PartialTurn(line, number, answer))
 
     def flush_if_due(self) -> None:
         """Write a checkpoint if the buffer is old or large. Raises `StorageError`."""
@@ -112,7 +112,7 @@ class CheckpointWriter:
         context = self._context
         now = context.ledger.now()
         commit = self._saved.commit(self._shard, self._attempt_id, now)
-        context.storage.create(context.keys.commit(self._shard), record.encode(commit))
+        context.storage.create(context.keys.commit(self._shard), records.encode(commit))
 
     def _start_age_if_empty(self) -> None:
         if not (self._buffer or self._buffered_turns):
@@ -127,7 +127,7 @@ class CheckpointWriter:
         self._buffered_turns = []
         if turns:
             context = self._context
-            key = context.keys.kept_turns(
+            key = context.keys.partial_turns(
                 self._shard, self._attempt_id, self._objects_written
             )
             context.storage.put(key, pack_turns(turns))

@@ -10,7 +10,7 @@ from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.ledger.keys import BatchKeys
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch
-from batchchat.jobs.shutdown import Stop
+from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import Storage
 
 
@@ -27,7 +27,7 @@ class BatchContext:
     batch: Batch
     model: Model
     engine: Engine
-    stop: Stop
+    stop: ShutdownSignal
     progress: Progress
     max_line_bytes: int
     first_tail_shard: int
@@ -43,4 +43,4 @@ class BatchContext:
     @property
     def keys(self) -> BatchKeys:
         """The storage keys of the batch."""
-        return self.ledger.keys.of(self.batch.id)
+        return self.ledger.keys.batch(self.batch.id)

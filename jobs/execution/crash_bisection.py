@@ -105,7 +105,7 @@ def read_markers(
 ) -> tuple[AttemptMarker, ...]:
     """Return the markers of a shard's crashed attempts. Raises `StorageError`."""
     markers = []
-    for entry in list(storage.list(keys.marks(shard))):
+    for entry in list(storage.list(keys.attempt_markers(shard))):
         try:
             data = storage.get(entry.key)
             markers.append(msgspec.json.decode(data, type=AttemptMarker))

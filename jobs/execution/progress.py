@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from threading import Lock
 
 from batchchat.jobs.catalog.usage import Usage
-from batchchat.jobs.ledger.checkpoint import Result, counts_of
+from batchchat.jobs.ledger.checkpoint import Result, tally
 from batchchat.jobs.ledger.records import Counts
 
 
@@ -47,7 +47,7 @@ class Progress:
 
     def add(self, results: Iterable[Result]) -> None:
         """Count results that this run has produced."""
-        counts, usage, _ = counts_of(results)
+        counts, usage, _ = tally(results)
         with self._lock:
             self.counts += counts
             self.usage += usage

@@ -25,7 +25,7 @@ from batchchat.jobs.execution.answer_recorder import AnswerRecorder, PendingTurn
 from batchchat.jobs.execution.checkpoint_writer import CheckpointWriter
 from batchchat.jobs.execution.context import BatchContext
 from batchchat.jobs.ids import request_id
-from batchchat.jobs.internal_errors import as_refusal
+from batchchat.jobs.internal_errors import fail_request_on_bug
 from batchchat.jobs.requests.output_constraints import constraints_of
 from batchchat.jobs.requests.parser import InvalidLine, ParsedLine
 
@@ -67,7 +67,7 @@ class ShardFeeder:
     @property
     def should_stop(self) -> bool:
         """Whether nothing more should be submitted."""
-        return self._context.stop.asked or self.failure is not None
+        return self._context.stop.requested or self.failure is not None
 
     def submit_all(self, lines: Iterable[ParsedLine]) -> None:
         """Submit `lines` until it should stop, recording answers meanwhile."""
@@ -100,7 +100,9 @@ class ShardFeeder:
         Submits the turns that follow, drops what stays unanswered and flushes the
         checkpoint.
         """
-        while (self._in_flight or self._has_next_turns) and not self._context.stop.over:
+        while (
+            self._in_flight or self._has_next_turns
+        ) and not self._context.stop.deadline_passed:
             self._submit_next_turns()
             self._collect(_POLL_SECONDS)
         self._context.engine.abort(list(self._in_flight))
@@ -132,7 +134,7 @@ class ShardFeeder:
         """Submit the next turn, or record why the request gets no answer."""
         result_id = request_id(self._context.batch.id, conversation.request.line)
         try:
-            with as_refusal(result_id):
+            with fail_request_on_bug(result_id):
                 engine_request, turn = self._prepare(result_id, conversation)
             self._enqueue(engine_request, turn)
         except RequestRefusedError as error:
@@ -192,7 +194,7 @@ class ShardFeeder:
         on_done = partial(self._on_done, engine_request.key)
         while not self._context.engine.submit(engine_request, on_done, _POLL_SECONDS):
             self._collect(timeout=0)
-            if self._context.stop.asked:
+            if self._context.stop.requested:
                 return False
         return True
 
@@ -241,7 +243,7 @@ class ShardFeeder:
     @property
     def _reached_cost_limit(self) -> bool:
         """Whether duplicates must stay unanswered, since they also cost money."""
-        return self._context.batch.max_cost is not None and self._context.stop.asked
+        return self._context.batch.max_cost is not None and self._context.stop.requested
 
 
 def _empty_completion(engine_request: EngineRequest) -> Completion:

@@ -5,12 +5,12 @@ from functools import cached_property
 
 from batchchat.jobs.errors import ObjectMissingError
 from batchchat.jobs.execution.context import BatchContext
-from batchchat.jobs.ledger.missing_input import is_lost, note_lost
+from batchchat.jobs.ledger.missing_input import input_is_missing, record_missing_input
 from batchchat.jobs.ledger.records import Shard
 from batchchat.jobs.requests.line_reader import RawLine, iter_lines
 from batchchat.jobs.requests.parser import InvalidLine, ParsedLine, Parser, parse_line
 from batchchat.jobs.requests.problems import Problem
-from batchchat.jobs.storage.protocol import ranged
+from batchchat.jobs.storage.protocol import stream_range
 
 
 class ShardReader:
@@ -31,7 +31,7 @@ class ShardReader:
         """
         context, shard = self._context, self._shard
         key = context.ledger.keys.content(context.batch.input_file_id)
-        chunks = ranged(context.storage, key, shard.offset, shard.length)
+        chunks = stream_range(context.storage, key, shard.offset, shard.length)
         try:
             for line in iter_lines(
                 chunks,
@@ -43,8 +43,8 @@ class ShardReader:
                 if not blank and line.number not in done:
                     yield line
         except ObjectMissingError:
-            if is_lost(context.ledger, context.batch):
-                note_lost(context.ledger, context.batch.id)
+            if input_is_missing(context.ledger, context.batch):
+                record_missing_input(context.ledger, context.batch.id)
             raise
 
     def parse(self, line: RawLine) -> ParsedLine:
@@ -53,7 +53,10 @@ class ShardReader:
         A line whose custom_id is already on an earlier line holds no valid request.
         """
         parsed = parse_line(self._parser, line, self._context.max_line_bytes)
-        if isinstance(parsed, InvalidLine) or parsed.line not in self._shard.repeated:
+        if (
+            isinstance(parsed, InvalidLine)
+            or parsed.line not in self._shard.duplicate_lines
+        ):
             return parsed
         message = "the custom_id is already on an earlier line"
         problem = Problem("duplicate_custom_id", parsed.line, message, "custom_id")

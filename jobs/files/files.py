@@ -15,24 +15,24 @@ import msgspec
 
 from batchchat.jobs.errors import ConflictError, NotFoundError, ObjectMissingError
 from batchchat.jobs.files.listing import FileListing
-from batchchat.jobs.ids import made_at, no_such
-from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ids import id_created_at, not_found_message
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import File
 from batchchat.jobs.results.finalize import publish_results
 
-_READ_AT_ONCE = 16
+_READ_CONCURRENCY = 16
 
-_CUT_OFF = 600
+_REMOVAL_TIMEOUT_SECONDS = 600
 """Seconds after which a removal that is not finished was cut off."""
 
-_STRAY = 86_400
+_ORPHAN_AGE_SECONDS = 86_400
 """Seconds after which content that is no file's will never be one's."""
 
-_PARTS = {"content", "file.json", "deleted.json"}
+_FILE_OBJECTS = {"content", "file.json", "deleted.json"}
 
 
-class _Mark(msgspec.Struct, frozen=True):
+class _DeletionMark(msgspec.Struct, frozen=True):
     """`deleted.json`."""
 
     deleted_at: int = 0
@@ -58,8 +58,8 @@ class Files:
     def get(self, file_id: str) -> File:
         """Return a file that is there. Raises `NotFoundError`."""
         file = self._ledger.file(file_id)
-        if self._is_over(file) or self._exists(self._keys.deleted(file_id)):
-            raise NotFoundError(no_such("file", file_id))
+        if self._is_expired(file) or self._exists(self._keys.deleted(file_id)):
+            raise NotFoundError(not_found_message("file", file_id))
         return file
 
     def page(
@@ -68,10 +68,10 @@ class Files:
         """Return the next files behind `after`, in the order in which they came."""
         listing = self._listing
         ids = (listing.newest_first if newest_first else listing.oldest_first)(after)
-        with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_READ_CONCURRENCY) as pool:
             files = (
                 file
-                for some in iter(lambda: list(islice(ids, _READ_AT_ONCE)), [])
+                for some in iter(lambda: list(islice(ids, _READ_CONCURRENCY)), [])
                 for file in pool.map(self._read, some)
                 if file and (purpose is None or file.purpose == purpose)
             )
@@ -112,38 +112,41 @@ class Files:
         file; content that was never made a file is removed after a day.
         """
         for file_id in list(self._listing.oldest_first()):
-            file = self._read(file_id, over_too=True)
-            if file is not None and self._is_over(file):
+            file = self._read(file_id, include_expired=True)
+            if file is not None and self._is_expired(file):
                 try:
                     self._remove(file_id)
                 except ConflictError:
                     continue
         self._finish_removals()
-        self._drop_strays()
+        self._remove_orphans()
 
     def _finish_removals(self) -> None:
         for file_id, names in list(self._listing.stored()):
             if not {"deleted.json", "content"} <= names:
                 continue
             marked_at = self._marked_at(file_id)
-            if marked_at is not None and self._ledger.now() - marked_at > _CUT_OFF:
+            if (
+                marked_at is not None
+                and self._ledger.now() - marked_at > _REMOVAL_TIMEOUT_SECONDS
+            ):
                 with suppress(ConflictError):
                     self._remove(file_id)
 
-    def _drop_strays(self) -> None:
+    def _remove_orphans(self) -> None:
         """Remove content that is no file's; if it is a batch's result, make it one.
 
         The end of a batch names its files before they are made visible, and where
         creates aren't atomic another one's may come to be named when nobody looks.
         """
-        strays = {
+        orphans = {
             file_id
             for file_id, names in self._listing.stored()
-            if names & _PARTS == {"content"}
-            and self._ledger.now() - made_at(file_id) > _STRAY
+            if names & _FILE_OBJECTS == {"content"}
+            and self._ledger.now() - id_created_at(file_id) > _ORPHAN_AGE_SECONDS
         }
-        results = self._results() if strays else {}
-        for file_id in strays:
+        results = self._results() if orphans else {}
+        for file_id in orphans:
             if file_id in results:
                 publish_results(self._ledger, self._ledger.state(results[file_id]))
             else:
@@ -162,14 +165,14 @@ class Files:
         """Return when the file was marked as gone, None if it isn't any more."""
         key = self._keys.deleted(file_id)
         try:
-            return record.decode(_Mark, self._storage.get(key), key).deleted_at
+            return records.decode(_DeletionMark, self._storage.get(key), key).deleted_at
         except ObjectMissingError:
             return None
 
     def _remove(self, file_id: str) -> None:
         """Mark it first, then look for readers: one that comes now sees the mark."""
         mark = self._keys.deleted(file_id)
-        self._storage.create(mark, record.encode(_Mark(self._ledger.now())))
+        self._storage.create(mark, records.encode(_DeletionMark(self._ledger.now())))
         reader = next(self._readers(file_id), None)
         if reader is not None:
             self._storage.delete(mark)
@@ -188,14 +191,14 @@ class Files:
             except NotFoundError:  # its create was cut off
                 continue
 
-    def _read(self, file_id: str, *, over_too: bool = False) -> File | None:
+    def _read(self, file_id: str, *, include_expired: bool = False) -> File | None:
         try:
             file = self._ledger.file(file_id)
         except NotFoundError:
             return None
-        return None if self._is_over(file) and not over_too else file
+        return None if self._is_expired(file) and not include_expired else file
 
-    def _is_over(self, file: File) -> bool:
+    def _is_expired(self, file: File) -> bool:
         return file.expires_at is not None and file.expires_at <= self._ledger.now()
 
     def _exists(self, key: str) -> bool:

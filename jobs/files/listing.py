@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby, islice, takewhile
 from typing import NamedTuple
 
-from batchchat.jobs.ids import first_id, made_at
+from batchchat.jobs.ids import id_created_at, smallest_id_at
 from batchchat.jobs.ledger.ledger import Ledger
 
-_FEW = 300
+_SINGLE_LISTING_FILES = 300
 """Files that are listed whole: with three objects each, S3's answer to one question."""
 
-_FIRST_SPAN = 3_600.0
-_LONGER = 4
+_FIRST_SPAN_SECONDS = 3_600.0
+_SPAN_GROWTH = 4
 
 
 class Stored(NamedTuple):
@@ -45,24 +45,24 @@ class FileListing:
     def oldest_first(self, after: str | None = None) -> Iterator[str]:
         """Yield the ids of the files behind `after` that are not deleted."""
         behind = f"{after}0" if after else ""  # `0` comes next to the `/` of its keys
-        return _there(self.stored(begin=behind))
+        return _visible_ids(self.stored(begin=behind))
 
     def newest_first(self, before: str | None = None) -> Iterator[str]:
         """Yield the ids of the files older than `before` that are not deleted."""
         end = before or ""
-        few = list(islice(self.stored(end=end), _FEW))
-        if len(few) < _FEW:
-            yield from reversed([*_there(few)])
+        few = list(islice(self.stored(end=end), _SINGLE_LISTING_FILES))
+        if len(few) < _SINGLE_LISTING_FILES:
+            yield from reversed([*_visible_ids(few)])
             return
-        newest = self._ledger.clock() if before is None else made_at(before)
-        oldest, span = few[0].file_id, _FIRST_SPAN
+        newest = self._ledger.clock() if before is None else id_created_at(before)
+        oldest, span = few[0].file_id, _FIRST_SPAN_SECONDS
         while end != oldest:
-            begin = max(oldest, first_id("file", newest - span))
-            yield from reversed([*_there(self.stored(begin, end))])
-            end, span = begin, _LONGER * span
+            begin = max(oldest, smallest_id_at("file", newest - span))
+            yield from reversed([*_visible_ids(self.stored(begin, end))])
+            end, span = begin, _SPAN_GROWTH * span
 
 
-def _there(files: Iterable[Stored]) -> Iterator[str]:
+def _visible_ids(files: Iterable[Stored]) -> Iterator[str]:
     for file_id, names in files:
         if "file.json" in names and "deleted.json" not in names:
             yield file_id

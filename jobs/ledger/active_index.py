@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from batchchat.jobs.ids import checked_id, checked_project
 from batchchat.jobs.storage import Storage
 
-_TOP = "active/"
+_PREFIX = "active/"
 
 
-class Active:
+class ActiveIndex:
     """The batches of all projects in one storage that somebody shall run."""
 
     def __init__(self, storage: Storage) -> None:
@@ -30,10 +30,10 @@ class Active:
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Yield project and id of each batch."""
-        for entry in self._storage.list(_TOP):
+        for entry in self._storage.list(_PREFIX):
             _, project, batch_id = entry.key.split("/")
             yield project, batch_id
 
 
 def _key(project: str, batch_id: str) -> str:
-    return f"{_TOP}{checked_project(project)}/{checked_id('batch', batch_id)}"
+    return f"{_PREFIX}{checked_project(project)}/{checked_id('batch', batch_id)}"

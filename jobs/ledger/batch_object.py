@@ -94,7 +94,7 @@ def _delivery(state: State) -> dict[str, Any] | None:
     """Return how the results come to their destination, if there is one."""
     if state.batch.destination is None or state.status == "failed":
         return None
-    done, trouble = state.delivered, state.undelivered
+    done, trouble = state.delivery_receipt, state.delivery_attempt
     if done is None:
         error = trouble.error if trouble else None
         return {"status": "pending", "ended_at": None, "files": [], "error": error}

@@ -27,7 +27,7 @@ class Result(NamedTuple):
     text: bytes
 
 
-class Finished(NamedTuple):
+class FinishedLine(NamedTuple):
     """What is written of a result at a batch's end; see `Result`."""
 
     line: int
@@ -35,7 +35,7 @@ class Finished(NamedTuple):
     text: bytes
 
 
-class Head(msgspec.Struct):
+class CheckpointHeader(msgspec.Struct):
     """The first line of a checkpoint.
 
     `engines` spells out, by fingerprint, the engine that gave the results.
@@ -46,7 +46,7 @@ class Head(msgspec.Struct):
     engines: dict[str, dict[str, Any]] = {}
 
 
-class Packed(NamedTuple):
+class PackedCheckpoint(NamedTuple):
     """A checkpoint's bytes, and the digest of the results in it."""
 
     data: bytes
@@ -55,13 +55,13 @@ class Packed(NamedTuple):
 
 def pack(
     results: Iterable[Result], engines: dict[str, dict[str, Any]] | None = None
-) -> Packed:
+) -> PackedCheckpoint:
     """Return the checkpoint of `results`, which came from `engines`."""
     lines = [_pack(result) for result in results]
     body = b"".join(lines)
     digest = sha256(body).hexdigest()
-    head = msgspec.json.encode(Head(len(lines), digest, engines or {}))
-    return Packed(head + b"\n" + body, digest)
+    head = msgspec.json.encode(CheckpointHeader(len(lines), digest, engines or {}))
+    return PackedCheckpoint(head + b"\n" + body, digest)
 
 
 def unpack(data: bytes, key: str, expected: str | None = None) -> list[Result]:
@@ -75,7 +75,7 @@ def unpack(data: bytes, key: str, expected: str | None = None) -> list[Result]:
     return [_unpack(raw) for raw in _lines(data, key, expected)]
 
 
-def unpack_finished(data: bytes, key: str, expected: str) -> list[Finished]:
+def unpack_lines(data: bytes, key: str, expected: str) -> list[FinishedLine]:
     """Return the same without the tokens and the seconds, in less time."""
     return [_finished(raw) for raw in _lines(data, key, expected)]
 
@@ -83,7 +83,7 @@ def unpack_finished(data: bytes, key: str, expected: str) -> list[Finished]:
 def _lines(data: bytes, key: str, expected: str | None) -> list[bytes]:
     head, _, body = data.partition(b"\n")
     try:
-        digest = msgspec.json.decode(head, type=Head).sha256
+        digest = msgspec.json.decode(head, type=CheckpointHeader).sha256
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise CorruptObjectError(f"`{key}` is no checkpoint") from None
     if sha256(body).hexdigest() != digest or expected not in (None, digest):
@@ -91,12 +91,12 @@ def _lines(data: bytes, key: str, expected: str | None) -> list[bytes]:
     return body.split(b"\n")[:-1]
 
 
-def head_of(data: bytes) -> Head:
+def read_header(data: bytes) -> CheckpointHeader:
     """Return the first line of a checkpoint that `unpack` has taken."""
-    return msgspec.json.decode(data.partition(b"\n")[0], type=Head)
+    return msgspec.json.decode(data.partition(b"\n")[0], type=CheckpointHeader)
 
 
-def counts_of(results: Iterable[Result]) -> tuple[Counts, Usage, float]:
+def tally(results: Iterable[Result]) -> tuple[Counts, Usage, float]:
     """Return how many results there are, their tokens and engine seconds."""
     completed = failed = 0
     usage = Usage()
@@ -130,7 +130,7 @@ def _unpack(raw: bytes) -> Result:
     return Result(int(line), done == b"1", usage, float(seconds), b"{" + text[:-1])
 
 
-def _finished(raw: bytes) -> Finished:
+def _finished(raw: bytes) -> FinishedLine:
     at = raw.index(b",{")
     line, done, _ = raw[1:at].split(b",", 2)
-    return Finished(int(line), done == b"1", raw[at + 1 : -1])
+    return FinishedLine(int(line), done == b"1", raw[at + 1 : -1])

@@ -13,18 +13,18 @@ from decimal import Decimal
 
 from batchchat.jobs.catalog.usage import Price, Usage
 from batchchat.jobs.errors import UsageError
-from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.records import Batch, Cancel, Counts
 
-MAX_COST = "max_cost_reached"
+MAX_COST_REACHED = "max_cost_reached"
 """The reason of a cancel, and the code of the requests that were not run for it."""
 
-DRAIN = 600.0
+DRAIN_SECONDS = 600.0
 """Seconds that requests in the engine have to finish, as many as OpenAI's cancel."""
 
 
-def is_reached(
+def cost_limit_reached(
     batch: Batch, price: Price | None, done: Counts, usage: Usage, in_flight: int
 ) -> bool:
     """Say whether the batch may ask for no more.
@@ -39,20 +39,20 @@ def is_reached(
     return spent + each * in_flight >= batch.max_cost
 
 
-def note_reached(ledger: Ledger, batch_id: str) -> None:
+def request_cost_cancellation(ledger: Ledger, batch_id: str) -> None:
     """Write down that the batch is to end; the first wish counts."""
-    key = ledger.keys.of(batch_id).cancel
-    wish = Cancel(ledger.now(), reason=MAX_COST)
-    ledger.storage.create(key, record.encode(wish))
+    key = ledger.keys.batch(batch_id).cancel
+    wish = Cancel(ledger.now(), reason=MAX_COST_REACHED)
+    ledger.storage.create(key, records.encode(wish))
 
 
-def grace_of(state: State) -> float:
+def drain_seconds(state: State) -> float:
     """Return the seconds that requests of a batch which is to stop may finish in."""
     wish = state.cancel
-    return DRAIN if wish and wish.reason is not None else 0.0
+    return DRAIN_SECONDS if wish and wish.reason is not None else 0.0
 
 
-def check_limit(
+def check_cost_limit(
     max_cost: Decimal | float | None, price: Price | None, model: str
 ) -> None:
     """Refuse a limit that nobody could hold.

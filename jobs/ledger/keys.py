@@ -6,7 +6,7 @@
                                     content          its bytes
                                     deleted.json     it is gone
                                     uses/<batch>     a batch that reads it
-    projects/<project>/sent/<digest>.json            which batch a create has made
+    projects/<project>/idempotency/<digest>.json     which batch a create has made
     projects/<project>/webhooks/<endpoint>.json      who wants to hear of its end
     projects/<project>/batches/<batch>/
         batch.json       create-once  what was asked
@@ -18,9 +18,9 @@
         shards/00012/<attempt>/00003.jsonl           a checkpoint of it
         shards/00012/turns/<attempt>-00003.json      turns of unanswered requests
         final.json       create-once  how it ended; pins one commit a shard
-        delivered.json   create-once  what became of its delivery to a destination
-        undelivered.json              how the last try to deliver it failed
-        damaged/…                     records that could not be read; see `jobs.damage`
+        delivery_receipt.json  create-once  what became of its delivery to a destination
+        delivery_attempt.json              how the last try to deliver it failed
+        quarantine/…                  records that could not be read; see `repair.py`
 """
 
 from batchchat.jobs.ids import checked_id, checked_project
@@ -57,19 +57,19 @@ class Keys:
         """Return what the keys of the marks of a file's readers begin with."""
         return f"{self.files()}/{checked_id('file', file_id)}/uses/"
 
-    def sent(self, digest: str) -> str:
+    def idempotency_record(self, digest: str) -> str:
         """Return the key of what a create with that digest has made."""
-        return f"{self.all_sent()}{digest}.json"
+        return f"{self.idempotency_records()}{digest}.json"
 
-    def all_sent(self) -> str:
+    def idempotency_records(self) -> str:
         """Return what the keys of what creates have made begin with."""
-        return f"{self._top}/sent/"
+        return f"{self._top}/idempotency/"
 
     def webhooks(self) -> str:
         """Return what the keys of the webhook endpoints begin with."""
         return f"{self._top}/webhooks"
 
-    def of(self, batch_id: str) -> "BatchKeys":
+    def batch(self, batch_id: str) -> "BatchKeys":
         """Return the keys of one batch."""
         return BatchKeys(f"{self.batches()}/{checked_id('batch', batch_id)}")
 
@@ -85,8 +85,8 @@ class BatchKeys:
         self.problems = f"{top}/problems.jsonl"
         self.cancel = f"{top}/cancel.json"
         self.final = f"{top}/final.json"
-        self.delivered = f"{top}/delivered.json"
-        self.undelivered = f"{top}/undelivered.json"
+        self.delivery_receipt = f"{top}/delivery_receipt.json"
+        self.delivery_attempt = f"{top}/delivery_attempt.json"
         self.commits = f"{top}/commits/"
         self.shards = f"{top}/shards"
 
@@ -98,13 +98,13 @@ class BatchKeys:
         """Return what the keys of a shard's attempts begin with."""
         return f"{self.shards}/{shard:05d}/"
 
-    def marks(self, shard: int) -> str:
+    def attempt_markers(self, shard: int) -> str:
         """Return what the keys of the marks of a shard's attempts begin with."""
         return f"{self.shard(shard)}attempts/"
 
-    def mark(self, shard: int, attempt: str) -> str:
+    def attempt_marker(self, shard: int, attempt: str) -> str:
         """Return the key of the mark of an attempt that has begun."""
-        return f"{self.marks(shard)}{attempt}.json"
+        return f"{self.attempt_markers(shard)}{attempt}.json"
 
     def checkpoint(self, shard: int, attempt: str, number: int) -> str:
         """Return the key of an attempt's checkpoint."""
@@ -114,14 +114,14 @@ class BatchKeys:
         """Return what the keys of a shard's kept turns begin with."""
         return f"{self.shard(shard)}turns/"
 
-    def kept_turns(self, shard: int, attempt: str, number: int) -> str:
+    def partial_turns(self, shard: int, attempt: str, number: int) -> str:
         """Return the key of turns that an attempt keeps."""
         return f"{self.turns(shard)}{attempt}-{number:05d}.json"
 
-    def damaged(self, key: str) -> str:
+    def quarantined(self, key: str) -> str:
         """Return where a record of the batch is kept that could not be read."""
         name = key.removeprefix(f"{self.top}/").replace("/", "-")
-        return f"{self.top}/damaged/{name}"
+        return f"{self.top}/quarantine/{name}"
 
 
 def shard_of_commit(key: str) -> int:

@@ -33,12 +33,12 @@ from batchchat.jobs.errors import (
     NotFoundError,
     ObjectMissingError,
 )
-from batchchat.jobs.ids import first_id, made_at, no_such
-from batchchat.jobs.ledger import records as record
-from batchchat.jobs.ledger.commit_index import Committed
+from batchchat.jobs.ids import id_created_at, not_found_message, smallest_id_at
+from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.commit_index import CommitIndex
 from batchchat.jobs.ledger.keys import BatchKeys, Keys, shard_of_commit
 from batchchat.jobs.ledger.records import Batch, Commit, Counts, File, Outcome, Plan
-from batchchat.jobs.lru_cache import Memo
+from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.storage import Storage
 
 _WINDOWS = (86_400.0, 30 * 86_400.0, float("inf"))
@@ -49,7 +49,7 @@ _SORTED = 99_999
 
 TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
 
-Damaged = dict[str, type[msgspec.Struct]]
+CorruptRecords = dict[str, type[msgspec.Struct]]
 """Records that can't be read: by key, what each should be."""
 
 
@@ -74,15 +74,15 @@ class State:
 
     batch: Batch
     plan: Plan | None = None
-    cancel: record.Cancel | None = None
-    commits: Committed = field(default_factory=Committed)
+    cancel: records.Cancel | None = None
+    commits: CommitIndex = field(default_factory=CommitIndex)
     final: Outcome | None = None
-    delivered: record.Delivered | None = None
-    undelivered: record.Undelivered | None = None
+    delivery_receipt: records.DeliveryReceipt | None = None
+    delivery_attempt: records.DeliveryAttempt | None = None
     running: dict[int, tuple[Counts, Usage]] = field(default_factory=dict)
     """What is done of shards without a commit, as far as there are news of them."""
 
-    damaged: Damaged = field(default_factory=dict)
+    corrupt: CorruptRecords = field(default_factory=dict)
 
     @property
     def cancelled_at(self) -> int | None:
@@ -110,11 +110,11 @@ class State:
         """Whether nothing of it is still to be written to a destination."""
         has_results = self.final is not None
         wanted = self.batch.destination is not None and has_results
-        return self.delivered is not None or not wanted
+        return self.delivery_receipt is not None or not wanted
 
-    def made_plan(self) -> Plan:
+    def require_plan(self) -> Plan:
         """Return the plan. Raises `ConflictError` where there is none yet."""
-        if Plan in self.damaged.values():
+        if Plan in self.corrupt.values():
             raise CorruptObjectError(f"the plan of `{self.batch.id}` is damaged")
         if self.plan is None:
             raise ConflictError(f"`{self.batch.id}` has not been planned yet")
@@ -124,7 +124,7 @@ class State:
         """Return the shards that have no commit."""
         if self.final is not None or self.plan is None:
             return []
-        shards = self.plan.shards[self.commits.upto :]
+        shards = self.plan.shards[self.commits.contiguous_until :]
         return [s.index for s in shards if s.index not in self.commits]
 
     def counts(self) -> Counts:
@@ -167,7 +167,7 @@ class State:
         """Return when the last shard was committed, None while some are not."""
         if self.plan is None or not self.commits or self.pending():
             return None
-        return self.commits.last_at
+        return self.commits.last_commit_at
 
 
 class Ledger:
@@ -184,11 +184,11 @@ class Ledger:
         self.keys = Keys(project)
         self.project = project
         self.clock = clock
-        self._batches: Memo[Batch] = Memo(1_000)
-        self._plans: Memo[Plan] = Memo(_PLANS)
-        self._commits: Memo[Commit] = Memo(1_000)
-        self._committed: Memo[Committed] = Memo(1_000)
-        self._listed: Memo[bool] = Memo(1_000)
+        self._batches: LruCache[Batch] = LruCache(1_000)
+        self._plans: LruCache[Plan] = LruCache(_PLANS)
+        self._commits: LruCache[Commit] = LruCache(1_000)
+        self._committed: LruCache[CommitIndex] = LruCache(1_000)
+        self._listed: LruCache[bool] = LruCache(1_000)
 
     def now(self) -> int:
         """Return the time in whole Unix seconds."""
@@ -201,45 +201,47 @@ class Ledger:
             NotFoundError: there is no such batch in this project.
 
         """
-        keys = self.keys.of(batch_id)
-        damaged: Damaged = {}
+        keys = self.keys.batch(batch_id)
+        corrupt: CorruptRecords = {}
         batch = self.batch(batch_id)
-        final = self._unless(damaged, Outcome, keys.final)
+        final = self._read_or_mark_corrupt(corrupt, Outcome, keys.final)
         state = State(
             batch=batch,
-            plan=self._unless(damaged, Plan, keys.plan, self._plans),
+            plan=self._read_or_mark_corrupt(corrupt, Plan, keys.plan, self._plans),
             cancel=self.cancel(batch_id),
-            commits=Committed() if final else self._read_commits(keys, damaged),
+            commits=CommitIndex() if final else self._read_commits(keys, corrupt),
             final=final,
-            damaged=damaged,
+            corrupt=corrupt,
         )
         return state if state.is_delivered else self._with_delivery(state)
 
     def batch(self, batch_id: str) -> Batch:
         """Return what was asked for. Raises `NotFoundError`."""
         try:
-            batch = self._fixed(Batch, self.keys.of(batch_id).batch, self._batches)
+            batch = self._read_immutable(
+                Batch, self.keys.batch(batch_id).batch, self._batches
+            )
         except CorruptObjectError as error:
             error.hint = "nobody knows what was asked: submit it again"
             raise
         if batch is None:
             hint = "list the batches with `batchchat list`"
-            raise NotFoundError(no_such("batch", batch_id), hint=hint)
+            raise NotFoundError(not_found_message("batch", batch_id), hint=hint)
         return batch
 
     def plan(self, batch_id: str) -> Plan | None:
         """Return the plan of a batch, None where there is none yet."""
-        return self._fixed(Plan, self.keys.of(batch_id).plan, self._plans)
+        return self._read_immutable(Plan, self.keys.batch(batch_id).plan, self._plans)
 
     def outcome(self, batch_id: str) -> Outcome | None:
         """Return how a batch ended, None where it has not."""
-        return self._optional(Outcome, self.keys.of(batch_id).final)
+        return self._read_optional(Outcome, self.keys.batch(batch_id).final)
 
     def batches(self) -> Iterator[Batch]:
         """Yield the project's batches, newest first; not those that can't be read."""
         for batch_id in self.batch_ids():
-            key = self.keys.of(batch_id).batch
-            batch = self._unless({}, Batch, key, self._batches)
+            key = self.keys.batch(batch_id).batch
+            batch = self._read_or_mark_corrupt({}, Batch, key, self._batches)
             if batch is not None:
                 yield batch
 
@@ -249,116 +251,126 @@ class Ledger:
         Ids sort by time, so of many batches only the names of a day are listed, then
         of a month, and of all only if somebody goes on reading.
         """
-        newest = self.clock() if before is None else made_at(before)
+        newest = self.clock() if before is None else id_created_at(before)
         end = before or ""
         for seconds in _WINDOWS:
-            begin = first_id("batch", newest - seconds)
+            begin = smallest_id_at("batch", newest - seconds)
             found = list(self.storage.folders(self.keys.batches(), begin, end))
             yield from reversed(found)
             end = begin
 
     def file(self, file_id: str) -> File:
         """Return what a file is. Raises `NotFoundError`."""
-        file = self._optional(File, self.keys.file(file_id))
+        file = self._read_optional(File, self.keys.file(file_id))
         if file is None:
-            raise NotFoundError(no_such("file", file_id))
+            raise NotFoundError(not_found_message("file", file_id))
         return file
 
     def commit(self, keys: BatchKeys, shard: int) -> Commit | None:
         """Return the commit of a shard, None where there is none yet."""
-        return self._fixed(Commit, keys.commit(shard), self._commits)
+        return self._read_immutable(Commit, keys.commit(shard), self._commits)
 
     def is_committed(self, keys: BatchKeys, shard: int) -> bool:
         """Return whether the shard has a commit now.
 
         Unlike `commit`, this asks the storage each time: a commit that was read
-        before may have been damaged and moved away since.
+        before may have been corrupt and moved away since.
         """
-        return self._optional(Commit, keys.commit(shard)) is not None
+        return self._read_optional(Commit, keys.commit(shard)) is not None
 
-    def cancel(self, batch_id: str) -> record.Cancel | None:
+    def cancel(self, batch_id: str) -> records.Cancel | None:
         """Return the wish that the batch stop, None where there is none.
 
         One that can't be read is a wish all the same.
         """
         try:
-            return self._optional(record.Cancel, self.keys.of(batch_id).cancel)
+            return self._read_optional(records.Cancel, self.keys.batch(batch_id).cancel)
         except CorruptObjectError:
-            return record.Cancel(self.batch(batch_id).created_at)
+            return records.Cancel(self.batch(batch_id).created_at)
 
-    def look_again(self) -> None:
-        """See anew what is there: a damaged record may be gone, or another by now."""
-        self._plans = Memo(_PLANS)
-        self._listed = Memo(1_000)
+    def invalidate_caches(self) -> None:
+        """See anew what is there: a corrupt record may be gone, or another by now."""
+        self._plans = LruCache(_PLANS)
+        self._listed = LruCache(1_000)
 
     def _with_delivery(self, state: State) -> State:
-        keys, damaged = self.keys.of(state.batch.id), state.damaged
-        delivered = self._unless(damaged, record.Delivered, keys.delivered)
+        keys, corrupt = self.keys.batch(state.batch.id), state.corrupt
+        delivered = self._read_or_mark_corrupt(
+            corrupt, records.DeliveryReceipt, keys.delivery_receipt
+        )
         if delivered is not None:
-            return replace(state, delivered=delivered)
-        trouble = self._unless(damaged, record.Undelivered, keys.undelivered)
-        return replace(state, undelivered=trouble)
+            return replace(state, delivery_receipt=delivered)
+        trouble = self._read_or_mark_corrupt(
+            corrupt, records.DeliveryAttempt, keys.delivery_attempt
+        )
+        return replace(state, delivery_attempt=trouble)
 
-    def _read_commits(self, keys: BatchKeys, damaged: Damaged) -> Committed:
+    def _read_commits(self, keys: BatchKeys, corrupt: CorruptRecords) -> CommitIndex:
         """Add up the commits that are there; those that are known are not read."""
-        known = self._committed.get(keys.top) or Committed()
+        known = self._committed.get(keys.top) or CommitIndex()
         found = self._list_commits(keys, known)
-        if not known.is_within(found):  # one that was added is gone
-            known = Committed()
+        if not known.is_subset_of(found):  # one that was added is gone
+            known = CommitIndex()
         read = (
-            self._unless(damaged, Commit, keys.commit(shard), self._commits)
+            self._read_or_mark_corrupt(
+                corrupt, Commit, keys.commit(shard), self._commits
+            )
             for shard in sorted(found)
             if shard not in known
         )
-        known = known.plus([commit for commit in read if commit is not None])
+        known = known.with_commits([commit for commit in read if commit is not None])
         self._committed.put(keys.top, known)
         return known
 
-    def _list_commits(self, keys: BatchKeys, known: Committed) -> set[int]:
+    def _list_commits(self, keys: BatchKeys, known: CommitIndex) -> set[int]:
         """Return the shards that have a commit.
 
         Those up to the first that is missing are listed once, and when they are looked
         at again.
         """
-        is_listed = self._listed.get(keys.top) and 0 < known.upto <= _SORTED
-        after = keys.commit(known.upto - 1) if is_listed else ""
+        is_listed = self._listed.get(keys.top) and 0 < known.contiguous_until <= _SORTED
+        after = keys.commit(known.contiguous_until - 1) if is_listed else ""
         entries = self.storage.list(keys.commits, after)
         found = {shard_of_commit(entry.key) for entry in entries}
         self._listed.put(keys.top, value=True)
-        return found.union(range(known.upto)) if after else found
+        return found.union(range(known.contiguous_until)) if after else found
 
-    def _unless(
+    def _read_or_mark_corrupt(
         self,
-        damaged: Damaged,
-        kind: type[record.R],
+        corrupt: CorruptRecords,
+        kind: type[records.R],
         key: str,
-        memo: Memo[record.R] | None = None,
-    ) -> record.R | None:
+        memo: LruCache[records.R] | None = None,
+    ) -> records.R | None:
         """Return a record, None where there is none; note it if it can't be read."""
         try:
-            return self._fixed(kind, key, memo) if memo else self._optional(kind, key)
+            return (
+                self._read_immutable(kind, key, memo)
+                if memo
+                else self._read_optional(kind, key)
+            )
         except CorruptObjectError:
-            damaged[key] = kind
+            corrupt[key] = kind
             return None
 
-    def _fixed(
-        self, kind: type[record.R], key: str, memo: Memo[record.R]
-    ) -> record.R | None:
+    def _read_immutable(
+        self, kind: type[records.R], key: str, memo: LruCache[records.R]
+    ) -> records.R | None:
         known = memo.get(key)
         if known is None:
-            known = self._optional(kind, key)
+            known = self._read_optional(kind, key)
             if known is not None:
                 memo.put(key, known)
         return known
 
-    def _optional(self, kind: type[record.R], key: str) -> record.R | None:
+    def _read_optional(self, kind: type[records.R], key: str) -> records.R | None:
         try:
             return self._read(kind, key)
         except ObjectMissingError:
             return None
 
-    def _read(self, kind: type[record.R], key: str) -> record.R:
+    def _read(self, kind: type[records.R], key: str) -> records.R:
         try:
-            return record.decode(kind, self.storage.get(key), key)
+            return records.decode(kind, self.storage.get(key), key)
         except CorruptObjectError:  # a cache may have kept what was replaced since
-            return record.decode(kind, b"".join(self.storage.stream(key)), key)
+            return records.decode(kind, b"".join(self.storage.stream(key)), key)

@@ -10,7 +10,7 @@ from batchchat.jobs.ledger.keys import BatchKeys
 from batchchat.jobs.storage import Storage
 
 
-class KeptTurn(msgspec.Struct):
+class PartialTurn(msgspec.Struct):
     """The answer to one turn, the `number`th from 0, of the request on a line."""
 
     line: int
@@ -18,10 +18,10 @@ class KeptTurn(msgspec.Struct):
     answer: Completion
 
 
-_decoder = msgspec.json.Decoder(list[KeptTurn])
+_decoder = msgspec.json.Decoder(list[PartialTurn])
 
 
-def pack_turns(turns: Iterable[KeptTurn]) -> bytes:
+def pack_turns(turns: Iterable[PartialTurn]) -> bytes:
     """Return the object that keeps `turns`."""
     return msgspec.json.encode(list(turns))
 

@@ -103,7 +103,7 @@ class Shard(msgspec.Struct, frozen=True, array_like=True):
     first_line: int
     lines: int
     requests: int
-    repeated: tuple[int, ...] = ()
+    duplicate_lines: tuple[int, ...] = ()
     """Lines whose custom_id stands on an earlier line."""
 
 
@@ -132,14 +132,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return not self.shards
 
     @property
-    def tail(self) -> int:
+    def first_tail_shard(self) -> int:
         """The first of the shards with which the batch ends: an eighth of them.
 
         Many of them run at once, on a cluster and where shards are small.
         """
         return len(self.shards) - max(1, len(self.shards) // 8)
 
-    def runs_on(self) -> Model:
+    def require_model(self) -> Model:
         """Return the model of a plan that was not refused."""
         if self.model is None:
             raise CorruptObjectError("a plan with shards names no model")
@@ -203,8 +203,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return [file_id for file_id in named if file_id is not None]
 
 
-class Delivered(msgspec.Struct, frozen=True):
-    """`delivered.json`: the results are at their destination, or never will be."""
+class DeliveryReceipt(msgspec.Struct, frozen=True):
+    """`delivery_receipt.json`: the delivery is done, or was given up."""
 
     created_at: int
     files: list[str] = []
@@ -214,8 +214,8 @@ class Delivered(msgspec.Struct, frozen=True):
     """Why it was given up."""
 
 
-class Undelivered(msgspec.Struct, frozen=True):
-    """`undelivered.json`: how the last of so many tries to deliver them failed."""
+class DeliveryAttempt(msgspec.Struct, frozen=True):
+    """`delivery_attempt.json`: how the last of so many tries to deliver them failed."""
 
     tried_at: int
     tries: int

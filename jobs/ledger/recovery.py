@@ -6,11 +6,11 @@ from typing import Any
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError
 from batchchat.jobs.ledger.checkpoint import (
-    Finished,
+    FinishedLine,
     Result,
-    head_of,
+    read_header,
     unpack,
-    unpack_finished,
+    unpack_lines,
 )
 from batchchat.jobs.ledger.keys import BatchKeys
 from batchchat.jobs.ledger.records import Commit, Counts, Part
@@ -21,7 +21,7 @@ Engines = dict[str, dict[str, Any]]
 
 
 @dataclass
-class Kept:
+class RecoveredResults:
     """The results that count so far: each line once, from the parts in order.
 
     Of two results for one line the first counts, here, when the shard is
@@ -67,27 +67,27 @@ class Kept:
         )
 
 
-def recover(storage: Storage, keys: BatchKeys, shard: int) -> Kept:
+def recover(storage: Storage, keys: BatchKeys, shard: int) -> RecoveredResults:
     """Return what the attempts so far have checkpointed, leaving out what is torn."""
-    kept = Kept()
+    kept = RecoveredResults()
     for entry in list(storage.list(keys.shard(shard))):
-        if entry.key.startswith((keys.marks(shard), keys.turns(shard))):
+        if entry.key.startswith((keys.attempt_markers(shard), keys.turns(shard))):
             continue
         try:
             data = storage.get(entry.key)
             results = unpack(data, entry.key)
         except (CorruptObjectError, ObjectMissingError):
             continue
-        head = head_of(data)
+        head = read_header(data)
         kept.add(Part(entry.key, len(data), head.sha256), results, head.engines)
     return kept
 
 
-def read_part(storage: Storage, part: Part) -> list[Finished]:
+def read_part(storage: Storage, part: Part) -> list[FinishedLine]:
     """Return what a checkpoint that a commit names has to write.
 
     Raises:
         CorruptObjectError: it is not what was committed.
 
     """
-    return unpack_finished(storage.get(part.key), part.key, part.sha256)
+    return unpack_lines(storage.get(part.key), part.key, part.sha256)

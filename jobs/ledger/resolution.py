@@ -3,7 +3,7 @@
 from batchchat.jobs.ledger.ledger import State
 
 
-def ending(state: State, now: int) -> str | None:
+def final_status(state: State, now: int) -> str | None:
     """Return `completed`, `cancelled` or `expired`; None where it goes on.
 
     `now` is in Unix seconds. A batch whose shards are all committed ends as they
@@ -24,7 +24,7 @@ def _of_commits(state: State) -> str:
     Some may have been committed short, by a finalizer that was cut off before it
     wrote down why.
     """
-    shards = state.made_plan().shards
+    shards = state.require_plan().shards
     if state.commits.counts.total == sum(shard.requests for shard in shards):
         return "completed"
     return "expired" if state.cancelled_at is None else "cancelled"

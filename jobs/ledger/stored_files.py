@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from batchchat.jobs.ids import new_file_id
-from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import File
 
@@ -39,4 +39,4 @@ def store_file(
 
 def publish_file(ledger: Ledger, file: File) -> None:
     """Make a file visible whose content is there; harmless when it is already."""
-    ledger.storage.create(ledger.keys.file(file.id), record.encode(file))
+    ledger.storage.create(ledger.keys.file(file.id), records.encode(file))

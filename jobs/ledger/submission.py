@@ -7,17 +7,17 @@ import msgspec
 
 from batchchat.jobs.errors import ConflictError
 from batchchat.jobs.ids import new_batch_id
-from batchchat.jobs.ledger import records as record
-from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, Cancel, File
 from batchchat.jobs.requests.schema import ENDPOINT
 
-WINDOWS = {"24h": 86_400, "7d": 604_800}
+COMPLETION_WINDOWS = {"24h": 86_400, "7d": 604_800}
 """Completion windows, in seconds; OpenAI's is 24h."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a user may ask of a batch, beside its input."""
 
     model: str | None = None
@@ -37,14 +37,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def create_batch(
     ledger: Ledger,
     input_file: File,
-    options: Options,
+    options: BatchOptions,
     *,
-    hand_over: bool = False,
+    enqueue: bool = False,
     batch_id: str | None = None,
 ) -> Batch:
     """Write down what is asked for; from here on the batch exists.
 
-    `hand_over` puts it first into the index of those that a cluster or a server
+    `enqueue` puts it first into the index of those that a cluster or a server
     runs. With a `batch_id` that exists the batch is returned as it was made.
     """
     now = ledger.now()
@@ -56,7 +56,7 @@ def create_batch(
         endpoint=ENDPOINT,
         completion_window=options.completion_window,
         created_at=now,
-        expires_at=now + WINDOWS[options.completion_window],
+        expires_at=now + COMPLETION_WINDOWS[options.completion_window],
         seed=seed,
         model=options.model,
         on_invalid=options.on_invalid,
@@ -69,10 +69,10 @@ def create_batch(
         output_expires_after=options.output_expires_after,
         max_cost=options.max_cost,
     )
-    if hand_over:
-        Active(ledger.storage).add(ledger.project, batch.id)
-    key = ledger.keys.of(batch.id).batch
-    if ledger.storage.create(key, record.encode(batch)):
+    if enqueue:
+        ActiveIndex(ledger.storage).add(ledger.project, batch.id)
+    key = ledger.keys.batch(batch.id).batch
+    if ledger.storage.create(key, records.encode(batch)):
         return batch
     return ledger.batch(batch.id)
 
@@ -88,5 +88,5 @@ def cancel_batch(ledger: Ledger, batch_id: str) -> None:
     if state.is_terminal and state.status != "cancelled":
         message = f"Cannot cancel a batch with status '{state.status}'."
         raise ConflictError(message)
-    key = ledger.keys.of(batch_id).cancel
-    ledger.storage.create(key, record.encode(Cancel(ledger.now())))
+    key = ledger.keys.batch(batch_id).cancel
+    ledger.storage.create(key, records.encode(Cancel(ledger.now())))

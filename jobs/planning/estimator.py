@@ -29,21 +29,21 @@ from batchchat.jobs.requests.line_reader import iter_lines
 from batchchat.jobs.requests.parser import InvalidLine, Parser, parse_line
 from batchchat.jobs.requests.schema import Request
 
-_BLOCK = 64
+_BLOCK_LINES = 64
 _BLOCK_BYTES = 1024 * 1024
 """Of lines whose prompts are tokenized together, by one thread; or a single line."""
 
-_WAITING = 2
+_QUEUED_BLOCKS_PER_THREAD = 2
 """Blocks for each thread that may be rendered before they are tokenized."""
 
-_LINES = 1_000
+_MAX_LISTED_LINES = 1_000
 """Lines that are named at most."""
 
-_BATCHES = 5
-_LOOKED_AT = 200
+_HISTORY_BATCHES = 5
+_MAX_BATCHES_SEARCHED = 200
 """Batches that are looked through for the last ones of a model."""
 
-_NOTHING = Completion(
+_EMPTY_ANSWER = Completion(
     choices=[Choice(index=0, text="", finish_reason="stop")],
     prompt_tokens=0,
     completion_tokens=0,
@@ -51,11 +51,12 @@ _NOTHING = Completion(
 
 
 @dataclass
-class Counted:
-    """What was counted in a file so far; `most_output` is what its answers may have.
+class TokenCounts:
+    """Running totals for one input file.
 
-    `turns` are the prompts of requests with slots after the first, whose answers in
-    the conversation are not counted. `lines` are the first that can't be answered.
+    `turns` counts the later prompts of requests with generated turns; the tokens of
+    the generated turns themselves are not counted. `max_output_tokens` is the most
+    that the answers may have. `lines` lists the first lines that can't be answered.
     """
 
     bytes: int = 0
@@ -65,7 +66,7 @@ class Counted:
     refused: int = 0
     turns: int = 0
     input_tokens: int = 0
-    most_output: int = 0
+    max_output_tokens: int = 0
     lines: list[int] = field(default_factory=list)
 
 
@@ -77,7 +78,7 @@ class Range(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Past:
+class ModelHistory:
     """What the last batches of a model took, for an answer and for a token."""
 
     batches: int
@@ -85,19 +86,19 @@ class Past:
     output_tokens: Range
     engine_seconds: Range
 
-    def output_of(self, counted: Counted) -> Range:
+    def expected_output_tokens(self, counted: TokenCounts) -> Range:
         """Return the tokens of the answers, by what answers had."""
         answered = counted.requests - counted.invalid - counted.too_long
         return Range(
             *(
-                min(counted.most_output, round(answered * each))
+                min(counted.max_output_tokens, round(answered * each))
                 for each in self.output_tokens
             )
         )
 
-    def seconds_of(self, counted: Counted) -> Range:
+    def expected_engine_seconds(self, counted: TokenCounts) -> Range:
         """Return the seconds of engines, by what tokens took."""
-        output = self.output_of(counted)
+        output = self.expected_output_tokens(counted)
         return Range(
             *(
                 (counted.input_tokens + tokens) * each
@@ -114,14 +115,14 @@ class _Block(NamedTuple):
     context: int | None
 
 
-class Counter:
+class TokenCounter:
     """Counts the tokens of one file."""
 
     def __init__(
         self, model: str | None, renderers: RendererRegistry, line_bytes: int
     ) -> None:
         """Count for `model`, or for the one that the lines name."""
-        self.counted = Counted()
+        self.counted = TokenCounts()
         self._parser = Parser(model)
         self._renderers = renderers
         self._line_bytes = line_bytes
@@ -144,20 +145,20 @@ class Counter:
         with ThreadPoolExecutor(threads, "tokens") as pool:  # beside the rendering
             for block in self._blocks(chunks):
                 renderer = self._renderers.get(str(self._parser.model))
-                prompts = self._rendered(block, renderer)
+                prompts = self._render(block, renderer)
                 lengths = pool.submit(renderer.count_tokens, prompts)
                 waiting.append(_Block(prompts, lengths, renderer.context_length))
-                if len(waiting) > threads * _WAITING:
-                    self._note(waiting.popleft())
+                if len(waiting) > threads * _QUEUED_BLOCKS_PER_THREAD:
+                    self._count_block(waiting.popleft())
             for one in waiting:
-                self._note(one)
+                self._count_block(one)
 
     def _blocks(self, chunks: Iterable[bytes]) -> Iterator[list[Request]]:
         block: list[Request] = []
         begin = 0
         for request in self._requests(chunks):
             block.append(request)
-            if len(block) == _BLOCK or self.counted.bytes - begin >= _BLOCK_BYTES:
+            if len(block) == _BLOCK_LINES or self.counted.bytes - begin >= _BLOCK_BYTES:
                 yield block
                 block, begin = [], self.counted.bytes
         if block:
@@ -173,11 +174,11 @@ class Counter:
             parsed = parse_line(self._parser, line, self._line_bytes)
             if isinstance(parsed, InvalidLine):
                 counted.invalid += 1
-                self._name(parsed.line)
+                self._list_line(parsed.line)
             else:
                 yield parsed
 
-    def _rendered(
+    def _render(
         self, requests: list[Request], renderer: PromptRenderer
     ) -> list[tuple[Request, str]]:
         """Return the turns that can be rendered, each with its prompt."""
@@ -187,54 +188,54 @@ class Counter:
                 prompts.append((turn, renderer.render(turn)))
             except RequestRefusedError:
                 self.counted.refused += 1
-                self._name(turn.line)
+                self._list_line(turn.line)
         return prompts
 
     def _turns(self, request: Request) -> Iterator[Request]:
         """Yield the prompts of a request: one, and one more for each slot."""
         turns = Conversation(request)
         yield turns.next_request
-        turns.add_answer(_NOTHING)
+        turns.add_answer(_EMPTY_ANSWER)
         while not turns.is_complete:
             self.counted.turns += 1
             yield turns.next_request
-            turns.add_answer(_NOTHING)
+            turns.add_answer(_EMPTY_ANSWER)
 
-    def _note(self, block: "_Block") -> None:
+    def _count_block(self, block: "_Block") -> None:
         each = zip(block.prompts, block.lengths.result(), strict=True)
         for (request, _), length in each:
-            self._note_one(request, length, block.context)
+            self._count_prompt(request, length, block.context)
 
-    def _note_one(
+    def _count_prompt(
         self, request: Request, length: int | None, context: int | None
     ) -> None:
         counted = self.counted
         if length is None or (context and length >= context):
             counted.too_long += length is not None
             counted.refused += length is None
-            self._name(request.line)
+            self._list_line(request.line)
             return
         counted.input_tokens += length
         room = context - length if context else 0
         asked = requested_tokens(request, room)
-        counted.most_output += (min(asked, room) if context else asked) * (
+        counted.max_output_tokens += (min(asked, room) if context else asked) * (
             request.parameter("n") or 1
         )
 
-    def _name(self, line: int) -> None:
+    def _list_line(self, line: int) -> None:
         lines = self.counted.lines
-        if len(lines) < _LINES and line not in lines:
+        if len(lines) < _MAX_LISTED_LINES and line not in lines:
             insort(lines, line)
 
 
-def past_of(ledger: Ledger, model: Model) -> Past | None:
+def model_history(ledger: Ledger, model: Model) -> ModelHistory | None:
     """Return what the last batches of the model took, None where there are none."""
-    ends = list(islice(_ends(ledger, model.name), _BATCHES))
+    ends = list(islice(_recent_outcomes(ledger, model.name), _HISTORY_BATCHES))
     if not ends:
         return None
     each = [end.usage.output_tokens / end.counts.completed for end in ends]
     seconds = [end.engine_seconds / _tokens(end.usage) for end in ends]
-    return Past(
+    return ModelHistory(
         len(ends),
         sum(end.counts.completed for end in ends),
         Range(min(each), max(each)),
@@ -242,8 +243,8 @@ def past_of(ledger: Ledger, model: Model) -> Past | None:
     )
 
 
-def _ends(ledger: Ledger, model: str) -> Iterator[Outcome]:
-    for batch in islice(ledger.batches(), _LOOKED_AT):
+def _recent_outcomes(ledger: Ledger, model: str) -> Iterator[Outcome]:
+    for batch in islice(ledger.batches(), _MAX_BATCHES_SEARCHED):
         if batch.model not in (None, model):
             continue
         end = ledger.outcome(batch.id)

@@ -12,12 +12,12 @@ from batchchat.jobs.errors import (
     ObjectMissingError,
     UsageError,
 )
-from batchchat.jobs.ledger import records as record
-from batchchat.jobs.ledger.cost_limit import check_limit
+from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.missing_input import INPUT_MISSING, is_lost
+from batchchat.jobs.ledger.missing_input import INPUT_MISSING, input_is_missing
 from batchchat.jobs.ledger.records import Batch, Plan
-from batchchat.jobs.ledger.repair import fits
+from batchchat.jobs.ledger.repair import plan_matches_stored_results
 from batchchat.jobs.planning.scanner import Limits, Scan, scan
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.prompts.renderer import PromptRenderer
@@ -26,13 +26,13 @@ from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import Request
 from batchchat.jobs.settings import Settings
 
-_NOT_AS_IT_WAS = (
+_CANNOT_REBUILD = (
     "the plan was damaged, and by the settings of today another comes out than what has"
     " run: submit the input again"
 )
 
 
-def limits(settings: Settings) -> Limits:
+def plan_limits(settings: Settings) -> Limits:
     """Return the sizes that plans are made with."""
     return Limits(
         settings.shard_requests, settings.shard_bytes, settings.max_line_bytes
@@ -51,22 +51,22 @@ def make_plan(
     Two planners at once come to the same plan, and one of them writes it.
     """
     try:
-        plan = _made(ledger, batch, renderers, sizes, on_progress)
+        plan = _build_plan(ledger, batch, renderers, sizes, on_progress)
     except ObjectMissingError:
-        if not is_lost(ledger, batch):
+        if not input_is_missing(ledger, batch):
             raise
         plan = _without_input(ledger, batch)
-    return _written(ledger, batch, plan)
+    return _write(ledger, batch, plan)
 
 
-def refuse(ledger: Ledger, batch: Batch, error: ConfigError) -> Plan:
+def reject(ledger: Ledger, batch: Batch, error: ConfigError) -> Plan:
     """Return a plan that says why nothing of the batch can run; see `make_plan`."""
     text = f"{error.message}: {error.hint}" if error.hint else error.message
     problem = Problem("model_not_usable", None, text, "model")
-    return _written(ledger, batch, _refused(ledger, problem))
+    return _write(ledger, batch, _rejected(ledger, problem))
 
 
-def _made(
+def _build_plan(
     ledger: Ledger,
     batch: Batch,
     renderers: RendererRegistry,
@@ -74,10 +74,10 @@ def _made(
     on_progress: Callable[[int, int], object],
 ) -> Plan:
     """Return the plan that the input asks for; write the report of its problems."""
-    keys = ledger.keys.of(batch.id)
+    keys = ledger.keys.batch(batch.id)
     parser = Parser(batch.model)
     content = ledger.keys.content(batch.input_file_id)
-    check = PromptLengths(parser, renderers)
+    check = PromptLengthCheck(parser, renderers)
     found = scan(
         lambda: ledger.storage.stream(content),
         parser,
@@ -85,7 +85,7 @@ def _made(
         check=check,
         on_progress=on_progress,
     )
-    model = model_of(parser, renderers.catalog, found)
+    model = find_model(parser, renderers.catalog, found)
     if model is not None:
         _check_limit(batch, model, found)
     plan = _plan(ledger, batch, found, model, sizes.line_bytes)
@@ -99,10 +99,10 @@ def _made(
 
 def _without_input(ledger: Ledger, batch: Batch) -> Plan:
     message = f"the input file `{batch.input_file_id}` was removed before it was read"
-    return _refused(ledger, Problem(INPUT_MISSING, None, message, "input_file_id"))
+    return _rejected(ledger, Problem(INPUT_MISSING, None, message, "input_file_id"))
 
 
-def _refused(ledger: Ledger, problem: Problem) -> Plan:
+def _rejected(ledger: Ledger, problem: Problem) -> Plan:
     return Plan(
         created_at=ledger.now(),
         model=None,
@@ -113,17 +113,17 @@ def _refused(ledger: Ledger, problem: Problem) -> Plan:
     )
 
 
-def _written(ledger: Ledger, batch: Batch, plan: Plan) -> Plan:
+def _write(ledger: Ledger, batch: Batch, plan: Plan) -> Plan:
     """Write the plan, unless there is one; return the one that is there."""
-    if not fits(ledger, batch, plan):
-        plan = _refused(ledger, Problem("plan_damaged", None, _NOT_AS_IT_WAS, None))
-    key = ledger.keys.of(batch.id).plan
-    if ledger.storage.create(key, record.encode(plan)):
+    if not plan_matches_stored_results(ledger, batch, plan):
+        plan = _rejected(ledger, Problem("plan_damaged", None, _CANNOT_REBUILD, None))
+    key = ledger.keys.batch(batch.id).plan
+    if ledger.storage.create(key, records.encode(plan)):
         return plan
-    return record.decode(Plan, ledger.storage.get(key), key)
+    return records.decode(Plan, ledger.storage.get(key), key)
 
 
-class PromptLengths:
+class PromptLengthCheck:
     """Looks for prompts that are too long, as soon as the model is known."""
 
     def __init__(self, parser: Parser, renderers: RendererRegistry) -> None:
@@ -143,7 +143,7 @@ class PromptLengths:
         return self._renderer.check(request, size) if self._renderer else None
 
 
-def model_of(parser: Parser, catalog: Catalog, found: Scan) -> Model | None:
+def find_model(parser: Parser, catalog: Catalog, found: Scan) -> Model | None:
     """Return the model that the lines agree on; note it if there is none such."""
     if parser.model is None:
         return None
@@ -158,9 +158,9 @@ def model_of(parser: Parser, catalog: Catalog, found: Scan) -> Model | None:
 def _check_limit(batch: Batch, model: Model, found: Scan) -> None:
     """Note that a limit to the cost can't be held, if that is so."""
     try:
-        check_limit(batch.max_cost, model.price, model.name)
+        check_cost_limit(batch.max_cost, model.price, model.name)
     except UsageError as error:
-        found.unfit = True
+        found.is_unrecoverable = True
         found.problem_count += 1
         problem = Problem("model_without_price", None, error.message, "max_cost")
         found.problems.add([problem])
@@ -172,7 +172,7 @@ def _plan(
     good = found.requests - found.invalid if model else 0
     runs = (
         good
-        and not found.unfit
+        and not found.is_unrecoverable
         and (not found.problem_count or batch.on_invalid == "skip")
     )
     return Plan(

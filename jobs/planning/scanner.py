@@ -26,11 +26,11 @@ from batchchat.jobs.requests.parser import InvalidLine, Parser, parse_line
 from batchchat.jobs.requests.problems import MAX_LISTED_PROBLEMS, Problem, ProblemLog
 from batchchat.jobs.requests.schema import Request
 
-_BLOCK = 64 * 1024
+_BLOCK_BYTES = 64 * 1024
 """Bytes that are looked at together: they lie in the processor's cache."""
 
-_TOLD = 4_096
-"""Lines after which somebody is told how far it is."""
+_PROGRESS_EVERY_LINES = 4_096
+"""Lines between two progress reports."""
 
 
 class Limits(NamedTuple):
@@ -62,7 +62,7 @@ class Scan:
     shards: list[Shard] = field(default_factory=list)
     problems: ProblemLog = field(default_factory=ProblemLog)
     problem_count: int = 0
-    unfit: bool = False
+    is_unrecoverable: bool = False
     """Whether something is wrong that no skipping of lines mends."""
 
     def first_problems(self) -> list[Problem]:
@@ -89,15 +89,15 @@ def scan(
     requests found so far.
     """
     lines = LineSplitter(limits.line_bytes)
-    told = 0
+    reported = 0
     with _Scanner(parser, limits, check) as scanner:
-        for block in line_blocks(read(), _BLOCK):
-            scanner.take(block, lines)
-            if lines.number - told > _TOLD:
-                told = lines.number
+        for block in line_blocks(read(), _BLOCK_BYTES):
+            scanner.add_block(block, lines)
+            if lines.number - reported > _PROGRESS_EVERY_LINES:
+                reported = lines.number
                 on_progress(lines.offset, scanner.found.requests)
         for line in lines.finish():
-            scanner.take_line(line)
+            scanner.add_line(line)
         return scanner.finish(iter_lines(read(), limits.line_bytes))
 
 
@@ -120,26 +120,26 @@ class _Scanner:
         if kind is not None:  # nobody will read them
             self.found.problems.close()
 
-    def take(self, block: bytes, lines: LineSplitter) -> None:
+    def add_block(self, block: bytes, lines: LineSplitter) -> None:
         """Check the next bytes: at once where they are plain lines, else one by one.
 
         Most blocks of most files are, and those are what takes the time.
         """
-        if not lines.at_line_start or not self._take_plain(block, lines):
+        if not lines.at_line_start or not self._add_fast(block, lines):
             for line in lines.split(block):
-                self.take_line(line)
+                self.add_line(line)
 
-    def take_line(self, line: RawLine) -> None:
+    def add_line(self, line: RawLine) -> None:
         """Check one line and give it to its shard."""
         raw = line.raw if line.length <= self._safe_length else None
         plain = self._parser.parse_fast([raw], raw) if raw else None
         if plain is None:
-            self._take_closely(line)
+            self._add_parsed(line)
         else:
             self._cutter.add(line.number, line.offset, line.length, 1)
-            self._note(plain)
+            self._count(plain)
 
-    def _take_plain(self, block: bytes, lines: LineSplitter) -> bool:
+    def _add_fast(self, block: bytes, lines: LineSplitter) -> bool:
         """Take whole lines of plain text that are right and not long."""
         raws = BytesIO(block).readlines()  # faster than `split`
         if not block.endswith(b"\n") or len(max(raws, key=len)) > self._safe_length:
@@ -149,7 +149,7 @@ class _Scanner:
             return False
         self._cutter.add_all(lines.number, lines.offset, raws, len(block))
         lines.skip(len(raws), len(block))
-        self._note(plain)
+        self._count(plain)
         return True
 
     @property
@@ -158,18 +158,18 @@ class _Scanner:
         most = self._limits.line_bytes
         return min(most, self._check.max_unchecked_bytes - 1) if self._check else most
 
-    def _note(self, plain: list[TextOnlyLine]) -> None:
+    def _count(self, plain: list[TextOnlyLine]) -> None:
         self.found.requests += len(plain)
         self.found.streamed += [line.body.stream for line in plain].count(True)
         self._custom_ids.add_all([line.custom_id for line in plain])
 
-    def _take_closely(self, line: RawLine) -> None:
+    def _add_parsed(self, line: RawLine) -> None:
         if line.raw is not None and not line.raw.strip():
             self._cutter.add(line.number, line.offset, line.length, 0)
             return
         self._cutter.add(line.number, line.offset, line.length, 1)
         self.found.requests += 1
-        custom_id, problems = self._look_at(line)
+        custom_id, problems = self._check_line(line)
         if custom_id is not None:
             self._custom_ids.add_all([custom_id])
         if problems:
@@ -177,7 +177,7 @@ class _Scanner:
             self.found.problem_count += len(problems)
             self.found.problems.add(problems)
 
-    def _look_at(self, line: RawLine) -> tuple[str | None, list[Problem]]:
+    def _check_line(self, line: RawLine) -> tuple[str | None, list[Problem]]:
         result = parse_line(self._parser, line, self._limits.line_bytes)
         if isinstance(result, InvalidLine):
             return result.custom_id, result.problems
@@ -191,7 +191,7 @@ class _Scanner:
         found.shards = self._cutter.finish()
         hashes = self._custom_ids.duplicate_hashes()
         if hashes:
-            self._note_repetitions(find_duplicates(again, hashes, self._custom_id))
+            self._add_duplicates(find_duplicates(again, hashes, self._custom_id_of))
         if not found.requests:
             found.problem_count += 1
             found.problems.add(
@@ -199,10 +199,10 @@ class _Scanner:
             )
         return found
 
-    def _custom_id(self, line: RawLine) -> str | None:
+    def _custom_id_of(self, line: RawLine) -> str | None:
         return parse_line(self._parser, line, self._limits.line_bytes).custom_id
 
-    def _note_repetitions(self, repeated: Iterator[tuple[int, int, str]]) -> None:
+    def _add_duplicates(self, repeated: Iterator[tuple[int, int, str]]) -> None:
         found = self.found
         bad = {problem.line for problem in found.problems}
         lines: list[int] = []
@@ -213,7 +213,7 @@ class _Scanner:
             found.invalid += line not in bad
             message = f"`{custom_id[:80]}` is already on line {earlier:,}"
             twice.add([Problem("duplicate_custom_id", line, message, "custom_id")])
-        found.shards = list(_with_repeated(found.shards, lines))
+        found.shards = list(_with_duplicate_lines(found.shards, lines))
         both = ProblemLog()
         both.add(merge(found.problems, twice, key=lambda problem: problem.line or 0))
         found.problems.close()
@@ -281,7 +281,7 @@ class _Cutter:
         self._lines = self._requests = 0
 
 
-def _with_repeated(shards: list[Shard], lines: list[int]) -> Iterator[Shard]:
+def _with_duplicate_lines(shards: list[Shard], lines: list[int]) -> Iterator[Shard]:
     """Give each shard its own of the sorted `lines`."""
     at = 0
     for shard in shards:
@@ -289,5 +289,5 @@ def _with_repeated(shards: list[Shard], lines: list[int]) -> Iterator[Shard]:
         while end < len(lines) and lines[end] < shard.first_line + shard.lines:
             end += 1
         mine = tuple(lines[at:end])
-        yield replace(shard, repeated=mine) if mine else shard
+        yield replace(shard, duplicate_lines=mine) if mine else shard
         at = end

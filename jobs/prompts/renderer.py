@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from batchchat.jobs.catalog.catalog import Model, SpecialToken
 from batchchat.jobs.catalog.model_files import model_folder
 from batchchat.jobs.errors import ConfigError, ModelNotFoundError, RequestRefusedError
-from batchchat.jobs.internal_errors import as_refusal
+from batchchat.jobs.internal_errors import fail_request_on_bug
 from batchchat.jobs.prompts.chat_template import ChatTemplate
 from batchchat.jobs.prompts.special_tokens import SpecialTokenGuard, special_tokens
 from batchchat.jobs.requests.output_constraints import has_tools, template_arguments
@@ -152,7 +152,7 @@ class PromptRenderer:
     def check(self, request: Request, size: int) -> Problem | None:
         """Return why a request of `size` bytes can't be answered, if that is so."""
         try:
-            with as_refusal(f"line {request.line}"):
+            with fail_request_on_bug(f"line {request.line}"):
                 self._check_tools(request)
                 if size >= self.max_unchecked_bytes:
                     self.prepare(request)

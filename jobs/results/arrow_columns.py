@@ -1,4 +1,4 @@
-"""Rows of a batch as columns of Arrow: see `jobs.parquet` for what they say.
+"""Rows of a batch as Arrow columns: see `parquet.py` for what they hold.
 
 A column is made of all its values at once, since whatever is done for each row and
 each column in turn takes longer than reading, decoding and writing together.
@@ -13,16 +13,16 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from batchchat.jobs.requests.schema import TextPart
-from batchchat.jobs.results.reader import (
+from batchchat.jobs.results.joined_rows import Row
+from batchchat.jobs.results.output_reader import (
     Body,
     answers_of,
     decoded_all,
     failure_of,
+    parse_result,
     response_text,
     responses_of,
-    result_of,
 )
-from batchchat.jobs.results.rows import Row
 
 T = TypeVar("T")
 
@@ -178,7 +178,7 @@ def _spread(values: Iterable[T], rows: list[Row]) -> list[T | None]:
 
 
 def _failed(row: Row) -> dict[str, Any]:
-    result = result_of(row)
+    result = parse_result(row)
     failure = failure_of(row, result)
     return {
         "custom_id": result.custom_id,

@@ -5,7 +5,7 @@ whole or not at all, under a name that no other batch's has, and a second writin
 brings the same bytes; so this may be killed anywhere and done again by anybody::
 
     write the files      killed here: some may be there; all are written again
-    delivered.json       create-once; from here on nobody writes
+    delivery_receipt.json       create-once; from here on nobody writes
     leave the index      killed before: the next look does it
 
 What fails is tried again at growing intervals for a day, then given up; the results
@@ -18,22 +18,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from batchchat.jobs.errors import BatchchatError, ObjectMissingError, OutputError
-from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.ledger import Ledger, State
-from batchchat.jobs.ledger.records import Delivered, Undelivered
-from batchchat.jobs.logs import about
-from batchchat.jobs.results.export import Places, results_for
-from batchchat.jobs.results.rows import outcome_of
+from batchchat.jobs.ledger.records import DeliveryAttempt, DeliveryReceipt
+from batchchat.jobs.logs import event_fields
+from batchchat.jobs.results.export import OutputPaths, results_for
+from batchchat.jobs.results.joined_rows import outcome_of
 from batchchat.jobs.storage import Storage
-from batchchat.jobs.storage.file_adapter import Sink
+from batchchat.jobs.storage.file_adapter import WriterFile
 
 log = logging.getLogger(__name__)
 
-OpenPlace = Callable[[str], Storage]
+OpenDestination = Callable[[str], Storage]
 """Opens a destination. Raises `OutputError` where results may not go there."""
 
-_FIRST_WAIT, _LONGEST_WAIT = 5, 600
-_GIVEN_UP = 86_400
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 5, 600
+_GIVE_UP_AFTER_SECONDS = 86_400
 """Seconds after a batch's end for which its delivery is tried."""
 
 
@@ -41,14 +41,14 @@ def is_due(state: State, now: int) -> bool:
     """Say whether the results of an ended batch are to be delivered now."""
     if state.is_delivered:
         return False
-    before = state.undelivered
+    before = state.delivery_attempt
     if before is None:
         return True
-    wait = min(_FIRST_WAIT << min(before.tries - 1, 20), _LONGEST_WAIT)
+    wait = min(_FIRST_WAIT_SECONDS << min(before.tries - 1, 20), _LONGEST_WAIT_SECONDS)
     return now >= before.tried_at + wait
 
 
-def deliver(ledger: Ledger, state: State, open_place: OpenPlace) -> None:
+def deliver(ledger: Ledger, state: State, open_destination: OpenDestination) -> None:
     """Write the results to the batch's destination, and note that they are there.
 
     Raises:
@@ -59,34 +59,41 @@ def deliver(ledger: Ledger, state: State, open_place: OpenPlace) -> None:
     batch = state.batch
     if batch.destination is None or state.is_delivered:
         return
-    _see_that_all_is_there(ledger, state)
-    place, written = open_place(batch.destination), []
-    for path, write in results_for(ledger, state, _places(state)):
+    _check_files_exist(ledger, state)
+    place, written = open_destination(batch.destination), []
+    for path, write in results_for(ledger, state, _file_names(state)):
         with place.writer(path.name) as content:
-            write(Sink(content))
+            write(WriterFile(content))
         written.append(f"{place.url}/{path.name}")
-    _end(ledger, batch.id, Delivered(ledger.now(), written))
+    _record(ledger, batch.id, DeliveryReceipt(ledger.now(), written))
     log.info(
-        "%s is delivered", batch.id, extra=about("batch_delivered", batch_id=batch.id)
+        "%s is delivered",
+        batch.id,
+        extra=event_fields("batch_delivered", batch_id=batch.id),
     )
 
 
-def try_to_deliver(ledger: Ledger, state: State, open_place: OpenPlace) -> None:
+def attempt_delivery(
+    ledger: Ledger, state: State, open_destination: OpenDestination
+) -> None:
     """Do that, and note why where it fails. Raises `StorageError` if that fails too."""
     batch_id, final = state.batch.id, outcome_of(state)
     try:
-        deliver(ledger, state, open_place)
+        deliver(ledger, state, open_destination)
     except Exception as error:  # noqa: BLE001 - it is noted, whatever it is
         why = _reason(error)
         now = ledger.now()
-        tries = 1 + (state.undelivered.tries if state.undelivered else 0)
-        about_it = about("delivery_failed", batch_id=batch_id, tries=tries)
+        tries = 1 + (state.delivery_attempt.tries if state.delivery_attempt else 0)
+        about_it = event_fields("delivery_failed", batch_id=batch_id, tries=tries)
         log.warning("%s is not delivered: %s", batch_id, why, extra=about_it)
-        if isinstance(error, OutputError) or now - final.created_at > _GIVEN_UP:
-            _end(ledger, batch_id, Delivered(now, error=why))
+        if (
+            isinstance(error, OutputError)
+            or now - final.created_at > _GIVE_UP_AFTER_SECONDS
+        ):
+            _record(ledger, batch_id, DeliveryReceipt(now, error=why))
         else:
-            key = ledger.keys.of(batch_id).undelivered
-            ledger.storage.put(key, record.encode(Undelivered(now, tries, why)))
+            key = ledger.keys.batch(batch_id).delivery_attempt
+            ledger.storage.put(key, records.encode(DeliveryAttempt(now, tries, why)))
 
 
 def _reason(error: Exception) -> str:
@@ -97,21 +104,23 @@ def _reason(error: Exception) -> str:
     return f"batchchat has a bug that this met ({type(error).__name__})"
 
 
-def _end(ledger: Ledger, batch_id: str, how: Delivered) -> None:
-    ledger.storage.create(ledger.keys.of(batch_id).delivered, record.encode(how))
+def _record(ledger: Ledger, batch_id: str, how: DeliveryReceipt) -> None:
+    ledger.storage.create(
+        ledger.keys.batch(batch_id).delivery_receipt, records.encode(how)
+    )
 
 
-def _places(state: State) -> Places:
+def _file_names(state: State) -> OutputPaths:
     """Return the names at the destination, which are those of the batch's files."""
     name = f"{state.batch.id}_"
     table = Path(f"{name}output.parquet")
     if state.batch.output_format == "parquet":
-        return Places(None, None, table)
+        return OutputPaths(None, None, table)
     wanted = table if state.batch.output_format == "both" else None
-    return Places(Path(f"{name}output.jsonl"), Path(f"{name}error.jsonl"), wanted)
+    return OutputPaths(Path(f"{name}output.jsonl"), Path(f"{name}error.jsonl"), wanted)
 
 
-def _see_that_all_is_there(ledger: Ledger, state: State) -> None:
+def _check_files_exist(ledger: Ledger, state: State) -> None:
     """See that nobody has deleted what is to be delivered. Raises `OutputError`."""
     final = outcome_of(state)
     for file_id in filter(None, (final.output_file_id, final.error_file_id)):

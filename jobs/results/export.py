@@ -10,9 +10,9 @@ from uuid import uuid4
 
 from batchchat.jobs.errors import CorruptObjectError, OutputError
 from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.results.joined_rows import outcome_of
 from batchchat.jobs.results.parquet import write_parquet
-from batchchat.jobs.results.parquet_file import table_of
-from batchchat.jobs.results.rows import outcome_of
+from batchchat.jobs.results.parquet_file import parquet_file_id
 
 _ENDINGS = {".jsonl", ".ndjson", ".json", ".txt", ".parquet"}
 """File name endings that one format's name has in place of the other's."""
@@ -22,7 +22,7 @@ _ELSEWHERE = "choose another place with `--output`"
 Write = Callable[[BinaryIO | RawIOBase], object]
 
 
-class Places(NamedTuple):
+class OutputPaths(NamedTuple):
     """The files that the results go to; None where there is to be no such file."""
 
     jsonl: Path | None
@@ -44,12 +44,12 @@ def export(ledger: Ledger, batch_id: str, output: Path, formats: str) -> list[Pa
 
     """
     state = ledger.state(batch_id)
-    places = places_of(output, formats)
-    return write_files(batch_id, places, list(results_for(ledger, state, places)))
+    places = output_paths(output, formats)
+    return write_atomically(batch_id, places, list(results_for(ledger, state, places)))
 
 
-def write_files(
-    batch_id: str, places: Places, wanted: list[tuple[Path, Write]]
+def write_atomically(
+    batch_id: str, places: OutputPaths, wanted: list[tuple[Path, Write]]
 ) -> list[Path]:
     """Write each of `wanted` to its place among `places`; see `export`."""
     kept = "the results are kept: write them to another place with"
@@ -64,7 +64,7 @@ def write_files(
             partial.move()
     written = [path for path, _ in wanted]
     if places.errors and places.errors not in written:
-        with _named_errors(places.errors, hint):
+        with _translate_errors(places.errors, hint):
             places.errors.unlink(missing_ok=True)
     return written
 
@@ -78,19 +78,19 @@ def check_output(output: Path, formats: str) -> None:
         OutputError: they can't be.
 
     """
-    for path in filter(None, places_of(output, formats)):
+    for path in filter(None, output_paths(output, formats)):
         with _Partial(path, _ELSEWHERE):
             pass
 
 
-def places_of(output: Path, formats: str) -> Places:
+def output_paths(output: Path, formats: str) -> OutputPaths:
     """Return where each file goes when `output` is asked for.
 
     Raises:
         OutputError: it is a folder, or its ending is not of the format.
 
     """
-    with _named_errors(output, _ELSEWHERE):
+    with _translate_errors(output, _ELSEWHERE):
         if not output.name or output.is_dir():
             message = f"can't write the results to `{output}`: it is a folder"
             raise OutputError(message, hint="name a file in it with `--output`")
@@ -98,19 +98,19 @@ def places_of(output: Path, formats: str) -> Places:
     ends_in_parquet = output.suffix.lower() == ".parquet"
     parquet = output if ends_in_parquet else output.with_name(f"{stem}.parquet")
     if formats == "parquet":
-        return Places(None, None, parquet)
+        return OutputPaths(None, None, parquet)
     errors = output.with_name(f"{stem}.errors.jsonl")
     if formats == "both":
         jsonl = output.with_name(f"{stem}.jsonl") if ends_in_parquet else output
-        return Places(jsonl, errors, parquet)
+        return OutputPaths(jsonl, errors, parquet)
     if ends_in_parquet:
         message = f"can't write JSONL to `{output}`: its name says Parquet"
         raise OutputError(message, hint="ask for it with `--format parquet`")
-    return Places(output, errors, None)
+    return OutputPaths(output, errors, None)
 
 
 def results_for(
-    ledger: Ledger, state: State, places: Places
+    ledger: Ledger, state: State, places: OutputPaths
 ) -> Iterator[tuple[Path, Write]]:
     """Yield the place of each file of an ended batch, and what writes it."""
     final = outcome_of(state)
@@ -119,7 +119,7 @@ def results_for(
     if places.errors and final.error_file_id:
         yield places.errors, _copy(ledger, final.error_file_id, final.error_bytes)
     if places.parquet:
-        table = table_of(ledger, final)
+        table = parquet_file_id(ledger, final)
         if table is not None:
             yield places.parquet, _copy(ledger, table, final.parquet_bytes)
         else:
@@ -153,7 +153,7 @@ class _Partial:
         self._file = self._target.with_name(f".batchchat-{uuid4().hex}")
 
     def __enter__(self) -> Self:
-        with _named_errors(self._path, self._hint):
+        with _translate_errors(self._path, self._hint):
             if self._target.exists() and not self._target.is_file():
                 message = f"can't write the results to `{self._path}`: it is no file"
                 raise OutputError(message, hint=self._hint)
@@ -167,19 +167,19 @@ class _Partial:
 
     def fill(self, write: Write) -> None:
         """Write the file and see it onto the disk."""
-        with _named_errors(self._path, self._hint), self._file.open("wb") as file:
+        with _translate_errors(self._path, self._hint), self._file.open("wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
 
     def move(self) -> None:
         """Let the file appear in its place."""
-        with _named_errors(self._path, self._hint):
+        with _translate_errors(self._path, self._hint):
             self._file.replace(self._target)
 
 
 @contextmanager
-def _named_errors(path: Path, hint: str) -> Iterator[None]:
+def _translate_errors(path: Path, hint: str) -> Iterator[None]:
     """Turn what the operating system says into our error, with the path."""
     try:
         yield

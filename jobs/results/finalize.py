@@ -15,11 +15,15 @@ from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import CorruptObjectError, NotFoundError, ObjectMissingError
 from batchchat.jobs.execution import output_lines as response
 from batchchat.jobs.ids import new_attempt_id, new_file_id, request_id
-from batchchat.jobs.ledger import records as record
-from batchchat.jobs.ledger.checkpoint import Finished
-from batchchat.jobs.ledger.cost_limit import MAX_COST
+from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.checkpoint import FinishedLine
+from batchchat.jobs.ledger.cost_limit import MAX_COST_REACHED
 from batchchat.jobs.ledger.ledger import Ledger, State
-from batchchat.jobs.ledger.missing_input import INPUT_MISSING, MESSAGE, is_lost
+from batchchat.jobs.ledger.missing_input import (
+    INPUT_MISSING,
+    MISSING_INPUT_MESSAGE,
+    input_is_missing,
+)
 from batchchat.jobs.ledger.records import (
     Batch,
     Commit,
@@ -30,21 +34,21 @@ from batchchat.jobs.ledger.records import (
     Shard,
 )
 from batchchat.jobs.ledger.recovery import read_part, recover
-from batchchat.jobs.ledger.repair import has_begun
+from batchchat.jobs.ledger.repair import has_shard_results
 from batchchat.jobs.ledger.stored_files import publish_file
 from batchchat.jobs.requests.line_reader import iter_lines
 from batchchat.jobs.requests.parser import Parser, parse_line
-from batchchat.jobs.results.parquet_file import with_table
-from batchchat.jobs.storage.protocol import ranged
+from batchchat.jobs.results.parquet_file import with_parquet_file
+from batchchat.jobs.storage.protocol import stream_range
 
 log = logging.getLogger(__name__)
 
-_DAMAGED = (
+_CORRUPT_RESULT = (
     "result_damaged",
     "The stored result of this request was damaged; run it again by a retry.",
 )
-_TOO_MUCH = (
-    MAX_COST,
+_COST_LIMIT_REACHED = (
+    MAX_COST_REACHED,
     "This request was not executed: the batch had come to its `max_cost`.",
 )
 _NEVER_RUN = {
@@ -71,32 +75,32 @@ def finalize(ledger: Ledger, batch_id: str, status: str) -> State:
     """
     state = ledger.state(batch_id)
     if not state.is_terminal:
-        _see_plan(ledger, state)
-        writer = _Writer(ledger, state.batch, status, _why(status, state))
-        outcome = with_table(ledger, state, writer.write(state.plan))
-        key = ledger.keys.of(batch_id).final
-        written = ledger.storage.create(key, record.encode(outcome))
+        _check_plan(ledger, state)
+        writer = _Writer(ledger, state.batch, status, _never_run_reason(status, state))
+        outcome = with_parquet_file(ledger, state, writer.write(state.plan))
+        key = ledger.keys.batch(batch_id).final
+        written = ledger.storage.create(key, records.encode(outcome))
         state = ledger.state(batch_id)
         if not written:  # where creates aren't atomic, a record may come back
-            _drop_unless_chosen(ledger, outcome, state.final)
+            _delete_unless_chosen(ledger, outcome, state.final)
     publish_results(ledger, state)
     return state
 
 
-def _see_plan(ledger: Ledger, state: State) -> None:
+def _check_plan(ledger: Ledger, state: State) -> None:
     """See that a batch without a plan never had one: its results would be lost."""
-    if state.plan is None and has_begun(ledger, state.batch.id):
+    if state.plan is None and has_shard_results(ledger, state.batch.id):
         raise CorruptObjectError(
             f"the plan of `{state.batch.id}` is damaged, and it has results",
             hint=f"have it planned again by `batchchat resume {state.batch.id}`",
         )
 
 
-def _why(status: str, state: State) -> tuple[str, str]:
+def _never_run_reason(status: str, state: State) -> tuple[str, str]:
     """Return the code and the message of the requests that never ran."""
-    reached = state.cancel is not None and state.cancel.reason == MAX_COST
+    reached = state.cancel is not None and state.cancel.reason == MAX_COST_REACHED
     if status == "cancelled" and reached:
-        return _TOO_MUCH
+        return _COST_LIMIT_REACHED
     return _NEVER_RUN[status if status in _NEVER_RUN else "cancelled"]
 
 
@@ -141,7 +145,7 @@ class _Writer:
         self._ledger = ledger
         self._batch = batch
         self._status = status
-        self._why = why
+        self._never_run_reason = why
         self._line_bytes = 0
         self._counts = Counts()
 
@@ -163,13 +167,13 @@ class _Writer:
 
         So what a cancelled or an expired batch has finished is kept.
         """
-        keys = self._ledger.keys.of(self._batch.id)
+        keys = self._ledger.keys.batch(self._batch.id)
         commit = self._ledger.commit(keys, shard.index)
         if commit is None:
             kept = recover(self._ledger.storage, keys, shard.index)
             made = kept.commit(shard.index, new_attempt_id(), self._ledger.now())
             key = keys.commit(shard.index)
-            self._ledger.storage.create(key, record.encode(made))
+            self._ledger.storage.create(key, records.encode(made))
             commit = self._ledger.commit(keys, shard.index)
         if commit is None:
             raise ObjectMissingError(keys.commit(shard.index))
@@ -182,9 +186,9 @@ class _Writer:
         completed = sum(result.completed for result in results.values())
         self._counts += Counts(0, completed, commit.counts.total - completed)
         if len(results) < shard.requests:
-            why = _DAMAGED if damaged else self._why
+            why = _CORRUPT_RESULT if damaged else self._never_run_reason
             for line, text in self._never_run(shard, {*results}, why):
-                results[line] = Finished(line, completed=False, text=text)
+                results[line] = FinishedLine(line, completed=False, text=text)
         good: list[bytes] = []
         bad: list[bytes] = []
         for _, result in sorted(results.items()):
@@ -198,12 +202,17 @@ class _Writer:
         try:
             return list(self._without_result(shard, done, why))
         except ObjectMissingError:
-            if not is_lost(self._ledger, self._batch):
+            if not input_is_missing(self._ledger, self._batch):
                 raise
         lines = range(shard.first_line, shard.first_line + shard.lines)
         missing = (line for line in lines if line not in done)
         return [
-            (line, response.never_run(self._name(line), None, INPUT_MISSING, MESSAGE))
+            (
+                line,
+                response.never_run(
+                    self._name(line), None, INPUT_MISSING, MISSING_INPUT_MESSAGE
+                ),
+            )
             for line in islice(missing, shard.requests - len(done))
         ]
 
@@ -216,7 +225,7 @@ class _Writer:
         """Yield an error line for each line that is not in `done`."""
         code, message = why
         key = self._ledger.keys.content(self._batch.input_file_id)
-        chunks = ranged(self._ledger.storage, key, shard.offset, shard.length)
+        chunks = stream_range(self._ledger.storage, key, shard.offset, shard.length)
         parser = Parser()
         for line in iter_lines(
             chunks, self._line_bytes, offset=shard.offset, first_line=shard.first_line
@@ -276,13 +285,13 @@ class _Lines:
         self.size += len(text)
 
 
-def read_results(ledger: Ledger, commit: Commit) -> dict[int, Finished]:
+def read_results(ledger: Ledger, commit: Commit) -> dict[int, FinishedLine]:
     """Return the results that a commit names, by line; of two the first counts.
 
     A checkpoint that is not what was committed is left out, and logged: a damaged
     object costs its own results and not the batch.
     """
-    results: dict[int, Finished] = {}
+    results: dict[int, FinishedLine] = {}
     for part in commit.parts:
         try:
             read = read_part(ledger.storage, part)
@@ -294,7 +303,7 @@ def read_results(ledger: Ledger, commit: Commit) -> dict[int, Finished]:
     return results
 
 
-def _drop_unless_chosen(ledger: Ledger, mine: Outcome, final: Outcome | None) -> None:
+def _delete_unless_chosen(ledger: Ledger, mine: Outcome, final: Outcome | None) -> None:
     """Remove the files that another finalizer's record does not name."""
     if final is not None:
         for file_id in {*mine.file_ids} - {*final.file_ids}:

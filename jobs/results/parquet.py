@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.results.arrow_columns import Columns
-from batchchat.jobs.results.rows import Row, Rows
+from batchchat.jobs.results.joined_rows import JoinedRows, Row
 
 _GROUP_ROWS = 8_192
 _GROUP_BYTES = 64 * 1024 * 1024
@@ -70,7 +70,7 @@ def write_parquet(ledger: Ledger, state: State, sink: BinaryIO | RawIOBase) -> i
         ThreadPoolExecutor(1) as beside,
     ):
         writing: Future[None] | None = None
-        for group in _groups(Rows(ledger, state), schema, model):
+        for group in _groups(JoinedRows(ledger, state), schema, model):
             table = group.table()
             if writing is not None:
                 writing.result()
@@ -145,7 +145,7 @@ def _schema(batch_id: str) -> Any:
     return pa.schema(columns, metadata={"batchchat.batch_id": batch_id})
 
 
-def _groups(rows: Rows, schema: Any, model: str | None) -> Iterator["_Group"]:
+def _groups(rows: JoinedRows, schema: Any, model: str | None) -> Iterator["_Group"]:
     """Cut the rows into groups of bounded size."""
     group = _Group(schema, model)
     for block, size in _blocks(rows):
@@ -157,7 +157,7 @@ def _groups(rows: Rows, schema: Any, model: str | None) -> Iterator["_Group"]:
         yield group
 
 
-def _blocks(rows: Rows) -> Iterator[tuple[list[Row], int]]:
+def _blocks(rows: JoinedRows) -> Iterator[tuple[list[Row], int]]:
     """Yield the rows to decode together, and the bytes of their two lines each."""
     block: list[Row] = []
     size = 0

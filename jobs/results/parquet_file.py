@@ -16,12 +16,12 @@ from batchchat.jobs.ids import new_file_id
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.records import Outcome
 from batchchat.jobs.results.parquet import write_parquet
-from batchchat.jobs.storage.file_adapter import Sink
+from batchchat.jobs.storage.file_adapter import WriterFile
 
 log = logging.getLogger(__name__)
 
 
-def with_table(ledger: Ledger, state: State, outcome: Outcome) -> Outcome:
+def with_parquet_file(ledger: Ledger, state: State, outcome: Outcome) -> Outcome:
     """Return the record with the table of its results, if the batch wants one.
 
     Raises `StorageError` where another try may help.
@@ -32,7 +32,7 @@ def with_table(ledger: Ledger, state: State, outcome: Outcome) -> Outcome:
     file_id = new_file_id()
     try:
         with ledger.storage.writer(ledger.keys.content(file_id)) as content:
-            sink = Sink(content)
+            sink = WriterFile(content)
             write_parquet(ledger, replace(state, final=outcome), sink)
     except Exception as error:
         if isinstance(error, BatchchatError) and error.retryable:
@@ -46,7 +46,7 @@ def with_table(ledger: Ledger, state: State, outcome: Outcome) -> Outcome:
     )
 
 
-def table_of(ledger: Ledger, outcome: Outcome) -> str | None:
+def parquet_file_id(ledger: Ledger, outcome: Outcome) -> str | None:
     """Return the id of the table, None where none was made or it was deleted."""
     file_id = outcome.parquet_file_id
     try:

@@ -11,8 +11,13 @@ from batchchat.jobs.ledger.records import decode
 from batchchat.jobs.requests.line_reader import iter_lines
 from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import default_custom_id
-from batchchat.jobs.results.reader import ResultLine, decoded, failure_of, result_of
-from batchchat.jobs.results.rows import Row, Rows
+from batchchat.jobs.results.joined_rows import JoinedRows, Row
+from batchchat.jobs.results.output_reader import (
+    ResultLine,
+    decoded,
+    failure_of,
+    parse_result,
+)
 
 _PROBLEM_BYTES = 1024 * 1024
 
@@ -54,7 +59,7 @@ def retry_input(ledger: Ledger, state: State) -> RetryInput:
         CorruptObjectError: while lines are taken: the results are damaged.
 
     """
-    lines = _retried(ledger, state, Rows(ledger, state))
+    lines = _retried(ledger, state, JoinedRows(ledger, state))
     first = next(lines, None)
     if first is None:
         raise _nothing_to_retry(state)
@@ -77,7 +82,7 @@ def _nothing_to_retry(state: State) -> UsageError:
     )
 
 
-def _retried(ledger: Ledger, state: State, rows: Rows) -> Iterator[bytes]:
+def _retried(ledger: Ledger, state: State, rows: JoinedRows) -> Iterator[bytes]:
     """Yield the lines that are worth another try."""
     bad_lines = _bad_lines(ledger, state)
     bad = next(bad_lines, None)
@@ -86,7 +91,7 @@ def _retried(ledger: Ledger, state: State, rows: Rows) -> Iterator[bytes]:
             bad = next(bad_lines, None)
         if row.completed or bad == row.line.number:
             continue
-        result = result_of(row)
+        result = parse_result(row)
         if not _is_refused(row, result):
             yield _with_custom_id(rows.raw(row.line), row, result)
 
@@ -95,7 +100,7 @@ def _bad_lines(ledger: Ledger, state: State) -> Iterator[int]:
     """Yield the lines that the planner found something wrong with, in order."""
     if not state.plan or not state.plan.problems:
         return
-    key = ledger.keys.of(state.batch.id).problems
+    key = ledger.keys.batch(state.batch.id).problems
     for line in iter_lines(ledger.storage.stream(key), _PROBLEM_BYTES):
         yield decode(Problem, line.raw or b"", key).line or 0
 

@@ -15,11 +15,11 @@ import msgspec
 from batchchat.jobs.errors import UsageError
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.requests.schema import ENDPOINT
-from batchchat.jobs.results.reader import body_of, result_of
-from batchchat.jobs.results.rows import Row, Rows
+from batchchat.jobs.results.joined_rows import JoinedRows, Row
+from batchchat.jobs.results.output_reader import body_of, parse_result
 
 
-class Verdict(NamedTuple):
+class VerificationReport(NamedTuple):
     """What became of a sample; `different` are custom_ids.
 
     `then` and `now` count the answers by the fingerprint of their engine.
@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
     now: dict[str, int]
 
     @property
-    def share(self) -> float:
+    def identical_share(self) -> float:
         """The share of identical answers, from 0 to 1."""
         return self.identical / self.sampled
 
@@ -57,7 +57,7 @@ def sample(ledger: Ledger, state: State, most: int) -> list[Row]:
     """
     chance = Random(state.batch.id)  # noqa: S311 - a sample, no secret
     kept: list[Row] = []
-    completed = (row for row in Rows(ledger, state) if row.completed)
+    completed = (row for row in JoinedRows(ledger, state) if row.completed)
     for index, row in enumerate(completed):
         if index < most:
             kept.append(row)
@@ -68,11 +68,11 @@ def sample(ledger: Ledger, state: State, most: int) -> list[Row]:
     return sorted(kept, key=lambda row: row.line.number)
 
 
-def again(ledger: Ledger, state: State, rows: Iterable[Row]) -> Iterator[bytes]:
+def rerun_lines(ledger: Ledger, state: State, rows: Iterable[Row]) -> Iterator[bytes]:
     """Yield the input lines that ask for the same once more, with their seeds."""
-    reader = Rows(ledger, state)
+    reader = JoinedRows(ledger, state)
     for row in rows:
-        result = result_of(row)
+        result = parse_result(row)
         asked = json.loads(reader.raw(row.line))
         body = asked.get("body", asked)
         body.pop("custom_id", None)
@@ -81,10 +81,10 @@ def again(ledger: Ledger, state: State, rows: Iterable[Row]) -> Iterator[bytes]:
         yield msgspec.json.encode(line | {"body": body}) + b"\n"
 
 
-def compare(rows: Iterable[Row], ledger: Ledger, state: State) -> Verdict:
+def compare(rows: Iterable[Row], ledger: Ledger, state: State) -> VerificationReport:
     """Return how the answers of `rows` compare with those of the batch of `state`."""
     answers = {}
-    for row in Rows(ledger, state):
+    for row in JoinedRows(ledger, state):
         found = _decoder.decode(row.result)
         answers[found.custom_id] = found.response
     then, now = Counter[str](), Counter[str]()
@@ -97,7 +97,9 @@ def compare(rows: Iterable[Row], ledger: Ledger, state: State) -> Verdict:
         if _said(before.response) != _said(after):
             different.append(before.custom_id)
     sampled = then.total()
-    return Verdict(sampled, sampled - len(different), different, dict(then), dict(now))
+    return VerificationReport(
+        sampled, sampled - len(different), different, dict(then), dict(now)
+    )
 
 
 def _fingerprint(response: dict[str, Any] | None) -> str:

@@ -5,14 +5,14 @@ from batchchat.jobs.storage.factory import open_storage
 from batchchat.jobs.storage.local import LocalStorage
 from batchchat.jobs.storage.memory import MemoryStorage
 from batchchat.jobs.storage.protocol import Entry, Storage, Writer
-from batchchat.jobs.storage.retrying import PatientStorage
+from batchchat.jobs.storage.retrying import RetryingStorage
 
 __all__ = [
     "CachedStorage",
     "Entry",
     "LocalStorage",
     "MemoryStorage",
-    "PatientStorage",
+    "RetryingStorage",
     "Storage",
     "Writer",
     "open_storage",

@@ -8,7 +8,7 @@ from threading import Lock
 
 from batchchat.jobs.storage.protocol import Entry, Storage, Writer
 
-_WRITTEN_ONCE = re.compile(
+_IMMUTABLE_KEY = re.compile(
     r".*/(batch|plan|cancel|file|key|commits/\d+)\.json", re.DOTALL
 )
 """`final.json` is left out: a store that is not atomic may settle on another one."""
@@ -17,14 +17,14 @@ _WRITTEN_ONCE = re.compile(
 class CachedStorage:
     """Answers a `get` of a record that is written once from memory.
 
-    Holds `most` bytes of records; those that are not there yet are asked for again.
+    Holds up to `max_bytes` bytes of records; a missing record is not remembered.
     """
 
-    def __init__(self, storage: Storage, most: int = 64 * 1024 * 1024) -> None:
+    def __init__(self, storage: Storage, max_bytes: int = 64 * 1024 * 1024) -> None:
         """Read `storage`."""
         self.url = storage.url
         self._storage = storage
-        self._most = most
+        self._max_bytes = max_bytes
         self._records: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
         self._lock = Lock()
@@ -44,7 +44,7 @@ class CachedStorage:
                 self._records.move_to_end(key)
                 return self._records[key]
         data = self._storage.get(key)
-        if _WRITTEN_ONCE.fullmatch(key):
+        if _IMMUTABLE_KEY.fullmatch(key):
             self._keep(key, data)
         return data
 
@@ -75,6 +75,6 @@ class CachedStorage:
             if key not in self._records:
                 self._records[key] = data
                 self._size += len(data)
-            while self._size > self._most:
+            while self._size > self._max_bytes:
                 _, dropped = self._records.popitem(last=False)
                 self._size -= len(dropped)

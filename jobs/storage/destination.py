@@ -18,7 +18,7 @@ from batchchat.jobs.storage.protocol import checked_key
 
 SETTING = "BATCHCHAT_OUTPUT_PREFIXES"
 
-_LONGEST = 1_024
+_MAX_URL_LENGTH = 1_024
 _S3 = re.compile(r"(s3://[A-Za-z0-9][A-Za-z0-9._-]{2,62})(?:/(.*))?")
 _FOLDER = re.compile(r"(?:file://)?/(.*)")
 _LOCAL = "file://"
@@ -33,8 +33,10 @@ class Destination(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> "Destination":
         """Return the place that `text` names. Raises `OutputError`."""
-        if len(text) > _LONGEST:
-            message = f"`{text[:80]}…` is too long: up to {_LONGEST:,} characters"
+        if len(text) > _MAX_URL_LENGTH:
+            message = (
+                f"`{text[:80]}…` is too long: up to {_MAX_URL_LENGTH:,} characters"
+            )
             raise OutputError(message)
         if found := _S3.fullmatch(text):
             place = cls(found[1], _segments(found[2] or ""))
@@ -63,7 +65,7 @@ class Destination(NamedTuple):
     def is_within(self, other: "Destination") -> bool:
         """Say whether it is the other place, or lies below it."""
         if self.folder is not None and other.folder is not None:
-            return _followed(self.folder).is_relative_to(_followed(other.folder))
+            return _resolved(self.folder).is_relative_to(_resolved(other.folder))
         above = self.path[: len(other.path)]
         return (self.root, above) == (other.root, other.path)
 
@@ -87,15 +89,15 @@ class Destination(NamedTuple):
             ) from None
 
 
-class Destinations:
+class AllowedDestinations:
     """The places below which the operator lets results be written."""
 
     def __init__(self, prefixes: tuple[str, ...], storage_url: str) -> None:
         """Allow `prefixes`, in which `{project}` stands for the project's name."""
         self._prefixes = prefixes
-        self._storage = _place_of(storage_url)
+        self._storage = _parse_or_none(storage_url)
 
-    def checked(self, text: str, project: str) -> Destination:
+    def check(self, text: str, project: str) -> Destination:
         """Return the place that `text` names. Raises `OutputError` if it may not be."""
         place = Destination.parse(text)
         allowed = [prefix.replace("{project}", project) for prefix in self._prefixes]
@@ -110,7 +112,7 @@ class Destinations:
         return place
 
 
-def _followed(folder: Path) -> Path:
+def _resolved(folder: Path) -> Path:
     """Return where a folder is once links are followed, as far as they can be."""
     return Path(os.path.realpath(folder))
 
@@ -119,7 +121,7 @@ def _segments(path: str) -> tuple[str, ...]:
     return tuple(path.removesuffix("/").split("/")) if path.strip("/") else ()
 
 
-def _place_of(storage_url: str) -> Destination | None:
+def _parse_or_none(storage_url: str) -> Destination | None:
     """Return where a storage lies, None for one that is no place."""
     try:
         return Destination.parse(storage_url)

@@ -6,7 +6,7 @@ from typing import Any
 from batchchat.jobs.storage.protocol import Writer
 
 
-class Sink(io.RawIOBase):
+class WriterFile(io.RawIOBase):
     """Hands on what is written to it; `size` counts the bytes."""
 
     def __init__(self, content: Writer) -> None:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from batchchat.jobs.errors import ObjectMissingError, StorageError, StorageFullError
-from batchchat.jobs.storage.protocol import CHUNK, Entry, checked_key, is_between
+from batchchat.jobs.storage.protocol import CHUNK_BYTES, Entry, checked_key, is_between
 
 _PARTIAL = ".partial-"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -31,13 +31,13 @@ class LocalStorage:
 
     def create(self, key: str, data: bytes) -> bool:  # noqa: D102 - see Storage
         path = self._path(key)
-        with _named_errors(path):
+        with _translate_errors(path):
             if path.exists():
                 return False
         with _partial(path) as (writer, partial):
             writer.write(data)
             writer.sync()
-            with _named_errors(path):
+            with _translate_errors(path):
                 try:
                     os.link(partial, path)
                 except FileExistsError:
@@ -55,30 +55,30 @@ class LocalStorage:
         with _partial(path) as (writer, partial):
             yield writer
             writer.sync()
-            with _named_errors(path):
+            with _translate_errors(path):
                 partial.replace(path)
                 _sync_folder(path.parent)
 
     def get(self, key: str) -> bytes:  # noqa: D102
         path = self._path(key)
-        with _named_errors(path):
+        with _translate_errors(path):
             return path.read_bytes()
 
     def read(self, key: str, offset: int, length: int) -> bytes:  # noqa: D102
         path = self._path(key)
-        with _named_errors(path), path.open("rb") as file:
+        with _translate_errors(path), path.open("rb") as file:
             file.seek(offset)
             return file.read(length)
 
     def stream(self, key: str) -> Iterator[bytes]:  # noqa: D102
         path = self._path(key)
-        with _named_errors(path), path.open("rb") as file:
-            while chunk := file.read(CHUNK):
+        with _translate_errors(path), path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
     def size(self, key: str) -> int:  # noqa: D102
         path = self._path(key)
-        with _named_errors(path):
+        with _translate_errors(path):
             return path.stat().st_size
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:  # noqa: D102
@@ -94,7 +94,7 @@ class LocalStorage:
     ) -> Iterator[str]:
         path = self._path(prefix)
         try:
-            with _named_errors(path):
+            with _translate_errors(path):
                 names = os.listdir(path)  # noqa: PTH208 - names are enough
         except ObjectMissingError:
             return
@@ -103,7 +103,7 @@ class LocalStorage:
 
     def delete(self, key: str) -> None:  # noqa: D102
         path = self._path(key)
-        with _named_errors(path):
+        with _translate_errors(path):
             path.unlink(missing_ok=True)
 
     def remove_leftovers(self, seconds: float) -> None:
@@ -113,7 +113,7 @@ class LocalStorage:
         """
         before = time.time() - seconds
         for path in self.folder.rglob(f"{_PARTIAL}*"):
-            with suppress(FileNotFoundError), _named_errors(path):
+            with suppress(FileNotFoundError), _translate_errors(path):
                 if path.stat().st_mtime < before:
                     path.unlink()
 
@@ -147,11 +147,11 @@ class _LocalWriter:
         self._path = path
 
     def write(self, data: bytes) -> None:
-        with _named_errors(self._path):
+        with _translate_errors(self._path):
             self._file.write(data)
 
     def sync(self) -> None:
-        with _named_errors(self._path):
+        with _translate_errors(self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
 
@@ -182,7 +182,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     """Turn what the operating system says into our errors, with the path."""
     try:
         yield

@@ -6,7 +6,7 @@ from io import BytesIO
 from threading import Lock
 
 from batchchat.jobs.errors import ObjectMissingError
-from batchchat.jobs.storage.protocol import CHUNK, Entry, checked_key, is_between
+from batchchat.jobs.storage.protocol import CHUNK_BYTES, Entry, checked_key, is_between
 
 
 class MemoryStorage:
@@ -47,7 +47,7 @@ class MemoryStorage:
 
     def stream(self, key: str) -> Iterator[bytes]:  # noqa: D102
         data = self.get(key)
-        return (data[at : at + CHUNK] for at in range(0, len(data), CHUNK))
+        return (data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES))
 
     def size(self, key: str) -> int:  # noqa: D102
         return len(self.get(key))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-CHUNK = 4 * 1024 * 1024
+CHUNK_BYTES = 4 * 1024 * 1024
 """Bytes handed over at a time when an object is streamed."""
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=-]*")
@@ -111,8 +111,10 @@ def checked_key(key: str) -> str:
     return key
 
 
-def ranged(storage: Storage, key: str, offset: int, length: int) -> Iterator[bytes]:
+def stream_range(
+    storage: Storage, key: str, offset: int, length: int
+) -> Iterator[bytes]:
     """Yield a range of an object in pieces of bounded size."""
     end = offset + length
-    for at in range(offset, end, CHUNK):
-        yield storage.read(key, at, min(CHUNK, end - at))
+    for at in range(offset, end, CHUNK_BYTES):
+        yield storage.read(key, at, min(CHUNK_BYTES, end - at))

@@ -14,15 +14,15 @@ import msgspec
 
 from batchchat.jobs.errors import NotFoundError, ObjectMissingError, UsageError
 from batchchat.jobs.ids import checked_id, new_webhook_id
-from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.ledger import Ledger, State
 
 EVENT_TYPES = ("batch.completed", "batch.failed", "batch.expired", "batch.cancelled")
 
-_MOST = 20
-"""Endpoints of a project: each is called for each batch."""
+_MAX_ENDPOINTS = 20
+"""Endpoints per project: each is called for each batch."""
 
-_OLD_SECRET = 86_400
+_OLD_SECRET_SECONDS = 86_400
 """Seconds for which a replaced secret may still sign, if its owner wishes so."""
 
 
@@ -45,7 +45,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return [self.secret, *([old] if old else [])]
 
 
-class Endpoints:
+class EndpointStore:
     """The endpoints of a project."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -60,8 +60,10 @@ class Endpoints:
             UsageError: there are as many as there may be.
 
         """
-        if len(list(self)) >= _MOST:
-            message = f"A project has up to {_MOST} webhook endpoints: delete one."
+        if len(list(self)) >= _MAX_ENDPOINTS:
+            message = (
+                f"A project has up to {_MAX_ENDPOINTS} webhook endpoints: delete one."
+            )
             raise UsageError(message)
         now = self._ledger.now()
         endpoint = Endpoint(
@@ -80,7 +82,7 @@ class Endpoints:
         """Return an endpoint. Raises `NotFoundError`."""
         try:
             key = self._key(checked_id("webhook", endpoint_id))
-            return record.decode(Endpoint, self._storage.get(key), key)
+            return records.decode(Endpoint, self._storage.get(key), key)
         except ObjectMissingError:
             message = f"no such webhook endpoint: `{endpoint_id}`"
             raise NotFoundError(message) from None
@@ -97,7 +99,7 @@ class Endpoints:
     def rotate(self, endpoint_id: str, *, keep_old: bool) -> Endpoint:
         """Give it another secret; the old one may sign beside it for a day."""
         before = self.get(endpoint_id)
-        until = self._ledger.now() + _OLD_SECRET if keep_old else 0
+        until = self._ledger.now() + _OLD_SECRET_SECONDS if keep_old else 0
         return self.change(
             endpoint_id,
             secret=_new_secret(),
@@ -119,12 +121,12 @@ class Endpoints:
         top = f"{self._ledger.keys.webhooks()}/"
         for entry in reversed(list(self._storage.list(top))):
             try:
-                yield record.decode(Endpoint, self._storage.get(entry.key), entry.key)
+                yield records.decode(Endpoint, self._storage.get(entry.key), entry.key)
             except ObjectMissingError:
                 continue
 
     def _write(self, endpoint: Endpoint) -> None:
-        self._storage.put(self._key(endpoint.id), record.encode(endpoint))
+        self._storage.put(self._key(endpoint.id), records.encode(endpoint))
 
     def _key(self, endpoint_id: str) -> str:
         return f"{self._ledger.keys.webhooks()}/{endpoint_id}.json"
@@ -152,7 +154,7 @@ class Event(msgspec.Struct, frozen=True):
 
 def event_of(state: State, now: int) -> Event:
     """Return the event of a batch that has ended."""
-    ended = state.final or state.made_plan()
+    ended = state.final or state.require_plan()
     return event(f"batch.{state.status}", state.batch.id, ended.created_at or now)
 
 

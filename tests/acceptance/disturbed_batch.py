@@ -83,13 +83,13 @@ class Story:
 
     def fill_the_disk(self) -> None:
         """Let no file be larger than a little, until the run gives up."""
-        run = self._run_until_checkpoints(1, patience_seconds=1)
+        run = self._run_until_checkpoints(1, retry_timeout_seconds=1)
         run.limit_files(TINY)
         self._end("out of room", run)
 
     def kill_the_engine(self) -> None:
         """Kill the engine's own process, and let the run go on to its end."""
-        run = self._run_until_checkpoints(1, engine_process="apart")
+        run = self._run_until_checkpoints(1, engine_process="subprocess")
         os.kill(run.until(lambda: engine_core(run.pid)), signal.SIGKILL)
         self._end("without its engine", run)
 

@@ -39,7 +39,7 @@ class Serving:
     def __post_init__(self) -> None:
         config = self.place.file("catalog.toml", _CATALOG.encode())
         self.place.environment["BATCHCHAT_CONFIG"] = str(config)
-        self.settings |= {"broker": "redis://127.0.0.1:1", "patience_seconds": 20}
+        self.settings |= {"broker": "redis://127.0.0.1:1", "retry_timeout_seconds": 20}
 
     @property
     def hand(self) -> Hand:

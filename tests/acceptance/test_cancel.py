@@ -14,7 +14,11 @@ from tests.acceptance.stored import checkpoints
 pytestmark = requirements.engine()
 
 REQUESTS = lognormal(600, middle=300, most=1_500)
-SETTINGS = {"shard_requests": 100, "checkpoint_seconds": 0.5, "patience_seconds": 120}
+SETTINGS = {
+    "shard_requests": 100,
+    "checkpoint_seconds": 0.5,
+    "retry_timeout_seconds": 120,
+}
 
 
 @dataclass

@@ -4,7 +4,7 @@ import pytest
 from pyarrow import parquet
 
 from batchchat.jobs.errors import RequestRefusedError
-from batchchat.jobs.ledger.records import Delivered, encode
+from batchchat.jobs.ledger.records import DeliveryReceipt, encode
 from batchchat.jobs.results.delivery import deliver
 from batchchat.jobs.storage.destination import Destination
 from tests.acceptance.serving import Serving, batch_id_of
@@ -80,9 +80,9 @@ def test_failed_delivery_is_an_error_with_a_hint(server, file, tmp_path):
     )
     batch_id = submitted.out.decode().strip()
     server.end_batch(batch_id)
-    keys = server.hand.ledger.keys.of(batch_id)
-    lost = Delivered(1_000, error="no room")
-    server.hand.storage.create(keys.delivered, encode(lost))
+    keys = server.hand.ledger.keys.batch(batch_id)
+    lost = DeliveryReceipt(1_000, error="no room")
+    server.hand.storage.create(keys.delivery_receipt, encode(lost))
     done = server.ask("watch", batch_id)
     assert done.code == 2
     assert "error: delivering the results failed: no room\n" in done.err

@@ -125,7 +125,7 @@ def test_a_page_reads_only_its_own_batches(served, hand, monkeypatch):
 def test_a_batch_without_a_record_is_not_listed(served, hand):
     batch_id = hand.submit(DATA)
     other = hand.submit(DATA, plan=False)
-    served.storage.delete(hand.ledger.keys.of(other).batch)
+    served.storage.delete(hand.ledger.keys.batch(other).batch)
     listed = served.client.get("/v1/batches").json()["data"]
     assert [one["id"] for one in listed] == [batch_id]
 

@@ -8,7 +8,7 @@ import pytest
 
 from batchchat.jobs.errors import StorageError
 from batchchat.jobs.files.files import Files
-from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.storage import MemoryStorage
 from tests.api.api_server import error_of
 
@@ -22,7 +22,7 @@ def ids(served):
 
 def test_a_new_batch_is_listed_as_active(served):
     batch_id = served.batch()
-    assert list(Active(served.storage)) == [("default", batch_id)]
+    assert list(ActiveIndex(served.storage)) == [("default", batch_id)]
 
 
 def test_identical_requests_within_ten_seconds_create_one_batch(served):
@@ -144,7 +144,7 @@ def test_an_interrupted_create_lists_nothing_and_can_be_repeated(serve, writes, 
     again = served.create(file_id, headers=headers)
     assert ids(served) == [again.json()["id"]]
     assert again.json()["status"] == "validating"
-    assert ("default", again.json()["id"]) in list(Active(storage))
+    assert ("default", again.json()["id"]) in list(ActiveIndex(storage))
 
 
 def test_an_unreachable_storage_is_a_503_with_retry_after(serve):

@@ -55,7 +55,7 @@ def test_old_idempotency_records_are_deleted(served, housekeeping, now):
     key = served.key("a")
     file_id = served.upload(headers=key)
     served.create(file_id, headers=key | {"idempotency-key": "k"})
-    records = served.context.ledger("a").keys.all_sent()
+    records = served.context.ledger("a").keys.idempotency_records()
     now[0] += 86_401
     for _ in range(16):  # each run covers a sixteenth of the records
         housekeeping.clean_up()

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.ledger.active_index import ActiveIndex
 
 pytestmark = pytest.mark.server
 
@@ -43,7 +43,7 @@ def test_an_interrupted_upload_leaves_nothing(served):
 
 def test_a_batch_can_be_created_listed_and_cancelled(served):
     batch_id = served.batch()
-    assert list(Active(served.storage)) == [("default", batch_id)]
+    assert list(ActiveIndex(served.storage)) == [("default", batch_id)]
     listed = served.client.get("/v1/batches").json()["data"]
     assert [one["id"] for one in listed] == [batch_id]
     response = served.client.post(f"/v1/batches/{batch_id}/cancel")

@@ -6,7 +6,7 @@ import pytest
 from pyarrow import parquet
 
 from batchchat.jobs.errors import StorageError
-from batchchat.jobs.ledger.records import Undelivered, encode
+from batchchat.jobs.ledger.records import DeliveryAttempt, encode
 from batchchat.jobs.results.delivery import deliver
 from batchchat.jobs.storage import MemoryStorage
 from tests.api.api_server import LINE, error_of
@@ -218,8 +218,10 @@ def test_the_delivery_of_a_batch_that_ended_long_ago_is_current(exporting):
     ledger, target = exporting.context.ledger("default"), MemoryStorage()
     with pytest.raises(StorageError):
         deliver(ledger, ledger.state(batch["id"]), unreachable)
-    keys = ledger.keys.of(batch["id"])
-    exporting.storage.put(keys.undelivered, encode(Undelivered(1, 1, "unreachable")))
+    keys = ledger.keys.batch(batch["id"])
+    exporting.storage.put(
+        keys.delivery_attempt, encode(DeliveryAttempt(1, 1, "unreachable"))
+    )
     assert delivery(exporting, batch["id"])["error"] == "unreachable"
     deliver(ledger, ledger.state(batch["id"]), lambda _: target)
     done = delivery(exporting, batch["id"])

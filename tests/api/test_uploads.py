@@ -119,7 +119,7 @@ def partial_files(folder):
 
 
 def test_an_idle_upload_times_out(serve):
-    served = serve(upload_pause_seconds=0.2)
+    served = serve(upload_idle_timeout_seconds=0.2)
 
     def body():
         yield BEGIN
@@ -133,7 +133,7 @@ def test_an_idle_upload_times_out(serve):
 
 
 def test_a_slow_upload_times_out(serve):
-    served = serve(upload_pause_seconds=0.3)
+    served = serve(upload_idle_timeout_seconds=0.3)
 
     def body():
         yield BEGIN

@@ -14,10 +14,10 @@ from openai import InvalidWebhookSignatureError, OpenAI
 from batchchat.api.webhooks.sender import WebhookSender
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.repair import mended
+from batchchat.jobs.ledger.repair import quarantine_corrupt_records
 from batchchat.jobs.planning.planner import make_plan
 from batchchat.jobs.planning.scanner import Limits
-from batchchat.jobs.webhooks.outbox import Letter, Outbox
+from batchchat.jobs.webhooks.outbox import Outbox, PendingEvent
 from tests.support.ended import MODEL, EmptyRegistry, Hand, whole
 
 DATA = whole("q", "the prompt") + b"\n"
@@ -43,7 +43,7 @@ def clock():
 
 @pytest.fixture
 def served(serve, clock):
-    return serve(webhooks_anywhere=True, clock=clock)
+    return serve(webhooks_allow_private=True, clock=clock)
 
 
 @pytest.fixture
@@ -145,8 +145,8 @@ def test_another_server_retries_the_delivery_of_a_killed_one(
     endpoint = served.add_endpoint(receiver.url)
     batch_id = served.batch(DATA)
     end(served, batch_id)
-    letter = Letter("default", batch_id)
-    assert Outbox(served.storage).begin(letter, endpoint["id"], int(clock.now))
+    letter = PendingEvent("default", batch_id)
+    assert Outbox(served.storage).record_attempt(letter, endpoint["id"], int(clock.now))
     send_due(webhook_sender)
     assert receiver.received == []
     clock.now += 5
@@ -231,7 +231,7 @@ def test_a_deleted_endpoint_receives_nothing(served, receiver, webhook_sender):
 def test_a_slow_receiver_delays_its_own_project_only(
     serve, clock, receiver, slow_receiver
 ):
-    served = serve(webhooks_anywhere=True, clock=clock, loopback_only=False)
+    served = serve(webhooks_allow_private=True, clock=clock, loopback_only=False)
     for project, url in (("slow", slow_receiver.url), ("quick", receiver.url)):
         served.client.headers.update(served.key(project))
         served.add_endpoint(url, "batch.failed")
@@ -255,11 +255,11 @@ def test_a_corrupt_batch_does_not_block_other_events(served, receiver, webhook_s
     for batch_id in (damaged, whole_):
         end(served, batch_id)
     ledger = served.context.ledger("default")
-    served.storage.put(ledger.keys.of(damaged).final, b"{damaged")
+    served.storage.put(ledger.keys.batch(damaged).final, b"{damaged")
     for _ in range(2):
         send_due(webhook_sender)
     assert receiver.batches() == [whole_]
-    mended(ledger, ledger.state(damaged))
+    quarantine_corrupt_records(ledger, ledger.state(damaged))
     end(served, damaged)
     send_due(webhook_sender)
     assert receiver.batches() == [whole_, damaged]

@@ -2,13 +2,13 @@
 
 import pytest
 
-from batchchat.jobs.webhooks.endpoints import Endpoints
+from batchchat.jobs.webhooks.endpoints import EndpointStore
 from tests.api.api_server import error_of
 
 
 @pytest.fixture
 def served(serve):
-    return serve(webhooks_anywhere=True)
+    return serve(webhooks_allow_private=True)
 
 
 def test_a_project_has_at_most_20_endpoints(served):
@@ -43,4 +43,4 @@ def test_an_invalid_endpoint_is_rejected(served, asked):
     response = served.client.post("/v1/webhook_endpoints", json=asked)
     assert response.status_code == 400
     error_of(response)
-    assert list(Endpoints(served.context.ledger("default"))) == []
+    assert list(EndpointStore(served.context.ledger("default"))) == []

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.storage.s3.storage import S3Storage
 from batchchat.workers.broker.messages import WorkMessage
@@ -157,7 +157,7 @@ class Cluster:
 
         def is_committed(name: str) -> bool:
             message = WorkMessage.parse(name.removeprefix(LEASES))
-            keys = ledger.keys.of(message.batch_id)
+            keys = ledger.keys.batch(message.batch_id)
             return ledger.commit(keys, message.shard) is not None
 
         def look() -> bool:
@@ -181,15 +181,15 @@ class Cluster:
         with self.proxy.refusing("/commits/"):
             batch_id = self.submit(data)
             until(lambda: self.state(batch_id).plan, "a plan")
-            last = len(self.state(batch_id).made_plan().shards) - 1
-            with self.proxy.refusing(self.ledger.keys.of(batch_id).commit(last)):
+            last = len(self.state(batch_id).require_plan().shards) - 1
+            with self.proxy.refusing(self.ledger.keys.batch(batch_id).commit(last)):
                 yield batch_id
                 assert last in self.state(batch_id).pending(), "it ended too soon"
 
     def has_stored(self, batch_id: str) -> bool:
         """Say whether any answer of a batch is stored."""
         ledger = self.ledger
-        entries = ledger.storage.list(f"{ledger.keys.of(batch_id).top}/shards/")
+        entries = ledger.storage.list(f"{ledger.keys.batch(batch_id).top}/shards/")
         return any(entry.key.endswith(".jsonl") for entry in entries)
 
     def to_do_again(self, before: dict[str, str]) -> dict[str, int]:
@@ -214,7 +214,7 @@ class Cluster:
         ledger = self.ledger
         until(lambda: ledger.state(batch_id).is_terminal, "the batch's end", seconds)
         until(
-            lambda: (PROJECT, batch_id) not in list(Active(ledger.storage)),
+            lambda: (PROJECT, batch_id) not in list(ActiveIndex(ledger.storage)),
             "the batch's leaving the index",
         )
         return account_of(ledger, batch_id)
@@ -291,7 +291,7 @@ def cluster(
     place.mkdir(parents=True)
     redis_folder = folder / "redis"
     redis_folder.mkdir()
-    usual = {"SHARD_REQUESTS": "200", "ENGINE_PROCESS": "inside"}
+    usual = {"SHARD_REQUESTS": "200", "ENGINE_PROCESS": "in_process"}
     own = usual | {name.upper(): it for name, it in settings.items()}
     with redis_server(redis_folder) as redis, faulty_proxy(server.port) as proxy:
         one = Cluster(place, redis, server, proxy, own, simulates)

@@ -112,7 +112,7 @@ class _Series:
     def marks(self) -> int:
         """Return how many attempts were begun and never ended."""
         ledger = self._cluster.ledger
-        tops = [f"{ledger.keys.of(one).top}/shards/" for one in self._batches]
+        tops = [f"{ledger.keys.batch(one).top}/shards/" for one in self._batches]
         keys = [entry.key for top in tops for entry in ledger.storage.list(top)]
         return sum("/attempts/" in key for key in keys)
 
@@ -124,9 +124,9 @@ class _Series:
             state = self._cluster.state(self._batches[-1])
             if state.plan and len(state.pending()) < _ENOUGH:
                 self._batches.append(self._cluster.submit(self._load.data))
-            has_begun = self._cluster.has_stored(self._batches[-1])
+            has_shard_results = self._cluster.has_stored(self._batches[-1])
             leases = self._cluster.leases()
-            return leases if has_begun and len({*leases.values()}) > 1 else {}
+            return leases if has_shard_results and len({*leases.values()}) > 1 else {}
 
         return until(look, "two workers with leases")
 
@@ -196,7 +196,7 @@ def deliver_twice(cluster: Cluster, load: Load) -> Seen:
     with doubling(cluster.redis) as double:
         batch_id = cluster.submit(load.data)
         account = cluster.wait(batch_id)
-        shards = len(account.state.made_plan().shards)
+        shards = len(account.state.require_plan().shards)
         until(lambda: double.messages >= shards, "each message twice")
     load.check(account)
     return {
@@ -382,11 +382,13 @@ def deliver_elsewhere(cluster: Cluster, load: Load) -> Seen:
         began = time.monotonic()
         for _ in range(2):
             cluster.controller()
-        until(lambda: cluster.state(batch_id).undelivered, "a try that was refused")
+        until(
+            lambda: cluster.state(batch_id).delivery_attempt, "a try that was refused"
+        )
         refused = time.monotonic() - began
     account = cluster.wait(batch_id)
     load.check(account)
-    delivered = account.state.delivered
+    delivered = account.state.delivery_receipt
     names = [f"{place}/{batch_id}_output.{ending}" for ending in ("jsonl", "parquet")]
     assert delivered is not None
     assert delivered.files == names

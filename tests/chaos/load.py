@@ -98,7 +98,7 @@ def account_of(ledger: Ledger, batch_id: str) -> Account:
 
 def stored_lines(ledger: Ledger, batch_id: str, shard: int | None = None) -> list[int]:
     """Return the lines whose results the checkpoints hold, each as often as there."""
-    keys = ledger.keys.of(batch_id)
+    keys = ledger.keys.batch(batch_id)
     top = f"{keys.top}/shards/" if shard is None else keys.shard(shard)
     found = [e.key for e in ledger.storage.list(top) if e.key.endswith(".jsonl")]
     return [r.line for key in found for r in unpack(ledger.storage.get(key), key)]

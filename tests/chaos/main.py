@@ -26,7 +26,7 @@ from tests.support.servers.s3_server import S3Server, s3_server
 
 BUILD = Path("build/chaos")
 WORKERS = 2
-_SETTINGS = {2: {"engine_process": "apart"}}
+_SETTINGS = {2: {"engine_process": "subprocess"}}
 _MODELS = {8: "fragile"}
 _WITHIN = 30.0
 """Seconds within which another worker has a dead one's shards."""

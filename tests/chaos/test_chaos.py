@@ -25,7 +25,7 @@ pytestmark = [
 
 SHORT: dict[str, Any] = {
     "lease_seconds": "3",
-    "sweep_seconds": "0.5",
+    "controller_interval_seconds": "0.5",
     "grace_seconds": "1",
     "checkpoint_seconds": "0.5",
 }
@@ -47,7 +47,7 @@ def real(folder, moto):
         moto,
         model_cache=str(folder / "models"),
         shard_requests="30",
-        engine_process="apart",
+        engine_process="subprocess",
         **SHORT,
     ) as one:
         one.model = "few"

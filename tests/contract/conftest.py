@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from batchchat.jobs.shutdown import Stop
+from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import (
     CachedStorage,
     LocalStorage,
     MemoryStorage,
-    PatientStorage,
+    RetryingStorage,
     Storage,
 )
 
@@ -18,7 +18,9 @@ STORAGES: dict[str, Callable[[Path], Storage]] = {
     "memory": lambda _: MemoryStorage(),
     "local": LocalStorage,
     "cached": lambda _: CachedStorage(MemoryStorage()),
-    "patient": lambda _: PatientStorage(MemoryStorage(), 0, Stop(), lambda _: None),
+    "patient": lambda _: RetryingStorage(
+        MemoryStorage(), 0, ShutdownSignal(), lambda _: None
+    ),
 }
 SERVERS = {"s3-moto": "moto", "s3-swift": "swift"}
 NOT_ATOMIC = {"s3-swift"}

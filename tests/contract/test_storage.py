@@ -6,7 +6,7 @@ from threading import Barrier
 import pytest
 
 from batchchat.jobs.errors import ObjectMissingError
-from batchchat.jobs.storage.protocol import CHUNK, ranged
+from batchchat.jobs.storage.protocol import CHUNK_BYTES, stream_range
 
 NO_KEYS = ["", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/..", ".a"]
 NO_KEYS += ["a/.b", "-a", "a b", "a\n", "a\0", "a\\b", "a:b", "ä", "~"]
@@ -113,10 +113,13 @@ def test_a_range_is_cut_at_the_object_s_end(storage, offset, length, expected):
 
 
 def test_a_large_object_is_streamed_in_bounded_pieces(storage):
-    data = b"0123456789abcdef" * (CHUNK // 16) + b"end"
+    data = b"0123456789abcdef" * (CHUNK_BYTES // 16) + b"end"
     storage.put("a", data)
-    assert [len(piece) for piece in storage.stream("a")] == [CHUNK, 3]
-    assert b"".join(ranged(storage, "a", 5, CHUNK + 9)) == data[5:][: CHUNK + 9]
+    assert [len(piece) for piece in storage.stream("a")] == [CHUNK_BYTES, 3]
+    assert (
+        b"".join(stream_range(storage, "a", 5, CHUNK_BYTES + 9))
+        == data[5:][: CHUNK_BYTES + 9]
+    )
 
 
 @pytest.mark.parametrize("read", READS)

@@ -39,7 +39,7 @@ def deliver(server, hand, destination):
     deliveries = DeliveryPool(hand.storage, settings, keeper, lambda: 1_000.0)
     deliveries.start(WorkMessage("default", state.batch.id, DELIVER))
     deadline = time.monotonic() + PATIENCE
-    while state.delivered is None and state.undelivered is None:
+    while state.delivery_receipt is None and state.delivery_attempt is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
         state = hand.ledger.state(state.batch.id)
@@ -50,7 +50,7 @@ def test_the_files_of_a_batch_are_below_the_prefix(server):
     hand = Hand()
     state = deliver(server, hand, f"s3://{BUCKET}/exports/nightly")
     name = f"exports/nightly/{state.batch.id}_output"
-    assert state.delivered.files == [
+    assert state.delivery_receipt.files == [
         f"s3://{BUCKET}/{name}.jsonl",
         f"s3://{BUCKET}/{name}.parquet",
     ]
@@ -64,7 +64,7 @@ def test_the_files_of_a_batch_are_below_the_prefix(server):
 
 def test_a_bucket_that_is_not_there_is_named_and_tried_again(server):
     state = deliver(server, Hand(), "s3://no-such-bucket/x")
-    assert state.delivered is None
-    assert state.undelivered.tries == 1
-    assert "no-such-bucket" in state.undelivered.error
+    assert state.delivery_receipt is None
+    assert state.delivery_attempt.tries == 1
+    assert "no-such-bucket" in state.delivery_attempt.error
     assert state.status == "completed"

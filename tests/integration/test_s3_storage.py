@@ -8,7 +8,7 @@ import pytest
 from batchchat.jobs.errors import ObjectMissingError, StorageError
 from batchchat.jobs.storage.s3 import download as s3_download
 from batchchat.jobs.storage.s3.storage import S3Storage
-from batchchat.jobs.storage.s3.upload import PART, Upload
+from batchchat.jobs.storage.s3.upload import PART_BYTES, Upload
 from tests.support.servers.cutting_proxy import cutting_proxy
 from tests.support.servers.s3_server import BUCKET, credentials
 
@@ -36,7 +36,7 @@ def proxy(server):
 def short_waits(monkeypatch):
     backoff = "botocore.retries.standard.ExponentialBackoff.delay_amount"
     monkeypatch.setattr(backoff, lambda *_: 0)
-    monkeypatch.setattr(s3_download, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(s3_download, "_FIRST_WAIT_SECONDS", 0.001)
 
 
 def write(storage, key, pieces, error=None):
@@ -60,7 +60,7 @@ def open_uploads(server):
 def test_a_large_object_is_written_and_read_in_bounded_memory(server, storage):
     assert write(storage, "a", 80) < 60 * MIB
     assert storage.size("a") == 80 * MIB
-    assert storage.read("a", PART - 1, 2) == b"\x0f\x10"
+    assert storage.read("a", PART_BYTES - 1, 2) == b"\x0f\x10"
     tracemalloc.start()
     letters = [piece[0] for piece in storage.stream("a")]
     peak = tracemalloc.get_traced_memory()[1]
@@ -70,7 +70,10 @@ def test_a_large_object_is_written_and_read_in_bounded_memory(server, storage):
     assert open_uploads(server) == []
 
 
-@pytest.mark.parametrize("size", [PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 1])
+@pytest.mark.parametrize(
+    "size",
+    [PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES, 2 * PART_BYTES + 1],
+)
 def test_no_size_of_an_object_is_special(storage, size):
     with storage.writer("a") as file:
         file.write(b"x" * size)
@@ -88,9 +91,9 @@ def test_an_aborted_writer_leaves_no_object_and_no_upload(server, storage, error
 def test_a_large_object_replaces_a_small_one_only_at_the_end(storage):
     storage.put("a", b"old")
     with storage.writer("a") as file:
-        file.write(b"x" * (PART + 1))
+        file.write(b"x" * (PART_BYTES + 1))
         assert storage.get("a") == b"old"
-    assert storage.size("a") == PART + 1
+    assert storage.size("a") == PART_BYTES + 1
 
 
 @pytest.mark.parametrize("cuts", [[5 * MIB], [1000, MIB, 0, 9, 5 * MIB]], ids=str)

@@ -11,7 +11,7 @@ from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.stored_files import store_file
-from batchchat.jobs.ledger.submission import Options, cancel_batch, create_batch
+from batchchat.jobs.ledger.submission import BatchOptions, cancel_batch, create_batch
 from batchchat.jobs.prompts.chat_template import ChatTemplate
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.prompts.renderer import PromptRenderer
@@ -31,9 +31,9 @@ SETTINGS = Settings(
     shard_requests=4,
     checkpoint_seconds=0.7,
     grace_seconds=2,
-    patience_seconds=6,
+    retry_timeout_seconds=6,
     lease_seconds=8,
-    sweep_seconds=2,
+    controller_interval_seconds=2,
     stall_seconds=20,
 )
 MODEL = Model(name="echo", source="echo", context_length=512)
@@ -185,7 +185,7 @@ class Cluster:
         rng = self.world.rng
         self.world.sleep(rng.uniform(0, 10) * number)
         data = input_file(self.world)
-        options = Options(
+        options = BatchOptions(
             model="echo",
             seed=1,
             on_invalid=rng.choice(["skip", "skip", "skip", "fail"]),
@@ -199,7 +199,7 @@ class Cluster:
             ledger = Ledger(self.bucket_client, project, self.world.wall)
             with suppress(BatchchatError):
                 file = store_file(ledger, [data], "input.jsonl")
-                batch = create_batch(ledger, file, options, hand_over=True)
+                batch = create_batch(ledger, file, options, enqueue=True)
                 submitted.append(batch.id)
 
         self._insist(submit, lambda: bool(submitted))

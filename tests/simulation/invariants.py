@@ -10,15 +10,15 @@ from batchchat.jobs.engine.protocol import EngineRequest
 from batchchat.jobs.engine.sampling import derived_seed, sampling_for
 from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.ids import request_id
-from batchchat.jobs.ledger import records as record
-from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.checkpoint import unpack
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.records import Commit, Outcome
 from batchchat.jobs.requests.line_reader import iter_lines
 from batchchat.jobs.requests.parser import InvalidLine, Parser
 from batchchat.jobs.requests.schema import Request
-from batchchat.jobs.results.rows import Rows
+from batchchat.jobs.results.joined_rows import JoinedRows
 from batchchat.workers.engine.echo_core import echo
 from tests.simulation.cluster import MODEL, PROMPTER, Cluster
 from tests.simulation.engines import DEADLY
@@ -29,15 +29,15 @@ _NEVER_RUN = {"cancelled": "batch_cancelled", "expired": "batch_expired"}
 
 def problems(cluster: Cluster) -> Iterator[str]:
     """Yield what is not as it must be."""
-    for entry in Active(cluster.bucket):
+    for entry in ActiveIndex(cluster.bucket):
         yield f"still in the index: {entry}"
     for project in cluster.projects:
         ledger = Ledger(cluster.bucket, project, lambda: EPOCH + cluster.world.now)
         for batch in ledger.batches():
             state = ledger.state(batch.id)
-            plan = ledger.keys.of(batch.id).plan
+            plan = ledger.keys.batch(batch.id).plan
             lost = state.plan is None and state.final and state.final.counts.total
-            if lost or plan in state.damaged:  # by when nobody needed it any more
+            if lost or plan in state.corrupt:  # by when nobody needed it any more
                 cluster.bucket.restore(plan)
                 state = ledger.state(batch.id)
             for problem in _Batch(cluster, ledger, state).problems():
@@ -51,7 +51,7 @@ class _Batch:
         self._cluster = cluster
         self._ledger = ledger
         self._state = state
-        self._keys = ledger.keys.of(state.batch.id)
+        self._keys = ledger.keys.batch(state.batch.id)
         key = ledger.keys.content(state.batch.input_file_id)
         data = cluster.bucket.get(key)
         self._input = list(iter_lines([data], 1 << 20))
@@ -83,7 +83,7 @@ class _Batch:
             yield "nobody cancelled it"
         if final.status == "expired" and self._state.batch.completion_window == "24h":
             yield "it had not expired"
-        rows = list(Rows(self._ledger, self._state))
+        rows = list(JoinedRows(self._ledger, self._state))
         if final.counts.total and len(rows) != len(self._input):
             yield f"{len(rows)} results for {len(self._input)} lines"
         lines = [json.loads(row.result) for row in rows]
@@ -177,13 +177,13 @@ class _Batch:
 
     def _of_pins(self, final: Outcome, rows: dict[int, bytes]) -> Iterator[str]:
         """See that each row is the pinned attempt's, of all that ever committed."""
-        shards = self._state.made_plan().shards
+        shards = self._state.require_plan().shards
         if len(final.attempts) != len(shards):
             yield "it does not pin one attempt a shard"
             return
         for shard, attempt in zip(shards, final.attempts, strict=True):
             written = self._cluster.bucket.history[self._keys.commit(shard.index)]
-            commits = [record.decode(Commit, data, "") for _, data in written]
+            commits = [records.decode(Commit, data, "") for _, data in written]
             mine = [commit for commit in commits if commit.attempt == attempt]
             if not mine:
                 yield f"shard {shard.index} is pinned to an attempt without a commit"

@@ -17,9 +17,9 @@ from batchchat.jobs.errors import EngineDeadError
 from batchchat.jobs.execution.attempt import Attempt
 from batchchat.jobs.execution.checkpoint_writer import CheckpointWriter
 from batchchat.jobs.execution.crash_bisection import CrashBisection
-from batchchat.jobs.ledger import records as record
-from batchchat.jobs.ledger.active_index import Active
-from batchchat.jobs.ledger.checkpoint import Finished, Result
+from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.active_index import ActiveIndex
+from batchchat.jobs.ledger.checkpoint import FinishedLine, Result
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.records import (
     Batch,
@@ -30,8 +30,8 @@ from batchchat.jobs.ledger.records import (
     Plan,
     Shard,
 )
-from batchchat.jobs.ledger.recovery import Kept, read_part, recover
-from batchchat.jobs.ledger.submission import Options, create_batch
+from batchchat.jobs.ledger.recovery import RecoveredResults, read_part, recover
+from batchchat.jobs.ledger.submission import BatchOptions, create_batch
 from batchchat.jobs.results.finalize import _Writer, finalize
 from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.messages import WorkMessage
@@ -67,7 +67,7 @@ def _flush_without_writing(writer: CheckpointWriter) -> None:
 _flush = CheckpointWriter.flush
 
 
-def _last_counts(ledger: Ledger, commit: Commit) -> dict[int, Finished]:
+def _last_counts(ledger: Ledger, commit: Commit) -> dict[int, FinishedLine]:
     return {
         result.line: result
         for part in commit.parts
@@ -77,12 +77,12 @@ def _last_counts(ledger: Ledger, commit: Commit) -> dict[int, Finished]:
 
 def _own_commit(writer: _Writer, shard: Shard) -> Commit:
     """Believe that one's own commit is there, whoever was first."""
-    keys = writer._ledger.keys.of(writer._batch.id)
+    keys = writer._ledger.keys.batch(writer._batch.id)
     if commit := writer._ledger.commit(keys, shard.index):
         return commit
     kept = recover(writer._ledger.storage, keys, shard.index)
     made = kept.commit(shard.index, "f" * 32, writer._ledger.now())
-    writer._ledger.storage.create(keys.commit(shard.index), record.encode(made))
+    writer._ledger.storage.create(keys.commit(shard.index), records.encode(made))
     return made
 
 
@@ -90,7 +90,7 @@ def _pin_what_is_there_later(writer: _Writer, plan: Plan | None) -> Outcome:
     """Pin what the store says after the files are written."""
     outcome = _write(writer, plan)
     fresh = Ledger(writer._ledger.storage, writer._ledger.project)
-    keys = fresh.keys.of(writer._batch.id)
+    keys = fresh.keys.batch(writer._batch.id)
     commits = [fresh.commit(keys, shard) for shard in range(len(outcome.attempts))]
     return msgspec.structs.replace(
         outcome, attempts=[commit.attempt for commit in commits if commit]
@@ -105,7 +105,7 @@ def _pin_nothing(writer: _Writer, plan: Plan | None) -> Outcome:
 
 
 def _count_twice(
-    kept: Kept, part: Part, results: list[Result], engines: Any = None
+    kept: RecoveredResults, part: Part, results: list[Result], engines: Any = None
 ) -> None:
     """Count a result as often as it was generated."""
     known, kept.lines = kept.lines, set()
@@ -113,7 +113,7 @@ def _count_twice(
     kept.lines |= known
 
 
-_add = Kept.add
+_add = RecoveredResults.add
 
 
 def _send_once(
@@ -151,16 +151,16 @@ def _and_convicted_soon(made: Made) -> Iterator[None]:
 
 
 def _submit_then_index(
-    ledger: Ledger, input_file: File, options: Options, *, hand_over: bool
+    ledger: Ledger, input_file: File, options: BatchOptions, *, enqueue: bool
 ) -> Batch:
     batch = create_batch(ledger, input_file, options)
-    if hand_over:
-        Active(ledger.storage).add(ledger.project, batch.id)
+    if enqueue:
+        ActiveIndex(ledger.storage).add(ledger.project, batch.id)
     return batch
 
 
 def _leave_the_index_first(ledger: Ledger, batch_id: str, how: str) -> State:
-    Active(ledger.storage).remove(ledger.project, batch_id)
+    ActiveIndex(ledger.storage).remove(ledger.project, batch_id)
     return finalize(ledger, batch_id, how)
 
 
@@ -197,7 +197,7 @@ def _end_without_its_plan() -> AbstractContextManager[object]:
         patch.object(Controller, "_planned", lambda _self, _ledger, state: state)
     )
     stack.enter_context(
-        patch.object(batchchat.jobs.results.finalize, "_see_plan", lambda *_: None)
+        patch.object(batchchat.jobs.results.finalize, "_check_plan", lambda *_: None)
     )
     return stack
 
@@ -221,7 +221,7 @@ MUTATIONS: dict[str, Mutation] = {
         3,
     ),
     "results are counted twice": Mutation(
-        _changed(Kept, "add", _count_twice), FaultProfile.racing, 3
+        _changed(RecoveredResults, "add", _count_twice), FaultProfile.racing, 3
     ),
     "a lost create is not read back": Mutation(
         _changed(_Writer, "_commit", _own_commit), FaultProfile.racing, 1175
@@ -255,7 +255,10 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "a kill is swallowed": Mutation(_changed(ShardHost, "run", _survive)),
     "nobody mends": Mutation(
-        _changed(batchchat.workers.control.dispatcher, "mended", _leave), first=198
+        _changed(
+            batchchat.workers.control.dispatcher, "quarantine_corrupt_records", _leave
+        ),
+        first=198,
     ),
     "a damaged plan is none": Mutation(_end_without_its_plan, first=225),
     "nobody finalizes": Mutation(_changed(Controller, "run", _plan_alone)),

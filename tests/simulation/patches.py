@@ -69,7 +69,9 @@ def simulated(world: VirtualWorld, redis: Redis, window: int) -> Iterator[None]:
         "worker_shutting_down": SimpleNamespace(connect=partial(_connect, world)),
     }
     names: dict[Any, dict[str, Any]] = {
-        batchchat.jobs.ledger.submission: {"WINDOWS": {"24h": 86_400, WINDOW: window}},
+        batchchat.jobs.ledger.submission: {
+            "COMPLETION_WINDOWS": {"24h": 86_400, WINDOW: window}
+        },
         batchchat.jobs.execution.engine_gate: {
             "Condition": partial(threads.Condition, world)
         },

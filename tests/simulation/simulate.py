@@ -62,7 +62,7 @@ def _tidy(cluster: Cluster) -> None:
     world = cluster.world
     if cluster.bucket.keys("active/"):
         world.now += 25 * 3600
-        soon = world.now + 5 * SETTINGS.sweep_seconds
+        soon = world.now + 5 * SETTINGS.controller_interval_seconds
         world.run(lambda: not cluster.bucket.keys("active/") or world.now > soon)
     cluster.close()
     soon = world.now + 30

@@ -5,7 +5,7 @@ from decimal import Decimal
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.usage import Price, Usage
 from batchchat.jobs.ids import new_batch_id, new_file_id
-from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, Commit, Counts, Outcome, Plan, Shard
 from batchchat.jobs.storage import MemoryStorage
@@ -64,5 +64,5 @@ OUTCOME = Outcome(
 def new_ledger() -> Ledger:
     """Return a ledger that knows the batch, and nothing more of it."""
     ledger = Ledger(MemoryStorage(), "default", clock=lambda: 12.9)
-    ledger.storage.put(ledger.keys.of(BATCH.id).batch, record.encode(BATCH))
+    ledger.storage.put(ledger.keys.batch(BATCH.id).batch, records.encode(BATCH))
     return ledger

@@ -13,13 +13,13 @@ from batchchat.jobs.engine.protocol import Choice, Completion
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.execution import output_lines as response
 from batchchat.jobs.ids import new_attempt_id, request_id
-from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.checkpoint import Result, pack
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.records import Part, Plan, Shard
-from batchchat.jobs.ledger.recovery import Kept
+from batchchat.jobs.ledger.recovery import RecoveredResults
 from batchchat.jobs.ledger.stored_files import store_file
-from batchchat.jobs.ledger.submission import Options, create_batch
+from batchchat.jobs.ledger.submission import BatchOptions, create_batch
 from batchchat.jobs.planning.planner import make_plan
 from batchchat.jobs.planning.scanner import Limits
 from batchchat.jobs.prompts.registry import RendererRegistry
@@ -89,7 +89,7 @@ class Hand:
 
     def submit(self, data: bytes, *, plan: bool = True, **options: object) -> str:
         """Hand a file in, and plan it unless told not to; return the batch's id."""
-        asked = Options(**{"model": "m", "seed": 1, **options})  # type: ignore[arg-type]
+        asked = BatchOptions(**{"model": "m", "seed": 1, **options})  # type: ignore[arg-type]
         batch = create_batch(
             self.ledger, store_file(self.ledger, [data], "in.jsonl"), asked
         )
@@ -105,7 +105,7 @@ class Hand:
 
     def plan(self, batch_id: str) -> Plan:
         """Return the plan."""
-        return self.ledger.state(batch_id).made_plan()
+        return self.ledger.state(batch_id).require_plan()
 
     def results(
         self, batch_id: str, shard: Shard, answer: Callable[[Request], Answer] = echo
@@ -120,7 +120,7 @@ class Hand:
         ):
             if line.raw is None or line.raw.strip():
                 parsed = parse_line(parser, line, LINE_BYTES)
-                if isinstance(parsed, Request) and parsed.line in shard.repeated:
+                if isinstance(parsed, Request) and parsed.line in shard.duplicate_lines:
                     problem = Problem("duplicate_custom_id", parsed.line, "twice")
                     parsed = InvalidLine(parsed.line, parsed.custom_id, [problem])
                 found.append(_result(batch_id, parsed, answer))
@@ -128,9 +128,13 @@ class Hand:
 
     def checkpoint(
         self, batch_id: str, shard: int, *parts: list[Result]
-    ) -> tuple[str, Kept]:
+    ) -> tuple[str, RecoveredResults]:
         """Write an attempt's checkpoints; return its id, and what they hold."""
-        keys, attempt, kept = self.ledger.keys.of(batch_id), new_attempt_id(), Kept()
+        keys, attempt, kept = (
+            self.ledger.keys.batch(batch_id),
+            new_attempt_id(),
+            RecoveredResults(),
+        )
         for number, results in enumerate(parts):
             packed = pack(results, ENGINES)
             key = keys.checkpoint(shard, attempt, number)
@@ -143,8 +147,8 @@ class Hand:
         """Write checkpoints, and the commit that makes them final."""
         attempt, kept = self.checkpoint(batch_id, shard, *parts)
         commit = kept.commit(shard, attempt, 1_000)
-        key = self.ledger.keys.of(batch_id).commit(shard)
-        self.storage.create(key, record.encode(commit))
+        key = self.ledger.keys.batch(batch_id).commit(shard)
+        self.storage.create(key, records.encode(commit))
 
     def run(
         self,

@@ -11,18 +11,18 @@ from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.stored_files import store_file
-from batchchat.jobs.ledger.submission import Options, create_batch
+from batchchat.jobs.ledger.submission import BatchOptions, create_batch
 from batchchat.jobs.prompts.chat_template import ChatTemplate
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.prompts.renderer import PromptRenderer
 from batchchat.jobs.settings import Settings
-from batchchat.jobs.shutdown import Stop
+from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import MemoryStorage, Storage
 from batchchat.workers.engine.echo_core import start_echo
 from batchchat.workers.local.embedded_run import EmbeddedRun, StartEngine
 
 ECHO = Model(name="echo", source="echo", context_length=512)
-SETTINGS = Settings(shard_requests=7, checkpoint_seconds=0.001, patience_seconds=0)
+SETTINGS = Settings(shard_requests=7, checkpoint_seconds=0.001, retry_timeout_seconds=0)
 
 
 def renderer() -> PromptRenderer:
@@ -67,7 +67,7 @@ class Bench:
     storage: Storage = field(default_factory=MemoryStorage)
     settings: Settings = SETTINGS
     progress: Progress = field(default_factory=Progress)
-    stop: Stop = field(default_factory=Stop)
+    stop: ShutdownSignal = field(default_factory=ShutdownSignal)
     speed: dict[str, float] = field(default_factory=dict)
     clock: Callable[[], float] = time.time
     renderers: RendererRegistry | None = None
@@ -80,7 +80,7 @@ class Bench:
 
     def submit(self, data: bytes, **options: object) -> str:
         """Hand a file in; return the batch's id."""
-        asked = Options(**{"model": "echo", "seed": 1, **options})  # type: ignore[arg-type]
+        asked = BatchOptions(**{"model": "echo", "seed": 1, **options})  # type: ignore[arg-type]
         input_file = store_file(self.ledger, [data], "input.jsonl")
         return create_batch(self.ledger, input_file, asked).id
 

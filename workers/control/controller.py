@@ -10,9 +10,9 @@ from uuid import uuid4
 from batchchat.jobs.errors import BatchchatError, BrokerError, ConfigError, StorageError
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.records import Plan
-from batchchat.jobs.ledger.repair import mended
-from batchchat.jobs.ledger.resolution import ending
-from batchchat.jobs.planning.planner import limits, make_plan, refuse
+from batchchat.jobs.ledger.repair import quarantine_corrupt_records
+from batchchat.jobs.ledger.resolution import final_status
+from batchchat.jobs.planning.planner import make_plan, plan_limits, reject
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.results.finalize import finalize
 from batchchat.jobs.settings import Settings
@@ -89,7 +89,7 @@ class Controller:
 
     def _run(self, message: WorkMessage) -> None:
         ledger = Ledger(self._storage, message.project, self._clock)
-        state = mended(ledger, ledger.state(message.batch_id))
+        state = quarantine_corrupt_records(ledger, ledger.state(message.batch_id))
         if message.work == PLAN and state.plan is None and not state.is_terminal:
             plan = self._plan(ledger, state)
             log.info(
@@ -100,7 +100,7 @@ class Controller:
             )
         elif message.work == FINALIZE:
             state = self._planned(ledger, state)
-            how = ending(state, ledger.now())
+            how = final_status(state, ledger.now())
             if how is not None:
                 state = finalize(ledger, message.batch_id, how)
                 log.info("%s is %s", message.batch_id, state.status)
@@ -124,11 +124,11 @@ class Controller:
 
     def _plan(self, ledger: Ledger, state: State) -> Plan:
         """Return the batch's plan, which fails it where its model can't be used."""
-        sizes = limits(self._settings)
+        sizes = plan_limits(self._settings)
         try:
             return make_plan(ledger, state.batch, self._renderers, sizes)
         except ConfigError as error:
-            return refuse(ledger, state.batch, error)
+            return reject(ledger, state.batch, error)
 
     def publish_status(self) -> None:
         """Say that this controller is there."""
@@ -150,5 +150,5 @@ class Controller:
             if problem != said:
                 log.warning("%s", problem or "all answers again")
                 said = problem
-            self._wake.wait(self._settings.sweep_seconds)
+            self._wake.wait(self._settings.controller_interval_seconds)
             self._wake.clear()

@@ -12,10 +12,10 @@ from threading import Thread
 
 from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.results.delivery import is_due, try_to_deliver
+from batchchat.jobs.results.delivery import attempt_delivery, is_due
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import Storage
-from batchchat.jobs.storage.destination import Destinations
+from batchchat.jobs.storage.destination import AllowedDestinations
 from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.messages import WorkMessage
 
@@ -39,7 +39,7 @@ class DeliveryPool:
         self._settings = settings
         self._keeper = keeper
         self._clock = clock
-        self._allowed = Destinations(settings.output_prefixes, storage.url)
+        self._allowed = AllowedDestinations(settings.output_prefixes, storage.url)
         self._here: set[str] = set()
 
     def start(self, message: WorkMessage) -> None:
@@ -63,10 +63,12 @@ class DeliveryPool:
         ledger = Ledger(self._storage, message.project, self._clock)
         state = ledger.state(message.batch_id)
         if is_due(state, ledger.now()):
-            try_to_deliver(ledger, state, lambda url: self._open(url, message.project))
+            attempt_delivery(
+                ledger, state, lambda url: self._open(url, message.project)
+            )
 
     def _open(self, url: str, project: str) -> Storage:
         settings = self._settings
-        return self._allowed.checked(url, project).open(
+        return self._allowed.check(url, project).open(
             settings.s3_endpoint, path_style=settings.s3_path_style
         )

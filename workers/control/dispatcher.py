@@ -13,12 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from batchchat.jobs.errors import BatchchatError, NotFoundError
-from batchchat.jobs.ids import made_at
-from batchchat.jobs.ledger.active_index import Active
-from batchchat.jobs.ledger.cost_limit import grace_of, is_reached, note_reached
+from batchchat.jobs.ids import id_created_at
+from batchchat.jobs.ledger.active_index import ActiveIndex
+from batchchat.jobs.ledger.cost_limit import (
+    cost_limit_reached,
+    drain_seconds,
+    request_cost_cancellation,
+)
 from batchchat.jobs.ledger.ledger import Ledger, State
-from batchchat.jobs.ledger.repair import mended
-from batchchat.jobs.ledger.resolution import ending
+from batchchat.jobs.ledger.repair import quarantine_corrupt_records
+from batchchat.jobs.ledger.resolution import final_status
 from batchchat.jobs.results.delivery import is_due
 from batchchat.jobs.results.finalize import publish_results
 from batchchat.jobs.settings import Settings
@@ -116,14 +120,14 @@ class Dispatcher:
         self._begin()
         self._due = []
         waiting: dict[str, list[_Waiting]] = defaultdict(list)
-        active = Active(self._storage)
+        active = ActiveIndex(self._storage)
         batches = list(active)
         self._forget_all_but({project for project, _ in batches})
         for project, batch_id in batches:
             try:
                 self._look(project, batch_id, waiting)
             except NotFoundError:
-                if self._clock() - made_at(batch_id) > _ORPHAN:
+                if self._clock() - id_created_at(batch_id) > _ORPHAN:
                     active.remove(project, batch_id)
                 self._note(batch_id, None)
             except BatchchatError as error:
@@ -149,7 +153,7 @@ class Dispatcher:
         if now - self._looked > _LOOK_AGAIN:
             self._looked = now
             for ledger in self._ledgers.values():
-                ledger.look_again()
+                ledger.invalidate_caches()
         self._orphans = self._seen
         self._seen = set()
         self._in_control = self._queue.waiting(CONTROL)
@@ -162,25 +166,25 @@ class Dispatcher:
     ) -> None:
         """Do what one batch needs next."""
         ledger = self._ledger(project)
-        state = mended(ledger, ledger.state(batch_id))
-        how = ending(state, ledger.now())
+        state = quarantine_corrupt_records(ledger, ledger.state(batch_id))
+        how = final_status(state, ledger.now())
         if state.is_terminal:
             publish_results(ledger, state)
             if state.is_delivered:
-                Active(self._storage).remove(project, batch_id)
+                ActiveIndex(self._storage).remove(project, batch_id)
             elif is_due(state, ledger.now()):
                 self._due.append(WorkMessage(project, batch_id, DELIVER))
         elif how is not None:
             if state.pending():
-                self._status_board.request_stop(batch_id, grace_of(state))
+                self._status_board.request_stop(batch_id, drain_seconds(state))
             if not self._is_running(project, state):
                 self._control(WorkMessage(project, batch_id, FINALIZE))
         elif state.plan is None:
             self._control(WorkMessage(project, batch_id, PLAN))
         elif self._costs_enough(state):
-            note_reached(ledger, batch_id)  # so that the next look ends it
+            request_cost_cancellation(ledger, batch_id)  # so that the next look ends it
         else:
-            queue = queue_name(state.plan.runs_on())
+            queue = queue_name(state.plan.require_model())
             waiting[queue].append(_Waiting(project, state))
 
     def _note(self, batch_id: str, problem: str | None) -> None:
@@ -200,9 +204,9 @@ class Dispatcher:
             shard: (one.counts, one.usage) for shard, one in status_board.items()
         }
         state = replace(state, running=running)
-        return is_reached(
+        return cost_limit_reached(
             state.batch,
-            state.made_plan().runs_on().price,
+            state.require_plan().require_model().price,
             state.counts(),
             state.usage(),
             sum(

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Protocol
 
 from batchchat.jobs.errors import RequestRefusedError
-from batchchat.jobs.lru_cache import Memo
+from batchchat.jobs.lru_cache import LruCache
 from batchchat.workers.engine.grammar_process import Grammar, Verdict
 
 _MAX_SECONDS = 10.0
@@ -42,8 +42,8 @@ class GrammarSandbox:
     def __init__(self, compiler: _Compiler) -> None:
         """`compiler` compiles the grammars in a process of its own."""
         self._compiler = compiler
-        self._verdicts = Memo[Verdict](_MAX_ENTRIES)
-        self._stopped_by_batch = Memo[int](_MAX_ENTRIES)
+        self._verdicts = LruCache[Verdict](_MAX_ENTRIES)
+        self._stopped_by_batch = LruCache[int](_MAX_ENTRIES)
         self._compiling = threading.Lock()
 
     def check(self, grammar: Grammar, param: str, batch_id: str) -> None:

@@ -26,17 +26,21 @@ from batchchat.jobs.execution.answer_cache import AnswerCache
 from batchchat.jobs.execution.attempt import Attempt
 from batchchat.jobs.execution.context import BatchContext
 from batchchat.jobs.execution.progress import Progress
-from batchchat.jobs.ledger.cost_limit import DRAIN, is_reached, note_reached
+from batchchat.jobs.ledger.cost_limit import (
+    DRAIN_SECONDS,
+    cost_limit_reached,
+    request_cost_cancellation,
+)
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.records import Shard
-from batchchat.jobs.ledger.repair import has_begun, mended
-from batchchat.jobs.ledger.resolution import ending
-from batchchat.jobs.planning.planner import limits, make_plan
+from batchchat.jobs.ledger.repair import has_shard_results, quarantine_corrupt_records
+from batchchat.jobs.ledger.resolution import final_status
+from batchchat.jobs.planning.planner import make_plan, plan_limits
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.results.delivery import deliver
 from batchchat.jobs.results.finalize import finalize, publish_results
 from batchchat.jobs.settings import Settings
-from batchchat.jobs.shutdown import Stop
+from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import Storage
 from batchchat.jobs.storage.destination import Destination
 from batchchat.workers.engine.hang_detector import HangDetector
@@ -82,7 +86,7 @@ class EmbeddedRun:
         renderers: RendererRegistry,
         *,
         start_engine: StartEngine,
-        stop: Stop,
+        stop: ShutdownSignal,
         progress: Progress,
         locks: Path,
     ) -> None:
@@ -116,27 +120,29 @@ class EmbeddedRun:
 
     def _planned(self, batch_id: str) -> State:
         state = self._state(batch_id)
-        is_wanted = state.cancelled_at is None or has_begun(self._ledger, batch_id)
+        is_wanted = state.cancelled_at is None or has_shard_results(
+            self._ledger, batch_id
+        )
         if state.plan is None and is_wanted:
             self._progress.phase = "checking"
             make_plan(
                 self._ledger,
                 state.batch,
                 self._renderers,
-                limits(self._settings),
+                plan_limits(self._settings),
                 self._progress.on_checked,
             )
             state = self._ledger.state(batch_id)
         return state
 
     def _state(self, batch_id: str) -> State:
-        return mended(self._ledger, self._ledger.state(batch_id))
+        return quarantine_corrupt_records(self._ledger, self._ledger.state(batch_id))
 
     def _run_shards(self, state: State) -> State:
         """Start engines until every shard is committed, or the end is asked for."""
         self._progress.total = state.counts().total
         deaths = 0
-        while state.pending() and not self._stop.asked:
+        while state.pending() and not self._stop.requested:
             failure: EngineError = EngineDeadError("the shards can't be finished")
             try:
                 with self._engine(state) as engine:
@@ -149,14 +155,14 @@ class EmbeddedRun:
                     raise
             state = self._state(state.batch.id)
             deaths = 0 if self._progress.counts.total else deaths + 1
-            if deaths == _ENGINE_DEATHS and not self._stop.asked:
+            if deaths == _ENGINE_DEATHS and not self._stop.requested:
                 raise failure
         return state
 
     @contextmanager
     def _engine(self, state: State) -> Iterator[ClosableEngine]:
         self._progress.phase = "loading"
-        engine = self._start_engine(state.made_plan().runs_on())
+        engine = self._start_engine(state.require_plan().require_model())
         watch = HangDetector(engine, self._settings.stall_seconds)
         self._watch = partial(_abandon_if_hung, engine, watch)
         try:
@@ -171,7 +177,7 @@ class EmbeddedRun:
     def _dispatch(self, state: State, engine: Engine) -> None:
         """Feed the engine from one pending shard after the other."""
         task = self._task(state, engine)
-        shards = {shard.index: shard for shard in state.made_plan().shards}
+        shards = {shard.index: shard for shard in state.require_plan().shards}
         open_shards: set[Future[bool]] = set()
         with ThreadPoolExecutor(_OPEN_SHARDS, "shard") as pool:
             for index in state.pending():
@@ -181,7 +187,7 @@ class EmbeddedRun:
                     self._look(state)
                 self._look(state)
                 open_shards = self._still_open(open_shards)
-                if self._stop.asked:
+                if self._stop.requested:
                     break
             while open_shards:
                 wait(open_shards, _LOOK, FIRST_COMPLETED)
@@ -192,14 +198,14 @@ class EmbeddedRun:
         return BatchContext(
             ledger=self._ledger,
             batch=state.batch,
-            model=state.made_plan().runs_on(),
+            model=state.require_plan().require_model(),
             engine=engine,
             stop=self._stop,
             progress=self._progress,
-            max_line_bytes=state.made_plan().line_bytes,
-            first_tail_shard=state.made_plan().tail,
+            max_line_bytes=state.require_plan().line_bytes,
+            first_tail_shard=state.require_plan().first_tail_shard,
             checkpoint_seconds=self._settings.checkpoint_seconds,
-            answer_cache=AnswerCache(enabled=self._settings.reuse_answers),
+            answer_cache=AnswerCache(enabled=self._settings.deduplicate_requests),
         )
 
     def _still_open(self, shards: set[Future[bool]]) -> set[Future[bool]]:
@@ -221,21 +227,21 @@ class EmbeddedRun:
         elif self._ledger.now() >= state.batch.expires_at:
             self._ending = "expired"
         if self._ending:
-            self._stop.ask(0)
+            self._stop.request(0)
 
     def _look_at_cost(self, state: State, engine: Engine) -> None:
         """See whether the batch has come to the most that it may cost."""
         if self._ending:
             return
         done = self._progress.total_counts()
-        left = state.made_plan().requests - done.completed - done.failed
-        price = state.made_plan().runs_on().price
+        left = state.require_plan().requests - done.completed - done.failed
+        price = state.require_plan().require_model().price
         used = self._progress.total_usage()
         in_flight = min(left, engine.capacity)
-        if left and is_reached(state.batch, price, done, used, in_flight):
-            note_reached(self._ledger, state.batch.id)
+        if left and cost_limit_reached(state.batch, price, done, used, in_flight):
+            request_cost_cancellation(self._ledger, state.batch.id)
             self._ending = "cancelled"
-            self._stop.ask(DRAIN)
+            self._stop.request(DRAIN_SECONDS)
 
     def _ended(self, state: State) -> State:
         """Finalize if there is nothing left to run, and deliver the results."""
@@ -256,7 +262,9 @@ class EmbeddedRun:
         if state.final is not None:  # by one who may have died before it was seen
             publish_results(self._ledger, state)
             return state
-        how = self._ending if state.pending() else ending(state, self._ledger.now())
+        how = (
+            self._ending if state.pending() else final_status(state, self._ledger.now())
+        )
         if how is None or state.status == "failed":
             return state
         self._progress.phase = "finalizing"

@@ -22,7 +22,7 @@ from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.records import Counts
-from batchchat.jobs.logs import about
+from batchchat.jobs.logs import event_fields
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import CachedStorage, Storage
@@ -81,7 +81,9 @@ class LocalRunner:
     ) -> None:
         """Run the batches in `storage`; `on_hang` is called after an engine hung."""
         self._storage = CachedStorage(storage)
-        self._settings = settings.model_copy(update={"sweep_seconds": _LOOK})
+        self._settings = settings.model_copy(
+            update={"controller_interval_seconds": _LOOK}
+        )
         self._start_engine = start_engine
         self._on_hang = on_hang
         self._hangs = False
@@ -222,8 +224,8 @@ class LocalRunner:
         plan = Ledger(self._storage, message.project).plan(message.batch_id)
         if plan is None:
             return False
-        model = plan.runs_on()
-        about_it = about("model_loading", model=model.name)
+        model = plan.require_model()
+        about_it = event_fields("model_loading", model=model.name)
         _logger.info("loading %s", model.name, extra=about_it)
         with closing(self._start_engine(model)) as engine:
             host = ShardHost(
@@ -253,7 +255,7 @@ class LocalRunner:
     ) -> None:
         """Publish the status, pass on a shutdown, and give up an engine that hangs."""
         host.tick()
-        if self._closing.is_set() and not host.stop.asked:
+        if self._closing.is_set() and not host.stop.requested:
             host.drain(self._grace)
         if watch.is_hung():
             self._hangs = True
@@ -275,7 +277,7 @@ class LocalRunner:
                 else:
                     self._room.wait(_LOOK)
                     self._room.clear()
-            if self._closing.is_set() and not host.stop.asked:
+            if self._closing.is_set() and not host.stop.requested:
                 host.drain(self._grace)
 
     def _is_others_turn(self, queue: str, since: float, *, is_busy: bool) -> bool:

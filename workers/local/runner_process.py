@@ -25,7 +25,7 @@ import msgspec
 
 from batchchat.jobs.catalog.catalog import Model, load_catalog
 from batchchat.jobs.ledger.ledger import State
-from batchchat.jobs.logs import about, start_logging
+from batchchat.jobs.logs import event_fields, start_logging
 from batchchat.jobs.settings import Settings, data_folder, load_settings
 from batchchat.jobs.storage import open_storage
 from batchchat.workers.broker.status_board import ShardProgress
@@ -38,7 +38,6 @@ _logger = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 _NEWS = 1.0
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
-_APART = {"auto": None, "inside": False, "apart": True}
 _PARENT = "--parent"
 
 NO_STATUS: Mapping[str, Any] = MappingProxyType({})
@@ -99,7 +98,7 @@ class RunnerProcess:
             self.status = NO_STATUS
             if self._closing.is_set():
                 return
-            about_it = about("runner_died", code=code, starts=began + 1)
+            about_it = event_fields("runner_died", code=code, starts=began + 1)
             _logger.error(
                 "the runner died (%s), and is started again", code, extra=about_it
             )
@@ -155,7 +154,7 @@ def _runner(settings: Settings) -> LocalRunner:
     def start(model: Model) -> ClosableEngine:
         from batchchat.workers.engine.vllm_startup import start_vllm
 
-        apart = _APART[settings.engine_process]
+        apart = settings.engine_in_subprocess
         return start_vllm(
             model, models, in_subprocess=apart, log_level=settings.engine_log
         )

@@ -19,12 +19,16 @@ from batchchat.jobs.execution.attempt import Attempt
 from batchchat.jobs.execution.context import BatchContext
 from batchchat.jobs.execution.engine_gate import EngineGate
 from batchchat.jobs.execution.progress import Progress
-from batchchat.jobs.ledger.cost_limit import DRAIN, is_reached, note_reached
+from batchchat.jobs.ledger.cost_limit import (
+    DRAIN_SECONDS,
+    cost_limit_reached,
+    request_cost_cancellation,
+)
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.records import Counts, Plan, Shard
 from batchchat.jobs.settings import Settings
-from batchchat.jobs.shutdown import Stop
-from batchchat.jobs.storage import PatientStorage, Storage
+from batchchat.jobs.shutdown import ShutdownSignal
+from batchchat.jobs.storage import RetryingStorage, Storage
 from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.leases import Leases
 from batchchat.workers.broker.messages import WorkMessage, queue_name
@@ -49,7 +53,7 @@ class _Open:
     """An attempt that runs, and how it is stopped and watched."""
 
     def __init__(self) -> None:
-        self.stop = Stop()
+        self.stop = ShutdownSignal()
         self.progress = Progress()
         self.attempt: Attempt | None = None
 
@@ -78,13 +82,13 @@ class ShardHost:
             lease_seconds=settings.lease_seconds,
             stall_seconds=settings.stall_seconds,
         )
-        self.stop = Stop()
+        self.stop = ShutdownSignal()
         self.engine_died = Event()
         self.on_room: Callable[[], object] = lambda: None
         throttled_log = ThrottledLog("storage")
         # What is finished and has no checkpoint yet would be generated again: it is
         # held for as long as it takes.
-        self._storage = PatientStorage(
+        self._storage = RetryingStorage(
             storage, math.inf, self.stop, throttled_log.report
         )
         self._settings = settings
@@ -153,19 +157,19 @@ class ShardHost:
             )
             for message, one in mine.items():
                 grace = stopped.get(message.batch_id)
-                if grace is not None and not (grace and one.stop.asked):
-                    one.stop.ask(grace)
+                if grace is not None and not (grace and one.stop.requested):
+                    one.stop.request(grace)
             self._tell(mine)
         except BrokerError as error:
             log.debug("no status_board can be told: %s", error)
 
     def drain(self, grace: float) -> None:
         """Stop everything; running requests get `grace` seconds to finish."""
-        self.stop.ask(grace)
+        self.stop.request(grace)
         with self._lock:
             mine = list(self._open.values())
         for one in mine:
-            one.stop.ask(grace)
+            one.stop.request(grace)
 
     def close(self) -> None:
         """Say that this worker is gone."""
@@ -175,10 +179,12 @@ class ShardHost:
 
     @property
     def _is_ending(self) -> bool:
-        return self.stop.asked or self.engine_died.is_set()
+        return self.stop.requested or self.engine_died.is_set()
 
     def _run(self, message: WorkMessage, one: _Open) -> None:
-        with self.keeper.hold(message.name, one.moves, lambda: one.stop.ask(0)) as held:
+        with self.keeper.hold(
+            message.name, one.moves, lambda: one.stop.request(0)
+        ) as held:
             if not held:
                 return
             work = self._work(message)
@@ -213,15 +219,15 @@ class ShardHost:
 
     def _look_at_cost(self, ledger: Ledger, state: State, one: _Open) -> None:
         """See what the batch costs: others as they were, this shard as it is."""
-        if one.stop.asked:
+        if one.stop.requested:
             return
-        price = state.made_plan().runs_on().price
+        price = state.require_plan().require_model().price
         done = state.counts() + one.progress.total_counts()
         used = state.usage() + one.progress.total_usage()
         in_flight = one.attempt.in_flight if one.attempt else 0
-        if is_reached(state.batch, price, done, used, in_flight):
-            one.stop.ask(DRAIN)
-            note_reached(ledger, state.batch.id)
+        if cost_limit_reached(state.batch, price, done, used, in_flight):
+            one.stop.request(DRAIN_SECONDS)
+            request_cost_cancellation(ledger, state.batch.id)
 
     def _withdraw(self, one: _Open) -> None:
         """Take back that an attempt died, once the storage answers again.
@@ -241,7 +247,7 @@ class ShardHost:
     def _work(self, message: WorkMessage) -> tuple[Plan, Shard] | None:
         """Return plan and shard, None where nothing is to be done."""
         ledger = self._ledger(message.project)
-        keys = ledger.keys.of(message.batch_id)
+        keys = ledger.keys.batch(message.batch_id)
         plan = ledger.plan(message.batch_id)
         if plan is None or message.shard >= len(plan.shards):
             return None
@@ -254,15 +260,15 @@ class ShardHost:
         return BatchContext(
             ledger=ledger,
             batch=ledger.batch(message.batch_id),
-            model=plan.runs_on(),
+            model=plan.require_model(),
             engine=self._engine,
             stop=one.stop,
             progress=one.progress,
             max_line_bytes=plan.line_bytes,
-            first_tail_shard=plan.tail,
+            first_tail_shard=plan.first_tail_shard,
             checkpoint_seconds=self._settings.checkpoint_seconds,
             engine_gate=self._engine_gate,
-            answer_cache=AnswerCache(enabled=self._settings.reuse_answers),
+            answer_cache=AnswerCache(enabled=self._settings.deduplicate_requests),
         )
 
     @contextmanager
@@ -279,8 +285,8 @@ class ShardHost:
     def _opened(self, message: WorkMessage, one: _Open) -> Iterator[None]:
         with self._lock:
             self._open[message] = one
-        if self.stop.asked:  # it came between the two lines that look
-            one.stop.ask(0)
+        if self.stop.requested:  # it came between the two lines that look
+            one.stop.request(0)
         try:
             yield
         finally:

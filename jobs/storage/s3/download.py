@@ -15,19 +15,19 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from batchchat.jobs.errors import StorageError
-from batchchat.jobs.storage.protocol import CHUNK
-from batchchat.jobs.storage.s3.errors import code_of
+from batchchat.jobs.storage.protocol import CHUNK_BYTES
+from batchchat.jobs.storage.s3.errors import error_code
 
-_CUT = (
+_CUT_ERRORS = (
     *(HTTPError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError),
     *(ResponseParserError, ValueError),  # of a head that was cut
 )
-_CUTS = 6
+_MAX_EMPTY_CONNECTIONS = 6
 """Connections in a row that may end without having brought anything."""
 
-_FIRST_WAIT = 0.2
+_FIRST_WAIT_SECONDS = 0.2
 
-_FRAGMENT = 256 * 1024
+_FRAGMENT_BYTES = 256 * 1024
 """Bytes that a cut connection loses, at most."""
 
 
@@ -52,17 +52,17 @@ def download(
                 return
             etag = answer["ETag"]
             with closing(answer["Body"]) as body:
-                while fragment := body.read(_FRAGMENT):
+                while fragment := body.read(_FRAGMENT_BYTES):
                     offset += len(fragment)
                     cuts = 0
                     yield fragment
-        except _CUT:
+        except _CUT_ERRORS:
             cuts += 1
-            if cuts == _CUTS:
+            if cuts == _MAX_EMPTY_CONNECTIONS:
                 raise
         else:
             return
-        time.sleep(_FIRST_WAIT * 2**cuts)
+        time.sleep(_FIRST_WAIT_SECONDS * 2**cuts)
 
 
 def size_of(client: Any, where: dict[str, str]) -> int:
@@ -80,14 +80,16 @@ def size_of(client: Any, where: dict[str, str]) -> int:
         return 0
     with closing(answer["Body"]) as body:
         size = int(answer.get("ContentRange", "").rpartition("/")[2] or -1)
-        if size < 0:  # the whole of it comes, as from servers without ranges
+        if size < 0:  # the server ignores ranges and sends the whole object
             size = int(answer["ContentLength"])
         if size and not body.read(1):
             raise HTTPError("the connection was cut before the first byte")
     return size
 
 
-def whole(answer: dict[str, Any], *, is_page: bool = False) -> dict[str, Any]:
+def checked_response(
+    answer: dict[str, Any], *, is_page: bool = False
+) -> dict[str, Any]:
     """Return the answer, if its head has come to the end.
 
     A connection that is cut within the head leaves what came as if it were all: the
@@ -107,14 +109,14 @@ def whole(answer: dict[str, Any], *, is_page: bool = False) -> dict[str, Any]:
     return answer
 
 
-def regrouped(fragments: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the bytes in pieces of `CHUNK`; the last one may be shorter."""
+def rechunked(fragments: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the bytes in pieces of `CHUNK_BYTES`; the last one may be shorter."""
     piece = bytearray()
     for fragment in fragments:
         piece += fragment
-        while len(piece) >= CHUNK:
-            yield bytes(piece[:CHUNK])
-            del piece[:CHUNK]
+        while len(piece) >= CHUNK_BYTES:
+            yield bytes(piece[:CHUNK_BYTES])
+            del piece[:CHUNK_BYTES]
     if piece:
         yield bytes(piece)
 
@@ -125,10 +127,10 @@ def _ask(
     """Return the answer, None where there are no such bytes."""
     answer: dict[str, Any] | None = None
     try:
-        answer = whole(client.get_object(**where, **span))
+        answer = checked_response(client.get_object(**where, **span))
         answer.setdefault("ETag", "")
     except ClientError as error:
-        if code_of(error) not in {"InvalidRange", "416"}:
+        if error_code(error) not in {"InvalidRange", "416"}:
             raise
     if etag and (answer is None or answer["ETag"] != etag):
         if answer:

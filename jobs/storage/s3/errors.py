@@ -40,54 +40,54 @@ _BY_STATUS = {401: _GOOD_KEYS, 403: _KEYS + "may get, put, list and delete there
 _REACH = "check that the server runs and that BATCHCHAT_S3_ENDPOINT names it"
 
 _FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull"}
-_PASSING = {
+_TRANSIENT = {
     *("BadDigest", "IncompleteBody", "NoSuchUpload", "RequestTimeout"),
     *("RequestLimitExceeded", "SlowDown", "Throttling", "ThrottlingException"),
 }
-_PASSING_STATUSES = {408, 409, 425, 429, 500, 502, 503, 504}
-_UNREACHED = (
+_TRANSIENT_STATUSES = {408, 409, 425, 429, 500, 502, 503, 504}
+_CONNECTION_ERRORS = (
     *(ConnectionError, CredentialRetrievalError, HTTPClientError),
     *(HTTPError, IncompleteReadError, ResponseParserError, ValueError),
 )
 
 
 @contextmanager
-def named_errors(place: str) -> Iterator[None]:
+def translate_errors(place: str) -> Iterator[None]:
     """Turn what boto3 raises into our errors, which say where it was."""
     try:
         yield
     except ClientError as error:
-        raise _answered(place, error) from error
+        raise _from_response(place, error) from error
     except (BotoCoreError, HTTPError, ResponseParserError, ValueError) as error:
         # A ValueError is what botocore makes of a header that was cut.
-        raise _unanswered(place, error) from error
+        raise _from_exception(place, error) from error
 
 
-def code_of(error: ClientError) -> str:
+def error_code(error: ClientError) -> str:
     """Return S3's code, or the status where an answer has no body."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _answered(place: str, error: ClientError) -> StorageError:
-    code = code_of(error)
+def _from_response(place: str, error: ClientError) -> StorageError:
+    code = error_code(error)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code == "NoSuchKey" or (
         status == HTTPStatus.NOT_FOUND and not code.startswith("NoSuch")
     ):
-        return ObjectMissingError(_discreet(f"no object {place}"))
+        return ObjectMissingError(_redact_credentials(f"no object {place}"))
     said = error.response.get("Error", {}).get("Message") or "no reason given"
-    message = _discreet(f"storage failed at {place}: {said} ({code})")
+    message = _redact_credentials(f"storage failed at {place}: {said} ({code})")
     if status == HTTPStatus.INSUFFICIENT_STORAGE or code in _FULL:
         hint = "free some space in the bucket, or raise its quota"
         return StorageFullError(message, hint=hint)
     failure = StorageError(message, hint=_HINTS.get(code) or _BY_STATUS.get(status))
-    failure.retryable = code in _PASSING or status in _PASSING_STATUSES
+    failure.retryable = code in _TRANSIENT or status in _TRANSIENT_STATUSES
     return failure
 
 
-def _unanswered(place: str, error: Exception) -> StorageError:
-    message = _discreet(f"storage failed at {place}: {error}")
-    if isinstance(error, _UNREACHED):
+def _from_exception(place: str, error: Exception) -> StorageError:
+    message = _redact_credentials(f"storage failed at {place}: {error}")
+    if isinstance(error, _CONNECTION_ERRORS):
         return StorageError(message, hint=_REACH)
     keys = isinstance(error, (NoCredentialsError, PartialCredentialsError))
     failure = StorageError(message, hint=_GOOD_KEYS if keys else None)
@@ -95,6 +95,6 @@ def _unanswered(place: str, error: Exception) -> StorageError:
     return failure
 
 
-def _discreet(text: str) -> str:
+def _redact_credentials(text: str) -> str:
     """Take user and password out of the URLs."""
     return re.sub(r"//[^/\s@]*@", "//", text)

@@ -9,7 +9,7 @@ from batchchat.jobs.errors import InputFileError, ObjectMissingError
 from batchchat.jobs.storage.factory import checked_endpoint
 from batchchat.jobs.storage.s3.client import s3_client
 from batchchat.jobs.storage.s3.download import download, size_of
-from batchchat.jobs.storage.s3.errors import named_errors
+from batchchat.jobs.storage.s3.errors import translate_errors
 
 _URL = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{2,62})/(.+)", re.DOTALL)
 
@@ -31,7 +31,7 @@ class S3Object(io.RawIOBase):
         self._client = client
         self._where = {"Bucket": bucket, "Key": key}
         self._place = f"s3://{bucket}/{key}"
-        with named_errors(self._place):
+        with translate_errors(self._place):
             self.size = size_of(client, self._where)
         self._at = 0
         self._fragments: Generator[bytes, None, None] | None = None
@@ -69,7 +69,7 @@ class S3Object(io.RawIOBase):
     def _next(self) -> bytes:
         if self._fragments is None:
             self._fragments = download(self._client, self._where, self._at, None)
-        with named_errors(self._place):
+        with translate_errors(self._place):
             return next(self._fragments, b"")
 
     def _stop(self) -> None:

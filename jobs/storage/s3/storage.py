@@ -10,11 +10,16 @@ from botocore.exceptions import ClientError
 from batchchat.jobs.errors import ObjectMissingError
 from batchchat.jobs.storage.protocol import Entry, checked_key, is_between
 from batchchat.jobs.storage.s3.client import s3_client
-from batchchat.jobs.storage.s3.download import download, regrouped, size_of, whole
-from batchchat.jobs.storage.s3.errors import code_of, named_errors
-from batchchat.jobs.storage.s3.upload import Stamp, Upload
+from batchchat.jobs.storage.s3.download import (
+    checked_response,
+    download,
+    rechunked,
+    size_of,
+)
+from batchchat.jobs.storage.s3.errors import error_code, translate_errors
+from batchchat.jobs.storage.s3.upload import Upload, WriteMarker
 
-_CONFLICT_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)
+_CONFLICT_WAIT_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 class S3Storage:
@@ -48,23 +53,23 @@ class S3Storage:
 
         A put whose answer got lost is sent again, by boto3 or by a proxy on the way,
         and the second one is refused because the first had worked. So a refusal is
-        believed only if the object doesn't carry this call's stamp. Equal bytes
+        believed only if the object doesn't carry this call's marker. Equal bytes
         would prove less: two callers may have had the same to say.
         """
-        stamp = Stamp()
+        marker = WriteMarker()
         where = self._where(key)
-        with self._named_errors(key):
+        with self._translate_errors(key):
             try:
-                self._put_if_absent(where, data, stamp)
+                self._put_if_absent(where, data, marker)
             except ClientError as error:
-                if code_of(error) not in {"PreconditionFailed", "412"}:
+                if error_code(error) not in {"PreconditionFailed", "412"}:
                     raise
-                return stamp.is_on(self._client, where)
+                return marker.matches(self._client, where)
         return True
 
     def put(self, key: str, data: bytes) -> None:  # noqa: D102 - see Storage
         where = self._where(key)
-        with self._named_errors(key):
+        with self._translate_errors(key):
             self._client.put_object(**where, Body=data)
 
     @contextmanager
@@ -87,11 +92,11 @@ class S3Storage:
         return b"".join(self._fragments(key, offset, offset + length))
 
     def stream(self, key: str) -> Iterator[bytes]:  # noqa: D102
-        return regrouped(self._fragments(key))
+        return rechunked(self._fragments(key))
 
     def size(self, key: str) -> int:  # noqa: D102
         where = self._where(key)
-        with self._named_errors(key):
+        with self._translate_errors(key):
             return size_of(self._client, where)
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:  # noqa: D102
@@ -118,17 +123,19 @@ class S3Storage:
 
     def delete(self, key: str) -> None:  # noqa: D102
         where = self._where(key)
-        with suppress(ObjectMissingError), self._named_errors(key):
+        with suppress(ObjectMissingError), self._translate_errors(key):
             self._client.delete_object(**where)
 
-    def _put_if_absent(self, where: dict[str, str], data: bytes, stamp: Stamp) -> None:
+    def _put_if_absent(
+        self, where: dict[str, str], data: bytes, marker: WriteMarker
+    ) -> None:
         """Put, again while the server says that another put is under way."""
-        asked = {**where, "Body": data, "IfNoneMatch": "*", "Metadata": stamp.metadata}
-        for wait in _CONFLICT_WAITS:
+        asked = {**where, "Body": data, "IfNoneMatch": "*", "Metadata": marker.metadata}
+        for wait in _CONFLICT_WAIT_SECONDS:
             try:
                 self._client.put_object(**asked)
             except ClientError as error:
-                if code_of(error) != "ConditionalRequestConflict":
+                if error_code(error) != "ConditionalRequestConflict":
                     raise
                 time.sleep(wait)
             else:
@@ -139,15 +146,15 @@ class S3Storage:
         self, key: str, offset: int = 0, end: int | None = None
     ) -> Iterator[bytes]:
         where = self._where(key)
-        with self._named_errors(key):
+        with self._translate_errors(key):
             yield from download(self._client, where, offset, end)
 
     def _pages(self, prefix: str, **asked: str) -> Iterator[dict[str, Any]]:
         paginator = self._client.get_paginator("list_objects_v2")
         top = self._prefix + prefix
-        with self._named_errors(prefix):
+        with self._translate_errors(prefix):
             for page in paginator.paginate(Bucket=self._bucket, Prefix=top, **asked):
-                yield whole(page, is_page=True)
+                yield checked_response(page, is_page=True)
 
     def _where(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + checked_key(key)}
@@ -155,5 +162,5 @@ class S3Storage:
     def _place(self, key: str) -> str:
         return f"`{self.url}/{key}` at `{self._client.meta.endpoint_url}`"
 
-    def _named_errors(self, key: str) -> AbstractContextManager[None]:
-        return named_errors(self._place(key))
+    def _translate_errors(self, key: str) -> AbstractContextManager[None]:
+        return translate_errors(self._place(key))

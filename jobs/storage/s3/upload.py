@@ -6,29 +6,29 @@ from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from batchchat.jobs.storage.s3.errors import code_of, named_errors
+from batchchat.jobs.storage.s3.errors import error_code, translate_errors
 
-PART = 16 * 1024 * 1024
+PART_BYTES = 16 * 1024 * 1024
 """Bytes of a part. S3 takes 10,000 of them, so that an object has 160 GB at most; all
 are of one size, as some servers want it."""
 
-_LABEL = "batchchat-write"
+_METADATA_KEY = "batchchat-write"
 
 
-class Stamp:
+class WriteMarker:
     """Marks an object as one call's, for when the answer to it gets lost."""
 
     def __init__(self) -> None:
         """Make one that nobody else has."""
         self._value = uuid4().hex
-        self.metadata = {_LABEL: self._value}
+        self.metadata = {_METADATA_KEY: self._value}
 
-    def is_on(self, client: Any, where: dict[str, str]) -> bool:
+    def matches(self, client: Any, where: dict[str, str]) -> bool:
         """Say whether the object there is the call's."""
         try:
             found = client.head_object(**where)["Metadata"]
         except ClientError as error:
-            if code_of(error) in {"404", "NoSuchKey"}:
+            if error_code(error) in {"404", "NoSuchKey"}:
                 return False
             raise
         return self._value in found.values()
@@ -46,7 +46,7 @@ class Upload:
         self._client = client
         self._where = where
         self._place = place
-        self._stamp = Stamp()
+        self._marker = WriteMarker()
         self._buffer = bytearray()
         self._id: str | None = None
         self._parts: list[dict[str, Any]] = []
@@ -54,14 +54,14 @@ class Upload:
     def write(self, data: bytes) -> None:
         """Append `data`."""
         self._buffer += data
-        while len(self._buffer) > PART:
-            with named_errors(self._place):
-                self._send(self._buffer[:PART])
-            del self._buffer[:PART]
+        while len(self._buffer) > PART_BYTES:
+            with translate_errors(self._place):
+                self._send(self._buffer[:PART_BYTES])
+            del self._buffer[:PART_BYTES]
 
     def finish(self) -> None:
         """Make the object appear."""
-        with named_errors(self._place):
+        with translate_errors(self._place):
             if self._id is None:
                 self._client.put_object(**self._where, Body=self._buffer)
             else:
@@ -77,7 +77,7 @@ class Upload:
     def _send(self, part: bytearray) -> None:
         if self._id is None:
             begun = self._client.create_multipart_upload(
-                **self._where, Metadata=self._stamp.metadata
+                **self._where, Metadata=self._marker.metadata
             )
             self._id = begun["UploadId"]
         number = len(self._parts) + 1
@@ -94,6 +94,6 @@ class Upload:
                 **self._where, UploadId=self._id, MultipartUpload=parts
             )
         except ClientError as error:
-            done = code_of(error) == "NoSuchUpload"
-            if not (done and self._stamp.is_on(self._client, self._where)):
+            done = error_code(error) == "NoSuchUpload"
+            if not (done and self._marker.matches(self._client, self._where)):
                 raise

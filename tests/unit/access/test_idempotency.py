@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchchat.jobs.access.idempotency import KEY_SECONDS, claim, sweep
+from batchchat.jobs.access.idempotency import KEY_SECONDS, remove_expired, reserve
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.storage import MemoryStorage
 
@@ -28,33 +28,33 @@ def ledger(clock):
 
 
 def remembered(ledger):
-    return len(list(ledger.storage.list("projects/p/sent/")))
+    return len(list(ledger.storage.list("projects/p/idempotency/")))
 
 
 def test_what_is_older_than_a_day_is_forgotten_within_some_hours(ledger, clock):
     for number in range(40):
-        claim(ledger, b"%d" % number, key=f"{number}", seconds=0)
-        claim(ledger, b"%d" % number, key=None, seconds=10)
+        reserve(ledger, b"%d" % number, key=f"{number}", seconds=0)
+        reserve(ledger, b"%d" % number, key=None, seconds=10)
     assert remembered(ledger) == 80
     began = clock.now
     for seconds in PASS:
         clock.now = began + KEY_SECONDS - 16 * 600 + seconds
-        sweep(ledger)
+        remove_expired(ledger)
     assert remembered(ledger) == 80
     left = []
     for seconds in PASS:
         clock.now = began + KEY_SECONDS + 1 + seconds
-        sweep(ledger)
+        remove_expired(ledger)
         left.append(remembered(ledger))
     assert left[0] > 0  # not all are read at once
     assert left[-1] == 0
 
 
 def test_a_key_that_is_used_again_after_a_day_is_kept(ledger, clock):
-    claim(ledger, b"x", key="mine", seconds=0)
+    reserve(ledger, b"x", key="mine", seconds=0)
     clock.now += KEY_SECONDS + 1
-    again = claim(ledger, b"x", key="mine", seconds=0)
+    again = reserve(ledger, b"x", key="mine", seconds=0)
     for seconds in PASS:
         clock.now += seconds and 600
-        sweep(ledger)
-    assert claim(ledger, b"x", key="mine", seconds=0).batch_id == again.batch_id
+        remove_expired(ledger)
+    assert reserve(ledger, b"x", key="mine", seconds=0).batch_id == again.batch_id

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchchat.jobs.catalog.usage import Price, Usage, without_trailing_zeros
-from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger import records
 from tests.support.batch_records import OUTCOME
 
 usages = st.builds(Usage, *[st.integers(0, 10**12)] * 3)
@@ -35,7 +35,7 @@ def test_a_cost_is_written_without_zeros_at_its_end_or_an_exponent(cost, text):
     outcome = msgspec.structs.replace(
         OUTCOME, estimated_cost=without_trailing_zeros(Decimal(cost))
     )
-    assert b'"estimated_cost":%b,' % text.encode() in record.encode(outcome)
+    assert b'"estimated_cost":%b,' % text.encode() in records.encode(outcome)
 
 
 @given(prices, prices, usages)

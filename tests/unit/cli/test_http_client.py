@@ -44,4 +44,4 @@ def test_empty_retry_budget_raises_the_first_error():
 
 def test_retry_after_beyond_the_budget_raises():
     with pytest.raises(ServerError):
-        RetryBudget(5).wait(ServerError("busy", after=60))
+        RetryBudget(5).wait(ServerError("busy", retry_after=60))

@@ -54,7 +54,7 @@ def test_unknown_model_is_a_model_not_found_error():
 def test_rate_limit_error_carries_retry_after():
     error = error_from_response(response(429, headers={"retry-after": "7"}), URL)
     assert isinstance(error, ServerError)
-    assert error.after == 7
+    assert error.retry_after == 7
 
 
 FOREIGN = {

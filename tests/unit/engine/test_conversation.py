@@ -9,7 +9,7 @@ import pytest
 from batchchat.jobs.engine.conversation import Conversation
 from batchchat.jobs.engine.protocol import Choice, Completion
 from batchchat.jobs.errors import RequestRefusedError
-from batchchat.jobs.ledger.partial_turns import KeptTurn, pack_turns, read_turns
+from batchchat.jobs.ledger.partial_turns import PartialTurn, pack_turns, read_turns
 from tests.support.input_lines import encoded, parsed
 from tests.support.running import SETTINGS, Bench, text
 from tests.unit.execution.test_crashes import Killed, Mortal
@@ -179,10 +179,12 @@ def test_a_slot_gives_what_two_requests_would(bench):
 
 def test_a_turn_that_was_kept_is_not_asked_for_again(bench):
     batch_id = bench.submit(two_turns(2))
-    keys = bench.ledger.keys.of(batch_id)
-    kept = pack_turns([KeptTurn(1, 0, answer("KEPT")), KeptTurn(2, 1, answer("B"))])
-    bench.storage.put(keys.kept_turns(0, "attempt-1", 0), kept)
-    bench.storage.put(keys.kept_turns(0, "attempt-1", 1), kept[:20])
+    keys = bench.ledger.keys.batch(batch_id)
+    kept = pack_turns(
+        [PartialTurn(1, 0, answer("KEPT")), PartialTurn(2, 1, answer("B"))]
+    )
+    bench.storage.put(keys.partial_turns(0, "attempt-1", 0), kept)
+    bench.storage.put(keys.partial_turns(0, "attempt-1", 1), kept[:20])
     output, _ = bench.results(bench.run(batch_id))
     firsts = [result["response"]["body"]["turns"][0]["message"] for result in output]
     assert firsts[0]["content"] == "KEPT"
@@ -196,7 +198,7 @@ def test_finished_turns_of_a_killed_run_are_kept(tmp_path):
         batch_id = bench.submit(two_turns(9))
         with suppress(Killed):
             bench.run(batch_id, Mortal(bench.storage, deadline, after=True))
-        keys = bench.ledger.keys.of(batch_id)
+        keys = bench.ledger.keys.batch(batch_id)
         found = found or bool(read_turns(bench.storage, keys, 0))
     assert found
 

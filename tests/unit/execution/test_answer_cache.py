@@ -104,7 +104,7 @@ def test_other_parameters_or_another_seed_make_another_request(bench, asked):
 
 
 def test_it_can_be_switched_off(bench, asked):
-    bench.settings = bench.settings.model_copy(update={"reuse_answers": False})
+    bench.settings = bench.settings.model_copy(update={"deduplicate_requests": False})
     bench.run(bench.submit(questions(NUMBERS, temperature=0)))
     assert len(asked) == len(NUMBERS)
 
@@ -112,7 +112,7 @@ def test_it_can_be_switched_off(bench, asked):
 def test_a_run_that_was_stopped_goes_on_with_each_answered_once(bench):
     numbers = Random(3).choices(range(8), k=60)
     batch_id = bench.submit(questions(numbers, temperature=0, max_tokens=9))
-    bench.stop.ask(0.05)
+    bench.stop.request(0.05)
     bench.run(batch_id)
     bench.stop = type(bench.stop)()
     output, errors = bench.results(bench.run(batch_id))

@@ -13,7 +13,7 @@ from batchchat.jobs.execution.attempt import Attempt
 from batchchat.jobs.execution.context import BatchContext
 from batchchat.jobs.execution.engine_gate import EngineGate
 from batchchat.jobs.ids import request_id
-from batchchat.jobs.planning.planner import limits, make_plan
+from batchchat.jobs.planning.planner import make_plan, plan_limits
 from batchchat.workers.engine.echo_core import echo
 from tests.support.running import ECHO, SETTINGS, Bench, EchoRegistry, lines, renderer
 
@@ -60,7 +60,7 @@ def attempt(bench, batch_id, engine, **fields):
     ledger = bench.ledger
     batch = ledger.batch(batch_id)
     renderers = EchoRegistry(Catalog({"echo": ECHO}), bench.locks)
-    plan = make_plan(ledger, batch, renderers, limits(SETTINGS))
+    plan = make_plan(ledger, batch, renderers, plan_limits(SETTINGS))
     context = BatchContext(
         ledger=ledger,
         batch=batch,
@@ -69,14 +69,14 @@ def attempt(bench, batch_id, engine, **fields):
         stop=bench.stop,
         progress=bench.progress,
         max_line_bytes=SETTINGS.max_line_bytes,
-        first_tail_shard=plan.tail,
+        first_tail_shard=plan.first_tail_shard,
         checkpoint_seconds=60,
     )
     return Attempt(replace(context, **fields), plan.shards[0])
 
 
 def shard_keys(bench, batch_id):
-    keys = bench.ledger.keys.of(batch_id)
+    keys = bench.ledger.keys.batch(batch_id)
     return [
         entry.key.removeprefix(keys.shard(0))
         for entry in bench.storage.list(keys.shard(0))
@@ -87,7 +87,7 @@ def test_what_a_stop_leaves_unanswered_is_dropped_by_the_key_it_was_asked_by(ben
     engine = OddEngine(2, lambda: None)
     tried = attempt(bench, bench.submit(lines(6)), engine)
     tried.feed()
-    bench.stop.ask(0)
+    bench.stop.request(0)
     assert tried.finish() is False
     assert engine.dropped == engine.taken[2:]
 
@@ -96,7 +96,7 @@ def test_a_graceful_end_leaves_no_mark_of_a_crash_and_keeps_what_is_finished(ben
     batch_id = bench.submit(lines(6))
     tried = attempt(bench, batch_id, OddEngine(2, lambda: None))
     tried.feed()
-    bench.stop.ask(0)
+    bench.stop.request(0)
     tried.finish()
     assert shard_keys(bench, batch_id) == [f"{tried.id}/00000.jsonl"]
 
@@ -149,7 +149,7 @@ def test_who_waits_for_the_engine_leaves_no_mark(bench):
     gate.acquire(exclusive=True, should_abandon=lambda: False)
     engine = OddEngine(6, lambda: None)
     waiting = attempt(bench, batch_id, engine, engine_gate=gate)
-    bench.stop.ask(0)
+    bench.stop.request(0)
     waiting.feed()
     assert shard_keys(bench, batch_id) == []
 

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from batchchat.jobs.files.files import Files
-from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import File
 from batchchat.jobs.storage import MemoryStorage
@@ -46,7 +46,7 @@ def put_file(ledger, age, number, purpose="batch", expires_at=None):
         purpose=purpose,
         expires_at=expires_at,
     )
-    ledger.storage.put(ledger.keys.file(file_id), record.encode(file))
+    ledger.storage.put(ledger.keys.file(file_id), records.encode(file))
     ledger.storage.put(ledger.keys.content(file_id), b"x")
     return file
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import CorruptObjectError
-from batchchat.jobs.ledger.checkpoint import Result, counts_of, head_of, pack, unpack
+from batchchat.jobs.ledger.checkpoint import Result, pack, read_header, tally, unpack
 from batchchat.jobs.ledger.records import Counts
 
 texts = st.dictionaries(st.text(max_size=3), st.text(max_size=5), max_size=3)
@@ -32,7 +32,7 @@ DATA = pack(SOME).data
 def test_results_come_back_as_they_were_packed(packed):
     data, digest = pack(packed)
     assert unpack(data, "key", digest) == packed
-    assert head_of(data).sha256 == digest
+    assert read_header(data).sha256 == digest
 
 
 @given(st.lists(results, max_size=4))
@@ -78,5 +78,5 @@ def test_what_is_no_checkpoint_is_corrupt(data):
 
 
 def test_counts_usage_and_seconds_are_summed():
-    assert counts_of(SOME) == (Counts(3, 2, 1), Usage(27, 3, 6), 0.75)
-    assert counts_of([]) == (Counts(), Usage(), 0.0)
+    assert tally(SOME) == (Counts(3, 2, 1), Usage(27, 3, 6), 0.75)
+    assert tally([]) == (Counts(), Usage(), 0.0)

@@ -4,22 +4,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchchat.jobs.catalog.usage import Usage
-from batchchat.jobs.ledger import records as record
-from batchchat.jobs.ledger.commit_index import Committed
+from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.commit_index import CommitIndex
 from batchchat.jobs.ledger.records import Counts
 from tests.support.batch_records import BATCH, commit, new_ledger, plan
 
 
 @given(st.permutations(range(12)), st.lists(st.integers(0, 12), max_size=4))
 def test_in_whatever_order_they_come_the_sums_are_the_same(order, cuts):
-    done, at = Committed(), 0
+    done, at = CommitIndex(), 0
     for cut in [*sorted(cuts), len(order)]:
-        done, at = done.plus([commit(shard) for shard in order[at:cut]]), max(at, cut)
+        done, at = (
+            done.with_commits([commit(shard) for shard in order[at:cut]]),
+            max(at, cut),
+        )
         assert len(done) == at
         assert {shard for shard in range(12) if shard in done} == {*order[:at]}
     sums = Counts(120, 96, 24), Usage(12 * 149, 12 * 9, 12 * 338), 18.0, 14
-    assert (done.counts, done.usage, done.engine_seconds, done.last_at) == sums
-    assert (done.upto, done.later) == (12, frozenset())
+    assert (done.counts, done.usage, done.engine_seconds, done.last_commit_at) == sums
+    assert (done.contiguous_until, done.sparse) == (12, frozenset())
 
 
 class Watched:
@@ -45,10 +48,10 @@ class Watched:
 def watched(shards):
     """Return a ledger whose batch has commits of the first `shards` of 2,000 shards."""
     ledger = new_ledger()
-    keys = ledger.keys.of(BATCH.id)
-    ledger.storage.put(keys.plan, record.encode(plan(2_000)))
+    keys = ledger.keys.batch(BATCH.id)
+    ledger.storage.put(keys.plan, records.encode(plan(2_000)))
     for shard in range(shards):
-        ledger.storage.put(keys.commit(shard), record.encode(commit(shard)))
+        ledger.storage.put(keys.commit(shard), records.encode(commit(shard)))
     ledger.storage = Watched(ledger.storage)
     return ledger
 
@@ -64,8 +67,8 @@ def test_a_look_costs_what_is_new_not_what_there_is():
     ledger = watched(1_500)
     assert looked(ledger)[1:] == (1_500, 1_500)
     assert looked(ledger)[1:] == (0, 0)
-    key = ledger.keys.of(BATCH.id).commit(1_700)
-    ledger.storage.put(key, record.encode(commit(1_700)))
+    key = ledger.keys.batch(BATCH.id).commit(1_700)
+    ledger.storage.put(key, records.encode(commit(1_700)))
     state, listed, read = looked(ledger)
     assert (listed, read) == (1, 1)
     assert state.counts().completed == 8 * 1_501
@@ -76,8 +79,8 @@ def test_a_look_costs_what_is_new_not_what_there_is():
 def test_a_commit_that_is_gone_is_missed_when_one_looks_again():
     ledger = watched(50)
     looked(ledger)
-    ledger.storage.delete(ledger.keys.of(BATCH.id).commit(7))
-    ledger.look_again()
+    ledger.storage.delete(ledger.keys.batch(BATCH.id).commit(7))
+    ledger.invalidate_caches()
     state, listed, _ = looked(ledger)
     assert (listed, state.pending()[0]) == (49, 7)
     assert state.counts().completed == 8 * 49
@@ -85,8 +88,8 @@ def test_a_commit_that_is_gone_is_missed_when_one_looks_again():
 
 def test_a_commit_out_of_order_that_is_gone_is_missed_at_once():
     ledger = watched(50)
-    late = ledger.keys.of(BATCH.id).commit(60)
-    ledger.storage.put(late, record.encode(commit(60)))
+    late = ledger.keys.batch(BATCH.id).commit(60)
+    ledger.storage.put(late, records.encode(commit(60)))
     assert 60 in looked(ledger)[0].commits
     ledger.storage.delete(late)
     assert looked(ledger)[0].pending()[:11] == [*range(50, 61)]

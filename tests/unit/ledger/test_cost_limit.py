@@ -8,9 +8,9 @@ import pytest
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.catalog.usage import Price, Usage
 from batchchat.jobs.errors import UsageError
-from batchchat.jobs.ledger.cost_limit import MAX_COST, check_limit
+from batchchat.jobs.ledger.cost_limit import MAX_COST_REACHED, check_cost_limit
 from batchchat.jobs.ledger.records import Counts
-from batchchat.jobs.planning.planner import limits, make_plan
+from batchchat.jobs.planning.planner import make_plan, plan_limits
 from batchchat.jobs.results.finalize import finalize
 from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.broker.status_board import ShardProgress
@@ -49,7 +49,7 @@ def test_it_ends_with_what_is_finished_and_passes_the_limit_by_no_more_than_ran(
     output, errors = bench.results(state)
     ids = [result["custom_id"] for result in output + errors]
     assert sorted(ids) == sorted(f"q-{index}" for index in range(200))
-    assert {line["error"]["code"] for line in errors} == {MAX_COST}
+    assert {line["error"]["code"] for line in errors} == {MAX_COST_REACHED}
     assert state.counts() == Counts(200, len(output), 0)
 
 
@@ -71,7 +71,7 @@ def test_requests_that_share_an_answer_pass_the_limit_by_no_more_either(bench, a
 
 def test_what_was_finished_before_counts_too(bench, whole):
     batch_id = bench.submit(lines(200), max_cost=whole / 2)
-    bench.stop.ask(0)  # a run that is stopped at once
+    bench.stop.request(0)  # a run that is stopped at once
     bench.run(batch_id)
     bench.stop = type(bench.stop)()
     assert bench.run(batch_id).cost() <= whole / 2 + IN_ENGINE * DEAREST
@@ -88,9 +88,9 @@ def test_a_model_without_a_price_has_no_limit_to_its_cost(tmp_path):
     batch_id = bench.submit(lines(2), max_cost=Decimal(1), on_invalid="skip")
     state = bench.run(batch_id)
     assert state.status == "failed"
-    assert [p.code for p in state.made_plan().problems] == ["model_without_price"]
+    assert [p.code for p in state.require_plan().problems] == ["model_without_price"]
     with pytest.raises(UsageError, match="no price of `echo`"):
-        check_limit(Decimal(1), None, "echo")
+        check_cost_limit(Decimal(1), None, "echo")
 
 
 def test_the_dispatcher_ends_a_batch_by_what_is_committed_and_what_runs(monkeypatch):
@@ -103,7 +103,7 @@ def test_the_dispatcher_ends_a_batch_by_what_is_committed_and_what_runs(monkeypa
     assert desk.ledger.state(batch_id).status == "in_progress"
     desk.status_board.runs[batch_id] = {0: msgspec.structs.replace(done, in_flight=2)}
     desk.sweep()
-    assert desk.ledger.state(batch_id).cancel.reason == MAX_COST
+    assert desk.ledger.state(batch_id).cancel.reason == MAX_COST_REACHED
     desk.sweep()
     assert desk.status_board.stops == {batch_id}
     assert desk.status_board.grace > 0
@@ -115,7 +115,9 @@ def test_a_worker_stops_a_shard_itself_by_what_others_have_told_and_its_own(
 ):
     whole = bench.run(bench.submit(alike)).cost()
     batch_id, ledger = bench.submit(alike, max_cost=whole / 2), bench.ledger
-    make_plan(ledger, ledger.batch(batch_id), bench.renderers, limits(bench.settings))
+    make_plan(
+        ledger, ledger.batch(batch_id), bench.renderers, plan_limits(bench.settings)
+    )
     status_board = MemoryStatusBoard()
     each = Usage(10, 0, 1)
     told = Usage(elsewhere * each.input_tokens, 0, elsewhere * each.output_tokens)
@@ -131,6 +133,6 @@ def test_a_worker_stops_a_shard_itself_by_what_others_have_told_and_its_own(
     )
     host.run(WorkMessage.for_shard("default", batch_id, 0))
     engine.close()
-    assert ledger.cancel(batch_id).reason == MAX_COST
+    assert ledger.cancel(batch_id).reason == MAX_COST_REACHED
     mine = finalize(ledger, batch_id, "cancelled").counts().completed
     assert 100 - elsewhere - IN_ENGINE <= mine <= 100 - elsewhere + IN_ENGINE

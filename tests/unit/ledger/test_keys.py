@@ -80,10 +80,10 @@ def test_a_project_s_name_may_not_lead_elsewhere(name):
 
 def test_every_key_is_one_that_storages_take():
     keys = Keys("default")
-    of = keys.of(new_batch_id())
+    of = keys.batch(new_batch_id())
     file, attempt = new_file_id(), new_attempt_id()
     made = [of.batch, of.plan, of.problems, of.cancel, of.final, of.commit(3)]
-    made += [of.mark(3, attempt), of.checkpoint(3, attempt, 1)]
+    made += [of.attempt_marker(3, attempt), of.checkpoint(3, attempt, 1)]
     made += [keys.file(file), keys.content(file)]
     assert [checked_key(key) for key in made] == made
     assert len(set(made)) == len(made)
@@ -91,17 +91,17 @@ def test_every_key_is_one_that_storages_take():
 
 def test_what_lies_below_begins_with_what_is_above():
     keys = Keys("p")
-    of = keys.of(new_batch_id())
+    of = keys.batch(new_batch_id())
     assert of.batch.startswith(keys.batches() + "/")
     assert of.commit(1).startswith(of.commits)
-    assert of.mark(1, "a").startswith(of.shard(1))
+    assert of.attempt_marker(1, "a").startswith(of.shard(1))
     assert of.checkpoint(1, "a", 0).startswith(of.shard(1))
     assert not of.checkpoint(10, "a", 0).startswith(of.shard(1))
 
 
 @given(st.integers(0, 99_998))
 def test_keys_of_shards_sort_by_their_number(shard):
-    of = Keys("p").of(f"batch_{DIGITS}")
+    of = Keys("p").batch(f"batch_{DIGITS}")
     assert of.commit(shard) < of.commit(shard + 1)
     assert of.checkpoint(0, "a", shard) < of.checkpoint(0, "a", shard + 1)
 

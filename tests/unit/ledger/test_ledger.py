@@ -6,7 +6,7 @@ import pytest
 
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import ConflictError, NotFoundError
-from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Cancel, Counts
 from batchchat.jobs.storage import MemoryStorage
@@ -19,13 +19,13 @@ def ledger():
 
 
 def write(ledger, name, value):
-    key = getattr(ledger.keys.of(BATCH.id), name)
-    ledger.storage.put(key, record.encode(value))
+    key = getattr(ledger.keys.batch(BATCH.id), name)
+    ledger.storage.put(key, records.encode(value))
 
 
 def write_commit(ledger, shard):
-    key = ledger.keys.of(BATCH.id).commit(shard)
-    ledger.storage.put(key, record.encode(commit(shard)))
+    key = ledger.keys.batch(BATCH.id).commit(shard)
+    ledger.storage.put(key, records.encode(commit(shard)))
 
 
 def test_each_object_moves_the_status_on(ledger):
@@ -81,7 +81,7 @@ def test_a_batch_without_a_plan_counts_nothing(ledger):
     assert (state.counts(), state.usage()) == (Counts(), Usage())
     assert (state.cost(), state.pending()) == (0, [])
     with pytest.raises(ConflictError):
-        state.made_plan()
+        state.require_plan()
 
 
 @pytest.mark.parametrize("batch_id", ["batch_" + "0" * 32, "batch_1", "../x", ""])
@@ -120,7 +120,7 @@ def test_ids_come_newest_first_and_old_ones_are_not_listed_before_they_are_read(
     ages = [*range(0, DAY, 3_600), *range(2 * DAY, 400 * DAY, DAY)]
     ids = [batch_made(NOW - age) for age in ages]
     for batch_id in ids:
-        storage.put(ledger.keys.of(batch_id).batch, b"{}")
+        storage.put(ledger.keys.batch(batch_id).batch, b"{}")
     found = ledger.batch_ids()
     assert [next(found) for _ in range(20)] == ids[:20]
     assert storage.names == 24
@@ -137,5 +137,5 @@ def test_a_clock_that_is_ahead_hides_nothing():
     storage = Counting()
     ledger = Ledger(storage, "p", lambda: NOW)
     batch_id = batch_made(NOW + 9 * DAY)
-    storage.put(ledger.keys.of(batch_id).batch, b"{}")
+    storage.put(ledger.keys.batch(batch_id).batch, b"{}")
     assert [*ledger.batch_ids()] == [batch_id]

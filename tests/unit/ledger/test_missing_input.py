@@ -7,9 +7,9 @@ import pytest
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import ObjectMissingError
 from batchchat.jobs.ledger.batch_object import batch_object
-from batchchat.jobs.ledger.cost_limit import grace_of
+from batchchat.jobs.ledger.cost_limit import drain_seconds
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.missing_input import INPUT_MISSING, note_lost
+from batchchat.jobs.ledger.missing_input import INPUT_MISSING, record_missing_input
 from batchchat.jobs.planning.planner import make_plan
 from batchchat.jobs.planning.scanner import Limits
 from batchchat.jobs.results.finalize import finalize
@@ -66,8 +66,8 @@ def test_one_that_runs_keeps_what_is_finished_and_says_what_is_not(hand):
     hand.run(batch_id, shards=1)
     lose_input(hand, batch_id)
     ledger = ledger_at(hand, CREATED + 61)
-    note_lost(ledger, batch_id)
-    assert grace_of(ledger.state(batch_id)) > 0
+    record_missing_input(ledger, batch_id)
+    assert drain_seconds(ledger.state(batch_id)) > 0
     state = finalize(ledger, batch_id, "cancelled")
     assert batch_object(state)["cancel_reason"] == INPUT_MISSING
     assert state.final

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from batchchat.jobs.errors import CorruptObjectError, NotFoundError
 from batchchat.jobs.ids import new_file_id
-from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.keys import shard_of_commit
 from batchchat.jobs.ledger.records import (
     Batch,
@@ -31,7 +31,7 @@ RECORDS = [
     replace(
         plan(0), model=None, problems=[Problem("c", None, "m"), Problem("c", 1, "é")]
     ),
-    replace(plan(1), shards=[Shard(0, 0, 9, 1, 3, 2, repeated=(2, 3))]),
+    replace(plan(1), shards=[Shard(0, 0, 9, 1, 3, 2, duplicate_lines=(2, 3))]),
     replace(commit(0), parts=[Part("k", 3, "0" * 64)], engines={"a": {"b": [1]}}),
     replace(OUTCOME, estimated_cost=Decimal("12345678901234.00000012345")),
     FILE,
@@ -45,7 +45,7 @@ def ledger():
 
 @pytest.mark.parametrize("value", RECORDS, ids=lambda value: type(value).__name__)
 def test_a_record_comes_back_as_it_was_written(value):
-    assert record.decode(type(value), record.encode(value), "key") == value
+    assert records.decode(type(value), records.encode(value), "key") == value
 
 
 @pytest.mark.parametrize("kind", [Batch, Plan, Commit, Outcome, File])
@@ -54,19 +54,19 @@ def test_a_record_comes_back_as_it_was_written(value):
 )
 def test_what_was_not_written_is_corrupt_and_says_where(kind, data):
     with pytest.raises(CorruptObjectError, match="the/key"):
-        record.decode(kind, data, "the/key")
+        records.decode(kind, data, "the/key")
 
 
 def test_no_beginning_of_a_record_is_taken_for_it():
-    data = record.encode(commit(0))
+    data = records.encode(commit(0))
     for end in range(len(data)):
         with pytest.raises(CorruptObjectError):
-            record.decode(Commit, data[:end], "key")
+            records.decode(Commit, data[:end], "key")
 
 
 def test_fields_of_a_newer_program_are_ignored():
-    data = record.encode(BATCH)[:-1] + b', "invented": {"later": 1}}'
-    assert record.decode(Batch, data, "key") == BATCH
+    data = records.encode(BATCH)[:-1] + b', "invented": {"later": 1}}'
+    assert records.decode(Batch, data, "key") == BATCH
 
 
 def test_counts_add_up_field_by_field():
@@ -76,48 +76,50 @@ def test_counts_add_up_field_by_field():
 
 def test_a_plan_with_shards_needs_a_model():
     with pytest.raises(CorruptObjectError):
-        replace(plan(), model=None).runs_on()
+        replace(plan(), model=None).require_model()
 
 
 @pytest.mark.parametrize(("shards", "tail"), [(1, 0), (7, 6), (16, 14), (1_000, 875)])
 def test_a_batch_ends_with_an_eighth_of_its_shards_and_with_one_at_least(shards, tail):
-    assert replace(plan(), shards=plan().shards[:1] * shards).tail == tail
+    assert replace(plan(), shards=plan().shards[:1] * shards).first_tail_shard == tail
 
 
 def test_batches_are_listed_newest_first(ledger):
     ids = [f"batch_{number:032x}" for number in (3, 1, 2)]
     for batch_id in ids:
         batch = replace(BATCH, id=batch_id)
-        ledger.storage.put(ledger.keys.of(batch_id).batch, record.encode(batch))
+        ledger.storage.put(ledger.keys.batch(batch_id).batch, records.encode(batch))
     listed = [batch.id for batch in ledger.batches()]
     assert listed == [BATCH.id, *sorted(ids, reverse=True)]
 
 
 def test_a_batch_that_was_never_created_is_not_listed(ledger):
-    ledger.storage.put(ledger.keys.of(f"batch_{9:032x}").plan, record.encode(plan()))
+    ledger.storage.put(
+        ledger.keys.batch(f"batch_{9:032x}").plan, records.encode(plan())
+    )
     assert list(ledger.batches()) == [BATCH]
 
 
 def test_a_file_is_found_or_not_found(ledger):
-    ledger.storage.put(ledger.keys.file(FILE.id), record.encode(FILE))
+    ledger.storage.put(ledger.keys.file(FILE.id), records.encode(FILE))
     assert ledger.file(FILE.id) == FILE
     with pytest.raises(NotFoundError):
         ledger.file(new_file_id())
 
 
 def test_a_torn_commit_is_not_counted_as_one_and_is_named(ledger):
-    keys = ledger.keys.of(BATCH.id)
-    ledger.storage.put(keys.commit(0), record.encode(commit(0))[:-5])
+    keys = ledger.keys.batch(BATCH.id)
+    ledger.storage.put(keys.commit(0), records.encode(commit(0))[:-5])
     state = ledger.state(BATCH.id)
-    assert (state.counts(), state.damaged) == (Counts(), {keys.commit(0): Commit})
+    assert (state.counts(), state.corrupt) == (Counts(), {keys.commit(0): Commit})
     with pytest.raises(CorruptObjectError, match=keys.commit(0)):
         ledger.commit(keys, 0)
 
 
 def test_a_commit_is_read_once_and_a_missing_one_again(ledger):
-    keys = ledger.keys.of(BATCH.id)
+    keys = ledger.keys.batch(BATCH.id)
     assert ledger.commit(keys, 0) is None
-    ledger.storage.put(keys.commit(0), record.encode(commit(0)))
+    ledger.storage.put(keys.commit(0), records.encode(commit(0)))
     assert ledger.commit(keys, 0) is ledger.commit(keys, 0) is not None
 
 
@@ -126,10 +128,10 @@ def test_now_is_whole_seconds_of_the_ledger_s_clock(ledger):
 
 
 def test_a_cost_is_a_number_in_json():
-    data = msgspec.json.decode(record.encode(OUTCOME))
+    data = msgspec.json.decode(records.encode(OUTCOME))
     assert data["estimated_cost"] == 0.5
 
 
 @pytest.mark.parametrize("shard", [0, 7, 99_999, 123_456])
 def test_a_commit_s_key_names_its_shard(ledger, shard):
-    assert shard_of_commit(ledger.keys.of(BATCH.id).commit(shard)) == shard
+    assert shard_of_commit(ledger.keys.batch(BATCH.id).commit(shard)) == shard

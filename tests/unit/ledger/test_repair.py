@@ -3,11 +3,11 @@
 import pytest
 
 from batchchat.jobs.errors import CorruptObjectError, EngineStartError
-from batchchat.jobs.ledger import records as record
-from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.submission import cancel_batch
 from batchchat.jobs.results.finalize import finalize
-from batchchat.jobs.results.stream import finished_results
+from batchchat.jobs.results.result_stream import finished_results
 from batchchat.workers.broker.messages import FINALIZE, WorkMessage
 from tests.support.ended import bare
 from tests.support.running import SETTINGS, Bench, lines, text
@@ -42,12 +42,12 @@ def half_run(bench, batch_id, writes=9):
     """Run a batch until some shards are committed; return the key of a commit."""
     with pytest.raises(Killed):
         bench.run(batch_id, Mortal(bench.storage, writes, after=True))
-    return next(bench.storage.list(bench.ledger.keys.of(batch_id).commits)).key
+    return next(bench.storage.list(bench.ledger.keys.batch(batch_id).commits)).key
 
 
 def stored(bench, batch_id):
     """Return the keys of the checkpoints."""
-    shards = bench.storage.list(bench.ledger.keys.of(batch_id).shards)
+    shards = bench.storage.list(bench.ledger.keys.batch(batch_id).shards)
     return {entry.key for entry in shards if entry.key.endswith(".jsonl")}
 
 
@@ -67,25 +67,25 @@ def undisturbed(bench):
 def test_what_can_not_be_read_is_made_again(bench, undisturbed, what, how):
     batch_id = bench.submit(lines(REQUESTS))
     state = bench.run(batch_id)
-    before, keys = stored(bench, batch_id), bench.ledger.keys.of(batch_id)
+    before, keys = stored(bench, batch_id), bench.ledger.keys.batch(batch_id)
     bench.storage.delete(keys.final) if what != "final" else None
     damage(bench.storage, {**vars(keys), "commit": keys.commit(1)}[what], how)
-    assert bench.ledger.state(batch_id).damaged
+    assert bench.ledger.state(batch_id).corrupt
     again = bench.run(batch_id)
     assert answers(bench, again) == undisturbed
     assert again.usage() == state.usage()
     assert stored(bench, batch_id) == before
-    assert not again.damaged
+    assert not again.corrupt
 
 
 def test_what_could_not_be_read_is_kept_aside(bench):
     batch_id = bench.submit(lines(REQUESTS))
     half_run(bench, batch_id)
-    keys = bench.ledger.keys.of(batch_id)
+    keys = bench.ledger.keys.batch(batch_id)
     damage(bench.storage, keys.plan)
     torn = bench.storage.get(keys.plan)
     bench.run(batch_id)
-    assert bench.storage.get(keys.damaged(keys.plan)) == torn
+    assert bench.storage.get(keys.quarantined(keys.plan)) == torn
 
 
 def test_of_a_shard_whose_commit_and_checkpoint_are_damaged_that_is_run_again(
@@ -93,7 +93,7 @@ def test_of_a_shard_whose_commit_and_checkpoint_are_damaged_that_is_run_again(
 ):
     batch_id = bench.submit(lines(REQUESTS))
     bench.run(batch_id)
-    keys = bench.ledger.keys.of(batch_id)
+    keys = bench.ledger.keys.batch(batch_id)
     bench.storage.delete(keys.final)
     commit = bench.ledger.commit(keys, 0)
     damage(bench.storage, commit.parts[0].key)
@@ -108,7 +108,7 @@ def test_killed_at_any_write_while_it_mends_it_ends_the_same(tmp_path, what):
         deadline += 1
         bench = Bench(tmp_path)
         batch_id = bench.submit(lines(REQUESTS))
-        commit, plan = half_run(bench, batch_id), bench.ledger.keys.of(batch_id).plan
+        commit, plan = half_run(bench, batch_id), bench.ledger.keys.batch(batch_id).plan
         damage(bench.storage, plan if what == "plan" else commit)
         try:
             bench.run(batch_id, Mortal(bench.storage, deadline, after=True))
@@ -125,25 +125,27 @@ def test_killed_at_any_write_while_it_mends_it_ends_the_same(tmp_path, what):
 def test_a_batch_that_was_planned_by_other_settings_fails_and_says_so(bench):
     batch_id = bench.submit(lines(REQUESTS))
     half_run(bench, batch_id)
-    damage(bench.storage, bench.ledger.keys.of(batch_id).plan)
+    damage(bench.storage, bench.ledger.keys.batch(batch_id).plan)
     bench.settings = SETTINGS.model_copy(update={"shard_requests": 9})
     state = bench.run(batch_id)
     assert state.status == "failed"
-    assert [problem.code for problem in state.made_plan().problems] == ["plan_damaged"]
+    assert [problem.code for problem in state.require_plan().problems] == [
+        "plan_damaged"
+    ]
 
 
 def test_a_wish_to_cancel_that_can_not_be_read_is_one(bench):
     batch_id = bench.submit(lines(REQUESTS))
     half_run(bench, batch_id)
     cancel_batch(bench.ledger, batch_id)
-    damage(bench.storage, bench.ledger.keys.of(batch_id).cancel)
+    damage(bench.storage, bench.ledger.keys.batch(batch_id).cancel)
     assert bench.run(batch_id).status == "cancelled"
 
 
 def test_a_batch_with_a_damaged_plan_is_cancelled_with_what_it_has(bench):
     batch_id = bench.submit(lines(REQUESTS))
     half_run(bench, batch_id)
-    damage(bench.storage, bench.ledger.keys.of(batch_id).plan)
+    damage(bench.storage, bench.ledger.keys.batch(batch_id).plan)
     cancel_batch(bench.ledger, batch_id)
     with pytest.raises(CorruptObjectError):
         finalize(bench.ledger, batch_id, "cancelled")
@@ -154,7 +156,7 @@ def test_a_batch_with_a_damaged_plan_is_cancelled_with_what_it_has(bench):
 
 def test_results_of_a_batch_with_a_damaged_plan_are_refused_not_left_out(bench):
     state = bench.run(bench.submit(lines(3)))
-    damage(bench.storage, bench.ledger.keys.of(state.batch.id).plan)
+    damage(bench.storage, bench.ledger.keys.batch(state.batch.id).plan)
     state = bench.ledger.state(state.batch.id)
     assert state.status == "completed"
     with pytest.raises(CorruptObjectError):
@@ -165,7 +167,7 @@ def test_a_commit_that_the_dispatcher_has_read_before_is_made_again(desk):
     batch_id = desk.submit(4)
     desk.hand.run(batch_id)
     assert desk.sweep() == [WorkMessage("default", batch_id, FINALIZE)]
-    damage(desk.hand.storage, desk.ledger.keys.of(batch_id).commit(1))
+    damage(desk.hand.storage, desk.ledger.keys.batch(batch_id).commit(1))
     state = do(desk.hand, EngineStartError("none is needed"), batch_id, FINALIZE)
     assert state.pending() == [1]
     desk.queue.queues.clear()
@@ -174,9 +176,9 @@ def test_a_commit_that_the_dispatcher_has_read_before_is_made_again(desk):
 
 def test_a_note_of_a_delivery_that_can_not_be_read_has_it_delivered_again(desk):
     batch_id = desk.hand.submit(bare("hi") + b"\n", destination="s3://bucket/x")
-    Active(desk.hand.storage).add("default", batch_id)
+    ActiveIndex(desk.hand.storage).add("default", batch_id)
     desk.hand.run(batch_id)
     desk.hand.finalize(batch_id)
-    key = desk.ledger.keys.of(batch_id).delivered
-    desk.hand.storage.put(key, record.encode(record.Delivered(1))[:9])
+    key = desk.ledger.keys.batch(batch_id).delivery_receipt
+    desk.hand.storage.put(key, records.encode(records.DeliveryReceipt(1))[:9])
     assert desk.dispatcher.sweep() == [WorkMessage("default", batch_id, "deliver")]

@@ -7,7 +7,7 @@ import pytest
 
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.planning import estimator as module
-from batchchat.jobs.planning.estimator import Counter, past_of
+from batchchat.jobs.planning.estimator import TokenCounter, model_history
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.requests.parser import Parser
 from tests.support.running import ECHO, Bench, EchoRegistry, lines
@@ -20,7 +20,7 @@ def bench(tmp_path):
 
 def counted(data, model="echo"):
     renderers = EchoRegistry(Catalog({"echo": ECHO}), Path())
-    counter = Counter(model, renderers, 1 << 20)
+    counter = TokenCounter(model, renderers, 1 << 20)
     counter.count([data])
     return counter.counted
 
@@ -30,7 +30,7 @@ def test_the_tokens_are_those_that_a_run_then_has(bench):
     state = bench.run(bench.submit(data))
     found = counted(data)
     assert found.input_tokens == state.usage().input_tokens
-    assert found.most_output >= state.usage().output_tokens
+    assert found.max_output_tokens >= state.usage().output_tokens
     assert (found.requests, found.bytes, found.lines) == (600, len(data), [])
 
 
@@ -38,7 +38,7 @@ def test_the_tokens_are_those_that_a_run_then_has(bench):
 def test_how_lines_are_taken_together_makes_no_difference(monkeypatch, rows, size):
     data = lines(300)
     whole = counted(data)
-    monkeypatch.setattr(module, "_BLOCK", rows)
+    monkeypatch.setattr(module, "_BLOCK_LINES", rows)
     monkeypatch.setattr(module, "_BLOCK_BYTES", size)
     assert counted(data) == whole
 
@@ -52,8 +52,8 @@ def test_lines_that_are_bad_or_too_long_are_named():
 
 def test_output_is_bounded_by_max_tokens_by_n_and_by_the_context():
     one = len("question 0")
-    assert counted(lines(1, max_tokens=7, n=3)).most_output == 21
-    assert counted(lines(1, max_tokens=100_000)).most_output == 512 - one
+    assert counted(lines(1, max_tokens=7, n=3)).max_output_tokens == 21
+    assert counted(lines(1, max_tokens=100_000)).max_output_tokens == 512 - one
 
 
 def test_later_turns_are_counted_without_the_answers_in_them():
@@ -63,29 +63,33 @@ def test_later_turns_are_counted_without_the_answers_in_them():
         {"role": "user", "content": "defgh"},
     ]
     found = counted(lines(1, messages=messages, max_tokens=4))
-    assert (found.input_tokens, found.turns, found.most_output) == (8, 1, 8)
+    assert (found.input_tokens, found.turns, found.max_output_tokens) == (8, 1, 8)
 
 
 def test_without_a_batch_before_nothing_is_known(bench):
-    assert past_of(bench.ledger, ECHO) is None
+    assert model_history(bench.ledger, ECHO) is None
 
 
 def test_what_to_expect_lies_within_what_the_last_batches_took(bench):
     ended = [bench.run(bench.submit(lines(30), seed=seed)) for seed in range(3)]
-    past = past_of(bench.ledger, ECHO)
+    past = model_history(bench.ledger, ECHO)
     assert past is not None
     each = [state.usage().output_tokens / 30 for state in ended]
     assert past.output_tokens == (min(each), max(each))
     assert (past.batches, past.requests) == (3, 90)
     found = counted(lines(60))
-    low, high = past.output_of(found)
-    assert low <= high <= found.most_output
-    assert 0 < past.seconds_of(found).low <= past.seconds_of(found).high
+    low, high = past.expected_output_tokens(found)
+    assert low <= high <= found.max_output_tokens
+    assert (
+        0
+        < past.expected_engine_seconds(found).low
+        <= past.expected_engine_seconds(found).high
+    )
 
 
 def test_batches_of_another_model_say_nothing(bench):
     bench.run(bench.submit(lines(3)))
-    assert past_of(bench.ledger, ECHO.__class__(name="other", source="o")) is None
+    assert model_history(bench.ledger, ECHO.__class__(name="other", source="o")) is None
 
 
 def test_prompts_are_counted_together_as_they_are_alone(demo_renderers):

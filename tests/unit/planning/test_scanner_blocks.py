@@ -52,7 +52,7 @@ def told(found, problems):
 @pytest.fixture(params=[400, 2_000, 64 * 1024], scope="module")
 def block(request):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("batchchat.jobs.planning.scanner._BLOCK", request.param)
+        patch.setattr("batchchat.jobs.planning.scanner._BLOCK_BYTES", request.param)
         yield
 
 

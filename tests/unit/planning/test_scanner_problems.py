@@ -40,18 +40,18 @@ def test_problems_come_in_the_order_of_the_lines(data, limits):
 def test_a_line_that_repeats_an_id_is_noted_in_its_shard(data, limits):
     found, problems = scanned(data, limits)
     repeated = [p.line for p in problems if p.code == "duplicate_custom_id"]
-    noted = [number for shard in found.shards for number in shard.repeated]
+    noted = [number for shard in found.shards for number in shard.duplicate_lines]
     assert noted == repeated
     for shard in found.shards:
         places = range(shard.first_line, shard.first_line + shard.lines)
-        assert set(shard.repeated) <= set(places)
+        assert set(shard.duplicate_lines) <= set(places)
 
 
 def test_the_later_of_two_equal_ids_is_the_error():
     found, problems = scanned(
         lines("a", "b", "a", "b", "a"), PLENTY._replace(shard_requests=2)
     )
-    assert [shard.repeated for shard in found.shards] == [(), (3, 4), (5,)]
+    assert [shard.duplicate_lines for shard in found.shards] == [(), (3, 4), (5,)]
     assert [p.message for p in problems] == [
         "`a` is already on line 1",
         "`b` is already on line 2",

@@ -9,7 +9,7 @@ from batchchat.jobs.errors import ObjectMissingError, OutputError, StorageError
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.results import delivery as module
-from batchchat.jobs.results.delivery import deliver, is_due, try_to_deliver
+from batchchat.jobs.results.delivery import attempt_delivery, deliver, is_due
 from batchchat.jobs.storage import LocalStorage, MemoryStorage
 from tests.support.ended import Hand, completion, whole
 
@@ -44,7 +44,7 @@ class Yard:
         return self.ledger().state(self.batch_id)
 
     def attempt(self, seconds=0):
-        try_to_deliver(self.ledger(seconds), self.state, self.open)
+        attempt_delivery(self.ledger(seconds), self.state, self.open)
         return self.state
 
 
@@ -72,7 +72,7 @@ def test_each_file_goes_there_under_the_batchs_name(yard):
     table = parquet.read_table(BytesIO(there.pop(f"{name}output.parquet")))
     assert table["line"].to_pylist() == [1, 2, 3, 4]
     assert there == {}
-    assert state.delivered.files == [
+    assert state.delivery_receipt.files == [
         f"memory:///{name}{one}"
         for one in ("output.jsonl", "error.jsonl", "output.parquet")
     ]
@@ -92,7 +92,7 @@ def test_a_folder_will_do(yard, tmp_path):
     deliver(yard.ledger(), yard.state, lambda _: LocalStorage(tmp_path / "new" / "one"))
     [table] = tmp_path.rglob("*.parquet")
     assert parquet.read_table(table).num_rows == 4
-    assert yard.state.delivered.files[2] == table.as_uri()
+    assert yard.state.delivery_receipt.files[2] == table.as_uri()
 
 
 def test_once_delivered_nobody_writes_again(yard):
@@ -143,7 +143,7 @@ def test_killed_at_any_write_the_next_one_delivers_the_same(yard, monkeypatch, w
             def die(*_):
                 raise Killed
 
-            patch.setattr(module, "_end", die)
+            patch.setattr(module, "_record", die)
         with pytest.raises(Killed):
             yard.attempt()
     assert len(stored(yard.place)) == writes
@@ -151,7 +151,7 @@ def test_killed_at_any_write_the_next_one_delivers_the_same(yard, monkeypatch, w
     assert not yard.state.is_delivered
     assert is_due(yard.state, 1_000)
     yard.place.left = 9
-    assert yard.attempt().delivered.error is None
+    assert yard.attempt().delivery_receipt.error is None
     assert before.items() <= stored(yard.place).items()
     assert len(stored(yard.place)) == 3
 
@@ -161,7 +161,7 @@ def test_what_fails_is_tried_again_ever_later_and_says_why(yard):
     waits, now = [], 0
     for tries in range(1, 12):
         state = yard.attempt(now)
-        assert (state.undelivered.tries, state.undelivered.error) == (
+        assert (state.delivery_attempt.tries, state.delivery_attempt.error) == (
             tries,
             "access denied",
         )
@@ -172,26 +172,26 @@ def test_what_fails_is_tried_again_ever_later_and_says_why(yard):
     assert waits[:4] == [5, 10, 20, 40]
     assert waits[-1] == 600
     yard.error = None
-    assert yard.attempt(now).delivered.error is None
+    assert yard.attempt(now).delivery_receipt.error is None
 
 
 def test_after_a_day_it_is_given_up(yard):
     yard.error = StorageError("away")
     yard.attempt(DAY - 1)
     state = yard.attempt(DAY + 1)
-    assert (state.delivered.error, state.delivered.files) == ("away", [])
+    assert (state.delivery_receipt.error, state.delivery_receipt.files) == ("away", [])
     assert state.status == "completed"
     assert len(yard.hand.lines(state.final.output_file_id)) == 2
 
 
 def test_a_place_where_nothing_may_go_is_given_up_at_once(yard):
     yard.error = OutputError("not allowed any more")
-    assert yard.attempt().delivered.error == "not allowed any more"
+    assert yard.attempt().delivery_receipt.error == "not allowed any more"
 
 
 def test_results_that_were_deleted_are_given_up_at_once(yard):
     Files(yard.ledger()).delete(yard.state.final.output_file_id)
-    assert "deleted before it was delivered" in yard.attempt().delivered.error
+    assert "deleted before it was delivered" in yard.attempt().delivery_receipt.error
 
 
 def test_a_parquet_file_that_was_deleted_is_made_anew(yard):
@@ -204,8 +204,8 @@ def test_a_parquet_file_that_was_deleted_is_made_anew(yard):
 def test_a_bug_is_noted_without_what_it_says(yard, caplog):
     yard.error = ValueError("the prompt")
     state = yard.attempt()
-    assert "ValueError" in state.undelivered.error
-    assert "prompt" not in state.undelivered.error + caplog.text
+    assert "ValueError" in state.delivery_attempt.error
+    assert "prompt" not in state.delivery_attempt.error + caplog.text
 
 
 def test_a_storage_that_fails_while_it_is_read_is_no_end(yard, monkeypatch):
@@ -214,5 +214,5 @@ def test_a_storage_that_fails_while_it_is_read_is_no_end(yard, monkeypatch):
 
     monkeypatch.setattr(yard.hand.storage, "stream", fail)
     state = yard.attempt()
-    assert state.delivered is None
-    assert state.undelivered.tries == 1
+    assert state.delivery_receipt is None
+    assert state.delivery_attempt.tries == 1

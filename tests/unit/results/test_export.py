@@ -16,7 +16,7 @@ from batchchat.jobs.errors import (
     StorageError,
 )
 from batchchat.jobs.results import export as module
-from batchchat.jobs.results.export import check_output, export, places_of
+from batchchat.jobs.results.export import check_output, export, output_paths
 from tests.support.ended import Hand, bare, completion, echo
 
 DATA = b"\n".join(bare(str(n)) for n in range(4))
@@ -59,7 +59,7 @@ def names(folder):
     ],
 )
 def test_each_format_has_its_place(tmp_path, output, formats, expected):
-    places = places_of(tmp_path / output, formats)
+    places = output_paths(tmp_path / output, formats)
     assert list(places) == [name and tmp_path / name for name in expected]
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from batchchat.jobs.errors import NotFoundError, ObjectMissingError, RequestRefusedError
-from batchchat.jobs.ledger import records as record
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.records import Outcome
 from batchchat.jobs.results import finalize as module
 from batchchat.jobs.storage import MemoryStorage
@@ -88,7 +88,7 @@ class Overtaken(MemoryStorage):
 
     def create(self, key, data):
         if key.endswith("/final.json") and self.rival is None:
-            self.rival = record.decode(Outcome, data, key)
+            self.rival = records.decode(Outcome, data, key)
             hand = Hand(self)
             self.rival = hand.finalize(key.split("/")[-2]).final
         return super().create(key, data)
@@ -173,7 +173,7 @@ def test_of_two_results_for_one_line_the_first_counts(hand):
 def test_a_damaged_checkpoint_costs_its_own_results_alone(hand, damage):
     batch_id = hand.submit(FIVE)
     hand.run(batch_id)
-    keys = hand.ledger.keys.of(batch_id)
+    keys = hand.ledger.keys.batch(batch_id)
     [entry] = hand.storage.list(keys.shard(1))
     if damage == "gone":
         hand.storage.delete(entry.key)
@@ -191,7 +191,7 @@ def test_a_torn_checkpoint_without_a_commit_is_left_out(hand):
     batch_id = hand.submit(FIVE)
     shard = hand.plan(batch_id).shards[0]
     hand.checkpoint(batch_id, 0, hand.results(batch_id, shard))
-    [entry] = hand.storage.list(hand.ledger.keys.of(batch_id).shard(0))
+    [entry] = hand.storage.list(hand.ledger.keys.batch(batch_id).shard(0))
     hand.storage.put(entry.key, hand.storage.get(entry.key)[:-9])
     final = hand.finalize(batch_id, "cancelled").final
     assert final.output_file_id is None

@@ -13,8 +13,8 @@ from batchchat.jobs.errors import ConflictError, CorruptObjectError, RequestRefu
 from batchchat.jobs.ids import request_id
 from batchchat.jobs.planning.planner import make_plan
 from batchchat.jobs.planning.scanner import Limits
-from batchchat.jobs.results import rows as module
-from batchchat.jobs.results.rows import Rows
+from batchchat.jobs.results import joined_rows as module
+from batchchat.jobs.results.joined_rows import JoinedRows
 from tests.support.ended import (
     MODEL,
     EmptyRegistry,
@@ -50,7 +50,7 @@ def by_text(request):
 
 
 def rows_of(hand, state):
-    return list(Rows(hand.ledger, state))
+    return list(JoinedRows(hand.ledger, state))
 
 
 def content_key(hand, file_id):
@@ -100,7 +100,9 @@ def test_results_are_the_files_own_lines(hand):
 def test_a_long_line_is_read_again_when_it_is_wanted(hand, monkeypatch):
     monkeypatch.setattr(module, "_LINE_BYTES", 90)
     long = bare("x" * 100)
-    rows = Rows(hand.ledger, hand.ended(bare("a") + b"\n" + long + b"\n" + bare("b")))
+    rows = JoinedRows(
+        hand.ledger, hand.ended(bare("a") + b"\n" + long + b"\n" + bare("b"))
+    )
     assert [rows.raw(row.line).strip() for row in rows] == [bare("a"), long, bare("b")]
 
 
@@ -131,13 +133,13 @@ def test_a_batch_cancelled_before_its_plan_has_no_rows(hand):
 def test_a_batch_that_runs_has_none_yet(hand):
     state = hand.ledger.state(hand.submit(bare("a")))
     with pytest.raises(ConflictError, match="has not ended: it is in_progress"):
-        Rows(hand.ledger, state)
+        JoinedRows(hand.ledger, state)
 
 
 def test_a_refused_batch_has_none(hand):
     state = hand.ledger.state(hand.submit(b"{"))
     with pytest.raises(ConflictError, match="was refused"):
-        Rows(hand.ledger, state)
+        JoinedRows(hand.ledger, state)
 
 
 def test_large_results_are_cut_rightly_at_the_edges_of_chunks(hand):

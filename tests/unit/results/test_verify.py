@@ -5,7 +5,7 @@ import json
 import pytest
 
 from batchchat.jobs.errors import UsageError
-from batchchat.jobs.results.verify import again, compare, sample
+from batchchat.jobs.results.verify import compare, rerun_lines, sample
 from tests.support.running import Bench, lines
 from tests.unit.engine.test_conversation import two_turns
 
@@ -19,13 +19,13 @@ def verified(bench, data, most=5, change=lambda line: line):
     """Run `data`, then a sample of it with each line changed; return the verdict."""
     state = bench.run(bench.submit(data))
     rows = sample(bench.ledger, state, most)
-    repeated = b"".join(change(line) for line in again(bench.ledger, state, rows))
+    repeated = b"".join(change(line) for line in rerun_lines(bench.ledger, state, rows))
     return compare(rows, bench.ledger, bench.run(bench.submit(repeated, seed=999)))
 
 
 def test_the_same_engine_gives_the_same_answers(bench):
     verdict = verified(bench, lines(30))
-    assert (verdict.sampled, verdict.identical, verdict.share) == (5, 5, 1)
+    assert (verdict.sampled, verdict.identical, verdict.identical_share) == (5, 5, 1)
     assert verdict.then == verdict.now
     assert sum(verdict.now.values()) == 5
 
@@ -60,7 +60,7 @@ def test_an_answer_that_is_now_an_error_is_another_one(bench):
 
     state = bench.run(bench.submit(lines(2)))
     rows = sample(bench.ledger, state, 1)
-    repeated = b"".join(map(change, again(bench.ledger, state, rows)))
+    repeated = b"".join(map(change, rerun_lines(bench.ledger, state, rows)))
     rest = lines(5).splitlines(keepends=True)[-1]
     now = bench.run(bench.submit(repeated + rest, on_invalid="skip"))
     verdict = compare(rows, bench.ledger, now)

@@ -4,7 +4,7 @@ import pytest
 
 from batchchat.jobs.errors import ConfigError, OutputError
 from batchchat.jobs.settings import load_settings
-from batchchat.jobs.storage.destination import Destination, Destinations
+from batchchat.jobs.storage.destination import AllowedDestinations, Destination
 
 GOOD = {
     "s3://bucket": "s3://bucket",
@@ -52,7 +52,7 @@ def test_whatever_else_is_refused(text):
 
 
 def allowed(text, *prefixes, storage="s3://bucket/storage", project="mine"):
-    Destinations(prefixes, storage).checked(text, project)
+    AllowedDestinations(prefixes, storage).check(text, project)
 
 
 INSIDE = [

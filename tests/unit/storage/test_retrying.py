@@ -5,8 +5,8 @@ import time
 import pytest
 
 from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError, StorageError
-from batchchat.jobs.shutdown import Stop
-from batchchat.jobs.storage import MemoryStorage, PatientStorage
+from batchchat.jobs.shutdown import ShutdownSignal
+from batchchat.jobs.storage import MemoryStorage, RetryingStorage
 
 ALWAYS = 10**9
 
@@ -30,7 +30,7 @@ class Failing(MemoryStorage):
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr("batchchat.jobs.storage.retrying._FIRST_WAIT", 0.0005)
+    monkeypatch.setattr("batchchat.jobs.storage.retrying._FIRST_WAIT_SECONDS", 0.0005)
 
 
 @pytest.fixture
@@ -41,7 +41,9 @@ def heard():
 @pytest.fixture
 def patient(heard):
     def wrap(storage, patience=60.0, stop=None):
-        return PatientStorage(storage, patience, stop or Stop(), heard.append)
+        return RetryingStorage(
+            storage, patience, stop or ShutdownSignal(), heard.append
+        )
 
     return wrap
 
@@ -90,16 +92,16 @@ def test_an_error_that_is_not_the_storage_s_is_not_waited_for(patient):
 
 
 def test_it_gives_up_when_the_grace_of_a_stop_is_over(patient):
-    failing, stop = Failing(ALWAYS), Stop()
-    stop.ask(grace=0)
+    failing, stop = Failing(ALWAYS), ShutdownSignal()
+    stop.request(grace=0)
     with pytest.raises(StorageError):
         patient(failing, stop=stop).get("a")
     assert failing.calls == 1
 
 
 def test_it_goes_on_in_the_grace_of_a_stop(patient):
-    stop = Stop()
-    stop.ask(grace=60)
+    stop = ShutdownSignal()
+    stop.request(grace=60)
     assert patient(Failing(2), stop=stop).get("a") == b"x"
 
 

@@ -4,9 +4,9 @@ import pytest
 from botocore.exceptions import ClientError, IncompleteReadError
 
 from batchchat.jobs.errors import StorageError
-from batchchat.jobs.storage.protocol import CHUNK
+from batchchat.jobs.storage.protocol import CHUNK_BYTES
 from batchchat.jobs.storage.s3 import download as s3_download
-from batchchat.jobs.storage.s3.download import download, regrouped
+from batchchat.jobs.storage.s3.download import download, rechunked
 
 DATA = bytes(range(100))
 
@@ -57,7 +57,7 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(s3_download, "_FIRST_WAIT", 0)
+    monkeypatch.setattr(s3_download, "_FIRST_WAIT_SECONDS", 0)
 
 
 def read(server, offset=0, end=None):
@@ -97,10 +97,12 @@ def test_who_stops_early_leaves_no_connection_open():
     assert server.bodies[0].closed
 
 
-@pytest.mark.parametrize("size", [1, 1000, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
+@pytest.mark.parametrize(
+    "size", [1, 1000, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES]
+)
 def test_fragments_of_any_size_become_pieces_of_one(size):
-    data = bytes(2 * CHUNK + 5) if size > 1000 else bytes(CHUNK // 1000)
+    data = bytes(2 * CHUNK_BYTES + 5) if size > 1000 else bytes(CHUNK_BYTES // 1000)
     fragments = (data[at : at + size] for at in range(0, len(data), size))
-    pieces = list(regrouped(fragments))
+    pieces = list(rechunked(fragments))
     assert b"".join(pieces) == data
-    assert all(len(piece) == CHUNK for piece in pieces[:-1])
+    assert all(len(piece) == CHUNK_BYTES for piece in pieces[:-1])

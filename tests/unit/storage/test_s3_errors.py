@@ -6,14 +6,14 @@ from botocore.exceptions import ClientError
 from urllib3.exceptions import ProtocolError, SSLError
 
 from batchchat.jobs.errors import ObjectMissingError, StorageError, StorageFullError
-from batchchat.jobs.storage.s3.errors import named_errors
+from batchchat.jobs.storage.s3.errors import translate_errors
 
 PLACE = "`s3://bucket/key` at `http://user:geheim@endpoint`"
 URL = "http://user:geheim@endpoint/bucket/key"
 
 
 def raised(error):
-    with pytest.raises(StorageError) as caught, named_errors(PLACE):
+    with pytest.raises(StorageError) as caught, translate_errors(PLACE):
         raise error
     assert "s3://bucket/key" in caught.value.message
     assert "geheim" not in f"{caught.value} {caught.value.hint}"
@@ -115,6 +115,6 @@ def test_wrong_settings_of_boto_are_no_matter_of_patience():
 
 def test_an_error_of_ours_passes_unchanged():
     mine = KeyError("mine")
-    with pytest.raises(KeyError) as caught, named_errors(PLACE):
+    with pytest.raises(KeyError) as caught, translate_errors(PLACE):
         raise mine
     assert caught.value is mine

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from batchchat.jobs.errors import StorageError
 from batchchat.jobs.storage.s3 import storage as s3
-from batchchat.jobs.storage.s3.upload import PART, Upload
+from batchchat.jobs.storage.s3.upload import PART_BYTES, Upload
 
 WHERE = {"Bucket": "b", "Key": "k"}
 
@@ -39,7 +39,7 @@ def head(metadata):
 
 def upload(client):
     large = Upload(client, WHERE, "`place`")
-    large.write(bytes(PART + 1))
+    large.write(bytes(PART_BYTES + 1))
     return large
 
 
@@ -49,7 +49,7 @@ def storage(monkeypatch):
         monkeypatch.setattr(s3, "s3_client", lambda *_, **__: client)
         return s3.S3Storage("b")
 
-    monkeypatch.setattr(s3, "_CONFLICT_WAITS", (0, 0))
+    monkeypatch.setattr(s3, "_CONFLICT_WAIT_SECONDS", (0, 0))
     return make
 
 

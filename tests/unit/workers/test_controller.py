@@ -61,7 +61,7 @@ def test_a_batch_whose_model_has_no_chat_template_fails_and_says_so(hand):
     error = ConfigError("model `m` has no chat template", hint="set `chat_template`")
     state = do(hand, error, batch_id, PLAN)
     assert state.status == "failed"
-    [problem] = state.made_plan().problems
+    [problem] = state.require_plan().problems
     assert problem.code == "model_not_usable"
     assert problem.message == "model `m` has no chat template: set `chat_template`"
 

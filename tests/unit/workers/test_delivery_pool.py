@@ -57,14 +57,14 @@ def test_results_come_to_the_folder(depot, tmp_path):
     depot.deliveries.start(message)
     depot.until(lambda: depot.state(message).is_delivered)
     [file] = (tmp_path / "default" / "x").iterdir()
-    assert depot.state(message).delivered.files == [file.as_uri()]
+    assert depot.state(message).delivery_receipt.files == [file.as_uri()]
 
 
 def test_a_place_that_is_not_allowed_any_more_gets_nothing(depot, tmp_path):
     message = depot.ended("other/x")
     depot.deliveries.start(message)
     depot.until(lambda: depot.state(message).is_delivered)
-    assert "BATCHCHAT_OUTPUT_PREFIXES" in depot.state(message).delivered.error
+    assert "BATCHCHAT_OUTPUT_PREFIXES" in depot.state(message).delivery_receipt.error
     assert list(tmp_path.iterdir()) == []
 
 
@@ -83,7 +83,7 @@ def test_slow_places_hold_up_only_what_is_to_be_delivered(depot, monkeypatch):
         begun.append(state.batch.id)
         go_on.wait(PATIENCE)
 
-    monkeypatch.setattr(module, "try_to_deliver", slow)
+    monkeypatch.setattr(module, "attempt_delivery", slow)
     messages = [depot.ended() for _ in range(6)]
     for message in [*messages, *messages]:
         depot.deliveries.start(message)  # returns at once

@@ -5,9 +5,9 @@ from weakref import ref
 
 import pytest
 
-from batchchat.jobs.ids import made_at, new_batch_id
-from batchchat.jobs.ledger import records as record
-from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.ids import id_created_at, new_batch_id
+from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.submission import cancel_batch
 from batchchat.workers.broker.messages import CONTROL, WorkMessage, queue_name
@@ -45,7 +45,7 @@ class Desk:
         """Hand a batch over that is planned, two requests a shard."""
         lines = b"".join(bare(f"{n}") + b"\n" for n in range(requests))
         batch_id = self.hand.submit(lines, **options)
-        Active(self.hand.storage).add(project, batch_id)
+        ActiveIndex(self.hand.storage).add(project, batch_id)
         return batch_id
 
     def sweep(self, seconds=10.0):
@@ -170,7 +170,7 @@ def test_an_ended_batch_is_active_no_more(desk):
     desk.hand.run(batch_id)
     desk.hand.finalize(batch_id)
     assert desk.sweep() == []
-    assert list(Active(desk.hand.storage)) == []
+    assert list(ActiveIndex(desk.hand.storage)) == []
 
 
 def test_a_project_without_active_batches_takes_no_memory(desk):
@@ -189,9 +189,9 @@ def test_a_project_without_active_batches_takes_no_memory(desk):
 def test_a_refused_batch_is_active_no_more(desk):
     desk.hand.submit(b"{\n")
     batch_id = desk.hand.submit(b"{\n")
-    Active(desk.hand.storage).add("default", batch_id)
+    ActiveIndex(desk.hand.storage).add("default", batch_id)
     assert desk.sweep() == []
-    assert list(Active(desk.hand.storage)) == []
+    assert list(ActiveIndex(desk.hand.storage)) == []
 
 
 @pytest.mark.parametrize("how", ["cancelled", "expired"])
@@ -223,25 +223,25 @@ def test_projects_share_the_workers_whoever_came_first(desk):
     hand = Hand(desk.hand.storage)
     hand.__class__ = type("Other", (Hand,), {"ledger": property(lambda _: ledger)})
     second = hand.submit(b"".join(bare(f"{n}") + b"\n" for n in range(100)))
-    Active(desk.hand.storage).add("other", second)
+    ActiveIndex(desk.hand.storage).add("other", second)
     sent = [message.batch_id for message in desk.sweep()]
     assert sorted(sent) == sorted([first, second] * 4)
 
 
 def test_an_entry_without_a_batch_is_dropped_when_it_is_old(desk):
     batch_id = new_batch_id()
-    Active(desk.hand.storage).add("default", batch_id)
-    desk.now = made_at(batch_id) + 23 * 3600
+    ActiveIndex(desk.hand.storage).add("default", batch_id)
+    desk.now = id_created_at(batch_id) + 23 * 3600
     desk.sweep()
-    assert len(list(Active(desk.hand.storage))) == 1
-    desk.now = made_at(batch_id) + 25 * 3600
+    assert len(list(ActiveIndex(desk.hand.storage))) == 1
+    desk.now = id_created_at(batch_id) + 25 * 3600
     desk.sweep()
-    assert list(Active(desk.hand.storage)) == []
+    assert list(ActiveIndex(desk.hand.storage)) == []
 
 
 def test_a_batch_that_is_broken_is_told_of_once_and_holds_up_nobody(desk, caplog):
     broken, whole = desk.submit(2), desk.submit(2)
-    desk.hand.storage.put(desk.ledger.keys.of(broken).batch, b"{")
+    desk.hand.storage.put(desk.ledger.keys.batch(broken).batch, b"{")
     assert [message.batch_id for message in desk.sweep()] == [whole]
     desk.sweep()
     assert [broken in message for message in caplog.messages] == [True]
@@ -251,7 +251,7 @@ def test_a_batch_that_is_broken_is_told_of_once_and_holds_up_nobody(desk, caplog
 def test_a_plan_that_was_replaced_is_seen_in_a_minute(desk):
     batch_id = desk.submit(2)
     desk.sweep()
-    key = desk.ledger.keys.of(batch_id).plan
+    key = desk.ledger.keys.batch(batch_id).plan
     desk.hand.storage.put(key, b"{")
     assert desk.sweep(61.0) == [WorkMessage("default", batch_id, "plan")]
     assert desk.ledger.plan(batch_id) is None
@@ -263,15 +263,15 @@ def test_an_ended_batch_stays_in_the_index_until_it_is_delivered(desk):
     desk.hand.finalize(batch_id)
     due = [WorkMessage("default", batch_id, "deliver")]
     assert desk.dispatcher.sweep() == due
-    trouble = record.Undelivered(int(desk.now), 3, "away")
-    keys = desk.ledger.keys.of(batch_id)
-    desk.hand.storage.put(keys.undelivered, record.encode(trouble))
+    trouble = records.DeliveryAttempt(int(desk.now), 3, "away")
+    keys = desk.ledger.keys.batch(batch_id)
+    desk.hand.storage.put(keys.delivery_attempt, records.encode(trouble))
     assert desk.dispatcher.sweep() == []
     desk.now += 20
     assert desk.dispatcher.sweep() == due
-    assert list(Active(desk.hand.storage)) == [("default", batch_id)]
-    done = record.Delivered(int(desk.now))
-    desk.hand.storage.create(keys.delivered, record.encode(done))
+    assert list(ActiveIndex(desk.hand.storage)) == [("default", batch_id)]
+    done = records.DeliveryReceipt(int(desk.now))
+    desk.hand.storage.create(keys.delivery_receipt, records.encode(done))
     assert desk.dispatcher.sweep() == []
-    assert list(Active(desk.hand.storage)) == []
+    assert list(ActiveIndex(desk.hand.storage)) == []
     assert not any(desk.queue.queues.values())

@@ -7,8 +7,8 @@ from threading import Event, Timer
 import pytest
 
 from batchchat.jobs.errors import EngineError, StorageError
-from batchchat.jobs.ledger import records as record
-from batchchat.jobs.ledger.recovery import Kept
+from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.recovery import RecoveredResults
 from batchchat.jobs.ledger.submission import cancel_batch
 from batchchat.workers.engine import driver
 from batchchat.workers.engine.driver import EngineDriver
@@ -55,7 +55,7 @@ def test_a_result_says_which_seed_it_had(bench):
 def test_a_bad_line_refuses_the_file(bench):
     state = bench.run(bench.submit(lines(3) + b"{\n"))
     assert state.status == "failed"
-    assert [p.code for p in state.made_plan().problems] == ["invalid_json_line"]
+    assert [p.code for p in state.require_plan().problems] == ["invalid_json_line"]
 
 
 def test_bad_lines_are_answered_by_errors_when_they_are_to_be_skipped(bench):
@@ -123,7 +123,7 @@ def test_a_batch_past_its_window_expires(bench):
 def test_a_stopped_run_goes_on_where_it_was(bench):
     bench.speed = {"latency": 0.05, "capacity": 4}
     batch_id = bench.submit(lines(60))
-    bench.progress.start = lambda *_: Timer(0.3, bench.stop.ask, [0.2]).start()
+    bench.progress.start = lambda *_: Timer(0.3, bench.stop.request, [0.2]).start()
     state = bench.run(batch_id)
     assert state.status == "in_progress"
     again = Bench(bench.locks, bench.storage)
@@ -141,7 +141,7 @@ def test_two_processes_do_not_run_one_batch(bench):
 def test_a_resume_with_another_limit_reads_the_lines_as_they_were_planned(bench):
     batch_id = bench.submit(lines(3) + b" " * 2_000 + b"\n", on_invalid="skip")
     bench.settings = SETTINGS.model_copy(update={"max_line_bytes": 1_024})
-    bench.stop.ask(0)
+    bench.stop.request(0)
     assert bench.run(batch_id).status == "in_progress"
     again = Bench(bench.locks, bench.storage)
     output, errors = again.results(again.run(batch_id))
@@ -165,13 +165,13 @@ def test_an_engine_that_drops_a_request_is_asked_again(bench, monkeypatch):
 
 def test_shards_that_were_committed_short_end_as_the_cancel_that_did_it(bench):
     batch_id = bench.submit(lines(20))
-    bench.stop.ask(0)
+    bench.stop.request(0)
     bench.run(batch_id)
     cancel_batch(bench.ledger, batch_id)
-    keys = bench.ledger.keys.of(batch_id)
+    keys = bench.ledger.keys.batch(batch_id)
     for shard in bench.ledger.state(batch_id).plan.shards:
-        made = Kept().commit(shard.index, "a", 1)
-        bench.storage.create(keys.commit(shard.index), record.encode(made))
+        made = RecoveredResults().commit(shard.index, "a", 1)
+        bench.storage.create(keys.commit(shard.index), records.encode(made))
     again = Bench(bench.locks, bench.storage)
     state = again.run(batch_id)
     assert state.status == "cancelled"
@@ -190,7 +190,10 @@ def test_a_storage_that_fails_is_no_death_of_the_engine(bench):
     batch_id = bench.submit(lines(5))
     with pytest.raises(StorageError):
         bench.run(batch_id, Outage(bench.storage, 1))
-    assert list(bench.storage.list(bench.ledger.keys.of(batch_id).marks(0))) == []
+    assert (
+        list(bench.storage.list(bench.ledger.keys.batch(batch_id).attempt_markers(0)))
+        == []
+    )
     assert bench.run(batch_id).counts().completed == 5
 
 
@@ -203,7 +206,7 @@ def test_results_are_delivered_once_the_place_can_be_written_to(bench, tmp_path)
     assert bench.ledger.state(batch_id).status == "completed"
     place.unlink()
     state = bench.run(batch_id)
-    assert state.delivered.files == sorted(
+    assert state.delivery_receipt.files == sorted(
         (path.as_uri() for path in place.iterdir()), key=lambda name: "parquet" in name
     )
 

@@ -8,10 +8,10 @@ import pytest
 
 from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.errors import EngineStartError
-from batchchat.jobs.ledger.active_index import Active
+from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.stored_files import store_file
-from batchchat.jobs.ledger.submission import Options, cancel_batch, create_batch
+from batchchat.jobs.ledger.submission import BatchOptions, cancel_batch, create_batch
 from batchchat.jobs.storage import MemoryStorage
 from batchchat.workers.broker.messages import queue_name
 from batchchat.workers.engine.driver import EngineDriver
@@ -53,10 +53,10 @@ class Site:
         return Ledger(self.storage, project)
 
     def submit(self, data, project="default", **options):
-        asked = Options(**{"model": "echo", "seed": 1, **options})
+        asked = BatchOptions(**{"model": "echo", "seed": 1, **options})
         ledger = self.ledger(project)
         file = store_file(ledger, [data], "in.jsonl")
-        return create_batch(ledger, file, asked, hand_over=True).id
+        return create_batch(ledger, file, asked, enqueue=True).id
 
     def ended(self, *batches, project="default"):
         """Return the states of the batches once all have ended."""
@@ -194,7 +194,7 @@ def test_an_ended_batch_is_active_no_more(site):
     site.runner.start()
     site.ended(batch)
     deadline = time.monotonic() + PATIENCE
-    while list(Active(site.storage)):
+    while list(ActiveIndex(site.storage)):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -278,10 +278,10 @@ def test_results_are_delivered_and_the_batch_leaves_the_index(site, tmp_path):
     [state] = site.ended(batch_id)
     assert state.status == "completed"
     deadline = time.monotonic() + PATIENCE
-    while list(Active(site.storage)):
+    while list(ActiveIndex(site.storage)):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    files = site.ledger().state(batch_id).delivered.files
+    files = site.ledger().state(batch_id).delivery_receipt.files
     assert [name.rpartition("_")[2] for name in files] == [
         "output.jsonl",
         "output.parquet",

@@ -4,7 +4,7 @@ import pytest
 
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import StorageError
-from batchchat.jobs.planning.planner import limits, make_plan
+from batchchat.jobs.planning.planner import make_plan, plan_limits
 from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.engine.echo_core import start_echo
 from batchchat.workers.shards import shard_host as module
@@ -46,7 +46,7 @@ def planned(bench):
     batch_id = bench.submit(lines(5))
     ledger = bench.ledger
     renderers = EchoRegistry(Catalog({"echo": ECHO}), bench.locks)
-    make_plan(ledger, ledger.batch(batch_id), renderers, limits(SETTINGS))
+    make_plan(ledger, ledger.batch(batch_id), renderers, plan_limits(SETTINGS))
     return batch_id
 
 
@@ -69,8 +69,8 @@ def test_a_storage_outage_is_waited_out_and_leaves_no_crash_marker(
 ):
     host = make_host(Outage(bench.storage, 4))
     host.run(WorkMessage.for_shard("default", planned, 0))
-    keys = bench.ledger.keys.of(planned)
-    assert list(bench.storage.list(keys.marks(0))) == []
+    keys = bench.ledger.keys.batch(planned)
+    assert list(bench.storage.list(keys.attempt_markers(0))) == []
     assert host.keeper._leases.all == {}
     assert bench.ledger.commit(keys, 0) is not None
 
@@ -80,7 +80,7 @@ def test_a_commit_that_disappears_is_written_again(bench, planned, make_host):
     message = WorkMessage.for_shard("default", planned, 0)
     host.run(message)
     host.run(message)  # finds the commit
-    key = bench.ledger.keys.of(planned).commit(0)
+    key = bench.ledger.keys.batch(planned).commit(0)
     bench.storage.delete(key)
     host.run(message)
     assert bench.storage.size(key)

@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from batchchat.jobs.errors import CorruptObjectError
-from batchchat.jobs.results.rows import Row
+from batchchat.jobs.results.joined_rows import Row
 
 _NEVER_RAN = b"null"
 
@@ -104,7 +104,7 @@ _refused = msgspec.json.Decoder(_Refused)
 
 
 def answers_of(rows: list[Row]) -> list[AnsweredLine]:
-    """Return the results of completed requests: `result_of` and more, in one go."""
+    """Return the results of completed requests: `parse_result` and more, in one go."""
     return decoded_all(_answered_line, [row.result for row in rows], "result", rows)
 
 
@@ -121,7 +121,7 @@ def responses_of(rows: list[Row]) -> list[bytes]:
     return [line[at + begin : end] for line, at in zip(lines, found, strict=True)]
 
 
-def result_of(row: Row) -> ResultLine:
+def parse_result(row: Row) -> ResultLine:
     """Return the row's result. Raises `CorruptObjectError`, as all here do."""
     return decoded(_line, row.result, "result", row)
 

@@ -26,7 +26,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     result: bytes
 
 
-class Rows:
+class JoinedRows:
     """A merge of three streams: the input, the output file and the error file.
 
     All are in the order of the input, so the next line's result is the next of

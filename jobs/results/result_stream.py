@@ -38,7 +38,7 @@ def _ended(ledger: Ledger, state: State, final: Outcome) -> Iterator[bytes]:
     output = _lines(ledger, final.output_file_id)
     errors = _lines(ledger, final.error_file_id)
     good, bad = next(output, b""), next(errors, b"")
-    for shard in state.made_plan().shards if final.counts.total else ():
+    for shard in state.require_plan().shards if final.counts.total else ():
         for number in range(shard.first_line, shard.first_line + shard.lines):
             head = b'{"id":"%b",' % request_id(state.batch.id, number).encode()
             if good.startswith(head):
@@ -58,8 +58,8 @@ def _lines(ledger: Ledger, file_id: str | None) -> Iterator[bytes]:
 
 
 def _committed(ledger: Ledger, state: State, after: int) -> Iterator[bytes]:
-    left, keys = after, ledger.keys.of(state.batch.id)
-    for shard in state.made_plan().shards:
+    left, keys = after, ledger.keys.batch(state.batch.id)
+    for shard in state.require_plan().shards:
         if shard.index not in state.commits:
             return
         if left >= shard.requests:  # it was whole when somebody saw its lines
