@@ -88,7 +88,7 @@ class RemoteBackend(Backend):
         try:
             batch_id = self._create("batches", encode(_create_body(file_id, options)))
         except UsageError:
-            with suppress(BatchchatError):  # an unused file does no harm
+            with suppress(BatchchatError):  # an unused file is harmless
                 self._server.delete(f"files/{file_id}")
             raise
         if options.output is not None:

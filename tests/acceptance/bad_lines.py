@@ -1,4 +1,4 @@
-"""A file of bad lines, each bad in a way of its own, among a few good ones."""
+"""A file with many kinds of invalid lines among a few valid ones."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ MB = 1_000_000
 
 
 class Bad(NamedTuple):
-    """A bad line: its bytes, what is to be said of it, and its custom_id if any."""
+    """An invalid line: its bytes, the expected error, and its custom_id if any."""
 
     raw: Iterable[bytes]
     code: str
@@ -22,7 +22,7 @@ class Bad(NamedTuple):
 
 
 class BadFile(NamedTuple):
-    """The file, the number of its lines, and the bad ones by their place."""
+    """The file, its number of lines, and the invalid ones by line number."""
 
     path: Path
     lines: int
@@ -45,7 +45,7 @@ def write(path: Path) -> BadFile:
 
 
 def bad_lines() -> Iterator[Bad]:
-    """Yield every kind of bad line."""
+    """Yield every kind of invalid line."""
     yield from _unreadable()
     yield from _misshapen()
     yield from _wrong_messages()
@@ -78,7 +78,7 @@ def _unreadable() -> Iterator[Bad]:
 
 
 def _misshapen() -> Iterator[Bad]:
-    """Yield lines that are JSON and no request."""
+    """Yield lines that are JSON but no request."""
 
     def bad(code: str, param: str | None, **changes: Any) -> Bad:
         request = json.loads(line("shape")) | {"custom_id": f"shape-{param}-{code}"}
@@ -176,7 +176,7 @@ def _one_step_outside() -> Iterator[Bad]:
 
 
 def _at_odds() -> Iterator[Bad]:
-    """Yield lines with fields that do not go together, or that nobody knows."""
+    """Yield lines with conflicting or unknown fields."""
     yield _body("invalid_value", "n", 2, temperature=0)
     yield _body("invalid_value", "top_logprobs", 3)
     yield _body("invalid_value", "min_tokens", 9)

@@ -1,4 +1,4 @@
-"""The installed command, run as a user runs it: a process, its streams, its end."""
+"""Run the installed command as a user does: as a process with its streams."""
 
 import json
 import os
@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, TypeVar
 
 COMMAND = Path(sys.executable).with_name("batchchat")
 PATIENCE = 300.0
-"""Seconds after which something that should have come never will."""
+"""Seconds after which a test gives up waiting."""
 
 TINY = 4_096
-"""Bytes that what a run says fits in, and a checkpoint of some answers does not."""
+"""A file size in bytes that a run's messages fit in, but a checkpoint does not."""
 
 NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
 
@@ -38,7 +38,7 @@ class Done(NamedTuple):
     seconds: float
 
     def json(self) -> Any:
-        """Return what stdout holds, its numbers as they are written."""
+        """Return stdout as JSON, with exact numbers."""
         return json.loads(self.out, parse_float=Decimal)
 
 
@@ -57,7 +57,7 @@ class Running:
         return self.process.pid
 
     def until(self, seen: Callable[[], T], seconds: float = PATIENCE) -> T:
-        """Wait until `seen` returns something true, and return that."""
+        """Wait until `seen` returns something true, and return it."""
         deadline = time.monotonic() + seconds
         while not (found := seen()):
             assert self.process.poll() is None, f"it ended: {self.err.read_text()}"
@@ -66,7 +66,7 @@ class Running:
         return found
 
     def until_it_says(self, text: str) -> None:
-        """Wait until `text` stands on stderr."""
+        """Wait until stderr contains `text`."""
         self.until(lambda: text in self.err.read_text())
 
     def signal(self, number: int) -> None:
@@ -75,7 +75,7 @@ class Running:
         os.killpg(self.pid, number)
 
     def limit_files(self, size: int = resource.RLIM_INFINITY) -> None:
-        """Let it write no file beyond `size`, as if the disk were full."""
+        """Limit the size of its files, as if the disk were full."""
         limits = size, resource.RLIM_INFINITY
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, limits)
 
@@ -94,18 +94,18 @@ class Running:
 
 @dataclass
 class Place:
-    """A user's place: a folder, settings, and the commands that were run there."""
+    """A user's working directory, settings, and the commands started there."""
 
     folder: Path
     environment: dict[str, str]
     tripwire: Path
-    """A folder with a `vllm` that fails: where no engine may be started."""
+    """A folder with a failing `vllm`, for tests that must not start an engine."""
 
     started: list[Running] = field(default_factory=list)
 
     @property
     def storage(self) -> Path:
-        """The folder that batches live in."""
+        """The storage folder."""
         return self.folder / "storage"
 
     def start(
@@ -150,13 +150,13 @@ class Place:
         return done.out.decode().strip()
 
     def file(self, name: str, data: bytes) -> Path:
-        """Write a file of the user's."""
+        """Write a file to the working directory."""
         path = self.folder / name
         path.write_bytes(data)
         return path
 
     def close(self) -> None:
-        """Leave nothing running, and nothing big on the disk."""
+        """End all commands, and delete big files."""
         for running in self.started:
             running.kill()
         for path in self.folder.rglob("*"):

@@ -19,7 +19,7 @@ def line(custom_id: str, content: str = "Tell me more", **body: Any) -> bytes:
 
 
 def few(count: int = 3) -> bytes:
-    """Return a small good file."""
+    """Return a small valid file."""
     return b"".join(line(f"q-{index}", f"Question {index}") for index in range(count))
 
 

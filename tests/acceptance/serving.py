@@ -1,4 +1,4 @@
-"""A real server that runs nothing itself: tests bring its batches to their ends."""
+"""A real server without a runner: the tests end its batches themselves."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def _free_port() -> int:
 
 @dataclass
 class Serving:
-    """`batchchat serve` in a place; `place.run` is a user who works in its storage."""
+    """`batchchat serve` in a place; `place.run` uses its storage directly."""
 
     place: Place
     settings: dict[str, Any] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Serving:
 
     @property
     def hand(self) -> Hand:
-        """Whoever plans, runs and ends batches."""
+        """The helper that plans, runs and ends batches."""
         return Hand(open_storage(str(self.place.storage)))
 
     def start(self) -> Running:
@@ -72,11 +72,11 @@ class Serving:
         self.hand.finalize(batch_id)
 
     def files(self) -> list[dict[str, Any]]:
-        """Return the files that can be seen."""
+        """Return the files that the API lists."""
         return self._listed("files")
 
     def batches(self) -> list[dict[str, Any]]:
-        """Return the batches that can be seen."""
+        """Return the batches that the API lists."""
         return self._listed("batches")
 
     def _listed(self, what: str) -> list[dict[str, Any]]:
@@ -101,7 +101,7 @@ def batch_id_of(running: Running) -> str:
 
 
 def json_lines(data: bytes) -> list[Any]:
-    """Return what lines hold."""
+    """Return the decoded lines."""
     return [json.loads(line) for line in data.splitlines()]
 
 

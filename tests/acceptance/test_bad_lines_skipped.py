@@ -1,4 +1,4 @@
-"""`--on-invalid skip`: the good lines of a bad file are answered, on real vLLM."""
+"""`--on-invalid skip`: the valid lines of a file are run, on real vLLM."""
 
 import json
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ pytestmark = requirements.engine()
 
 
 class Skipped(NamedTuple):
-    """The file as it was handed in, how the run ended, and what it wrote."""
+    """The submitted file, how the run ended, and what it wrote."""
 
     place: Place
     file: BadFile
@@ -34,7 +34,7 @@ def skipped(make_place):
     return Skipped(place, file, done, output, errors)
 
 
-def test_all_good_lines_are_answered(skipped):
+def test_all_valid_lines_have_results(skipped):
     answered = [one["custom_id"] for one in skipped.output]
     assert answered == [f"good-{index}" for index in range(GOOD)]
     for one in skipped.output:
@@ -42,7 +42,7 @@ def test_all_good_lines_are_answered(skipped):
         assert one["response"]["body"]["usage"]["completion_tokens"] > 0
 
 
-def test_each_bad_line_has_one_error_under_its_own_custom_id(skipped):
+def test_each_invalid_line_has_one_error_with_its_custom_id(skipped):
     bad = list(skipped.file.bad.values())
     assert [one["custom_id"] for one in skipped.errors] == [it.custom_id for it in bad]
     said = [one["response"]["body"]["error"] for one in skipped.errors]
@@ -51,7 +51,7 @@ def test_each_bad_line_has_one_error_under_its_own_custom_id(skipped):
     assert {one["response"]["status_code"] for one in skipped.errors} == {400}
 
 
-def test_the_counts_say_how_many_of_each(skipped):
+def test_counts_match_the_files(skipped):
     assert skipped.done.code == 1  # it worked, and not every request was completed
     batch, file = skipped.done.json(), skipped.file
     assert batch["status"] == "completed"
@@ -60,7 +60,7 @@ def test_the_counts_say_how_many_of_each(skipped):
     assert "Traceback" not in skipped.done.err
 
 
-def test_what_would_fail_again_is_not_retried(skipped):
+def test_invalid_lines_are_not_retried(skipped):
     again = skipped.place.run("retry", skipped.done.json()["id"])
     assert (again.code, again.out) == (2, b"")
     assert "would fail again" in again.err

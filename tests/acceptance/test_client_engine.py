@@ -1,4 +1,4 @@
-"""One file of requests, run here and by a server, both on real vLLM."""
+"""One file of requests, run embedded and by a server, both on real vLLM."""
 
 import json
 import re
@@ -16,14 +16,14 @@ OWN = {
     *("id", "input_file_id", "output_file_id", "engine_seconds", "expires_at"),
     *("created_at", "in_progress_at", "finalizing_at", "completed_at"),
 }
-"""Fields of a Batch object that no two batches share."""
+"""Fields of a Batch object that differ between any two batches."""
 
 BAD = b'{"messages": []}\n{"messages": [{"role": "user", "content": "hi"}]}\n'
 
 
 @pytest.fixture(scope="module")
 def both(make_place):
-    """How the same submits ended here and at a server, by what was asked."""
+    """How the same `submit` ended embedded and with a server, by its options."""
     place, there = make_place(), make_place()
     good = ["--model", "demo", "--seed", "3", "--no-progress", "--output", "out.jsonl"]
     asked = {
@@ -49,14 +49,14 @@ def both(make_place):
 
 
 def plain(text):
-    """Return what was said without what no two batches share."""
+    """Return stderr without what differs between any two batches."""
     text = re.sub(r"batch_[0-9a-f]{32}", "BATCH", text)
     text = re.sub(r"(?m)^  engine   .*$", "  engine   TIME", text)
     return re.sub(r"wrote    .*/", "wrote    ", text)
 
 
 @pytest.mark.parametrize(("name", "code"), [("good", 0), ("json", 0), ("bad", 1)])
-def test_the_screen_and_the_exit_status_are_the_same(both, name, code):
+def test_output_and_exit_status_are_the_same(both, name, code):
     here, there = both[f"{name} here"], both[f"{name} there"]
     assert here.code == there.code == code
     assert plain(here.err) == plain(there.err)
@@ -64,7 +64,7 @@ def test_the_screen_and_the_exit_status_are_the_same(both, name, code):
         assert plain(here.out.decode()) == plain(there.out.decode()) == "BATCH\n"
 
 
-def test_the_json_has_the_same_fields_and_values(both):
+def test_json_is_the_same(both):
     here, there = (both[f"json {where}"].json() for where in ("here", "there"))
     assert list(here) == list(there)
     for batch in (here, there):  # a server's engine is warm, and remembers prompts
@@ -74,7 +74,7 @@ def test_the_json_has_the_same_fields_and_values(both):
     }
 
 
-def test_the_answers_are_the_same(both):
+def test_answers_are_the_same(both):
     answers = []
     for folder in both["folders"]:
         lines = (folder / "out.jsonl").read_text().splitlines()
@@ -87,7 +87,7 @@ def test_the_answers_are_the_same(both):
     assert len(answers[0]) == EXAMPLE.read_bytes().count(b"\n")
 
 
-def test_the_same_files_are_written(both):
+def test_written_files_are_the_same(both):
     here, there = (
         {path.name for path in folder.glob("out.*")} for folder in both["folders"]
     )

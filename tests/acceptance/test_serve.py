@@ -1,4 +1,4 @@
-"""`batchchat serve` and `keys` as processes: started, killed, started again."""
+"""`batchchat serve` and `keys` as processes: started, killed, restarted."""
 
 import json
 import os
@@ -22,7 +22,7 @@ BEGIN = (
 END = b"\r\n--x--\r\n"
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 MOST_MEMORY = 250
-"""MiB that a server may have however large the upload is."""
+"""Maximum memory of a server in MiB, independent of the size of uploads."""
 
 
 class Server:
@@ -56,7 +56,7 @@ class Server:
         self.run.process.wait()
 
     def runner(self):
-        """Return the process id of its runner, 0 while there is none."""
+        """Return the process id of its runner, 0 if there is none."""
         children = Path(f"/proc/{self.run.pid}/task/{self.run.pid}/children")
         tasks = children.parent.parent.iterdir()
         with suppress(FileNotFoundError):
@@ -65,7 +65,7 @@ class Server:
         return 0
 
     def memory(self):
-        """Return the most memory that it ever had, in MiB."""
+        """Return its peak memory in MiB."""
         status = Path(f"/proc/{self.run.pid}/status").read_text()
         return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024
 
@@ -88,7 +88,7 @@ def server(start):
     return start()
 
 
-def test_it_says_where_it_is_and_stops_when_it_is_told(server):
+def test_serve_prints_its_address_and_stops_on_sigterm(server):
     assert server.get("/healthz").json() == {"status": "ok"}
     assert server.get("/readyz").json() == {"status": "ok"}
     os.kill(server.run.pid, signal.SIGTERM)
@@ -96,7 +96,7 @@ def test_it_says_where_it_is_and_stops_when_it_is_told(server):
     assert (done.code, done.out) == (0, b"")
 
 
-def test_each_line_of_its_log_is_json_and_tells_no_prompt(server):
+def test_log_lines_are_json_without_prompts(server):
     server.create(server.upload())
     os.kill(server.run.pid, signal.SIGTERM)
     lines = [json.loads(line) for line in server.run.end().err.splitlines()]
@@ -105,7 +105,7 @@ def test_each_line_of_its_log_is_json_and_tells_no_prompt(server):
     assert "secret" not in json.dumps(lines)
 
 
-def test_its_runner_ends_with_it_however_that_came(server):
+def test_runner_ends_with_the_server(server):
     runner = server.run.until(server.runner)
     server.kill()
     deadline = time.monotonic() + 10
@@ -114,7 +114,7 @@ def test_its_runner_ends_with_it_however_that_came(server):
     assert not Path(f"/proc/{runner}").exists()
 
 
-def test_its_runner_is_started_again_and_nobody_waits_for_that(server):
+def test_killed_runner_is_restarted_in_the_background(server):
     file_id = server.upload(b"no JSON\n")
     runner = server.run.until(server.runner)
     os.kill(runner, signal.SIGKILL)
@@ -126,7 +126,7 @@ def test_its_runner_is_started_again_and_nobody_waits_for_that(server):
     assert "batchchat_runner_starts_total 2.0" in server.get("/metrics").text
 
 
-def test_a_batch_that_a_dead_server_took_is_run_by_the_next(start):
+def test_restarted_server_runs_the_batches_of_a_killed_one(start):
     first = start()
     file_id = first.upload(b"no JSON\n")
     runner = first.run.until(first.runner)
@@ -140,7 +140,7 @@ def test_a_batch_that_a_dead_server_took_is_run_by_the_next(start):
     second.run.until(lambda: second.get(batch).json()["status"] == "failed")
 
 
-def test_a_server_killed_in_an_upload_leaves_nothing_to_be_seen(place, start):
+def test_server_killed_during_an_upload_leaves_no_file(place, start):
     server = start()
     sent = threading.Event()
 
@@ -169,7 +169,7 @@ def test_a_server_killed_in_an_upload_leaves_nothing_to_be_seen(place, start):
 
 
 @pytest.mark.parametrize("kill_at", range(4))
-def test_a_server_killed_in_a_create_lists_nothing_half_made(start, kill_at):
+def test_server_killed_during_a_create_lists_no_incomplete_batch(start, kill_at):
     server = start()
     file_id = server.upload(b"no JSON\n")
     answered = []
@@ -198,7 +198,7 @@ def test_a_server_killed_in_a_create_lists_nothing_half_made(start, kill_at):
         again.run.until(lambda: again.get(status).json()["status"] == "failed")  # noqa: B023
 
 
-def test_its_memory_does_not_grow_with_an_upload(server):
+def test_memory_does_not_grow_with_an_upload(server):
     pieces, piece = 300, LINE * 16_384
 
     def body():
@@ -212,13 +212,13 @@ def test_its_memory_does_not_grow_with_an_upload(server):
     assert server.memory() < MOST_MEMORY
 
 
-def test_without_keys_it_listens_to_this_machine_only(place):
+def test_server_without_keys_listens_on_localhost_only(place):
     done = place.run("serve", "--host", "0.0.0.0")  # noqa: S104 - it is refused
     assert done.code == 2
     assert "hint: make a key with `batchchat keys create`" in done.err
 
 
-def test_with_a_key_it_listens_to_everybody(place, start):
+def test_server_with_a_key_listens_on_all_addresses(place, start):
     key = place.run("keys", "create").out.decode().strip()
     server = start("--host", "0.0.0.0")  # noqa: S104 - as it is meant
     assert server.get("/v1/models").status_code == 401
@@ -226,14 +226,14 @@ def test_with_a_key_it_listens_to_everybody(place, start):
     assert server.get("/v1/models", headers=header).status_code == 200
 
 
-def test_a_port_that_is_taken_is_said(place, server):
+def test_used_port_is_an_error(place, server):
     port = server.client.base_url.port
     done = place.run("serve", "--port", port)
     assert done.code == 2
     assert f"can't listen on 127.0.0.1, port {port}" in done.err
 
 
-def test_keys_are_made_listed_and_taken_back(place):
+def test_keys_are_created_listed_and_revoked(place):
     none = place.run("keys", "list")
     assert (none.code, none.out) == (0, b"")
     assert "batchchat keys create" in none.err
@@ -247,19 +247,19 @@ def test_keys_are_made_listed_and_taken_back(place):
     assert "revoked" in place.run("keys", "list").out.decode()
 
 
-def test_a_key_is_for_a_project_that_can_be(place):
+def test_key_for_an_invalid_project_is_an_error(place):
     done = place.run("keys", "create", "--project", "../other")
     assert done.code == 2
     assert "project name" in done.err
 
 
-def test_a_key_that_is_not_there_can_not_be_taken_back(place):
+def test_revoking_an_unknown_key_is_an_error(place):
     done = place.run("keys", "revoke", "nobodys")
     assert done.code == 2
     assert "no such key" in done.err
 
 
-def test_the_server_loads_no_engine():
+def test_server_imports_no_engine():
     code = "import sys, batchchat.api.server.main;"
     code += "print({'torch', 'vllm'} & set(sys.modules))"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""`batchchat submit` on the examples: every answer, on real vLLM."""
+"""`batchchat submit` on the examples: every result, on real vLLM."""
 
 import json
 import re
@@ -22,11 +22,11 @@ OURS = re.compile(
     "|[0-9]+%  .* requests  .*|completed  164 of 164 requests"
     "|  (tokens|cost|engine|wrote)  .*"
 )
-"""Each line of talk that is ours."""
+"""The lines that batchchat itself prints to stderr."""
 
 
 class Ended(NamedTuple):
-    """The batch that this module looks at, ended and well."""
+    """The completed batch that the tests of this module check."""
 
     place: Place
     done: Done
@@ -56,14 +56,14 @@ def _parsed(line: bytes) -> dict[str, Any]:
     return parsed
 
 
-def test_every_request_is_answered_once_in_the_order_of_the_input(ended):
+def test_every_request_has_one_result_in_input_order(ended):
     answered = [result["custom_id"] for result in ended.results]
     assert answered == custom_ids(EXAMPLES.read_bytes())
     assert len(set(answered)) == len(answered) == 164
     assert not ended.output.with_suffix(".errors.jsonl").exists()
 
 
-def test_each_line_is_openais(ended):
+def test_each_line_has_openais_fields(ended):
     ids = {result["id"] for result in ended.results}
     assert len(ids) == 164
     for result in ended.results:
@@ -74,7 +74,7 @@ def test_each_line_is_openais(ended):
         assert result["response"]["request_id"]
 
 
-def test_the_official_client_reads_each_body(ended):
+def test_official_client_reads_each_body(ended):
     from openai.types.chat import ChatCompletion
 
     for line in ended.output.read_bytes().splitlines():
@@ -85,14 +85,14 @@ def test_the_official_client_reads_each_body(ended):
         assert completion.system_fingerprint in ended.batch["engines"]
 
 
-def test_as_many_choices_come_as_were_asked_for(ended):
+def test_number_of_choices_is_n(ended):
     for asked, body in zip(ASKED, ended.bodies, strict=True):
         indices = [choice["index"] for choice in body["choices"]]
         assert indices == list(range(asked["body"].get("n", 1)))
     assert any(len(body["choices"]) > 1 for body in ended.bodies)
 
 
-def test_logprobs_come_where_they_were_asked_for_and_nowhere_else(ended):
+def test_logprobs_are_present_only_if_requested(ended):
     wanted = [one["body"] for one in ASKED if one["body"].get("logprobs")]
     got = [body for body in ended.bodies if body["choices"][0]["logprobs"]]
     for asked, body in zip(wanted, got, strict=True):
@@ -103,14 +103,14 @@ def test_logprobs_come_where_they_were_asked_for_and_nowhere_else(ended):
     assert len(got) == 3
 
 
-def test_no_answer_is_longer_than_was_asked_for(ended):
+def test_answers_respect_max_tokens(ended):
     for asked, body in zip(ASKED, ended.bodies, strict=True):
         most = asked["body"].get("max_tokens") or asked["body"]["max_completion_tokens"]
         tokens = body["usage"]["completion_tokens"]
         assert 0 < tokens <= most * len(body["choices"])
 
 
-def test_every_answer_says_its_seed_and_keeps_the_requests_own(ended):
+def test_answers_contain_the_seed_used(ended):
     for asked, body in zip(ASKED, ended.bodies, strict=True):
         assert isinstance(body["seed"], int)
         assert body["seed"] == asked["body"].get("seed", body["seed"])
@@ -122,7 +122,7 @@ def test_every_answer_says_its_seed_and_keeps_the_requests_own(ended):
     assert len(set(drawn)) == len(drawn) > 50
 
 
-def test_usage_adds_up_to_the_batchs(ended):
+def test_usage_of_the_batch_is_the_sum(ended):
     used = [body["usage"] for body in ended.bodies]
     batch = ended.batch["usage"]
     assert batch["input_tokens"] == sum(one["prompt_tokens"] for one in used)
@@ -132,7 +132,7 @@ def test_usage_adds_up_to_the_batchs(ended):
         assert one["total_tokens"] == one["prompt_tokens"] + one["completion_tokens"]
 
 
-def test_costs_are_exactly_tokens_times_prices(ended):
+def test_cost_is_exactly_tokens_times_price(ended):
     models = ended.place.run("models", "--json").json()["data"]
     [demo] = (model for model in models if model["id"] == "demo")
     price = {way: Decimal(str(demo["price"][way])) for way in ("input", "output")}
@@ -150,7 +150,7 @@ def test_costs_are_exactly_tokens_times_prices(ended):
     assert sum(b["usage"]["estimated_cost"] for b in ended.bodies) == expected
 
 
-def test_stdout_is_the_batch_as_the_official_client_reads_it(ended):
+def test_official_client_reads_the_batch_on_stdout(ended):
     from openai.types import Batch
 
     batch = Batch.model_validate(json.loads(ended.done.out), strict=True)
@@ -163,7 +163,7 @@ def test_stdout_is_the_batch_as_the_official_client_reads_it(ended):
     assert ended.batch["seed"] == 7
 
 
-def test_the_parquet_file_has_the_same_rows(ended):
+def test_parquet_file_has_the_same_rows(ended):
     from pyarrow import parquet
 
     rows = parquet.read_table(ended.output.with_suffix(".parquet")).to_pylist()
@@ -178,7 +178,7 @@ def test_the_parquet_file_has_the_same_rows(ended):
         assert json.loads(row["response"], parse_float=Decimal) == result["response"]
 
 
-def test_nothing_of_the_engines_own_talk_is_seen(ended):
+def test_output_of_the_engine_is_hidden(ended):
     assert ended.done.out.count(b"\n") == 1
     alien = [it for it in ended.done.err.splitlines() if not OURS.fullmatch(it)]
     assert alien == []
@@ -197,7 +197,7 @@ def test_status_and_list_show_the_same_batch(ended):
         assert b"completed" in place.run(*command).out
 
 
-def test_results_come_again_byte_by_byte(ended):
+def test_results_are_reproducible_byte_for_byte(ended):
     place, batch_id = ended.place, ended.batch["id"]
     assert place.run("results", batch_id).out == ended.output.read_bytes()
     again = place.folder / "again.parquet"
@@ -207,7 +207,7 @@ def test_results_come_again_byte_by_byte(ended):
     assert place.run("results", batch_id, "--errors").out == b""
 
 
-def test_a_batch_without_failures_is_not_retried(ended):
+def test_retry_without_failures_is_an_error(ended):
     done = ended.place.run("retry", ended.batch["id"])
     assert (done.code, done.out) == (2, b"")
     assert done.err.startswith("error: nothing to retry: all requests of `batch_")
@@ -215,14 +215,14 @@ def test_a_batch_without_failures_is_not_retried(ended):
     assert [batch["retry_of"] for batch in listed if batch["retry_of"]] == []
 
 
-def test_a_completed_batch_is_not_cancelled(ended):
+def test_cancel_of_a_completed_batch_is_an_error(ended):
     done = ended.place.run("cancel", ended.batch["id"])
     assert done.code == 2
     message = "error: Cannot cancel a batch with status 'completed'.\n"
     assert done.err.startswith(message)
 
 
-def test_resuming_an_ended_batch_writes_its_results_again_without_an_engine(ended):
+def test_resume_of_an_ended_batch_writes_its_results_without_an_engine(ended):
     files = [ended.output, ended.output.with_suffix(".parquet")]
     before = [file.read_bytes() for file in files]
     for file in files:
@@ -233,7 +233,7 @@ def test_resuming_an_ended_batch_writes_its_results_again_without_an_engine(ende
     assert [file.read_bytes() for file in files] == before
 
 
-def test_a_sample_that_is_run_again_gives_the_same_answers(ended):
+def test_verify_finds_identical_answers(ended):
     command = ["verify", ended.batch["id"], "--sample", "24", "--json"]
     done = ended.place.run(*command, engine=True)
     assert done.code == 0, done.err
