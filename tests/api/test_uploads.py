@@ -1,7 +1,9 @@
 """Uploads are atomic and bounded; downloads support ranges."""
 
+import json
 import socket
 import time
+from http.client import HTTPResponse
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -98,15 +100,21 @@ def test_a_chunked_upload_is_rejected_once_it_exceeds_the_limit(serve):
     assert served.stored() == []
 
 
+def open_upload(served):
+    """Send the head of a long upload; return the connection."""
+    stream = socket.create_connection(("127.0.0.1", served.port), timeout=10)
+    head = (
+        "POST /v1/files HTTP/1.1\r\nhost: localhost\r\n"
+        f"content-type: {FORM['content-type']}\r\ncontent-length: 99999999\r\n\r\n"
+    )
+    stream.sendall(head.encode())
+    return stream
+
+
 @pytest.mark.parametrize("sent", [0, 10, len(BEGIN), 100_000, 6_000_000])
 def test_an_interrupted_upload_leaves_nothing(serve, tmp_path, sent):
     served = serve(LocalStorage(tmp_path / "storage"))
-    with socket.create_connection(("127.0.0.1", served.port)) as stream:
-        head = (
-            "POST /v1/files HTTP/1.1\r\nhost: localhost\r\n"
-            f"content-type: {FORM['content-type']}\r\ncontent-length: 99999999\r\n\r\n"
-        )
-        stream.sendall(head.encode())
+    with open_upload(served) as stream:
         stream.sendall((BEGIN + b"x" * 6_000_000)[:sent])
         wait_until(lambda: not sent > len(BEGIN) or partial_files(tmp_path))
     wait_until(lambda: not partial_files(tmp_path))
@@ -120,15 +128,12 @@ def partial_files(folder):
 
 def test_an_idle_upload_times_out(serve):
     served = serve(upload_idle_timeout_seconds=0.2)
-
-    def body():
-        yield BEGIN
-        time.sleep(1)
-        yield END
-
-    response = served.client.post("/v1/files", content=body(), headers=FORM)
-    assert response.status_code == 408
-    error_of(response)
+    with open_upload(served) as stream:
+        stream.sendall(BEGIN)
+        response = HTTPResponse(stream)
+        response.begin()
+        assert response.status == 408
+        assert json.load(response)["error"]["code"] == "request_timeout"
     assert served.stored() == []
 
 
