@@ -1,11 +1,11 @@
 """Batch objects as JSON; those of ended batches are cached."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 from batchchat.api.http.json_response import encode
 from batchchat.jobs.ledger.batch_object import batch_object
 from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.results.finalize import publish_results
 
 _SETTLE_SECONDS = 60
@@ -23,11 +23,11 @@ class BatchView:
     def __init__(self, add_progress: AddProgress = lambda state: state) -> None:
         """Start with an empty cache."""
         self._add_progress = add_progress
-        self._cache: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._cache: LruCache[bytes] = LruCache(_MAX_CACHED_BATCHES)
 
     def cached(self, project: str, batch_id: str) -> bytes | None:
         """Return the cached JSON of an ended batch, if there is any."""
-        return self._cache.get((project, batch_id))
+        return self._cache.get(f"{project}/{batch_id}")
 
     def render(self, ledger: Ledger, batch_id: str) -> bytes:
         """Return the current JSON of a batch. Raises `NotFoundError`."""
@@ -39,9 +39,7 @@ class BatchView:
         ended = state.final or state.plan
         is_over = state.is_terminal and state.is_delivered
         if is_over and ended and ledger.now() - ended.created_at > _SETTLE_SECONDS:
-            self._cache[ledger.project, batch_id] = text
-            if len(self._cache) > _MAX_CACHED_BATCHES:
-                self._cache.popitem(last=False)
+            self._cache.put(f"{ledger.project}/{batch_id}", text)
         return text
 
     def render_state(self, ledger: Ledger, state: State) -> bytes:

@@ -4,7 +4,6 @@ A server that only its own machine can reach needs no key as long as none exists
 """
 
 import time
-from collections import OrderedDict
 from hashlib import sha256
 from typing import Annotated
 
@@ -15,6 +14,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from batchchat.api.context import AppContext
 from batchchat.api.http.errors import ApiError
 from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.lru_cache import LruCache
 
 _KEY_CACHE_SECONDS = 5.0
 """How long lookups are cached, so how long a revoked key may still work."""
@@ -30,7 +30,7 @@ class Authenticator:
     def __init__(self, context: AppContext) -> None:
         """Look keys up in the key store of `context`."""
         self._context = context
-        self._cached_keys: OrderedDict[bytes, tuple[float, str | None]] = OrderedDict()
+        self._projects: LruCache[tuple[float, str | None]] = LruCache(_MAX_CACHED_KEYS)
         self._keyless: tuple[float, bool] = (0.0, False)
 
     async def authenticate(self, request: Request) -> str:
@@ -60,16 +60,14 @@ class Authenticator:
         return is_keyless
 
     async def _find_project(self, text: str) -> str | None:
-        digest = sha256(text.encode()).digest()
-        until, project = self._cached_keys.get(digest, (0.0, None))
+        digest = sha256(text.encode()).hexdigest()
+        until, project = self._projects.get(digest) or (0.0, None)
         if time.monotonic() >= until:
             key = None
             if len(text) <= _MAX_KEY_LENGTH:
                 key = await to_thread.run_sync(self._context.keys.find, text)
             project = key.project if key else None
-            self._cached_keys[digest] = (time.monotonic() + _KEY_CACHE_SECONDS, project)
-            if len(self._cached_keys) > _MAX_CACHED_KEYS:
-                self._cached_keys.popitem(last=False)
+            self._projects.put(digest, (time.monotonic() + _KEY_CACHE_SECONDS, project))
         return project
 
 

@@ -162,19 +162,21 @@ def create_once(
     `input_for` returns the input file for the batch with a given id. It is called only
     if a batch has to be created.
     """
-    claimed = reserve(
+    reservation = reserve(
         ledger, body, key=deduplication.key, seconds=deduplication.window_seconds
     )
-    if claimed.is_replay:
+    if reservation.is_replay:
         try:
-            return ledger.batch(claimed.batch_id)
+            return ledger.batch(reservation.batch_id)
         except NotFoundError:  # the first request was interrupted before it did
             pass
-    file = input_for(claimed.batch_id)
-    Files(ledger).use(file.id, claimed.batch_id)
+    file = input_for(reservation.batch_id)
+    Files(ledger).use(file.id, reservation.batch_id)
     if EndpointStore(ledger).exist():
-        Outbox(ledger.storage).add(ledger.project, claimed.batch_id)
-    return create_batch(ledger, file, options, enqueue=True, batch_id=claimed.batch_id)
+        Outbox(ledger.storage).add(ledger.project, reservation.batch_id)
+    return create_batch(
+        ledger, file, options, enqueue=True, batch_id=reservation.batch_id
+    )
 
 
 def _check_model(context: AppContext, body: CreateBatchRequest) -> None:

@@ -65,18 +65,18 @@ class WebhookSender:
 
     def send_due(self) -> list[Future[None]]:
         """Start sending due events; return the running work, one future a project."""
-        letters: dict[str, list[PendingEvent]] = {}
-        for letter in self._outbox:
-            letters.setdefault(letter.project, []).append(letter)
+        by_project: dict[str, list[PendingEvent]] = {}
+        for pending in self._outbox:
+            by_project.setdefault(pending.project, []).append(pending)
         self._slices = {
             project: slice_
             for project, slice_ in self._slices.items()
             if not slice_.done()
         }
-        for project in letters.keys() - self._slices.keys():
+        for project in by_project.keys() - self._slices.keys():
             if self._closing.is_set():
                 break
-            slice_ = self._pool.submit(self._process_project, letters[project])
+            slice_ = self._pool.submit(self._process_project, by_project[project])
             self._slices[project] = slice_
         return list(self._slices.values())
 
@@ -89,42 +89,42 @@ class WebhookSender:
             except Exception:
                 _logger.exception("webhook delivery failed, will retry")
 
-    def _process_project(self, letters: list[PendingEvent]) -> None:
+    def _process_project(self, events: list[PendingEvent]) -> None:
         """Deliver a project's events until its time slice is over."""
         until = time.monotonic() + _PROJECT_SLICE_SECONDS
-        for letter in letters:
+        for pending in events:
             if self._closing.is_set() or time.monotonic() > until:
                 return
             try:
-                self._process_event(letter)
+                self._process_event(pending)
             except BatchchatError as error:
                 if error.retryable:  # the storage would fail for the other events, too
                     _log_postponed(error)
                     return
-                self._log_corrupt_once(letter, error.message)
+                self._log_corrupt_once(pending, error.message)
             except Exception as error:
-                _logger.debug("%s", letter.batch_id, exc_info=True)
-                self._log_corrupt_once(letter, repr(error))
+                _logger.debug("%s", pending.batch_id, exc_info=True)
+                self._log_corrupt_once(pending, repr(error))
 
-    def _log_corrupt_once(self, letter: PendingEvent, why: str) -> None:
+    def _log_corrupt_once(self, pending: PendingEvent, why: str) -> None:
         """Log a corrupt event once, although every poll finds it again."""
-        if letter.batch_id not in self._logged_corrupt:
-            self._logged_corrupt.add(letter.batch_id)
-            _logger.error("cannot deliver webhooks for %s: %s", letter.batch_id, why)
+        if pending.batch_id not in self._logged_corrupt:
+            self._logged_corrupt.add(pending.batch_id)
+            _logger.error("cannot deliver webhooks for %s: %s", pending.batch_id, why)
 
-    def _process_event(self, letter: PendingEvent) -> None:
-        if letter.is_pending:
-            self._deliver(letter)
+    def _process_event(self, pending: PendingEvent) -> None:
+        if pending.is_pending:
+            self._deliver(pending)
         else:
-            self._outbox.remove(letter)
+            self._outbox.remove(pending)
 
-    def _deliver(self, letter: PendingEvent) -> None:
-        ledger = self._context.ledger(letter.project)
+    def _deliver(self, pending: PendingEvent) -> None:
+        ledger = self._context.ledger(pending.project)
         try:
-            state = ledger.state(letter.batch_id)
+            state = ledger.state(pending.batch_id)
         except NotFoundError:  # its creation is in progress, or was interrupted
-            if ledger.now() - id_created_at(letter.batch_id) > _ORPHAN_SECONDS:
-                self._outbox.remove(letter)
+            if ledger.now() - id_created_at(pending.batch_id) > _ORPHAN_SECONDS:
+                self._outbox.remove(pending)
             return
         if not state.is_terminal:
             return
@@ -132,27 +132,27 @@ class WebhookSender:
         interested = [
             endpoint
             for endpoint in EndpointStore(ledger)
-            if event.type in endpoint.event_types and endpoint.id not in letter.done
+            if event.type in endpoint.event_types and endpoint.id not in pending.done
         ]
         undelivered = [
             endpoint
             for endpoint in interested
-            if not self._attempt_delivery(letter, endpoint, event)
+            if not self._attempt_delivery(pending, endpoint, event)
         ]
         if not undelivered or ledger.now() - _ended_at(state) > _GIVE_UP_SECONDS:
-            self._outbox.remove(letter)
+            self._outbox.remove(pending)
 
     def _attempt_delivery(
-        self, letter: PendingEvent, endpoint: Endpoint, event: Event
+        self, pending: PendingEvent, endpoint: Endpoint, event: Event
     ) -> bool:
         """Send the event if it is due; return whether it was delivered."""
-        now = self._context.ledger(letter.project).now()
-        if self._closing.is_set() or not self._is_due(letter, endpoint, now):
+        now = self._context.ledger(pending.project).now()
+        if self._closing.is_set() or not self._is_due(pending, endpoint, now):
             return False
-        if not self._outbox.record_attempt(letter, endpoint.id, now):
+        if not self._outbox.record_attempt(pending, endpoint.id, now):
             return False
-        about_it = event_fields(
-            "webhook_sent", batch_id=letter.batch_id, webhook=endpoint.id
+        fields = event_fields(
+            "webhook_sent", batch_id=pending.batch_id, webhook=endpoint.id
         )
         try:
             status = safe_post(
@@ -162,20 +162,20 @@ class WebhookSender:
                 allow_private=self._context.settings.webhooks_allow_private,
             )
         except WebhookError as error:
-            _logger.warning("%s: %s", endpoint.id, error.message, extra=about_it)
+            _logger.warning("%s: %s", endpoint.id, error.message, extra=fields)
             return False
-        _logger.info("%s answered %d", endpoint.id, status, extra=about_it)
+        _logger.info("%s answered %d", endpoint.id, status, extra=fields)
         if status in _SUCCESS:
-            self._outbox.mark_delivered(letter, endpoint.id)
+            self._outbox.mark_delivered(pending, endpoint.id)
         return status in _SUCCESS
 
-    def _is_due(self, letter: PendingEvent, endpoint: Endpoint, now: int) -> bool:
-        tries = letter.tries.get(endpoint.id, 0)
+    def _is_due(self, pending: PendingEvent, endpoint: Endpoint, now: int) -> bool:
+        tries = pending.tries.get(endpoint.id, 0)
         if not tries:
             return True
         wait = min(_FIRST_RETRY_SECONDS << min(tries - 1, 20), _MAX_RETRY_SECONDS)
         try:
-            return now >= self._outbox.last_attempt_at(letter, endpoint.id) + wait
+            return now >= self._outbox.last_attempt_at(pending, endpoint.id) + wait
         except ObjectMissingError:  # another server has finished this event
             return False
 
