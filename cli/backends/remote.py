@@ -100,7 +100,7 @@ class RemoteBackend(Backend):
     def retry(
         self, batch_id: str, output: LocalOutput | None, max_cost: Decimal | None
     ) -> str:
-        limit = "" if max_cost is None else f"?max_cost={max_cost}"
+        limit = "" if max_cost is None else f"?max_cost={max_cost:f}"
         try:
             new_id = self._create(f"{_path(batch_id)}/retry{limit}")
         except UsageError as error:
@@ -260,7 +260,7 @@ def _create_body(file_id: str, options: BatchOptions) -> dict[str, Any]:
     return body
 
 
-def _hint_if_not_retryable(batch: BatchSummary) -> str | None:
+def _hint_if_not_retryable(batch: BatchSummary) -> str:
     """Return what to do about a batch that can't be retried."""
     if batch.status == "failed":
         return f"see the problems of its input with `batchchat status {batch.id}`"
@@ -268,8 +268,9 @@ def _hint_if_not_retryable(batch: BatchSummary) -> str | None:
         return f"see its progress with `batchchat status {batch.id}`"
     counts = batch.request_counts
     if counts.completed == counts.total:
-        again = "submit the file again with `batchchat submit FILE`"
-        return None if counts.total else again
+        if not counts.total:
+            return "submit the file again with `batchchat submit FILE`"
+        return f"read the results with `batchchat results {batch.id}`"
     return f"see the errors with `batchchat results {batch.id} --errors`"
 
 

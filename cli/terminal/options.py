@@ -78,7 +78,8 @@ OutputFormat = Annotated[
 ]
 
 
-def _parse_dollars(text: str) -> Decimal:
+def parse_dollars(text: str) -> Decimal:
+    """Return an amount of dollars as it was typed. Raises `BadParameter`."""
     try:
         amount = Decimal(text)
     except InvalidOperation:
@@ -93,7 +94,7 @@ MaxCost = Annotated[
     typer.Option(
         "--max-cost",
         metavar="DOLLARS",
-        parser=_parse_dollars,
+        parser=parse_dollars,
         help="Stop the batch before its estimated cost exceeds DOLLARS; finished"
         " results are kept.",
     ),

@@ -75,7 +75,10 @@ def _nothing_to_retry(state: State) -> UsageError:
             hint="submit the file again with `batchchat submit FILE`",
         )
     if counts.completed == counts.total:
-        return UsageError(f"nothing to retry: all requests of `{batch_id}` completed")
+        return UsageError(
+            f"nothing to retry: all requests of `{batch_id}` completed",
+            hint=f"read the results with `batchchat results {batch_id}`",
+        )
     return UsageError(
         f"nothing to retry: what failed in `{batch_id}` would fail again",
         hint=f"see the errors with `batchchat results {batch_id} --errors`",

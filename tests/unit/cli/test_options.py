@@ -1,0 +1,71 @@
+"""Options are parsed exactly, and numbers are printed for people."""
+
+from decimal import Decimal
+
+import pytest
+import typer
+
+from batchchat.cli.backends.report import stream_note
+from batchchat.cli.main import app
+from batchchat.cli.terminal.format import count, duration, short, size
+from batchchat.cli.terminal.options import parse_dollars, parse_metadata
+
+
+@pytest.mark.parametrize("text", ["0.1", "2.50", "1000000000", "0.000001"])
+def test_dollars_are_exact(text):
+    assert parse_dollars(text) == Decimal(text)
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "-1", "nan", "inf", "1e10", "1e-7"])
+def test_other_amounts_are_an_error(text):
+    with pytest.raises(typer.BadParameter, match="amount of dollars"):
+        parse_dollars(text)
+
+
+def test_metadata_is_a_dictionary():
+    assert parse_metadata(["a=1", "b=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
+    assert parse_metadata(None) is None
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        ["a"],
+        ["=1"],
+        [f"{'k' * 65}=1"],
+        [f"k={'v' * 513}"],
+        [f"{n}=" for n in range(17)],
+    ],
+)
+def test_metadata_beyond_openais_limits_is_an_error(pairs):
+    with pytest.raises(typer.BadParameter):
+        parse_metadata(pairs)
+
+
+def test_each_command_has_a_short_summary():
+    for command in app.registered_commands:
+        summary = str(command.help).partition("\n")[0]
+        assert summary.endswith(".")
+        assert len(summary) <= 66, f"the list of commands would cut off: {summary}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (count(1, "line"), "1 line"),
+        (count(1_200, "line"), "1,200 lines"),
+        (count(3, "batch"), "3 batches"),
+        (duration(0.84), "0.8s"),
+        (duration(100), "1m 40s"),
+        (duration(11_100), "3h 5m"),
+        (short(950), "950"),
+        (short(12_345), "12.3k"),
+        (size(12), "12 bytes"),
+        (size(3_400_000), "3.4 MB"),
+        (stream_note(0), None),
+        (stream_note(1), "1 request sets `stream`, which batches ignore"),
+        (stream_note(2), "2 requests set `stream`, which batches ignore"),
+    ],
+)
+def test_numbers_are_readable(text, expected):
+    assert text == expected
