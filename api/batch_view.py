@@ -23,7 +23,7 @@ class BatchView:
     def __init__(self, add_progress: AddProgress = lambda state: state) -> None:
         """Start with an empty cache."""
         self._add_progress = add_progress
-        self._cache: LruCache[bytes] = LruCache(_MAX_CACHED_BATCHES)
+        self._cache: LruCache[str, bytes] = LruCache(_MAX_CACHED_BATCHES)
 
     def cached(self, project: str, batch_id: str) -> bytes | None:
         """Return the cached JSON of an ended batch, if there is any."""

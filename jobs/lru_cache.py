@@ -1,31 +1,58 @@
-"""Remembers records that never change, the last used ones of them."""
+"""A cache of bounded size that drops the entries that were not used for longest."""
 
 from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
-class LruCache(Generic[T]):
-    """Values by key, at most `max_entries` of them; safe to use from threads."""
+class LruCache(Generic[K, V]):
+    """The least recently used entries are dropped first. Thread-safe.
 
-    def __init__(self, max_entries: int) -> None:
-        """Begin empty."""
-        self._max_entries = max_entries
-        self._values: OrderedDict[str, T] = OrderedDict()
+    The sizes of all entries together stay within `max_size`. By default each entry
+    has size 1, so that `max_size` is a number of entries.
+    """
+
+    def __init__(
+        self, max_size: int, size_of: Callable[[V], int] = lambda _value: 1
+    ) -> None:
+        """Start empty."""
+        self._max_size = max_size
+        self._size_of = size_of
+        self._size = 0
+        self._entries: OrderedDict[K, V] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, key: str) -> T | None:
-        """Return the value, None where it is not remembered."""
+    def get(self, key: K) -> V | None:
+        """Return the value, None if it is not cached."""
         with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-            return self._values.get(key)
+            if key in self._entries:
+                self._entries.move_to_end(key)
+            return self._entries.get(key)
 
-    def put(self, key: str, value: T) -> None:
-        """Remember a value, and forget the one that was not used for longest."""
+    def put(self, key: K, value: V) -> None:
+        """Cache a value in place of an older one, and drop what no longer fits."""
         with self._lock:
-            self._values[key] = value
-            if len(self._values) > self._max_entries:
-                self._values.popitem(last=False)
+            self._remove(key)
+            self._entries[key] = value
+            self._size += self._size_of(value)
+            while self._size > self._max_size:
+                self._remove(next(iter(self._entries)))
+
+    def remove(self, key: K) -> None:
+        """Drop a value, if it is cached."""
+        with self._lock:
+            self._remove(key)
+
+    def clear(self) -> None:
+        """Drop all values."""
+        with self._lock:
+            self._entries.clear()
+            self._size = 0
+
+    def _remove(self, key: K) -> None:
+        if key in self._entries:
+            self._size -= self._size_of(self._entries.pop(key))

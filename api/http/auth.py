@@ -30,7 +30,9 @@ class Authenticator:
     def __init__(self, context: AppContext) -> None:
         """Look keys up in the key store of `context`."""
         self._context = context
-        self._projects: LruCache[tuple[float, str | None]] = LruCache(_MAX_CACHED_KEYS)
+        self._projects: LruCache[str, tuple[float, str | None]] = LruCache(
+            _MAX_CACHED_KEYS
+        )
         self._keyless: tuple[float, bool] = (0.0, False)
 
     async def authenticate(self, request: Request) -> str:

@@ -129,7 +129,7 @@ async def retrieve_batch(
 def cancel(batch_id: str, request: Request, ledger: ProjectLedger) -> Response:
     """Cancel a batch.
 
-    FinishedLine results are kept; the other requests go to the error file.
+    Finished results are kept; the other requests go to the error file.
     """
     cancel_batch(ledger, batch_id)
     return JsonResponse(request.app.state.batch_view.render(ledger, batch_id))

@@ -55,7 +55,7 @@ class CreateBatchRequest(BaseModel):
     input_file_id: str = Field(description="An uploaded file with the purpose `batch`.")
     endpoint: Literal["/v1/chat/completions"]
     completion_window: Literal["24h", "7d"] = Field(
-        description="The batch expires after this time. FinishedLine results are kept."
+        description="The batch expires after this time. Finished results are kept."
     )
     metadata: Annotated[dict[Key, Value], Field(max_length=16)] | None = None
     output_expires_after: ExpiresAfter | None = None

@@ -6,17 +6,16 @@ custom_ids differ from request to request, so sampled requests without a seed ar
 deduplicated.
 
 While the first of them is in the engine, its duplicates in the same shard wait for it.
-FinishedLine answers are cached for all shards of a batch in this process, up to a size.
+Finished answers are cached for all shards of a batch in this process, up to a size.
 Effects on usage and seeds: `docs/decisions/0017-request-deduplication.md`.
 """
 
-from collections import OrderedDict
 from hashlib import blake2b
-from threading import Lock
 
 import msgspec
 
 from batchchat.jobs.engine.protocol import Completion, EngineRequest
+from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.requests.schema import Request
 
 _MAX_BYTES = 32 * 1024 * 1024
@@ -32,10 +31,7 @@ class AnswerCache:
     def __init__(self, *, enabled: bool = True, max_bytes: int = _MAX_BYTES) -> None:
         """Hold up to `max_bytes` of answers; if not `enabled`, no request has a key."""
         self._enabled = enabled
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._answers: OrderedDict[bytes, Completion] = OrderedDict()
-        self._lock = Lock()
+        self._answers = LruCache[bytes, Completion](max_bytes, _size)
 
     def cache_key(
         self, request: Request, engine_request: EngineRequest
@@ -57,23 +53,13 @@ class AnswerCache:
 
     def get(self, key: bytes) -> Completion | None:
         """Return the answer for a duplicate, None if it is not in the cache."""
-        with self._lock:
-            answer = self._answers.get(key)
-            if answer is not None:
-                self._answers.move_to_end(key)
+        answer = self._answers.get(key)
         return answer and as_duplicate(answer)
 
     def put(self, key: bytes, answer: Completion) -> None:
         """Add an answer, unless it has log probabilities, which are large."""
-        if any(choice.logprobs for choice in answer.choices):
-            return
-        with self._lock:
-            if key not in self._answers:
-                self._answers[key] = answer
-                self._bytes += _size(answer)
-            while self._bytes > self._max_bytes:
-                _, oldest = self._answers.popitem(last=False)
-                self._bytes -= _size(oldest)
+        if not any(choice.logprobs for choice in answer.choices):
+            self._answers.put(key, answer)
 
 
 def as_duplicate(answer: Completion) -> Completion:

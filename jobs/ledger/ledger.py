@@ -184,11 +184,11 @@ class Ledger:
         self.keys = Keys(project)
         self.project = project
         self.clock = clock
-        self._batches: LruCache[Batch] = LruCache(1_000)
-        self._plans: LruCache[Plan] = LruCache(_PLANS)
-        self._commits: LruCache[Commit] = LruCache(1_000)
-        self._committed: LruCache[CommitIndex] = LruCache(1_000)
-        self._listed: LruCache[bool] = LruCache(1_000)
+        self._batches: LruCache[str, Batch] = LruCache(1_000)
+        self._plans: LruCache[str, Plan] = LruCache(_PLANS)
+        self._commits: LruCache[str, Commit] = LruCache(1_000)
+        self._committed: LruCache[str, CommitIndex] = LruCache(1_000)
+        self._listed: LruCache[str, bool] = LruCache(1_000)
 
     def now(self) -> int:
         """Return the time in whole Unix seconds."""
@@ -290,8 +290,8 @@ class Ledger:
 
     def invalidate_caches(self) -> None:
         """See anew what is there: a corrupt record may be gone, or another by now."""
-        self._plans = LruCache(_PLANS)
-        self._listed = LruCache(1_000)
+        self._plans.clear()
+        self._listed.clear()
 
     def _with_delivery(self, state: State) -> State:
         keys, corrupt = self.keys.batch(state.batch.id), state.corrupt
@@ -340,7 +340,7 @@ class Ledger:
         corrupt: CorruptRecords,
         kind: type[records.R],
         key: str,
-        memo: LruCache[records.R] | None = None,
+        memo: LruCache[str, records.R] | None = None,
     ) -> records.R | None:
         """Return a record, None where there is none; note it if it can't be read."""
         try:
@@ -354,7 +354,7 @@ class Ledger:
             return None
 
     def _read_immutable(
-        self, kind: type[records.R], key: str, memo: LruCache[records.R]
+        self, kind: type[records.R], key: str, memo: LruCache[str, records.R]
     ) -> records.R | None:
         known = memo.get(key)
         if known is None:

@@ -215,11 +215,12 @@ class DeliveryReceipt(msgspec.Struct, frozen=True):
 
 
 class DeliveryAttempt(msgspec.Struct, frozen=True):
-    """`delivery_attempt.json`: how the last of so many tries to deliver them failed."""
+    """`delivery_attempt.json`: why the last attempt at the delivery failed."""
 
     tried_at: int
     tries: int
     error: str
+    retry_at: int
 
 
 def encode(record: msgspec.Struct) -> bytes:

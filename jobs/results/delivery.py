@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from batchchat.jobs.backoff import Backoff
 from batchchat.jobs.errors import BatchchatError, ObjectMissingError, OutputError
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.ledger import Ledger, State
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 OpenDestination = Callable[[str], Storage]
 """Opens a destination. Raises `OutputError` where results may not go there."""
 
-_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 5, 600
+_BACKOFF = Backoff(first=5, longest=600)
 _GIVE_UP_AFTER_SECONDS = 86_400
 """Seconds after a batch's end for which its delivery is tried."""
 
@@ -41,11 +42,8 @@ def is_due(state: State, now: int) -> bool:
     """Say whether the results of an ended batch are to be delivered now."""
     if state.is_delivered:
         return False
-    before = state.delivery_attempt
-    if before is None:
-        return True
-    wait = min(_FIRST_WAIT_SECONDS << min(before.tries - 1, 20), _LONGEST_WAIT_SECONDS)
-    return now >= before.tried_at + wait
+    failed = state.delivery_attempt
+    return failed is None or now >= failed.retry_at
 
 
 def deliver(ledger: Ledger, state: State, open_destination: OpenDestination) -> None:
@@ -93,7 +91,9 @@ def attempt_delivery(
             _record(ledger, batch_id, DeliveryReceipt(now, error=why))
         else:
             key = ledger.keys.batch(batch_id).delivery_attempt
-            ledger.storage.put(key, records.encode(DeliveryAttempt(now, tries, why)))
+            retry_at = now + round(_BACKOFF.seconds(tries))
+            failed = DeliveryAttempt(now, tries, why, retry_at)
+            ledger.storage.put(key, records.encode(failed))
 
 
 def _reason(error: Exception) -> str:

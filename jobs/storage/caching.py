@@ -1,11 +1,10 @@
 """A storage that remembers what never changes."""
 
 import re
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from threading import Lock
 
+from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.storage.protocol import Entry, Storage, Writer
 
 _IMMUTABLE_KEY = re.compile(
@@ -24,10 +23,7 @@ class CachedStorage:
         """Read `storage`."""
         self.url = storage.url
         self._storage = storage
-        self._max_bytes = max_bytes
-        self._records: OrderedDict[str, bytes] = OrderedDict()
-        self._size = 0
-        self._lock = Lock()
+        self._records = LruCache[str, bytes](max_bytes, size_of=len)
 
     def create(self, key: str, data: bytes) -> bool:  # noqa: D102 - see Storage
         return self._storage.create(key, data)
@@ -39,13 +35,11 @@ class CachedStorage:
         return self._storage.writer(key)
 
     def get(self, key: str) -> bytes:  # noqa: D102
-        with self._lock:
-            if key in self._records:
-                self._records.move_to_end(key)
-                return self._records[key]
-        data = self._storage.get(key)
-        if _IMMUTABLE_KEY.fullmatch(key):
-            self._keep(key, data)
+        data = self._records.get(key)
+        if data is None:
+            data = self._storage.get(key)
+            if _IMMUTABLE_KEY.fullmatch(key):
+                self._records.put(key, data)
         return data
 
     def read(self, key: str, offset: int, length: int) -> bytes:  # noqa: D102
@@ -67,14 +61,4 @@ class CachedStorage:
 
     def delete(self, key: str) -> None:  # noqa: D102
         self._storage.delete(key)
-        with self._lock:
-            self._size -= len(self._records.pop(key, b""))
-
-    def _keep(self, key: str, data: bytes) -> None:
-        with self._lock:
-            if key not in self._records:
-                self._records[key] = data
-                self._size += len(data)
-            while self._size > self._max_bytes:
-                _, dropped = self._records.popitem(last=False)
-                self._size -= len(dropped)
+        self._records.remove(key)

@@ -6,12 +6,12 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TypeVar
 
+from batchchat.jobs.backoff import Backoff
 from batchchat.jobs.errors import StorageError
 from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage.protocol import Entry, Storage, Writer, stream_range
 
-_FIRST_WAIT_SECONDS = 0.2
-_LONGEST_WAIT_SECONDS = 5.0
+_BACKOFF = Backoff(first=0.2, longest=5.0)
 
 T = TypeVar("T")
 
@@ -76,17 +76,18 @@ class RetryingStorage:
 
     def _retry(self, action: Callable[[], T]) -> T:
         until = time.monotonic() + self._timeout
-        wait = _FIRST_WAIT_SECONDS
+        failures = 0
         while True:
             try:
                 done = action()
             except StorageError as error:
+                failures += 1
+                wait = _BACKOFF.seconds(failures)
                 late = time.monotonic() + wait > until
                 if not error.retryable or late or self._stop.deadline_passed:
                     raise
                 self._on_waiting(error.message)
                 time.sleep(wait)
-                wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
             else:
                 self._on_waiting(None)
                 return done

@@ -220,7 +220,7 @@ def test_the_delivery_of_a_batch_that_ended_long_ago_is_current(exporting):
         deliver(ledger, ledger.state(batch["id"]), unreachable)
     keys = ledger.keys.batch(batch["id"])
     exporting.storage.put(
-        keys.delivery_attempt, encode(DeliveryAttempt(1, 1, "unreachable"))
+        keys.delivery_attempt, encode(DeliveryAttempt(1, 1, "unreachable", 2))
     )
     assert delivery(exporting, batch["id"])["error"] == "unreachable"
     deliver(ledger, ledger.state(batch["id"]), lambda _: target)

@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
+import batchchat.jobs.backoff
 import batchchat.jobs.execution.checkpoint_writer
 import batchchat.jobs.execution.engine_gate
 import batchchat.jobs.execution.progress
@@ -69,6 +70,7 @@ def simulated(world: VirtualWorld, redis: Redis, window: int) -> Iterator[None]:
         "worker_shutting_down": SimpleNamespace(connect=partial(_connect, world)),
     }
     names: dict[Any, dict[str, Any]] = {
+        batchchat.jobs.backoff: {"random": world.rng},
         batchchat.jobs.ledger.submission: {
             "COMPLETION_WINDOWS": {"24h": 86_400, WINDOW: window}
         },

@@ -42,8 +42,8 @@ class GrammarSandbox:
     def __init__(self, compiler: _Compiler) -> None:
         """`compiler` compiles the grammars in a process of its own."""
         self._compiler = compiler
-        self._verdicts = LruCache[Verdict](_MAX_ENTRIES)
-        self._stopped_by_batch = LruCache[int](_MAX_ENTRIES)
+        self._verdicts = LruCache[str, Verdict](_MAX_ENTRIES)
+        self._stopped_by_batch = LruCache[str, int](_MAX_ENTRIES)
         self._compiling = threading.Lock()
 
     def check(self, grammar: Grammar, param: str, batch_id: str) -> None:

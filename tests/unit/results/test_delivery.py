@@ -156,7 +156,8 @@ def test_killed_at_any_write_the_next_one_delivers_the_same(yard, monkeypatch, w
     assert len(stored(yard.place)) == 3
 
 
-def test_what_fails_is_tried_again_ever_later_and_says_why(yard):
+@pytest.mark.usefixtures("no_jitter")
+def test_failed_deliveries_are_retried_at_growing_intervals(yard):
     yard.error = StorageError("access denied")
     waits, now = [], 0
     for tries in range(1, 12):

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from batchchat.jobs.backoff import Backoff
 from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError, StorageError
 from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import MemoryStorage, RetryingStorage
@@ -30,7 +31,9 @@ class Failing(MemoryStorage):
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr("batchchat.jobs.storage.retrying._FIRST_WAIT_SECONDS", 0.0005)
+    monkeypatch.setattr(
+        "batchchat.jobs.storage.retrying._BACKOFF", Backoff(0.0005, 5.0)
+    )
 
 
 @pytest.fixture

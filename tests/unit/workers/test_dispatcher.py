@@ -263,7 +263,7 @@ def test_an_ended_batch_stays_in_the_index_until_it_is_delivered(desk):
     desk.hand.finalize(batch_id)
     due = [WorkMessage("default", batch_id, "deliver")]
     assert desk.dispatcher.sweep() == due
-    trouble = records.DeliveryAttempt(int(desk.now), 3, "away")
+    trouble = records.DeliveryAttempt(int(desk.now), 3, "away", int(desk.now) + 20)
     keys = desk.ledger.keys.batch(batch_id)
     desk.hand.storage.put(keys.delivery_attempt, records.encode(trouble))
     assert desk.dispatcher.sweep() == []
