@@ -53,13 +53,14 @@ def cluster(
     environment: dict[str, str], workers: int, speed: float, *, restart: bool = False
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Run a controller and workers, with supervisors if `restart` is set."""
-    worker = ["worker", "--model", "demo", "--simulate", str(speed)]
+    simulated = {"BATCHCHAT_SIMULATED_TOKENS_PER_SECOND": str(speed)}
+    worker = ["worker", "--model", "demo"]
     if not restart:
         worker.append("--no-restart")
     commands = [["controller"], *[worker] * workers]
     processes = [
         subprocess.Popen(
-            [*PROGRAM, *command], env=environment, stderr=subprocess.DEVNULL
+            [*PROGRAM, *command], env=environment | simulated, stderr=subprocess.DEVNULL
         )
         for command in commands
     ]

@@ -126,6 +126,10 @@ class Settings(BaseSettings):
     engine_log: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "error"
     """How much vLLM says on stderr: debug, info, warning or error."""
 
+    simulated_tokens_per_second: Annotated[float, Field(gt=0)] | None = None
+    """For load tests: generate random text at this rate per request, without loading
+    a model; unset, vLLM runs."""
+
     @property
     def engine_in_subprocess(self) -> bool | None:
         """Whether vLLM's core gets a process of its own; None lets vLLM choose."""

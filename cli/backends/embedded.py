@@ -15,6 +15,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.results.finalize import finalize
 from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import RetryingStorage
+from batchchat.workers.engine import startup
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.local.batch_lock import BatchLockedError, batch_lock
 from batchchat.workers.local.embedded_run import EmbeddedRun
@@ -90,15 +91,8 @@ class EmbeddedBackend(StoredBackend):
 
 
 def start_engine(session: Session, model: Model) -> EngineDriver:
-    """Return a running vLLM. Raises `EngineStartError`, `ModelNotFoundError`."""
-    from batchchat.workers.engine.vllm_startup import start_vllm
-
-    return start_vllm(
-        model,
-        session.models,
-        in_subprocess=session.settings.engine_in_subprocess,
-        log_level=session.settings.engine_log,
-    )
+    """Return a running engine. Raises `EngineStartError`, `ModelNotFoundError`."""
+    return startup.start_engine(model, session.models, session.settings)
 
 
 def _report_stopped(view: View) -> None:

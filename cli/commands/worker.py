@@ -2,14 +2,9 @@
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from batchchat.cli.backends.session import Session
-    from batchchat.jobs.catalog.catalog import Model
-    from batchchat.workers.engine.driver import EngineDriver
 
 _log = logging.getLogger(__name__)
 
@@ -30,15 +25,6 @@ def worker(
             "--restart/--no-restart", help="Restart the worker if the engine crashes."
         ),
     ] = True,
-    simulate: Annotated[
-        float | None,
-        typer.Option(
-            metavar="RATE",
-            min=0.1,
-            help="For load tests: generate random text instead of loading the model,"
-            " at RATE tokens per second and request.",
-        ),
-    ] = None,
 ) -> int:
     """Load a model and run its requests for a cluster.
 
@@ -59,30 +45,15 @@ def worker(
         from batchchat.workers.shards.supervisor import Supervisor
 
         command = [sys.executable, "-P", "-m", "batchchat", "worker", "--model", model]
-        speed = [] if simulate is None else ["--simulate", str(simulate)]
-        return Supervisor([*command, *speed, "--no-restart"]).run()
+        return Supervisor([*command, "--no-restart"]).run()
+    from batchchat.workers.engine.startup import start_engine
     from batchchat.workers.shards.worker_process import Worker
 
     try:
-        engine = _start_engine(session, found, simulate)
+        _log.info("loading %s", found.name)
+        engine = start_engine(found, session.models, session.settings)
     except EngineStartError as error:  # GPU memory may be freed until the next start
         _log.error("%s", error.message)
         return ENGINE_DEAD
     storage = session.ledger.storage
     return Worker(storage, session.settings, broker, found, engine).run()
-
-
-def _start_engine(
-    session: "Session", model: "Model", simulate: float | None
-) -> "EngineDriver":
-    from batchchat.jobs.prompts.renderer import load_renderer
-
-    _log.info("loading %s", model.name)
-    if simulate is not None:
-        from batchchat.workers.engine.echo_core import start_echo
-
-        renderer = load_renderer(model, session.models)
-        return start_echo(renderer, per_token=1 / simulate)
-    from batchchat.cli.backends.embedded import start_engine
-
-    return start_engine(session, model)

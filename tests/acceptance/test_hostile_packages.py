@@ -71,7 +71,8 @@ def test_a_cluster_completes_a_batch(place, how, tmp_path):
     with redis_server(tmp_path) as redis:
         place.environment |= {"BATCHCHAT_BROKER": redis.url}
         controller = place.start("controller", **how)
-        worker = place.start("worker", "--model", "demo", "--simulate", "1000", **how)
+        settings = {"simulated_tokens_per_second": 1000}
+        worker = place.start("worker", "--model", "demo", settings=settings, **how)
         worker.until_it_says("ready for shards")
         done = place.run("submit", "-", "--model", "demo", "--json", stdin=LINES, **how)
         assert done.code == 0, done.err

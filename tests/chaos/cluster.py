@@ -56,9 +56,6 @@ class Cluster:
     server: S3Server
     proxy: FaultyProxy
     settings: dict[str, str]
-    simulates: float | None = None
-    """Tokens a second of workers without vLLM; None has them load the model."""
-
     model: str = "demo"
     processes: list[Process] = field(default_factory=list)
     prefix: str = field(default_factory=lambda: uuid4().hex)
@@ -76,9 +73,7 @@ class Cluster:
 
     def worker(self, **settings: str) -> Process:
         """Start a worker under its supervisor."""
-        speed = [] if self.simulates is None else ["--simulate", str(self.simulates)]
-        command = ["worker", "--model", self.model, *speed]
-        return self._start("worker", command, settings)
+        return self._start("worker", ["worker", "--model", self.model], settings)
 
     def staff(self, workers: int = 2) -> None:
         """Have a controller, and so many workers that take shards."""
@@ -284,17 +279,22 @@ class Cluster:
 
 @contextmanager
 def cluster(
-    folder: Path, server: S3Server, simulates: float | None = None, **settings: str
+    folder: Path, server: S3Server, rate: float | None = None, **settings: str
 ) -> Iterator[Cluster]:
-    """Run Redis, and a proxy before the bucket; end everything at the end."""
+    """Run Redis, and a proxy before the bucket; end everything at the end.
+
+    With a `rate`, in tokens per second, the workers generate random text without vLLM.
+    """
     place = folder / "place"
     place.mkdir(parents=True)
     redis_folder = folder / "redis"
     redis_folder.mkdir()
     usual = {"SHARD_REQUESTS": "200", "ENGINE_PROCESS": "in_process"}
     own = usual | {name.upper(): it for name, it in settings.items()}
+    if rate is not None:
+        own["SIMULATED_TOKENS_PER_SECOND"] = str(rate)
     with redis_server(redis_folder) as redis, faulty_proxy(server.port) as proxy:
-        one = Cluster(place, redis, server, proxy, own, simulates)
+        one = Cluster(place, redis, server, proxy, own)
         try:
             yield one
         finally:

@@ -23,13 +23,13 @@ from typing import Any, TextIO
 
 import msgspec
 
-from batchchat.jobs.catalog.catalog import Model, load_catalog
+from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.ledger.ledger import State
 from batchchat.jobs.logs import event_fields, start_logging
 from batchchat.jobs.settings import Settings, data_folder, load_settings
 from batchchat.jobs.storage import open_storage
 from batchchat.workers.broker.status_board import ShardProgress
-from batchchat.workers.local.embedded_run import ClosableEngine
+from batchchat.workers.engine.startup import start_engine
 from batchchat.workers.local.runner import LocalRunner
 from batchchat.workers.shards.exit_codes import ENGINE_DEAD
 
@@ -151,14 +151,6 @@ def main(arguments: list[str]) -> None:
 def _runner(settings: Settings) -> LocalRunner:
     models = Path(settings.model_cache).expanduser()
 
-    def start(model: Model) -> ClosableEngine:
-        from batchchat.workers.engine.vllm_startup import start_vllm
-
-        apart = settings.engine_in_subprocess
-        return start_vllm(
-            model, models, in_subprocess=apart, log_level=settings.engine_log
-        )
-
     storage = open_storage(
         settings.storage,
         s3_endpoint=settings.s3_endpoint,
@@ -168,7 +160,7 @@ def _runner(settings: Settings) -> LocalRunner:
         storage,
         settings,
         load_catalog(settings.config).restricted(),
-        start_engine=start,
+        start_engine=lambda model: start_engine(model, models, settings),
         models=models,
         on_hang=lambda: os._exit(ENGINE_DEAD),  # a thread that hangs can't be ended
     )

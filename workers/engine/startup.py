@@ -1,0 +1,33 @@
+"""Starts the engine that the settings ask for."""
+
+from pathlib import Path
+
+from batchchat.jobs.catalog.catalog import Model
+from batchchat.jobs.prompts.renderer import load_renderer
+from batchchat.jobs.settings import Settings
+from batchchat.workers.engine.driver import EngineDriver
+
+
+def start_engine(model: Model, models: Path, settings: Settings) -> EngineDriver:
+    """Return a running engine for `model`; `models` is where the demo model is made.
+
+    That is vLLM, unless the settings ask for simulated text.
+
+    Raises:
+        EngineStartError: vLLM is not installed, or it can't load the model.
+        ModelNotFoundError: the model's files are not at hand.
+
+    """
+    if settings.simulated_tokens_per_second:
+        from batchchat.workers.engine.echo_core import start_echo
+
+        seconds = 1 / settings.simulated_tokens_per_second
+        return start_echo(load_renderer(model, models), per_token=seconds)
+    from batchchat.workers.engine.vllm_startup import start_vllm
+
+    return start_vllm(
+        model,
+        models,
+        in_subprocess=settings.engine_in_subprocess,
+        log_level=settings.engine_log,
+    )
