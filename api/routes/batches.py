@@ -149,7 +149,7 @@ def retry(
 ) -> Response:
     """Create a new batch from the requests that failed or never ran.
 
-    BatchOptions such as the seed and the metadata are copied from the original batch.
+    Options such as the seed and the metadata are copied from the original batch.
     """
     state = ledger.state(batch_id)
     model = state.plan.model if state.plan else None
