@@ -60,23 +60,23 @@ class DeletedFile(BaseModel):
 
 
 class BatchError(BaseModel):
-    """Something that is wrong with an input file; lines count from 1."""
+    """A problem in an input file."""
 
     code: str | None
-    line: int | None
+    line: int | None = Field(description="Line number, starting at 1.")
     message: str
-    param: str | None
+    param: str | None = Field(description="The invalid field of the request.")
 
 
 class BatchErrors(BaseModel):
-    """The first of all that is wrong with an input file."""
+    """The first problems in an input file."""
 
     object: Literal["list"]
     data: list[BatchError]
 
 
 class RequestCounts(BaseModel):
-    """Requests that are done; those that never ran are in neither of the last two."""
+    """The number of requests; those that never ran count in `total` only."""
 
     total: int
     completed: int
@@ -84,31 +84,34 @@ class RequestCounts(BaseModel):
 
 
 class Shards(BaseModel):
-    """The parts that a batch is run in, and how many of them are final."""
+    """The parts into which a running batch is divided."""
 
     total: int
-    committed: int
+    committed: int = Field(description="Number of parts that are finished.")
 
 
 class Delivery(BaseModel):
-    """How the results come to where they are wanted; it begins when the batch ends."""
+    """The delivery of the results to `output`, which begins when the batch ends."""
 
     status: Literal["pending", "completed", "failed"]
     ended_at: int | None
-    files: list[str] = Field(description="Their URLs.")
+    files: list[str] = Field(description="URLs of the delivered files.")
     error: str | None = Field(
-        description="Why it failed, or while it is pending the last try, if one has."
+        description="Why the delivery failed, or, while it is pending, why the last"
+        " attempt failed."
     )
 
 
 class BatchObject(BaseModel):
-    """A batch; times are Unix seconds, null for what has not happened."""
+    """A batch; times are Unix seconds, or null for what has not happened."""
 
     id: str
     object: Literal["batch"]
     endpoint: str
     model: str | None
-    errors: BatchErrors | None
+    errors: BatchErrors | None = Field(
+        description="Problems in the input file, if there are any."
+    )
     input_file_id: str
     completion_window: str
     status: Literal[
@@ -121,8 +124,12 @@ class BatchObject(BaseModel):
         "cancelling",
         "cancelled",
     ]
-    output_file_id: str | None
-    error_file_id: str | None
+    output_file_id: str | None = Field(
+        description="File with the results of the completed requests."
+    )
+    error_file_id: str | None = Field(
+        description="File with the errors of the requests that failed or never ran."
+    )
     created_at: int
     in_progress_at: int | None
     finalizing_at: int | None
@@ -131,38 +138,49 @@ class BatchObject(BaseModel):
     expired_at: int | None
     cancelling_at: int | None
     cancelled_at: int | None
-    expires_at: int
+    expires_at: int = Field(description="When the completion window ends.")
     request_counts: RequestCounts
-    usage: dict[str, Any]
+    usage: dict[str, Any] = Field(description="Number of input and output tokens.")
     metadata: dict[str, str] | None
-    output: str | None = Field(description="Where the results are written to as well.")
+    output: str | None = Field(
+        description="URL of the prefix or folder that the results are delivered to."
+    )
     output_format: Literal["jsonl", "parquet", "both"]
     output_parquet_file_id: str | None = Field(
-        description="The results as Parquet, if `output_format` asked for them."
+        description="Parquet file with all results, if `output_format` requests it."
     )
     delivery: Delivery | None = Field(
-        description="Of the results to `output`; the status does not wait for it."
+        description="State of the delivery to `output`. The status of the batch does"
+        " not wait for it."
     )
-    estimated_cost: float = Field(description="US dollars, by the catalog's prices.")
-    engine_seconds: float
-    engine_cost: float | None
-    max_cost: float | None = Field(description="US dollars that it may cost.")
+    estimated_cost: float = Field(description="US dollars, at catalog prices.")
+    engine_seconds: float = Field(description="Engine time used, in seconds.")
+    engine_cost: float | None = Field(
+        description="US dollars; null if the catalog has no price per GPU hour."
+    )
+    max_cost: float | None = Field(description="Cost limit in US dollars.")
     cancel_reason: Literal["max_cost_reached", "input_file_missing"] | None = Field(
-        description="Why it was cancelled, where it was not by a request."
+        description="Why the server cancelled the batch; null if a client did."
     )
     priority: Literal["low", "normal", "high"]
-    seed: int
-    retry_of: str | None
-    invalid_lines: int = Field(description="Bad lines, which `errors` says more of.")
-    streamed_requests: int = Field(
-        description="Requests with `stream`, which a batch answers whole."
+    seed: int = Field(
+        description="Seed of the batch; requests without one derive theirs from it."
     )
-    shards: Shards | None = Field(description="Null before and after it runs.")
-    engines: dict[str, Any]
+    retry_of: str | None = Field(description="The batch that this one is a retry of.")
+    invalid_lines: int = Field(
+        description="Number of invalid input lines; `errors` describes the first ones."
+    )
+    streamed_requests: int = Field(
+        description="Number of requests that set `stream`, which batches ignore."
+    )
+    shards: Shards | None = Field(description="Null unless the batch is running.")
+    engines: dict[str, Any] = Field(
+        description="The engines that produced the results, by `system_fingerprint`."
+    )
 
 
 class BatchList(Page):
-    """Some batches, newest first."""
+    """A page of batches, newest first."""
 
     data: list[BatchObject]
 
