@@ -67,7 +67,7 @@ words: $(READY)  ## List words that are not plain English: make words ARGS=docs
 	$(BIN)/python tools/check_words.py $(ARGS)
 
 bench: $(READY)  ## Run all benchmarks, small; or one, in full: make bench NAME=throughput
-	$(BIN)/python benchmarks/$(or $(NAME),every).py $(ARGS)
+	$(BIN)/python -m benchmarks.$(or $(NAME),every) $(ARGS)
 
 docs: $(READY)  ## Write the pages that are generated
 	$(BIN)/python tools/settings_page.py

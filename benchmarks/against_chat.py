@@ -1,6 +1,6 @@
 """Compare a batch with `LLM.chat` on the same loaded engine, in short turns.
 
-    python benchmarks/against_chat.py --lengths short --runs 10
+    python -m benchmarks.against_chat --lengths short --runs 10
 
 `throughput.py` gives each run a process of its own, which takes minutes, and a shared
 machine changes its speed in that time. Here both take turns of seconds on one engine;
@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from one_engine import OneEngine, Run, in_turn
-from report import report
-from throughput import SHARD, write_requests
-
 from batchchat.jobs.catalog.usage import Usage
+from benchmarks.one_engine import OneEngine, Run, in_turn
+from benchmarks.report import report
+from benchmarks.throughput import SHARD, write_requests
 
 
 class Chat:

@@ -1,6 +1,6 @@
 """Measure whether memory stays constant in every process of a cluster.
 
-    python benchmarks/cluster_memory.py --requests 1000000
+    python -m benchmarks.cluster_memory --requests 1000000
 
 One batch runs through Redis, a controller and workers under their supervisors, with an
 engine that computes nothing. The resident memory of each process (MiB) is read every
@@ -11,21 +11,17 @@ import argparse
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from control_path import PROGRAM, cluster, write_requests
-from report import report
-
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.storage import LocalStorage
 from batchchat.workers.cluster_status import ClusterStatus
+from benchmarks.control_path import PROGRAM, cluster, write_requests
+from benchmarks.report import report
 from tests.acceptance.processes import living
 from tests.support.servers.redis_server import RedisServer, redis_server
 
@@ -89,7 +85,13 @@ def run(requests: int, workers: int) -> list[dict[str, Any]]:
                     time.sleep(0.2)
                 pids = named(redis, [process.pid for process in processes])
                 began = time.perf_counter()
-                submit = ["submit", folder / "in.jsonl", "--model", "demo", "--no-wait"]
+                submit = [
+                    "submit",
+                    str(folder / "in.jsonl"),
+                    "--model",
+                    "demo",
+                    "--no-wait",
+                ]
                 done = subprocess.run(
                     [*PROGRAM, *submit],
                     env=environment,

@@ -1,6 +1,6 @@
 """Measure the latency of the interactive commands.
 
-    python benchmarks/commands.py
+    python -m benchmarks.commands
 
 Each runs several times in a process of its own; the median and the fastest run count.
 """
@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from report import report
+from benchmarks.report import report
 
 
 def write_requests(path: Path) -> None:

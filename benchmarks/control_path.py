@@ -1,7 +1,7 @@
 """Measure what everything around the engine costs per request, on a cluster.
 
-    python benchmarks/control_path.py --workers 1 2 16
-    python benchmarks/control_path.py --workers 2 --shard-requests 1000 50
+    python -m benchmarks.control_path --workers 1 2 16
+    python -m benchmarks.control_path --workers 2 --shard-requests 1000 50
 
 Redis, a controller and N worker processes run on this machine, with an engine that
 computes nothing. A request is queued, leased, read, parsed, rendered, tokenized,
@@ -26,13 +26,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from report import report
-
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.storage import LocalStorage
 from batchchat.workers.cluster_status import ClusterStatus
+from benchmarks.report import report
 from tests.support.servers.redis_server import redis_server
 
 PROGRAM = [sys.executable, "-m", "batchchat"]

@@ -1,6 +1,6 @@
 """Measure what computing identical requests once saves.
 
-    python benchmarks/duplicates.py --runs 3
+    python -m benchmarks.duplicates --runs 3
 
 Three requests in ten repeat an earlier one word for word. Greedy requests and those
 with equal seeds share an answer; those sampled without a seed are all computed.
@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from one_engine import OneEngine, in_turn, input_line
-from report import report
+from benchmarks.one_engine import OneEngine, in_turn, input_line
+from benchmarks.report import report
 
 REPEATED = 0.3
 
@@ -46,7 +46,7 @@ def main() -> None:
         "equal seeds": {"seed": 7},
         "sampled without a seed": {},
     }
-    rows = []
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, OneEngine(Path(folder)) as engine:
         counter = Counter(engine)
         for kind, body in kinds.items():

@@ -1,13 +1,12 @@
 """Run each benchmark once with a small input, to see that all of them still work.
 
-    python benchmarks/every.py
+    python -m benchmarks.every
 
 The sizes take minutes; for figures to quote, see README.md.
 """
 
 import subprocess
 import sys
-from pathlib import Path
 
 SMALL = {
     "planning": "--requests 50000 --runs 1",
@@ -32,11 +31,10 @@ SMALL = {
 
 def main() -> None:
     """Run them in turn; exit with 1 if one fails."""
-    folder = Path(__file__).parent
     failed = []
     for name, options in SMALL.items():
         print(f"\n## {name} {options}\n", flush=True)
-        command = [sys.executable, str(folder / f"{name}.py"), *options.split()]
+        command = [sys.executable, "-m", f"benchmarks.{name}", *options.split()]
         if subprocess.run(command, check=False).returncode:
             failed.append(name)
     if failed:

@@ -1,6 +1,6 @@
 """Measure how fast finished shards become an output file and a Parquet file.
 
-    python benchmarks/finalizing.py --requests 1000000
+    python -m benchmarks.finalizing --requests 1000000
 
 Writes the input, the plan, and the checkpoints and commit of each shard, as attempts
 write them. Then one process finalizes the batch, and another writes it as Parquet.
@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from report import report
+from benchmarks.report import report
 
 SHARD = 1_000
 PIECE = 250
@@ -196,7 +196,13 @@ def main() -> None:
         for _ in range(options.runs):
             final.unlink(missing_ok=True)
             for kind in ("jsonl", "parquet"):
-                command = [sys.executable, __file__, "--measure", kind]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.finalizing",
+                    "--measure",
+                    kind,
+                ]
                 done = subprocess.run(
                     [*command, str(folder), batch_id], check=True, capture_output=True
                 )

@@ -1,6 +1,6 @@
 """Measure the time to the first result, with the engine loaded.
 
-    python benchmarks/first_result.py --requests 100 2000 20000
+    python -m benchmarks.first_result --requests 100 2000 20000
 
 The time includes storing and validating the whole file, planning, rendering, and the
 engine's steps for an answer of eight tokens.
@@ -11,8 +11,8 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from one_engine import OneEngine, input_line
-from report import report
+from benchmarks.one_engine import OneEngine, input_line
+from benchmarks.report import report
 
 
 def short(requests: int) -> bytes:

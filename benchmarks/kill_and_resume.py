@@ -1,6 +1,6 @@
 """Measure what killing a batch with SIGKILL costs.
 
-    python benchmarks/kill_and_resume.py --requests 10000 --kills 3
+    python -m benchmarks.kill_and_resume --requests 10000 --kills 3
 
 Runs a file of requests of lognormal lengths undisturbed; then again, killing the whole
 process group at random moments and resuming each time. Compares the answers, and counts

@@ -1,7 +1,7 @@
 """Measure which of vLLM's options pay on this machine, changing one at a time.
 
-    python benchmarks/levers.py --runs 3
-    python benchmarks/levers.py --runs 3 --levers defaults compiled "64 at once"
+    python -m benchmarks.levers --runs 3
+    python -m benchmarks.levers --runs 3 --levers defaults compiled "64 at once"
 
 Each option runs in a process of its own, in turn, with the same requests and seeds and
 answers of 32 tokens. Loading the model is shown separately, because some options cost
@@ -22,8 +22,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from one_engine import OneEngine, input_line
-from report import report
+from benchmarks.one_engine import OneEngine, input_line
+from benchmarks.report import report
 
 MARK = "RESULT "
 TOKENS = 32
@@ -147,7 +147,7 @@ def main() -> None:
 def _in_a_process(
     name: str, lever: Lever, requests: int, models: str
 ) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--requests", str(requests)]
+    command = [sys.executable, "-m", "benchmarks.levers", "--requests", str(requests)]
     done = subprocess.run(
         [*command, "--one", name, models],
         env=os.environ | lever.environment,

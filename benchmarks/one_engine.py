@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 import msgspec
 
 from batchchat.jobs.catalog.catalog import Catalog, load_catalog
@@ -79,7 +77,7 @@ class OneEngine:
                 ledger,
                 Settings(**settings),
                 RendererRegistry(self.catalog, self.models),
-                start_engine=lambda _: _Lent(self.engine),
+                start_engine=lambda _: _SharedEngine(self.engine),
                 stop=ShutdownSignal(),
                 progress=progress,
                 locks=Path(folder) / "locks",
@@ -98,7 +96,7 @@ class OneEngine:
         )
 
 
-class _Lent:
+class _SharedEngine:
     """An engine that a run does not close."""
 
     def __init__(self, engine: EngineDriver) -> None:
@@ -107,8 +105,9 @@ class _Lent:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Do nothing, so that the next run can use it."""
+        return True
 
 
 class _Watching(Progress):

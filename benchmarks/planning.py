@@ -1,6 +1,6 @@
 """Measure how fast a file is validated and divided into shards, and its memory.
 
-    python benchmarks/planning.py --requests 1000000
+    python -m benchmarks.planning --requests 1000000
 
 Writes a file of chat requests of about 1 KB each, then plans it in a process of its
 own, with every check. On a busy machine, CPU seconds are more reliable than wall-clock
@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from report import report
+from benchmarks.report import report
 
 TEXT = """
 the of and to in that was his he it with is for as had you not be her on at by
@@ -97,7 +97,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "requests.jsonl"
         write_requests(path, options.requests, options.size)
-        command = [sys.executable, __file__, "--file", str(path)]
+        command = [sys.executable, "-m", "benchmarks.planning", "--file", str(path)]
         runs = [
             subprocess.run(command, check=True, capture_output=True).stdout
             for _ in range(options.runs)

@@ -1,6 +1,6 @@
 """Plot the tokens per second of a batch, with the ends of its shards marked.
 
-    python benchmarks/plot_throughput.py --output docs/throughput.svg
+    python -m benchmarks.plot_throughput --output docs/throughput.svg
 
 The same requests, with answers of long-tailed lengths, run on one engine as a batch,
 and shard by shard, like a worker that finishes one shard before it starts the next.
@@ -16,13 +16,12 @@ from pathlib import Path
 from threading import Semaphore
 from typing import Any, NamedTuple
 
-from one_engine import OneEngine, input_line
-from report import report
-from throughput import SHARD, long_tail
-
 from batchchat.jobs.engine.protocol import EngineRequest
 from batchchat.jobs.engine.sampling import sampling_for
 from batchchat.jobs.requests.parser import Parser
+from benchmarks.one_engine import OneEngine, input_line
+from benchmarks.report import report
+from benchmarks.throughput import SHARD, long_tail
 
 _PATIENCE = 60.0
 

@@ -1,6 +1,6 @@
 """Measure what grouping requests by common prefix saves.
 
-    python benchmarks/prefixes.py --runs 3
+    python -m benchmarks.prefixes --runs 3
 
 Forty long system messages are shuffled over the file, and the KV cache has room for
 some of them. The same engine runs the file in batchchat's order and in the file's
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from one_engine import OneEngine, Run, in_turn, input_line
-from report import report
+from benchmarks.one_engine import OneEngine, Run, in_turn, input_line
+from benchmarks.report import report
 
 PREFIXES = 40
 WORDS = ("answer", "briefly", "always", "name", "rivers", "lakes", "and", "towns")
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     data = shuffled(options.requests)
-    room = {"max_num_seqs": 16, "num_gpu_blocks_override": BLOCKS}
+    room: dict[str, Any] = {"max_num_seqs": 16, "num_gpu_blocks_override": BLOCKS}
     with (
         tempfile.TemporaryDirectory() as folder,
         OneEngine(Path(folder), **room) as engine,

@@ -1,6 +1,6 @@
 """Measure the cost of a prompt, from a parsed request to its tokens.
 
-    python benchmarks/prompts.py
+    python -m benchmarks.prompts
 
 The best of several rounds over the same requests, in CPU seconds of this thread: short
 requests, and requests of about 1 KB with a system message.
@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from planning import write_requests
-from report import report
+from benchmarks.planning import write_requests
+from benchmarks.report import report
 
 QUESTION = '{"messages":[{"role":"user","content":"Tell me about %d."}]}'
 

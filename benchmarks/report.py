@@ -20,7 +20,7 @@ def report(name: str, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         print(f"| {' | '.join(_cell(row.get(column)) for column in columns)} |")
     measured = {
-        "command": " ".join(["python", *sys.argv]),
+        "command": " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": {
             "cores": os.cpu_count(),

@@ -1,6 +1,6 @@
 """Measure a server: its memory during an upload, its latency for polls and creates.
 
-    python benchmarks/serving.py --upload-mb 2048 --polls 1000 --creates 50
+    python -m benchmarks.serving --upload-mb 2048 --polls 1000 --creates 50
 
 Starts `batchchat serve` in a folder of its own. The upload is generated while it is
 sent. All polls are in flight at once, each on a connection of its own; creates arrive

@@ -1,6 +1,6 @@
 """Measure the cost of a dispatcher's sweep over a batch of many shards.
 
-    python benchmarks/sweeps.py --shards 2000 20000
+    python -m benchmarks.sweeps --shards 2000 20000
 
 A batch in a local folder, three of four shards committed, with fifteen checkpoints
 each. The first sweep reads the commits, and later ones find nothing new. Reports
@@ -8,15 +8,10 @@ seconds, CPU seconds and memory.
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from report import report
 
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.usage import Usage
@@ -32,6 +27,7 @@ from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import LocalStorage
 from batchchat.workers.control.dispatcher import Dispatcher
 from batchchat.workers.local.in_process_broker import InProcessBroker
+from benchmarks.report import report
 
 _REQUESTS = 1_000
 _PARTS = 15
@@ -89,19 +85,19 @@ def _commit(keys: BatchKeys, shard: int) -> Commit:
 def run(shards: int) -> dict[str, Any]:
     """Sweep over a fresh batch and return its row."""
     with tempfile.TemporaryDirectory() as name:
-        storage, hints = fill(Path(name), shards), InProcessBroker()
+        storage, broker = fill(Path(name), shards), InProcessBroker()
         dispatcher = Dispatcher(
-            storage, Settings(), queue=hints, leases=hints, news=hints
+            storage, Settings(), queue=broker, leases=broker, status_board=broker
         )
         before = _resident()
         first, _ = _swept(dispatcher)
         later = [_swept(dispatcher) for _ in range(_LATER)]
         return {
             "shards": shards,
-            "first sweep, s": round(first, 2),
-            "a later one, s": round(sum(one for one, _ in later) / _LATER, 2),
-            "of the processor, s": round(sum(cpu for _, cpu in later) / _LATER, 2),
-            "memory, MiB": _resident() - before,
+            "first sweep s": round(first, 2),
+            "later sweeps s": round(sum(one for one, _ in later) / _LATER, 2),
+            "later sweeps cpu s": round(sum(cpu for _, cpu in later) / _LATER, 2),
+            "memory MiB": _resident() - before,
         }
 
 

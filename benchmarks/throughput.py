@@ -1,7 +1,7 @@
 """Measure whether the engine waits: a batch against vLLM's own ways to run one.
 
-    python benchmarks/throughput.py --lengths short --runs 3
-    python benchmarks/throughput.py --lengths long-tail --runs 3
+    python -m benchmarks.throughput --lengths short --runs 3
+    python -m benchmarks.throughput --lengths long-tail --runs 3
 
 All variants use the same requests and seeds, and run in a process of their own, in
 turn. Loading the model is shown separately.
@@ -33,7 +33,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from report import report
+from benchmarks.report import report
 
 VARIANTS = ("batchchat", "chat", "chat-per-shard", "run-batch", "run-batch-tuned")
 LIMIT = "chat"
@@ -277,7 +277,7 @@ def main() -> None:
 
 def _in_a_process(variant: str, path: Path, models: Path, shard: int) -> Measured:
     one = [variant, str(path), str(models), str(shard)]
-    command = [sys.executable, __file__, "--one", *one]
+    command = [sys.executable, "-m", "benchmarks.throughput", "--one", *one]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     line = next(line for line in done.stdout.splitlines() if line.startswith(MARK))
     result: Measured = json.loads(line.removeprefix(MARK))

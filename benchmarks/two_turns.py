@@ -1,6 +1,6 @@
 """Compare conversations with a generated turn with two consecutive batches.
 
-    python benchmarks/two_turns.py --runs 3
+    python -m benchmarks.two_turns --runs 3
 
 The first question, the model's answer, the second question, the model's answer: as one
 batch whose requests generate the first answer within the conversation, and as two
@@ -13,8 +13,8 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from one_engine import OneEngine, Run, in_turn, input_line
-from report import report
+from benchmarks.one_engine import OneEngine, Run, in_turn, input_line
+from benchmarks.report import report
 
 SLOT = {"role": "assistant", "generate": True}
 

@@ -1,6 +1,6 @@
 """Measure where a request's time goes, from the input file to the output file.
 
-    python benchmarks/where_time_goes.py --requests 2000
+    python -m benchmarks.where_time_goes --requests 2000
 
 Each part's function is timed where it is called, in CPU seconds of the calling thread,
 per request. The parts run beside the engine's steps.
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from first_result import short
-from one_engine import OneEngine
-from report import report
+from benchmarks.first_result import short
+from benchmarks.one_engine import OneEngine
+from benchmarks.report import report
 
 ENGINE = "engine: steps"
 PARTS = {

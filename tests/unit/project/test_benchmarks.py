@@ -1,4 +1,4 @@
-"""The measurements reach into the product by name, and are seldom run."""
+"""The benchmarks use the product's internals by name, and are seldom run."""
 
 from importlib import import_module
 from pathlib import Path
@@ -6,31 +6,25 @@ from pkgutil import resolve_name
 
 import pytest
 
+from benchmarks.every import SMALL
+from benchmarks.where_time_goes import PARTS
+
 FOLDER = Path(__file__).parents[3] / "benchmarks"
+NAMES = {path.stem for path in FOLDER.glob("*.py")} - {"__init__"}
 
 
-@pytest.fixture(autouse=True)
-def _beside_each_other(monkeypatch):
-    monkeypatch.syspath_prepend(FOLDER)
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_a_benchmark_can_be_imported(name):
+    import_module(f"benchmarks.{name}")
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py")))
-def test_what_a_measurement_imports_is_there(name):
-    import_module(name)
-
-
-def test_what_is_timed_is_there():
-    ours = [
-        place
-        for place in import_module("where_time_goes").PARTS.values()
-        if not place.startswith("vllm.")
-    ]
-    assert len(ours) > 10
-    for place in ours:
+def test_the_functions_that_are_timed_exist():
+    places = [place for place in PARTS.values() if not place.startswith("vllm.")]
+    assert len(places) > 10
+    for place in places:
         assert callable(resolve_name(place))
 
 
-def test_each_measurement_is_run_by_make_bench():
+def test_make_bench_runs_every_benchmark():
     shared = {"every", "one_engine", "report", "against_chat"}
-    names = {path.stem for path in FOLDER.glob("*.py")}
-    assert names - shared == import_module("every").SMALL.keys()
+    assert NAMES - shared == SMALL.keys()
