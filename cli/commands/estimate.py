@@ -111,7 +111,7 @@ def _object(
         "input_tokens": counted.input_tokens,
         "uncounted_turns": counted.turns,
         "output_tokens": {
-            "most": counted.max_output_tokens,
+            "max": counted.max_output_tokens,
             "expected": output and {"low": output.low, "high": output.high},
         },
         "estimated_cost": costs,
@@ -145,17 +145,17 @@ def _costs(
 
     output = past.expected_output_tokens(counted) if past else None
     return {
-        "least": cost(0),
+        "min": cost(0),
         "expected_low": cost(output.low) if output else None,
         "expected_high": cost(output.high) if output else None,
-        "most": cost(counted.max_output_tokens),
+        "max": cost(counted.max_output_tokens),
     }
 
 
 def _show(counted: "TokenCounts", model: "Model", past: "ModelHistory | None") -> None:
     good = counted.requests - counted.invalid
     streams.print_data(
-        f"requests  {count(good)} of {size(counted.bytes)} for {model.name}"
+        f"requests  {count(good)} ({size(counted.bytes)}) for {model.name}"
     )
     streams.print_data(f"input     {count(counted.input_tokens, 'token')}")
     if counted.turns:
@@ -180,10 +180,10 @@ def _cost_line(
     costs = _costs(counted, model.price, past)
     at = f"at prices of {model.price.date}"
     if past is None:
-        return f"${costs['least']:f} to ${costs['most']:f}, {at}"
+        return f"${costs['min']:f} to ${costs['max']:f}, {at}"
     low, high = costs["expected_low"], costs["expected_high"]
     expected = f"${low:f}" if low == high else f"${low:f} to ${high:f}"
-    return f"{expected} expected, at most ${costs['most']:f}, {at}"
+    return f"{expected} expected, at most ${costs['max']:f}, {at}"
 
 
 def _engine_line(

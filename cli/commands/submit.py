@@ -12,55 +12,60 @@ if TYPE_CHECKING:
     from batchchat.cli.backends.protocol import Backend
 
 
+_Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="Where to write the results: a file, s3://bucket/prefix/, or - for"
+        " stdout.",
+    ),
+]
+_Wait = Annotated[
+    bool,
+    typer.Option(
+        "--wait/--no-wait",
+        help="Run the batch to its end, or only submit it.",
+    ),
+]
+_Seed = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=0,
+        max=2**63 - 1,
+        help="Default seed for requests without one.",
+    ),
+]
+_Metadata = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE", help="Attach metadata to the batch (repeatable)."
+    ),
+]
+_Window = Annotated[
+    CompletionWindow,
+    typer.Option(help="Time until the batch expires; finished results are kept."),
+]
+_Priority = Annotated[Priority, typer.Option(help="Scheduling priority on a cluster.")]
+_OnInvalid = Annotated[
+    OnInvalid,
+    typer.Option(help="What to do with invalid lines: fail the batch, or skip them."),
+]
+
+
 def submit(
     file: options.File,
     model: options.Model = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="PATH",
-            help="Where to write the results: a file, s3://bucket/prefix/, or - for"
-            " stdout.",
-        ),
-    ] = None,
+    output: _Output = None,
     format_: options.OutputFormat = Format.JSONL,
-    wait: Annotated[
-        bool,
-        typer.Option(
-            "--wait/--no-wait",
-            help="Wait until the batch has ended, or submit it and return.",
-        ),
-    ] = True,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=0,
-            max=2**63 - 1,
-            help="Default seed for requests without one.",
-        ),
-    ] = None,
-    metadata: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE", help="Attach metadata to the batch (repeatable)."
-        ),
-    ] = None,
-    completion_window: Annotated[
-        CompletionWindow,
-        typer.Option(help="Time until the batch expires; finished results are kept."),
-    ] = CompletionWindow.DAY,
-    priority: Annotated[
-        Priority, typer.Option(help="Scheduling priority on a cluster.")
-    ] = Priority.NORMAL,
-    on_invalid: Annotated[
-        OnInvalid,
-        typer.Option(
-            help="What to do with invalid lines: fail the batch, or skip them."
-        ),
-    ] = OnInvalid.FAIL,
+    wait: _Wait = True,
+    seed: _Seed = None,
+    metadata: _Metadata = None,
+    completion_window: _Window = CompletionWindow.DAY,
+    priority: _Priority = Priority.NORMAL,
+    on_invalid: _OnInvalid = OnInvalid.FAIL,
     max_cost: options.MaxCost = None,
     progress: options.Progress = True,
     json: options.Json = False,
@@ -97,10 +102,7 @@ def submit(
     )
     with open_input(file) as input_file:
         batch_id = backend.submit(input_file, batch_options, show_progress=progress)
-    if to_stdout or json:
-        streams.info(batch_id)
-    else:
-        streams.print_data(batch_id)
+    streams.info(batch_id) if to_stdout or json else streams.print_data(batch_id)
     if not wait:
         streams.hint(backend.next_hint(batch_id))
         return 0

@@ -106,9 +106,9 @@ def _print(verdict: "VerificationReport") -> None:
     streams.print_data(
         f"{verdict.identical:,} of {total} identical ({verdict.identical_share:.1%})"
     )
-    streams.print_data(f"  engine then  {', '.join(sorted(verdict.then))}")
-    streams.print_data(f"  engine now   {', '.join(sorted(verdict.now))}")
+    streams.print_data(f"  engine before  {', '.join(sorted(verdict.then))}")
+    streams.print_data(f"  engine now     {', '.join(sorted(verdict.now))}")
     for custom_id in verdict.different[:_MAX_LISTED]:
-        streams.print_data(f"  differs      {custom_id}")
+        streams.print_data(f"  differs        {custom_id}")
     if len(verdict.different) > _MAX_LISTED:
         streams.print_data(f"  … and {len(verdict.different) - _MAX_LISTED:,} more")
