@@ -29,12 +29,8 @@ from batchchat.api.http.schemas import (
 from batchchat.api.webhooks.safe_post import WebhookError, safe_post, validate_url
 from batchchat.jobs.ids import checked_id
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.webhooks.endpoints import (
-    EVENT_TYPES,
-    Endpoint,
-    EndpointStore,
-    event,
-)
+from batchchat.jobs.webhooks.endpoints import Endpoint, EndpointStore
+from batchchat.jobs.webhooks.events import EVENT_TYPES, make_event
 
 router = APIRouter(prefix="/v1", tags=["webhooks"])
 
@@ -231,7 +227,7 @@ def _send_test_event(
 ) -> int:
     endpoint = EndpointStore(ledger).get(webhook_id)
     now = ledger.now()
-    test_event = event(kind, f"batch_{'0' * 32}", now)
+    test_event = make_event(kind, f"batch_{'0' * 32}", now)
     try:
         return safe_post(
             endpoint.url,

@@ -7,11 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from batchchat.api.context import AppContext
 from batchchat.api.webhooks.safe_post import WebhookError, safe_post
-from batchchat.jobs.errors import BatchchatError, NotFoundError, ObjectMissingError
+from batchchat.jobs.errors import BatchchatError, NotFoundError
 from batchchat.jobs.ids import id_created_at
 from batchchat.jobs.ledger.ledger import State
 from batchchat.jobs.logs import event_fields
-from batchchat.jobs.webhooks.endpoints import Endpoint, EndpointStore, Event, event_of
+from batchchat.jobs.webhooks.endpoints import Endpoint, EndpointStore
+from batchchat.jobs.webhooks.events import Event, batch_event
 from batchchat.jobs.webhooks.outbox import Outbox, PendingEvent
 
 _logger = logging.getLogger(__name__)
@@ -22,7 +23,6 @@ _PROJECT_SLICE_SECONDS = 60.0
 
 _MAX_CONCURRENT_PROJECTS = 8
 _SHUTDOWN_SECONDS = 12.0
-_FIRST_RETRY_SECONDS, _MAX_RETRY_SECONDS = 5, 6 * 3_600
 _GIVE_UP_SECONDS = 72 * 3_600
 """How long after a batch has ended its event is retried, as OpenAI does."""
 
@@ -128,7 +128,7 @@ class WebhookSender:
             return
         if not state.is_terminal:
             return
-        event = event_of(state, ledger.now())
+        event = batch_event(state, ledger.now())
         interested = [
             endpoint
             for endpoint in EndpointStore(ledger)
@@ -147,7 +147,7 @@ class WebhookSender:
     ) -> bool:
         """Send the event if it is due; return whether it was delivered."""
         now = self._context.ledger(pending.project).now()
-        if self._closing.is_set() or not self._is_due(pending, endpoint, now):
+        if self._closing.is_set() or not self._outbox.is_due(pending, endpoint.id, now):
             return False
         if not self._outbox.record_attempt(pending, endpoint.id, now):
             return False
@@ -168,16 +168,6 @@ class WebhookSender:
         if status in _SUCCESS:
             self._outbox.mark_delivered(pending, endpoint.id)
         return status in _SUCCESS
-
-    def _is_due(self, pending: PendingEvent, endpoint: Endpoint, now: int) -> bool:
-        tries = pending.tries.get(endpoint.id, 0)
-        if not tries:
-            return True
-        wait = min(_FIRST_RETRY_SECONDS << min(tries - 1, 20), _MAX_RETRY_SECONDS)
-        try:
-            return now >= self._outbox.last_attempt_at(pending, endpoint.id) + wait
-        except ObjectMissingError:  # another server has finished this event
-            return False
 
 
 def _log_postponed(error: BatchchatError) -> None:

@@ -3,10 +3,10 @@
 import time
 
 from batchchat.cli.terminal import streams
+from batchchat.jobs.backoff import Backoff
 from batchchat.jobs.errors import ServerError
 
-_FIRST_PAUSE_SECONDS = 0.5
-_MAX_PAUSE_SECONDS = 8.0
+_BACKOFF = Backoff(first=0.5, longest=8.0)
 
 
 class RetryBudget:
@@ -20,7 +20,7 @@ class RetryBudget:
     def reset(self) -> None:
         """Start over, after a success."""
         self._deadline: float | None = None
-        self._pause = _FIRST_PAUSE_SECONDS
+        self._failures = 0
 
     def wait(self, error: ServerError) -> None:
         """Pause before the next attempt. Raises `error` when the time is used up."""
@@ -29,8 +29,8 @@ class RetryBudget:
             self._deadline = now + self._seconds
             if self._seconds:
                 streams.info(f"waiting for the server: {error.message}")
-        pause = max(self._pause, error.retry_after)
+        self._failures += 1
+        pause = max(_BACKOFF.seconds(self._failures), error.retry_after)
         if now + pause > self._deadline:
             raise error
         time.sleep(pause)
-        self._pause = min(2 * self._pause, _MAX_PAUSE_SECONDS)

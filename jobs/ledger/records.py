@@ -18,6 +18,9 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 R = TypeVar("R", bound=msgspec.Struct)
 
+MARKER = b"{}"
+"""The content of an object whose existence says everything."""
+
 
 class Counts(msgspec.Struct, frozen=True):
     """How many requests; those that never ran are in neither of the last two."""

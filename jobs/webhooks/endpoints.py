@@ -1,13 +1,8 @@
-"""Webhook endpoints: where a project wants to hear that a batch has ended.
-
-The signature is that of https://www.standardwebhooks.com, which OpenAI's clients check.
-"""
+"""Webhook endpoints: the URLs that a project wants to be notified at."""
 
 import base64
-import hmac
 import secrets
 from collections.abc import Iterator
-from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -15,19 +10,20 @@ import msgspec
 from batchchat.jobs.errors import NotFoundError, ObjectMissingError, UsageError
 from batchchat.jobs.ids import checked_id, new_webhook_id
 from batchchat.jobs.ledger import records
-from batchchat.jobs.ledger.ledger import Ledger, State
-
-EVENT_TYPES = ("batch.completed", "batch.failed", "batch.expired", "batch.cancelled")
+from batchchat.jobs.ledger.ledger import Ledger
 
 _MAX_ENDPOINTS = 20
-"""Endpoints per project: each is called for each batch."""
+"""Endpoints per project: each of them is called for each batch."""
 
 _OLD_SECRET_SECONDS = 86_400
-"""Seconds for which a replaced secret may still sign, if its owner wishes so."""
+"""How long a replaced secret still signs, if its owner asks for that."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where events go, and what signs them; the secrets must be kept to sign."""
+    """A URL, the events it receives, and the secrets that sign them.
+
+    Secrets are stored in clear text: signing needs them.
+    """
 
     id: str
     name: str
@@ -40,31 +36,29 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     old_secret_until: int = 0
 
     def secrets(self, now: int) -> list[str]:
-        """Return the secrets that sign at this moment."""
+        """Return the secrets that sign at this time, the newest first."""
         old = self.old_secret if now < self.old_secret_until else None
         return [self.secret, *([old] if old else [])]
 
 
 class EndpointStore:
-    """The endpoints of a project."""
+    """The stored endpoints of a project."""
 
     def __init__(self, ledger: Ledger) -> None:
-        """Use the project that `ledger` serves."""
+        """Use the project of `ledger`."""
         self._ledger = ledger
         self._storage = ledger.storage
 
     def create(self, name: str, url: str, event_types: list[str]) -> Endpoint:
-        """Add an endpoint, with a secret of its own.
+        """Add an endpoint with a new secret.
 
         Raises:
-            UsageError: there are as many as there may be.
+            UsageError: the project has the maximum number of endpoints.
 
         """
         if len(list(self)) >= _MAX_ENDPOINTS:
-            message = (
-                f"A project has up to {_MAX_ENDPOINTS} webhook endpoints: delete one."
-            )
-            raise UsageError(message)
+            message = f"A project has up to {_MAX_ENDPOINTS} webhook endpoints."
+            raise UsageError(message, hint="delete one that is no longer needed")
         now = self._ledger.now()
         endpoint = Endpoint(
             id=new_webhook_id(),
@@ -97,7 +91,7 @@ class EndpointStore:
         return after
 
     def rotate(self, endpoint_id: str, *, keep_old: bool) -> Endpoint:
-        """Give it another secret; the old one may sign beside it for a day."""
+        """Replace the secret; with `keep_old` the old one also signs for a day."""
         before = self.get(endpoint_id)
         until = self._ledger.now() + _OLD_SECRET_SECONDS if keep_old else 0
         return self.change(
@@ -112,18 +106,20 @@ class EndpointStore:
         self._storage.delete(self._key(self.get(endpoint_id).id))
 
     def exist(self) -> bool:
-        """Say whether there is any."""
-        top = f"{self._ledger.keys.webhooks()}/"
-        return next(iter(self._storage.list(top)), None) is not None
+        """Return whether the project has any endpoint."""
+        return next(iter(self._entries()), None) is not None
 
     def __iter__(self) -> Iterator[Endpoint]:
-        """Yield them, newest first."""
-        top = f"{self._ledger.keys.webhooks()}/"
-        for entry in reversed(list(self._storage.list(top))):
+        """Yield the endpoints, newest first."""
+        for key in reversed(list(self._entries())):
             try:
-                yield records.decode(Endpoint, self._storage.get(entry.key), entry.key)
-            except ObjectMissingError:
+                yield records.decode(Endpoint, self._storage.get(key), key)
+            except ObjectMissingError:  # deleted since it was listed
                 continue
+
+    def _entries(self) -> Iterator[str]:
+        prefix = f"{self._ledger.keys.webhooks()}/"
+        return (entry.key for entry in self._storage.list(prefix))
 
     def _write(self, endpoint: Endpoint) -> None:
         self._storage.put(self._key(endpoint.id), records.encode(endpoint))
@@ -132,51 +128,5 @@ class EndpointStore:
         return f"{self._ledger.keys.webhooks()}/{endpoint_id}.json"
 
 
-class Event(msgspec.Struct, frozen=True):
-    """Something that has happened, as it is sent: the same body at every try."""
-
-    id: str
-    type: str
-    body: bytes
-
-    def headers(self, endpoint: Endpoint, now: int) -> dict[str, str]:
-        """Return the headers that let the endpoint trust the body."""
-        return {
-            "content-type": "application/json",
-            "webhook-id": self.id,
-            "webhook-timestamp": f"{now}",
-            "webhook-signature": " ".join(
-                _signature(secret, self.id, now, self.body)
-                for secret in endpoint.secrets(now)
-            ),
-        }
-
-
-def event_of(state: State, now: int) -> Event:
-    """Return the event of a batch that has ended."""
-    ended = state.final or state.require_plan()
-    return event(f"batch.{state.status}", state.batch.id, ended.created_at or now)
-
-
-def event(kind: str, batch_id: str, created_at: int) -> Event:
-    """Return OpenAI's event; its id tells a receiver what came twice."""
-    event_id = f"evt_{sha256(f'{kind}:{batch_id}'.encode()).hexdigest()[:32]}"
-    body = {
-        "id": event_id,
-        "object": "event",
-        "created_at": created_at,
-        "type": kind,
-        "data": {"id": batch_id},
-    }
-    return Event(event_id, kind, msgspec.json.encode(body))
-
-
 def _new_secret() -> str:
     return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
-
-
-def _signature(secret: str, event_id: str, now: int, body: bytes) -> str:
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    signed = b"%b.%d.%b" % (event_id.encode(), now, body)
-    digest = hmac.new(key, signed, sha256).digest()
-    return f"v1,{base64.b64encode(digest).decode()}"

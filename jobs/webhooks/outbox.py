@@ -1,75 +1,105 @@
-"""Which batches somebody wants to hear of, and how often they were told.
+"""The outbox: batches whose end is still to be sent to webhook endpoints.
 
 ::
 
-    outbox/<project>/<batch>.pending                  the project has endpoints
-                     <batch>.try.<endpoint>.<n>    create-once: this try is somebody's
-                     <batch>.done.<endpoint>       delivered, or given up
+    outbox/<project>/<batch>.pending                   the project has endpoints
+                     <batch>.try.<endpoint>.<number>   create-once: one attempt
+                     <batch>.done.<endpoint>           delivered, or given up
 
-Several servers may work through it: whoever creates a try makes it. A server that
-dies after that leaves the next try to whoever comes when it is due.
+Several servers may process the outbox: the one that creates an attempt's object makes
+that attempt. If it dies, the next attempt falls to any server once it is due.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
+import msgspec
+
+from batchchat.jobs.backoff import Backoff
+from batchchat.jobs.errors import ObjectMissingError
 from batchchat.jobs.ids import checked_id, checked_project
+from batchchat.jobs.ledger import records
 from batchchat.jobs.storage import Storage
 
 _PREFIX = "outbox/"
+_BACKOFF = Backoff(first=5, longest=6 * 3_600)
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One attempt to send an event; times are Unix seconds.
+
+    `retry_at` is when the next attempt is due if this one fails.
+    """
+
+    created_at: int
+    retry_at: int
 
 
 @dataclass
 class PendingEvent:
-    """A batch that somebody wants to hear of."""
+    """A batch whose end is to be sent to the project's endpoints."""
 
     project: str
     batch_id: str
     is_pending: bool = False
-    """False for what is left of an event that is being taken out."""
+    """False if only leftovers of an event remain, whose removal was interrupted."""
 
     tries: dict[str, int] = field(default_factory=dict)
-    """How many tries there were, by endpoint."""
+    """Number of attempts so far, by endpoint."""
 
     done: set[str] = field(default_factory=set)
+    """Endpoints that need no further attempt."""
 
 
 class Outbox:
-    """The letters of all projects in one storage."""
+    """The pending events of all projects in one storage."""
 
     def __init__(self, storage: Storage) -> None:
         """Use the outbox in `storage`."""
         self._storage = storage
 
     def add(self, project: str, batch_id: str) -> None:
-        """Note that somebody wants to hear of the batch."""
-        self._storage.put(f"{_place(project, batch_id)}pending", b"{}")
+        """Add a batch; its event is sent when the batch has ended."""
+        self._storage.put(f"{_prefix(project, batch_id)}pending", records.MARKER)
+
+    def is_due(self, event: PendingEvent, endpoint_id: str, now: int) -> bool:
+        """Return whether the next attempt should be made now."""
+        tries = event.tries.get(endpoint_id, 0)
+        if not tries:
+            return True
+        key = _attempt_key(event, endpoint_id, tries - 1)
+        try:
+            attempt = records.decode(Attempt, self._storage.get(key), key)
+        except ObjectMissingError:  # another server has finished this event
+            return False
+        return now >= attempt.retry_at
 
     def record_attempt(self, event: PendingEvent, endpoint_id: str, now: int) -> bool:
-        """Take the next try for oneself; False if another server has taken it."""
-        number = event.tries.get(endpoint_id, 0)
-        return self._storage.create(_try(event, endpoint_id, number), b"%d" % now)
-
-    def last_attempt_at(self, event: PendingEvent, endpoint_id: str) -> int:
-        """Return when the last try was, in Unix seconds."""
-        number = event.tries[endpoint_id] - 1
-        return int(self._storage.get(_try(event, endpoint_id, number)))
+        """Claim the next attempt; return False if another server has claimed it."""
+        tries = event.tries.get(endpoint_id, 0)
+        attempt = Attempt(now, now + round(_BACKOFF.seconds(tries + 1)))
+        key = _attempt_key(event, endpoint_id, tries)
+        return self._storage.create(key, records.encode(attempt))
 
     def mark_delivered(self, event: PendingEvent, endpoint_id: str) -> None:
-        """Note that an endpoint needs no more tries."""
-        place = _place(event.project, event.batch_id)
-        self._storage.put(f"{place}done.{endpoint_id}", b"{}")
+        """Note that an endpoint needs no further attempt."""
+        prefix = _prefix(event.project, event.batch_id)
+        self._storage.put(f"{prefix}done.{endpoint_id}", records.MARKER)
 
     def remove(self, event: PendingEvent) -> None:
-        """Take the event out: the wish first, since without it nobody is told."""
-        place = _place(event.project, event.batch_id)
-        self._storage.delete(f"{place}pending")
-        for entry in list(self._storage.list(place)):
+        """Remove an event.
+
+        The `pending` object goes first: without it, nothing more is sent even if the
+        removal is interrupted.
+        """
+        prefix = _prefix(event.project, event.batch_id)
+        self._storage.delete(f"{prefix}pending")
+        for entry in list(self._storage.list(prefix)):
             self._storage.delete(entry.key)
 
     def __iter__(self) -> Iterator[PendingEvent]:
-        """Yield the letters."""
+        """Yield the pending events."""
         keys = [entry.key.split("/")[1:] for entry in self._storage.list(_PREFIX)]
         names = ((project, name.split(".")) for project, name in keys)
         for (project, batch_id), parts in groupby(
@@ -87,10 +117,10 @@ class Outbox:
             yield event
 
 
-def _place(project: str, batch_id: str) -> str:
+def _prefix(project: str, batch_id: str) -> str:
     return f"{_PREFIX}{checked_project(project)}/{checked_id('batch', batch_id)}."
 
 
-def _try(event: PendingEvent, endpoint_id: str, number: int) -> str:
-    place = _place(event.project, event.batch_id)
-    return f"{place}try.{checked_id('webhook', endpoint_id)}.{number:03d}"
+def _attempt_key(event: PendingEvent, endpoint_id: str, number: int) -> str:
+    prefix = _prefix(event.project, event.batch_id)
+    return f"{prefix}try.{checked_id('webhook', endpoint_id)}.{number:03d}"

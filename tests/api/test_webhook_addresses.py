@@ -9,7 +9,7 @@ from batchchat.api.webhooks.safe_post import (
     safe_post,
     validate_url,
 )
-from batchchat.jobs.webhooks.endpoints import event
+from batchchat.jobs.webhooks.events import make_event
 
 PRIVATE_HOSTS = [
     "127.0.0.1",
@@ -38,7 +38,7 @@ PRIVATE_HOSTS = [
 
 @pytest.mark.parametrize("host", PRIVATE_HOSTS)
 def test_private_addresses_are_rejected(host):
-    sample = event("batch.failed", f"batch_{'0' * 32}", 1_795_279_972)
+    sample = make_event("batch.failed", f"batch_{'0' * 32}", 1_795_279_972)
     with pytest.raises(WebhookError, match=r"private address|cannot resolve"):
         safe_post(f"https://{host}:8443/x", sample.body, {}, allow_private=False)
 

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 
+from batchchat.jobs.backoff import Backoff
 from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import BatchchatError
@@ -48,7 +49,7 @@ _SHARDS = 32
 _TURN = 600.0
 """Seconds after which a model that never rests lets another one have the machine."""
 
-_FIRST_WAIT, _LONGEST_WAIT = 5.0, 300.0
+_BACKOFF = Backoff(first=5.0, longest=300.0)
 
 
 @dataclass
@@ -209,8 +210,8 @@ class LocalRunner:
         if progressed:
             self._failures.pop(queue, None)
             return
-        wait = min(_FIRST_WAIT * 2 ** self._failures[queue], _LONGEST_WAIT)
         self._failures[queue] += 1
+        wait = _BACKOFF.seconds(self._failures[queue])
         self._wait_until[queue] = time.monotonic() + wait
 
     def _serve(self, message: WorkMessage) -> bool:

@@ -23,6 +23,7 @@ from typing import Any, TextIO
 
 import msgspec
 
+from batchchat.jobs.backoff import Backoff
 from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.ledger.ledger import State
 from batchchat.jobs.logs import event_fields, start_logging
@@ -37,7 +38,10 @@ _logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
 _NEWS = 1.0
-_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
+_BACKOFF = Backoff(first=1.0, longest=30.0)
+_CLOSE_SECONDS = 30.0
+"""Seconds past the grace that a child has to end before it is killed."""
+
 _PARENT = "--parent"
 
 NO_STATUS: Mapping[str, Any] = MappingProxyType({})
@@ -80,7 +84,7 @@ class RunnerProcess:
         if child is not None:
             child.terminate()
             try:
-                child.wait(grace + _LONGEST_WAIT)
+                child.wait(grace + _CLOSE_SECONDS)
             except subprocess.TimeoutExpired:
                 child.kill()
         if self._thread.is_alive():
@@ -91,7 +95,6 @@ class RunnerProcess:
 
         This thread lives as long as the process, which the child's end is tied to.
         """
-        wait = _FIRST_WAIT
         while not self._closing.is_set():
             began = self.starts
             code = self._watch(self._start())
@@ -102,8 +105,7 @@ class RunnerProcess:
             _logger.error(
                 "the runner died (%s), and is started again", code, extra=about_it
             )
-            self._closing.wait(wait)
-            wait = min(2 * wait, _LONGEST_WAIT)
+            self._closing.wait(_BACKOFF.seconds(self.starts))
 
     def _start(self) -> subprocess.Popen[bytes]:
         self.starts += 1

@@ -8,9 +8,10 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
+from batchchat.jobs.backoff import Backoff
+
 _PR_SET_PDEATHSIG = 1
-_FIRST_WAIT = 1.0
-_LONGEST_WAIT = 30.0
+_BACKOFF = Backoff(first=1.0, longest=30.0)
 _STEADY = 120.0
 """Seconds after which a worker is taken to have run well."""
 
@@ -37,18 +38,19 @@ class Supervisor:
         """Return the exit status of the last worker."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._pass_on)
-        wait = _FIRST_WAIT
+        deaths = 0
         while True:
             began = time.monotonic()
             code = self._run_once()
             if self._asked or code in {0, _HOPELESS}:
                 return code if code >= 0 else 128 - code
             if time.monotonic() - began > _STEADY:
-                wait = _FIRST_WAIT
-            log.warning("the worker ended with %d; another starts in %gs", code, wait)
+                deaths = 0
+            deaths += 1
+            wait = _BACKOFF.seconds(deaths)
+            log.warning("the worker ended with %d; another starts in %.1fs", code, wait)
             if self._was_asked_within(wait):
                 return 0
-            wait = min(2 * wait, _LONGEST_WAIT)
 
     def _run_once(self) -> int:
         libc = ctypes.CDLL(None)

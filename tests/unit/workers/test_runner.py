@@ -6,6 +6,7 @@ from threading import Event
 
 import pytest
 
+from batchchat.jobs.backoff import Backoff
 from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.errors import EngineStartError
 from batchchat.jobs.ledger.active_index import ActiveIndex
@@ -29,7 +30,7 @@ class Site:
 
     def __init__(self, monkeypatch, tmp_path):
         monkeypatch.setattr(local, "RendererRegistry", EchoRegistry)
-        monkeypatch.setattr(local, "_FIRST_WAIT", 0.05)
+        monkeypatch.setattr(local, "_BACKOFF", Backoff(0.05, 300.0))
         self.storage = MemoryStorage()
         self.started = []
         self.start = lambda _model: start_echo(renderer())
