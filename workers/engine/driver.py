@@ -261,7 +261,9 @@ class EngineDriver(Engine):
 
     def _die(self, error: BaseException) -> None:
         """Fail all requests, then wait for `close`."""
-        death = EngineDeadError(f"the engine died: {_first_line(error)}")
+        death = EngineDeadError(
+            f"the engine died: {_first_line(error)}", hint=_LOG_HINT
+        )
         death.__cause__ = error
         self._death = death
         self._fail_all(death)
