@@ -8,9 +8,9 @@ import msgspec
 from msgspec import UNSET
 
 from batchchat.jobs.requests import schema_types
-from batchchat.jobs.requests.diagnostics import missing_content
 from batchchat.jobs.requests.parameters import MAX_SEED
 from batchchat.jobs.requests.schema import Message, Request
+from batchchat.jobs.requests.type_checks import missing_content
 
 FieldProblem = tuple[str, str, str]
 """A problem without its line: code, message, param."""

@@ -57,6 +57,6 @@ class TextOnlyLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """OpenAI's input line with a `_Body`; see `jobs.request.Line`."""
 
     custom_id: CustomId
-    body: _Body
     method: Literal["POST"]
     url: Literal["/v1/chat/completions"]
+    body: _Body

@@ -55,23 +55,18 @@ class Parameter:
     """What an object or an array must be, as a type; see `jobs.shapes`."""
 
     def describe_range(self) -> str:
-        """Return the bounds in words, empty where there are none."""
-        low = f"at least {self.minimum}" if self.minimum is not None else ""
-        low = low or (
-            f"above {self.exclusive_minimum}"
-            if self.exclusive_minimum is not None
-            else ""
-        )
-        high = f"at most {self.maximum}" if self.maximum is not None else ""
-        return " and ".join(filter(None, (low, high)))
+        """Return the bounds in words, empty if there are none."""
+        return describe_range(self.minimum, self.exclusive_minimum, self.maximum)
 
-    def contains(self, value: float) -> bool:
-        """Say whether a number lies within the bounds."""
-        return (
-            (self.minimum is None or value >= self.minimum)
-            and (self.exclusive_minimum is None or value > self.exclusive_minimum)
-            and (self.maximum is None or value <= self.maximum)
-        )
+
+def describe_range(
+    minimum: float | None, exclusive_minimum: float | None, maximum: float | None
+) -> str:
+    """Return bounds in words, empty if there are none."""
+    low = f"at least {minimum}" if minimum is not None else ""
+    low = low or (f"above {exclusive_minimum}" if exclusive_minimum is not None else "")
+    high = f"at most {maximum}" if maximum is not None else ""
+    return " and ".join(filter(None, (low, high)))
 
 
 def _number(**bounds: float) -> Parameter:

@@ -19,7 +19,13 @@ ENDPOINT = "/v1/chat/completions"
 
 String = Annotated[str, Meta(max_length=parameters.MAX_STRING_CHARS)]
 _Word = Annotated[str, Meta(min_length=1, max_length=parameters.MAX_STRING_CHARS)]
-_TokenKey = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,8})\Z")]
+_TokenKey = Annotated[
+    str,
+    Meta(
+        pattern=r"^(0|[1-9][0-9]{0,8})\Z",
+        description="must be a token id in decimal digits",
+    ),
+]
 _TEXT_CLASSES = (str, list)
 CustomId = Annotated[str, Meta(min_length=1, max_length=parameters.MAX_CUSTOM_ID_CHARS)]
 
@@ -158,9 +164,9 @@ class Line(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """OpenAI's input line."""
 
     custom_id: CustomId
-    body: Body
     method: Literal["POST"]
     url: Literal["/v1/chat/completions"]
+    body: Body
 
 
 BodyLine: Any = msgspec.defstruct(

@@ -28,7 +28,13 @@ MAX_PATTERN_CHARS = 2048
 MAX_GRAMMAR_CHARS = 32 * 1024
 MAX_CHOICES = 1000
 
-_Name = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_.\-]{1,64}\Z")]
+_Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-zA-Z0-9_.\-]{1,64}\Z",
+        description="must have 1 to 64 letters, digits, `_`, `.` or `-`",
+    ),
+]
 _Text = Annotated[str, Meta(max_length=MAX_GRAMMAR_CHARS)]
 _Choice = Annotated[str, Meta(min_length=1, max_length=1024)]
 

@@ -55,8 +55,8 @@ IN_A_MESSAGE = {
     "content half a pair": ({"content": HALF}, VALUE, "content"),
     "a part of text": ({"content": ["hi"]}, TYPE, "content[0]"),
     "an image": ({"content": [{"type": "image_url"}]}, VALUE, "content[0].type"),
-    "a part without type": ({"content": [{"text": "a"}]}, VALUE, "content[0].type"),
-    "no text": ({"content": [{"type": "text"}]}, TYPE, "content[0].text"),
+    "a part without type": ({"content": [{"text": "a"}]}, MISSING, "content[0].type"),
+    "no text": ({"content": [{"type": "text"}]}, MISSING, "content[0].text"),
     "text a number": (
         {"content": [{"type": "text", "text": 7}]},
         TYPE,
@@ -74,7 +74,7 @@ IN_A_MESSAGE = {
     "a user's tool calls": ({"tool_calls": []}, VALUE, "tool_calls"),
     "a user's reasoning": ({"reasoning": "a"}, VALUE, "reasoning"),
     "a call without id": (
-        {"role": "assistant", "tool_calls": [{"type": "function"}]},
+        {"role": "assistant", "tool_calls": [present(CALL | {"id": ABSENT})]},
         MISSING,
         "tool_calls[0].id",
     ),
@@ -226,6 +226,25 @@ def test_what_no_answer_can_honour_is_refused_with_its_reason(name):
 def test_an_unknown_field_is_told_the_nearest_known_name(typo, meant):
     (problem,) = refused(with_body(**{typo: 1})).problems
     assert problem.message == f"unknown field; did you mean `{meant}`?"
+
+
+def test_every_problem_within_an_object_is_reported():
+    tool = {"type": "function", "function": {"name": "a b", "strict": 1}, "x": 1}
+    assert wrong(with_body(tools=[tool, {"type": "function"}])) == [
+        (UNKNOWN, "body.tools[0].x"),
+        (VALUE, "body.tools[0].function.name"),
+        (TYPE, "body.tools[0].function.strict"),
+        (MISSING, "body.tools[1].function"),
+    ]
+
+
+def test_problems_in_a_deeply_nested_value_are_reported():
+    depth = 300
+    nested = '{"a": ' * depth + '{"b": 1, "b": 2}' + "}" * depth
+    function = f'{{"name": "f", "parameters": {nested}}}'
+    raw = raw_body(f'"tools": [{{"type": "function", "function": {function}}}]')
+    at = "body.tools[0].function.parameters" + ".a" * depth
+    assert ("duplicate_key", f"{at}.b") in wrong(raw)
 
 
 def test_a_number_of_thousands_of_digits_is_not_repeated():
