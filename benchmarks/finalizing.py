@@ -29,8 +29,9 @@ WORDS = ["the", "of", "and", "to", "in", "that", "was", "his", "he", "it", "with
 def prepare(folder: Path, requests: int) -> str:
     """Make a batch whose shards are all committed; return its id."""
     from batchchat.jobs.ledger import records
+    from batchchat.jobs.ledger.records import BatchOptions
     from batchchat.jobs.ledger.stored_files import store_file
-    from batchchat.jobs.ledger.submission import BatchOptions, create_batch
+    from batchchat.jobs.ledger.submission import create_batch
 
     ledger = open_ledger(folder)
     source = Random(7)

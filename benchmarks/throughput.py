@@ -79,8 +79,9 @@ def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
     from batchchat.jobs.catalog.catalog import load_catalog
     from batchchat.jobs.execution.progress import Progress
     from batchchat.jobs.ledger.ledger import Ledger
+    from batchchat.jobs.ledger.records import BatchOptions
     from batchchat.jobs.ledger.stored_files import store_file
-    from batchchat.jobs.ledger.submission import BatchOptions, create_batch
+    from batchchat.jobs.ledger.submission import create_batch
     from batchchat.jobs.prompts.registry import RendererRegistry
     from batchchat.jobs.settings import Settings
     from batchchat.jobs.shutdown import ShutdownSignal

@@ -35,8 +35,8 @@ from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.records import Batch, File
 from batchchat.jobs.ledger.stored_files import store_file
-from batchchat.jobs.ledger.submission import BatchOptions, cancel_batch
-from batchchat.jobs.results.retry import retry_input
+from batchchat.jobs.ledger.submission import cancel_batch
+from batchchat.jobs.results.retry import retry_input, retry_options
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
@@ -149,25 +149,14 @@ def retry(
 ) -> Response:
     """Create a new batch from the requests that failed or never ran.
 
-    Options such as the seed and the metadata are copied from the original batch.
+    The options are copied from the original batch, except for `max_cost` if given.
     """
     state = ledger.state(batch_id)
+    limit = None if max_cost is None else Decimal(repr(max_cost))
+    options = retry_options(state.batch, limit)
     model = state.plan.model if state.plan else None
     if model is not None:
-        check_cost_limit(max_cost, model.price, model.name)
-    original = state.batch
-    options = BatchOptions(
-        model=original.model,
-        seed=original.seed,
-        completion_window=original.completion_window,
-        metadata=original.metadata,
-        retry_of=batch_id,
-        priority=original.priority,
-        output_expires_after=original.output_expires_after,
-        output_format=original.output_format,
-        destination=original.destination,
-        max_cost=None if max_cost is None else Decimal(repr(max_cost)),
-    )
+        check_cost_limit(options.max_cost, model.price, model.name)
     body = encode(["retry", batch_id, max_cost])
     deduplication = _deduplication(request, key)
     batch = create_once(

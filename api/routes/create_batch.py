@@ -25,8 +25,8 @@ from batchchat.jobs.errors import (
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import Batch, File
-from batchchat.jobs.ledger.submission import BatchOptions, create_batch
+from batchchat.jobs.ledger.records import Batch, BatchOptions, File
+from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.webhooks.endpoints import EndpointStore
 from batchchat.jobs.webhooks.outbox import Outbox
 

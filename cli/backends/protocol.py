@@ -11,7 +11,7 @@ from typing import Protocol
 
 from batchchat.cli.backends.batch_view import LocalOutput, Page, View
 from batchchat.cli.terminal.input_file import InputFile
-from batchchat.jobs.ledger.submission import BatchOptions
+from batchchat.jobs.ledger.records import BatchOptions
 
 
 class Backend(Protocol):

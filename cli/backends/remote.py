@@ -39,7 +39,7 @@ from batchchat.jobs.errors import (
     UsageError,
 )
 from batchchat.jobs.ids import checked_id
-from batchchat.jobs.ledger.submission import BatchOptions
+from batchchat.jobs.ledger.records import BatchOptions
 from batchchat.jobs.requests.schema import ENDPOINT
 from batchchat.jobs.results.export import Write, output_paths, write_atomically
 from batchchat.jobs.storage.destination import Destination
@@ -257,6 +257,9 @@ def _create_body(file_id: str, options: BatchOptions) -> dict[str, Any]:
         body["output_format"] = options.output_format
     if options.destination is not None:
         body["output"] = options.destination
+    if options.output_expires_after is not None:
+        seconds = options.output_expires_after
+        body["output_expires_after"] = {"anchor": "created_at", "seconds": seconds}
     return body
 
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 
+import msgspec
 from typing_extensions import override
 
 from batchchat.cli.backends.batch_view import LocalOutput, Page, View, encode
@@ -15,9 +16,9 @@ from batchchat.jobs.catalog.model_object import model_object
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
-from batchchat.jobs.ledger.records import File
+from batchchat.jobs.ledger.records import BatchOptions, File
 from batchchat.jobs.ledger.stored_files import store_file
-from batchchat.jobs.ledger.submission import BatchOptions, cancel_batch, create_batch
+from batchchat.jobs.ledger.submission import cancel_batch, create_batch
 from batchchat.jobs.storage.destination import AllowedDestinations
 
 
@@ -64,28 +65,22 @@ class StoredBackend(Backend):
     def retry(
         self, batch_id: str, output: LocalOutput | None, max_cost: Decimal | None
     ) -> str:
-        from batchchat.jobs.results.retry import retry_input
+        from batchchat.jobs.results.retry import retry_input, retry_options
 
         state = self.ledger.state(batch_id)
+        options = retry_options(state.batch, max_cost)
+        if output is not None:
+            options = msgspec.structs.replace(
+                options,
+                output=str(output.path),
+                output_format=output.formats,
+                destination=None,
+            )
         model = state.plan.model if state.plan else None
         if model is not None:
-            check_cost_limit(max_cost, model.price, model.name)
+            check_cost_limit(options.max_cost, model.price, model.name)
         lines = retry_input(self.ledger, state)
         stored = store_file(self.ledger, lines, f"{batch_id}_retry.jsonl")
-        original = state.batch
-        options = BatchOptions(
-            model=original.model,
-            seed=original.seed,
-            completion_window=original.completion_window,
-            metadata=original.metadata,
-            retry_of=batch_id,
-            output=str(output.path) if output else None,
-            destination=None if output else original.destination,
-            output_format=output.formats if output else original.output_format,
-            priority=original.priority,
-            output_expires_after=original.output_expires_after,
-            max_cost=max_cost,
-        )
         return self._create(stored, options)
 
     def _create(self, file: File, options: BatchOptions) -> str:

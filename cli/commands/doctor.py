@@ -75,8 +75,9 @@ def _try_model(session: "Session", name: str) -> "CheckResult":
     from batchchat.jobs.errors import BatchchatError
     from batchchat.jobs.execution.progress import Progress
     from batchchat.jobs.ledger.ledger import Ledger
+    from batchchat.jobs.ledger.records import BatchOptions
     from batchchat.jobs.ledger.stored_files import store_file
-    from batchchat.jobs.ledger.submission import BatchOptions, create_batch
+    from batchchat.jobs.ledger.submission import create_batch
     from batchchat.jobs.shutdown import ShutdownSignal
     from batchchat.jobs.storage import MemoryStorage
     from batchchat.workers.diagnostics import CheckResult

@@ -79,7 +79,7 @@ def submit(
     from batchchat.cli.backends.open import open_backend
     from batchchat.cli.backends.run import RunOptions, run_batch
     from batchchat.cli.terminal.input_file import open_input
-    from batchchat.jobs.ledger.submission import BatchOptions
+    from batchchat.jobs.ledger.records import BatchOptions
 
     to_stdout = output == "-"
     if to_stdout and (json or not wait or format_ is not Format.JSONL):

@@ -55,42 +55,56 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     """Line feeds in it, None where nobody counted."""
 
 
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """`batch.json`: what was asked for.
+class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user may ask of a batch, besides its input.
 
-    `seed` is the batch's own, given or drawn: every request that brings none
-    has its seed made from it. Times are Unix seconds.
+    Creating, storing and retrying a batch copy these fields as a whole, so that a new
+    option is declared here and nowhere else.
+    """
+
+    model: str | None = None
+    """The model of requests that name none."""
+
+    seed: int | None = None
+    on_invalid: str = "fail"
+    completion_window: str = "24h"
+    metadata: dict[str, str] | None = None
+    retry_of: str | None = None
+    """The batch that this one is a retry of."""
+
+    output: str | None = None
+    """Where the command line writes the results: an absolute path on its machine."""
+
+    destination: str | None = None
+    """The URL that the results are delivered to; see `storage/destination.py`."""
+
+    output_format: str = "jsonl"
+    """With `parquet` or `both` the batch has a Parquet file beside its output."""
+
+    priority: str = "normal"
+    """Which batches run first if several wait: `low`, `normal` or `high`."""
+
+    output_expires_after: int | None = None
+    """How long its output and error files are kept, in seconds; None for ever."""
+
+    max_cost: Decimal | None = None
+    """Cost limit in US dollars; see `cost_limit.py`."""
+
+
+class Batch(BatchOptions, frozen=True, kw_only=True):
+    """`batch.json`: a batch as it was created.
+
+    `seed` is the batch's own, given or random: requests without a seed derive theirs
+    from it. Times are Unix seconds.
     """
 
     id: str
     project: str
     input_file_id: str
     endpoint: str
-    completion_window: str
     created_at: int
     expires_at: int
     seed: int
-    model: str | None = None
-    on_invalid: str = "fail"
-    metadata: dict[str, str] | None = None
-    retry_of: str | None = None
-    output: str | None = None
-    """Where the one who submitted it wants the results, an absolute path."""
-
-    destination: str | None = None
-    """Where whoever ends it writes the results; see `jobs.destination`."""
-
-    output_format: str = "jsonl"
-    """With `parquet` or `both` the batch has a Parquet file beside its output."""
-
-    priority: str = "normal"
-    """Which batches go first where several wait: low, normal or high."""
-
-    max_cost: Decimal | None = None
-    """US dollars that it may cost; see `jobs.spending`."""
-
-    output_expires_after: int | None = None
-    """Seconds that its output and error files are kept, None for ever."""
 
 
 class Shard(msgspec.Struct, frozen=True, array_like=True):

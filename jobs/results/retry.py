@@ -1,13 +1,14 @@
 """The requests of a batch that another run may still answer, as a new input."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import chain
 
 import msgspec
 
 from batchchat.jobs.errors import UsageError
 from batchchat.jobs.ledger.ledger import Ledger, State
-from batchchat.jobs.ledger.records import decode
+from batchchat.jobs.ledger.records import Batch, BatchOptions, decode
 from batchchat.jobs.requests.line_reader import iter_lines
 from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import default_custom_id
@@ -27,6 +28,21 @@ class _Named(msgspec.Struct):
 
 
 _named = msgspec.json.Decoder(_Named)
+
+
+def retry_options(original: Batch, max_cost: Decimal | None = None) -> BatchOptions:
+    """Return the options of a retry: the original batch's, and maybe another limit.
+
+    Only the local `output` is not copied: a retry never replaces its results.
+    """
+    names = BatchOptions.__struct_fields__
+    options = BatchOptions(**{name: getattr(original, name) for name in names})
+    return msgspec.structs.replace(
+        options,
+        retry_of=original.id,
+        output=None,
+        max_cost=original.max_cost if max_cost is None else max_cost,
+    )
 
 
 class RetryInput(Iterator[bytes]):

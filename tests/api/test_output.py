@@ -5,11 +5,14 @@ from io import BytesIO
 import pytest
 from pyarrow import parquet
 
+from batchchat.cli.backends.batch_view import encode as encode_json
+from batchchat.cli.backends.remote import _create_body
 from batchchat.jobs.errors import StorageError
 from batchchat.jobs.ledger.records import DeliveryAttempt, encode
 from batchchat.jobs.results.delivery import deliver
 from batchchat.jobs.storage import MemoryStorage
 from tests.api.api_server import LINE, error_of
+from tests.support.batch_options import EVERY_OPTION, options_of
 from tests.support.ended import Hand, whole
 
 DATA = b"".join(whole(f"q-{n}", f"text {n}") + b"\n" for n in range(7))
@@ -242,3 +245,26 @@ def test_a_retry_has_the_same_output(exporting):
     hand.finalize(batch_id, "expired")
     again = exporting.client.post(f"/v1/batches/{batch_id}/retry").json()
     assert again["output"] == "s3://bucket/exports/default"
+
+
+def test_every_option_of_the_command_line_reaches_the_batch(exporting):
+    file_id = exporting.upload(DATA)
+    body = encode_json(_create_body(file_id, EVERY_OPTION))
+    created = exporting.client.post("/v1/batches", content=body).json()
+    batch = Hand(exporting.storage).ledger.batch(created["id"])
+    left_out = ("retry_of", "output")  # set by a retry; kept by the command line
+    assert options_of(batch, *left_out) == options_of(EVERY_OPTION, *left_out)
+
+
+def test_every_option_survives_a_retry(exporting):
+    file_id = exporting.upload(DATA)
+    body = encode_json(_create_body(file_id, EVERY_OPTION))
+    batch_id = exporting.client.post("/v1/batches", content=body).json()["id"]
+    hand = Hand(exporting.storage)
+    hand.make_plan(batch_id)
+    hand.finalize(batch_id, "expired")
+    again = exporting.client.post(f"/v1/batches/{batch_id}/retry").json()
+    retried = hand.ledger.batch(again["id"])
+    left_out = ("retry_of", "output")
+    assert options_of(retried, *left_out) == options_of(EVERY_OPTION, *left_out)
+    assert retried.retry_of == batch_id

@@ -23,6 +23,7 @@ from batchchat.jobs.ledger.checkpoint import FinishedLine, Result
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.records import (
     Batch,
+    BatchOptions,
     Commit,
     File,
     Outcome,
@@ -31,7 +32,7 @@ from batchchat.jobs.ledger.records import (
     Shard,
 )
 from batchchat.jobs.ledger.recovery import RecoveredResults, read_part, recover
-from batchchat.jobs.ledger.submission import BatchOptions, create_batch
+from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.results.finalize import _Writer, finalize
 from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.messages import WorkMessage

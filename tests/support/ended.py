@@ -16,10 +16,10 @@ from batchchat.jobs.ids import new_attempt_id, request_id
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.checkpoint import Result, pack
 from batchchat.jobs.ledger.ledger import Ledger, State
-from batchchat.jobs.ledger.records import Part, Plan, Shard
+from batchchat.jobs.ledger.records import BatchOptions, Part, Plan, Shard
 from batchchat.jobs.ledger.recovery import RecoveredResults
 from batchchat.jobs.ledger.stored_files import store_file
-from batchchat.jobs.ledger.submission import BatchOptions, create_batch
+from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.planning.planner import make_plan
 from batchchat.jobs.planning.scanner import Limits
 from batchchat.jobs.prompts.registry import RendererRegistry

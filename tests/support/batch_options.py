@@ -1,0 +1,28 @@
+"""Options of a batch, each with another value than its default."""
+
+from decimal import Decimal
+from typing import Any
+
+from batchchat.jobs.ids import new_batch_id
+from batchchat.jobs.ledger.records import BatchOptions
+
+EVERY_OPTION = BatchOptions(
+    model="m",
+    seed=5,
+    on_invalid="skip",
+    completion_window="7d",
+    metadata={"team": "blue"},
+    retry_of=new_batch_id(),
+    output="/home/user/results.jsonl",
+    destination="s3://bucket/exports/default",
+    output_format="both",
+    priority="high",
+    output_expires_after=7_200,
+    max_cost=Decimal("2.5"),
+)
+
+
+def options_of(options: BatchOptions, *without: str) -> dict[str, Any]:
+    """Return the options by name; of a `Batch` only what its user has asked for."""
+    names = BatchOptions.__struct_fields__
+    return {name: getattr(options, name) for name in names if name not in without}

@@ -1,0 +1,64 @@
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from batchchat.cli.backends.batch_view import LocalOutput
+from batchchat.cli.backends.embedded import EmbeddedBackend
+from batchchat.cli.backends.session import Session
+from batchchat.jobs.catalog.catalog import Catalog
+from batchchat.jobs.ledger.stored_files import store_file
+from batchchat.jobs.ledger.submission import create_batch
+from batchchat.jobs.results.retry import retry_options
+from batchchat.jobs.settings import Settings
+from tests.support.batch_options import EVERY_OPTION, options_of
+from tests.support.ended import MODEL, Hand, bare
+
+NOT_COPIED = ("retry_of", "output")
+"""A retry names the batch it retries; it never overwrites that batch's local file."""
+
+
+@pytest.fixture
+def hand():
+    return Hand()
+
+
+@pytest.fixture
+def ended(hand):
+    """The id of an ended batch with every option, one of its requests unanswered."""
+    input_file = store_file(hand.ledger, [bare("a")], "in.jsonl")
+    batch = create_batch(hand.ledger, input_file, EVERY_OPTION)
+    hand.make_plan(batch.id)
+    hand.finalize(batch.id, "expired")
+    return batch.id
+
+
+@pytest.fixture
+def backend(hand):
+    return EmbeddedBackend(Session(Settings(), Catalog({"m": MODEL}), hand.ledger))
+
+
+def test_every_option_survives_a_retry(hand, ended):
+    options = retry_options(hand.ledger.batch(ended))
+    assert options_of(options, *NOT_COPIED) == options_of(EVERY_OPTION, *NOT_COPIED)
+    assert (options.retry_of, options.output) == (ended, None)
+
+
+def test_a_retry_may_have_another_cost_limit(hand, ended):
+    options = retry_options(hand.ledger.batch(ended), Decimal(9))
+    assert options.max_cost == 9
+
+
+def test_every_option_survives_a_retry_from_the_command_line(hand, ended, backend):
+    retried = hand.ledger.batch(backend.retry(ended, None, None))
+    assert options_of(retried, *NOT_COPIED) == options_of(EVERY_OPTION, *NOT_COPIED)
+    assert (retried.retry_of, retried.output) == (ended, None)
+
+
+def test_a_local_output_replaces_where_the_results_go(hand, ended, backend):
+    output = LocalOutput(Path("/tmp/more.jsonl"), "jsonl")  # noqa: S108 - only named
+    retried = hand.ledger.batch(backend.retry(ended, output, None))
+    changed = ("output", "output_format", "destination", "retry_of")
+    assert options_of(retried, *changed) == options_of(EVERY_OPTION, *changed)
+    assert retried.output == "/tmp/more.jsonl"  # noqa: S108
+    assert (retried.output_format, retried.destination) == ("jsonl", None)
