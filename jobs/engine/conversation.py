@@ -33,11 +33,11 @@ class Conversation:
         """Begin with the first ones answered by `answers`."""
         self.request = request
         messages = request.body.messages
-        ends = [index for index, turn in enumerate(messages) if turn.is_placeholder]
-        if not messages[-1].is_placeholder:
+        ends = [index for index, turn in enumerate(messages) if turn.is_generated_turn]
+        if not messages[-1].is_generated_turn:
             ends.append(len(messages))
         self._ends = ends
-        self._has_slots = len(ends) > 1 or messages[-1].is_placeholder
+        self._has_slots = len(ends) > 1 or messages[-1].is_generated_turn
         self._answers = list(answers)
 
     @property
@@ -97,14 +97,16 @@ class Conversation:
         if not self._has_slots:
             return error
         end, body = self._ends[self.answered], self.request.body
-        is_placeholder = end < len(body.messages)
+        is_generated_turn = end < len(body.messages)
         place = (
-            f"messages[{end}]" if is_placeholder else "the answer to the last message"
+            f"messages[{end}]"
+            if is_generated_turn
+            else "the answer to the last message"
         )
         return RequestRefusedError(
             f"turn {self.answered + 1} of {len(self._ends)}, {place}: {error.message}",
             code=error.code,
-            param=f"body.{place}" if is_placeholder else error.param,
+            param=f"body.{place}" if is_generated_turn else error.param,
             status_code=error.status_code,
         )
 

@@ -53,7 +53,7 @@ def _max_tokens(line: ParsedLine) -> int:
     """Return the most tokens that the turns of a request may generate."""
     if isinstance(line, InvalidLine):
         return 0
-    turns = [message for message in line.body.messages if message.is_placeholder]
+    turns = [message for message in line.body.messages if message.is_generated_turn]
     return requested_tokens(line, maxsize) * max(1, len(turns))
 
 

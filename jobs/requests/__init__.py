@@ -1,1 +1,1 @@
-"""One line of the input: its schema, and how it is parsed and checked."""
+"""One line of the input: its schema, parsing and validation."""

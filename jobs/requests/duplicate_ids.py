@@ -1,8 +1,8 @@
-"""Finds custom_ids that stand on more than one line, in bounded memory.
+"""Finds custom_ids that are on more than one line, in bounded memory.
 
-A set of ten million strings would take a gigabyte. So the planner's first pass
-keeps eight bytes for each line, on disk when there are many, and the few ids
-whose hash comes twice are compared in full by a second pass over the file.
+A set of ten million strings would take a gigabyte. So the planner's first pass stores
+a hash of eight bytes for each line, on disk if there are many. A second pass over the
+file compares in full only the ids whose hashes occur more than once.
 """
 
 from array import array
@@ -17,61 +17,61 @@ from batchchat.jobs.requests.line_reader import RawLine
 
 _SPOOL_BYTES = 8 * 1024 * 1024
 _HASHES_PER_WRITE = 65_536
-"""Hashes that are written together."""
+"""Hashes that are buffered before they are written."""
 
 _BUCKETS = 64
-"""Equal hashes share a bucket, so each bucket can be looked at alone."""
+"""Equal hashes are in the same bucket, so each bucket is searched separately."""
 
 
 class CustomIdHashes:
-    """The hashes of a file's custom_ids, 8 bytes a line."""
+    """The hashes of a file's custom_ids, 8 bytes for each line."""
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Start empty."""
         self._file = SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed with self
         self._recent: list[str] = []
         self._extents: list[list[tuple[int, int]]] = [[] for _ in range(_BUCKETS)]
 
     def add_all(self, custom_ids: list[str]) -> None:
-        """Note the ids of the next lines."""
+        """Add the ids of the next lines."""
         self._recent += custom_ids
         if len(self._recent) >= _HASHES_PER_WRITE:
             self._flush()
 
     def duplicate_hashes(self) -> set[int]:
-        """Return the hashes that came more than once."""
+        """Return the hashes that occur more than once."""
         self._flush()
         found: set[int] = set()
         for extents in self._extents:
-            mine = self._read(extents)
-            if len({*mine}) < len(mine):
-                found.update(h for h, times in Counter(mine).items() if times > 1)
+            hashes = self._read(extents)
+            if len({*hashes}) < len(hashes):
+                found.update(h for h, times in Counter(hashes).items() if times > 1)
         return found
 
     def close(self) -> None:
-        """Give back the disk's space."""
+        """Delete the temporary file."""
         self._file.close()
 
     def _flush(self) -> None:
-        """Write the recent hashes bucket by bucket, and note where each one's lie."""
+        """Write the buffered hashes by bucket, and record the extent of each bucket."""
         buckets: list[list[int]] = [[] for _ in range(_BUCKETS)]
         put = [bucket.append for bucket in buckets]
         for hashed in map(hash, self._recent):
             put[hashed % _BUCKETS](hashed)
         self._recent = []
         at = self._file.seek(0, SEEK_END)
-        for extents, mine in zip(self._extents, buckets, strict=True):
-            if mine:
-                extents.append((at, len(mine)))
-                at += self._file.write(array("q", mine).tobytes())
+        for extents, hashes in zip(self._extents, buckets, strict=True):
+            if hashes:
+                extents.append((at, len(hashes)))
+                at += self._file.write(array("q", hashes).tobytes())
 
     def _read(self, extents: list[tuple[int, int]]) -> "array[int]":
-        """Return the hashes of one bucket."""
-        mine = array("q")
+        """Read the hashes of one bucket."""
+        hashes = array("q")
         for at, count in extents:
             self._file.seek(at)
-            mine.frombytes(self._file.read(count * 8))
-        return mine
+            hashes.frombytes(self._file.read(count * 8))
+        return hashes
 
 
 class _CustomIdOnly(msgspec.Struct):
@@ -83,10 +83,11 @@ def find_duplicates(
     hashes: set[int],
     custom_id_of: Callable[[RawLine], str | None],
 ) -> Iterator[tuple[int, int, str]]:
-    """Yield (line, earlier line, custom_id) for each id that was there before.
+    """Yield (line, first line, custom_id) for each id that is on an earlier line.
 
-    `hashes` are those that `CustomIds` found, in the same process; `custom_id_of`
-    is how the planner reads a line, asked only where it may matter.
+    `hashes` come from `CustomIdHashes.duplicate_hashes`, in the same process.
+    `custom_id_of` returns the id as the planner reads it, which is slow, so it is
+    called only for lines that may be duplicates.
     """
     decoder = msgspec.json.Decoder(_CustomIdOnly)
     first: dict[str, int] = {}
@@ -104,7 +105,7 @@ def find_duplicates(
 def _may_be_duplicate(
     line: RawLine, decoder: "msgspec.json.Decoder[_CustomIdOnly]", hashes: set[int]
 ) -> bool:
-    """Say whether the line may have one of the ids, at a fraction of the cost."""
+    """Return quickly whether the line may have one of the ids."""
     if line.raw is None or not line.raw.strip():
         return False
     try:

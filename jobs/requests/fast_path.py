@@ -1,9 +1,10 @@
-"""Lines of plain text: what most lines of most files are, and what takes the time.
+"""Narrow types for text-only lines, which most files consist of.
 
-Where a line has no tools, no slots, no format and no children, no two of its fields
-can disagree: what the types allow is right. So a planner reads such a line by
-narrower types than those of `jobs.request`, made of the same table, and looks at
-nothing else. A line that these types refuse is no worse: it is read the other way.
+A line without tools, generated turns, formats and multiple choices has no fields that
+could contradict each other, so it is valid if its types are. The planner decodes such
+lines with these types, which come from the same table as those of `schema`, and skips
+all other checks. Lines that do not fit these types may still be valid: they are parsed
+in the ordinary way.
 """
 
 from typing import Annotated, Any, Literal
@@ -23,13 +24,13 @@ _CROSS_CHECKED = {
     "response_format",
     "structured_outputs",
 }
-"""Fields of a body of which `jobs.combinations` has something to say."""
+"""Fields of a body that `cross_field_checks` looks at."""
 
 
 class _Message(
     msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False
 ):
-    """Somebody's text; `Message.is_plain` says the same of a whole one."""
+    """A message for which `Message.is_text_only` would be true."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart]
@@ -54,7 +55,7 @@ _Body: Any = msgspec.defstruct(
 
 
 class TextOnlyLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """OpenAI's input line with a `_Body`; see `jobs.request.Line`."""
+    """OpenAI's input line with a `_Body`; see `schema.Line`."""
 
     custom_id: CustomId
     method: Literal["POST"]

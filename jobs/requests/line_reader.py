@@ -1,4 +1,4 @@
-"""Cuts a stream of bytes into lines, with their places, in bounded memory."""
+"""Splits a stream of bytes into lines with their offsets, in bounded memory."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -8,13 +8,14 @@ import msgspec
 BOM = b"\xef\xbb\xbf"
 
 _BLOCK_BYTES = 64 * 1024
-"""Bytes that are cut into lines at once: the lines stay in the processor's cache."""
+"""Bytes that are split at once; few enough to stay in the processor's cache."""
 
 
 class RawLine(msgspec.Struct, frozen=True, gc=False):
-    """One line: where its bytes lie, and the bytes without the line feed.
+    """One line: its position in the file, and its bytes without the line feed.
 
-    `raw` is None when the line is longer than allowed; its bytes are not kept.
+    `number` counts from 1, `offset` and `length` are in bytes, and `length` includes
+    the line feed. `raw` is None if the line is longer than allowed.
     """
 
     number: int
@@ -24,17 +25,16 @@ class RawLine(msgspec.Struct, frozen=True, gc=False):
 
 
 class LineSplitter:
-    """Cuts a stream that comes in chunks; `number` and `offset` are where it is.
+    """Splits a stream that arrives in chunks; holds at most one line.
 
-    Holds one line of up to `most` bytes. `offset` and `first` are the place and the
-    number of the first line. A byte order mark at the start of a file is no part of
-    its first line.
+    `number` and `offset` are those of the next line. A byte order mark at the start of
+    the file does not belong to the first line.
     """
 
     def __init__(
         self, max_line_bytes: int, *, offset: int = 0, first_line: int = 1
     ) -> None:
-        """Begin with the line that is the `first`."""
+        """Start with the line number `first_line` at `offset` of the file."""
         self.number = first_line
         self.offset = offset
         self._max_line_bytes = max_line_bytes
@@ -43,11 +43,11 @@ class LineSplitter:
 
     @property
     def at_line_start(self) -> bool:
-        """Whether the next chunk begins a line, and not the file."""
+        """Whether the next chunk starts a new line, other than the file's first."""
         return bool(self.offset) and not (self._head or self._skipped)
 
     def split(self, chunk: bytes) -> Iterator[RawLine]:
-        """Yield the lines that end within the next chunk."""
+        """Yield the lines that end in the next chunk."""
         number, offset = self.number, self.offset
         max_line_bytes, skipped = self._max_line_bytes, self._skipped
         pieces = chunk.split(b"\n")
@@ -71,12 +71,12 @@ class LineSplitter:
         self._head, self._skipped = head, skipped
 
     def skip(self, lines: int, length: int) -> None:
-        """Leave out whole lines of the next chunk, which somebody else has cut."""
+        """Skip whole lines, with `length` bytes, that the caller has split itself."""
         self.number += lines
         self.offset += length
 
     def finish(self) -> Iterator[RawLine]:
-        """Yield the last line if no line feed ends it."""
+        """Yield the last line if it does not end with a line feed."""
         if self._head or self._skipped:
             kept = None if self._skipped else self._head
             length = self._skipped + len(self._head)
@@ -91,14 +91,14 @@ def iter_lines(
     offset: int = 0,
     first_line: int = 1,
 ) -> Iterator[RawLine]:
-    """Yield the lines of `chunks`; `length` counts the line feed. See `Lines`."""
+    """Yield the lines of `chunks`; see `LineSplitter`."""
     lines = LineSplitter(max_line_bytes, offset=offset, first_line=first_line)
     split = map(lines.split, line_blocks(chunks, _BLOCK_BYTES))
     return chain(chain.from_iterable(split), lines.finish())
 
 
 def line_blocks(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """Cut `chunks` behind line feeds into pieces of up to `size`, or of one line."""
+    """Split `chunks` after line feeds into blocks of up to `size` bytes or one line."""
     for chunk in chunks:
         begin, end = 0, chunk.find(b"\n") + 1  # the rest of the last chunk's line
         while begin < len(chunk):
@@ -108,7 +108,7 @@ def line_blocks(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a file that is our own, which needs no places and no limit."""
+    """Yield the lines of a trusted file, without offsets and length limit."""
     return chain.from_iterable(_split(chunks))
 
 

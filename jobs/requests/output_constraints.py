@@ -1,4 +1,4 @@
-"""The form that an answer must have: tools to call, a format, how it may reason."""
+"""What a request demands of its answer: tools, a format, and reasoning."""
 
 from typing import Any
 
@@ -18,11 +18,11 @@ _FIELDS = (
 )
 
 OutputConstraints = dict[str, Any]
-"""Fields of a body, as JSON has them, which say more than how tokens are drawn."""
+"""The fields of a body that constrain the answer beyond sampling, as plain JSON."""
 
 
 def constraints_of(request: Request) -> OutputConstraints | None:
-    """Return the form that the request asks for, None for plain text."""
+    """Return the constraints on the answer, None for plain text."""
     form = {
         name: msgspec.to_builtins(value)
         for name in _FIELDS
@@ -32,14 +32,14 @@ def constraints_of(request: Request) -> OutputConstraints | None:
 
 
 def has_tools(request: Request) -> bool:
-    """Say whether the model is to know its tools: they are there to be called."""
+    """Return whether the model may call tools, so that the prompt describes them."""
     return request.parameter("tools") is not None and (
         request.parameter("tool_choice") != "none"
     )
 
 
 def needs_grammar(request: Request) -> bool:
-    """Say whether the answer is held to a grammar, which takes time to try."""
+    """Return whether the answer must follow a grammar, which takes time to compile."""
     wanted = request.parameter("response_format")
     return (
         request.parameter("structured_outputs") is not None
@@ -49,10 +49,9 @@ def needs_grammar(request: Request) -> bool:
 
 
 def template_arguments(request: Request) -> dict[str, Any]:
-    """Return what the request says to its model's template.
+    """Return the variables that the request passes to the chat template.
 
-    An effort to reason also switches thinking on or off, for templates that ask
-    for that, as vLLM's server has it.
+    As in vLLM's server, `reasoning_effort` also sets `enable_thinking`.
     """
     effort = request.parameter("reasoning_effort")
     arguments: dict[str, Any] = {}

@@ -1,13 +1,11 @@
-"""The parameters of a chat completion: names, types, ranges, as data.
+"""The parameters of a chat completion, with their types and ranges, as data.
 
-One table says what a body may hold. From it comes the typed decoder that takes
-a good line in one go (`jobs.request`), and the diagnosis that names everything
-wrong with a bad one (`jobs.diagnosis`), so that the two can't disagree. A bool
-is never a number here and `5.0` never an integer: vLLM's `SamplingParams` takes
-both, and its engine then hangs.
+The decoder (`schema`), the diagnosis of invalid lines (`diagnostics`) and the tables
+of `docs/requests.md` come from this table. A bool is never a number and `5.0` never an
+integer: vLLM's `SamplingParams` accepts both, and its engine then hangs.
 
-Sources of the ranges: the parameter tables of the DeepInfra model pages, then
-OpenAI's chat completion reference, then vLLM's own limits, narrowest first.
+A range is the narrowest of those in DeepInfra's model pages, OpenAI's chat completion
+reference and vLLM.
 """
 
 from dataclasses import dataclass
@@ -30,18 +28,18 @@ Kind = Literal[
 ]
 
 MAX_SEED = 2**63 - 1
-"""The last seed that an int64 holds; the pages print it as JavaScript rounds it."""
+"""The largest int64; DeepInfra's pages show it as rounded by JavaScript."""
 
 MAX_LIST_ITEMS = 256
-"""Items that a list of tokens or words may have."""
+"""Length of a list of tokens or words."""
 
 MAX_STRING_CHARS = 1024
-"""Characters of a stop string, a bad word or a user's name."""
+"""Length of a stop string, a bad word or a user's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One field of a body; bounds apply to numbers, or to a list's numbers."""
+    """One field of a body; bounds apply to a number, or to the numbers of a list."""
 
     kind: Kind
     minimum: float | None = None
@@ -50,9 +48,9 @@ class Parameter:
     min_items: int = 0
     max_items: int = MAX_LIST_ITEMS
     has_effect: bool = True
-    """False: taken, as OpenAI takes it, and without effect on the answer."""
+    """Whether it affects the answer; other fields are accepted and ignored."""
     value_type: Any = None
-    """What an object or an array must be, as a type; see `jobs.shapes`."""
+    """The type of a `typed` field; see `schema_types`."""
 
     def describe_range(self) -> str:
         """Return the bounds in words, empty if there are none."""
@@ -98,7 +96,7 @@ PARAMETERS: dict[str, Parameter] = {
     "n": _integer(minimum=1, maximum=128),
     "stop": Parameter(kind="stop", max_items=4),
     "stop_token_ids": Parameter(kind="integers", minimum=0, maximum=2**31 - 1),
-    "allowed_token_ids": Parameter(  # with none of them there is no answer
+    "allowed_token_ids": Parameter(  # an empty list would allow no answer
         kind="integers", minimum=0, maximum=2**31 - 1, min_items=1
     ),
     "bad_words": Parameter(kind="strings", max_items=128),  # vLLM's own limit
@@ -131,31 +129,31 @@ PARAMETERS: dict[str, Parameter] = {
 }
 
 UNSUPPORTED_FIELDS: dict[str, str] = {
-    "add_generation_prompt": "an answer is always asked for",
+    "add_generation_prompt": "the prompt always ends where the answer begins",
     "audio": "answers are text",
-    "cache_salt": "a batch has one owner, and shares its prefixes with nobody",
+    "cache_salt": "batches do not share prefix caches",
     "chat_template": "the template belongs to the model, not to a request",
-    "continue_final_message": "the assistant always begins a turn of its own",
-    "documents": "put them into a message",
-    "echo": "the conversation stands in the input",
-    "function_call": "it is deprecated; use `tool_choice`",
-    "functions": "it is deprecated; use `tools`",
-    "guided_choice": "it was renamed; use `structured_outputs`",
-    "guided_grammar": "it was renamed; use `structured_outputs`",
-    "guided_json": "it was renamed; use `structured_outputs`",
-    "guided_regex": "it was renamed; use `structured_outputs`",
+    "continue_final_message": "the assistant always starts a new message",
+    "documents": "include them in a message",
+    "echo": "the conversation is in the input file",
+    "function_call": "deprecated; use `tool_choice`",
+    "functions": "deprecated; use `tools`",
+    "guided_choice": "renamed; use `structured_outputs`",
+    "guided_grammar": "renamed; use `structured_outputs`",
+    "guided_json": "renamed; use `structured_outputs`",
+    "guided_regex": "renamed; use `structured_outputs`",
     "modalities": "answers are text",
-    "moderation": "nothing here moderates",
+    "moderation": "there is no moderation",
     "prediction": "vLLM has no predicted outputs",
-    "prompt_logprobs": "log probabilities are those of the answer",
-    "truncate_prompt_tokens": "a prompt is never cut; too long, it is an error",
-    "use_beam_search": "beam search is not offered",
-    "verbosity": "no model here reads it",
-    "web_search_options": "there is no web here",
+    "prompt_logprobs": "log probabilities are available for answers only",
+    "truncate_prompt_tokens": "a prompt that is too long is an error",
+    "use_beam_search": "beam search is not supported",
+    "verbosity": "no model of the catalog supports it",
+    "web_search_options": "web search is not supported",
 }
-"""Fields of OpenAI's or vLLM's body that we know and can't honour, with why."""
+"""Fields of OpenAI's or vLLM's body that are not supported, and why."""
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MAX_MESSAGES = 4096
 MAX_CUSTOM_ID_CHARS = 512
-"""Characters; OpenAI's own limit is not published."""
+"""OpenAI does not publish its own limit."""

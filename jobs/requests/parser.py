@@ -1,4 +1,4 @@
-"""From the bytes of a line to a checked request, or to what is wrong with it."""
+"""Parses a line into a valid request, or into its problems."""
 
 from typing import Any
 
@@ -19,9 +19,9 @@ from batchchat.jobs.requests.schema import (
 
 
 class InvalidLine(msgspec.Struct, frozen=True):
-    """A line that is no request, with everything that is wrong with it.
+    """A line without a valid request, and all its problems.
 
-    `custom_id` is None where the line has none that can be read.
+    `custom_id` is None if the line has no readable one.
     """
 
     line: int
@@ -33,17 +33,16 @@ ParsedLine = Request | InvalidLine
 
 
 class Parser:
-    """Reads the lines of one batch.
+    """Parses the lines of one batch.
 
-    `model` is the batch's model: no line may name another, and with `may_omit` a
-    line may name none. Where it is None, every line must name one, and the first
-    good one decides.
+    All lines must name the same `model`; with `model_optional` a line may name none.
+    If `model` is None, every line must name one, and the first valid line sets it.
     """
 
     def __init__(
         self, model: str | None = None, *, model_optional: bool = True
     ) -> None:
-        """Read lines for `model`."""
+        """Parse lines for `model`."""
         self.model = model
         self._model_optional = model_optional and model is not None
         self._fast_decoder = msgspec.json.Decoder(TextOnlyLine)
@@ -53,10 +52,10 @@ class Parser:
         self._reencoded = bytearray()
 
     def parse_fast(self, raws: list[bytes], text: bytes) -> list[TextOnlyLine] | None:
-        """Return lines that are right as they stand, None where `parse` must look.
+        """Return the lines if all are valid and text-only, None if `parse` must decide.
 
-        `text` is the lines as they lie in the file. Many at once are seen at a third
-        of the cost at which `parse` would return the requests.
+        `text` is the block of the file that holds the lines. This takes a third of the
+        time that `parse` takes for the same lines.
         """
         try:
             lines = list(map(self._fast_decoder.decode, raws))
@@ -68,7 +67,7 @@ class Parser:
         return None if self._may_have_duplicate_keys(text, lines) else lines
 
     def parse(self, raw: bytes, line: int) -> ParsedLine:
-        """Return the request on a line, or why it is none; never raises."""
+        """Return the request on a line, or its problems; never raises."""
         try:
             decoded = self._decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -94,12 +93,12 @@ class Parser:
             raise
 
     def _may_have_duplicate_keys(self, raw: bytes, decoded: Any) -> bool:
-        """Say whether an object of a line, or of some lines, may hold a key twice.
+        """Return whether an object in the lines may have a key more than once.
 
-        A JSON reader keeps the last of two and says nothing. What was kept,
-        encoded again, has a colon for each key and those of the texts: if the
-        lines have more, something was dropped. A colon that is written as an
-        escape can't be counted so.
+        A JSON reader silently keeps the last of several equal keys. The decoded value,
+        encoded again, has one colon for each key plus the colons in texts: if `raw` has
+        more, a key was dropped. Escaped colons can't be counted, so they count as a
+        possible duplicate.
         """
         if b"\\" in raw and b"\\u003" in raw:
             return True
@@ -107,16 +106,16 @@ class Parser:
         return _colons(raw) != _colons(self._reencoded)
 
     def _problems(self, request: Request) -> list[Problem]:
-        """Return what is wrong between fields, and with the model."""
+        """Return the problems between fields and with the model."""
         found = [*cross_field_problems(request)]
         model = request.parameter("model")
         if model is None and not self._model_optional:
-            message = "required: name the model here or with `--model`"
+            message = "required: set the model here or with `--model`"
             found.append(("missing_required_parameter", message, "body.model"))
         elif self.model is None and not found:
             self.model = model
         elif model not in (None, self.model):
-            message = f"all lines of a batch have one model, here `{self.model}`"
+            message = f"all lines of a batch must have the same model, `{self.model}`"
             found.append(("mismatched_model", message, "body.model"))
         is_bare = isinstance(request.body, BodyLine)
         return [
@@ -128,7 +127,7 @@ class Parser:
 
 
 def _colons(text: bytes | bytearray) -> int:
-    """Return `text.count(b":")`, which looks at every byte, in half the time."""
+    """Return `text.count(b":")`, in half the time."""
     return len(text) - len(text.replace(b":", b""))
 
 
@@ -142,10 +141,7 @@ def _request(decoded: Any, line: int) -> Request:
 
 
 def _is_text_only(body: Any, model: str | None) -> bool:
-    """Say whether there is nothing in which two fields could disagree.
-
-    So it is with most lines of most files, and those are what takes the time.
-    """
+    """Return whether no two fields can contradict each other, as in most lines."""
     unset = msgspec.UNSET
     return (
         (body.model is unset or body.model == model)
@@ -162,15 +158,15 @@ def _is_text_only(body: Any, model: str | None) -> bool:
 
 def _invalid(raw: bytes, line: int, error: Exception | None) -> InvalidLine:
     custom_id, problems = find_problems(raw, line)
-    if not problems:  # the typed decoder knows better than the diagnosis
+    if not problems:  # the decoder is stricter than the diagnosis
         problems = [Problem("invalid_request", line, str(error)[:200])]
     return InvalidLine(line, custom_id, problems)
 
 
 def parse_line(parser: Parser, line: RawLine, max_line_bytes: int) -> ParsedLine:
-    """Return what a line that is not blank holds: planner and worker agree."""
+    """Parse a line that is not blank, in the same way in planner and worker."""
     if line.raw is not None:
         return parser.parse(line.raw, line.number)
-    message = f"the line has {line.length:,} bytes, and {max_line_bytes:,} are allowed"
+    message = f"the line has {line.length:,} bytes; the limit is {max_line_bytes:,}"
     problem = Problem("line_too_long", line.number, message)
     return InvalidLine(line.number, None, [problem])

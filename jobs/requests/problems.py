@@ -1,4 +1,4 @@
-"""What is wrong with an input file, as OpenAI's BatchError says it."""
+"""The problems of an input file, in the form of OpenAI's BatchError."""
 
 from collections.abc import Iterable, Iterator
 from os import SEEK_END
@@ -7,13 +7,14 @@ from tempfile import SpooledTemporaryFile
 import msgspec
 
 MAX_LISTED_PROBLEMS = 1_000
-"""Problems that a batch object lists; the report has all."""
+"""The most problems that a batch object lists; the report lists all."""
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong; `line` counts from 1, None for the whole file.
+    """One problem of an input file.
 
-    `param` is the field, such as `body.messages[2].role`.
+    `line` counts from 1 and is None for the file as a whole. `param` is the field,
+    such as `body.messages[2].role`.
     """
 
     code: str
@@ -23,10 +24,10 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class ProblemLog:
-    """Problems in the order they are found, on disk when they are many."""
+    """Problems in the order in which they are found, on disk if there are many."""
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Start empty."""
         self._file = SpooledTemporaryFile(max_size=1 << 20)  # noqa: SIM115 - closed with self
 
     def add(self, problems: Iterable[Problem]) -> None:
@@ -36,11 +37,11 @@ class ProblemLog:
             self._file.write(msgspec.json.encode(problem) + b"\n")
 
     def __iter__(self) -> Iterator[Problem]:
-        """Yield all of them."""
+        """Yield all problems."""
         self._file.seek(0)
         for line in self._file:
             yield msgspec.json.decode(line, type=Problem)
 
     def close(self) -> None:
-        """Give back the disk's space."""
+        """Delete the temporary file."""
         self._file.close()

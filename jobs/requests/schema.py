@@ -1,9 +1,8 @@
-"""A request: one line of the input, decoded in one strict go.
+"""The types of an input line, from which the strict decoder is made.
 
-The typed decoder is made from the table of parameters, so a line it accepts is
-right in every type and range. A line it refuses goes to `jobs.diagnosis`, which
-says everything that is wrong with it. What no type can say (duplicate keys,
-which every JSON reader swallows) is looked for here as well.
+The fields of a body come from the table of parameters, so a line that the decoder
+accepts is valid in every type and range. A line that it rejects goes to `diagnostics`,
+which reports all its problems.
 """
 
 from collections.abc import Iterable
@@ -41,7 +40,7 @@ def _bounded(kind: type, parameter: Parameter) -> Any:
 
 
 def _type(parameter: Parameter) -> Any:
-    """Return the type that takes exactly what the table allows."""
+    """Return the type that accepts exactly what the table allows."""
     most = Meta(min_length=parameter.min_items or None, max_length=parameter.max_items)
     number, integer = _bounded(float, parameter), _bounded(int, parameter)
     types: dict[str, Any] = {
@@ -61,18 +60,19 @@ def _type(parameter: Parameter) -> Any:
 
 
 class TextPart(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A piece of a message's text."""
+    """A text part of a message's content."""
 
     text: str
     type: Literal["text"]
 
 
 class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
-    """One turn of the conversation; `tool_call_id` is what a tool's turn answers.
+    """One message of the conversation.
 
-    With `generate` it is a slot: a turn of the assistant that the model fills, for
-    which the four fields behind it count instead of the body's. The fields at the
-    end are those of an answer that is handed in again; they may only be empty.
+    `tool_call_id` is the call that a tool's message answers. With `generate` it is a
+    generated turn: an assistant message that the model fills in. Its `tools` to
+    `structured_outputs` then replace those of the body. The last four fields belong to
+    answers that are sent back; they must be empty.
     """
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -93,7 +93,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc
     annotations: Annotated[list[Any], Meta(max_length=0)] | UnsetType | None = UNSET
 
     def text(self) -> str:
-        """Return the content as one string; parts are joined as vLLM does."""
+        """Return the content as one string; parts are joined as in vLLM."""
         if isinstance(self.content, str):
             return self.content
         if isinstance(self.content, list):
@@ -101,23 +101,23 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc
         return ""
 
     @property
-    def is_placeholder(self) -> bool:
-        """Say whether the model is to fill it."""
+    def is_generated_turn(self) -> bool:
+        """Whether the model is to fill in the message."""
         return self.generate is True
 
     @property
     def calls(self) -> list[schema_types.ToolCall]:
-        """Return the tools that the assistant has called."""
+        """The tool calls of the assistant."""
         return self.tool_calls if isinstance(self.tool_calls, list) else []
 
     @property
     def is_text_only(self) -> bool:
-        """Say whether it is somebody's text and nothing else."""
+        """Whether the message consists of text and nothing else."""
         return all_text_only((self,))
 
 
 def all_text_only(messages: Iterable[Message]) -> bool:
-    """Say whether all are somebody's text; every line is asked this, so it is quick."""
+    """Return whether all messages consist of text only; fast, for every line."""
     for message in messages:
         if not (
             message.content.__class__ in _TEXT_CLASSES
@@ -157,7 +157,7 @@ Body: Any = msgspec.defstruct(
     kw_only=True,
     gc=False,
 )
-"""A chat completion body; an absent field is UNSET, and null means absent."""
+"""The body of a chat completion; an absent field is UNSET, and null means absent."""
 
 
 class Line(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -178,11 +178,11 @@ BodyLine: Any = msgspec.defstruct(
     kw_only=True,
     gc=False,
 )
-"""A body alone, with or without its custom_id, as a convenience."""
+"""A line that is only a body, with an optional custom_id (a convenience)."""
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """One request, checked.
+    """One valid request.
 
     `line` counts from 1 in the input file. `body` is a `Body`.
     """
@@ -192,11 +192,11 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     body: Any
 
     def parameter(self, name: str) -> Any:
-        """Return a parameter of the body, None where absent or null."""
+        """Return a parameter of the body, None if it is absent or null."""
         value = getattr(self.body, name)
         return None if value is UNSET else value
 
 
 def default_custom_id(line: int) -> str:
-    """Return the custom_id of a body alone that brings none."""
+    """Return the custom_id of a line that has none."""
     return f"request-{line}"

@@ -1,8 +1,8 @@
-"""The objects of a body: tools, formats of an answer, a model's template arguments.
+"""Types of the objects in a body: tools, answer formats, template arguments.
 
-They are types, so that one go of the decoder checks them, with bounds on
-everything that a hostile line could make large. What no type can say (one of
-several fields, a tool that is named, a schema's size) is in `jobs.combinations`.
+The decoder checks them while it parses, with bounds on everything that a hostile line
+could make large. `cross_field_checks` has the rules that types can't express: exactly
+one of several fields, a named tool that exists, the size of a schema.
 
 Sources: OpenAI's chat completion reference, and vLLM's `ChatCompletionRequest`.
 """
@@ -14,16 +14,16 @@ from msgspec import UNSET, Meta, UnsetType
 
 MAX_TOOLS = 128
 MAX_SCHEMA_BYTES = 64 * 1024
-"""Of a schema or a tool's parameters, written as JSON."""
+"""Size of a schema or of a tool's parameters, encoded as JSON."""
 
 MAX_SCHEMA_DEPTH = 32
-"""Objects and arrays within each other in a schema; vLLM itself stops at 64."""
+"""Nesting of objects and arrays in a schema; vLLM's own limit is 64."""
 
 MAX_ARGUMENTS_DEPTH = 64
-"""Objects and arrays within each other in the arguments of a call."""
+"""Nesting of objects and arrays in the arguments of a tool call."""
 
 MAX_PATTERN_CHARS = 2048
-"""Characters of a regular expression."""
+"""Length of a regular expression."""
 
 MAX_GRAMMAR_CHARS = 32 * 1024
 MAX_CHOICES = 1000
@@ -42,11 +42,11 @@ _Choice = Annotated[str, Meta(min_length=1, max_length=1024)]
 class _StrictStruct(
     msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False
 ):
-    """An object that holds what it names and nothing else."""
+    """An object that rejects unknown fields."""
 
 
 class Function(_StrictStruct):
-    """What a tool is: `parameters` is the JSON schema of its arguments."""
+    """A tool's function; `parameters` is the JSON schema of its arguments."""
 
     name: _Name
     description: _Text | UnsetType | None = UNSET
@@ -66,21 +66,21 @@ class _FunctionName(_StrictStruct):
 
 
 class NamedToolChoice(_StrictStruct):
-    """The choice of one tool, which must be called."""
+    """The `tool_choice` of one function, which must be called."""
 
     type: Literal["function"]
     function: _FunctionName
 
 
 class FunctionCall(_StrictStruct):
-    """The call of a function; `arguments` is the text that the model wrote."""
+    """A call of a function; `arguments` is the text that the model generated."""
 
     name: _Name
     arguments: str
 
 
 class ToolCall(_StrictStruct):
-    """A call that an assistant has made earlier in the conversation."""
+    """A tool call that an assistant made earlier in the conversation."""
 
     id: Annotated[str, Meta(max_length=1024)]
     type: Literal["function"]
@@ -88,7 +88,7 @@ class ToolCall(_StrictStruct):
 
 
 class JsonSchema(_StrictStruct):
-    """The schema that an answer must follow; `strict` changes nothing."""
+    """The schema that an answer must follow; `strict` has no effect."""
 
     name: _Name
     schema: dict[str, Any] | UnsetType = UNSET
@@ -104,7 +104,7 @@ class ResponseFormat(_StrictStruct):
 
 
 class StructuredOutputs(_StrictStruct):
-    """vLLM's `structured_outputs`: exactly one of these."""
+    """vLLM's `structured_outputs`: exactly one of these fields."""
 
     json: dict[str, Any] | UnsetType = UNSET
     regex: Annotated[str, Meta(max_length=MAX_PATTERN_CHARS)] | UnsetType = UNSET
@@ -118,9 +118,9 @@ class StructuredOutputs(_StrictStruct):
 
 
 class TemplateArguments(_StrictStruct):
-    """What a request may say to its model's template.
+    """The variables that a request may pass to the chat template.
 
-    A list of two, since a template loops over whatever it is given.
+    Only these two, since a template may loop over any other value.
     """
 
     enable_thinking: bool | UnsetType = UNSET

@@ -80,7 +80,7 @@ def test_a_line_beyond_the_limit_is_told_both_numbers():
     _, problems = scanned(line() + b"\n", PLENTY._replace(line_bytes=99))
     (problem,) = problems
     assert problem.code == "line_too_long"
-    assert f"{len(line()) + 1} bytes, and 99 are allowed" in problem.message
+    assert f"{len(line()) + 1} bytes; the limit is 99" in problem.message
 
 
 class Check:
