@@ -22,7 +22,7 @@ from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import LocalStorage
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.vllm_startup import start_vllm
-from batchchat.workers.local.embedded_run import EmbeddedRun
+from batchchat.workers.local.single_batch import SingleBatchRun
 
 
 class Run(NamedTuple):
@@ -74,7 +74,7 @@ class OneEngine:
             began, used = time.perf_counter(), time.process_time()
             input_file = store_file(ledger, [data], "in.jsonl")
             batch = create_batch(ledger, input_file, BatchOptions(model="demo", seed=1))
-            state = EmbeddedRun(
+            state = SingleBatchRun(
                 ledger,
                 Settings(**settings),
                 RendererRegistry(self.catalog, self.models),

@@ -33,6 +33,7 @@ from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import LocalStorage
 from batchchat.workers.control.dispatcher import Dispatcher
+from batchchat.workers.environment import WorkerEnvironment
 from batchchat.workers.local.in_process_broker import InProcessBroker
 from benchmarks.report import report
 
@@ -93,9 +94,10 @@ def run(shards: int) -> dict[str, Any]:
     """Sweep over a fresh batch and return its row."""
     with tempfile.TemporaryDirectory() as name:
         storage, broker = fill(Path(name), shards), InProcessBroker()
-        dispatcher = Dispatcher(
-            storage, Settings(), queue=broker, leases=broker, status_board=broker
+        environment = WorkerEnvironment(
+            storage=storage, settings=Settings(), leases=broker, status_board=broker
         )
+        dispatcher = Dispatcher(environment, broker)
         before = _resident()
         first, _ = _swept(dispatcher)
         later = [_swept(dispatcher) for _ in range(_LATER)]

@@ -87,7 +87,7 @@ def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
     from batchchat.jobs.shutdown import ShutdownSignal
     from batchchat.jobs.storage import LocalStorage
     from batchchat.workers.engine.vllm_startup import start_vllm
-    from batchchat.workers.local.embedded_run import EmbeddedRun
+    from batchchat.workers.local.single_batch import SingleBatchRun
 
     catalog = load_catalog()
     began = time.perf_counter()
@@ -101,7 +101,7 @@ def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
         clock = _Clock()
         input_file = store_file(ledger, [path.read_bytes()], path.name)
         batch = create_batch(ledger, input_file, BatchOptions(model="demo"))
-        state = EmbeddedRun(
+        state = SingleBatchRun(
             ledger,
             settings,
             RendererRegistry(catalog, models),

@@ -34,8 +34,8 @@ PARTS = {
     "response": "batchchat.jobs.execution.output_lines.completed",
     "checkpoint": "batchchat.jobs.execution.checkpoint_writer.CheckpointWriter.flush",
     "commit": "batchchat.jobs.execution.checkpoint_writer.CheckpointWriter.commit",
-    "store and check the file": "batchchat.workers.local.embedded_run.make_plan",
-    "finalize": "batchchat.workers.local.embedded_run.finalize",
+    "store and check the file": "batchchat.workers.control.batch_planner.make_plan",
+    "finalize": "batchchat.workers.control.controller.finalize",
 }
 
 

@@ -23,6 +23,11 @@ class ShutdownSignal:
         return self._requested.is_set()
 
     @property
+    def remaining(self) -> float:
+        """Seconds that running requests still have to finish."""
+        return max(0.0, self._deadline - time.monotonic()) if self.requested else 0.0
+
+    @property
     def deadline_passed(self) -> bool:
         """Whether the grace has run out as well."""
         return self.requested and time.monotonic() >= self._deadline

@@ -18,7 +18,7 @@ from batchchat.jobs.storage import RetryingStorage
 from batchchat.workers.engine import startup
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.local.batch_lock import BatchLockedError, batch_lock
-from batchchat.workers.local.embedded_run import EmbeddedRun
+from batchchat.workers.local.single_batch import SingleBatchRun
 
 
 class EmbeddedBackend(StoredBackend):
@@ -68,7 +68,7 @@ class EmbeddedBackend(StoredBackend):
             stop,
             progress.set_waiting,
         )
-        run = EmbeddedRun(
+        run = SingleBatchRun(
             Ledger(storage, settings.project),
             settings,
             session.renderers,

@@ -81,13 +81,13 @@ def _try_model(session: "Session", name: str) -> "CheckResult":
     from batchchat.jobs.shutdown import ShutdownSignal
     from batchchat.jobs.storage import MemoryStorage
     from batchchat.workers.diagnostics import CheckResult
-    from batchchat.workers.local.embedded_run import EmbeddedRun
+    from batchchat.workers.local.single_batch import SingleBatchRun
 
     ledger = Ledger(MemoryStorage(), "default")
     batch = create_batch(
         ledger, store_file(ledger, [_LINE], "doctor.jsonl"), BatchOptions(model=name)
     )
-    run = EmbeddedRun(
+    run = SingleBatchRun(
         ledger,
         session.settings,
         session.renderers,

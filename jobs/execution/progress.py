@@ -59,6 +59,11 @@ class Progress:
             self.recovered += counts
             self.recovered_usage += usage
 
+    def update(self, recovered: Counts, generated: Counts, usage: Usage) -> None:
+        """Set the earlier results, and the results and the usage of this run."""
+        with self._lock:
+            self.recovered, self.counts, self.usage = recovered, generated, usage
+
     def update_remote(self, counts: Counts, usage: Usage) -> None:
         """Record the total that a run in another process has reached."""
         new = Counts(

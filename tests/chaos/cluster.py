@@ -151,7 +151,7 @@ class Cluster:
         found: dict[str, float] = {}
 
         def is_committed(name: str) -> bool:
-            message = WorkMessage.parse(name.removeprefix(LEASES))
+            message = WorkMessage(*name.removeprefix(LEASES).split("/"))
             keys = ledger.keys.batch(message.batch_id)
             return ledger.commit(keys, message.shard) is not None
 
@@ -196,7 +196,7 @@ class Cluster:
         ledger, status_board = self.ledger, RedisStatusBoard(self.redis.client)
         again = {}
         for name in before:
-            message = WorkMessage.parse(name.removeprefix(LEASES))
+            message = WorkMessage(*name.removeprefix(LEASES).split("/"))
             told = status_board.shard_progress(message.batch_id).get(message.shard)
             stored = set(stored_lines(ledger, message.batch_id, message.shard))
             done = told.counts.completed + told.counts.failed if told else 0

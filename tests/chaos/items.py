@@ -412,7 +412,7 @@ def _starts(cluster: Cluster) -> int:
 
 
 def _are_committed(cluster: Cluster, names: dict[str, float]) -> bool:
-    messages = [WorkMessage.parse(name) for name in names]
+    messages = [WorkMessage(*name.split("/")) for name in names]
     commits = {batch: cluster.state(batch).commits for _, batch, _ in messages}
     return all(message.shard in commits[message.batch_id] for message in messages)
 

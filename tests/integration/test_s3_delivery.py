@@ -7,11 +7,10 @@ import pytest
 from pyarrow import parquet
 
 from batchchat.jobs.settings import Settings
-from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.messages import DELIVER, WorkMessage
 from batchchat.workers.control.delivery_pool import DeliveryPool
 from tests.support.ended import Hand, whole
-from tests.support.memory_broker import MemoryLeases
+from tests.support.memory_broker import memory_environment
 from tests.support.servers.s3_server import BUCKET, credentials
 
 pytestmark = pytest.mark.server
@@ -35,8 +34,8 @@ def deliver(server, hand, destination):
         output_prefixes=("s3://bucket", "s3://no-such-bucket"),
     )
     state = hand.ended(DATA, destination=destination, output_format="both")
-    keeper = LeaseKeeper(MemoryLeases(), lease_seconds=60, stall_seconds=60)
-    deliveries = DeliveryPool(hand.storage, settings, keeper, lambda: 1_000.0)
+    environment = memory_environment(hand.storage, settings, clock=lambda: 1_000.0)
+    deliveries = DeliveryPool(environment, environment.lease_keeper())
     deliveries.start(WorkMessage("default", state.batch.id, DELIVER))
     deadline = time.monotonic() + PATIENCE
     while state.delivery_receipt is None and state.delivery_attempt is None:

@@ -42,7 +42,7 @@ class Redis:
         world.sleep(0.004 * world.rng.random())
         if self.away:
             world.sleep(world.rng.uniform(0, 2))
-            raise BrokerError("Redis does not answer")
+            raise BrokerError("Redis is not available")
         if world.chance(faults.redis_fails):
             raise BrokerError("the connection broke")
         done = effect()
@@ -164,7 +164,9 @@ class SimulatedStatusBoard:
 
 
 class SimulatedQueue:
-    """See `workers.celery_app.CeleryQueue`."""
+    """Stands in for `CeleryQueue`."""
+
+    resend_seconds = 5.0
 
     def __init__(self, _app: object, redis: Redis) -> None:
         self._redis = redis

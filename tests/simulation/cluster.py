@@ -174,7 +174,7 @@ class Cluster:
     def _note_death(self, workers: list[Worker]) -> None:
         """Remember which request had an engine to itself when that died."""
         for worker in workers:
-            for message, one in worker._host._open.items():
+            for message, one in worker._host.attempts.items().items():
                 if one.attempt and len(one.attempt._isolated_lines) == 1:
                     key = (message.batch_id, one.attempt._isolated_lines[0])
                     self.deaths_alone[key].add(one.attempt.id)

@@ -37,7 +37,7 @@ from batchchat.jobs.results.finalize import _Writer, finalize
 from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.control.controller import Controller
-from batchchat.workers.control.dispatcher import Dispatcher
+from batchchat.workers.control.outbox import Outbox
 from batchchat.workers.shards.shard_host import ShardHost
 from tests.simulation import cluster
 from tests.simulation.broker import SimulatedLeases, SimulatedStatusBoard
@@ -118,16 +118,16 @@ _add = RecoveredResults.add
 
 
 def _send_once(
-    dispatcher: Dispatcher, queue: str, message: WorkMessage, *, to_front: bool = False
+    outbox: Outbox, queue: str, message: WorkMessage, *, to_front: bool = False
 ) -> None:
     """Take a message that was sent for work that will be done."""
-    sent = dispatcher.__dict__.setdefault("ever", set())
+    sent = outbox.__dict__.setdefault("ever", set())
     if message.name not in sent:
         sent.add(message.name)
-        _send(dispatcher, queue, message, to_front=to_front)
+        _send(outbox, queue, message, to_front=to_front)
 
 
-_send = Dispatcher._send
+_send = Outbox.send
 
 
 def _convict_at_once(bisection: CrashBisection) -> set[int]:
@@ -195,7 +195,7 @@ def _end_without_its_plan() -> AbstractContextManager[object]:
     """Take a plan that can't be read for one that was never made."""
     stack = ExitStack()
     stack.enter_context(
-        patch.object(Controller, "_planned", lambda _self, _ledger, state: state)
+        patch.object(Controller, "_with_plan", lambda _self, _ledger, state: state)
     )
     stack.enter_context(
         patch.object(batchchat.jobs.results.finalize, "_check_plan", lambda *_: None)
@@ -206,10 +206,10 @@ def _end_without_its_plan() -> AbstractContextManager[object]:
 def _plan_alone(controller: Controller, message: WorkMessage) -> None:
     """Have batches planned, and never ended."""
     if message.work == "plan":
-        _controller_run(controller, message)
+        _controller_handle(controller, message)
 
 
-_controller_run = Controller.run
+_controller_handle = Controller.handle
 
 
 MUTATIONS: dict[str, Mutation] = {
@@ -231,9 +231,7 @@ MUTATIONS: dict[str, Mutation] = {
     "pinned is what came later": Mutation(
         _changed(_Writer, "write", _pin_what_is_there_later), FaultProfile.racing, 160
     ),
-    "a message is sent once": Mutation(
-        _changed(Dispatcher, "_send", _send_once), first=6
-    ),
+    "a message is sent once": Mutation(_changed(Outbox, "send", _send_once), first=6),
     "one death convicts": Mutation(
         _changed(CrashBisection, "poison_lines", _convict_at_once), first=298
     ),
@@ -262,7 +260,7 @@ MUTATIONS: dict[str, Mutation] = {
         first=198,
     ),
     "a damaged plan is none": Mutation(_end_without_its_plan, first=225),
-    "nobody finalizes": Mutation(_changed(Controller, "run", _plan_alone)),
+    "nobody finalizes": Mutation(_changed(Controller, "handle", _plan_alone)),
 }
 
 HARMLESS = {

@@ -26,13 +26,11 @@ import batchchat.jobs.storage.retrying
 import batchchat.workers.broker.lease_keeper
 import batchchat.workers.control.controller
 import batchchat.workers.control.main
+import batchchat.workers.shards.host_status
 import batchchat.workers.shards.shard_host
 import batchchat.workers.shards.worker_process
-from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.workers.broker.lease_keeper import LeaseKeeper
-from batchchat.workers.control.controller import Controller
-from batchchat.workers.control.dispatcher import Dispatcher
 from batchchat.workers.engine.hang_detector import HangDetector
+from batchchat.workers.environment import WorkerEnvironment
 from tests.simulation import threads
 from tests.simulation.broker import (
     Redis,
@@ -54,7 +52,7 @@ def simulated(world: VirtualWorld, redis: Redis, window: int) -> Iterator[None]:
     event, lock = partial(threads.Event, world), partial(threads.Lock, world)
     thread = partial(threads.Thread, world)
     uuid4 = partial(_uuid, world)
-    keeper = partial(LeaseKeeper, clock=time.monotonic)
+    environment = partial(WorkerEnvironment, clock=time.time, monotonic=time.monotonic)
 
     process: dict[str, Any] = {
         "Consumer": SimulatedConsumer,
@@ -91,25 +89,17 @@ def simulated(world: VirtualWorld, redis: Redis, window: int) -> Iterator[None]:
         batchchat.jobs.storage.retrying: {"time": time},
         batchchat.workers.control.main: {
             **process,
-            "LeaseKeeper": keeper,
-            "Dispatcher": partial(
-                Dispatcher, clock=time.time, monotonic=time.monotonic
-            ),
-            "Controller": partial(Controller, clock=time.time),
+            "WorkerEnvironment": environment,
         },
         batchchat.workers.control.controller: {
             "Event": event,
-            "Thread": thread,
             "uuid4": uuid4,
         },
         batchchat.workers.shards.shard_host: {
-            "Event": event,
-            "LeaseKeeper": keeper,
-            "Ledger": partial(Ledger, clock=time.time),
             "Lock": lock,
             "time": time,
-            "uuid4": uuid4,
         },
+        batchchat.workers.shards.host_status: {"uuid4": uuid4},
         batchchat.workers.broker.lease_keeper: {
             "Event": event,
             "Lock": lock,
@@ -117,6 +107,7 @@ def simulated(world: VirtualWorld, redis: Redis, window: int) -> Iterator[None]:
         },
         batchchat.workers.shards.worker_process: {
             **process,
+            "WorkerEnvironment": environment,
             "stop_worker": partial(_stop_worker, world),
             "HangDetector": partial(HangDetector, clock=time.monotonic),
         },

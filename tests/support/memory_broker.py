@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 
+from batchchat.workers.environment import WorkerEnvironment
+
 
 class MemoryLeases:
     """Leases of one owner; `all` is shared by those of all owners."""
@@ -36,6 +38,8 @@ class MemoryLeases:
 
 class MemoryQueue:
     """Queues of messages."""
+
+    resend_seconds = 5.0
 
     def __init__(self):
         self.queues = defaultdict(list)
@@ -78,3 +82,14 @@ class MemoryStatusBoard:
 
     def stop_requests(self, batches):
         return dict.fromkeys(self.stops & set(batches), self.grace)
+
+
+def memory_environment(storage, settings, *, leases=None, status_board=None, **others):
+    """Return the environment of a process whose broker is in memory."""
+    return WorkerEnvironment(
+        storage=storage,
+        settings=settings,
+        leases=leases or MemoryLeases(),
+        status_board=status_board or MemoryStatusBoard(),
+        **others,
+    )

@@ -20,7 +20,8 @@ from batchchat.jobs.settings import Settings
 from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import MemoryStorage, Storage
 from batchchat.workers.engine.echo_core import start_echo
-from batchchat.workers.local.embedded_run import EmbeddedRun, StartEngine
+from batchchat.workers.local.engine_loop import StartEngine
+from batchchat.workers.local.single_batch import SingleBatchRun
 
 ECHO = Model(name="echo", source="echo", context_length=512)
 SETTINGS = Settings(shard_requests=7, checkpoint_seconds=0.001, retry_timeout_seconds=0)
@@ -87,7 +88,7 @@ class Bench:
 
     def run(self, batch_id: str, storage: Storage | None = None) -> State:
         """Run the batch as a fresh process would."""
-        return EmbeddedRun(
+        return SingleBatchRun(
             Ledger(storage or self.storage, "default", self.clock),
             self.settings,
             self.renderers or EchoRegistry(Catalog({"echo": ECHO}), self.locks),

@@ -1,4 +1,4 @@
-"""Keeps what a process claims: renews its leases while there is progress."""
+"""Keeps the leases of a process: renews them while their work makes progress."""
 
 import logging
 import time
@@ -12,27 +12,28 @@ from batchchat.jobs.errors import BrokerError
 from batchchat.workers.broker.leases import Leases
 from batchchat.workers.broker.throttled_log import ThrottledLog
 
-_LOOK = 1.0
-_RENEWALS = 3
-"""Renewals of a lease in its time, so that two may fail."""
+_MAX_TICK_SECONDS = 1.0
+_TICKS_PER_LEASE = 10
+_RENEWALS_PER_LEASE = 3
+"""Renewals within the duration of a lease, so that two of them may fail."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class Claim:
-    """A lease that is held; `moves` grows while there is progress."""
+class _Claim:
+    """A lease that is held; `progress_counter` grows while its work progresses."""
 
     name: str
-    moves: Callable[[], int]
+    progress_counter: Callable[[], int]
     on_lost: Callable[[], object]
-    renewed: float
-    seen: int = -1
-    moved: float = 0.0
+    renewed_at: float
+    last_count: int = -1
+    progressed_at: float = 0.0
 
 
 class LeaseKeeper:
-    """Renews leases from a thread of its own, and calls whoever wants to look too."""
+    """Renews leases in a thread of its own."""
 
     def __init__(
         self,
@@ -42,57 +43,65 @@ class LeaseKeeper:
         stall_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """A lease lasts `seconds`, and is let go after `stall` without progress."""
+        """Stop renewing a lease after `stall_seconds` without progress."""
         self._leases = leases
-        self._seconds = lease_seconds
-        self._stall = stall_seconds
+        self._lease_seconds = lease_seconds
+        self._stall_seconds = stall_seconds
         self._clock = clock
         self._throttled_log = ThrottledLog("leases")
-        self._looked: float | None = None
-        self._claims: dict[str, Claim] = {}
-        self._here: set[str] = set()
+        self._ticked_at: float | None = None
+        self._claims: dict[str, _Claim] = {}
+        self._names: set[str] = set()
         self._lock = Lock()
-        self._end = Event()
+        self._stopped = Event()
 
     @contextmanager
     def hold(
-        self, name: str, moves: Callable[[], int], on_lost: Callable[[], object]
+        self,
+        name: str,
+        progress_counter: Callable[[], int],
+        on_lost: Callable[[], object],
     ) -> Iterator[bool]:
-        """Hold the lease `name` for the length of the block; yield if we have it.
+        """Hold the lease `name` during the block; yield whether it was acquired.
 
-        Of two blocks in one process the second has it not, even if Redis was emptied
-        in between and would grant it again.
+        Of two concurrent blocks in one process only the first gets the lease, even if
+        Redis was flushed in between and would grant it again.
         """
-        with self._one_here(name) as first:
-            if first and self._leases.acquire(name):
-                with self._renewed(name, moves, on_lost):
+        with self._reserve_name(name) as is_first:
+            if is_first and self._leases.acquire(name):
+                with self._keep_renewed(name, progress_counter, on_lost):
                     yield True
             else:
                 yield False
 
     def hold_unmonitored(self, name: str) -> AbstractContextManager[bool]:
-        """Hold a lease as `holding` does, for work that shows no progress."""
-        moves = count()
-        return self.hold(name, lambda: next(moves), lambda: None)
+        """Hold a lease as `hold` does, for work that does not report progress."""
+        counter = count()
+        return self.hold(name, lambda: next(counter), lambda: None)
 
     @contextmanager
-    def _one_here(self, name: str) -> Iterator[bool]:
+    def _reserve_name(self, name: str) -> Iterator[bool]:
         with self._lock:
-            first = name not in self._here
-            self._here.add(name)
+            is_first = name not in self._names
+            self._names.add(name)
         try:
-            yield first
+            yield is_first
         finally:
-            if first:
+            if is_first:
                 with self._lock:
-                    self._here.remove(name)
+                    self._names.remove(name)
 
     @contextmanager
-    def _renewed(
-        self, name: str, moves: Callable[[], int], on_lost: Callable[[], object]
+    def _keep_renewed(
+        self,
+        name: str,
+        progress_counter: Callable[[], int],
+        on_lost: Callable[[], object],
     ) -> Iterator[None]:
         now = self._clock()
-        claim = Claim(name, moves, on_lost, renewed=now, moved=now)
+        claim = _Claim(
+            name, progress_counter, on_lost, renewed_at=now, progressed_at=now
+        )
         with self._lock:
             self._claims[name] = claim
         try:
@@ -103,63 +112,69 @@ class LeaseKeeper:
             self._release(name)
 
     def start(self, on_tick: Callable[[], object] = lambda: None) -> None:
-        """Begin to renew; `on_tick` is called with each look."""
+        """Start to renew leases; each tick also calls `on_tick`."""
+        interval = min(_MAX_TICK_SECONDS, self._lease_seconds / _TICKS_PER_LEASE)
 
-        def look_on() -> None:
-            while not self._end.wait(min(_LOOK, self._seconds / 10)):
-                for do in (self.tick, on_tick):
+        def run() -> None:
+            while not self._stopped.wait(interval):
+                for task in (self.tick, on_tick):
                     try:
-                        do()
-                    except Exception:  # renewals must go on, whatever it is
-                        log.exception("a look failed")
-                self._looked = self._clock()  # what took long was no sleep
+                        task()
+                    except Exception:  # a bug must not stop the renewals
+                        log.exception("a tick of the lease keeper failed")
+                # Time that the tasks took must not look like a suspended process.
+                self._ticked_at = self._clock()
 
-        Thread(target=look_on, name="keeper", daemon=True).start()
+        Thread(target=run, name="lease-keeper", daemon=True).start()
 
     def stop(self) -> None:
-        """Renew no more."""
-        self._end.set()
+        """Stop to renew leases."""
+        self._stopped.set()
 
     def tick(self) -> None:
-        """Renew what is due and has moved.
+        """Renew the leases that are due and whose work has progressed.
 
-        After a sleep longer than a lease (a machine that was suspended, a process
-        that was stopped) all of them are over, and others are at the work by now.
+        After a gap longer than a lease (the machine or the process was suspended) all
+        leases have expired and other workers may already run the work.
         """
         now = self._clock()
-        slept = now - self._looked if self._looked is not None else 0.0
-        self._looked = now
-        reached = True
+        gap = now - self._ticked_at if self._ticked_at is not None else 0.0
+        self._ticked_at = now
         with self._lock:
             claims = list(self._claims.values())
-        if claims and slept > self._seconds:
-            log.warning("asleep for %.0fs: what was begun is handed back", slept)
+        if claims and gap > self._lease_seconds:
+            log.warning("suspended for %.0fs: handing back all running work", gap)
             for claim in claims:
                 claim.on_lost()
             return
-        for claim in claims:
-            if (moves := claim.moves()) != claim.seen:
-                claim.seen, claim.moved = moves, now
-            due = now - claim.renewed >= self._seconds / _RENEWALS
-            if due and reached and now - claim.moved < self._stall:
-                reached = self._renew(claim, now)
+        self._renew_due(claims, now)
 
-    def _renew(self, claim: Claim, now: float) -> bool:
-        """Renew a claim; say whether Redis could be reached."""
+    def _renew_due(self, claims: list[_Claim], now: float) -> None:
+        is_reachable = True
+        for claim in claims:
+            if (counted := claim.progress_counter()) != claim.last_count:
+                claim.last_count, claim.progressed_at = counted, now
+            due = now - claim.renewed_at >= self._lease_seconds / _RENEWALS_PER_LEASE
+            progresses = now - claim.progressed_at < self._stall_seconds
+            if due and is_reachable and progresses:
+                is_reachable = self._renew(claim, now)
+
+    def _renew(self, claim: _Claim, now: float) -> bool:
+        """Renew a lease; return whether Redis could be reached."""
         try:
-            ours = self._leases.renew(claim.name)
-        except BrokerError as error:  # works on: a lease decides nothing
+            is_ours = self._leases.renew(claim.name)
+        except BrokerError as error:  # the work continues: a lease decides nothing
             self._throttled_log.report(error.message)
             return False
         self._throttled_log.report(None)
-        claim.renewed = now
-        if not ours:
-            log.warning("%s is somebody else's by now", claim.name)
+        claim.renewed_at = now
+        if not is_ours:
+            log.warning("lost the lease on %s to another worker", claim.name)
             claim.on_lost()
         return True
 
     def _release(self, name: str) -> None:
         try:
             self._leases.release(name)
-        except BrokerError as error:  # it ends by itself
-            log.debug("can't release a lease: %s", error)
+        except BrokerError as error:  # the lease expires
+            log.debug("cannot release a lease: %s", error)

@@ -1,15 +1,19 @@
-"""Leases: timed claims, kept in Redis by its own clock.
+"""Leases: timed claims on work, kept in Redis and timed by its clock.
 
-A lease spares double work and decides nothing: two workers at one shard do no
-harm. So whoever holds one and finds it gone, because Redis was emptied, takes it
-again; and whoever can't reach Redis works on.
+A lease spares duplicate work and decides nothing: two workers on one shard do no
+harm. So a holder whose lease is gone because Redis was flushed claims it again, and a
+holder that cannot reach Redis continues.
 """
 
 from collections.abc import Collection
 from typing import Any, Protocol
 from uuid import uuid4
 
+from typing_extensions import override
+
 from batchchat.workers.broker.redis_client import KEY_PREFIX, redis_errors
+
+_SERVER_ID_KEY = f"{KEY_PREFIX}server"
 
 _RENEW = """
 local owner = redis.call('GET', KEYS[1])
@@ -24,69 +28,74 @@ return 0
 
 
 class Leases(Protocol):
-    """Claims on named things; each method may raise `BrokerError`."""
+    """The leases of one owner; each method may raise `BrokerError`."""
 
     def acquire(self, name: str) -> bool:
-        """Claim `name` unless somebody else has; say whether it is ours."""
+        """Claim `name`; return False if another owner holds it."""
         ...
 
     def renew(self, name: str) -> bool:
-        """Claim `name` for longer; False if somebody else has it by now."""
+        """Extend the claim on `name`; return False if another owner holds it."""
         ...
 
     def release(self, name: str) -> None:
-        """Give `name` back, if it is ours."""
+        """Give up the claim on `name`, if this owner holds it."""
         ...
 
     def held(self, names: Collection[str]) -> set[str]:
-        """Return those of `names` that anybody has."""
+        """Return the subset of `names` that any owner holds."""
         ...
 
     def detect_flush(self) -> bool:
-        """Say whether this Redis is new to us: the first time, or it was emptied."""
+        """Return True on the first call and on the first call after a flush."""
         ...
 
 
-class RedisLeases:
+class RedisLeases(Leases):
     """Leases in Redis."""
 
     def __init__(self, redis: Any, owner: str, seconds: float) -> None:
-        """Claim for `owner`, each time for so many seconds."""
+        """Each claim of `owner` lasts `seconds`."""
         self._redis = redis
         self._owner = owner
         self._milliseconds = int(seconds * 1000)
-        self._known: str | None = None
+        self._server_id: str | None = None
         self._renew = redis.register_script(_RENEW)
         self._release = redis.register_script(_RELEASE)
 
-    def acquire(self, name: str) -> bool:  # noqa: D102 - see Leases
+    @override
+    def acquire(self, name: str) -> bool:
         with redis_errors():
             return bool(
                 self._redis.set(_key(name), self._owner, nx=True, px=self._milliseconds)
             )
 
-    def renew(self, name: str) -> bool:  # noqa: D102
+    @override
+    def renew(self, name: str) -> bool:
         with redis_errors():
             arguments = [self._owner, self._milliseconds]
             return bool(self._renew(keys=[_key(name)], args=arguments))
 
-    def release(self, name: str) -> None:  # noqa: D102
+    @override
+    def release(self, name: str) -> None:
         with redis_errors():
             self._release(keys=[_key(name)], args=[self._owner])
 
-    def held(self, names: Collection[str]) -> set[str]:  # noqa: D102
+    @override
+    def held(self, names: Collection[str]) -> set[str]:
         if not names:
             return set()
         with redis_errors():
             owners = self._redis.mget([_key(name) for name in names])
         return {name for name, owner in zip(names, owners, strict=True) if owner}
 
-    def detect_flush(self) -> bool:  # noqa: D102
+    @override
+    def detect_flush(self) -> bool:
         with redis_errors():
-            self._redis.set(f"{KEY_PREFIX}known", uuid4().hex, nx=True)
-            known, before = self._redis.get(f"{KEY_PREFIX}known"), self._known
-        self._known = known
-        return bool(known != before)
+            self._redis.set(_SERVER_ID_KEY, uuid4().hex, nx=True)
+            server_id = self._redis.get(_SERVER_ID_KEY)
+        previous, self._server_id = self._server_id, server_id
+        return bool(server_id != previous)
 
 
 def _key(name: str) -> str:

@@ -1,24 +1,30 @@
-"""What a message says: that something may be worth doing. It decides nothing."""
+"""Work messages: hints that some work may be due. They decide nothing.
+
+The bucket alone decides what is done, so a lost, repeated or late message does no
+harm. A message may come from a process of another version; its name is then parsed
+leniently and skipped if it names no work that this version knows.
+"""
 
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, Self
 
 import msgspec
 
 from batchchat.jobs.catalog.catalog import Model
-from batchchat.jobs.errors import CorruptObjectError
 
 PLAN = "plan"
 FINALIZE = "finalize"
 DELIVER = "deliver"
+
 CONTROL = "control"
-"""The queue of what controllers do: plan batches, and end them."""
+"""Name of the queue of controllers, which plan, finalize and deliver batches."""
 
 
 class WorkMessage(NamedTuple):
-    """A shard to run, or a batch to `plan`, to `finalize` or to `deliver`.
+    """Work on a batch: `plan`, `finalize`, `deliver`, or the number of a shard to run.
 
-    Its name is the id of the message and of the lease: ids only, no content.
+    The name is the id of the message and of the lease that goes with it. It consists
+    of ids only, never of user content.
     """
 
     project: str
@@ -27,42 +33,62 @@ class WorkMessage(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The three in one word."""
+        """The three fields, joined by slashes."""
         return "/".join(self)
 
     @property
     def shard(self) -> int:
-        """The shard's number."""
+        """The number of the shard; raises `ValueError` for any other work."""
         return int(self.work)
 
     @classmethod
-    def for_shard(cls, project: str, batch_id: str, shard: int) -> "WorkMessage":
+    def for_shard(cls, project: str, batch_id: str, shard: int) -> Self:
         """Return the message to run a shard."""
         return cls(project, batch_id, f"{shard:05d}")
 
     @classmethod
-    def parse(cls, name: str) -> "WorkMessage":
-        """Return the message of that name. Raises `CorruptObjectError`."""
-        parts = name.split("/")
-        if len(parts) != len(cls._fields):
-            raise CorruptObjectError(f"a message names no task: `{name[:80]}`")
-        return cls(*parts)
+    def parse(cls, name: object) -> Self | None:
+        """Return the message with this name; None if it names no known work."""
+        parts = name.split("/") if isinstance(name, str) else []
+        if len(parts) != len(cls._fields) or not all(parts):
+            return None
+        message = cls(*parts)
+        is_shard = message.work.isascii() and message.work.isdecimal()
+        return message if is_shard or message.work in _CONTROL_WORK else None
+
+
+_CONTROL_WORK = {PLAN, FINALIZE, DELIVER}
+
+
+class Queue(Protocol):
+    """Queues of work messages; each method may raise `BrokerError`."""
+
+    resend_seconds: float
+    """Time after which a message is sent again if its work has not started."""
+
+    def send(self, queue: str, message: WorkMessage, *, to_front: bool = False) -> None:
+        """Append a message to a queue, or put it before all others."""
+        ...
+
+    def waiting(self, queue: str) -> set[str]:
+        """Return the names of the messages in a queue."""
+        ...
 
 
 def queue_name(model: Model) -> str:
-    """Return the queue of a model.
+    """Return the name of a model's queue.
 
-    Workers may run a model with other arguments of the engine, on other GPUs. What
-    makes its prompts must be the same as when the batch was planned, so that goes
-    into the name.
+    Workers may run a model with different engine arguments, on different GPUs. All
+    fields that shape its prompts must be the same as when the batch was planned, so
+    the name contains their digest.
     """
-    shapes = (
+    fields = (
         model.source,
         model.revision,
         model.chat_template,
         sorted(model.special_tokens.items()),
         model.context_length,
     )
-    digest = sha256(msgspec.json.encode(shapes)).hexdigest()[:12]
-    plain = "".join(c if c.isalnum() else "-" for c in model.source)[-40:]
-    return f"model.{plain.strip('-')}.{digest}"
+    digest = sha256(msgspec.json.encode(fields)).hexdigest()[:12]
+    source = "".join(c if c.isalnum() else "-" for c in model.source)[-40:]
+    return f"model.{source.strip('-')}.{digest}"

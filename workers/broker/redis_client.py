@@ -1,4 +1,4 @@
-"""The connection to Redis, and its errors in our words."""
+"""The connection to Redis, and its errors as `BrokerError`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 from batchchat.jobs.errors import BrokerError, ConfigError
 
 KEY_PREFIX = "batchchat:"
-"""What all our keys begin with, Celery's too."""
+"""Prefix of all keys, including those of Celery."""
 
 SOCKET_OPTIONS = {
-    # A connection whose other end is gone looks alive for ever without these.
+    # Without these, a connection whose other end disappeared stays open for ever.
     "socket_timeout": 15,
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
@@ -20,19 +20,18 @@ SOCKET_OPTIONS = {
 
 
 def open_redis(url: str) -> Any:
-    """Return a client of the Redis at `url`; it connects when it is first used.
+    """Return a client of the Redis at `url`; it connects on first use.
 
     Raises:
-        ConfigError: that is no URL of a Redis.
+        ConfigError: `url` is not the URL of a Redis.
 
     """
     from redis import Redis
 
-    hint = "use one such as `redis://host:6379/0`"
+    hint = "use a URL such as `redis://host:6379/0`"
     try:
         if urlsplit(url).scheme not in {"redis", "rediss"}:
-            message = "BATCHCHAT_BROKER: this is no URL of a Redis"
-            raise ConfigError(message, hint=hint)
+            raise ConfigError("BATCHCHAT_BROKER: not a Redis URL", hint=hint)
         return Redis.from_url(url, decode_responses=True, **SOCKET_OPTIONS)
     except ValueError as error:
         raise ConfigError(f"BATCHCHAT_BROKER: {error}", hint=hint) from None
@@ -40,11 +39,11 @@ def open_redis(url: str) -> Any:
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Raise what Redis or Celery's connection to it raises as `BrokerError`."""
+    """Raise errors of Redis, and of Celery's connection to it, as `BrokerError`."""
     from kombu.exceptions import OperationalError
     from redis.exceptions import RedisError
 
     try:
         yield
     except (RedisError, OperationalError, OSError) as error:
-        raise BrokerError(f"Redis does not answer: {error}") from error
+        raise BrokerError(f"Redis is not available: {error}") from error

@@ -1,21 +1,35 @@
-"""StatusBoard of what runs: for people to look at. It may vanish without harm."""
+"""Live status of workers and shards in Redis, for display; losing it does no harm.
 
+Entries may be written by processes of another version. Fields that this version does
+not have are ignored, and entries that it cannot decode are skipped.
+"""
+
+import logging
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import msgspec.structs
+from typing_extensions import override
 
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.ledger.records import Counts
 from batchchat.workers.broker.redis_client import KEY_PREFIX, redis_errors
 
-_KEPT = 30
-"""Seconds after which status_board are old."""
+log = logging.getLogger(__name__)
+
+_MAX_AGE_SECONDS = 30
+_STOP_REQUEST_SECONDS = 3600
+_SCAN_COUNT = 1000
+
+T = TypeVar("T")
 
 
 class ShardProgress(msgspec.Struct, frozen=True):
-    """What an open attempt has of its shard; `at` is when it said so, by Redis."""
+    """Progress of an open attempt at a shard; `at` is the time by the clock of Redis.
+
+    `in_flight` is the number of requests that the engine has.
+    """
 
     counts: Counts
     usage: Usage
@@ -24,7 +38,7 @@ class ShardProgress(msgspec.Struct, frozen=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker; `shards` are the names of those that it has open."""
+    """Status of a worker or controller; `shards` are the names of its open shards."""
 
     id: str
     queue: str
@@ -36,104 +50,151 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatusBoard(Protocol):
-    """Where status_board are told; each method may raise `BrokerError`."""
+    """Status of all workers; each method may raise `BrokerError`."""
 
     def publish(
-        self, worker: WorkerStatus, running: dict[tuple[str, str], ShardProgress]
+        self, worker: WorkerStatus, shards: dict[tuple[str, str], ShardProgress]
     ) -> None:
-        """Say how a worker is, and its open attempts by batch and shard."""
-        ...
+        """Publish a worker's status and the progress of its shards.
 
-    def remove(self, worker: str) -> None:
-        """Say that a worker has ended."""
-        ...
-
-    def workers(self) -> list[WorkerStatus]:
-        """Return the workers that are there."""
-        ...
-
-    def shard_progress(self, batch_id: str) -> dict[int, ShardProgress]:
-        """Return what open attempts have of a batch's shards."""
-        ...
-
-    def request_stop(self, batch_id: str, grace: float) -> None:
-        """Ask all workers to stop what they do for a batch.
-
-        What engines have of it gets `grace` seconds to finish.
+        The keys of `shards` are the batch id and the shard's number as text.
         """
         ...
 
-    def stop_requests(self, batches: Iterable[str]) -> dict[str, float]:
-        """Return those of the batches that are to be stopped, each with its grace."""
+    def remove(self, worker_id: str) -> None:
+        """Remove a worker that ends."""
+        ...
+
+    def workers(self) -> list[WorkerStatus]:
+        """Return the status of all running workers and controllers."""
+        ...
+
+    def shard_progress(self, batch_id: str) -> dict[int, ShardProgress]:
+        """Return the progress of a batch's open shards, by shard number."""
+        ...
+
+    def request_stop(self, batch_id: str, drain_seconds: float) -> None:
+        """Ask all workers to stop the shards of a batch.
+
+        Requests that an engine has may finish within `drain_seconds`.
+        """
+        ...
+
+    def stop_requests(self, batch_ids: Iterable[str]) -> dict[str, float]:
+        """Return the batches among `batch_ids` to stop, with their drain seconds."""
         ...
 
 
-class RedisStatusBoard:
-    """StatusBoard in Redis."""
+class RedisStatusBoard(StatusBoard):
+    """A status board in Redis."""
 
     def __init__(self, redis: Any) -> None:
-        """Tell them there."""
+        """Use the server of the client `redis`."""
         self._redis = redis
+        self._decoder = _LenientDecoder()
 
-    def publish(  # noqa: D102 - see StatusBoard
-        self, worker: WorkerStatus, running: dict[tuple[str, str], ShardProgress]
+    @override
+    def publish(
+        self, worker: WorkerStatus, shards: dict[tuple[str, str], ShardProgress]
     ) -> None:
         with redis_errors():
             now = self._redis_time()  # the clocks of the machines may differ
             pipe = self._redis.pipeline(transaction=False)
-            pipe.set(_worker(worker.id), msgspec.json.encode(worker), ex=_KEPT)
-            for (batch_id, shard), status_board in running.items():
-                stamped = msgspec.structs.replace(status_board, at=now)
-                pipe.hset(_batch(batch_id), shard, msgspec.json.encode(stamped))
-                pipe.expire(_batch(batch_id), _KEPT)
+            status = msgspec.json.encode(worker)
+            pipe.set(_worker_key(worker.id), status, ex=_MAX_AGE_SECONDS)
+            for (batch_id, shard), progress in shards.items():
+                stamped = msgspec.structs.replace(progress, at=now)
+                key = _progress_key(batch_id)
+                pipe.hset(key, shard, msgspec.json.encode(stamped))
+                pipe.expire(key, _MAX_AGE_SECONDS)
             pipe.execute()
 
     def _redis_time(self) -> float:
         """Return the time by the one clock that all machines share."""
-        seconds, micros = self._redis.time()
-        return float(seconds + micros / 1e6)
+        seconds, microseconds = self._redis.time()
+        return float(seconds + microseconds / 1e6)
 
-    def remove(self, worker: str) -> None:  # noqa: D102
+    @override
+    def remove(self, worker_id: str) -> None:
         with redis_errors():
-            self._redis.delete(_worker(worker))
+            self._redis.delete(_worker_key(worker_id))
 
-    def request_stop(self, batch_id: str, grace: float) -> None:  # noqa: D102
+    @override
+    def workers(self) -> list[WorkerStatus]:
         with redis_errors():
-            self._redis.set(_stop(batch_id), repr(grace), ex=3600)
+            pattern = _worker_key("*")
+            keys = sorted(self._redis.scan_iter(match=pattern, count=_SCAN_COUNT))
+            texts = self._redis.mget(keys) if keys else []
+        decoded = (self._decoder.decode(text, WorkerStatus) for text in texts if text)
+        return [worker for worker in decoded if worker is not None]
 
-    def stop_requests(self, batches: Iterable[str]) -> dict[str, float]:  # noqa: D102
-        asked = list(batches)
-        if not asked:
+    @override
+    def shard_progress(self, batch_id: str) -> dict[int, ShardProgress]:
+        with redis_errors():
+            found = self._redis.hgetall(_progress_key(batch_id))
+            oldest = self._redis_time() - _MAX_AGE_SECONDS
+        progress = {}
+        for name, text in found.items():
+            shard = self._decoder.decode(name, int, strict=False)
+            decoded = self._decoder.decode(text, ShardProgress)
+            if shard is not None and decoded is not None and decoded.at > oldest:
+                progress[shard] = decoded
+        return progress
+
+    @override
+    def request_stop(self, batch_id: str, drain_seconds: float) -> None:
+        with redis_errors():
+            key = _stop_key(batch_id)
+            self._redis.set(key, repr(drain_seconds), ex=_STOP_REQUEST_SECONDS)
+
+    @override
+    def stop_requests(self, batch_ids: Iterable[str]) -> dict[str, float]:
+        ids = list(batch_ids)
+        if not ids:
             return {}
         with redis_errors():
-            marks = self._redis.mget([_stop(batch_id) for batch_id in asked])
-        return {b: float(m) for b, m in zip(asked, marks, strict=True) if m}
-
-    def shard_progress(self, batch_id: str) -> dict[int, ShardProgress]:  # noqa: D102
-        with redis_errors():
-            found = self._redis.hgetall(_batch(batch_id))
-            oldest = self._redis_time() - _KEPT
-        status_board = {
-            int(shard): msgspec.json.decode(text, type=ShardProgress)
-            for shard, text in found.items()
-        }
-        return {shard: one for shard, one in status_board.items() if one.at > oldest}
-
-    def workers(self) -> list[WorkerStatus]:
-        """Return the workers that are there."""
-        with redis_errors():
-            keys = sorted(self._redis.scan_iter(match=_worker("*"), count=1000))
-            texts = self._redis.mget(keys) if keys else []
-        return [msgspec.json.decode(t, type=WorkerStatus) for t in texts if t]
+            found = self._redis.mget([_stop_key(batch_id) for batch_id in ids])
+        requests = {}
+        for batch_id, text in zip(ids, found, strict=True):
+            if text is not None:  # a request that cannot be decoded still says: stop
+                seconds = self._decoder.decode(text, float, strict=False)
+                requests[batch_id] = max(0.0, seconds or 0.0)
+        return requests
 
 
-def _worker(name: str) -> str:
-    return f"{KEY_PREFIX}worker:{name}"
+class _LenientDecoder:
+    """Decodes values of any version; logs once per type that some are skipped."""
+
+    def __init__(self) -> None:
+        self._logged: set[type] = set()
+
+    def decode(self, text: str, kind: type[T], *, strict: bool = True) -> T | None:
+        """Return the value; None if it cannot be decoded.
+
+        Unless `strict`, `text` is plain text to convert, such as `00012` to an int.
+        """
+        try:
+            if strict:
+                return msgspec.json.decode(text, type=kind)
+            return kind(text)  # type: ignore[call-arg]
+        except (msgspec.DecodeError, UnicodeError, ValueError) as error:
+            if kind not in self._logged:
+                self._logged.add(kind)
+                log.warning(
+                    "skipped a %s in Redis that this version cannot read: %s",
+                    kind.__name__,
+                    error,
+                )
+            return None
 
 
-def _batch(batch_id: str) -> str:
+def _worker_key(worker_id: str) -> str:
+    return f"{KEY_PREFIX}worker:{worker_id}"
+
+
+def _progress_key(batch_id: str) -> str:
     return f"{KEY_PREFIX}running:{batch_id}"
 
 
-def _stop(batch_id: str) -> str:
+def _stop_key(batch_id: str) -> str:
     return f"{KEY_PREFIX}stop:{batch_id}"

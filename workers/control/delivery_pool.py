@@ -1,74 +1,70 @@
-"""Brings results to their destinations, in threads of its own.
+"""Delivers results to their destinations in a few threads.
 
-A destination that is slow or away makes nobody wait but those who are to be delivered:
-neither plans nor ends of batches. What finds no thread free is found again by the next
-sweep.
+A slow or unavailable destination delays only other deliveries, never the planning or
+finalization of batches. The next sweep repeats a delivery that found no free thread.
 """
 
 import logging
-import time
 from collections.abc import Callable
 from threading import Thread
 
 from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.results.delivery import attempt_delivery, is_due
-from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import Storage
 from batchchat.jobs.storage.destination import AllowedDestinations
 from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.messages import WorkMessage
+from batchchat.workers.environment import WorkerEnvironment
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 4
+_MAX_CONCURRENT_DELIVERIES = 4
 
 
 class DeliveryPool:
-    """The deliveries that this process makes."""
+    """The deliveries of this process."""
 
-    def __init__(
-        self,
-        storage: Storage,
-        settings: Settings,
-        keeper: LeaseKeeper,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """Deliver batches of `storage`, to places that the settings allow."""
-        self._storage = storage
-        self._settings = settings
+    def __init__(self, environment: WorkerEnvironment, keeper: LeaseKeeper) -> None:
+        """Deliver to the destinations that the settings allow."""
+        self._environment = environment
         self._keeper = keeper
-        self._clock = clock
-        self._allowed = AllowedDestinations(settings.output_prefixes, storage.url)
-        self._here: set[str] = set()
+        settings = environment.settings
+        url = environment.storage.url
+        self._allowed = AllowedDestinations(settings.output_prefixes, url)
+        self._active: set[str] = set()
 
     def start(self, message: WorkMessage) -> None:
-        """Deliver a batch, unless that is under way or there is no thread free."""
-        if message.name in self._here or len(self._here) >= _AT_ONCE:
+        """Deliver a batch, unless it is being delivered or all threads are busy."""
+        is_full = len(self._active) >= _MAX_CONCURRENT_DELIVERIES
+        if is_full or message.name in self._active:
             return
-        self._here.add(message.name)
+        self._active.add(message.name)
         Thread(target=self._run, args=(message,), name="delivery", daemon=True).start()
 
     def _run(self, message: WorkMessage) -> None:
         try:
-            with self._keeper.hold_unmonitored(message.name) as held:
-                if held:
+            with self._keeper.hold_unmonitored(message.name) as is_held:
+                if is_held:
                     self._deliver(message)
         except BatchchatError as error:
-            log.warning("%s is left for later: %s", message.name, error)
+            log.warning("deferred %s: %s", message.name, error)
         finally:
-            self._here.discard(message.name)
+            self._active.discard(message.name)
 
     def _deliver(self, message: WorkMessage) -> None:
-        ledger = Ledger(self._storage, message.project, self._clock)
+        storage, clock = self._environment.storage, self._environment.clock
+        ledger = Ledger(storage, message.project, clock)
         state = ledger.state(message.batch_id)
         if is_due(state, ledger.now()):
-            attempt_delivery(
-                ledger, state, lambda url: self._open(url, message.project)
+            attempt_delivery(ledger, state, self._opener(message.project))
+
+    def _opener(self, project: str) -> Callable[[str], Storage]:
+        settings = self._environment.settings
+
+        def open_destination(url: str) -> Storage:
+            return self._allowed.check(url, project).open(
+                settings.s3_endpoint, path_style=settings.s3_path_style
             )
 
-    def _open(self, url: str, project: str) -> Storage:
-        settings = self._settings
-        return self._allowed.check(url, project).open(
-            settings.s3_endpoint, path_style=settings.s3_path_style
-        )
+        return open_destination

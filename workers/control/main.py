@@ -1,4 +1,4 @@
-"""A controller process: Celery brings the messages, a thread sweeps."""
+"""A controller process: Celery delivers messages, and a thread sweeps."""
 
 import logging
 import os
@@ -13,68 +13,62 @@ from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import Storage
 from batchchat.workers.broker.celery_app import CeleryQueue, Consumer, make_app
-from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.leases import RedisLeases
 from batchchat.workers.broker.messages import CONTROL
 from batchchat.workers.broker.redis_client import open_redis
 from batchchat.workers.broker.status_board import RedisStatusBoard
+from batchchat.workers.control.batch_planner import BatchPlanner
 from batchchat.workers.control.controller import Controller
+from batchchat.workers.control.delivery_pool import DeliveryPool
 from batchchat.workers.control.dispatcher import Dispatcher
+from batchchat.workers.environment import WorkerEnvironment
 
 log = logging.getLogger(__name__)
 
-_THREADS = 4
-"""Batches that are planned or ended at once."""
+_MAX_CONCURRENT_BATCHES = 4
+"""Batches that are planned or finalized at the same time."""
 
 
 def run_controller(
-    storage: Storage, settings: Settings, broker: str, renderers: RendererRegistry
+    storage: Storage, settings: Settings, broker: str, registry: RendererRegistry
 ) -> int:
     """Control the batches in `storage` until a signal; return the exit status."""
     app, redis = make_app(broker), open_redis(broker)
-    leases = RedisLeases(redis, uuid4().hex, settings.lease_seconds)
-    keeper = LeaseKeeper(
-        leases,
-        lease_seconds=settings.lease_seconds,
-        stall_seconds=settings.stall_seconds,
+    environment = WorkerEnvironment(
+        storage=storage,
+        settings=settings,
+        leases=RedisLeases(redis, uuid4().hex, settings.lease_seconds),
+        status_board=RedisStatusBoard(redis),
+        host_name=socket.gethostname(),
     )
-    status_board = RedisStatusBoard(redis)
-    dispatcher = Dispatcher(
-        storage,
-        settings,
-        queue=CeleryQueue(app, redis),
-        leases=leases,
-        status_board=status_board,
-    )
+    keeper = environment.lease_keeper()
     controller = Controller(
-        storage,
-        settings,
-        renderers,
-        dispatcher=dispatcher,
-        keeper=keeper,
-        status_board=status_board,
-        name=socket.gethostname(),
+        environment,
+        BatchPlanner(environment, registry),
+        Dispatcher(environment, CeleryQueue(app, redis)),
+        keeper,
+        deliver=DeliveryPool(environment, keeper).start,
     )
 
     def shut_down(**_: object) -> None:
-        log.info("ending")
+        log.info("shutting down")
         controller.stop()
-        Thread(target=_insist, args=(settings.grace_seconds,), daemon=True).start()
+        Thread(target=_exit_after, args=(settings.grace_seconds,), daemon=True).start()
 
     worker_shutting_down.connect(shut_down, weak=False)
     keeper.start(controller.publish_status)
-    controller.start()
+    Thread(target=controller.run_sweeps, name="dispatcher", daemon=True).start()
     log.info("controlling the batches in %s", storage.url)
     return Consumer(
         app,
         CONTROL,
-        controller.run,
-        threads=_THREADS,
-        has_room=lambda here: here < _THREADS,
+        controller.handle,
+        threads=_MAX_CONCURRENT_BATCHES,
+        has_room=lambda active: active < _MAX_CONCURRENT_BATCHES,
     ).consume()
 
 
-def _insist(grace: float) -> None:
-    """End a plan or a final record that is not done in time: it is made again."""
-    time.sleep(grace)
+def _exit_after(seconds: float) -> None:
+    """Exit even if a batch is being planned or finalized: that work is repeated."""
+    time.sleep(seconds)
     os._exit(0)

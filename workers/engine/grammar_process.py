@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from batchchat.jobs.errors import EngineError
-from batchchat.workers.engine.process_guard import kill_with_parent
+from batchchat.workers.process_lifetime import kill_with_parent
 
 _START_TIMEOUT_SECONDS = 120.0
 _REPLY_TIMEOUT_SECONDS = 60.0

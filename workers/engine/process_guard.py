@@ -12,11 +12,10 @@ import signal
 from contextlib import suppress
 
 from batchchat.workers.engine.vllm_grammar_limits import limit_grammar_time
+from batchchat.workers.process_lifetime import kill_with_parent
 
 OWNER_VARIABLE = "BATCHCHAT_ENGINE_OF"
 """Environment variable with the process id of the worker that owns the engine."""
-
-_PR_SET_PDEATHSIG = 1
 
 
 def bind_spawned_core() -> None:
@@ -47,12 +46,3 @@ def install() -> None:
     with suppress(ValueError):  # raised outside the main thread
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def kill_with_parent(parent: int | None) -> None:
-    """Have the kernel kill this process as soon as its parent `parent` exits."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # the parent exited before the call above
-        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,17 +1,19 @@
 """A lock on one batch among the processes of a machine.
 
-The embedded way's lease: it only spares double work, and the system lets go of
-it when its holder dies, however that came.
+Like a lease it only spares duplicate work. The operating system releases it when its
+holder dies.
 """
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from batchchat.jobs.errors import ConflictError, StorageError
 from batchchat.jobs.ids import checked_id
+
+_MODE = 0o600
 
 
 class BatchLockedError(ConflictError):
@@ -22,27 +24,27 @@ class BatchLockedError(ConflictError):
 
 @contextmanager
 def batch_lock(folder: Path, batch_id: str) -> Iterator[None]:
-    """Hold the batch's lock, a file in `folder`.
+    """Hold the lock of a batch, a file in `folder`.
 
     Raises:
         BatchLockedError: another process holds it.
+        StorageError: the file cannot be made.
 
     """
     path = folder / f"{checked_id('batch', batch_id)}.lock"
+    lock = FileLock(path, mode=_MODE, blocking=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageError(f"can't make the lock `{path}`: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+        lock.acquire()
+    except Timeout:
         raise BatchLockedError(
-            f"`{batch_id}` is being run by another process",
+            f"another process is running `{batch_id}`",
             hint=f"see its progress with `batchchat status {batch_id}`",
         ) from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(f"cannot make the lock `{path}`: {reason}") from None
     try:
         yield
     finally:
-        os.close(descriptor)
+        lock.release()

@@ -1,111 +1,161 @@
-"""Leases, queues and status_board within one process: what Redis is to a cluster."""
+"""Queues, leases and the status board in one process, in place of Redis."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from threading import Condition
 
-from batchchat.workers.broker.messages import CONTROL, WorkMessage
-from batchchat.workers.broker.status_board import ShardProgress, WorkerStatus
+from typing_extensions import override
+
+from batchchat.workers.broker.leases import Leases
+from batchchat.workers.broker.messages import CONTROL, Queue, WorkMessage
+from batchchat.workers.broker.status_board import (
+    ShardProgress,
+    StatusBoard,
+    WorkerStatus,
+)
 
 
-class InProcessBroker:
-    """All three; they end with the process, as what they are about does."""
+class InProcessBroker(Queue, Leases, StatusBoard):
+    """All three services. They end with the process, as the work they describe does."""
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
+    def __init__(self, *, resend_seconds: float = 5.0) -> None:
+        """Pause for `resend_seconds` before failed work is sent again.
+
+        A message counts as held from its receipt until its receiver calls `finish`, so
+        no message that has left its queue is ever taken for lost.
+        """
+        self.resend_seconds = resend_seconds
+        self.is_closed = False
+        """Whether receivers should stop."""
+
         self._changed = Condition()
         self._leases: set[str] = set()
+        self._received: set[str] = set()
         self._queues: dict[str, dict[str, WorkMessage]] = defaultdict(dict)
-        self._stopped: dict[str, float] = {}
-        self.told: dict[tuple[str, str], ShardProgress] = {}
+        self._stop_requests: dict[str, float] = {}
+        self.shards: dict[tuple[str, str], ShardProgress] = {}
+        """Progress of the open shards, by batch id and shard number as text."""
+
         self.tokens_per_second = 0.0
 
+    # --- queues -------------------------------------------------------------------
+
+    @override
+    def send(self, queue: str, message: WorkMessage, *, to_front: bool = False) -> None:
+        with self._changed:
+            others, own = self._queues[queue], {message.name: message}
+            self._queues[queue] = own | others if to_front else others | own
+            self._changed.notify_all()
+
+    @override
+    def waiting(self, queue: str) -> set[str]:
+        with self._changed:
+            return set(self._queues[queue])
+
+    def receive(self, queue: str, timeout: float) -> WorkMessage | None:
+        """Remove and return the first message of a queue; call `finish` afterwards.
+
+        If the queue is empty, wait up to `timeout` seconds for any change; return None
+        if the queue is still empty then, or the broker is closed.
+        """
+        with self._changed:
+            if not self._queues[queue] and not self.is_closed:
+                self._changed.wait(timeout)
+            waiting = self._queues[queue]
+            if not waiting or self.is_closed:
+                return None
+            message = waiting.pop(next(iter(waiting)))
+            self._received.add(message.name)
+            return message
+
+    def finish(self, message: WorkMessage) -> None:
+        """Note that the work of a received message has ended."""
+        with self._changed:
+            self._received.discard(message.name)
+            self._changed.notify_all()
+
+    def first_messages(
+        self, timeout: float = 0.0, *, exclude: Collection[str] = ()
+    ) -> dict[str, WorkMessage]:
+        """Return the first message of each model's queue that is not empty.
+
+        If there is none, wait up to `timeout` seconds for any change. Queues in
+        `exclude` are left out.
+        """
+        with self._changed:
+            if not (found := self._first_messages(exclude)) and not self.is_closed:
+                self._changed.wait(timeout)
+                found = self._first_messages(exclude)
+            return found
+
+    def _first_messages(self, exclude: Collection[str]) -> dict[str, WorkMessage]:
+        return {
+            queue: next(iter(waiting.values()))
+            for queue, waiting in self._queues.items()
+            if waiting and queue != CONTROL and queue not in exclude
+        }
+
+    def close(self) -> None:
+        """Stop all receivers."""
+        with self._changed:
+            self.is_closed = True
+            self._changed.notify_all()
+
+    # --- leases -------------------------------------------------------------------
+
+    @override
     def acquire(self, name: str) -> bool:
-        """Claim `name` unless somebody else has; see `Leases`."""
         with self._changed:
             is_free = name not in self._leases
             self._leases.add(name)
             return is_free
 
-    def renew(self, _name: str) -> bool:
-        """Say yes: nobody takes what is claimed."""
+    @override
+    def renew(self, name: str) -> bool:
         return True
 
+    @override
     def release(self, name: str) -> None:
-        """Give `name` back."""
         with self._changed:
             self._leases.discard(name)
 
+    @override
     def held(self, names: Collection[str]) -> set[str]:
-        """Return those of `names` that anybody has."""
         with self._changed:
-            return self._leases & set(names)
+            return (self._leases | self._received) & set(names)
 
+    @override
     def detect_flush(self) -> bool:
-        """Say no: nothing is ever forgotten."""
         return False
 
-    def send(self, queue: str, message: WorkMessage, *, to_front: bool = False) -> None:
-        """Put a message at the end of a queue, or before all others; see `Queue`."""
-        with self._changed:
-            others = self._queues[queue]
-            mine = {message.name: message}
-            self._queues[queue] = mine | others if to_front else others | mine
-            self._changed.notify_all()
+    # --- status board -------------------------------------------------------------
 
-    def waiting(self, queue: str) -> set[str]:
-        """Return the names of the messages that wait in a queue."""
-        with self._changed:
-            return set(self._queues[queue])
-
-    def receive(self, queue: str, timeout: float) -> WorkMessage | None:
-        """Remove and return a queue's first message; None after `timeout` seconds."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._queues[queue], timeout)
-            waiting = self._queues[queue]
-            return waiting.pop(next(iter(waiting))) if waiting else None
-
-    def model_queues(self) -> dict[str, WorkMessage]:
-        """Return the first message of each model's queue that has any."""
-        with self._changed:
-            return {
-                name: next(iter(waiting.values()))
-                for name, waiting in self._queues.items()
-                if waiting and name != CONTROL
-            }
-
-    def wait(self, timeout: float) -> None:
-        """Wait until something is sent, or for `timeout` seconds."""
-        with self._changed:
-            self._changed.wait(timeout)
-
+    @override
     def publish(
-        self, worker: WorkerStatus, running: dict[tuple[str, str], ShardProgress]
+        self, worker: WorkerStatus, shards: dict[tuple[str, str], ShardProgress]
     ) -> None:
-        """Take the status_board of the one worker; see `StatusBoard`."""
         if worker.queue != CONTROL:
-            self.told, self.tokens_per_second = running, worker.tokens_per_second
+            self.shards, self.tokens_per_second = shards, worker.tokens_per_second
 
-    def remove(self, _worker: str) -> None:
-        """Have no status_board any more."""
-        self.told, self.tokens_per_second = {}, 0.0
+    @override
+    def remove(self, worker_id: str) -> None:
+        self.shards, self.tokens_per_second = {}, 0.0
 
-    def shard_progress(self, batch_id: str) -> dict[int, ShardProgress]:
-        """Return what is open of a batch, by shard."""
-        told = self.told
-        return {int(shard): told[b, shard] for b, shard in told if b == batch_id}
-
+    @override
     def workers(self) -> list[WorkerStatus]:
-        """Return none: there is one, which needs no long queue."""
+        """Return no worker: the only one does not need a longer queue."""
         return []
 
-    def request_stop(self, batch_id: str, grace: float) -> None:
-        """Ask for the end of what is done for a batch; what waits is forgotten.
+    @override
+    def shard_progress(self, batch_id: str) -> dict[int, ShardProgress]:
+        shards = self.shards
+        return {int(shard): shards[b, shard] for b, shard in shards if b == batch_id}
 
-        Else its model would be loaded for nothing.
-        """
+    @override
+    def request_stop(self, batch_id: str, drain_seconds: float) -> None:
+        """Stop a batch's shards, and drop its messages: they need no model loaded."""
         with self._changed:
-            self._stopped[batch_id] = grace
+            self._stop_requests[batch_id] = drain_seconds
             for queue, waiting in self._queues.items():
                 if queue != CONTROL:
                     self._queues[queue] = {
@@ -114,6 +164,7 @@ class InProcessBroker:
                         if message.batch_id != batch_id
                     }
 
-    def stop_requests(self, batches: Iterable[str]) -> dict[str, float]:
-        """Return those of the batches that are to be stopped, each with its grace."""
-        return {b: self._stopped[b] for b in batches if b in self._stopped}
+    @override
+    def stop_requests(self, batch_ids: Iterable[str]) -> dict[str, float]:
+        requests = self._stop_requests
+        return {b: requests[b] for b in batch_ids if b in requests}

@@ -1,55 +1,34 @@
 """A cluster within one process: the same dispatcher, the same way to run shards.
 
-One engine is loaded at a time. All batches of its model share it, by priority and
-project by project; batches of another model get their turn when it is idle, or after
-a while.
+All batches of the loaded model share its engine, by priority and project by project.
+A runner serves all active batches of a storage, or is limited to some of them.
 """
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import partial
-from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 
-from batchchat.jobs.backoff import Backoff
-from batchchat.jobs.catalog.catalog import Catalog, Model
-from batchchat.jobs.catalog.usage import Usage
-from batchchat.jobs.errors import BatchchatError
-from batchchat.jobs.ledger.ledger import Ledger, State
-from batchchat.jobs.ledger.records import Counts
-from batchchat.jobs.logs import event_fields
+from batchchat.jobs.ledger.ledger import State
 from batchchat.jobs.prompts.registry import RendererRegistry
-from batchchat.jobs.settings import Settings
-from batchchat.jobs.storage import CachedStorage, Storage
-from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.messages import CONTROL, WorkMessage
 from batchchat.workers.broker.status_board import ShardProgress
+from batchchat.workers.control.batch_planner import BatchPlanner
 from batchchat.workers.control.controller import Controller
-from batchchat.workers.control.dispatcher import Dispatcher
-from batchchat.workers.engine.hang_detector import HangDetector
-from batchchat.workers.local.embedded_run import ClosableEngine
+from batchchat.workers.control.delivery_pool import DeliveryPool
+from batchchat.workers.control.dispatcher import BatchIndex, Dispatcher
+from batchchat.workers.environment import WorkerEnvironment
+from batchchat.workers.local.engine_loop import EngineLoop, StartEngine
 from batchchat.workers.local.in_process_broker import InProcessBroker
-from batchchat.workers.shards.shard_host import ShardHost
+from batchchat.workers.shards.open_attempts import WorkDone
 
-_logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-_LOOK = 0.5
-_CONTROLLERS = 2
-"""Batches that are planned or ended at once."""
-
-_SHARDS = 32
-"""Shards that may wait for their last answers at once."""
-
-_TURN = 600.0
-"""Seconds after which a model that never rests lets another one have the machine."""
-
-_BACKOFF = Backoff(first=5.0, longest=300.0)
+_POLL_SECONDS = 0.5
+_MAX_CONCURRENT_BATCHES = 2
+"""Batches that are planned or finalized at the same time."""
 
 
 @dataclass
@@ -61,227 +40,125 @@ class RunnerStats:
     tokens: Counter[str] = field(default_factory=Counter)
     cost: Decimal = Decimal(0)
 
-    def add(self, counts: Counts, usage: Usage) -> None:
-        """Add what one engine has done."""
-        self.requests_done += Counter(completed=counts.completed, failed=counts.failed)
-        self.tokens += Counter(input=usage.input_tokens, output=usage.output_tokens)
-
 
 class LocalRunner:
-    """Runs the active batches of all projects, in threads of its own."""
+    """Runs batches in threads of its own."""
 
     def __init__(
         self,
-        storage: Storage,
-        settings: Settings,
-        catalog: Catalog,
+        environment: WorkerEnvironment,
+        broker: InProcessBroker,
+        registry: RendererRegistry,
         *,
-        start_engine: Callable[[Model], ClosableEngine],
-        models: Path,
-        on_hang: Callable[[], object] = lambda: None,
+        start_engine: StartEngine,
+        batches: BatchIndex | None = None,
+        deliver: Callable[[WorkMessage], object] | None = None,
+        on_loaded: Callable[[WorkMessage], object] = lambda _: None,
+        on_stuck: Callable[[], object] = lambda: None,
     ) -> None:
-        """Run the batches in `storage`; `on_hang` is called after an engine hung."""
-        self._storage = CachedStorage(storage)
-        self._settings = settings.model_copy(
-            update={"controller_interval_seconds": _LOOK}
+        """Use `broker`, which the environment has for its leases and status board.
+
+        With `batches`, only these are run, for a user who can correct the
+        configuration of a model. `deliver` replaces the delivery in the background.
+        For `on_loaded` and `on_stuck` see `EngineLoop`.
+        """
+        settings = environment.settings.model_copy(
+            update={"controller_interval_seconds": _POLL_SECONDS}
         )
-        self._start_engine = start_engine
-        self._on_hang = on_hang
-        self._hangs = False
-        self._hints = InProcessBroker()
-        self._closing = Event()
-        self._room = Event()
-        self._grace = 0.0
-        self._host: ShardHost | None = None
-        self._failures: Counter[str] = Counter()
-        self._wait_until: dict[str, float] = {}
-        self._served: dict[str, float] = {}
-        self._totals = RunnerStats()
-        self._control = self._make_controller(RendererRegistry(catalog, models))
+        environment = replace(environment, settings=settings)
+        keeper = environment.lease_keeper()
+        self._environment = environment
+        self._broker = broker
+        self._ended = RunnerStats()
+        self._controller = Controller(
+            environment,
+            BatchPlanner(environment, registry, fail_unusable=batches is None),
+            Dispatcher(environment, broker, batches),
+            keeper,
+            deliver=deliver or DeliveryPool(environment, keeper).start,
+            on_finalized=self._count_batch,
+        )
+        self._engines = EngineLoop(
+            environment,
+            broker,
+            start_engine,
+            on_loaded=on_loaded,
+            on_low_queue=self._controller.wake,
+            on_stuck=on_stuck,
+        )
         self._threads = [
-            Thread(target=self._work, name="runner"),
-            *(Thread(target=self._plan_and_end) for _ in range(_CONTROLLERS)),
+            self._make_thread("dispatcher", self._controller.run_sweeps),
+            self._make_thread("engines", self._engines.run),
+            *(
+                self._make_thread(f"control-{number}", self._handle_control)
+                for number in range(_MAX_CONCURRENT_BATCHES)
+            ),
         ]
-        self.loaded: str | None = None
 
     @property
     def stats(self) -> RunnerStats:
         """What was done so far."""
-        done = self._totals
-        now = RunnerStats(
-            done.batches_ended, done.requests_done.copy(), done.tokens.copy(), done.cost
+        done = self._engines.work_done()
+        counts, usage = done.generated, done.usage
+        return RunnerStats(
+            self._ended.batches_ended.copy(),
+            Counter(completed=counts.completed, failed=counts.failed),
+            Counter(input=usage.input_tokens, output=usage.output_tokens),
+            self._ended.cost,
         )
-        if self._host:
-            now.add(*self._host.done())
-        return now
 
     @property
-    def running(self) -> dict[tuple[str, str], ShardProgress]:
-        """What open attempts have, by batch and shard."""
-        return self._hints.told
+    def shards(self) -> dict[tuple[str, str], ShardProgress]:
+        """Progress of the open shards, by batch id and shard number as text."""
+        return self._broker.shards
 
     @property
     def tokens_per_second(self) -> float:
-        """The tokens that are generated in a second."""
-        return self._hints.tokens_per_second
+        """Tokens generated per second."""
+        return self._broker.tokens_per_second
+
+    @property
+    def loaded_model(self) -> str | None:
+        """Name of the model whose engine is loaded."""
+        return self._engines.loaded_model
+
+    def results(self) -> WorkDone:
+        """Return the results that the last loaded engine has contributed."""
+        return self._engines.results()
 
     def start(self) -> None:
-        """Begin."""
-        self._control.start()
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
-    def close(self, grace: float) -> None:
-        """End; running requests get `grace` seconds, and what is done is kept."""
-        self._grace = grace
-        self._closing.set()
-        self._control.stop()
+    def close(self, drain_seconds: float) -> None:
+        """End; running requests may finish within `drain_seconds`. Results are kept."""
+        self._engines.close(drain_seconds)
+        self._controller.stop()
         for thread in self._threads:
             thread.join()
 
-    def _make_controller(self, renderers: RendererRegistry) -> Controller:
-        messages, settings = self._hints, self._settings
-        return Controller(
-            self._storage,
-            settings,
-            renderers,
-            dispatcher=Dispatcher(
-                self._storage,
-                settings,
-                queue=messages,
-                leases=messages,
-                status_board=messages,
-            ),
-            keeper=self._keeper(),
-            status_board=messages,
-            on_ended=self._note_end,
-        )
+    def handle(self, message: WorkMessage) -> None:
+        """Plan or finalize a batch in the calling thread; see `Controller.handle`."""
+        self._controller.handle(message)
 
-    def _keeper(self) -> LeaseKeeper:
-        settings = self._settings
-        return LeaseKeeper(
-            self._hints,
-            lease_seconds=settings.lease_seconds,
-            stall_seconds=settings.stall_seconds,
-        )
-
-    def _plan_and_end(self) -> None:
-        while not self._closing.is_set():
-            message = self._hints.receive(CONTROL, _LOOK)
+    def _handle_control(self) -> None:
+        while not self._broker.is_closed:
+            message = self._broker.receive(CONTROL, _POLL_SECONDS)
             if message is not None:
-                self._control.run(message)
+                self._controller.handle(message)
+                self._broker.finish(message)
 
-    def _note_end(self, state: State) -> None:
-        self._totals.batches_ended[state.status] += 1
-        self._totals.cost += state.cost()
+    def _count_batch(self, state: State) -> None:
+        self._ended.batches_ended[state.status] += 1
+        self._ended.cost += state.cost()
 
-    def _work(self) -> None:
-        """Serve one model after the other."""
-        while not self._closing.is_set():
-            ready = self._ready()
-            if not ready:
-                self._hints.wait(_LOOK)
-                continue
-            queue, message = min(
-                ready.items(), key=lambda one: self._served.get(one[0], 0)
-            )
+    def _make_thread(self, name: str, target: Callable[[], object]) -> Thread:
+        def run() -> None:
             try:
-                progressed = self._serve(message)
-            except BatchchatError as error:
-                _logger.warning("%s can't be run: %s", queue, error.message)
-                progressed = False
-            except Exception:
-                _logger.exception("%s can't be run", queue)
-                progressed = False
-            self._served[queue] = time.monotonic()
-            self._note_result(queue, progressed=progressed)
+                target()
+            except BaseException as error:
+                log.exception("a thread of the runner died")
+                self._environment.on_failure(error)
 
-    def _ready(self) -> dict[str, WorkMessage]:
-        """Return the models' queues that have work, and are not put off."""
-        now = time.monotonic()
-        return {
-            queue: message
-            for queue, message in self._hints.model_queues().items()
-            if self._wait_until.get(queue, 0.0) <= now
-        }
-
-    def _note_result(self, queue: str, *, progressed: bool) -> None:
-        """Put a model off whose engine came to nothing, each time for longer."""
-        if progressed:
-            self._failures.pop(queue, None)
-            return
-        self._failures[queue] += 1
-        wait = _BACKOFF.seconds(self._failures[queue])
-        self._wait_until[queue] = time.monotonic() + wait
-
-    def _serve(self, message: WorkMessage) -> bool:
-        """Load the model of a shard and run what waits for it; say if it was any use.
-
-        Raises:
-            EngineError: the engine did not start.
-            StorageError: the plan can't be read.
-
-        """
-        plan = Ledger(self._storage, message.project).plan(message.batch_id)
-        if plan is None:
-            return False
-        model = plan.require_model()
-        about_it = event_fields("model_loading", model=model.name)
-        _logger.info("loading %s", model.name, extra=about_it)
-        with closing(self._start_engine(model)) as engine:
-            host = ShardHost(
-                self._storage,
-                self._settings,
-                model,
-                engine,
-                leases=self._hints,
-                status_board=self._hints,
-            )
-            host.on_room = self._room.set
-            self._host, self.loaded = host, model.name
-            watch = HangDetector(engine, self._settings.stall_seconds)
-            host.keeper.start(partial(self._look, host, engine, watch))
-            try:
-                self._feed(host)
-            finally:
-                host.close()
-                self._host = self.loaded = None
-                self._totals.add(*host.done())
-        if self._hangs:
-            self._on_hang()
-        return not host.engine_died.is_set() or bool(host.done()[0].total)
-
-    def _look(
-        self, host: ShardHost, engine: ClosableEngine, watch: HangDetector
-    ) -> None:
-        """Publish the status, pass on a shutdown, and give up an engine that hangs."""
-        host.tick()
-        if self._closing.is_set() and not host.stop.requested:
-            host.drain(self._grace)
-        if watch.is_hung():
-            self._hangs = True
-            engine.abandon("the engine hangs")
-
-    def _feed(self, host: ShardHost) -> None:
-        """Run the shards of one model, until another's turn, a death or the end."""
-        began = time.monotonic()
-        with ThreadPoolExecutor(_SHARDS, "shard") as pool:
-            here: set[Future[None]] = set()
-            while not (self._closing.is_set() or host.engine_died.is_set()):
-                here = {future for future in here if not future.done()}
-                if self._is_others_turn(host.queue, began, is_busy=bool(here)):
-                    break
-                if host.has_room(len(here)):
-                    message = self._hints.receive(host.queue, _LOOK)
-                    if message is not None:
-                        here.add(pool.submit(host.run, message))
-                else:
-                    self._room.wait(_LOOK)
-                    self._room.clear()
-            if self._closing.is_set() and not host.stop.requested:
-                host.drain(self._grace)
-
-    def _is_others_turn(self, queue: str, since: float, *, is_busy: bool) -> bool:
-        others = self._ready().keys() - {queue}
-        is_idle = not is_busy and not self._hints.waiting(queue)
-        return bool(others) and (is_idle or time.monotonic() - since > _TURN)
+        return Thread(target=run, name=name)

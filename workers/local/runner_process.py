@@ -1,12 +1,10 @@
 """The local runner in a process of its own, so that an engine never slows a server.
 
-On a CPU the engine's core runs inside its process and holds the interpreter for
-long; on a GPU it may take its process down with it. Neither is a server's affair. The
-child dies with its parent, is started again when it dies, and says every second how
-far it is, one JSON line each.
+On a CPU, the engine's core runs inside its process and holds the interpreter lock for
+long; on a GPU, it may take its process down with it. The child process dies with its
+parent, is restarted when it dies, and prints its status once a second as a JSON line.
 """
 
-import ctypes
 import json
 import logging
 import os
@@ -27,32 +25,37 @@ from batchchat.jobs.backoff import Backoff
 from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.ledger.ledger import State
 from batchchat.jobs.logs import event_fields, start_logging
+from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.settings import Settings, data_folder, load_settings
-from batchchat.jobs.storage import open_storage
+from batchchat.jobs.storage import CachedStorage, open_storage
 from batchchat.workers.broker.status_board import ShardProgress
 from batchchat.workers.engine.startup import start_engine
+from batchchat.workers.environment import WorkerEnvironment
+from batchchat.workers.local.in_process_broker import InProcessBroker
 from batchchat.workers.local.runner import LocalRunner
+from batchchat.workers.process_lifetime import kill_with_parent
 from batchchat.workers.shards.exit_codes import ENGINE_DEAD
 
 _logger = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
-_NEWS = 1.0
+_STATUS_SECONDS = 1.0
 _BACKOFF = Backoff(first=1.0, longest=30.0)
-_CLOSE_SECONDS = 30.0
-"""Seconds past the grace that a child has to end before it is killed."""
+_KILL_MARGIN_SECONDS = 30.0
+"""Time that an orderly shutdown may take in addition to the grace period."""
 
-_PARENT = "--parent"
+_PARENT_OPTION = "--parent"
 
 NO_STATUS: Mapping[str, Any] = MappingProxyType({})
 
 
 class RunnerProcess:
-    """Keeps a child that runs batches, from a thread of its own."""
+    """Keeps a child process that runs batches, from a thread of its own."""
 
     def __init__(self, *, as_json: bool) -> None:
-        """`as_json` is how the child logs."""
+        """With `as_json`, the child logs JSON lines."""
         self.status = NO_STATUS
+        """The last status of the child; empty while there is no child."""
+
         self.starts = 0
         self._as_json = as_json
         self._closing = threading.Event()
@@ -60,31 +63,31 @@ class RunnerProcess:
         self._thread = threading.Thread(target=self._keep, name="runner", daemon=True)
 
     def with_progress(self, state: State) -> State:
-        """Return the state of a batch with what is done in shards that run."""
-        told = self.status.get("running", {}).get(state.batch.id)
-        if not told or state.is_terminal:
+        """Return the state of a batch, including the results of its open shards."""
+        published = self.status.get("running", {}).get(state.batch.id)
+        if not published or state.is_terminal:
             return state
-        status = msgspec.convert(told, dict[str, ShardProgress])
-        running = {int(shard): (one.counts, one.usage) for shard, one in status.items()}
+        shards = msgspec.convert(published, dict[str, ShardProgress])
+        running = {int(shard): (one.counts, one.usage) for shard, one in shards.items()}
         return replace(state, running=running)
 
     @property
     def is_alive(self) -> bool:
-        """Whether there is a child at this moment."""
+        """Whether the child is running."""
         return self._child is not None and self._child.poll() is None
 
     def start(self) -> None:
         """Start the child, and watch it."""
         self._thread.start()
 
-    def close(self, grace: float) -> None:
-        """End the child; running requests get `grace` seconds."""
+    def close(self, drain_seconds: float) -> None:
+        """End the child; running requests may finish within `drain_seconds`."""
         self._closing.set()
         child = self._child
         if child is not None:
             child.terminate()
             try:
-                child.wait(grace + _CLOSE_SECONDS)
+                child.wait(drain_seconds + _KILL_MARGIN_SECONDS)
             except subprocess.TimeoutExpired:
                 child.kill()
         if self._thread.is_alive():
@@ -93,37 +96,42 @@ class RunnerProcess:
     def _keep(self) -> None:
         """Start a child whenever there is none.
 
-        This thread lives as long as the process, which the child's end is tied to.
+        The child dies when the thread that started it ends, so this must be a thread
+        that lives as long as its process.
         """
         while not self._closing.is_set():
-            began = self.starts
-            code = self._watch(self._start())
+            status = self._watch(self._start())
             self.status = NO_STATUS
             if self._closing.is_set():
                 return
-            about_it = event_fields("runner_died", code=code, starts=began + 1)
+            pause = _BACKOFF.seconds(self.starts)
+            event = event_fields("runner_died", code=status, starts=self.starts)
             _logger.error(
-                "the runner died (%s), and is started again", code, extra=about_it
+                "the runner process exited with status %s; restarting in %.1fs",
+                status,
+                pause,
+                extra=event,
             )
-            self._closing.wait(_BACKOFF.seconds(self.starts))
+            self._closing.wait(pause)
 
     def _start(self) -> subprocess.Popen[bytes]:
         self.starts += 1
-        command = [sys.executable, "-P", "-m", __name__, _PARENT, str(os.getpid())]
+        parent = str(os.getpid())
+        command = [sys.executable, "-P", "-m", __name__, _PARENT_OPTION, parent]
         if self._as_json:
             command.append("--json")
-        self._child = subprocess.Popen(  # noqa: S603 - it is ourselves
+        self._child = subprocess.Popen(  # noqa: S603 - the command is our own
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
-        if self._closing.is_set():  # it was closed while there was no child
+        if self._closing.is_set():  # closed while there was no child
             self._child.terminate()
         return self._child
 
     def _watch(self, child: subprocess.Popen[bytes]) -> int:
-        """Take the child's status until it ends; return its exit status."""
+        """Read the child's status lines until it ends; return its exit status."""
         with child:
             for line in child.stdout or ():
                 try:
@@ -135,22 +143,22 @@ class RunnerProcess:
 
 def main(arguments: list[str]) -> None:
     """Run batches until a SIGTERM, or until the parent dies."""
-    _die_with(int(arguments[arguments.index(_PARENT) + 1]))
-    status, talk = _own_streams()
-    start_logging(talk, as_json="--json" in arguments)
+    kill_with_parent(int(arguments[arguments.index(_PARENT_OPTION) + 1]))
+    status_stream, log_stream = _redirect_streams()
+    start_logging(log_stream, as_json="--json" in arguments)
     settings = load_settings()
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    terminated = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: terminated.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    runner = _runner(settings)
+    runner = _make_runner(settings)
     runner.start()
-    while not ended.wait(_NEWS):
-        status.write(json.dumps(_status(runner)) + "\n")
-        status.flush()
+    while not terminated.wait(_STATUS_SECONDS):
+        status_stream.write(json.dumps(_status(runner)) + "\n")
+        status_stream.flush()
     runner.close(settings.grace_seconds)
 
 
-def _runner(settings: Settings) -> LocalRunner:
+def _make_runner(settings: Settings) -> LocalRunner:
     models = Path(settings.model_cache).expanduser()
 
     storage = open_storage(
@@ -158,23 +166,30 @@ def _runner(settings: Settings) -> LocalRunner:
         s3_endpoint=settings.s3_endpoint,
         s3_path_style=settings.s3_path_style,
     )
+    broker = InProcessBroker()
+    environment = WorkerEnvironment(
+        storage=CachedStorage(storage),
+        settings=settings,
+        leases=broker,
+        status_board=broker,
+    )
     return LocalRunner(
-        storage,
-        settings,
-        load_catalog(settings.config).restricted(),
+        environment,
+        broker,
+        RendererRegistry(load_catalog(settings.config).restricted(), models),
         start_engine=lambda model: start_engine(model, models, settings),
-        models=models,
-        on_hang=lambda: os._exit(ENGINE_DEAD),  # a thread that hangs can't be ended
+        # A thread that hangs cannot be ended, only its process.
+        on_stuck=lambda: os._exit(ENGINE_DEAD),
     )
 
 
 def _status(runner: LocalRunner) -> dict[str, Any]:
     stats = runner.stats
     running: dict[str, dict[str, Any]] = defaultdict(dict)
-    for (batch_id, shard), status in runner.running.items():
-        running[batch_id][shard] = msgspec.to_builtins(status)
+    for (batch_id, shard), progress in runner.shards.items():
+        running[batch_id][shard] = msgspec.to_builtins(progress)
     return {
-        "model": runner.loaded,
+        "model": runner.loaded_model,
         "tokens_per_second": runner.tokens_per_second,
         "running": running,
         "stats": {
@@ -186,24 +201,17 @@ def _status(runner: LocalRunner) -> dict[str, Any]:
     }
 
 
-def _die_with(parent: int) -> None:
-    """Have the system end this process when its parent ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(1)
-
-
-def _own_streams() -> tuple[TextIO, TextIO]:
-    """Return stdout and stderr, and send what engines print to their log."""
-    status = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    talk = os.fdopen(os.dup(2), "w", encoding="utf-8")
-    log = data_folder() / "engine.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.dup2(target, 1)
-    os.dup2(target, 2)
-    os.close(target)
-    return status, talk
+def _redirect_streams() -> tuple[TextIO, TextIO]:
+    """Return stdout and stderr; send to a file what engines print to them."""
+    status_stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    log_stream = os.fdopen(os.dup(2), "w", encoding="utf-8")
+    path = data_folder() / "engine.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    return status_stream, log_stream
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What a worker's exit status says to whoever started it."""
+"""Exit statuses of a worker process, taken from sysexits.h."""
 
 ENGINE_DEAD = 70
-"""The engine died or hangs: start the worker again (EX_SOFTWARE of sysexits.h)."""
+"""EX_SOFTWARE: the engine died or hangs; start the worker again."""
 
 BROKER_UNRESPONSIVE = 75
-"""The broker says nothing: start the worker again (EX_TEMPFAIL of sysexits.h)."""
+"""EX_TEMPFAIL: the broker delivers no messages; start the worker again."""

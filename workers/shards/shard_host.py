@@ -1,252 +1,156 @@
-"""What a worker process does with messages: runs shards on its one engine."""
+"""Runs the shards that messages name on one engine, several at a time."""
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from functools import partial
-from threading import Event, Lock
-from uuid import uuid4
+from threading import Lock
 
 from batchchat.jobs.catalog.catalog import Model
-from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.engine.protocol import Engine
 from batchchat.jobs.errors import BrokerError, EngineError, NotFoundError, StorageError
-from batchchat.jobs.execution.answer_cache import AnswerCache
 from batchchat.jobs.execution.attempt import Attempt
-from batchchat.jobs.execution.context import BatchContext
-from batchchat.jobs.execution.engine_gate import EngineGate
-from batchchat.jobs.execution.progress import Progress
-from batchchat.jobs.ledger.cost_limit import (
-    DRAIN_SECONDS,
-    cost_limit_reached,
-    request_cost_cancellation,
-)
-from batchchat.jobs.ledger.ledger import Ledger, State
-from batchchat.jobs.ledger.records import Counts, Plan, Shard
-from batchchat.jobs.settings import Settings
+from batchchat.jobs.ledger.records import Plan, Shard
 from batchchat.jobs.shutdown import ShutdownSignal
-from batchchat.jobs.storage import RetryingStorage, Storage
-from batchchat.workers.broker.lease_keeper import LeaseKeeper
-from batchchat.workers.broker.leases import Leases
+from batchchat.jobs.storage import RetryingStorage
 from batchchat.workers.broker.messages import WorkMessage, queue_name
-from batchchat.workers.broker.status_board import (
-    ShardProgress,
-    StatusBoard,
-    WorkerStatus,
-)
 from batchchat.workers.broker.throttled_log import ThrottledLog
+from batchchat.workers.environment import WorkerEnvironment
+from batchchat.workers.ledger_cache import LedgerCache
+from batchchat.workers.shards.context_factory import ContextFactory
+from batchchat.workers.shards.cost_monitor import CostMonitor
+from batchchat.workers.shards.host_status import HostStatus
+from batchchat.workers.shards.open_attempts import OpenAttempt, OpenAttempts
 
 log = logging.getLogger(__name__)
 
-_PAUSE = 1.0
-"""Seconds between two tries at a storage that did not answer for long."""
-
-
-def _sum(done: tuple[Counts, Usage], progress: Progress) -> tuple[Counts, Usage]:
-    return done[0] + progress.counts, done[1] + progress.usage
-
-
-class _Open:
-    """An attempt that runs, and how it is stopped and watched."""
-
-    def __init__(self) -> None:
-        self.stop = ShutdownSignal()
-        self.progress = Progress()
-        self.attempt: Attempt | None = None
-
-    def moves(self) -> int:
-        return self.attempt.progress_counter if self.attempt else 0
+_WITHDRAW_RETRY_SECONDS = 1.0
 
 
 class ShardHost:
-    """Runs one shard after the other, several at a time, on one engine."""
+    """Runs the shards of one model until it is drained or its engine dies."""
 
     def __init__(
-        self,
-        storage: Storage,
-        settings: Settings,
-        model: Model,
-        engine: Engine,
-        *,
-        leases: Leases,
-        status_board: StatusBoard,
-        name: str = "",
+        self, environment: WorkerEnvironment, model: Model, engine: Engine
     ) -> None:
-        """Read and write `storage`; `name` says on which machine this is."""
+        """Run shards of `model` on `engine`."""
         self.queue = queue_name(model)
-        self.keeper = LeaseKeeper(
-            leases,
-            lease_seconds=settings.lease_seconds,
-            stall_seconds=settings.stall_seconds,
-        )
+        self.keeper = environment.lease_keeper()
         self.stop = ShutdownSignal()
-        self.engine_died = Event()
-        self.on_room: Callable[[], object] = lambda: None
-        throttled_log = ThrottledLog("storage")
-        # What is finished and has no checkpoint yet would be generated again: it is
-        # held for as long as it takes.
-        self._storage = RetryingStorage(
-            storage, math.inf, self.stop, throttled_log.report
-        )
-        self._settings = settings
-        self._model = model
-        self._engine = engine
-        self._status_board = status_board
-        self._name = name
-        self._id = uuid4().hex
-        self._since = time.time()
-        self._engine_gate = EngineGate()
-        self._ledgers: dict[str, Ledger] = {}
-        self._open: dict[WorkMessage, _Open] = {}
-        self._fed = 0
-        self._active_messages = 0
-        self._said = ""
-        self._lock = Lock()
-        self._done = (Counts(), Usage())
-        self._told = (time.monotonic(), 0)
+        self.attempts = OpenAttempts()
+        self.engine_error: EngineError | None = None
+        """Why no more shards can run on the engine; None while it works."""
 
-    def has_room(self, here: int) -> bool:
-        """Say whether a shard may be begun, when `here` are in this process."""
-        return here <= self._fed and not self._is_ending
+        self.on_room: Callable[[], object] = lambda: None
+        """Is called when another shard may start."""
+
+        self._environment = environment
+        # Finished results without a checkpoint would have to be generated again, so
+        # they are kept for as long as the storage fails.
+        storage = RetryingStorage(
+            environment.storage,
+            environment.storage_timeout,
+            self.stop,
+            ThrottledLog("storage").report,
+        )
+        self._ledgers = LedgerCache(storage, environment.clock)
+        self._cost_monitor = CostMonitor(environment.status_board)
+        self._contexts = ContextFactory(engine, environment.settings)
+        self._status = HostStatus(environment, self.queue, model.name, self.attempts)
+        self._active_messages = 0
+        self._last_warning = ""
+        self._lock = Lock()
+
+    def has_room(self, active: int) -> bool:
+        """Return whether a shard may start while `active` messages are being run."""
+        return active <= self.attempts.fully_fed and not self._is_stopping
 
     @property
     def is_busy(self) -> bool:
-        """Whether any message is being followed."""
+        """Whether a message is being run."""
         return self._active_messages > 0
 
-    def done(self) -> tuple[Counts, Usage]:
-        """Return the requests and tokens that were done here."""
-        with self._lock:
-            done = self._done
-            for one in self._open.values():
-                done = _sum(done, one.progress)
-            return done
-
     def run(self, message: WorkMessage) -> None:
-        """Run a shard, unless it is done or somebody else's. Never raises."""
-        one = _Open()
+        """Run a shard, unless another worker does. Raises no error."""
+        attempt = OpenAttempt()
         try:
-            with self._here():
-                if not self._is_ending:
-                    self._run(message, one)
+            with self._counted():
+                if not self._is_stopping:
+                    self._run(message, attempt)
         except BrokerError as error:
-            log.warning("%s is left for later: %s", message.name, error)
+            log.warning("deferred %s: %s", message.name, error)
         except StorageError as error:
-            if error.message != self._said:  # of a damaged plan each shard would say so
-                self._said = error.message
-                log.warning("%s is left for later: %s", message.name, error)
-            self._withdraw(one)
+            self._log_once("deferred %s: %s", message, error)
+            self._environment.on_failure(error)
+            self._withdraw(attempt)
         except NotFoundError as error:
-            log.warning("%s is left: %s", message.name, error)
+            log.warning("dropped %s: %s", message.name, error)
+            self._environment.on_failure(error)
         except EngineError as error:
-            log.error("%s is left for later: %s", message.name, error)  # noqa: TRY400
-            self.engine_died.set()
-        except Exception:
+            log.error("deferred %s: %s", message.name, error)  # noqa: TRY400
+            self.engine_error = error
+        except Exception as error:
             log.exception("%s failed", message.name)
+            self._environment.on_failure(error)
 
     def tick(self) -> None:
-        """Tell the status_board, and stop what is to be stopped."""
-        with self._lock:
-            mine = dict(self._open)
+        """Publish the status, and stop the attempts that a stop request names."""
+        attempts = self.attempts.items()
+        board = self._environment.status_board
         try:
-            stopped = self._status_board.stop_requests(
-                {message.batch_id for message in mine}
-            )
-            for message, one in mine.items():
-                grace = stopped.get(message.batch_id)
-                if grace is not None and not (grace and one.stop.requested):
-                    one.stop.request(grace)
-            self._tell(mine)
+            requests = board.stop_requests({message.batch_id for message in attempts})
+            for message, attempt in attempts.items():
+                seconds = requests.get(message.batch_id)
+                if seconds is not None and not (seconds and attempt.stop.requested):
+                    attempt.stop.request(seconds)
+            board.publish(*self._status.current())
         except BrokerError as error:
-            log.debug("no status_board can be told: %s", error)
+            log.debug("cannot publish the status: %s", error)
 
-    def drain(self, grace: float) -> None:
-        """Stop everything; running requests get `grace` seconds to finish."""
-        self.stop.request(grace)
-        with self._lock:
-            mine = list(self._open.values())
-        for one in mine:
-            one.stop.request(grace)
+    def drain(self, seconds: float) -> None:
+        """Start nothing more; running requests may finish within `seconds`."""
+        self.stop.request(seconds)
+        for attempt in self.attempts.items().values():
+            attempt.stop.request(seconds)
 
     def close(self) -> None:
-        """Say that this worker is gone."""
+        """Stop to renew leases, and remove this worker from the status board."""
         self.keeper.stop()
         with suppress(BrokerError):
-            self._status_board.remove(self._id)
+            self._environment.status_board.remove(self._status.worker_id)
 
     @property
-    def _is_ending(self) -> bool:
-        return self.stop.requested or self.engine_died.is_set()
+    def _is_stopping(self) -> bool:
+        return self.stop.requested or self.engine_error is not None
 
-    def _run(self, message: WorkMessage, one: _Open) -> None:
+    def _run(self, message: WorkMessage, attempt: OpenAttempt) -> None:
         with self.keeper.hold(
-            message.name, one.moves, lambda: one.stop.request(0)
-        ) as held:
-            if not held:
+            message.name, attempt.progress_counter, lambda: attempt.stop.request(0)
+        ) as is_held:
+            if not is_held:
                 return
-            work = self._work(message)
-            if work is None or self._status_board.stop_requests([message.batch_id]):
+            pending = self._find_pending(message)
+            board = self._environment.status_board
+            if pending is None or board.stop_requests([message.batch_id]):
                 return
-            plan, shard = work
-            one.attempt = Attempt(self._task(message, plan, one), shard)
-            with self._opened(message, one):
-                self._watch_cost(message, one)
-                one.attempt.feed()
-                with self._feeding_is_done():
-                    done = one.attempt.finish()
-            log.info("%s is %s", message.name, "committed" if done else "handed back")
+            plan, shard = pending
+            ledger = self._ledgers.get(message.project)
+            context = self._contexts.make(message.batch_id, ledger, plan, attempt)
+            attempt.attempt = Attempt(context, shard)
+            with (
+                self._opened(message, attempt),
+                self._cost_monitor.watching(ledger, message, attempt),
+            ):
+                attempt.attempt.feed()
+                with self.attempts.waiting_for_answers():
+                    self.on_room()
+                    attempt.is_committed = attempt.attempt.finish()
+            result = "committed" if attempt.is_committed else "handed back"
+            log.info("%s is %s", message.name, result)
 
-    def _watch_cost(self, message: WorkMessage, one: _Open) -> None:
-        """Have a shard stop when its batch comes to the most that it may cost.
-
-        The dispatcher sees to it for all workers, with each sweep; until the next one
-        requests that share an answer may finish by the thousand.
-        """
-        ledger = self._ledger(message.project)
-        if ledger.batch(message.batch_id).max_cost is None:
-            return
-        status_board = self._status_board.shard_progress(message.batch_id)
-        others = {
-            shard: (told.counts, told.usage)
-            for shard, told in status_board.items()
-            if shard != message.shard
-        }
-        state = replace(ledger.state(message.batch_id), running=others)
-        one.progress.on_result = partial(self._look_at_cost, ledger, state, one)
-
-    def _look_at_cost(self, ledger: Ledger, state: State, one: _Open) -> None:
-        """See what the batch costs: others as they were, this shard as it is."""
-        if one.stop.requested:
-            return
-        price = state.require_plan().require_model().price
-        done = state.counts() + one.progress.total_counts()
-        used = state.usage() + one.progress.total_usage()
-        in_flight = one.attempt.in_flight if one.attempt else 0
-        if cost_limit_reached(state.batch, price, done, used, in_flight):
-            one.stop.request(DRAIN_SECONDS)
-            request_cost_cancellation(ledger, state.batch.id)
-
-    def _withdraw(self, one: _Open) -> None:
-        """Take back that an attempt died, once the storage answers again.
-
-        Until then this counts as a shard that is here, so no other is begun.
-        """
-        while one.attempt and not self._is_ending:
-            try:
-                one.attempt.withdraw()
-            except StorageError as error:
-                if not error.retryable:
-                    return
-                time.sleep(_PAUSE)
-            else:
-                return
-
-    def _work(self, message: WorkMessage) -> tuple[Plan, Shard] | None:
-        """Return plan and shard, None where nothing is to be done."""
-        ledger = self._ledger(message.project)
+    def _find_pending(self, message: WorkMessage) -> tuple[Plan, Shard] | None:
+        """Return the plan and the shard; None if the shard need not run."""
+        ledger = self._ledgers.get(message.project)
         keys = ledger.keys.batch(message.batch_id)
         plan = ledger.plan(message.batch_id)
         if plan is None or message.shard >= len(plan.shards):
@@ -255,24 +159,30 @@ class ShardHost:
             return None
         return plan, plan.shards[message.shard]
 
-    def _task(self, message: WorkMessage, plan: Plan, one: _Open) -> BatchContext:
-        ledger = self._ledger(message.project)
-        return BatchContext(
-            ledger=ledger,
-            batch=ledger.batch(message.batch_id),
-            model=plan.require_model(),
-            engine=self._engine,
-            stop=one.stop,
-            progress=one.progress,
-            max_line_bytes=plan.line_bytes,
-            first_tail_shard=plan.first_tail_shard,
-            checkpoint_seconds=self._settings.checkpoint_seconds,
-            engine_gate=self._engine_gate,
-            answer_cache=AnswerCache(enabled=self._settings.deduplicate_requests),
-        )
+    def _withdraw(self, attempt: OpenAttempt) -> None:
+        """Remove the mark of an attempt that the storage stopped, not the engine.
+
+        A mark that stays counts as a death of the engine. While the storage fails,
+        this counts as a running shard, so that no other starts.
+        """
+        while attempt.attempt is not None:
+            try:
+                attempt.attempt.withdraw()
+            except StorageError as error:
+                if not error.retryable or self._is_stopping:
+                    return
+                time.sleep(_WITHDRAW_RETRY_SECONDS)
+            else:
+                return
+
+    def _log_once(self, text: str, message: WorkMessage, error: StorageError) -> None:
+        """Log a warning unless the last one was about the same error."""
+        if error.message != self._last_warning:
+            self._last_warning = error.message
+            log.warning(text, message.name, error)
 
     @contextmanager
-    def _here(self) -> Iterator[None]:
+    def _counted(self) -> Iterator[None]:
         with self._lock:
             self._active_messages += 1
         try:
@@ -282,59 +192,8 @@ class ShardHost:
                 self._active_messages -= 1
 
     @contextmanager
-    def _opened(self, message: WorkMessage, one: _Open) -> Iterator[None]:
-        with self._lock:
-            self._open[message] = one
-        if self.stop.requested:  # it came between the two lines that look
-            one.stop.request(0)
-        try:
+    def _opened(self, message: WorkMessage, attempt: OpenAttempt) -> Iterator[None]:
+        with self.attempts.opened(message, attempt):
+            if self.stop.requested:  # the drain may have missed this attempt
+                attempt.stop.request(0)
             yield
-        finally:
-            with self._lock:
-                del self._open[message]
-                self._done = _sum(self._done, one.progress)
-
-    @contextmanager
-    def _feeding_is_done(self) -> Iterator[None]:
-        with self._lock:
-            self._fed += 1
-        self.on_room()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._fed -= 1
-
-    def _ledger(self, project: str) -> Ledger:
-        with self._lock:
-            if project not in self._ledgers:
-                self._ledgers[project] = Ledger(self._storage, project)
-            return self._ledgers[project]
-
-    def _tell(self, mine: dict[WorkMessage, _Open]) -> None:
-        running = {
-            (message.batch_id, message.work): ShardProgress(
-                one.progress.total_counts(),
-                one.progress.total_usage(),
-                in_flight=one.attempt.in_flight if one.attempt else 0,
-            )
-            for message, one in mine.items()
-        }
-        worker = WorkerStatus(
-            id=self._id,
-            queue=self.queue,
-            model=self._model.name,
-            host=self._name,
-            since=self._since,
-            tokens_per_second=self._speed(),
-            shards=[message.name for message in mine],
-        )
-        self._status_board.publish(worker, running)
-
-    def _speed(self) -> float:
-        """Return the tokens generated in a second since the last look."""
-        tokens = self.done()[1].output_tokens
-        now = time.monotonic()
-        then, before = self._told
-        self._told = (now, tokens)
-        return max(0.0, (tokens - before) / (now - then)) if now > then else 0.0

@@ -1,22 +1,24 @@
-"""Starts a worker again when it died; ends when it is told to."""
+"""Restarts a worker that died, until a signal arrives."""
 
-import ctypes
 import logging
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from functools import partial
 from types import FrameType
 
 from batchchat.jobs.backoff import Backoff
+from batchchat.workers.process_lifetime import kill_with_parent
 
-_PR_SET_PDEATHSIG = 1
 _BACKOFF = Backoff(first=1.0, longest=30.0)
-_STEADY = 120.0
-"""Seconds after which a worker is taken to have run well."""
+_STABLE_SECONDS = 120.0
+"""Run time after which the next restart is as quick as the first one."""
 
-_HOPELESS = 2
-"""Exit status of a worker that can't work here at all: another try is no use."""
+_POLL_SECONDS = 0.1
+_CANNOT_RUN = 2
+"""Exit status of a worker whose configuration is wrong: a restart would not help."""
 
 log = logging.getLogger(__name__)
 
@@ -25,51 +27,53 @@ class Supervisor:
     """Keeps one worker process running.
 
     The worker has a session of its own, so that a Ctrl-C in a terminal reaches it
-    once, from here. It is told to end when this process dies, however that came.
+    once, through this process. It gets a SIGTERM when this process dies.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
         """Start workers by `command`."""
         self._command = command
         self._child: subprocess.Popen[bytes] | None = None
-        self._asked = False
+        self._stop_requested = False
 
     def run(self) -> int:
         """Return the exit status of the last worker."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._pass_on)
+            signal.signal(number, self._forward)
         deaths = 0
         while True:
             began = time.monotonic()
-            code = self._run_once()
-            if self._asked or code in {0, _HOPELESS}:
-                return code if code >= 0 else 128 - code
-            if time.monotonic() - began > _STEADY:
+            status = self._run_once()
+            if self._stop_requested or status in {0, _CANNOT_RUN}:
+                return status if status >= 0 else 128 - status
+            if time.monotonic() - began > _STABLE_SECONDS:
                 deaths = 0
             deaths += 1
-            wait = _BACKOFF.seconds(deaths)
-            log.warning("the worker ended with %d; another starts in %.1fs", code, wait)
-            if self._was_asked_within(wait):
+            pause = _BACKOFF.seconds(deaths)
+            log.warning(
+                "the worker exited with status %d; restarting in %.1fs", status, pause
+            )
+            if self._wait_for_stop(pause):
                 return 0
 
     def _run_once(self) -> int:
-        libc = ctypes.CDLL(None)
-        self._child = subprocess.Popen(  # noqa: S603 - our own command
+        self._child = subprocess.Popen(  # noqa: S603 - the command is our own
             self._command,
             start_new_session=True,
-            preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509
+            preexec_fn=partial(kill_with_parent, os.getpid(), signal.SIGTERM),  # noqa: PLW1509
         )
-        if self._asked:  # the signal came while there was no child
+        if self._stop_requested:  # the signal arrived while there was no child
             self._child.terminate()
         return self._child.wait()
 
-    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
-        self._asked = True
+    def _forward(self, number: int, _frame: FrameType | None) -> None:
+        self._stop_requested = True
         if self._child and self._child.poll() is None:
             self._child.send_signal(number)
 
-    def _was_asked_within(self, seconds: float) -> bool:
+    def _wait_for_stop(self, seconds: float) -> bool:
+        """Wait up to `seconds`; return whether a signal requested a stop."""
         until = time.monotonic() + seconds
-        while not self._asked and time.monotonic() < until:
-            time.sleep(0.1)
-        return self._asked
+        while not self._stop_requested and time.monotonic() < until:
+            time.sleep(_POLL_SECONDS)
+        return self._stop_requested

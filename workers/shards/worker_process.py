@@ -1,4 +1,4 @@
-"""A worker process: one engine, loaded first, then shards until it is told to end."""
+"""A worker process: one engine, loaded first, that runs shards until a signal."""
 
 import logging
 import os
@@ -24,25 +24,25 @@ from batchchat.workers.broker.redis_client import open_redis
 from batchchat.workers.broker.status_board import RedisStatusBoard
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.hang_detector import HangDetector
+from batchchat.workers.environment import WorkerEnvironment
 from batchchat.workers.shards.exit_codes import BROKER_UNRESPONSIVE, ENGINE_DEAD
 from batchchat.workers.shards.shard_host import ShardHost
 
 log = logging.getLogger(__name__)
 
-_THREADS = 32
-"""Shards that may wait for their last answers at once."""
+_MAX_OPEN_SHARDS = 32
 
-_SILENT = 60.0
-"""Seconds of idleness beside a full queue after which the connection is taken for dead.
+_UNRESPONSIVE_AFTER_SECONDS = 60.0
+"""Idle time beside a non-empty queue after which the connection counts as dead.
 
-It can be half open: everything looks well, and nothing arrives."""
+A half-open connection looks healthy, but delivers nothing."""
 
-_PATIENCE = 10.0
-"""Seconds that an orderly end may take beyond the grace."""
+_SHUTDOWN_MARGIN_SECONDS = 10.0
+"""Time that an orderly shutdown may take in addition to the grace period."""
 
 
 class Worker:
-    """Runs shards of one model until a signal, its engine's death, or silence."""
+    """Runs shards until a signal, the engine's death, or an unresponsive broker."""
 
     def __init__(
         self,
@@ -52,38 +52,35 @@ class Worker:
         model: Model,
         engine: EngineDriver,
     ) -> None:
-        """Take shards from the Redis at `broker`."""
+        """Take the shards of `model` from the Redis at `broker`."""
         self._settings = settings
-        self._app = make_app(broker)
         self._engine = engine
-        self._hang_watch = HangDetector(engine, settings.stall_seconds)
-        redis = open_redis(broker)
-        leases = RedisLeases(redis, uuid4().hex, settings.lease_seconds)
-        self._host = ShardHost(
-            storage,
-            settings,
-            model,
-            engine,
-            leases=leases,
+        self._hang_detector = HangDetector(engine, settings.stall_seconds)
+        app, redis = make_app(broker), open_redis(broker)
+        environment = WorkerEnvironment(
+            storage=storage,
+            settings=settings,
+            leases=RedisLeases(redis, uuid4().hex, settings.lease_seconds),
             status_board=RedisStatusBoard(redis),
-            name=socket.gethostname(),
+            host_name=socket.gethostname(),
         )
-        self._queue = CeleryQueue(self._app, redis)
+        self._host = ShardHost(environment, model, engine)
+        self._queue = CeleryQueue(app, redis)
         self._consumer = Consumer(
-            self._app,
+            app,
             self._host.queue,
             self._host.run,
-            threads=_THREADS,
+            threads=_MAX_OPEN_SHARDS,
             has_room=self._host.has_room,
         )
         self._host.on_room = self._consumer.wake
-        self._busy_at = time.monotonic()
-        self._ending = False
+        self._last_busy_at = time.monotonic()
+        self._is_stopping = False
 
     def run(self) -> int:
-        """Return the exit status when all is handed back."""
-        worker_shutting_down.connect(self._shut_down, weak=False)
-        self._host.keeper.start(self._look)
+        """Run until the end; return the exit status once all work is handed back."""
+        worker_shutting_down.connect(self._on_signal, weak=False)
+        self._host.keeper.start(self._tick)
         log.info("ready for shards from %s", self._host.queue)
         try:
             return self._consumer.consume()
@@ -91,47 +88,49 @@ class Worker:
             self._host.close()
             self._engine.close()
 
-    def _shut_down(self, **_: object) -> None:
-        """Have running requests finish, for as long as the grace lasts."""
-        log.info("ending: running requests get %gs", self._settings.grace_seconds)
-        self._end(0, self._settings.grace_seconds)
+    def _on_signal(self, **_: object) -> None:
+        """Let running requests finish within the grace period."""
+        grace = self._settings.grace_seconds
+        log.info("shutting down: running requests have %gs to finish", grace)
+        self._stop(0, grace)
 
-    def _look(self) -> None:
+    def _tick(self) -> None:
         self._host.tick()
-        if self._ending:
+        if self._is_stopping:
             return
-        if self._hang_watch.is_hung():
-            self._engine.abandon("the engine hangs")  # its marks say what it had
-        if self._host.engine_died.is_set() or not self._engine.is_alive:
-            log.error("the engine died or hangs: this worker ends")
-            self._end(ENGINE_DEAD, 0)
-        elif self._broker_is_silent():
-            log.error("the queue is full and nothing arrives: this worker ends")
-            self._end(BROKER_UNRESPONSIVE, 0)
+        if self._hang_detector.is_hung():
+            # The marks of its attempts name the requests that it had.
+            self._engine.abandon("the engine hangs")
+        if self._host.engine_error or not self._engine.is_alive:
+            log.error("the engine died or hangs: stopping this worker")
+            self._stop(ENGINE_DEAD, 0)
+        elif self._is_broker_unresponsive():
+            log.error("the queue has messages but none arrives: stopping this worker")
+            self._stop(BROKER_UNRESPONSIVE, 0)
 
-    def _end(self, code: int, grace: float) -> None:
-        """End in order; if that takes too long, at once."""
-        self._ending = True
-        self._host.drain(grace)
-        if code:
-            stop_worker(code)
+    def _stop(self, exit_code: int, drain_seconds: float) -> None:
+        """Shut down in order; kill this process if that takes too long."""
+        self._is_stopping = True
+        self._host.drain(drain_seconds)
+        if exit_code:
+            stop_worker(exit_code)
 
-        def insist() -> None:
-            time.sleep(grace + _PATIENCE)
-            log.error("the end takes too long: killed")
-            os._exit(code or ENGINE_DEAD)
+        def kill() -> None:
+            time.sleep(drain_seconds + _SHUTDOWN_MARGIN_SECONDS)
+            log.error("the shutdown takes too long: killing this worker")
+            os._exit(exit_code or ENGINE_DEAD)
 
-        Thread(target=insist, name="insist", daemon=True).start()
+        Thread(target=kill, name="shutdown-timeout", daemon=True).start()
 
-    def _broker_is_silent(self) -> bool:
-        """Say whether nothing was taken for long from a queue that had something."""
+    def _is_broker_unresponsive(self) -> bool:
+        """Return whether this worker was idle for long beside a non-empty queue."""
         now = time.monotonic()
-        if self._host.is_busy or not self._anything_waits():
-            self._busy_at = now
-        return now - self._busy_at > _SILENT
+        if self._host.is_busy or not self._has_waiting_messages():
+            self._last_busy_at = now
+        return now - self._last_busy_at > _UNRESPONSIVE_AFTER_SECONDS
 
-    def _anything_waits(self) -> bool:
+    def _has_waiting_messages(self) -> bool:
         try:
             return bool(self._queue.waiting(self._host.queue))
-        except BrokerError:  # it is away, and says so; that is not silence
+        except BrokerError:  # an outage, which is logged elsewhere
             return False

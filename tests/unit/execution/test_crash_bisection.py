@@ -9,7 +9,7 @@ from batchchat.jobs.execution.crash_bisection import AttemptMarker, CrashBisecti
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore
-from batchchat.workers.local.embedded_run import EmbeddedRun
+from batchchat.workers.local.single_batch import SingleBatchRun
 from tests.support.running import ECHO, SETTINGS, Bench, EchoRegistry, lines, renderer
 
 
@@ -62,7 +62,7 @@ def run_on(bench, batch_id, build):
         engine.start()
         return engine
 
-    return EmbeddedRun(
+    return SingleBatchRun(
         Ledger(bench.storage, "default"),
         bench.settings,
         EchoRegistry(Catalog({"echo": ECHO}), bench.locks),

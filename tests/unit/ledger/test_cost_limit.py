@@ -16,7 +16,7 @@ from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.broker.status_board import ShardProgress
 from batchchat.workers.engine.echo_core import start_echo
 from batchchat.workers.shards.shard_host import ShardHost
-from tests.support.memory_broker import MemoryLeases, MemoryStatusBoard
+from tests.support.memory_broker import MemoryStatusBoard, memory_environment
 from tests.support.running import ECHO, Bench, EchoRegistry, lines, renderer
 from tests.unit.workers.test_dispatcher import Desk
 
@@ -123,14 +123,10 @@ def test_a_worker_stops_a_shard_itself_by_what_others_have_told_and_its_own(
     told = Usage(elsewhere * each.input_tokens, 0, elsewhere * each.output_tokens)
     status_board.runs[batch_id] = {9: ShardProgress(Counts(0, elsewhere, 0), told)}
     engine = start_echo(renderer(), **bench.speed)
-    host = ShardHost(
-        bench.storage,
-        bench.settings,
-        PRICED,
-        engine,
-        leases=MemoryLeases(),
-        status_board=status_board,
+    environment = memory_environment(
+        bench.storage, bench.settings, status_board=status_board
     )
+    host = ShardHost(environment, PRICED, engine)
     host.run(WorkMessage.for_shard("default", batch_id, 0))
     engine.close()
     assert ledger.cancel(batch_id).reason == MAX_COST_REACHED

@@ -8,12 +8,12 @@ from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import ConfigError
 from batchchat.jobs.ledger.submission import cancel_batch
 from batchchat.jobs.prompts.registry import RendererRegistry
-from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.messages import FINALIZE, PLAN, WorkMessage
+from batchchat.workers.control.batch_planner import BatchPlanner
 from batchchat.workers.control.controller import Controller
 from batchchat.workers.control.dispatcher import Dispatcher
 from tests.support.ended import MODEL, Hand, bare
-from tests.support.memory_broker import MemoryLeases, MemoryQueue, MemoryStatusBoard
+from tests.support.memory_broker import MemoryQueue, memory_environment
 from tests.support.running import SETTINGS
 
 
@@ -35,24 +35,16 @@ def hand():
 
 def do(hand, error, batch_id, *asked):
     """Have a controller follow messages; return the batch's state."""
-    leases, status_board = MemoryLeases(), MemoryStatusBoard()
+    environment = memory_environment(hand.storage, SETTINGS, clock=lambda: 1_000.0)
     controller = Controller(
-        hand.storage,
-        SETTINGS,
-        BrokenRegistry(error),
-        dispatcher=Dispatcher(
-            hand.storage,
-            SETTINGS,
-            queue=MemoryQueue(),
-            leases=leases,
-            status_board=status_board,
-        ),
-        keeper=LeaseKeeper(leases, lease_seconds=15, stall_seconds=120),
-        status_board=status_board,
-        clock=lambda: 1_000.0,
+        environment,
+        BatchPlanner(environment, BrokenRegistry(error)),
+        Dispatcher(environment, MemoryQueue()),
+        environment.lease_keeper(),
+        deliver=lambda _: None,
     )
-    for what in asked:
-        controller.run(WorkMessage("default", batch_id, what))
+    for work in asked:
+        controller.handle(WorkMessage("default", batch_id, work))
     return hand.ledger.state(batch_id)
 
 

@@ -7,12 +7,11 @@ import pytest
 
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.settings import Settings
-from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.messages import DELIVER, WorkMessage
 from batchchat.workers.control import delivery_pool as module
 from batchchat.workers.control.delivery_pool import DeliveryPool
 from tests.support.ended import Hand, bare
-from tests.support.memory_broker import MemoryLeases
+from tests.support.memory_broker import MemoryLeases, memory_environment
 
 PATIENCE = 20.0
 
@@ -24,12 +23,13 @@ class Depot:
         self.folder = folder
         self.hand = Hand()
         self.leases = MemoryLeases()
-        self.deliveries = DeliveryPool(
+        environment = memory_environment(
             self.hand.storage,
             Settings(storage="", output_prefixes=(f"{folder}/{{project}}",)),
-            LeaseKeeper(self.leases, lease_seconds=10, stall_seconds=10),
-            lambda: 1_000.0,
+            leases=self.leases,
+            clock=lambda: 1_000.0,
         )
+        self.deliveries = DeliveryPool(environment, environment.lease_keeper())
 
     def ended(self, place="default/x"):
         """Return the message to deliver a new batch to a place."""
@@ -72,7 +72,7 @@ def test_what_another_process_delivers_is_left_to_it(depot):
     message = depot.ended()
     depot.leases.all[message.name] = "another"
     depot.deliveries.start(message)
-    depot.until(lambda: not depot.deliveries._here)
+    depot.until(lambda: not depot.deliveries._active)
     assert not depot.state(message).is_delivered
 
 
@@ -89,7 +89,7 @@ def test_slow_places_hold_up_only_what_is_to_be_delivered(depot, monkeypatch):
         depot.deliveries.start(message)  # returns at once
     depot.until(lambda: len(begun) == 4)
     go_on.set()
-    depot.until(lambda: not depot.deliveries._here)
+    depot.until(lambda: not depot.deliveries._active)
     for message in messages[4:]:
         depot.deliveries.start(message)
     depot.until(lambda: len(begun) == 6)

@@ -13,7 +13,12 @@ from batchchat.jobs.ledger.submission import cancel_batch
 from batchchat.workers.broker.messages import CONTROL, WorkMessage, queue_name
 from batchchat.workers.control.dispatcher import Dispatcher
 from tests.support.ended import MODEL, Hand, bare
-from tests.support.memory_broker import MemoryLeases, MemoryQueue, MemoryStatusBoard
+from tests.support.memory_broker import (
+    MemoryLeases,
+    MemoryQueue,
+    MemoryStatusBoard,
+    memory_environment,
+)
 from tests.support.running import SETTINGS
 
 QUEUE = queue_name(MODEL)
@@ -31,15 +36,15 @@ class Desk:
         )
         self.now = 1_000.0
         self.leases.detect_flush()
-        self.dispatcher = Dispatcher(
+        environment = memory_environment(
             self.hand.storage,
             SETTINGS,
-            queue=self.queue,
             leases=self.leases,
             status_board=self.status_board,
             clock=lambda: self.now,
             monotonic=lambda: self.now,
         )
+        self.dispatcher = Dispatcher(environment, self.queue)
 
     def submit(self, requests, project="default", **options):
         """Hand a batch over that is planned, two requests a shard."""
@@ -176,7 +181,7 @@ def test_an_ended_batch_is_active_no_more(desk):
 def test_a_project_without_active_batches_takes_no_memory(desk):
     batch_id = desk.submit(4)
     desk.sweep()
-    [ledger] = map(ref, desk.dispatcher._ledgers.values())
+    [ledger] = map(ref, desk.dispatcher._ledgers._ledgers.values())
     desk.hand.run(batch_id)
     desk.hand.finalize(batch_id)
     desk.sweep()

@@ -18,8 +18,10 @@ from batchchat.jobs.storage import MemoryStorage
 from batchchat.workers.broker.messages import queue_name
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore, start_echo
-from batchchat.workers.local import runner as local
+from batchchat.workers.local import engine_loop
+from batchchat.workers.local.in_process_broker import InProcessBroker
 from batchchat.workers.local.runner import LocalRunner
+from tests.support.memory_broker import memory_environment
 from tests.support.running import ECHO, SETTINGS, EchoRegistry, lines, renderer
 
 OTHER = Model(name="other", source="other", context_length=512)
@@ -30,21 +32,24 @@ class Site:
     """A storage and a runner over it."""
 
     def __init__(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(local, "RendererRegistry", EchoRegistry)
-        monkeypatch.setattr(local, "_BACKOFF", Backoff(0.05, 300.0))
+        monkeypatch.setattr(engine_loop, "_BACKOFF", Backoff(0.05, 300.0))
         self.storage = MemoryStorage()
         self.started = []
         self.start = lambda _model: start_echo(renderer())
-        self.models = tmp_path
+        self.registry = EchoRegistry(Catalog({"echo": ECHO, "other": OTHER}), tmp_path)
         self.runner = self.make_runner(SETTINGS)
 
-    def make_runner(self, settings):
+    def make_runner(self, settings, on_stuck=lambda: None):
+        self.broker = InProcessBroker()
+        environment = memory_environment(
+            self.storage, settings, leases=self.broker, status_board=self.broker
+        )
         return LocalRunner(
-            self.storage,
-            settings,
-            Catalog({"echo": ECHO, "other": OTHER}),
+            environment,
+            self.broker,
+            self.registry,
             start_engine=self._start,
-            models=self.models,
+            on_stuck=on_stuck,
         )
 
     def _start(self, model):
@@ -98,7 +103,7 @@ def test_another_model_has_its_turn_when_the_first_rests(site):
 
 
 def test_a_model_that_never_rests_lets_another_have_its_turn(site, monkeypatch):
-    monkeypatch.setattr(local, "_TURN", 0.3)
+    monkeypatch.setattr(engine_loop, "_MAX_MODEL_SLICE_SECONDS", 0.3)
     site.start = lambda _model: start_echo(renderer(), latency=0.3, capacity=4)
     long = site.submit(lines(90))
     site.runner.start()
@@ -150,7 +155,7 @@ def test_a_cancelled_batch_keeps_what_is_finished(site):
     site.start = lambda _model: start_echo(renderer(), latency=0.2, capacity=4)
     batch = site.submit(lines(200))
     site.runner.start()
-    while not site.runner.running:
+    while not site.runner.shards:
         time.sleep(0.01)
     time.sleep(0.5)
     cancel_batch(site.ledger(), batch)
@@ -178,14 +183,14 @@ def test_no_model_is_loaded_for_a_batch_that_is_cancelled_while_it_waits(site):
         time.sleep(0.01)
     waiting = site.submit(lines(9), model="other")
     deadline = time.monotonic() + PATIENCE
-    while queue_name(OTHER) not in site.runner._hints.model_queues():
+    while queue_name(OTHER) not in site.broker.first_messages():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     cancel_batch(site.ledger(), waiting)
     site.ended(waiting)
     cancel_batch(site.ledger(), first)
     site.ended(first)
-    while site.runner._hints.model_queues():
+    while site.broker.first_messages():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert site.started == ["echo"]
@@ -201,23 +206,18 @@ def test_an_ended_batch_is_active_no_more(site):
         time.sleep(0.02)
 
 
-def test_what_is_done_when_it_is_closed_is_kept_for_the_next(site, tmp_path):
+def test_what_is_done_when_it_is_closed_is_kept_for_the_next(site):
     site.start = lambda _model: start_echo(renderer(), latency=0.2, capacity=4)
     batch = site.submit(lines(40))
     site.runner.start()
-    while not site.runner.running:
+    while not site.runner.shards:
         time.sleep(0.01)
     time.sleep(0.5)
     site.runner.close(0.3)
     done = site.runner.stats.requests_done["completed"]
     assert 0 < done < 40
-    again = LocalRunner(
-        site.storage,
-        SETTINGS,
-        Catalog({"echo": ECHO}),
-        start_engine=lambda _model: start_echo(renderer()),
-        models=tmp_path,
-    )
+    site.start = lambda _model: start_echo(renderer())
+    again = site.make_runner(SETTINGS)
     again.start()
     [state] = site.ended(batch)
     again.close(0)
@@ -232,8 +232,8 @@ def test_news_tell_what_open_shards_have(site):
     seen = 0
     deadline = time.monotonic() + PATIENCE
     while not seen and time.monotonic() < deadline:
-        running = dict(site.runner.running)
-        seen = sum(status_board.counts.completed for status_board in running.values())
+        running = dict(site.runner.shards)
+        seen = sum(progress.counts.completed for progress in running.values())
         time.sleep(0.05)
     assert seen
     assert {batch_id for batch_id, _ in running} == {batch}
@@ -254,15 +254,13 @@ def test_an_engine_that_hangs_is_given_up(site):
     released = Event()
     hangs: list[bool] = []
     site.start = start
-    site.runner._settings = site.runner._settings.model_copy(
-        update={"stall_seconds": 1.0}
-    )
 
-    def on_hang():
+    def on_stuck():
         hangs.append(True)
         released.set()
 
-    site.runner._on_hang = on_hang
+    settings = SETTINGS.model_copy(update={"stall_seconds": 1.0})
+    site.runner = site.make_runner(settings, on_stuck)
     batch = site.submit(lines(5))
     site.runner.start()
     [state] = site.ended(batch)

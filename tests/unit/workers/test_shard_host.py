@@ -9,7 +9,7 @@ from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.engine.echo_core import start_echo
 from batchchat.workers.shards import shard_host as module
 from batchchat.workers.shards.shard_host import ShardHost
-from tests.support.memory_broker import MemoryLeases, MemoryStatusBoard
+from tests.support.memory_broker import memory_environment
 from tests.support.running import ECHO, SETTINGS, Bench, EchoRegistry, lines, renderer
 
 
@@ -36,7 +36,7 @@ class Outage:
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_PAUSE", 0)
+    monkeypatch.setattr(module, "_WITHDRAW_RETRY_SECONDS", 0)
     return Bench(tmp_path)
 
 
@@ -53,14 +53,7 @@ def planned(bench):
 @pytest.fixture
 def make_host():
     engine = start_echo(renderer())
-    yield lambda storage: ShardHost(
-        storage,
-        SETTINGS,
-        ECHO,
-        engine,
-        leases=MemoryLeases(),
-        status_board=MemoryStatusBoard(),
-    )
+    yield lambda storage: ShardHost(memory_environment(storage, SETTINGS), ECHO, engine)
     engine.close()
 
 

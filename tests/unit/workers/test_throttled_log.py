@@ -40,7 +40,7 @@ def test_it_is_over_when_nothing_failed_for_a_while(listener):
     listener.at(1, None)
     listener.at(11, None)
     listener.at(12, None)
-    assert listener.said == ["storage: no answer", "storage: answers again"]
+    assert listener.said == ["storage: no answer", "storage: available again"]
 
 
 def test_it_is_not_over_while_another_thread_waits(listener):

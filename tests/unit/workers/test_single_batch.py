@@ -1,4 +1,4 @@
-"""The embedded run, on the echo engine."""
+"""The run of a single batch, on the echo engine."""
 
 import json
 import time
