@@ -1,12 +1,12 @@
-"""Runs a file of requests with the installed `batchchat`, and goes on after a stop.
+"""Run a file of requests with the installed `batchchat`, and resume it after a stop.
 
-A batch has a name and a folder; beside each other stand there::
+A batch has a name and a folder, which contains::
 
-    <name>.requests.jsonl   what was asked
-    <name>.json             which batch it is, so that a second run goes on with it
-    <name>.results.jsonl    what was answered, and <name>.results.errors.jsonl
+    <name>.requests.jsonl   the requests
+    <name>.json             the batch's id, with which a second run resumes it
+    <name>.results.jsonl    the results, and <name>.results.errors.jsonl
 
-Where it runs is the command's own affair: here, or on a cluster if there is one.
+The command decides where the batch runs: on this machine, or on a cluster.
 """
 
 import ctypes
@@ -26,16 +26,16 @@ from uuid import uuid4
 
 _SOME_FAILED = 1
 _PR_SET_PDEATHSIG = 1
-_LOOKED_THROUGH = 1000
-"""Batches among which one is looked for whose id could not be noted."""
+_MAX_SEARCHED_BATCHES = 1000
+"""Newest batches that are searched for one whose id was not recorded."""
 
 
 class RecipeError(Exception):
-    """What stops a recipe and can be mended by who started it."""
+    """An error that the user can fix."""
 
 
 class Result(NamedTuple):
-    """What became of a request: an answer, an error, or nothing yet."""
+    """The result of a request: a response body, or an error; `ran` if it was run."""
 
     body: dict[str, Any] | None
     error: str | None
@@ -43,23 +43,23 @@ class Result(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The answer."""
+        """The text of the answer."""
         message = (self.body or {})["choices"][0]["message"]
         return message["content"] or ""
 
 
 @dataclass
-class _Note:
-    """Which batch answers which requests; `key` is the batch's metadata."""
+class _Record:
+    """The batch of a file of requests; `key` is in the batch's metadata."""
 
     key: str
-    asked: str
+    digest: str
     batch: str | None = None
     used: bool = False
 
 
 class Batch:
-    """Requests to one model that are run once, however often that is stopped."""
+    """Requests to one model that are run once, even across several runs."""
 
     def __init__(self, folder: Path, name: str, model: str) -> None:
         """Name the batch; `model` is what `batchchat submit --model` takes."""
@@ -75,31 +75,31 @@ class Batch:
         options: Sequence[str] = (),
         formats: str = "jsonl",
     ) -> str:
-        """Have the requests answered and the results written; return the batch's id.
+        """Run the requests and write their results; return the batch's id.
 
-        The same requests are handed in once: what was begun is gone on with, until
-        `mark_used` says that its results are where they belong.
+        The same requests are submitted once: an earlier batch is resumed, until
+        `mark_used` is called.
 
         Raises:
-            SystemExit: `batchchat` could not do it, and has said why.
+            SystemExit: `batchchat` failed and has printed why.
 
         """
         self._stem.parent.mkdir(parents=True, exist_ok=True)
-        digest = self._write(requests)
-        asked = hashlib.sha256(f"{digest} {self._model} {options}".encode()).hexdigest()
-        note = self._noted()
-        if note is None or note.asked != asked or note.used:
-            note = _Note(key=uuid4().hex, asked=asked)
-            self._note(note)
-            note.batch = self._submit(note, options)
-            self._note(note)
-        elif note.batch is None:  # it was stopped between handing in and noting
-            note.batch = _batch_of(note.key) or self._submit(note, options)
-            self._note(note)
-        _run("resume", note.batch)
+        written = f"{self._write(requests)} {self._model} {options}"
+        digest = hashlib.sha256(written.encode()).hexdigest()
+        record = self._read_record()
+        if record is None or record.digest != digest or record.used:
+            record = _Record(key=uuid4().hex, digest=digest)
+            self._write_record(record)
+            record.batch = self._submit(record, options)
+            self._write_record(record)
+        elif record.batch is None:  # stopped between the submission and its record
+            record.batch = _find_batch(record.key) or self._submit(record, options)
+            self._write_record(record)
+        _run("resume", record.batch)
         output = self.parquet.with_suffix(".jsonl")
-        _say("results", note.batch, "--output", output, "--format", formats)
-        return note.batch
+        _output_of("results", record.batch, "--output", output, "--format", formats)
+        return record.batch
 
     def results(self) -> dict[str, Result]:
         """Return the results by their custom_id."""
@@ -110,14 +110,14 @@ class Batch:
         }
 
     def mark_used(self) -> None:
-        """Say that the results are no longer needed: the next run is a new batch."""
-        note = self._noted()
-        if note is not None:
-            note.used = True
-            self._note(note)
+        """Record that the results were used: the next run is a new batch."""
+        record = self._read_record()
+        if record is not None:
+            record.used = True
+            self._write_record(record)
 
     def _write(self, requests: Iterable[Mapping[str, Any]]) -> str:
-        """Write the requests; return their digest."""
+        """Write the requests and return their digest."""
         digest = hashlib.sha256()
         with self._path(".requests.jsonl").open("wb") as out:
             for request in requests:
@@ -126,29 +126,29 @@ class Batch:
                 out.write(line)
         return digest.hexdigest()
 
-    def _submit(self, note: _Note, options: Sequence[str]) -> str:
+    def _submit(self, record: _Record, options: Sequence[str]) -> str:
         metadata = "--metadata", f"recipe={self._name[:400]}", "--metadata"
         file = self._path(".requests.jsonl")
-        asked = "--model", self._model, "--no-wait", *metadata, f"key={note.key}"
-        # One that is too long for the model is answered with an error, as one that
-        # fails is; all the others are run.
-        return _say("submit", file, *asked, "--on-invalid", "skip", *options).strip()
+        fixed = "--model", self._model, "--no-wait", *metadata, f"key={record.key}"
+        # A request that is too long for the model gets an error; the others run.
+        skip = "--on-invalid", "skip"
+        return _output_of("submit", file, *fixed, *skip, *options).strip()
 
-    def _noted(self) -> _Note | None:
+    def _read_record(self) -> _Record | None:
         try:
-            return _Note(**json.loads(self._path(".json").read_text("utf-8")))
+            return _Record(**json.loads(self._path(".json").read_text("utf-8")))
         except FileNotFoundError:
             return None
 
-    def _note(self, note: _Note) -> None:
-        write_whole(self._path(".json"), json.dumps(asdict(note)) + "\n")
+    def _write_record(self, record: _Record) -> None:
+        write_atomically(self._path(".json"), json.dumps(asdict(record)) + "\n")
 
     def _path(self, ending: str) -> Path:
         return self._stem.with_name(self._stem.name + ending)
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a JSONL file; none where there is no such file.
+    """Yield the objects of a JSONL file, or none if it does not exist.
 
     Raises:
         RecipeError: a line is not a JSON object.
@@ -171,20 +171,20 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Write a JSONL file, whole or not at all."""
-    write_whole(path, "".join(json.dumps(line) + "\n" for line in lines))
+    """Write a JSONL file atomically."""
+    write_atomically(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file, whole or not at all, with the folders that are missing."""
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file atomically, and create its folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, "utf-8")
-    aside.replace(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(path)
 
 
 def say(text: str) -> None:
-    """Tell the user something; stdout is kept for what a recipe is asked for."""
+    """Print a message on stderr; stdout is for the recipe's output."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -197,24 +197,24 @@ def _result(line: dict[str, Any]) -> Result:
     return Result(response["body"], None, ran=True)
 
 
-def _batch_of(key: str) -> str | None:
-    """Return the id of the batch that was handed in with `key`, if it was."""
-    listed = json.loads(_say("list", "--limit", _LOOKED_THROUGH, "--json"))
+def _find_batch(key: str) -> str | None:
+    """Return the id of the batch that was submitted with `key`, if any."""
+    listed = json.loads(_output_of("list", "--limit", _MAX_SEARCHED_BATCHES, "--json"))
     keys = {(it["metadata"] or {}).get("key"): str(it["id"]) for it in listed["data"]}
     return keys.get(key)
 
 
 def _command() -> str:
-    """Return where `batchchat` is: beside this Python, or on the PATH."""
+    """Return the path of `batchchat`: beside this Python, or on the PATH."""
     places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     found = shutil.which("batchchat", path=places)
     if found is None:
-        raise RecipeError("there is no command `batchchat`: install it first")
+        raise RecipeError("the command `batchchat` was not found: install it first")
     return found
 
 
-def _say(*arguments: object) -> str:
-    """Run a short command; return what it prints."""
+def _output_of(*arguments: object) -> str:
+    """Run a short command and return what it prints."""
     command = [_command(), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -224,16 +224,16 @@ def _say(*arguments: object) -> str:
 
 
 def _run(*arguments: str) -> None:
-    """Run a command that may take hours and talks on stderr.
+    """Run a command that may take hours and prints on stderr.
 
-    It gets a terminal's Ctrl-C by itself, and is passed on what ends us: it stops
-    in good order, and so do we. Where we are killed it is, too: it would go on with a
-    batch that the same command could not have then.
+    It receives a terminal's Ctrl-C itself, and a SIGTERM of this process is passed on,
+    so that both stop in order. If this process is killed, so is the command: it would
+    otherwise continue a batch that the next run needs to resume.
     """
     process = subprocess.Popen(
         [_command(), *arguments],
         stdout=subprocess.DEVNULL,
-        preexec_fn=partial(_die_with, os.getpid()),  # noqa: PLW1509 - we have one thread
+        preexec_fn=partial(_die_with, os.getpid()),  # noqa: PLW1509 - there is one thread
     )
     handlers = {
         signal.SIGINT: lambda *_: None,
@@ -252,5 +252,5 @@ def _run(*arguments: str) -> None:
 def _die_with(parent: int) -> None:
     """Have the system kill this process when its parent ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before this was said
+    if os.getppid() != parent:  # it ended before the call
         os.kill(os.getpid(), signal.SIGKILL)

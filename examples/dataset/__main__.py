@@ -1,4 +1,4 @@
-"""A dataset of many answers to each prompt: `python -m examples.dataset --help`."""
+"""Make a dataset of many answers per prompt: `python -m examples.dataset --help`."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ _SEEDS = 2**63
 
 
 def main() -> int:
-    """Make the dataset; return 0, or 1 if nothing in it could be kept."""
+    """Make the dataset; return 0, or 1 if no sample was kept."""
     asked = _parser().parse_args()
     try:
         return _make(asked)
@@ -40,7 +40,7 @@ def _make(asked: argparse.Namespace) -> int:
     for fault, number in counts.most_common():
         say(f"  {fault:<12}  {number:,}")
     if not kept:
-        say("nothing is left to write a dataset of")
+        say("no sample was kept, so no dataset was written")
         return _NOTHING_KEPT
     say(f"wrote {output}")
     return 0
@@ -52,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", required=True)
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.parquet")
     parser.add_argument("--samples", type=_positive, default=8, metavar="N")
-    parser.add_argument("--seed", type=_seed, default=0, help="of the whole dataset")
+    parser.add_argument(
+        "--seed", type=_seed, default=0, help="seed of the whole dataset"
+    )
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--max-tokens", type=_positive, default=1024, metavar="N")
     parser.add_argument("--min-chars", type=_positive, default=1, metavar="N")

@@ -1,4 +1,4 @@
-"""Keeps the good samples of a batch's Parquet file, as a dataset for fine-tuning."""
+"""Write the good samples of a batch's Parquet file as a dataset for fine-tuning."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from examples.dataset.prompt import named
+from examples.dataset.prompt import parse_custom_id
 
 _MESSAGES = pa.list_(pa.struct({"role": pa.string(), "content": pa.string()}))
-# No column may be called `prompt` or `completion`: TRL takes that for another kind
-# of dataset, whatever else is there.
+# No column may be called `prompt` or `completion`: TRL would assume another kind of
+# dataset.
 _SCHEMA = pa.schema(
     {
         "messages": _MESSAGES,
@@ -26,7 +26,7 @@ _SCHEMA = pa.schema(
         "completion_tokens": pa.int64(),
     }
 )
-_READ = [
+_COLUMNS = [
     "custom_id",
     "status",
     "finish_reason",
@@ -44,11 +44,11 @@ Row = dict[str, Any]
 
 @dataclass
 class Filter:
-    """Says of each sample why it is dropped, if it is.
+    """Decides which samples are dropped.
 
-    Lengths are in characters, without blanks around the answer. An answer repeats
-    another if a prompt has had it before but for case and blanks. Remembers 16
-    bytes for each one that is kept.
+    Lengths are in characters, without surrounding whitespace. An answer is a duplicate
+    if the same prompt has had it before, ignoring case and whitespace. Keeps 16 bytes
+    in memory for each sample that passes.
     """
 
     shortest: int
@@ -56,7 +56,7 @@ class Filter:
     seen: set[bytes] = field(default_factory=set)
 
     def fault(self, row: Row) -> str | None:
-        """Return why a row is dropped, or None if it is kept."""
+        """Return the reason to drop a row, or None to keep it."""
         if row["status"] != "completed":
             return "failed"
         if row["finish_reason"] != "stop":
@@ -66,10 +66,10 @@ class Filter:
             return "too short"
         if len(answer) > self.longest:
             return "too long"
-        return "repeated" if self._is_repeated(row, answer) else None
+        return "duplicate" if self._is_duplicate(row, answer) else None
 
-    def _is_repeated(self, row: Row, answer: str) -> bool:
-        prompt, _ = named(row["custom_id"])
+    def _is_duplicate(self, row: Row, answer: str) -> bool:
+        prompt, _ = parse_custom_id(row["custom_id"])
         plain = " ".join(answer.casefold().split())
         digest = blake2b(f"{prompt} {plain}".encode(), digest_size=_DIGEST).digest()
         if digest in self.seen:
@@ -79,14 +79,14 @@ class Filter:
 
 
 def keep(results: Path, dataset: Path, samples: Filter) -> Counter[str]:
-    """Write the samples that pass; return the number of those kept and dropped.
+    """Write the samples that pass; return the numbers of kept and dropped samples.
 
-    The dataset appears whole or not at all, and not where nothing passes. Holds some
+    The dataset is written atomically, and not at all if no sample passes. Keeps a few
     thousand rows in memory.
     """
     counts: Counter[str] = Counter()
-    aside = dataset.with_name(f".{dataset.name}")
-    with pq.ParquetWriter(aside, _SCHEMA, compression="zstd") as writer:
+    temporary = dataset.with_name(f".{dataset.name}")
+    with pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer:
         for rows in _groups(results):
             kept = []
             for row in rows:
@@ -97,20 +97,20 @@ def keep(results: Path, dataset: Path, samples: Filter) -> Counter[str]:
             if kept:
                 writer.write_table(pa.Table.from_pylist(kept, _SCHEMA))
     if counts["kept"]:
-        aside.replace(dataset)
+        temporary.replace(dataset)
     else:
-        aside.unlink()
+        temporary.unlink()
     return counts
 
 
 def _groups(results: Path) -> Iterator[list[Row]]:
     with pq.ParquetFile(results) as file:
-        for batch in file.iter_batches(columns=_READ):
+        for batch in file.iter_batches(columns=_COLUMNS):
             yield batch.to_pylist()
 
 
 def _example(row: Row) -> Row:
-    prompt, sample = named(row["custom_id"])
+    prompt, sample = parse_custom_id(row["custom_id"])
     kept = {name: row[name] for name in _SCHEMA.names if name in row}
     *before, last = row["messages"]
     last = last | {"content": last["content"].strip()}

@@ -1,4 +1,4 @@
-"""Prompts, and the requests that ask for many samples of each."""
+"""Read prompts, and make the requests for several samples of each."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from examples.batch import RecipeError, read_lines
 
 @dataclass(frozen=True)
 class Prompt:
-    """A conversation that waits for an answer; `id` is its line's, from 1."""
+    """A conversation to answer; `id` is its line number, from 1."""
 
     id: int
     messages: list[dict[str, Any]]
@@ -20,17 +20,17 @@ def read_prompts(path: Path) -> Iterator[Prompt]:
     """Yield the prompts of a file: lines `{"prompt": …}` or `{"messages": […]}`.
 
     Raises:
-        RecipeError: a line is neither, or there is no such file.
+        RecipeError: a line is neither, or the file does not exist.
 
     """
     if not path.exists():
-        raise RecipeError(f"there is no file `{path}`")
+        raise RecipeError(f"`{path}` does not exist")
     for number, line in enumerate(read_lines(path), 1):
         prompt, messages = line.get("prompt"), line.get("messages")
         if isinstance(prompt, str) and messages is None:
             messages = [{"role": "user", "content": prompt}]
         if not isinstance(messages, list) or not messages:
-            message = f"`{path}`, prompt {number}: it needs `prompt` or `messages`"
+            message = f"`{path}`, prompt {number}: `prompt` or `messages` is required"
             raise RecipeError(message)
         yield Prompt(number, messages)
 
@@ -38,9 +38,9 @@ def read_prompts(path: Path) -> Iterator[Prompt]:
 def requests(
     prompts: Iterable[Prompt], *, samples: int, temperature: float, max_tokens: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield a request for each sample, those of a prompt one after the other.
+    """Yield a request for each sample, grouped by prompt.
 
-    None names a seed: the batch has one, from which each request gets its own.
+    The requests have no seeds: batchchat derives them from the batch's seed.
     """
     for prompt in prompts:
         body = {
@@ -58,11 +58,11 @@ def requests(
 
 
 def custom_id(prompt: int, sample: int) -> str:
-    """Return the name of a sample's request."""
+    """Return the custom_id of a sample's request."""
     return f"{prompt}-{sample}"
 
 
-def named(name: str) -> tuple[int, int]:
-    """Return the prompt and the sample that a request's name stands for."""
-    prompt, _, sample = name.partition("-")
+def parse_custom_id(text: str) -> tuple[int, int]:
+    """Return the prompt's id and the number of the sample."""
+    prompt, _, sample = text.partition("-")
     return int(prompt), int(sample)

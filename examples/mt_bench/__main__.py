@@ -13,17 +13,17 @@ from examples.mt_bench.judging import Bench, Judging
 from examples.mt_bench.report import Report
 from examples.mt_bench.steps import answer_questions, judge_answers
 
-_BAD_ANSWER = 1
+_INCOMPLETE = 1
 _WRONG = 2
 
 Asked = argparse.Namespace
 
 
 def main() -> int:
-    """Run a step; return 0, or 1 if something was not answered or could not be read."""
+    """Run a step; return 0, or 1 if answers or verdicts are missing."""
     asked = _parser().parse_args()
     try:
-        return 0 if asked.step(asked) else _BAD_ANSWER
+        return 0 if asked.step(asked) else _INCOMPLETE
     except (RecipeError, OSError) as error:
         say(f"error: {error}")
         return _WRONG
@@ -69,7 +69,7 @@ def _show(asked: Asked) -> bool:
     report = Report(Folder(asked.out), asked.baseline)
     report.print()
     report.write()
-    return report.say_what_is_missing()
+    return report.print_missing_verdicts()
 
 
 def _nightly(asked: Asked) -> bool:
@@ -91,10 +91,10 @@ def _bench(folder: Folder, models: list[str], asked: Asked) -> Bench:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="examples.mt_bench", description=__doc__)
     steps = parser.add_subparsers(required=True, metavar="STEP")
-    answer = steps.add_parser("answer", help="have models answer the questions")
-    judge = steps.add_parser("judge", help="have a model judge the answers")
-    show = steps.add_parser("show", help="print the scores and draw them")
-    nightly = steps.add_parser("nightly", help="all three, one after the other")
+    answer = steps.add_parser("answer", help="answer the questions with models")
+    judge = steps.add_parser("judge", help="judge the answers with a model")
+    show = steps.add_parser("show", help="print the scores and write charts")
+    nightly = steps.add_parser("nightly", help="run all three steps")
     for step, run in (
         (answer, _answer),
         (judge, _judge),
@@ -121,7 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     for step in (judge, nightly):
         _add_judge_options(step)
     for step in (judge, show, nightly):
-        step.add_argument("--baseline", metavar="ID", help="compare others with it")
+        step.add_argument(
+            "--baseline", metavar="ID", help="compare the other models with this one"
+        )
     return parser
 
 
@@ -131,11 +133,13 @@ def _add_answer_options(step: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="[ID=]MODEL",
-        help="as `batchchat submit --model` takes them; ID names the files",
+        help="MODEL as for `batchchat submit --model`; ID names its files",
     )
-    step.add_argument("--questions", type=Path, metavar="FILE", help="your own")
+    step.add_argument(
+        "--questions", type=Path, metavar="FILE", help="your own questions"
+    )
     step.add_argument("--num-choices", type=_positive, default=1, metavar="N")
-    step.add_argument("--seed", type=int, default=0, help="of the first choice")
+    step.add_argument("--seed", type=int, default=0, help="seed of the first choice")
     step.add_argument("--max-tokens", type=_positive, default=1024, metavar="N")
 
 
@@ -152,7 +156,7 @@ def _add_judge_options(step: argparse.ArgumentParser) -> None:
         "--references",
         type=Path,
         metavar="FILE",
-        help="a `reference_answer/*.jsonl`, instead of the questions' own",
+        help="a `reference_answer/*.jsonl` that replaces the questions' references",
     )
     step.add_argument("--judge-max-tokens", type=_positive, default=2048, metavar="N")
 

@@ -1,4 +1,4 @@
-"""Questions to requests, and results to the lines of FastChat's `model_answer`."""
+"""Convert questions to requests, and results to FastChat's `model_answer` lines."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,11 +9,11 @@ from examples.batch import RecipeError, Result, read_lines
 from examples.mt_bench.question import Question
 
 FAILED = "ERROR"
-"""The answer of a model that could not give one, as FastChat writes it."""
+"""FastChat's answer for a model that failed."""
 
 Line = dict[str, Any]
 
-_SLOT = {"role": "assistant", "generate": True}
+_GENERATED_TURN = {"role": "assistant", "generate": True}
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _ID_LENGTH = 22
 
@@ -23,12 +23,12 @@ def requests(
 ) -> Iterator[Line]:
     """Yield a request for each choice of each question.
 
-    Turns follow each other within the request: a slot stands where the model is to
-    answer before the next one. Choice i has the seed `seed + i`, as in FastChat.
+    The request contains all turns: the model fills a generated turn before each further
+    question. Choice i has the seed `seed + i`, as in FastChat.
     """
     for question in questions:
         first, *others = ({"role": "user", "content": it} for it in question.turns)
-        messages = [first, *(it for other in others for it in (_SLOT, other))]
+        messages = [first, *(it for other in others for it in (_GENERATED_TURN, other))]
         for choice in range(choices):
             body = {
                 "messages": messages,
@@ -52,7 +52,7 @@ def answer_line(
     choices: int,
     now: float,
 ) -> Line | None:
-    """Return the line of a question; None where a request of it was never run."""
+    """Return the line of a question, or None if one of its requests never ran."""
     found = [results[_custom_id(question, choice)] for choice in range(choices)]
     if not all(result.ran for result in found):
         return None
@@ -69,7 +69,7 @@ def answer_line(
 
 
 def read_answers(path: Path) -> dict[int, Line]:
-    """Return the lines of an answer file by their questions; the last one counts.
+    """Return the lines of an answer file by question; the last one of each counts.
 
     Raises:
         RecipeError: a line is not an answer.
@@ -84,25 +84,25 @@ def read_answers(path: Path) -> dict[int, Line]:
             message = f"`{path}`, answer {number}: {error} is missing or wrong"
             raise RecipeError(message) from None
         if not turns:
-            raise RecipeError(f"`{path}`, answer {number}: it has no choices")
+            raise RecipeError(f"`{path}`, answer {number}: `choices` is empty")
     return found
 
 
 def first_turns(answer: Mapping[str, Any]) -> list[str]:
-    """Return the turns of the one choice that is judged."""
+    """Return the turns of the first choice, which is the one that is judged."""
     turns: list[str] = answer["choices"][0]["turns"]
     return turns
 
 
 def first_choices(path: Path) -> dict[int, list[str]]:
-    """Return the first choice of each line of an answer file, by its question.
+    """Return the first choice of each line of an answer file by question.
 
     Raises:
-        RecipeError: there is no such file, or a line is not an answer.
+        RecipeError: the file does not exist, or a line is not an answer.
 
     """
     if not path.exists():
-        raise RecipeError(f"there is no file `{path}`")
+        raise RecipeError(f"`{path}` does not exist")
     return {number: first_turns(line) for number, line in read_answers(path).items()}
 
 
@@ -111,7 +111,7 @@ def _custom_id(question: Question, choice: int) -> str:
 
 
 def _turns(question: Question, result: Result) -> list[str]:
-    """Return the answers turn by turn, without blanks around them."""
+    """Return the answers by turn, without surrounding whitespace."""
     if result.body is None:
         return [FAILED] * len(question.turns)
     before = (turn["message"]["content"] for turn in result.body.get("turns", ()))
@@ -119,7 +119,7 @@ def _turns(question: Question, result: Result) -> list[str]:
 
 
 def _short(uuid: UUID) -> str:
-    """Write an id as FastChat does, in 22 characters that are not easily mistaken."""
+    """Return an id in FastChat's format: 22 characters that are easy to tell apart."""
     number, digits = uuid.int, ""
     for _ in range(_ID_LENGTH):
         number, digit = divmod(number, len(_ALPHABET))

@@ -1,10 +1,10 @@
-"""A bar chart as SVG, written by hand so that the recipe needs no plotting library."""
+"""A bar chart as SVG, without a plotting library."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
 
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
-"""Okabe and Ito's, which most colour-blind people can tell apart."""
+"""The palette of Okabe and Ito, which most color-blind people can distinguish."""
 
 _WIDTH = 760
 _LEFT = 130
@@ -19,10 +19,10 @@ Series = Mapping[str, Mapping[str, float | None]]
 
 
 def bar_chart(title: str, series: Series, *, top: float, form: str) -> str:
-    """Return a group of bars for each category, with a bar for each model.
+    """Return a chart with a group of bars per category and a bar per model.
 
-    `series` holds values from 0 to `top` by model and category; `form` is how they
-    are written, as `format` takes it. A value that is None is said to be missing.
+    `series` has values from 0 to `top` by model and category, written in the format
+    `form`. A value of None is written as "none".
     """
     models = list(series)
     groups = list(dict.fromkeys(name for values in series.values() for name in values))

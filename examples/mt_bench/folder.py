@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from examples.batch import Batch, RecipeError, read_lines, write_whole
+from examples.batch import Batch, RecipeError, read_lines, write_atomically
 from examples.mt_bench import question
 from examples.mt_bench.answer import read_answers
 from examples.mt_bench.question import Question, read_questions
@@ -14,7 +14,7 @@ _ID = re.compile(r"\w[\w.-]*", re.ASCII)
 
 SINGLE = "_single"
 PAIR = "_pair"
-_NEEDED = {
+_REQUIRED_FIELDS = {
     SINGLE: ("question_id", "turn", "model", "score"),
     PAIR: ("question_id", "turn", "model_1", "model_2", "g1_winner", "g2_winner"),
 }
@@ -22,39 +22,41 @@ _NEEDED = {
 
 @dataclass(frozen=True)
 class Model:
-    """A model by the name that FastChat's files have for it, and by batchchat's."""
+    """A model: its id in FastChat's file names, and its name for batchchat."""
 
     id: str
     name: str
 
     @classmethod
     def of(cls, text: str) -> "Model":
-        """Read `NAME` or `ID=NAME`; the id is else the last part of the name.
+        """Parse `NAME` or `ID=NAME`; the default id is the last part of the name.
 
         Raises:
-            RecipeError: the id can't be the name of a file.
+            RecipeError: the id cannot be a file name.
 
         """
         head, equals, tail = text.partition("=")
         name = tail if equals else text
         model_id = head if equals else Path(name).name
         if not _ID.fullmatch(model_id):
-            message = f"`{model_id}` can't name a model's file"
-            raise RecipeError(f"{message}: write ID=NAME, the ID of letters and digits")
+            message = f"`{model_id}` is not a valid file name"
+            raise RecipeError(
+                f"{message}: write ID=NAME with an ID of letters and digits"
+            )
         return cls(model_id, name)
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Where a run keeps what it asked and what it heard."""
+    """The folder of a run: its questions, answers, judgments and batches."""
 
     path: Path
 
     def set_questions(self, source: Path | None) -> None:
-        """Copy the questions into the folder, which then has them for good.
+        """Copy the questions into the folder, which keeps them from then on.
 
         Raises:
-            RecipeError: they are no questions, or the folder has others.
+            RecipeError: the file is invalid, or the folder has other questions.
 
         """
         if source is None and self._question_file.exists():
@@ -63,21 +65,23 @@ class Folder:
         read_questions(source)
         text = source.read_text("utf-8")
         if not self._question_file.exists():
-            write_whole(self._question_file, text)
+            write_atomically(self._question_file, text)
         elif self._question_file.read_text("utf-8") != text:
-            message = f"`{self.path}` is a run with other questions than `{source}`"
+            message = (
+                f"`{self.path}` contains a run with other questions than `{source}`"
+            )
             raise RecipeError(f"{message}: choose another folder with `--out`")
 
     def questions(self) -> list[Question]:
-        """Return the questions. Raises `RecipeError` where there are none."""
+        """Return the questions. Raises `RecipeError` if there are none."""
         return read_questions(self._question_file)
 
     def answer_file(self, model_id: str) -> Path:
-        """Return where a model's answers stand."""
+        """Return the path of a model's answers."""
         return self._answers / f"{model_id}.jsonl"
 
     def answers(self, model_ids: list[str]) -> dict[str, dict[int, dict[str, Any]]]:
-        """Return the answers of these models, or else of all, by model and question.
+        """Return the answers of these models, or of all, by model and question.
 
         Raises:
             RecipeError: there are none.
@@ -93,26 +97,26 @@ class Folder:
         return found
 
     def judgment_file(self, judge_id: str, kind: str) -> Path:
-        """Return where a judge's judgments stand; `kind` is `SINGLE` or `PAIR`."""
+        """Return the path of a judge's judgments; `kind` is `SINGLE` or `PAIR`."""
         return self._judgments / f"{judge_id}{kind}.jsonl"
 
     def judges(self, kind: str) -> list[str]:
-        """Return who has judged."""
+        """Return the ids of the judges that have judgments of a kind."""
         files = sorted(self._judgments.glob(f"[!.]*{kind}.jsonl"))
         return [it.stem.removesuffix(kind) for it in files]
 
     def judgments(self, judge_id: str, kind: str) -> list[dict[str, Any]]:
-        """Return a judge's judgments; none where there are none yet.
+        """Return a judge's judgments, or an empty list if there are none yet.
 
         Raises:
-            RecipeError: a line is none, or of a question that the run does not have.
+            RecipeError: a line is invalid, or of a question that is not in the run.
 
         """
         path = self.judgment_file(judge_id, kind)
         lines, known = list(read_lines(path)), {it.id for it in self.questions()}
         for number, line in enumerate(lines, 1):
             where = f"`{path}`, judgment {number}"
-            for name in _NEEDED[kind]:
+            for name in _REQUIRED_FIELDS[kind]:
                 if name not in line:
                     raise RecipeError(f"{where}: `{name}` is missing")
             if line["question_id"] not in known:

@@ -25,7 +25,7 @@ _KEYS = ("name", "type", "system_prompt", "prompt_template", "output_format")
 
 @dataclass(frozen=True)
 class JudgePrompt:
-    """What a judge is told; the template's fields are those of `str.format`."""
+    """A prompt for a judge; its template uses the fields of `str.format`."""
 
     name: str
     type: str
@@ -34,24 +34,26 @@ class JudgePrompt:
     output_format: str
 
     def fill(self, fields: Mapping[str, str]) -> str:
-        """Return what the judge is asked.
+        """Return the prompt's text.
 
         Raises:
-            RecipeError: the template has a field that is not there.
+            RecipeError: the template has an unknown field.
 
         """
         try:
             return self.prompt_template.format(**fields)
         except (KeyError, IndexError, ValueError) as error:
-            message = f"judge prompt `{self.name}` can't be filled: {error}; its fields"
+            message = (
+                f"judge prompt `{self.name}` has an unknown field {error}; the fields"
+            )
             raise RecipeError(f"{message} are {', '.join(fields)}") from None
 
 
 class JudgePrompts:
-    """The prompts of a file, by their names."""
+    """The prompts of a file by name."""
 
     def __init__(self, path: Path) -> None:
-        """Read them. Raises `RecipeError` where a line is no prompt."""
+        """Read the file. Raises `RecipeError` if a line is not a prompt."""
         self._path = path
         self._prompts = {}
         for number, line in enumerate(read_lines(path), 1):
@@ -62,7 +64,7 @@ class JudgePrompts:
         """Return the prompt that judges a turn of a question.
 
         Raises:
-            RecipeError: the file has none by FastChat's name for it.
+            RecipeError: the file has no prompt with FastChat's name.
 
         """
         name = _NAMES[kind, question.needs_reference]
@@ -76,7 +78,7 @@ class JudgePrompts:
 def fields(
     question: Question, turn: int, answers: Mapping[str, list[str]], refs: list[str]
 ) -> dict[str, str]:
-    """Return what fills a prompt; `answers` are turns by the suffix of their name."""
+    """Return the fields of a prompt; `answers` has turns by their name's suffix."""
     if turn == 1:
         filled = {"question": question.turns[0]}
         filled |= {f"answer{suffix}": turns[0] for suffix, turns in answers.items()}
@@ -96,10 +98,10 @@ def _prompt(line: Mapping[str, Any], where: str) -> JudgePrompt:
     values = [line.get(key) for key in _KEYS]
     for key, value in zip(_KEYS, values, strict=True):
         if not isinstance(value, str):
-            raise RecipeError(f"{where}: `{key}` is missing or no text")
+            raise RecipeError(f"{where}: `{key}` is missing or not a string")
     prompt = JudgePrompt(*map(str, values))
     if prompt.output_format not in _FORMATS.get(prompt.type, ()):
         known = "; ".join(f"{kind}: {' '.join(it)}" for kind, it in _FORMATS.items())
-        message = f"{where}: `type` and `output_format` do not fit; there are"
+        message = f"{where}: `type` and `output_format` do not match; valid are"
         raise RecipeError(f"{message} {known}")
     return prompt

@@ -1,4 +1,4 @@
-"""What a judge is asked, and FastChat's `model_judgment` lines of its answers."""
+"""The requests to a judge, and FastChat's `model_judgment` lines from its answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,32 +12,32 @@ from examples.mt_bench.question import Question
 from examples.mt_bench.verdict import rating, winner
 
 FAILED = "$ERROR$"
-"""The judgment of a judge that could not give one, as FastChat writes it."""
+"""FastChat's judgment for a judge that failed."""
 
 _TURNS = 2
-"""Only conversations of two turns have their second one judged."""
+"""The second turn is judged only in conversations of two turns."""
 
 Line = dict[str, Any]
 Key = tuple[int | str, ...]
 
 
 class Judging(Protocol):
-    """One line of a judgment file, to be made of one or two answers of the judge."""
+    """One line of a judgment file, made from one or two answers of the judge."""
 
     @property
     def key(self) -> Key:
-        """What tells it from the others of a file; files are sorted by it."""
+        """The unique key in its file, which is sorted by it."""
 
     @property
     def asked(self) -> dict[str, str]:
-        """What the judge is asked, by the name of the line's field for it."""
+        """The user prompts, by the name of their field in the line."""
 
     @property
     def prompt(self) -> JudgePrompt:
-        """What the judge is told."""
+        """The judge prompt."""
 
     def line(self, judgments: Mapping[str, str], judge: str, now: float) -> Line:
-        """Return the line; `judgments` are by the same names as `asked`."""
+        """Return the line; `judgments` has the names of `asked`."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Grading:
 
 @dataclass(frozen=True)
 class Match:
-    """Two games between the same answers; in the second they change places."""
+    """Two games between the same answers, in both orders."""
 
     question: Question
     turn: int
@@ -123,7 +123,7 @@ _GAMES = ("g1_user_prompt", "g2_user_prompt")
 
 @dataclass(frozen=True)
 class Bench:
-    """All that is judged: questions, their references, and the models' answers."""
+    """Everything to judge: questions, references, and the models' answers."""
 
     questions: Sequence[Question]
     references: Mapping[int, list[str]]
@@ -139,10 +139,10 @@ class Bench:
                 yield Grading(question, turn, model, prompt, filled)
 
     def matches(self, baseline: str | None = None) -> Iterator[Match]:
-        """Yield a match for each turn of each pair of models, or of each and one.
+        """Yield a match per turn and pair, of any two models or with the baseline.
 
         Raises:
-            RecipeError: there is nothing to compare.
+            RecipeError: there are fewer than two models.
 
         """
         models = list(self.answers)
@@ -188,7 +188,7 @@ class Bench:
 
 
 def requests(judging: Judging, max_tokens: int) -> Iterator[Line]:
-    """Yield what the judge is asked: a greedy request for each game."""
+    """Yield a greedy request for each game."""
     for name, user_prompt in judging.asked.items():
         system = {"role": "system", "content": judging.prompt.system_prompt}
         messages = [system, {"role": "user", "content": user_prompt}]
@@ -204,7 +204,7 @@ def requests(judging: Judging, max_tokens: int) -> Iterator[Line]:
 def judgment_line(
     judging: Judging, results: Mapping[str, Result], judge: str, now: float
 ) -> Line | None:
-    """Return the line of a judging; None where a request of it was never run."""
+    """Return the line of a judging, or None if one of its requests never ran."""
     found = {name: results[_custom_id(judging, name)] for name in judging.asked}
     if not all(result.ran for result in found.values()):
         return None
@@ -213,20 +213,20 @@ def judgment_line(
 
 
 def is_judged(judging: Judging, line: Mapping[str, Any] | None) -> bool:
-    """Return whether a line is this judging's: of the same prompts to the letter."""
+    """Return whether a line belongs to this judging, with exactly equal prompts."""
     return line is not None and all(
         line.get(name) == user_prompt for name, user_prompt in judging.asked.items()
     )
 
 
 def key_of(line: Mapping[str, Any]) -> Key:
-    """Return the key of the judging that a line is of."""
+    """Return the key of a line's judging."""
     names = ("model",) if "model" in line else ("model_1", "model_2")
     return line["turn"], line["question_id"], *(line[name] for name in names)
 
 
 def _custom_id(judging: Judging, name: str) -> str:
-    """Return, say, `1:1001:some-model`, or `1:1001:one:another:g1` for a game."""
+    """Return a custom_id: `1:1001:model`, or `1:1001:one:another:g1` for a game."""
     parts = [str(part) for part in judging.key]
     game = name.removesuffix("user_prompt").rstrip("_")
     return ":".join([*parts, game] if game else parts)

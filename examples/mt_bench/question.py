@@ -9,7 +9,7 @@ from examples.batch import RecipeError, read_lines
 SHIPPED = Path(__file__).parent / "data" / "mt_bench" / "question.jsonl"
 
 NEED_REFERENCE = {"math", "reasoning", "coding", "arena-hard-200"}
-"""Categories that are judged beside a reference, as FastChat has it."""
+"""Categories whose judge gets a reference answer, as in FastChat."""
 
 _TEMPERATURES = {
     "writing": 0.7,
@@ -27,7 +27,7 @@ _OTHER_TEMPERATURE = 0.7
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What the user says turn by turn, and correct answers if there are any."""
+    """The user's turns, and correct answers if there are any."""
 
     id: int
     category: str
@@ -37,14 +37,14 @@ class Question:
 
     @property
     def temperature(self) -> float:
-        """What it is answered with: its own, else its category's by FastChat."""
+        """Its own temperature, or FastChat's for its category."""
         if self.required_temperature is not None:
             return self.required_temperature
         return _TEMPERATURES.get(self.category, _OTHER_TEMPERATURE)
 
     @property
     def needs_reference(self) -> bool:
-        """Whether its judge is shown a reference."""
+        """Whether its judge gets a reference answer."""
         return self.category in NEED_REFERENCE
 
 
@@ -52,7 +52,7 @@ def read_questions(path: Path) -> list[Question]:
     """Return the questions of a file, in its order.
 
     Raises:
-        RecipeError: there are none, or a line is none, or an id is there twice.
+        RecipeError: the file is empty, a line is invalid, or an id occurs twice.
 
     """
     found: dict[int, Question] = {}

@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 @dataclass(kw_only=True)
 class Rating:
-    """A model's mean ratings; None where no judgment of the kind holds a rating.
+    """A model's mean ratings; None if no such judgment contains a rating.
 
-    The average is that of all ratings, not that of the two turns' means.
+    The average is the mean of all ratings, not of the two turns' means.
     """
 
     first_turn: float | None
@@ -29,7 +29,7 @@ class Rating:
 
 @dataclass
 class Record:
-    """How a model's matches ended; those with an error are not among them."""
+    """The outcomes of a model's matches; `error` is not counted as played."""
 
     win: int = 0
     loss: int = 0
@@ -38,18 +38,18 @@ class Record:
 
     @property
     def played(self) -> int:
-        """How many ended without an error."""
+        """The number of matches without an error."""
         return self.win + self.loss + self.tie
 
     @property
     def win_rate_adjusted(self) -> float | None:
-        """Wins and half of the ties, of all; None where all ended in an error."""
+        """The share of wins, ties counting half; None if no match was played."""
         return (self.win + self.tie / 2) / self.played if self.played else None
 
 
 @dataclass
 class Standing:
-    """A model's record, over all and by category."""
+    """A model's record, in total and by category."""
 
     total: Record = field(default_factory=Record)
     categories: dict[str, Record] = field(
@@ -57,7 +57,7 @@ class Standing:
     )
 
     def count(self, category: str, outcome: str) -> None:
-        """Note a match."""
+        """Count a match."""
         for record in (self.total, self.categories[category]):
             setattr(record, outcome, getattr(record, outcome) + 1)
 
@@ -66,14 +66,14 @@ class Standing:
         return {name: it.win_rate_adjusted for name, it in self.categories.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return a JSON-compatible dictionary."""
         rates = {"win_rate_adjusted": self.total.win_rate_adjusted}
         by_category = {name: asdict(it) for name, it in self.categories.items()}
         return asdict(self.total) | rates | {"categories": by_category}
 
 
 def ratings(lines: Iterable[Line], categories: Mapping[int, str]) -> dict[str, Rating]:
-    """Return each model's ratings, the best first."""
+    """Return each model's ratings, best first."""
     by_model: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
         by_model[line["model"]].append(line)
@@ -84,10 +84,10 @@ def ratings(lines: Iterable[Line], categories: Mapping[int, str]) -> dict[str, R
 def standings(
     lines: Iterable[Line], categories: Mapping[int, str], baseline: str | None = None
 ) -> dict[str, Standing]:
-    """Return each model's standing, the best first.
+    """Return each model's standing, best first.
 
-    With a baseline, only matches against it count, and its own is left out. A win
-    counts where both games have the same winner; else it is a tie.
+    With a baseline, only matches against it count, and the baseline is left out. A
+    match is won if both games have the same winner; otherwise it is a tie.
     """
     found: dict[str, Standing] = defaultdict(Standing)
     for line in lines:
@@ -124,7 +124,7 @@ def _mean(lines: Iterable[Line]) -> float | None:
 
 
 def _outcomes(line: Line) -> tuple[str, str]:
-    """Return what a match was for its first and for its second model."""
+    """Return the outcomes of a match for its first and second model."""
     games = line["g1_winner"], line["g2_winner"]
     if ERROR in games:
         return "error", "error"

@@ -1,7 +1,7 @@
-"""The two batches of the recipe: answers, and judgments of them.
+"""The two steps that run batches: answers, and judgments of them.
 
-Each step asks only for what its file does not hold yet, so it can be stopped and
-started again at any time. It returns whether all was answered.
+Each step runs only what its file does not contain yet, so it can be stopped and
+restarted at any time. It returns whether everything was answered.
 """
 
 import time
@@ -17,13 +17,13 @@ from examples.mt_bench.question import Question
 def answer_questions(
     folder: Folder, model: Model, *, choices: int, seed: int, max_tokens: int
 ) -> bool:
-    """Have a model answer the questions of a run."""
+    """Answer the questions of a run with a model."""
     path = folder.answer_file(model.id)
     lines = answer.read_answers(path)
     questions = folder.questions()
     missing = [it for it in questions if not _is_answered(it, lines, choices)]
     if not missing:
-        say(f"{model.id} has answered all {len(questions)} questions already")
+        say(f"{model.id} has already answered all {len(questions)} questions")
         return True
     say(f"{model.id} answers {len(missing)} of {len(questions)} questions")
     batch = folder.batch(f"answer-{model.id}", model)
@@ -50,7 +50,7 @@ def judge_answers(
     *,
     max_tokens: int,
 ) -> bool:
-    """Have a judge judge, all in one batch; `wanted` is by `SINGLE` and `PAIR`."""
+    """Judge answers in one batch; the keys of `wanted` are `SINGLE` and `PAIR`."""
     files = {kind: folder.judgment_file(judge.id, kind) for kind in wanted}
     lines = {
         kind: {judging.key_of(it): it for it in folder.judgments(judge.id, kind)}
@@ -63,9 +63,9 @@ def judge_answers(
         if not judging.is_judged(it, lines[kind].get(it.key))
     ]
     if not missing:
-        say(f"{judge.id} has judged all answers already")
+        say(f"{judge.id} has already judged all answers")
         return True
-    say(f"{judge.id} judges {len(missing)} times")
+    say(f"{judge.id} makes {len(missing)} judgments")
     batch = folder.batch(f"judge-{judge.id}", judge)
     batch.run(line for _, it in missing for line in judging.requests(it, max_tokens))
     results, now = batch.results(), time.time()
@@ -88,14 +88,14 @@ def _is_answered(
 
 
 def _report(results: Mapping[str, Result], instead: str) -> bool:
-    """Say what failed; return whether nothing did."""
+    """Print what failed; return whether everything succeeded."""
     failed = {name: it.error for name, it in results.items() if it.body is None}
     never = sum(not it.ran for it in results.values())
     if failed:
         name, error = next(iter(failed.items()))
         say(f"{len(failed)} of {len(results)} requests failed, first {name}: {error}")
     if len(failed) > never:
-        say(f"{len(failed) - never} could not be answered and count as {instead}")
+        say(f"{len(failed) - never} have no answer and count as {instead}")
     if never:
-        say(f"{never} never ran: the same command asks for them again")
+        say(f"{never} never ran: repeat the command to run them")
     return not failed

@@ -1,4 +1,4 @@
-"""Figures as text, in columns."""
+"""Text tables of the scores."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ _NONE = "-"
 
 
 def rating_table(title: str, found: Mapping[str, Rating]) -> str:
-    """Return a judge's means by turn, then by category."""
+    """Return a table of mean ratings by turn, then by category."""
     head = ["model", "first turn", "second turn", "average", "rated"]
     rows = [
         [
@@ -26,8 +26,8 @@ def rating_table(title: str, found: Mapping[str, Rating]) -> str:
 
 
 def standing_table(title: str, found: Mapping[str, Standing]) -> str:
-    """Return how models compare in all, then by category."""
-    head = ["model", "win", "loss", "tie", "error", "win rate, a tie as half"]
+    """Return a table of match outcomes in total, then win rates by category."""
+    head = ["model", "win", "loss", "tie", "error", "win rate (ties half)"]
     rows = []
     for model, it in found.items():
         counts = it.total.win, it.total.loss, it.total.tie, it.total.error
@@ -42,7 +42,7 @@ def standing_table(title: str, found: Mapping[str, Standing]) -> str:
 def _text(
     title: str, rows: Sequence[Sequence[str]], cells: Mapping[str, Mapping[str, str]]
 ) -> str:
-    """Return a title, a table, and one of `cells` by category and model."""
+    """Return a title, a table, and a table of `cells` by category and model."""
     categories = dict.fromkeys(name for column in cells.values() for name in column)
     by_category = [
         [name, *(column.get(name, _NONE) for column in cells.values())]

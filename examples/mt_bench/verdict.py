@@ -1,14 +1,14 @@
-"""What a judge's words mean, by FastChat's rules."""
+"""Read ratings and winners from judgments, by FastChat's rules."""
 
 import ast
 import math
 import re
 
 NO_RATING = -1
-"""The score of a judgment that holds no rating."""
+"""The score of a judgment without a rating."""
 
 ERROR = "error"
-"""The winner of a game whose judgment names none."""
+"""The winner of a game whose judgment names no winner."""
 
 _RATING = re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]")
 _TWO_RATINGS = (
@@ -16,15 +16,15 @@ _TWO_RATINGS = (
     re.compile(r"\[(\d+\.?\d*),\s?(\d+\.?\d*)\]"),
 )
 _TIE_WITHIN = 0.1
-_MOST = 2**53
-"""Beyond this a JSON reader may stop at a number, as the one of pandas does."""
+_MAX_NUMBER = 2**53
+"""Some JSON readers, such as that of pandas, fail at larger numbers."""
 
 
 def rating(judgment: str) -> float:
     """Return the first `[[rating]]`, else the first `[rating]`, else -1.
 
-    FastChat stops with an error at one that Python does not take for a number,
-    such as `[[05]]`; here that is -1 too.
+    FastChat fails on ratings that are not Python numbers, such as `[[05]]`; here they
+    are -1, too.
     """
     found = _first(_RATING, judgment)
     return _number(found[1]) if found else NO_RATING
@@ -57,4 +57,4 @@ def _number(digits: str) -> float:
         number: float = ast.literal_eval(digits)
     except (SyntaxError, ValueError):
         return NO_RATING
-    return number if math.isfinite(number) and number < _MOST else NO_RATING
+    return number if math.isfinite(number) and number < _MAX_NUMBER else NO_RATING

@@ -107,7 +107,7 @@ def test_each_answer_is_judged_alone_and_beside_the_other_s(played):
 def test_noise_is_said_to_hold_no_rating(played):
     done = played.steps["show"]
     assert done.code == 1
-    assert "8 of 8 judgments by demo hold no rating" in done.err
+    assert "8 of 8 judgments by demo have no rating" in done.err
     assert b"Ratings by demo" in done.out
 
 

@@ -1,4 +1,4 @@
-"""A small run of MT-Bench made by hand: questions, answers, and a judge's words."""
+"""A small hand-made run of MT-Bench: questions, answers and judgments."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ VERDICTS = ["[[A]]", "[[B]]", "[[C]]", "neither", "[[B]]", "[[A]] not [[B]]", "[
 
 
 def answered(text, turns=(), **fields):
-    """Return the result of a request that was answered, with its filled slots."""
+    """Return the result of an answered request with its generated turns."""
     told = [{"index": 1, "message": {"content": turn}} for turn in turns]
     body = {"choices": [{"message": {"content": text}}], "turns": told, **fields}
     return Result(body, None, ran=True)
@@ -48,7 +48,7 @@ def answer_lines(model):
 
 
 def words(custom_ids):
-    """Return what the judge says to each request: all kinds of things in turn."""
+    """Return a judgment for each request, cycling through all kinds."""
     said = {}
     for at, custom_id in enumerate(custom_ids):
         known = VERDICTS if custom_id.endswith(("g1", "g2")) else RATINGS
@@ -73,7 +73,7 @@ def bench_of(folder: Folder) -> Bench:
 
 
 def judge_run(folder: Folder, baseline: str | None = None) -> dict[str, str]:
-    """Write judgments; return what the judge said to which prompt."""
+    """Write judgments and return them by prompt."""
     bench = bench_of(folder)
     said: dict[str, str] = {}
     for kind, judgings in (
@@ -90,5 +90,5 @@ def judge_run(folder: Folder, baseline: str | None = None) -> dict[str, str]:
 
 
 def prompt_of(request):
-    """Return what makes a judge's request what it is."""
+    """Return the prompt of a judge's request."""
     return json.dumps([it["content"] for it in request["body"]["messages"]])

@@ -1,4 +1,4 @@
-"""The recipe for datasets: what is asked, and what is kept."""
+"""The dataset recipe: its requests, and the samples that it keeps."""
 
 import json
 
@@ -37,7 +37,7 @@ def kept(tmp_path, *rows, shortest=1, longest=99):
     return pq.read_table(made).to_pylist() if made.exists() else [], counts
 
 
-def test_each_sample_is_a_request_without_a_seed_of_its_own():
+def test_each_sample_is_a_request_without_a_seed():
     prompts = [Prompt(1, HELLO), Prompt(2, HELLO)]
     lines = list(requests(prompts, samples=2, temperature=1.0, max_tokens=9))
     assert [it["custom_id"] for it in lines] == ["1-0", "1-1", "2-0", "2-1"]
@@ -52,14 +52,14 @@ def test_a_prompt_is_a_text_or_a_conversation(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["{}", '{"prompt": 1}', '{"messages": []}'])
-def test_what_is_no_prompt_is_named(tmp_path, line):
+def test_an_invalid_prompt_is_reported(tmp_path, line):
     path = tmp_path / "prompts.jsonl"
     path.write_text(line)
-    with pytest.raises(RecipeError, match="prompt 1: it needs"):
+    with pytest.raises(RecipeError, match="prompt 1: `prompt` or"):
         list(read_prompts(path))
 
 
-def test_a_sample_that_is_kept_becomes_an_example(tmp_path):
+def test_a_kept_sample_becomes_an_example(tmp_path):
     [example], _ = kept(tmp_path, row("4-1", " Hi \n"))
     assert example == {
         "messages": [*HELLO, {"role": "assistant", "content": "Hi"}],
@@ -83,13 +83,13 @@ def test_a_sample_that_is_kept_becomes_an_example(tmp_path):
         ({"content": "x" * 100}, "too long"),
     ],
 )
-def test_what_is_not_good_is_counted_and_dropped(tmp_path, other, fault):
+def test_rejected_samples_are_dropped_and_counted(tmp_path, other, fault):
     examples, counts = kept(tmp_path, row("1-0", "Good"), row("1-1", "Hi") | other)
     assert [it["sample"] for it in examples] == [0]
     assert counts == {"kept": 1, fault: 1}
 
 
-def test_an_answer_counts_once_a_prompt(tmp_path):
+def test_duplicate_answers_to_one_prompt_are_dropped(tmp_path):
     rows = (
         row("1-0", "Yes, it is"),
         row("1-1", "yes,  IT is\n"),
@@ -97,16 +97,16 @@ def test_an_answer_counts_once_a_prompt(tmp_path):
     )
     examples, counts = kept(tmp_path, *rows)
     assert [(it["prompt_id"], it["sample"]) for it in examples] == [(1, 0), (2, 0)]
-    assert counts["repeated"] == 1
+    assert counts["duplicate"] == 1
 
 
-def test_lengths_are_those_of_the_answer(tmp_path):
+def test_lengths_ignore_surrounding_whitespace(tmp_path):
     rows = [row(f"1-{n}", " " * 9 + "x" * n) for n in (2, 3, 5, 6)]
     examples, _ = kept(tmp_path, *rows, shortest=3, longest=5)
     assert [it["sample"] for it in examples] == [3, 5]
 
 
-def test_where_nothing_is_kept_the_dataset_stays_as_it_was(tmp_path):
+def test_the_dataset_is_unchanged_if_no_sample_is_kept(tmp_path):
     before, _ = kept(tmp_path, row("1-0", "Good"))
     after, counts = kept(tmp_path, row("1-0", ""))
     assert (before, counts["too short"]) == (after, 1)

@@ -1,4 +1,4 @@
-"""How the recipes read and write files of lines, and what they make of results."""
+"""JSONL files and results in the recipes."""
 
 import json
 
@@ -9,7 +9,7 @@ from examples.batch import Batch, RecipeError, read_lines, write_lines
 ANSWER = {"choices": [{"message": {"content": "Hi"}}]}
 
 
-def test_each_request_has_been_answered_or_refused_or_has_not_run(tmp_path):
+def test_results_are_answers_errors_or_never_ran(tmp_path):
     good = {"status_code": 200, "body": ANSWER}
     bad = {"status_code": 400, "body": {"error": {"message": "too long"}}}
     never = {"code": "batch_expired", "message": "not in time"}
@@ -27,18 +27,18 @@ def test_each_request_has_been_answered_or_refused_or_has_not_run(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["{", "[1]", "7", '"text"'])
-def test_what_is_no_object_is_named_by_its_line(tmp_path, line):
+def test_a_line_that_is_not_an_object_is_reported(tmp_path, line):
     path = tmp_path / "lines.jsonl"
     path.write_text(f"{json.dumps(ANSWER)}\n\n{line}\n")
     with pytest.raises(RecipeError, match=r"lines\.jsonl`, line 3: not"):
         list(read_lines(path))
 
 
-def test_a_file_that_is_not_there_has_no_lines(tmp_path):
+def test_a_missing_file_has_no_lines(tmp_path):
     assert list(read_lines(tmp_path / "none.jsonl")) == []
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+def test_a_file_is_written_atomically(tmp_path):
     path = tmp_path / "folder" / "lines.jsonl"
     write_lines(path, [{"a": 1}])
     with pytest.raises(TypeError):
