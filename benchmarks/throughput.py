@@ -121,7 +121,7 @@ def run_chat(path: Path, models: Path, shard: int | None) -> Measured:
     """Run `LLM.chat` over everything, or shard by shard."""
     from batchchat.jobs.catalog.catalog import load_catalog
     from batchchat.jobs.catalog.model_files import model_folder
-    from batchchat.jobs.prompts.renderer import load_renderer
+    from batchchat.jobs.prompts.loader import load_renderer
     from batchchat.workers.engine.vllm_startup import engine_arguments, set_environment
 
     set_environment("error")  # before vLLM's libraries read it

@@ -1,4 +1,4 @@
-"""The models by name: where each comes from, what it costs, how it is run."""
+"""The model catalog: sources, prices and engine arguments of models by name."""
 
 import tomllib
 from collections.abc import Iterator
@@ -15,18 +15,17 @@ from batchchat.jobs.catalog.usage import Price
 from batchchat.jobs.errors import ConfigError, ModelNotFoundError
 
 SpecialToken = Literal["bos_token", "eos_token", "unk_token", "pad_token", "sep_token"]
-"""What a chat template may call a token that stands for no text."""
+"""Names of special tokens that a chat template may use."""
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the catalog; what is absent is the model's own.
+    """One entry of the catalog; absent fields default to the model's own files.
 
-    `source` is a hub id, a folder, or `demo`. `aliases` are other names of it.
-    `engine` are arguments of vLLM's `EngineArgs`. `tool_parser` and
-    `reasoning_parser` are names of vLLM's parsers, which find tool calls and
-    reasoning in what the model writes. In a catalog `chat_template` is a
-    template's text, a file's path, or the name of a shipped one; in a model that was
-    found it is the text, so that a plan holds what its prompts are made with.
+    `source` is a hub id, a folder, or `demo`. `engine` holds arguments of vLLM's
+    `EngineArgs`. `tool_parser` and `reasoning_parser` name vLLM's parsers, which find
+    tool calls and reasoning in generated text. In a catalog file, `chat_template` is a
+    template, a path, or the name of a built-in template; in the result of
+    `Catalog.find` it is the template, so that plans contain the template they use.
     """
 
     name: str
@@ -42,16 +41,16 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     tool_parser: str | None = None
     reasoning_parser: str | None = None
     turn_markers: list[str] = []
-    """Plain text by which the template tells turns apart; no message may spell it."""
+    """Texts that separate turns in the template; messages must not contain them."""
     allow_special_tokens: bool = False
-    """Whether a message may spell special tokens and markers, and be taken so."""
+    """Whether special tokens and turn markers in messages may have an effect."""
     engine: dict[str, Any] = {}
     price: Price | None = None
     gpu_hour: Decimal | None = None
-    """What an hour of one of your GPUs costs, in US dollars."""
+    """The price of one GPU for an hour, in US dollars."""
 
     def engine_cost(self, seconds: float) -> Decimal | None:
-        """Return what the GPUs cost for so long, None where no price is set."""
+        """Return the cost of the GPUs in US dollars, None if no price is set."""
         if self.gpu_hour is None:
             return None
         parallel = ("tensor_parallel_size", "pipeline_parallel_size")
@@ -61,17 +60,17 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def renders_without_files(self) -> bool:
-        """Say whether the entry has all that a prompt needs, without any file."""
+        """Whether prompts can be rendered without the model's files."""
         return bool(self.chat_template and self.special_tokens)
 
 
 class Catalog:
-    """Finds a model by its name or an alias, by a hub id, or by a folder's path."""
+    """Finds models by name, alias, hub id or path of a folder."""
 
     def __init__(
         self, models: dict[str, Model], *, is_restricted: bool = False
     ) -> None:
-        """Hold `models` by name; a closed catalog has these and finds no others."""
+        """Hold `models` by name; a restricted catalog finds no others."""
         self._models = models
         self._is_restricted = is_restricted
         self._aliases = {
@@ -79,19 +78,19 @@ class Catalog:
         }
 
     def __iter__(self) -> Iterator[Model]:
-        """Yield the named models."""
+        """Yield the models of the catalog."""
         return iter(self._models.values())
 
     def restricted(self) -> "Catalog":
-        """Return the same for callers who may name no folder and no other model."""
+        """Return a catalog that finds no folders and hub ids, for untrusted callers."""
         return Catalog(self._models, is_restricted=True)
 
     def find(self, name: str) -> Model:
-        """Return the model that `name` means, called as it was asked for.
+        """Return the model that `name` refers to, with `name` as its name.
 
         Raises:
-            ModelNotFoundError: it is no name here, no folder and no hub id.
-            ConfigError: its chat template can't be read.
+            ModelNotFoundError: `name` is not in the catalog, a folder, or a hub id.
+            ConfigError: the chat template of the model can't be read.
 
         """
         model = self._models.get(name) or self._aliases.get(name)
@@ -99,8 +98,8 @@ class Catalog:
             return _found(model, name)
         if self._is_restricted:
             raise ModelNotFoundError(
-                f"no model `{name[:80]}`: it is not in this server's catalog",
-                hint="an entry of BATCHCHAT_CONFIG adds it",
+                f"unknown model `{name[:80]}`: not in the catalog of this server",
+                hint="add it to the file that BATCHCHAT_CONFIG names",
             )
         if _is_folder(name):
             return Model(name=name, source=str(Path(name).expanduser().absolute()))
@@ -108,17 +107,17 @@ class Catalog:
             return Model(name=name, source=name)
         known = ", ".join(f"`{known}`" for known in sorted(self._models))
         raise ModelNotFoundError(
-            f"no model `{name}`: it is not in the catalog, no folder with a"
-            " config.json, and no hub id such as `org/name`",
-            hint=f"the catalog has {known}; see `batchchat models`",
+            f"unknown model `{name}`: not in the catalog, not a folder with a"
+            " config.json, not a hub id such as `org/name`",
+            hint=f"the catalog contains {known}; see `batchchat models`",
         )
 
 
 def load_catalog(config: Path | None = None) -> Catalog:
-    """Return the catalog that is built in, with `config`'s models over it.
+    """Return the built-in catalog, extended and overridden by the models of `config`.
 
     Raises:
-        ConfigError: `config` can't be read or holds something else.
+        ConfigError: `config` can't be read or is invalid.
 
     """
     built_in = (
@@ -152,7 +151,7 @@ def _models(text: str, origin: str) -> dict[str, Model]:
         entries = tomllib.loads(text).get("models", {})
         return {name: _model(name, entry) for name, entry in entries.items()}
     except (ValueError, TypeError, AttributeError) as error:
-        message = f"`{origin}`: the model catalog is wrong: {error}"
+        message = f"`{origin}`: invalid model catalog: {error}"
         hint = 'an entry looks like `[models.mine]` and `source = "org/name"`'
         raise ConfigError(message, hint=hint) from None
 
@@ -167,7 +166,10 @@ def _model(name: str, entry: dict[str, Any]) -> Model:
 def _is_folder(name: str) -> bool:
     try:
         return (Path(name).expanduser() / "config.json").is_file()
-    except (OSError, RuntimeError):  # too long for a path, or nobody's `~name`
+    except (
+        OSError,
+        RuntimeError,
+    ):  # too long for a path, or an unknown user in `~name`
         return False
 
 

@@ -1,8 +1,8 @@
-"""Makes the demo model: a tiny Llama of random weights, in seconds, offline.
+"""Builds the demo model: a tiny Llama with random weights, in seconds and offline.
 
-Everything about it is real but what it says: a config, safetensors weights, and
-a byte-level BPE tokenizer that is trained on the spot. The numbers come from a
-fixed seed, so that the same request gives the same noise on every machine.
+It has a configuration, safetensors weights and a byte-level BPE tokenizer that is
+trained when it is built. Only its answers are noise. The weights come from a fixed
+seed, so the same request gets the same answer on every machine.
 """
 
 import json
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 DEMO_MODEL_VERSION = 2
-"""Part of the folder's name: another version never meets the files of this one."""
+"""Part of the folder's name, so that versions never share files."""
 
 _SEED = 1
 
@@ -42,21 +42,21 @@ _SPECIAL_TOKENS = [
 ]
 
 
-def demo_model(models: Path) -> Path:
-    """Return the folder of the demo model below `models`, made if need be.
+def demo_model(models_folder: Path) -> Path:
+    """Return the folder of the demo model in `models_folder`, building it if needed.
 
-    It is made aside and moved into place, so that a killed or a second process
-    never leaves or meets half of it.
+    It is built in a temporary folder and then renamed, so that concurrent or killed
+    processes never leave an incomplete model.
     """
-    folder = models / f"demo-{DEMO_MODEL_VERSION}"
+    folder = models_folder / f"demo-{DEMO_MODEL_VERSION}"
     if not folder.is_dir():
-        aside = models / f".demo-{uuid4().hex}"
-        aside.mkdir(parents=True)
-        _make(aside)
+        temporary = models_folder / f".demo-{uuid4().hex}"
+        temporary.mkdir(parents=True)
+        _make(temporary)
         try:
-            aside.rename(folder)
+            temporary.rename(folder)
         except OSError:  # another process was first
-            rmtree(aside)
+            rmtree(temporary)
     return folder
 
 
@@ -122,7 +122,7 @@ def _tokenizer_config() -> dict[str, object]:
 
 
 def _shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and the shape of each weight."""
+    """Return the names and shapes of all weights."""
     square = (_HIDDEN_SIZE, _HIDDEN_SIZE)
     shapes: dict[str, tuple[int, ...]] = {
         "model.embed_tokens.weight": (_VOCABULARY_SIZE, _HIDDEN_SIZE),
@@ -143,7 +143,7 @@ def _shapes() -> dict[str, tuple[int, ...]]:
 
 
 def _write_weights(file: Path) -> None:
-    """Write float32 tensors as the safetensors format lays them out.
+    """Write float32 tensors in the safetensors format.
 
     Format: https://github.com/huggingface/safetensors#format
     """
@@ -155,7 +155,7 @@ def _write_weights(file: Path) -> None:
         at += size
     head = json.dumps(header).encode()
     head += b" " * (-len(head) % 8)
-    source = random.Random(_SEED)  # noqa: S311 - weights, no secrets
+    source = random.Random(_SEED)  # noqa: S311 - not a secret
     with file.open("wb") as out:
         out.write(struct.pack("<Q", len(head)) + head)
         for shape in _shapes().values():
@@ -163,7 +163,7 @@ def _write_weights(file: Path) -> None:
 
 
 def _weight(shape: tuple[int, ...], source: random.Random) -> bytes:
-    """Return ones for a norm, else numbers spread evenly around zero."""
+    """Return the bytes of a tensor: ones for a norm, else uniform around zero."""
     size = _numbers(shape)
     if len(shape) == 1:
         numbers = array("f", [1.0]) * size

@@ -1,4 +1,4 @@
-"""Where a model's files are: a folder, the hub's cache, or the demo made here."""
+"""Locates a model's files: in a folder, on the Hugging Face Hub, or the demo model."""
 
 from pathlib import Path
 
@@ -10,26 +10,25 @@ DEMO = "demo"
 _SMALL_FILES = ["*.json", "*.jinja", "*.model"]
 
 
-def model_folder(model: Model, models: Path, *, fetch: bool = True) -> Path:
+def model_folder(model: Model, models_folder: Path, *, download: bool = True) -> Path:
     """Return the folder with the configuration and the tokenizer of `model`.
 
-    A hub model's small files are fetched if they are not in the cache yet, unless
-    `fetch` is false; its weights are the engine's affair. `models` is where the demo
-    is made.
+    If `download` is true, small files of a hub model are downloaded into the cache; the
+    engine downloads the weights. The demo model is built in `models_folder`.
 
     Raises:
-        ModelNotFoundError: they are not here and can't or shan't be fetched.
+        ModelNotFoundError: the files are not available, or can't be downloaded.
 
     """
     if model.source == DEMO:
-        return demo_model(models)
+        return demo_model(models_folder)
     folder = Path(model.source).expanduser()
     if folder.is_dir():
         return folder
-    return _from_hub(model, fetch=fetch)
+    return _from_hub(model, download=download)
 
 
-def _from_hub(model: Model, *, fetch: bool) -> Path:
+def _from_hub(model: Model, *, download: bool) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
@@ -37,12 +36,12 @@ def _from_hub(model: Model, *, fetch: bool) -> Path:
             model.source,
             revision=model.revision,
             allow_patterns=_SMALL_FILES,
-            local_files_only=not fetch,
+            local_files_only=not download,
         )
-    except Exception as error:  # the hub's client has no one base for its errors
+    except Exception as error:  # the hub's client has no common base class of errors
         reason = str(error).strip().partition("\n")[0]
         raise ModelNotFoundError(
-            f"the files of model `{model.name}` can't be had from the hub: {reason}",
-            hint="check the name and the network, or give a folder with the model",
+            f"can't download the files of model `{model.name}`: {reason}",
+            hint="check the name and the network, or use the path of a local folder",
         ) from error
     return Path(folder)

@@ -1,4 +1,4 @@
-"""OpenAI's Model object, as the API and `--json` show it; what is ours comes after.
+"""OpenAI's Model object with additional fields, for the API and `--json`.
 
 https://platform.openai.com/docs/api-reference/models/object
 """
@@ -9,7 +9,7 @@ from batchchat.jobs.catalog.catalog import Model
 
 
 def model_object(model: Model) -> dict[str, Any]:
-    """Return the object; prices are US dollars for a million tokens."""
+    """Return the object of a model; prices are in US dollars per million tokens."""
     return {
         "id": model.name,
         "object": "model",

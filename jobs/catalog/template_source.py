@@ -1,4 +1,4 @@
-"""Where a chat template's text comes from: the catalog, a file, or this package."""
+"""Resolves a catalog's `chat_template` to the text of a template."""
 
 from functools import cache
 from importlib import resources
@@ -9,17 +9,17 @@ from batchchat.jobs.errors import ConfigError
 _TEMPLATE_FOLDER = resources.files("batchchat.jobs.catalog") / "chat_templates"
 _SUFFIX = ".jinja"
 _TOOLS_INCLUDE = "{#- tools -#}\n"
-"""Where a shipped template has what they all have in common about tools."""
+"""The line of a built-in template that is replaced by `tools.part`."""
 
 
 def template_text(source: str) -> str:
-    """Return the template that a catalog's `chat_template` is or names.
+    """Return the text of a chat template.
 
-    It is the name of a template in `jobs/chat_templates`, such as `llama-2`, the
-    path of a file that ends in `.jinja`, or a template's own text.
+    `source` is the name of a built-in template, such as `llama-2`, the path of a file
+    that ends in `.jinja`, or a template.
 
     Raises:
-        ConfigError: it is a path that can't be read, or none of the three.
+        ConfigError: `source` is none of these, or the file can't be read.
 
     """
     if source in built_in_templates():
@@ -29,18 +29,18 @@ def template_text(source: str) -> str:
         )
     if source.endswith(_SUFFIX) and "\n" not in source:
         return _file(Path(source))
-    if "{" not in source:  # it would make the same prompt of every conversation
+    if "{" not in source:  # it would render every conversation to the same prompt
         known = ", ".join(f"`{name}`" for name in built_in_templates())
         raise ConfigError(
-            f"chat_template: `{source[:80]}` is neither a template nor one's name",
-            hint=f"the names are {known}; a file's path ends in `{_SUFFIX}`",
+            f"chat_template: `{source[:80]}` is neither a template nor the name of one",
+            hint=f"the built-in templates are {known}; a path must end in `{_SUFFIX}`",
         )
     return source
 
 
 @cache
 def built_in_templates() -> tuple[str, ...]:
-    """Return the names of the templates that come with batchchat."""
+    """Return the names of the built-in templates."""
     files = (file.name for file in _TEMPLATE_FOLDER.iterdir())
     return tuple(
         sorted(name.removesuffix(_SUFFIX) for name in files if name.endswith(_SUFFIX))

@@ -1,4 +1,4 @@
-"""Tokens and what they cost, in exact decimals."""
+"""Token counts and their cost, in exact decimals."""
 
 from decimal import Decimal
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Token counts of one request, a shard or a batch."""
+    """Token counts of a request, a shard or a batch."""
 
     input_tokens: int = 0
     cached_tokens: int = 0
@@ -32,7 +32,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Price(msgspec.Struct, frozen=True):
-    """What a million tokens cost in US dollars, since when, and who says so."""
+    """The price of a million tokens in US dollars, with its date and source."""
 
     input: Decimal
     output: Decimal
@@ -40,12 +40,12 @@ class Price(msgspec.Struct, frozen=True):
     source: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what is no price; msgspec makes it a ValidationError."""
+        """Reject invalid prices; msgspec turns this into a ValidationError."""
         if not all(p.is_finite() and p >= 0 for p in (self.input, self.output)):
-            raise ValueError("a price is a number, at least 0")
+            raise ValueError("a price must be a number of at least 0")
 
     def cost(self, usage: Usage) -> Decimal:
-        """Return what `usage` costs: exact, as prices have finite decimals."""
+        """Return the exact cost of `usage` in US dollars."""
         millionths = usage.input_tokens * self.input + usage.output_tokens * self.output
         return without_trailing_zeros(millionths.scaleb(-6))
 

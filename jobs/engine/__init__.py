@@ -1,1 +1,1 @@
-"""What an engine is to a shard: the protocol, sampling, conversations."""
+"""The engine as the shard runner sees it: protocol, sampling, conversations."""

@@ -1,14 +1,14 @@
-"""A conversation whose slots the model fills, one after the other.
+"""A conversation whose generated turns the model fills in one after the other.
 
 ::
 
-    user, slot, user, slot, user  ─► turn 1: [user]
-                                     turn 2: [user, answer 1, user]
-                                     turn 3: [user, answer 1, user, answer 2, user]
+    user, gap, user, gap, user  ─► turn 1: [user]
+                                   turn 2: [user, answer 1, user]
+                                   turn 3: [user, answer 1, user, answer 2, user]
 
-Each turn is asked for as a request of its own, as soon as the one before it is
-answered, so that the engine finds most of its prompt in the prefix cache. The
-answer to the last one is the answer to the request.
+Each turn is submitted as a request of its own as soon as the previous one is answered,
+so the engine finds most of its prompt in the prefix cache. The answer to the last turn
+is the answer to the request.
 """
 
 from collections.abc import Iterable
@@ -23,78 +23,80 @@ from batchchat.jobs.requests.schema import Message, Request
 from batchchat.jobs.requests.schema_types import FunctionCall, ToolCall
 
 _OVERRIDE_PAIRS = (("tools", "tool_choice"), ("response_format", "structured_outputs"))
-"""Fields of which a slot says both if it says either."""
+"""Fields that override those of the body in pairs: setting one unsets the other."""
 
 
 class Conversation:
-    """The turns of one request: one, unless it has slots."""
+    """The turns of one request: just one, unless it has generated turns."""
 
     def __init__(self, request: Request, answers: Iterable[Completion] = ()) -> None:
-        """Begin with the first ones answered by `answers`."""
+        """Start with `answers` to the first turns."""
         self.request = request
         messages = request.body.messages
         ends = [index for index, turn in enumerate(messages) if turn.is_generated_turn]
         if not messages[-1].is_generated_turn:
             ends.append(len(messages))
         self._ends = ends
-        self._has_slots = len(ends) > 1 or messages[-1].is_generated_turn
+        self._has_generated_turns = len(ends) > 1 or messages[-1].is_generated_turn
         self._answers = list(answers)
 
     @property
     def answered(self) -> int:
-        """How many of them are answered."""
+        """The number of answered turns."""
         return len(self._answers)
 
     @property
     def is_complete(self) -> bool:
-        """Whether all are."""
+        """Whether all turns are answered."""
         return self.answered == len(self._ends)
 
     @property
     def next_request(self) -> Request:
-        """The turn that is to be answered next, as a request."""
-        if not self._has_slots:
+        """The next unanswered turn, as a request."""
+        if not self._has_generated_turns:
             return self.request
         body, end = self.request.body, self._ends[self.answered]
-        slot = body.messages[end] if end < len(body.messages) else None
-        fields = _fields(body, slot, is_last=self.answered == len(self._ends) - 1)
+        message = body.messages[end] if end < len(body.messages) else None
+        fields = _constraint_fields(
+            body, message, is_last=self.answered == len(self._ends) - 1
+        )
         body = msgspec.structs.replace(
             body, messages=self._messages_before(end), **fields
         )
         return msgspec.structs.replace(self.request, body=body)
 
     def add_answer(self, answer: Completion) -> None:
-        """Note the answer to the turn that is next."""
+        """Add the answer to the next unanswered turn."""
         self._answers.append(answer)
 
     @property
     def answer(self) -> Completion:
-        """The answer to the request, once all are done."""
+        """The answer to the request; requires that all turns are answered."""
         *_, last = self._answers
-        if not self._has_slots:
+        if not self._has_generated_turns:
             return last
-        slots = len(self.request.body.messages)
+        length = len(self.request.body.messages)
         turns = [
             GeneratedTurn(end, answer)
             for end, answer in zip(self._ends, self._answers, strict=True)
-            if end < slots
+            if end < length
         ]
-        thoughts = [answer.reasoning_tokens for answer in self._answers]
+        reasoning = [answer.reasoning_tokens for answer in self._answers]
         return Completion(
             choices=last.choices,
             prompt_tokens=sum(answer.prompt_tokens for answer in self._answers),
             completion_tokens=sum(answer.completion_tokens for answer in self._answers),
             cached_tokens=sum(answer.cached_tokens for answer in self._answers),
-            reasoning_tokens=sum(number or 0 for number in thoughts)
-            if any(number is not None for number in thoughts)
+            reasoning_tokens=sum(number or 0 for number in reasoning)
+            if any(number is not None for number in reasoning)
             else None,
             engine_seconds=sum(answer.engine_seconds for answer in self._answers),
             turns=turns,
         )
 
     def locate_error(self, error: RequestRefusedError) -> RequestRefusedError:
-        """Return the error of the turn that is next, with the turn's name."""
-        if not self._has_slots:
+        """Return the error of the next turn with the position of the turn."""
+        if not self._has_generated_turns:
             return error
         end, body = self._ends[self.answered], self.request.body
         is_generated_turn = end < len(body.messages)
@@ -111,26 +113,28 @@ class Conversation:
         )
 
     def _messages_before(self, end: int) -> list[Message]:
-        """Return the messages before `end`, with the answers in their slots."""
+        """Return the messages before `end`, with the answers filled in."""
         messages: list[Message] = list(self.request.body.messages[:end])
         for at, answer in zip(self._ends, self._answers, strict=False):
             messages[at] = _message(answer.choices[0])
         return messages
 
 
-def _fields(body: Any, slot: Message | None, *, is_last: bool) -> dict[str, Any]:
-    """Return the tools and the format of a turn: the slot's, else the last one's."""
+def _constraint_fields(
+    body: Any, message: Message | None, *, is_last: bool
+) -> dict[str, Any]:
+    """Return the tools and formats of a turn: its own, or for the last the body's."""
     fields: dict[str, Any] = {}
     for pair in _OVERRIDE_PAIRS:
-        said = [getattr(slot, name, UNSET) for name in pair]
-        if all(value is UNSET for value in said) and is_last:
-            said = [getattr(body, name) for name in pair]
-        fields |= dict(zip(pair, said, strict=True))
+        values = [getattr(message, name, UNSET) for name in pair]
+        if all(value is UNSET for value in values) and is_last:
+            values = [getattr(body, name) for name in pair]
+        fields |= dict(zip(pair, values, strict=True))
     return fields
 
 
 def _message(choice: Choice) -> Message:
-    """Return an answer as a turn of the conversation, as if it were handed in."""
+    """Return an answer as a message of the conversation."""
     calls = [
         ToolCall(call["id"], "function", FunctionCall(**call["function"]))
         for call in choice.tool_calls

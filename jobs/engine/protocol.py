@@ -1,4 +1,4 @@
-"""What turns requests into answers, as the shard runner sees it."""
+"""The engine's interface: what it receives and what it returns."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -13,9 +13,10 @@ from batchchat.jobs.requests.schema import Request
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer; `logprobs` is OpenAI's `content` list where asked for.
+    """One generated choice.
 
-    `text` is None where the model has called tools and said nothing.
+    `text` is None if the model called tools and generated no text. `logprobs` is
+    OpenAI's `content` list, None if the request did not ask for it.
     """
 
     index: int
@@ -28,10 +29,11 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Completion(msgspec.Struct, kw_only=True):
-    """The answer to one request; `engine_seconds` is its share of the engine.
+    """The answer to one request.
 
-    `reasoning_tokens` are those of `completion_tokens` that are no answer, None
-    where the model does not reason.
+    `completion_tokens` include `reasoning_tokens`, which is None if the model does not
+    reason. `engine_seconds` is the request's share of the engine's time. `turns` are
+    the generated turns of a conversation.
     """
 
     choices: list[Choice]
@@ -44,14 +46,14 @@ class Completion(msgspec.Struct, kw_only=True):
 
 
 class GeneratedTurn(msgspec.Struct, frozen=True):
-    """A slot that the model has filled; `index` is its place in the messages."""
+    """A turn that the model generated; `index` is its position in `messages`."""
 
     index: int
     completion: Completion
 
 
 class EngineRequest(msgspec.Struct, frozen=True):
-    """One request as the engine is given it; `key` is unique in the process."""
+    """One request in the form that the engine takes; `key` is unique in the process."""
 
     key: str
     prompt: Prompt
@@ -60,37 +62,37 @@ class EngineRequest(msgspec.Struct, frozen=True):
 
 
 CompletionOrError = Completion | BatchchatError
-"""What became of a request. A `RequestRefusedError` is final; after any other
-error the request was not answered, and must be asked again."""
+"""The outcome of a request. A `RequestRefusedError` is final; after any other error the
+request has no answer and must be submitted again."""
 
 
 class Engine(Protocol):
-    """Keeps a bounded number of requests running; safe to use from threads."""
+    """Runs a bounded number of requests at once; thread-safe."""
 
     capacity: int
-    """Requests that it holds at most: about twice what it computes at once."""
+    """The most requests that it accepts: about twice what it computes at once."""
 
     fingerprint: str
-    """A hash of everything that shapes its answers beside the request."""
+    """A hash of everything besides the request that affects the answers."""
 
     identity: dict[str, Any]
-    """What the fingerprint is a hash of, spelled out."""
+    """The content of the fingerprint, in readable form."""
 
     @property
     def steps(self) -> int:
-        """Steps that it has computed: while this grows, it lives."""
+        """The number of steps computed so far; it grows as long as the engine works."""
         ...
 
     def prepare(self, request: Request, batch_id: str = "") -> Prompt:
-        """Render and tokenize one request, and see that its form can be had.
+        """Render and tokenize one request, and check its output constraints.
 
-        A batch whose forms take long to see through gets less time for each.
+        Constraints that are slow to check reduce the time for others of the batch.
         Raises `RequestRefusedError`.
         """
         ...
 
     def remaining_context(self, prompt: Prompt) -> int:
-        """Return how many tokens the context has left behind the prompt."""
+        """Return how many tokens the context has left after the prompt."""
         ...
 
     def submit(
@@ -99,13 +101,13 @@ class Engine(Protocol):
         on_done: Callable[[CompletionOrError], None],
         timeout: float,
     ) -> bool:
-        """Take the work, or return False if there was no room for so long.
+        """Accept a request, or return False if there is no room for `timeout` seconds.
 
-        `on_done` is called once, from a thread of the engine, and must be quick.
+        `on_done` is called once, from a thread of the engine, and must return quickly.
         Raises `EngineDeadError`.
         """
         ...
 
     def abort(self, keys: list[str]) -> None:
-        """Drop work; its `on_done` gets an error or never comes."""
+        """Drop requests; their `on_done` gets an error or is never called."""
         ...

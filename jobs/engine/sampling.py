@@ -1,7 +1,7 @@
-"""How an answer is drawn: full parameters and a seed for every request.
+"""Sampling parameters: a complete set, with a seed, for every request.
 
-Nothing is left to an engine's defaults: vLLM's `max_tokens` is 16, and it takes
-sampling defaults from a model's `generation_config.json`.
+No parameter is left to the engine's defaults: vLLM's `max_tokens` would be 16, and it
+reads sampling defaults from a model's `generation_config.json`.
 """
 
 from hashlib import blake2b
@@ -12,11 +12,11 @@ from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.requests.schema import Request
 
 _SEED_BITS = 53
-"""A drawn seed survives every JSON reader, JavaScript's doubles too."""
+"""Derived seeds are exact in every JSON reader, even as JavaScript's doubles."""
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
-    """The parameters of one request; `max_tokens` is at most what the context has."""
+    """The parameters of one request; `max_tokens` fits into the context."""
 
     max_tokens: int
     seed: int
@@ -61,10 +61,10 @@ _COPIED_FIELDS = (
 def sampling_for(
     request: Request, model: Model, seed: int, available_tokens: int
 ) -> Sampling:
-    """Return the parameters of `request`.
+    """Return the sampling parameters of `request`.
 
-    `seed` is the one to use where the request brings none; `room` the tokens
-    that the context has left behind the prompt.
+    `seed` is used if the request has none. `available_tokens` is what the context has
+    left after the prompt.
     """
     given = request.parameter
     same = {
@@ -87,7 +87,7 @@ def sampling_for(
 
 
 def requested_tokens(request: Request, available_tokens: int) -> int:
-    """Return how many tokens the request wants at most."""
+    """Return the token limit of the request, `available_tokens` if it has none."""
     for name in ("max_completion_tokens", "max_tokens"):
         value: int | None = request.parameter(name)
         if value is not None:
@@ -96,7 +96,7 @@ def requested_tokens(request: Request, available_tokens: int) -> int:
 
 
 def derived_seed(batch_seed: int, custom_id: str) -> int:
-    """Return a request's seed: the same whenever and wherever it is run."""
+    """Return the seed of a request, which is the same in every run."""
     text = f"{batch_seed}:{custom_id}".encode()
     digest = blake2b(text, digest_size=8).digest()
     return int.from_bytes(digest) >> (64 - _SEED_BITS)

@@ -1,1 +1,1 @@
-"""Renders conversations into prompts with chat templates."""
+"""Renders conversations into prompts with the models' chat templates."""

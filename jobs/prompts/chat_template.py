@@ -1,8 +1,8 @@
-"""Renders a conversation into a model's prompt, as its chat template says.
+"""Renders a conversation into a prompt with a model's chat template.
 
-The environment is the one that Hugging Face's templates are written for: block
-trimming, loop controls, `raise_exception`, `strftime_now`, a plain `tojson`.
-It is sandboxed: templates come from models, and may not reach out.
+The Jinja environment is that of Hugging Face's templates: block trimming, loop
+controls, `raise_exception`, `strftime_now`, a plain `tojson`. It is sandboxed, since
+templates come with models and are not trusted.
 """
 
 import json
@@ -29,27 +29,27 @@ _TEMPLATE_ERRORS = (
     TypeError,
     ValueError,
 )
-"""What a template may raise over a conversation that it was not written for."""
+"""What a template may raise for a conversation that it does not support."""
 
 
 class ChatTemplate:
-    """One compiled template with the special tokens that it may name."""
+    """A compiled template and the special tokens that it may refer to."""
 
     def __init__(self, source: str, special_tokens: dict[str, str]) -> None:
         """Compile `source`.
 
         Raises:
-            ConfigError: it is no template.
+            ConfigError: `source` is not a valid template.
 
         """
         environment = _environment()
         try:
             tree = environment.parse(source)
             self._template = environment.from_string(tree)
-            # As Jinja has it, a chain of maps, it is copied slowly for each prompt.
+            # Jinja's own chain of maps is slow to copy, which it does for each prompt.
             self._template.globals = {**self._template.globals}
         except TemplateError as error:
-            raise ConfigError(f"the chat template can't be read: {error}") from None
+            raise ConfigError(f"the chat template is invalid: {error}") from None
         self.source = source
         self._special_tokens = special_tokens
         self._supports_developer = "developer" in source
@@ -65,18 +65,18 @@ class ChatTemplate:
         transform: Callable[[str], str] = str,
         **arguments: Any,
     ) -> str:
-        """Return the prompt, up to where the assistant begins to speak.
+        """Return the prompt, up to where the answer begins.
 
-        `must_know` says that a template without a place for the tools is no
-        template for this request, `protect` is done to every text of the request,
-        and `arguments` are what else the template may read.
+        With `require_tool_support`, a template that ignores tools is an error.
+        `transform` is applied to every text of the request. `arguments` are further
+        variables of the template.
 
         Raises:
-            RequestRefusedError: the template does not take this conversation.
+            RequestRefusedError: the template does not support this conversation.
 
         """
         self._check(messages, tools if require_tool_support else None)
-        described = [
+        tool_dicts = [
             map_texts(tool_for_template(tool), transform) for tool in tools or ()
         ]
         turns = [self._turn(message) for message in messages]
@@ -84,35 +84,35 @@ class ChatTemplate:
             return self._template.render(
                 messages=[map_texts(turn, transform) for turn in turns],
                 add_generation_prompt=True,
-                tools=described or None,
+                tools=tool_dicts or None,
                 documents=None,
                 **self._special_tokens,
                 **arguments,
             )
         except _TEMPLATE_ERRORS as error:
             raise RequestRefusedError(
-                f"the model's chat template refuses the conversation: {error}",
+                f"the model's chat template rejects the conversation: {error}",
                 code="invalid_messages",
                 param="body.messages",
             ) from None
 
     def _check(self, messages: list[Message], tools: list[Tool] | None) -> None:
-        """Refuse what the template would pass over in silence."""
+        """Reject what the template would silently ignore."""
         if tools and not self._supports_tools:
             raise RequestRefusedError(
-                "the model's chat template has no place for tools",
+                "the model's chat template does not support tools",
                 code="unsupported_parameter",
                 param="body.tools",
             )
         if not self._supports_tool_calls and any(message.calls for message in messages):
             raise RequestRefusedError(
-                "the model's chat template has no place for an assistant's tool_calls",
+                "the model's chat template does not support `tool_calls` in messages",
                 code="unsupported_parameter",
                 param="body.messages",
             )
 
     def _turn(self, message: Message) -> dict[str, Any]:
-        """Return a message as this template expects it."""
+        """Return a message in the form that this template expects."""
         turn = message_for_template(message)
         if message.role == "developer" and not self._supports_developer:
             turn["role"] = "system"
@@ -120,10 +120,10 @@ class ChatTemplate:
 
 
 def message_for_template(message: Message) -> dict[str, Any]:
-    """Return a message as templates are given it, which is as vLLM makes it.
+    """Return a message in the form that vLLM passes to templates.
 
     Raises:
-        RequestRefusedError: no template can be given the arguments of a call.
+        RequestRefusedError: the arguments of a tool call can't be passed on.
 
     """
     turn: dict[str, Any] = {"role": message.role, "content": message.text()}
@@ -132,21 +132,21 @@ def message_for_template(message: Message) -> dict[str, Any]:
             turn[name] = value
     if message.calls:
         turn["tool_calls"] = [_call(call) for call in message.calls]
-    thought = message.reasoning or message.reasoning_content
-    if thought:
-        turn["reasoning"] = turn["reasoning_content"] = thought
+    reasoning = message.reasoning or message.reasoning_content
+    if reasoning:
+        turn["reasoning"] = turn["reasoning_content"] = reasoning
     return turn
 
 
 def tool_for_template(tool: Tool) -> dict[str, Any]:
-    """Return a tool with what it leaves out as null, as vLLM's server has it."""
+    """Return a tool with null for absent fields, as in vLLM's server."""
     function = tool.function
     given = {"name": function.name, "description": None, "parameters": None}
     return {"type": "function", "function": given | msgspec.to_builtins(function)}
 
 
 def map_texts(value: Any, transform: Callable[[str], str]) -> Any:
-    """Return `value` with `protect` done to every text in it, keys too."""
+    """Return `value` with `transform` applied to every text in it, including keys."""
     if transform is str:
         return value
     if isinstance(value, str):
@@ -159,16 +159,15 @@ def map_texts(value: Any, transform: Callable[[str], str]) -> Any:
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
-    """Return a call with its arguments as an object, which templates expect.
+    """Return a call with its arguments as an object, as templates expect.
 
-    A model may have written no JSON; as vLLM does, the turn then goes on with an
-    empty object.
+    Arguments that are not a JSON object become an empty object, as in vLLM.
     """
     try:
         arguments = json.loads(call.function.arguments or "{}")
         json.dumps(arguments, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise _bad_call("hold half of a surrogate pair (`\\ud800`)") from None
+        raise _bad_call("have an unpaired surrogate (such as `\\ud800`)") from None
     except ValueError:
         arguments = {}
     except RecursionError:
@@ -188,20 +187,20 @@ def _bad_call(reason: str) -> RequestRefusedError:
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """Finds the fields of a message without asking a dict for attributes of its own.
+    """Looks up the fields of a message without trying attributes of `dict` first.
 
-    Jinja asks first, and each time an exception says no: half the time that a
-    template takes. What is found is the same, and so is what is forbidden.
+    Jinja tries the attribute and catches the exception, which takes half of the time of
+    a template. The results are the same, and so is what the sandbox forbids.
     """
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return a field of a plain dict; of all else what the sandbox allows."""
+        """Return an item of a plain dict; otherwise do what the sandbox does."""
         if type(obj) is dict and attribute not in _DICT_METHODS:
             return self._field(obj, attribute)
         return super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Return the same for `obj[argument]`."""
+        """Do the same for `obj[argument]`."""
         if (
             type(obj) is dict
             and type(argument) is str
@@ -220,7 +219,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
     )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)  # noqa: DTZ005 - the templates mean local time
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)  # noqa: DTZ005 - templates expect local time
     return environment
 
 

@@ -1,36 +1,37 @@
-"""The prompters of the catalog's models, each loaded once."""
+"""The prompt renderers of the catalog's models, each loaded once."""
 
 from pathlib import Path
 
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import ModelNotFoundError
-from batchchat.jobs.prompts.renderer import PromptRenderer, load_local_renderer
+from batchchat.jobs.prompts.loader import load_local_renderer
+from batchchat.jobs.prompts.renderer import PromptRenderer
 
 
 class RendererRegistry:
-    """Finds a model's prompter by the model's name."""
+    """Loads and caches prompt renderers by model name."""
 
-    def __init__(self, catalog: Catalog, models: Path) -> None:
-        """`models` is where the demo model is made."""
+    def __init__(self, catalog: Catalog, models_folder: Path) -> None:
+        """Look models up in `catalog`; the demo model is built in `models_folder`."""
         self.catalog = catalog
-        self._models = models
+        self._models_folder = models_folder
         self._loaded: dict[str, PromptRenderer] = {}
 
     def get(self, name: str) -> PromptRenderer:
-        """Return the prompter of the model called `name`.
+        """Return the renderer of the model `name`.
 
         Raises:
-            ModelNotFoundError: there is no such model, or its files are not at hand.
-            ConfigError: it has no usable chat template.
+            ModelNotFoundError: there is no such model, or its files are not available.
+            ConfigError: the model has no usable chat template.
 
         """
         if name not in self._loaded:
             model = self.catalog.find(name)
-            self._loaded[name] = load_local_renderer(model, self._models)
+            self._loaded[name] = load_local_renderer(model, self._models_folder)
         return self._loaded[name]
 
     def get_if_local(self, name: str) -> PromptRenderer | None:
-        """Return the same, or None where the model's files are not at hand."""
+        """Return the renderer, None if the model's files are not available."""
         try:
             return self.get(name)
         except ModelNotFoundError:

@@ -1,15 +1,15 @@
-"""Keeps what users write from being taken for what only a template may say.
+"""Treats special tokens in messages as plain text.
 
-A model's special tokens are spelled as text in its template, and the prompt is
-tokenized as a whole: `</s>` in somebody's message would end a turn. So where a
-message spells one, the prompt is rendered with a mark inside it, cut at the
-template's own special tokens, and the pieces are tokenized as plain text. The
-prompt's text is the same; its tokens are those of the letters.
+A template writes special tokens as text, and the prompt is tokenized as a whole, so
+`</s>` in a message would end a turn. If a message contains such a text, a mark is
+inserted into it before rendering. The prompt is then split at the special tokens
+without a mark, which are the template's own, and the pieces between them are tokenized
+as plain text. The text of the prompt stays the same.
 
-Some formats tell turns apart by plain text (`[INST]`). No tokenizer can tell the
-template's from a user's, so such a message is refused, as Meta's own code does.
+Some formats separate turns by plain text (`[INST]`). No tokenizer can distinguish the
+template's from a user's, so such messages are rejected, as in Meta's own code.
 
-Why, and how to allow both: `docs/decisions/0012-special-tokens.md`.
+Reasons, and how to allow both: `docs/decisions/0012-special-tokens.md`.
 """
 
 import json
@@ -26,15 +26,15 @@ from batchchat.jobs.prompts.chat_template import message_for_template, tool_for_
 from batchchat.jobs.requests.schema import Request
 
 _NONCHARACTERS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
-"""Code points that Unicode keeps free of characters for good."""
+"""Code points that Unicode permanently reserves as noncharacters."""
 
 Encode = Callable[[str], list[int]]
 Render = Callable[[Callable[[str], str]], str]
-"""Returns a prompt, with something done to each text of the request."""
+"""Renders a prompt, applying a function to each text of the request."""
 
 
 class SpecialTokenGuard:
-    """The special tokens and the markers of one model."""
+    """The special tokens and turn markers of one model."""
 
     def __init__(
         self,
@@ -42,39 +42,39 @@ class SpecialTokenGuard:
         markers: Iterable[str] = (),
         tokenizer: Tokenizer | None = None,
     ) -> None:
-        """`special` are tokens, `markers` plain text that only a template may say.
+        """`special` are special tokens, `markers` plain texts that separate turns.
 
-        Where there is no `tokenizer`, what spells a special token is refused.
+        Without a `tokenizer`, requests that contain a special token are rejected.
         """
         self._special = _SubstringFinder(special)
         self._markers = _SubstringFinder(markers)
         self._tokenizer = tokenizer
 
     def check(self, request: Request) -> None:
-        """Refuse a request that spells a marker. Raises `RequestRefusedError`."""
+        """Reject a request that contains a marker. Raises `RequestRefusedError`."""
         if not self._markers.any:
             return
         for param, text, is_users in _texts(request):
             if is_users and (found := self._markers.search(text)):
                 raise _refusal(
-                    f"it spells `{found[0]}`, by which the model's format tells turns"
-                    " apart",
+                    f"the text contains `{found[0]}`, which separates turns in the"
+                    " model's format",
                     param,
                 )
 
     def contains_special_token(self, request: Request) -> bool:
-        """Say whether the request spells a special token.
+        """Return whether the request contains a special token.
 
         Raises:
-            RequestRefusedError: it does, and that can't be tokenized as text.
+            RequestRefusedError: it does, and there is no tokenizer to treat it as text.
 
         """
         for param, text, _ in _texts(request):
             found = self._special.search(text)
             if found and self._tokenizer is None:
                 raise _refusal(
-                    f"it spells the special token `{found[0]}`, and this model's"
-                    " tokenizer can't take it as text",
+                    f"the text contains the special token `{found[0]}`, which this"
+                    " model's tokenizer can't treat as text",
                     param,
                 )
             if found:
@@ -82,11 +82,11 @@ class SpecialTokenGuard:
         return False
 
     def encode(self, render: Render) -> list[int]:
-        """Return the tokens of a prompt; only the template's special ones are such."""
+        """Tokenize a prompt; only the template's own special tokens remain special."""
         plain = render(str)
         mark = next((mark for mark in _NONCHARACTERS if mark not in plain), None)
         if mark is None:
-            message = "it holds every code point that is no character"
+            message = "the request contains every noncharacter of Unicode"
             raise _refusal(message, "body.messages")
         marked = render(
             lambda text: self._special.pattern.sub(_insert_mark(mark), text)
@@ -108,12 +108,14 @@ class SpecialTokenGuard:
 
     @cached_property
     def _plain_encoders(self) -> tuple[Encode, Encode]:
-        """Return what encodes text without special tokens: a beginning, and the rest.
+        """Return the encoders of plain text: for the start of a prompt, for the rest.
 
-        Some tokenizers put a blank before the beginning of a text only.
+        They differ because some tokenizers insert a space only at the start of a text.
         """
         source = self._known.to_str()
-        return _encoder(source), _encoder(json.dumps(_never_first(json.loads(source))))
+        return _encoder(source), _encoder(
+            json.dumps(_without_initial_space(json.loads(source)))
+        )
 
     @property
     def _known(self) -> Tokenizer:
@@ -123,7 +125,7 @@ class SpecialTokenGuard:
 
 
 def special_tokens(tokenizer: Tokenizer) -> list[str]:
-    """Return the texts that the tokenizer takes for tokens that are no text."""
+    """Return the special tokens of a tokenizer."""
     added = tokenizer.get_added_tokens_decoder().values()
     return [token.content for token in added if token.special]
 
@@ -135,8 +137,8 @@ def _refusal(message: str, param: str) -> RequestRefusedError:
 def _texts(request: Request) -> Iterable[tuple[str, str, bool]]:
     """Yield the texts of a request: the field, the text, whether a user wrote it.
 
-    They are those that the template is given, not those of the line: the arguments
-    of a call are JSON in a text, and may spell with escapes.
+    They are the texts that the template receives, not those of the line: the arguments
+    of a tool call are JSON in a string, which may contain escapes.
     """
     for index, message in enumerate(request.body.messages):
         at = f"body.messages[{index}]"
@@ -145,35 +147,39 @@ def _texts(request: Request) -> Iterable[tuple[str, str, bool]]:
             and message.name is UNSET
             and message.tool_call_id is UNSET
         ):
-            yield f"{at}.content", message.text(), True  # as below, sooner
+            yield (
+                f"{at}.content",
+                message.text(),
+                True,
+            )  # a shortcut for the general case below
             continue
-        # An answer of this request has `generate` false, which no user may say.
+        # Answers of this request have `generate` false, which users can't set.
         is_users = message.generate is not False
         for name, value in message_for_template(message).items():
             if name != "role":
                 where = f"{at}.content" if name == "content" else at
-                yield from ((where, text, is_users) for text in _within(value))
+                yield from ((where, text, is_users) for text in _texts_in(value))
     for tool in request.parameter("tools") or ():
         yield from (
-            ("body.tools", text, True) for text in _within(tool_for_template(tool))
+            ("body.tools", text, True) for text in _texts_in(tool_for_template(tool))
         )
 
 
-def _within(value: Any) -> Iterator[str]:
-    """Yield every text in a value, keys too."""
-    left = [value]
-    while left:
-        value = left.pop()
+def _texts_in(value: Any) -> Iterator[str]:
+    """Yield every text in a value, including keys."""
+    pending = [value]
+    while pending:
+        value = pending.pop()
         if isinstance(value, str):
             yield value
         elif isinstance(value, dict):
-            left += [*value.values(), *value]
+            pending += [*value.values(), *value]
         elif isinstance(value, list):
-            left += value
+            pending += value
 
 
 class _SubstringFinder:
-    """Some texts, to be found in others: the longest of those that begin alike."""
+    """Finds any of several texts; the longest of those with the same start."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         found = sorted({text for text in texts if len(text) > 1}, key=len, reverse=True)
@@ -182,9 +188,9 @@ class _SubstringFinder:
         self._first_chars = {text[0] for text in found}
 
     def search(self, text: str) -> re.Match[str] | None:
-        """Find the first; most texts have not even a beginning, which is quick."""
-        for beginning in self._first_chars:
-            if beginning in text:
+        """Return the first match; fast for texts with none of the first characters."""
+        for char in self._first_chars:
+            if char in text:
                 return self.pattern.search(text)
         return None
 
@@ -201,13 +207,13 @@ def _encoder(source: str) -> Encode:
     return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
 
 
-def _never_first(value: Any) -> Any:
-    """Return a tokenizer's JSON for text that is not the beginning of a text."""
+def _without_initial_space(value: Any) -> Any:
+    """Return the JSON of a tokenizer that does not insert a space at the start."""
     if isinstance(value, list):
-        return [_never_first(item) for item in value]
+        return [_without_initial_space(item) for item in value]
     if not isinstance(value, dict):
         return value
-    value = {name: _never_first(item) for name, item in value.items()}
+    value = {name: _without_initial_space(item) for name, item in value.items()}
     if value.get("prepend_scheme") == "first":
         value["prepend_scheme"] = "never"
     return value

@@ -185,7 +185,7 @@ def test_unknown_model_is_an_error_before_the_upload(server):
     before = len(server.files())
     done = server.ask("submit", file, "--model", "org/other")
     assert (done.code, done.out) == (2, b"")
-    assert "error: no model `org/other`" in done.err
+    assert "error: unknown model `org/other`" in done.err
     assert "hint: list the models with `batchchat models`" in done.err
     assert len(server.files()) == before
 

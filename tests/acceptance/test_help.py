@@ -81,7 +81,7 @@ WRONG = {
         "'much' is not",
     ),
     "metadata without a value": (["submit", "x", "--metadata", "k"], "KEY=VALUE"),
-    "an unknown model": (["submit", "x", "--model", "x"], "no model `x`"),
+    "an unknown model": (["submit", "x", "--model", "x"], "unknown model `x`"),
     "an invalid batch ID": (["status", "nope"], "no such batch: `nope`"),
     "an id that is a path": (["results", "../../etc"], "no such batch"),
     "an unknown batch": (["cancel", f"batch_{'0' * 32}"], "no such batch"),

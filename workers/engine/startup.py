@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from batchchat.jobs.catalog.catalog import Model
-from batchchat.jobs.prompts.renderer import load_renderer
+from batchchat.jobs.prompts.loader import load_renderer
 from batchchat.jobs.settings import Settings
 from batchchat.workers.engine.driver import EngineDriver
 

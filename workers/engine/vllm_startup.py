@@ -9,7 +9,8 @@ from typing import Any
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.model_files import model_folder
 from batchchat.jobs.errors import EngineStartError
-from batchchat.jobs.prompts.renderer import PromptRenderer, load_renderer
+from batchchat.jobs.prompts.loader import load_renderer
+from batchchat.jobs.prompts.renderer import PromptRenderer
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.process_guard import OWNER_VARIABLE
 from batchchat.workers.engine.vllm_core import VllmCore, release_closed_engines

@@ -193,7 +193,7 @@ def test_a_folder_with_a_configuration_is_a_model(tmp_path, monkeypatch):
     ["", "none", "a/b/c", "/a", "a/", "./a", "~a/b", "~nobody", "a\0b", "x" * 5_000],
 )
 def test_any_other_name_is_no_model(name):
-    with pytest.raises(ModelNotFoundError, match="no model") as raised:
+    with pytest.raises(ModelNotFoundError, match="unknown model") as raised:
         load_catalog().find(name)
     assert "`demo`" in str(raised.value.hint)
 

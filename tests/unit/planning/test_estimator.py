@@ -103,7 +103,7 @@ def test_prompts_are_counted_together_as_they_are_alone(demo_renderers):
     prompts = [(request, renderer.render(request)) for request in requests]
     alone = [len(renderer.tokenize(*prompt)) for prompt in prompts]
     assert renderer.count_tokens(prompts) == alone
-    renderer.encode_many = None
+    renderer.count_many = None
     assert renderer.count_tokens(prompts) == alone
 
 

@@ -9,11 +9,8 @@ from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.catalog.demo_model import demo_model
 from batchchat.jobs.errors import ConfigError, RequestRefusedError
 from batchchat.jobs.prompts.chat_template import ChatTemplate
-from batchchat.jobs.prompts.renderer import (
-    PromptRenderer,
-    load_local_renderer,
-    load_renderer,
-)
+from batchchat.jobs.prompts.loader import load_local_renderer, load_renderer
+from batchchat.jobs.prompts.renderer import PromptRenderer
 from tests.support.input_lines import parsed, with_body, with_message
 
 LAST = ChatTemplate("{{ messages[-1].content }}", {})

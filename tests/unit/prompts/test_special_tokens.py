@@ -10,7 +10,7 @@ from msgspec import structs
 
 from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.errors import RequestRefusedError
-from batchchat.jobs.prompts.renderer import load_renderer
+from batchchat.jobs.prompts.loader import load_renderer
 from tests.support.input_lines import encoded, parsed
 from tests.support.tiny_tokenizers import (
     LLAMA_2,
@@ -156,7 +156,7 @@ def test_every_mark_in_a_message_is_refused(model):
 
 
 def test_a_tokenizer_that_is_not_at_hand_takes_no_special_token():
-    from batchchat.jobs.prompts.renderer import load_local_renderer
+    from batchchat.jobs.prompts.loader import load_local_renderer
 
     renderer = load_local_renderer(load_catalog().find("WizardLM-2-7B"), Path("none"))
     renderer.complete_from_engine(4096, lambda text: list(text.encode()))
@@ -171,7 +171,7 @@ MARKED = ["Llama-2-7b-chat-hf", "Mistral-7B-Instruct-v0.2"]
 @pytest.mark.parametrize("name", MARKED)
 @pytest.mark.parametrize("marker", ["[INST]", "[/INST]"])
 def test_a_marker_of_plain_text_is_refused(name, marker, tmp_path):
-    from batchchat.jobs.prompts.renderer import load_local_renderer
+    from batchchat.jobs.prompts.loader import load_local_renderer
 
     renderer = load_local_renderer(load_catalog().find(name), tmp_path)
     renderer.complete_from_engine(4096, lambda text: list(text.encode()))
@@ -184,7 +184,7 @@ def test_a_marker_of_plain_text_is_refused(name, marker, tmp_path):
 @pytest.mark.parametrize("name", MARKED)
 @pytest.mark.parametrize("arguments", ESCAPED)
 def test_a_marker_in_the_escapes_of_a_call_is_refused(name, arguments, tmp_path):
-    from batchchat.jobs.prompts.renderer import load_local_renderer
+    from batchchat.jobs.prompts.loader import load_local_renderer
 
     renderer = load_local_renderer(load_catalog().find(name), tmp_path)
     renderer.complete_from_engine(4096, lambda text: list(text.encode()))
@@ -196,7 +196,7 @@ def test_a_marker_in_the_escapes_of_a_call_is_refused(name, arguments, tmp_path)
 def test_what_the_model_said_itself_is_not_refused(tmp_path):
     from batchchat.jobs.engine.conversation import Conversation
     from batchchat.jobs.engine.protocol import Choice, Completion
-    from batchchat.jobs.prompts.renderer import load_local_renderer
+    from batchchat.jobs.prompts.loader import load_local_renderer
 
     renderer = load_local_renderer(load_catalog().find("Llama-2-7b-chat-hf"), tmp_path)
     renderer.complete_from_engine(4096, lambda text: list(text.encode()))

@@ -89,10 +89,10 @@ def test_arguments_that_are_no_object_are_an_empty_one(renderers, arguments):
 def test_a_template_without_a_place_for_tools_refuses_them():
     renderer = PromptRenderer(ChatTemplate(PLAIN, {}), None, 512)
     user = CALLED[:1]
-    with pytest.raises(RequestRefusedError, match="no place for tools"):
+    with pytest.raises(RequestRefusedError, match="does not support tools"):
         renderer.render(asked(user, tools=[TOOL]))
     assert renderer.render(asked(user, tools=[TOOL], tool_choice="none")) == "u"
-    with pytest.raises(RequestRefusedError, match="no place for an assistant's"):
+    with pytest.raises(RequestRefusedError, match="does not support `tool_calls`"):
         renderer.render(asked(CALLED))
 
 

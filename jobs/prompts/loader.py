@@ -1,0 +1,131 @@
+"""Loads the prompt renderer of a model from the model's files and the catalog."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+from tokenizers import Tokenizer
+
+from batchchat.jobs.catalog.catalog import Model, SpecialToken
+from batchchat.jobs.catalog.model_files import model_folder
+from batchchat.jobs.errors import ConfigError, ModelNotFoundError
+from batchchat.jobs.prompts.chat_template import ChatTemplate
+from batchchat.jobs.prompts.renderer import PromptRenderer
+from batchchat.jobs.prompts.special_tokens import SpecialTokenGuard, special_tokens
+
+
+def load_renderer(model: Model, models_folder: Path) -> PromptRenderer:
+    """Return the renderer of `model`, downloading its small files if needed.
+
+    Raises:
+        ModelNotFoundError: the files are not available and can't be downloaded.
+        ConfigError: the model has no chat template, or an invalid one.
+
+    """
+    return _build(model, model_folder(model, models_folder))
+
+
+def load_local_renderer(model: Model, models_folder: Path) -> PromptRenderer:
+    """Return the renderer of `model`, downloading only what rendering requires.
+
+    If the catalog entry suffices to render and the files are not available, the
+    renderer can't tokenize. Raises the same errors as `load_renderer`.
+    """
+    try:
+        folder = model_folder(
+            model, models_folder, download=not model.renders_without_files
+        )
+    except ModelNotFoundError:
+        if not model.renders_without_files:
+            raise
+        folder = None
+    return _build(model, folder)
+
+
+def _build(model: Model, folder: Path | None) -> PromptRenderer:
+    config = _json(folder, "config.json")
+    settings = _json(folder, "tokenizer_config.json")
+    source = model.chat_template or _template_source(folder, settings)
+    if source is None:
+        raise ConfigError(
+            f"model `{model.name}` has no chat template",
+            hint="set `chat_template` for it in the catalog",
+        )
+    tokens = _special_tokens(settings) | {**model.special_tokens}
+    text_config = config.get("text_config") or config
+    length = (
+        model.context_length
+        or model.engine.get("max_model_len")
+        or text_config.get("max_position_embeddings")
+    )
+    tokenizer = _tokenizer(folder)
+    return PromptRenderer(
+        ChatTemplate(source, tokens),
+        _encoder(tokenizer) if tokenizer else None,
+        length,
+        text_config.get("vocab_size"),
+        parses_tool_calls=model.tool_parser is not None,
+        guard=None if model.allow_special_tokens else _guard(model, tokens, tokenizer),
+        count_many=_counter(tokenizer) if tokenizer else None,
+    )
+
+
+def _guard(
+    model: Model, tokens: dict[str, str], tokenizer: Tokenizer | None
+) -> SpecialTokenGuard:
+    special = special_tokens(tokenizer) if tokenizer else tokens.values()
+    return SpecialTokenGuard(special, model.turn_markers, tokenizer)
+
+
+def _tokenizer(folder: Path | None) -> Tokenizer | None:
+    file = folder and folder / "tokenizer.json"
+    if file is None or not file.is_file():
+        return None
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _encoder(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
+    return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def _counter(tokenizer: Tokenizer) -> Callable[[list[str]], list[int]]:
+    def count(texts: list[str]) -> list[int]:
+        encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [len(one) for one in encoded]
+
+    return count
+
+
+def _template_source(folder: Path | None, settings: dict[str, Any]) -> str | None:
+    file = folder and folder / "chat_template.jinja"
+    if file is not None and file.is_file():
+        return file.read_text("utf-8")
+    source = settings.get("chat_template")
+    if isinstance(source, list):  # several templates by name
+        named = {entry["name"]: entry["template"] for entry in source}
+        source = named.get("default")
+    return source
+
+
+def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
+    tokens = {name: settings.get(name) for name in get_args(SpecialToken)}
+    return {
+        name: token["content"] if isinstance(token, dict) else token
+        for name, token in tokens.items()
+        if token is not None
+    }
+
+
+def _json(folder: Path | None, name: str) -> dict[str, Any]:
+    file = folder and folder / name
+    if file is None or not file.is_file():
+        return {}
+    try:
+        value = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"`{file}` is not JSON: {error}") from None
+    return value if isinstance(value, dict) else {}
