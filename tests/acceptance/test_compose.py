@@ -15,11 +15,10 @@ import pytest
 import yaml
 from openai import OpenAI
 
-from tests.acceptance import requirements
 from tests.support.servers.redis_server import redis_server
 from tests.support.servers.s3_server import PLAIN
 
-pytestmark = [*requirements.engine(), pytest.mark.server]
+pytestmark = [pytest.mark.engine, pytest.mark.server]
 
 ROOT = Path(__file__).parents[2]
 REQUESTS = ROOT / "examples" / "requests.jsonl"

@@ -7,7 +7,6 @@ working directory.
 import json
 import os
 import signal
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -83,8 +82,6 @@ def test_a_cluster_completes_a_batch(place, how, tmp_path):
 
 
 @pytest.mark.engine
-@pytest.mark.slow
-@pytest.mark.skipif(find_spec("vllm") is None, reason="needs vLLM")
 def test_vllm_completes_a_batch(place, how):
     options = ["--model", "demo", "--output", "out.jsonl"]
     done = place.run("submit", "-", *options, stdin=LINES, **how)

@@ -16,10 +16,9 @@ import pytest
 
 from examples.batch import read_lines, write_lines
 from examples.mt_bench import question
-from tests.acceptance import requirements
 from tests.acceptance.command import Done, Place
 
-pytestmark = requirements.engine()
+pytestmark = pytest.mark.slow
 
 CATEGORIES = {"writing", "math"}
 SAMPLES = 12
@@ -73,6 +72,7 @@ def played(make_place):
     return Played(place, folder, begun, steps)
 
 
+@pytest.mark.engine
 def test_a_run_that_was_killed_goes_on_with_its_batch(played):
     assert played.steps["answer"].code == 0, played.steps["answer"].err
     assert noted(played.folder, "answer-demo")["batch"] == played.begun
@@ -80,6 +80,7 @@ def test_a_run_that_was_killed_goes_on_with_its_batch(played):
     assert len(listed) == 3  # two models' answers, and the judge's words
 
 
+@pytest.mark.engine
 def test_each_question_is_answered_in_two_turns(played):
     for model in ("demo", "b"):
         lines = list(read_lines(played.folder / "model_answer" / f"{model}.jsonl"))
@@ -88,6 +89,7 @@ def test_each_question_is_answered_in_two_turns(played):
         assert all(all(it["choices"][0]["turns"]) for it in lines)
 
 
+@pytest.mark.engine
 def test_the_second_turn_has_heard_the_first(played):
     for line in read_lines(played.folder / "batches" / "answer-demo.results.jsonl"):
         body = line["response"]["body"]
@@ -96,6 +98,7 @@ def test_the_second_turn_has_heard_the_first(played):
         assert second > first["usage"]["total_tokens"]
 
 
+@pytest.mark.engine
 def test_each_answer_is_judged_alone_and_beside_the_other_s(played):
     assert played.steps["judge"].code == 0, played.steps["judge"].err
     single = list(read_lines(played.folder / "model_judgment" / "demo_single.jsonl"))
@@ -104,6 +107,7 @@ def test_each_answer_is_judged_alone_and_beside_the_other_s(played):
     assert {it["judgment"] for it in single} & {"$ERROR$", ""} == set()
 
 
+@pytest.mark.engine
 def test_noise_is_said_to_hold_no_rating(played):
     done = played.steps["show"]
     assert done.code == 1
@@ -111,6 +115,7 @@ def test_noise_is_said_to_hold_no_rating(played):
     assert b"Ratings by demo" in done.out
 
 
+@pytest.mark.engine
 def test_fastchat_shows_the_run(played):
     show = "-m", "fastchat.llm_judge.show_result", "--judge-model", "demo"
     shown = subprocess.run(
@@ -123,6 +128,7 @@ def test_fastchat_shows_the_run(played):
     assert "Second turn" in shown.stdout
 
 
+@pytest.mark.engine
 def test_what_is_done_is_not_asked_again(played):
     for step in (ANSWER, JUDGE):
         done = played.place.run(**step)
@@ -130,6 +136,7 @@ def test_what_is_done_is_not_asked_again(played):
         assert "already" in done.err
 
 
+@pytest.mark.engine
 def test_a_batch_that_could_not_be_noted_is_found(played):
     note = noted(played.folder, "answer-b")
     lost = note | {"batch": None, "used": False}
@@ -148,7 +155,8 @@ def made(make_place):
     words = "yes", "no", "maybe", TOO_LONG
     prompts = [{"prompt": f"Say {word}."} for word in words]
     write_lines(place.folder / "prompts.jsonl", prompts)
-    return place, place.run(engine=True, **dataset())
+    settings = {"simulated_tokens_per_second": 1_000}
+    return place, place.run(settings=settings, **dataset())
 
 
 def dataset(*arguments: str) -> dict[str, Any]:

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.acceptance import requirements
 from tests.acceptance.command import Done, Place
 from tests.acceptance.inputs import custom_ids
 
-pytestmark = requirements.engine()
+pytestmark = pytest.mark.engine
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "requests.jsonl"
 ASKED = [json.loads(line) for line in EXAMPLES.read_bytes().splitlines()]

@@ -6,7 +6,6 @@ take days. So neither a slow nor a fast machine makes a difference; only what be
 of the requests is judged here, not how long it took.
 """
 
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -39,8 +38,6 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def real(folder, moto):
     """A cluster of two workers with real vLLM, and a load with its answers."""
-    if find_spec("vllm") is None:
-        pytest.skip("needs vLLM: install batchchat[cpu]")
     load = Load(lognormal(600, middle=48, most=256))
     with cluster(
         folder / "real",

@@ -12,6 +12,11 @@ import pytest
 from openai import OpenAI
 
 from tests.acceptance.command import Place
+from tests.acceptance.conftest import (  # noqa: F401 - fixtures
+    environment,
+    make_place,
+    tripwire,
+)
 from tests.conformance.clients import AsyncApi, SyncApi
 from tests.conformance.stories import Stories
 from tests.support.servers.s3_server import BUCKET, PLAIN, S3Server

@@ -9,10 +9,9 @@ from openai import (
 )
 from openai.types import Batch
 
-from tests.acceptance import requirements
 from tests.conformance.stories import GOOD, LONG, URL, jsonl, lines_of
 
-pytestmark = requirements.engine()
+pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")

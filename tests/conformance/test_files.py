@@ -5,9 +5,7 @@ from functools import partial
 import pytest
 from openai import APIStatusError, BadRequestError, NotFoundError
 
-from tests.acceptance import requirements
-
-pytestmark = requirements.engine()
+pytestmark = pytest.mark.engine
 
 DATA = b'{"messages": [{"role": "user", "content": "hi"}]}\n'
 

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance import requirements
-
-pytestmark = requirements.engine()
+pytestmark = pytest.mark.engine
 
 HERE = Path(__file__).parent / "javascript"
 

@@ -5,9 +5,7 @@ from functools import partial
 import pytest
 from openai import BadRequestError, NotFoundError
 
-from tests.acceptance import requirements
-
-pytestmark = requirements.engine()
+pytestmark = pytest.mark.engine
 
 
 @pytest.fixture

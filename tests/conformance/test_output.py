@@ -9,11 +9,10 @@ import pytest
 from openai import BadRequestError
 from pyarrow import parquet
 
-from tests.acceptance import requirements
 from tests.conformance.stories import GOOD, URL, jsonl
 from tests.support.servers.s3_server import BUCKET
 
-pytestmark = requirements.engine()
+pytestmark = pytest.mark.engine
 
 TIMEOUT_SECONDS = 120.0
 PREFIX = "exports/default/nightly"

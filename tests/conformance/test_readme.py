@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.acceptance import requirements
+import pytest
 
-pytestmark = requirements.engine()
+pytestmark = pytest.mark.engine
 
 README = Path(__file__).parents[2] / "README.md"
 EXAMPLE = README.with_name("examples") / "requests.jsonl"

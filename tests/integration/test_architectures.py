@@ -14,8 +14,7 @@ from batchchat.jobs.engine.sampling import derived_seed, sampling_for
 from batchchat.jobs.requests.parser import Parser
 from tests.support.tiny_tokenizers import LLAMA_2, LLAMA_3, byte_level
 
-pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.engine
 
 SHAPE = {
     "vocab_size": 640,

@@ -12,8 +12,7 @@ from batchchat.jobs.catalog.template_source import template_text
 from batchchat.jobs.requests.parameters import PARAMETERS
 from tests.integration.chat_batches import NAMED, TOOLS, answer, batches, choice
 
-pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.engine
 
 A, B, END = 70, 71, 1
 """Tokens of the demo model: two letters and the end-of-sequence token."""

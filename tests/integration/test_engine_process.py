@@ -19,8 +19,7 @@ from batchchat.jobs.engine.sampling import Sampling
 from batchchat.jobs.errors import EngineDeadError, EngineStartError
 from tests.integration.test_vllm_engine import request
 
-pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.engine
 
 MODEL = load_catalog().find("demo")
 

@@ -11,8 +11,7 @@ from batchchat.workers.engine import grammar_sandbox
 from batchchat.workers.engine.grammar_process import GrammarProcess
 from batchchat.workers.engine.vllm_grammar_limits import limit_grammar_time
 
-pytest.importorskip("xgrammar", reason="needs vLLM: install batchchat[cpu]")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.engine  # for vLLM's grammars; no engine is started
 
 
 @pytest.fixture(scope="module")

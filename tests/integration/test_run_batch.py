@@ -13,8 +13,7 @@ from batchchat.jobs.catalog.demo_model import demo_model
 from tests.integration.chat_batches import NAMED, TOOLS, answer, batches, full
 from tools.requests_page import NOTES
 
-pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.engine
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 USER = {"role": "user", "content": "Tell me of rivers"}

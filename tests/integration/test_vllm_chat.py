@@ -10,8 +10,7 @@ from batchchat.jobs.catalog.demo_model import demo_model
 from batchchat.jobs.errors import ConfigError
 from tests.integration.chat_batches import NAMED, TOOLS, answer, batches, choice
 
-pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.engine
 
 PLACE = TOOLS[0]["function"]["parameters"]
 SLOT = {"role": "assistant", "generate": True}

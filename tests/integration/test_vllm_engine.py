@@ -12,8 +12,7 @@ from batchchat.jobs.engine.sampling import Sampling, derived_seed, sampling_for
 from batchchat.jobs.errors import EngineError, RequestRefusedError
 from batchchat.jobs.requests.parser import Parser
 
-pytest.importorskip("vllm", reason="needs vLLM: install batchchat[cpu]")
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.engine
 
 MODEL = load_catalog().find("demo")
 
