@@ -3,9 +3,11 @@
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
+from unittest.mock import patch
 
 import msgspec
 
@@ -70,19 +72,20 @@ class OneEngine:
         with tempfile.TemporaryDirectory() as folder:
             storage = _Watched(folder)
             ledger = Ledger(storage, "default")
-            progress = _Watching()
             began, used = time.perf_counter(), time.process_time()
             input_file = store_file(ledger, [data], "in.jsonl")
             batch = create_batch(ledger, input_file, BatchOptions(model="demo", seed=1))
-            state = SingleBatchRun(
+            run = SingleBatchRun(
                 ledger,
                 Settings(**settings),
                 RendererRegistry(self.catalog, self.models),
                 start_engine=lambda _: _SharedEngine(self.engine),
                 stop=ShutdownSignal(),
-                progress=progress,
+                progress=Progress(),
                 locks=Path(folder) / "locks",
-            ).run(batch.id)
+            )
+            with _result_times() as times:
+                state = run.run(batch.id)
             seconds, used = time.perf_counter() - began, time.process_time() - used
             texts = _texts(ledger, state)
         assert state.counts().completed == state.counts().total
@@ -91,7 +94,7 @@ class OneEngine:
             used,
             self.engine.steps - steps,
             state.usage(),
-            [at - began for at in progress.times],
+            [at - began for at in times],
             [at - began for at in storage.commits],
             texts,
         )
@@ -111,16 +114,18 @@ class _SharedEngine:
         return True
 
 
-class _Watching(Progress):
-    """Records when results arrive."""
+@contextmanager
+def _result_times() -> Iterator[list[float]]:
+    """Record when results arrive: each attempt adds them to a progress of its own."""
+    times: list[float] = []
+    add = Progress.add
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.times: list[float] = []
+    def record(progress: Progress, results: Any) -> None:
+        times.append(time.perf_counter())
+        add(progress, results)
 
-    def add(self, results: Any) -> None:
-        self.times.append(time.perf_counter())
-        super().add(results)
+    with patch.object(Progress, "add", record):
+        yield times
 
 
 class _Watched(LocalStorage):

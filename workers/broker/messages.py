@@ -37,6 +37,11 @@ class WorkMessage(NamedTuple):
         return "/".join(self)
 
     @property
+    def is_shard(self) -> bool:
+        """Whether the work is to run a shard."""
+        return self.work.isascii() and self.work.isdecimal()
+
+    @property
     def shard(self) -> int:
         """The number of the shard; raises `ValueError` for any other work."""
         return int(self.work)
@@ -53,8 +58,8 @@ class WorkMessage(NamedTuple):
         if len(parts) != len(cls._fields) or not all(parts):
             return None
         message = cls(*parts)
-        is_shard = message.work.isascii() and message.work.isdecimal()
-        return message if is_shard or message.work in _CONTROL_WORK else None
+        is_known = message.is_shard or message.work in _CONTROL_WORK
+        return message if is_known else None
 
 
 _CONTROL_WORK = {PLAN, FINALIZE, DELIVER}

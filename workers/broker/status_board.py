@@ -5,7 +5,7 @@ not have are ignored, and entries that it cannot decode are skipped.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -23,6 +23,7 @@ _STOP_REQUEST_SECONDS = 3600
 _SCAN_COUNT = 1000
 
 T = TypeVar("T")
+N = TypeVar("N", int, float)
 
 
 class ShardProgress(msgspec.Struct, frozen=True):
@@ -135,7 +136,7 @@ class RedisStatusBoard(StatusBoard):
             oldest = self._redis_time() - _MAX_AGE_SECONDS
         progress = {}
         for name, text in found.items():
-            shard = self._decoder.decode(name, int, strict=False)
+            shard = self._decoder.number(name, int)
             decoded = self._decoder.decode(text, ShardProgress)
             if shard is not None and decoded is not None and decoded.at > oldest:
                 progress[shard] = decoded
@@ -157,7 +158,7 @@ class RedisStatusBoard(StatusBoard):
         requests = {}
         for batch_id, text in zip(ids, found, strict=True):
             if text is not None:  # a request that cannot be decoded still says: stop
-                seconds = self._decoder.decode(text, float, strict=False)
+                seconds = self._decoder.number(text, float)
                 requests[batch_id] = max(0.0, seconds or 0.0)
         return requests
 
@@ -168,20 +169,22 @@ class _LenientDecoder:
     def __init__(self) -> None:
         self._logged: set[type] = set()
 
-    def decode(self, text: str, kind: type[T], *, strict: bool = True) -> T | None:
-        """Return the value; None if it cannot be decoded.
+    def decode(self, text: str, kind: type[T]) -> T | None:
+        """Return the value of a JSON text; None if it cannot be decoded."""
+        return self._try(kind, lambda: msgspec.json.decode(text, type=kind))
 
-        Unless `strict`, `text` is plain text to convert, such as `00012` to an int.
-        """
+    def number(self, text: str, kind: type[N]) -> N | None:
+        """Return the number that a text consists of; None if it is not a number."""
+        return self._try(kind, lambda: kind(text))
+
+    def _try(self, kind: type[T], decode: Callable[[], T]) -> T | None:
         try:
-            if strict:
-                return msgspec.json.decode(text, type=kind)
-            return kind(text)  # type: ignore[call-arg]
-        except (msgspec.DecodeError, UnicodeError, ValueError) as error:
+            return decode()
+        except (msgspec.DecodeError, ValueError) as error:
             if kind not in self._logged:
                 self._logged.add(kind)
                 log.warning(
-                    "skipped a %s in Redis that this version cannot read: %s",
+                    "skipped a value in Redis that this version cannot read (%s): %s",
                     kind.__name__,
                     error,
                 )

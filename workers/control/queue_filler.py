@@ -124,7 +124,7 @@ class QueueFiller:
 def _parse_pending(name: str, pending: _Pending) -> WorkMessage | None:
     """Return the message with this name; None unless its shard is pending."""
     message = WorkMessage.parse(name)
-    if message is None or not message.work.isdecimal():
+    if message is None or not message.is_shard:
         return None
     is_pending = message.shard in pending.get(message.batch_id, ())
     return message if is_pending else None

@@ -67,8 +67,11 @@ class RunnerProcess:
         published = self.status.get("running", {}).get(state.batch.id)
         if not published or state.is_terminal:
             return state
-        shards = msgspec.convert(published, dict[str, ShardProgress])
-        running = {int(shard): (one.counts, one.usage) for shard, one in shards.items()}
+        try:
+            shards = msgspec.convert(published, dict[int, ShardProgress], strict=False)
+        except msgspec.ValidationError:  # printed by a child of another version
+            return state
+        running = {shard: (one.counts, one.usage) for shard, one in shards.items()}
         return replace(state, running=running)
 
     @property
@@ -135,8 +138,8 @@ class RunnerProcess:
         with child:
             for line in child.stdout or ():
                 try:
-                    self.status = json.loads(line)
-                except ValueError:
+                    self.status = msgspec.json.decode(line, type=dict[str, Any])
+                except msgspec.DecodeError:  # not a status line
                     continue
         return child.returncode
 

@@ -150,6 +150,8 @@ class ShardHost:
 
     def _find_pending(self, message: WorkMessage) -> tuple[Plan, Shard] | None:
         """Return the plan and the shard; None if the shard need not run."""
+        if not message.is_shard:
+            return None
         ledger = self._ledgers.get(message.project)
         keys = ledger.keys.batch(message.batch_id)
         plan = ledger.plan(message.batch_id)

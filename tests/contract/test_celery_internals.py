@@ -1,0 +1,71 @@
+"""The parts of Celery and kombu that are not public and that batchchat relies on.
+
+If a test fails after an upgrade, read the changed code of Celery or kombu, adapt
+`workers/broker/celery_app.py`, run `tests/integration/test_consumer.py` and the chaos
+tests, and only then raise the bounds in `pyproject.toml` and `TESTED` below.
+"""
+
+import inspect
+import json
+from importlib.metadata import version
+
+import celery.apps.worker
+import celery.worker.consumer.tasks
+import celery.worker.state
+import pytest
+from celery.exceptions import WorkerShutdown
+from kombu.transport import redis as kombu_redis
+
+from batchchat.workers.broker.celery_app import CeleryQueue, make_app, stop_worker
+from batchchat.workers.broker.messages import WorkMessage
+from batchchat.workers.broker.redis_client import open_redis
+from tests.support.servers.redis_server import redis_server
+
+TESTED = {"celery": {"5.6", "5.7"}, "kombu": {"5.6", "5.7"}}
+ADVICE = f"see the docstring of {__name__}"
+
+
+@pytest.mark.parametrize("package", TESTED)
+def test_the_installed_version_was_tested(package):
+    minor = ".".join(version(package).split(".")[:2])
+    assert minor in TESTED[package], f"{package} {minor} is untested: {ADVICE}"
+
+
+def test_a_worker_stops_with_the_exit_status_that_is_set(monkeypatch):
+    monkeypatch.setattr(celery.worker.state, "should_stop", None)
+    stop_worker(70)
+    with pytest.raises(WorkerShutdown) as stopped:
+        celery.worker.state.maybe_shutdown()
+    assert stopped.value.args == (70,), ADVICE
+
+
+def test_the_shutdown_message_is_printed_by_a_function_that_can_be_replaced():
+    source = inspect.getsource(celery.apps.worker)
+    assert "def safe_say(" in source, ADVICE
+    assert "safe_say(f'worker: {how} shutdown" in source, ADVICE
+
+
+def test_the_transport_asks_the_channel_before_it_takes_a_message():
+    poller = inspect.getsource(kombu_redis.MultiChannelPoller)
+    assert "channel.qos.can_consume()" in poller, ADVICE
+    assert "chan.qos.can_consume()" in poller, ADVICE
+
+
+def test_the_question_to_the_channel_can_be_replaced_on_an_instance():
+    tasks = inspect.getsource(celery.worker.consumer.tasks)
+    assert "channel_qos.can_consume = " in tasks, ADVICE  # Celery does it, too
+    assert not hasattr(kombu_redis.QoS, "__slots__"), ADVICE
+
+
+@pytest.mark.server
+def test_a_queue_is_a_redis_list_from_whose_right_end_messages_are_taken(tmp_path):
+    with redis_server(tmp_path) as server:
+        redis = open_redis(server.url)
+        queue = CeleryQueue(make_app(server.url), redis)
+        messages = [WorkMessage.for_shard("p", "batch_1", shard) for shard in range(2)]
+        for message in messages:
+            queue.send("model.x", message)
+        envelopes = map(json.loads, redis.lrange("batchchat:model.x", 0, -1))
+        names = [envelope["headers"]["id"] for envelope in envelopes]
+    assert names == [message.name for message in reversed(messages)], ADVICE
+    assert "BRPOP" in inspect.getsource(kombu_redis.Channel._brpop_start), ADVICE
