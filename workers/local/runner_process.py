@@ -68,10 +68,10 @@ class RunnerProcess:
         if not published or state.is_terminal:
             return state
         try:
-            shards = msgspec.convert(published, dict[int, ShardProgress], strict=False)
-        except msgspec.ValidationError:  # printed by a child of another version
+            shards = msgspec.convert(published, dict[str, ShardProgress])
+            running = {int(n): (one.counts, one.usage) for n, one in shards.items()}
+        except ValueError:  # printed by a child of another version
             return state
-        running = {shard: (one.counts, one.usage) for shard, one in shards.items()}
         return replace(state, running=running)
 
     @property
