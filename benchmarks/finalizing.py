@@ -121,7 +121,7 @@ def _commit(ledger: Any, batch: Any, shard: Any, words: list[str]) -> None:
 
 def _result(batch_id: str, line: int, words: list[str]) -> Any:
     from batchchat.jobs.engine.protocol import Choice, Completion
-    from batchchat.jobs.execution import output_lines as response
+    from batchchat.jobs.execution import output_lines
     from batchchat.jobs.ids import request_id
     from batchchat.jobs.ledger.checkpoint import Result
 
@@ -129,7 +129,7 @@ def _result(batch_id: str, line: int, words: list[str]) -> Any:
     answer = " ".join(words[at : at + 80])
     choice = Choice(index=0, text=answer, finish_reason="stop")
     completion = Completion(choices=[choice], prompt_tokens=70, completion_tokens=80)
-    text = response.completed(
+    text = output_lines.completed(
         request_id(batch_id, line),
         f"request-{line - 1}",
         completion,
@@ -139,7 +139,7 @@ def _result(batch_id: str, line: int, words: list[str]) -> Any:
         fingerprint="fp_0123456789abcdef",
         seed=line,
     )
-    usage = response.usage_of(completion)
+    usage = output_lines.usage_of(completion)
     return Result(line, completed=True, usage=usage, engine_seconds=0.01, text=text)
 
 

@@ -44,11 +44,8 @@ class AnswerCache:
             return None
         if is_greedy:
             sampling = msgspec.structs.replace(sampling, seed=0)
-        token_ids, constraints = (
-            engine_request.prompt.token_ids,
-            engine_request.constraints,
-        )
-        encoded = _encoder.encode((token_ids, sampling, constraints))
+        prompt, constraints = engine_request.prompt, engine_request.constraints
+        encoded = _encoder.encode((prompt.token_ids, sampling, constraints))
         return blake2b(encoded, digest_size=16).digest()
 
     def get(self, key: bytes) -> Completion | None:

@@ -1,4 +1,7 @@
-"""The lines of the output and error files, in OpenAI's shape."""
+"""Encodes the lines of the output and error files in OpenAI's format.
+
+`results.output_reader` decodes them.
+"""
 
 from decimal import Decimal
 from http import HTTPStatus
@@ -15,7 +18,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 def usage_of(completion: Completion) -> Usage:
-    """Return the tokens that an answer took."""
+    """Return the token counts of an answer."""
     return Usage(
         completion.prompt_tokens,
         completion.cached_tokens,
@@ -34,7 +37,7 @@ def completed(
     fingerprint: str,
     seed: int,
 ) -> bytes:
-    """Return the line of a request that was answered."""
+    """Return the output line of a completed request."""
     usage = usage_of(completion)
     body = {
         "id": f"chatcmpl-{request_id.removeprefix('batch_req_')}",
@@ -55,7 +58,7 @@ def completed(
 
 
 def refused(request_id: str, custom_id: str, error: RequestRefusedError) -> bytes:
-    """Return the line of a request that the model can't answer."""
+    """Return the error line of a request that was refused."""
     status = error.status_code
     body = _error_body(error.message, error.code, error.param, status)
     response = _response(request_id, status, body)
@@ -63,7 +66,7 @@ def refused(request_id: str, custom_id: str, error: RequestRefusedError) -> byte
 
 
 def invalid(request_id: str, bad: InvalidLine) -> bytes:
-    """Return the line of an input line that is no request."""
+    """Return the error line of an input line without a valid request."""
     first = bad.problems[0]
     message = "; ".join(
         f"{p.param}: {p.message}" if p.param else p.message for p in bad.problems
@@ -73,12 +76,12 @@ def invalid(request_id: str, bad: InvalidLine) -> bytes:
 
 
 def never_run(request_id: str, custom_id: str | None, code: str, message: str) -> bytes:
-    """Return the line of a request that nobody ran."""
+    """Return the error line of a request that was never run."""
     return _line(request_id, custom_id, None, {"code": code, "message": message})
 
 
 def _turn(turn: GeneratedTurn) -> dict[str, Any]:
-    """Return a filled slot: its place in the messages, and its answer."""
+    """Return a generated turn: its position in the messages, and its answer."""
     answer = _choice(turn.completion.choices[0])
     return answer | {"index": turn.index, "usage": _tokens(turn.completion)}
 
@@ -125,8 +128,8 @@ def _message(choice: Choice) -> dict[str, Any]:
 def _error_body(
     message: str, code: str, param: str | None, status: int
 ) -> dict[str, Any]:
-    is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    kind = "server_error" if is_ours else "invalid_request_error"
+    is_server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    kind = "server_error" if is_server_error else "invalid_request_error"
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 

@@ -13,7 +13,7 @@ from itertools import islice
 
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import CorruptObjectError, NotFoundError, ObjectMissingError
-from batchchat.jobs.execution import output_lines as response
+from batchchat.jobs.execution import output_lines
 from batchchat.jobs.ids import new_attempt_id, new_file_id, request_id
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.checkpoint import FinishedLine
@@ -209,7 +209,7 @@ class _Writer:
         return [
             (
                 line,
-                response.never_run(
+                output_lines.never_run(
                     self._name(line), None, INPUT_MISSING, MISSING_INPUT_MESSAGE
                 ),
             )
@@ -234,7 +234,7 @@ class _Writer:
             if not blank and line.number not in done:
                 custom_id = parse_line(parser, line, self._line_bytes).custom_id
                 name = self._name(line.number)
-                text = response.never_run(name, custom_id, code, message)
+                text = output_lines.never_run(name, custom_id, code, message)
                 yield line.number, text
 
     def _outcome(

@@ -11,7 +11,7 @@ from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.catalog.usage import Price, Usage
 from batchchat.jobs.engine.protocol import Choice, Completion
 from batchchat.jobs.errors import RequestRefusedError
-from batchchat.jobs.execution import output_lines as response
+from batchchat.jobs.execution import output_lines
 from batchchat.jobs.ids import new_attempt_id, request_id
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.checkpoint import Result, pack
@@ -188,14 +188,14 @@ def _result(
 ) -> Result | None:
     name = request_id(batch_id, parsed.line)
     if isinstance(parsed, InvalidLine):
-        return _failure(parsed.line, response.invalid(name, parsed))
+        return _failure(parsed.line, output_lines.invalid(name, parsed))
     answered = answer(parsed)
     if answered is None:
         return None
     if isinstance(answered, RequestRefusedError):
-        text = response.refused(name, parsed.custom_id, answered)
+        text = output_lines.refused(name, parsed.custom_id, answered)
         return _failure(parsed.line, text)
-    text = response.completed(
+    text = output_lines.completed(
         name,
         parsed.custom_id,
         answered,
@@ -205,7 +205,7 @@ def _result(
         fingerprint="fp",
         seed=7,
     )
-    usage = response.usage_of(answered)
+    usage = output_lines.usage_of(answered)
     return Result(
         parsed.line, completed=True, usage=usage, engine_seconds=0.5, text=text
     )

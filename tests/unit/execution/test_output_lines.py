@@ -5,7 +5,7 @@ import json
 import pytest
 
 from batchchat.jobs.errors import RequestRefusedError
-from batchchat.jobs.execution import output_lines as response
+from batchchat.jobs.execution import output_lines
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from batchchat.jobs.execution import output_lines as response
 )
 def test_an_error_says_whose_it_is(status, kind):
     error = RequestRefusedError("m", code="c", param="p", status_code=status)
-    line = json.loads(response.refused("batch_req_1", "a", error))
+    line = json.loads(output_lines.refused("batch_req_1", "a", error))
     assert line["response"]["status_code"] == status
     assert line["response"]["body"]["error"] == {
         "message": "m",
