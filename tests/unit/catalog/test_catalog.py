@@ -33,7 +33,7 @@ def config(tmp_path):
     return write
 
 
-def test_the_demo_is_built_in():
+def test_the_demo_model_is_in_the_catalog():
     assert load_catalog().find("demo").source == "demo"
 
 
@@ -49,7 +49,7 @@ BUILT_IN = list(USD)
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_built_in_prices_are_exact_and_say_when_and_where_they_were_seen(name):
+def test_built_in_prices_are_exact_with_date_and_source(name):
     price = load_catalog().find(name).price
     assert price is not None
     assert (price.input, price.output) == tuple(map(Decimal, USD[name]))
@@ -69,7 +69,7 @@ LENGTHS = {
 
 
 @pytest.mark.parametrize("alias", LENGTHS)
-def test_the_providers_full_names_mean_the_same_models(alias):
+def test_full_names_of_providers_are_aliases(alias):
     catalog = load_catalog()
     same = structs.replace(catalog.find(alias.partition("/")[2]), name=alias)
     assert catalog.find(alias) == same
@@ -87,18 +87,18 @@ STOPS = {
 
 
 @pytest.mark.parametrize("name", STOPS)
-def test_the_models_stops_reach_the_sampling(name):
+def test_stop_tokens_of_the_catalog_reach_the_sampling_parameters(name):
     model = load_catalog().find(name)
     sampling = sampling_for(parsed(with_body()), model, seed=0, available_tokens=9)
     assert (sampling.stop, sampling.stop_token_ids) == STOPS[name]
 
 
-def test_a_found_model_holds_its_template_s_text():
+def test_a_found_model_contains_its_template():
     template = load_catalog().find("Llama-2-7b-chat-hf").chat_template
     assert template == template_text("llama-2")
 
 
-def test_a_name_wins_over_an_alias_and_the_last_alias_over_the_first(config):
+def test_names_override_aliases_and_later_aliases_override_earlier(config):
     text = "\n".join(
         f'[models.{name}]\nsource = "org/{name}"\naliases = ["a", "demo", "org/x"]'
         for name in ("a", "b")
@@ -108,7 +108,7 @@ def test_a_name_wins_over_an_alias_and_the_last_alias_over_the_first(config):
     assert sources == ["org/a", "demo", "org/b"]
 
 
-def test_a_template_s_wrong_name_is_told_when_the_model_is_asked_for(config):
+def test_an_unknown_template_name_is_reported_when_the_model_is_used(config):
     entry = '[models.x]\nsource = "org/x"\nchat_template = "llama-22"'
     catalog = load_catalog(config(entry))
     with pytest.raises(ConfigError, match="llama-22") as raised:
@@ -116,7 +116,7 @@ def test_a_template_s_wrong_name_is_told_when_the_model_is_asked_for(config):
     assert "`llama-2`" in str(raised.value.hint)
 
 
-def test_a_catalog_of_ones_own_adds_models(config):
+def test_a_user_catalog_adds_models(config):
     catalog = load_catalog(config(MINE))
     mine = catalog.find("mine")
     assert [model.name for model in catalog] == [*BUILT_IN, "mine"]
@@ -124,17 +124,17 @@ def test_a_catalog_of_ones_own_adds_models(config):
     assert mine.price == Price(Decimal("0.59"), Decimal("0.79"), "2026-11-01")
 
 
-def test_a_model_of_ones_own_wins_over_a_built_in_one(config):
+def test_a_user_catalog_overrides_built_in_models(config):
     catalog = load_catalog(config('[models.demo]\nsource = "org/other"'))
     assert catalog.find("demo") == Model(name="demo", source="org/other")
 
 
-def test_a_model_is_called_what_its_entry_is_called(config):
+def test_a_model_has_the_name_of_its_entry(config):
     catalog = load_catalog(config('[models.a]\nsource = "org/a"\nname = "b"'))
     assert catalog.find("a").name == "a"
 
 
-def test_settings_beside_the_models_do_no_harm(config):
+def test_other_tables_in_the_file_are_ignored(config):
     assert load_catalog(config("port = 8000\n" + MINE)).find("mine")
 
 
@@ -163,13 +163,13 @@ WRONG |= {
 
 
 @pytest.mark.parametrize("text", WRONG.values(), ids=WRONG)
-def test_a_wrong_catalog_is_named_with_its_file(config, text):
+def test_the_error_for_an_invalid_catalog_names_the_file(config, text):
     with pytest.raises(ConfigError, match=r"batchchat\.toml") as raised:
         load_catalog(config(text))
     assert raised.value.hint
 
 
-def test_a_catalog_that_can_t_be_read_is_named(tmp_path):
+def test_the_error_for_an_unreadable_catalog_names_the_file(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     for name in ("missing.toml", "binary.toml", "."):
         with pytest.raises(ConfigError, match="BATCHCHAT_CONFIG"):
@@ -192,13 +192,13 @@ def test_a_folder_with_a_configuration_is_a_model(tmp_path, monkeypatch):
     "name",
     ["", "none", "a/b/c", "/a", "a/", "./a", "~a/b", "~nobody", "a\0b", "x" * 5_000],
 )
-def test_any_other_name_is_no_model(name):
+def test_an_unknown_name_is_an_error(name):
     with pytest.raises(ModelNotFoundError, match="unknown model") as raised:
         load_catalog().find(name)
     assert "`demo`" in str(raised.value.hint)
 
 
-def test_the_engines_time_costs_what_its_gpus_do():
+def test_engine_cost_is_gpus_times_hours_times_price():
     model = Model(
         name="m",
         source="s",

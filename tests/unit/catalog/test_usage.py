@@ -19,7 +19,7 @@ def price(first, second):
     return Price(Decimal(first), Decimal(second), "2026-11-01")
 
 
-def test_the_providers_example_costs_what_its_page_says():
+def test_the_provider_s_example_has_the_published_cost():
     cost = price("0.59", "0.79").cost(Usage(149, 0, 338))
     assert str(cost) == "0.00035493"
 
@@ -31,7 +31,7 @@ def test_the_providers_example_costs_what_its_page_says():
         *[("0", "0"), ("0.00", "0"), ("0E-9", "0"), ("0E+4", "0")],
     ],
 )
-def test_a_cost_is_written_without_zeros_at_its_end_or_an_exponent(cost, text):
+def test_costs_have_no_trailing_zeros_and_no_exponent(cost, text):
     outcome = msgspec.structs.replace(
         OUTCOME, estimated_cost=without_trailing_zeros(Decimal(cost))
     )
@@ -53,14 +53,14 @@ def test_costs_of_parts_add_up_to_the_cost_of_the_whole(first, second, parts):
 
 
 @given(usages, usages)
-def test_usage_adds_up_field_by_field(one, other):
+def test_usage_is_added_field_by_field(one, other):
     total = one + other
     assert total.input_tokens == one.input_tokens + other.input_tokens
     assert total.cached_tokens == one.cached_tokens + other.cached_tokens
     assert total.output_tokens == one.output_tokens + other.output_tokens
 
 
-def test_a_batch_s_usage_is_openai_s():
+def test_batch_usage_has_openai_s_format():
     assert Usage(3, 1, 4).as_batch_usage() == {
         "input_tokens": 3,
         "input_tokens_details": {"cached_tokens": 1},
@@ -71,6 +71,6 @@ def test_a_batch_s_usage_is_openai_s():
 
 
 @pytest.mark.parametrize("wrong", ["NaN", "Infinity", "-0.01", "sNaN"])
-def test_what_is_no_price_is_refused(wrong):
+def test_an_invalid_price_is_rejected(wrong):
     with pytest.raises(ValueError, match="at least 0"):
         price("1", wrong)

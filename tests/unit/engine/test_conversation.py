@@ -47,7 +47,7 @@ def heard(one):
     return [message.text() for message in one.next_request.body.messages]
 
 
-def test_each_turn_is_told_what_was_said_before_it():
+def test_each_turn_contains_all_earlier_messages():
     one = turns(user("a"), SLOT, user("b"), SLOT, user("c"))
     assert heard(one) == ["a"]
     one.add_answer(answer("A"))
@@ -58,7 +58,7 @@ def test_each_turn_is_told_what_was_said_before_it():
     assert one.is_complete
 
 
-def test_the_answer_is_the_last_turn_s_and_the_usage_that_of_all():
+def test_the_answer_is_the_last_turn_and_usage_is_the_sum():
     one = turns(user("a"), SLOT, user("b"))
     one.add_answer(answer("A"))
     one.add_answer(answer("B"))
@@ -68,7 +68,7 @@ def test_the_answer_is_the_last_turn_s_and_the_usage_that_of_all():
     assert (*counts, one.answer.cached_tokens) == (20, 4, 8)
 
 
-def test_a_conversation_may_end_with_a_slot():
+def test_the_last_message_may_be_a_generated_turn():
     one = turns(user("a"), SLOT)
     one.add_answer(answer("A"))
     assert one.is_complete
@@ -76,7 +76,7 @@ def test_a_conversation_may_end_with_a_slot():
     assert [turn.index for turn in one.answer.turns] == [1]
 
 
-def test_slots_may_follow_each_other_and_come_first():
+def test_generated_turns_may_be_adjacent_or_first():
     one = turns(SLOT, SLOT, user("b"))
     assert heard(one) == []
     one.add_answer(answer("A"))
@@ -84,7 +84,7 @@ def test_slots_may_follow_each_other_and_come_first():
     assert heard(one) == ["A", "B", "b"]
 
 
-def test_a_request_without_slots_is_asked_for_as_it_is():
+def test_a_request_without_generated_turns_is_submitted_unchanged():
     one = turns(user("a"), n=2)
     assert one.next_request is one.request
     one.add_answer(answer("A"))
@@ -92,7 +92,7 @@ def test_a_request_without_slots_is_asked_for_as_it_is():
     assert one.answer.turns == []
 
 
-def test_tools_and_formats_are_for_the_last_turn():
+def test_tools_and_formats_apply_to_the_last_turn():
     body = {"tools": [TOOL], "response_format": {"type": "json_object"}}
     one = turns(user("a"), SLOT, user("b"), **body)
     assert one.next_request.parameter("tools") is None
@@ -102,7 +102,7 @@ def test_tools_and_formats_are_for_the_last_turn():
     assert one.next_request.parameter("response_format").type == "json_object"
 
 
-def test_a_slot_may_say_its_own():
+def test_a_generated_turn_may_override_tools_and_formats():
     slot = SLOT | {"tools": [TOOL], "tool_choice": "required"}
     last = SLOT | {"structured_outputs": {"choice": ["yes", "no"]}}
     one = turns(user("a"), slot, user("b"), last, response_format={"type": "text"})
@@ -113,7 +113,7 @@ def test_a_slot_may_say_its_own():
     assert one.next_request.parameter("structured_outputs").choice == ["yes", "no"]
 
 
-def test_calls_and_reasoning_go_on_as_if_they_were_handed_in():
+def test_calls_and_reasoning_are_part_of_the_next_turn():
     call: dict[str, Any] = {"id": "1", "type": "function"}
     call |= {"function": {"name": "f", "arguments": "{}"}}
     slot = SLOT | {"tools": [TOOL]}
@@ -124,7 +124,7 @@ def test_calls_and_reasoning_go_on_as_if_they_were_handed_in():
     assert (turn.calls[0].function.name, turn.reasoning) == ("f", "so")
 
 
-def test_a_turn_that_fails_is_named():
+def test_the_error_of_a_turn_names_the_turn():
     one = turns(user("a"), SLOT, user("b"), SLOT, user("c"))
     one.add_answer(answer("A"))
     error = one.locate_error(RequestRefusedError("too long", param="body.messages"))
@@ -153,7 +153,7 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
-def test_a_slot_gives_what_two_requests_would(bench):
+def test_a_generated_turn_equals_two_separate_requests(bench):
     output, _ = bench.results(bench.run(bench.submit(two_turns(20))))
     bodies = [result["response"]["body"] for result in output]
     firsts = [body["turns"][0]["message"]["content"] for body in bodies]
@@ -177,7 +177,7 @@ def test_a_slot_gives_what_two_requests_would(bench):
         assert tokens == words + len(text({"response": {"body": body}}).split())
 
 
-def test_a_turn_that_was_kept_is_not_asked_for_again(bench):
+def test_a_recovered_turn_is_not_submitted_again(bench):
     batch_id = bench.submit(two_turns(2))
     keys = bench.ledger.keys.batch(batch_id)
     kept = pack_turns(
@@ -191,7 +191,7 @@ def test_a_turn_that_was_kept_is_not_asked_for_again(bench):
     assert firsts[1]["content"] not in ("KEPT", "B")
 
 
-def test_finished_turns_of_a_killed_run_are_kept(tmp_path):
+def test_finished_turns_of_a_killed_run_are_recovered(tmp_path):
     found = False
     for deadline in range(4, 12):
         bench = Bench(tmp_path, speed=SLOW, settings=AT_ONCE)
@@ -203,7 +203,7 @@ def test_finished_turns_of_a_killed_run_are_kept(tmp_path):
     assert found
 
 
-def test_no_tokens_asked_for_are_no_tokens_in_any_turn(bench):
+def test_max_tokens_of_zero_applies_to_every_turn(bench):
     output, _ = bench.results(bench.run(bench.submit(two_turns(1, max_tokens=0))))
     body = output[0]["response"]["body"]
     assert body["turns"][0]["message"]["content"] == ""
@@ -211,7 +211,7 @@ def test_no_tokens_asked_for_are_no_tokens_in_any_turn(bench):
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_killed_at_any_write_it_ends_as_if_nothing_had_happened(tmp_path, after):
+def test_a_run_with_turns_killed_at_any_write_has_the_same_results(tmp_path, after):
     undisturbed = Bench(tmp_path)
     output, _ = undisturbed.results(undisturbed.run(undisturbed.submit(two_turns(9))))
     expected = [(result["custom_id"], text(result)) for result in output]

@@ -58,9 +58,7 @@ NUMBERS = [0, 1, 1, 2, 0, 3, 3, 3, 4, 5, 0, 1]
 
 
 @pytest.mark.parametrize("body", [{"temperature": 0}, {"seed": 7}])
-def test_what_is_greedy_or_seeded_alike_is_computed_once_and_answered_each(
-    bench, asked, body
-):
+def test_greedy_or_equally_seeded_duplicates_are_computed_once(bench, asked, body):
     state = bench.run(bench.submit(questions(NUMBERS, max_tokens=9, **body)))
     output, _ = bench.results(state)
     assert len(asked) == len({*asked}) == 6
@@ -78,18 +76,18 @@ def test_what_is_greedy_or_seeded_alike_is_computed_once_and_answered_each(
     )
 
 
-def test_what_another_shard_has_answered_is_not_computed_again(bench, asked):
+def test_answers_are_shared_between_shards(bench, asked):
     bench.settings = SETTINGS.model_copy(update={"shard_requests": 1})
     bench.run(bench.submit(questions([0] * 100, temperature=0)))
     assert len(asked) < 100
 
 
-def test_what_is_sampled_without_a_seed_is_computed_each_time(bench, asked):
+def test_sampled_requests_without_a_seed_are_not_deduplicated(bench, asked):
     bench.run(bench.submit(questions(NUMBERS)))
     assert len(asked) == len(NUMBERS)
 
 
-def test_other_parameters_or_another_seed_make_another_request(bench, asked):
+def test_requests_with_different_parameters_are_not_duplicates(bench, asked):
     data = [
         questions([0], temperature=0),
         questions([0], temperature=0, max_tokens=5),
@@ -103,13 +101,13 @@ def test_other_parameters_or_another_seed_make_another_request(bench, asked):
     assert len(asked) == 6
 
 
-def test_it_can_be_switched_off(bench, asked):
+def test_deduplication_can_be_disabled(bench, asked):
     bench.settings = bench.settings.model_copy(update={"deduplicate_requests": False})
     bench.run(bench.submit(questions(NUMBERS, temperature=0)))
     assert len(asked) == len(NUMBERS)
 
 
-def test_a_run_that_was_stopped_goes_on_with_each_answered_once(bench):
+def test_a_resumed_run_answers_every_duplicate_once(bench):
     numbers = Random(3).choices(range(8), k=60)
     batch_id = bench.submit(questions(numbers, temperature=0, max_tokens=9))
     bench.stop.request(0.05)
@@ -120,7 +118,7 @@ def test_a_run_that_was_stopped_goes_on_with_each_answered_once(bench):
     assert errors == []
 
 
-def test_what_is_refused_is_refused_each_time(bench, asked):
+def test_every_duplicate_of_a_rejected_request_is_an_error(bench, asked):
     batch_id = bench.submit(questions([9, 9, 9], temperature=0))
     output, errors = bench.results(bench.run(batch_id))
     assert (output, len(asked)) == ([], 1)
@@ -133,7 +131,7 @@ def answer(size, **more):
     return Completion(choices=choices, prompt_tokens=1, completion_tokens=1)
 
 
-def test_memory_is_bounded_and_what_was_not_used_goes_first():
+def test_the_cache_is_bounded_and_drops_the_least_recently_used():
     answer_cache = AnswerCache(max_bytes=7_000)
     for name in (b"a", b"b"):
         answer_cache.put(name, answer(2_000))
@@ -142,7 +140,7 @@ def test_memory_is_bounded_and_what_was_not_used_goes_first():
     assert [bool(answer_cache.get(name)) for name in (b"a", b"b", b"c")] == [1, 0, 1]
 
 
-def test_answers_with_log_probabilities_are_not_kept():
+def test_answers_with_log_probabilities_are_not_cached():
     answer_cache = AnswerCache()
     answer_cache.put(b"a", answer(1, logprobs=[{}]))
     assert answer_cache.get(b"a") is None

@@ -83,7 +83,7 @@ def shard_keys(bench, batch_id):
     ]
 
 
-def test_what_a_stop_leaves_unanswered_is_dropped_by_the_key_it_was_asked_by(bench):
+def test_unanswered_requests_are_aborted_on_stop(bench):
     engine = OddEngine(2, lambda: None)
     tried = attempt(bench, bench.submit(lines(6)), engine)
     tried.feed()
@@ -92,7 +92,7 @@ def test_what_a_stop_leaves_unanswered_is_dropped_by_the_key_it_was_asked_by(ben
     assert engine.dropped == engine.taken[2:]
 
 
-def test_a_graceful_end_leaves_no_mark_of_a_crash_and_keeps_what_is_finished(bench):
+def test_a_graceful_stop_checkpoints_results_and_deletes_the_marker(bench):
     batch_id = bench.submit(lines(6))
     tried = attempt(bench, batch_id, OddEngine(2, lambda: None))
     tried.feed()
@@ -104,9 +104,7 @@ def test_a_graceful_end_leaves_no_mark_of_a_crash_and_keeps_what_is_finished(ben
 @pytest.mark.parametrize(
     ("tail", "asked"), [(0, [6, 5, 4, 3, 2, 1]), (1, [1, 2, 3, 4, 5, 6])]
 )
-def test_only_where_a_batch_ends_are_those_that_may_be_longest_asked_first(
-    bench, tail, asked
-):
+def test_only_tail_shards_submit_the_longest_first(bench, tail, asked):
     batch_id = bench.submit(lines(6))  # each may be longer than the one before
     engine = OddEngine(6, lambda: None)
     tried = attempt(bench, batch_id, engine, first_tail_shard=tail)
@@ -117,7 +115,7 @@ def test_only_where_a_batch_ends_are_those_that_may_be_longest_asked_first(
 
 
 @pytest.mark.parametrize("death", [EngineDeadError, EngineError])
-def test_a_death_of_the_engine_keeps_what_it_had_finished(bench, death):
+def test_finished_results_survive_the_death_of_the_engine(bench, death):
     batch_id = bench.submit(lines(6))
     tried = attempt(bench, batch_id, OddEngine(4, partial(death, "gone")))
     tried.feed()
@@ -130,7 +128,7 @@ def test_a_death_of_the_engine_keeps_what_it_had_finished(bench, death):
     assert len(engine.taken) == 2
 
 
-def test_an_engine_that_was_dead_before_accuses_nobody(bench):
+def test_an_engine_that_was_already_dead_leaves_no_marker(bench):
     class Dead(OddEngine):
         def submit(self, *_):
             raise EngineDeadError("gone")
@@ -143,7 +141,7 @@ def test_an_engine_that_was_dead_before_accuses_nobody(bench):
     assert shard_keys(bench, batch_id) == []
 
 
-def test_who_waits_for_the_engine_leaves_no_mark(bench):
+def test_waiting_for_the_engine_leaves_no_marker(bench):
     batch_id = bench.submit(lines(6))
     gate = EngineGate()
     gate.acquire(exclusive=True, should_abandon=lambda: False)
@@ -154,7 +152,7 @@ def test_who_waits_for_the_engine_leaves_no_mark(bench):
     assert shard_keys(bench, batch_id) == []
 
 
-def test_of_two_attempts_at_once_the_first_commit_counts(bench):
+def test_the_first_commit_of_concurrent_attempts_counts(bench):
     batch_id = bench.submit(lines(6))
     tries = [attempt(bench, batch_id, OddEngine(6, lambda: None)) for _ in range(2)]
     for tried in tries:
@@ -165,7 +163,7 @@ def test_of_two_attempts_at_once_the_first_commit_counts(bench):
     assert len(bench.results(state)[0]) == 6
 
 
-def test_a_commit_says_which_engines_gave_its_results(bench):
+def test_a_commit_records_the_engines_of_its_results(bench):
     batch_id = bench.submit(lines(6))
     tried = attempt(bench, batch_id, OddEngine(6, lambda: None))
     tried.feed()
@@ -179,7 +177,7 @@ def answers(bench, batch_id):
     return len(output), [e["response"]["body"]["error"]["code"] for e in errors]
 
 
-def test_the_engine_is_told_whose_requests_it_prepares(bench):
+def test_prepare_receives_the_batch_id(bench):
     batch_id = bench.submit(lines(2))
     engine = OddEngine(2, lambda: None)
     attempt(bench, batch_id, engine).feed()
@@ -187,7 +185,7 @@ def test_the_engine_is_told_whose_requests_it_prepares(bench):
 
 
 @pytest.mark.parametrize("bug", [KeyError, RecursionError, OSError])
-def test_a_bug_over_one_request_is_its_own_error_line(bench, bug, caplog):
+def test_a_bug_while_preparing_is_an_error_line(bench, bug, caplog):
     class Buggy(OddEngine):
         def prepare(self, request, batch_id):
             if request.custom_id == "q-2":
@@ -210,7 +208,7 @@ USER = {"role": "user", "content": "a"}
 @pytest.mark.parametrize(
     "messages", [[USER], [USER, SLOT, USER], [USER, SLOT]], ids=["one", "two", "slot"]
 )
-def test_an_answer_that_can_t_be_written_is_one_error_line(bench, messages):
+def test_an_answer_that_can_t_be_encoded_is_an_error_line(bench, messages):
     class Halving(OddEngine):
         def submit(self, work, on_done, timeout):
             if work.prompt.text != "a":

@@ -73,7 +73,7 @@ def run_on(bench, batch_id, build):
     ).run(batch_id)
 
 
-def test_one_deadly_request_is_one_error_line_and_all_others_complete(bench):
+def test_a_poison_request_is_an_error_line_and_all_others_complete(bench):
     state, deaths = run(bench, bench.submit(lines(120)), {"question 77"})
     output, errors = bench.results(state)
     assert state.status == "completed"
@@ -84,14 +84,14 @@ def test_one_deadly_request_is_one_error_line_and_all_others_complete(bench):
     assert len(deaths) <= 6
 
 
-def test_deadly_requests_of_one_shard_are_all_found(bench):
+def test_all_poison_requests_of_a_shard_are_found(bench):
     deadly = {"question 3", "question 4", "question 40", "question 99"}
     state, _ = run(bench, bench.submit(lines(120)), deadly)
     _, errors = bench.results(state)
     assert [e["custom_id"] for e in errors] == ["q-3", "q-4", "q-40", "q-99"]
 
 
-def test_an_engine_that_is_broken_accuses_no_request(bench):
+def test_a_broken_engine_makes_no_request_poison(bench):
     starts: list[BrokenCore] = []
     batch_id = bench.submit(lines(120))
     state = run_on(bench, batch_id, partial(BrokenCore, starts, broken=7))
@@ -99,18 +99,18 @@ def test_an_engine_that_is_broken_accuses_no_request(bench):
     assert len(starts) == 8
 
 
-def test_a_single_death_is_no_reason_for_suspicion():
+def test_a_single_death_needs_no_isolation():
     assert not CrashBisection((AttemptMarker(created_at=0),)).needs_isolation
 
 
-def test_a_line_that_died_alone_is_asked_again_after_others_that_prove_the_engine():
+def test_a_suspect_is_not_in_the_first_group():
     marks = [AttemptMarker(created_at=0, isolated=lines) for lines in ((1, 2, 3), (2,))]
     suspicion = CrashBisection(tuple(marks))
     assert suspicion.poison_lines() == set()
     assert list(suspicion.probe_groups([1, 2, 3, 4])) == [(4,), (2,), (1,), (3,)]
 
 
-def test_what_the_engine_had_at_every_death_is_asked_soon():
+def test_lines_in_flight_at_every_death_are_probed_early():
     marks = [
         AttemptMarker(created_at=0, in_flight=lines) for lines in ((5, 6, 7), (6, 7, 8))
     ]
@@ -132,7 +132,7 @@ def test_what_the_engine_had_at_every_death_is_asked_soon():
         (0, 4, 0, True),
     ],
 )
-def test_deaths_that_nobody_saw_or_of_an_engine_that_may_be_broken_weigh_less(
+def test_unobserved_deaths_and_unproven_engines_weigh_less(
     seen, unproven, unseen, is_convicted
 ):
     marks = [

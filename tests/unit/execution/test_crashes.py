@@ -48,9 +48,7 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_run_killed_at_any_write_ends_as_if_nothing_had_happened(
-    tmp_path, undisturbed, after
-):
+def test_a_run_killed_at_any_write_has_the_same_results(tmp_path, undisturbed, after):
     deadline, survived = 0, False
     while not survived:
         deadline += 1
@@ -66,7 +64,7 @@ def test_a_run_killed_at_any_write_ends_as_if_nothing_had_happened(
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_killed_again_and_again_it_still_ends(tmp_path, undisturbed, seed):
+def test_a_run_killed_repeatedly_still_completes(tmp_path, undisturbed, seed):
     source = random.Random(seed)
     bench = Bench(tmp_path, MemoryStorage())
     batch_id = bench.submit(lines(REQUESTS))

@@ -12,7 +12,7 @@ from batchchat.jobs.execution import output_lines
     ("status", "kind"),
     [(400, "invalid_request_error"), (500, "server_error"), (503, "server_error")],
 )
-def test_an_error_says_whose_it_is(status, kind):
+def test_the_type_of_an_error_follows_from_its_status(status, kind):
     error = RequestRefusedError("m", code="c", param="p", status_code=status)
     line = json.loads(output_lines.refused("batch_req_1", "a", error))
     assert line["response"]["status_code"] == status

@@ -28,13 +28,13 @@ def long(name):
     return f"You are {name}. " + "Answer well. " * 50
 
 
-def test_those_with_one_long_beginning_come_together_in_the_order_of_their_first():
+def test_requests_with_a_shared_prefix_are_grouped():
     raws = [asked(long(name), f"question {n}") for n, name in enumerate("abcabcab")]
 
     assert order(raws) == [1, 4, 7, 2, 5, 8, 3, 6]
 
 
-def test_within_a_group_those_that_share_more_come_together():
+def test_within_a_group_longer_shared_prefixes_are_adjacent():
     raws = [
         asked(long("a"), document + question)
         for question in ("who?", "when?")
@@ -44,20 +44,20 @@ def test_within_a_group_those_that_share_more_come_together():
     assert order(raws) == [3, 1, 4, 2]
 
 
-def test_what_shares_too_little_stays_as_it_came():
+def test_short_shared_prefixes_are_not_grouped():
     source = random.Random(1)
     raws = [asked("Be short.", f"{source.random()}") for _ in range(50)]
 
     assert order(raws) == list(range(1, 51))
 
 
-def test_different_long_beginnings_stay_as_they_came():
+def test_different_long_prefixes_keep_their_order():
     raws = [asked(long(f"{n:03}"), "?") for n in (5, 3, 9, 1)]
 
     assert order(raws) == [1, 2, 3, 4]
 
 
-def test_bad_lines_keep_their_place_among_the_others():
+def test_invalid_lines_keep_their_order():
     raws = [
         asked(long("b"), "1"),
         line(method="PUT"),
@@ -68,11 +68,11 @@ def test_bad_lines_keep_their_place_among_the_others():
     assert order(raws) == [1, 4, 2, 3]
 
 
-def test_equal_prompts_stay_in_the_order_of_the_file():
+def test_identical_prompts_keep_their_order():
     assert order([asked(long("a"), "?")] * 5) == [1, 2, 3, 4, 5]
 
 
-def test_tools_are_part_of_the_beginning():
+def test_tools_are_part_of_the_prefix():
     def with_tool(name, text):
         tool = {
             "type": "function",
@@ -87,7 +87,7 @@ SCHEMA = {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}}
 TOOL = {"type": "function", "function": {"name": "f"}}
 
 
-def test_what_is_held_to_a_grammar_comes_last():
+def test_requests_with_a_grammar_come_last():
     raws = [
         with_body(response_format=SCHEMA),
         with_body(tools=[TOOL], tool_choice="required"),
@@ -101,7 +101,7 @@ def test_what_is_held_to_a_grammar_comes_last():
     assert order(raws) == [4, 5, 6, 7, 1, 2, 3]
 
 
-def test_where_a_batch_ends_those_that_may_be_longest_come_first():
+def test_longest_first_sorts_by_the_token_limit():
     allowed = [8, 512, 64, 512, 8]
     raws = [with_body(max_tokens=tokens) for tokens in allowed]
     raws[2] = with_body(max_completion_tokens=64)
@@ -111,7 +111,7 @@ def test_where_a_batch_ends_those_that_may_be_longest_come_first():
     assert order(raws) == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_several_answers_of_one_conversation_are_as_long_as_all_of_them():
+def test_the_limit_of_a_conversation_is_the_sum_of_its_turns():
     slot = {"role": "assistant", "generate": True}
     turn = {"role": "user", "content": "?"}
     raws = [
@@ -123,7 +123,7 @@ def test_several_answers_of_one_conversation_are_as_long_as_all_of_them():
     assert order(raws, longest_first=True) == [2, 3, 1]
 
 
-def test_the_longest_of_those_with_one_beginning_brings_the_others():
+def test_a_group_is_sorted_by_its_longest_request():
     raws = [
         asked(long("a"), "1", max_tokens=8),
         asked(long("b"), "2", max_tokens=16),
@@ -133,7 +133,7 @@ def test_the_longest_of_those_with_one_beginning_brings_the_others():
     assert order(raws, longest_first=True) == [1, 3, 2]
 
 
-def test_a_grammar_comes_last_however_long_its_answer():
+def test_a_grammar_comes_last_even_with_longest_first():
     raws = [
         with_body(response_format=SCHEMA, max_tokens=500),
         with_body(max_tokens=5),

@@ -27,7 +27,7 @@ def test_a_conversation_is_rendered_up_to_the_answer():
     assert prompt == "<s>    [system] be kind\n    [user] hi\n[assistant]"
 
 
-def test_a_template_that_raises_refuses_the_request():
+def test_a_template_can_reject_a_request():
     with pytest.raises(RequestRefusedError, match="user first") as raised:
         render(USER_FIRST, ("assistant", "no"))
     error = raised.value
@@ -49,13 +49,13 @@ FAILING = {
 
 
 @pytest.mark.parametrize("source", FAILING.values(), ids=FAILING)
-def test_a_template_that_fails_over_a_conversation_refuses_it(source):
+def test_an_error_in_a_template_rejects_the_request(source):
     with pytest.raises(RequestRefusedError):
         render(source)
 
 
 @pytest.mark.parametrize("source", ["{% if %}", "{{ ", "{% unknown %}", "{{ a | b }}"])
-def test_what_is_no_template_is_a_wrong_setting(source):
+def test_an_invalid_template_is_a_config_error(source):
     with pytest.raises(ConfigError, match="template"):
         ChatTemplate(source, {})
 
@@ -67,23 +67,23 @@ def test_what_is_no_template_is_a_wrong_setting(source):
         ("{# developer #}{{ messages[0].role }}", "developer"),
     ],
 )
-def test_a_developer_is_a_system_where_the_template_knows_none(source, role):
+def test_a_developer_becomes_a_system_if_the_template_has_no_developers(source, role):
     assert render(source, ("developer", "x")) == role
 
 
-def test_a_user_s_text_is_data_and_not_a_template():
+def test_message_text_is_not_evaluated_as_a_template():
     text = "{{ 7 * 7 }}{% raise %}</s><&>"
     assert render("{{ messages[0].content }}", ("user", text)) == text
 
 
-def test_parts_are_one_text_and_names_are_given_where_there_are():
+def test_templates_receive_joined_parts_and_names():
     turns = [Message("user", [TextPart("a", "text"), TextPart("b", "text")], name="n")]
     template = ChatTemplate("{{ messages[0].name }}:{{ messages[0].content }}", {})
     assert template.render(turns) == "n:a\nb"
     assert render("{{ 'name' in messages[0] }}") == "False"
 
 
-def test_a_tool_s_turn_may_say_which_call_it_answers():
+def test_templates_receive_the_tool_call_id():
     turn = Message("tool", "42", tool_call_id="call_1")
     template = ChatTemplate("{{ messages[0].tool_call_id }}", {})
     assert template.render([turn]) == "call_1"
@@ -99,11 +99,11 @@ def test_a_tool_s_turn_may_say_which_call_it_answers():
         ("{{ unk_token is defined }}", "False"),
     ],
 )
-def test_what_templates_of_the_hub_rely_on_is_there(source, expected):
+def test_functions_of_hugging_face_templates_are_available(source, expected):
     assert render(source) == expected
 
 
-def test_a_template_that_goes_too_deep_refuses_the_conversation():
+def test_a_recursion_error_in_a_template_rejects_the_request():
     source = "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(messages) }}"
     with pytest.raises(RequestRefusedError, match="recursion"):
         render(source)
@@ -113,7 +113,7 @@ def test_a_template_that_goes_too_deep_refuses_the_conversation():
     ("arguments", "reason"),
     [("[" * 100_000, "too deeply"), ('{"a": "\\ud800"}', "surrogate")],
 )
-def test_arguments_that_no_template_can_be_given_are_refused(arguments, reason):
+def test_arguments_that_no_template_can_render_are_rejected(arguments, reason):
     call = ToolCall("c", "function", FunctionCall("f", arguments))
     turn = Message("assistant", tool_calls=[call])
     with pytest.raises(RequestRefusedError, match=reason) as raised:

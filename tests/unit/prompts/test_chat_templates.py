@@ -45,9 +45,7 @@ def render(renderers):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_reference_prompt_comes_out_of_the_command(
-    model, tmp_path, monkeypatch, capsys
-):
+def test_render_prints_every_reference_prompt(model, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BATCHCHAT_STORAGE", tmp_path.as_uri())
     vectors = [vector for vector in VECTORS if vector["model"] == model]
     file = tmp_path / "vectors.jsonl"
@@ -59,7 +57,7 @@ def test_every_reference_prompt_comes_out_of_the_command(
     assert prompts == [vector["expected"] for vector in vectors]
 
 
-def test_rendering_asks_nobody_and_is_quick(tmp_path):
+def test_rendering_is_offline_and_fast(tmp_path):
     file = tmp_path / "one.jsonl"
     file.write_bytes(encoded({"messages": VECTORS[0]["messages"]}))
     arguments = ["render", str(file), "--model", "WizardLM-2-7B", "--json"]
@@ -109,7 +107,7 @@ def conversations(draw):
 
 @pytest.mark.parametrize("model", MODELS)
 @given(conversations())
-def test_whatever_the_pages_allow_is_rendered_with_each_text_once(
+def test_every_valid_conversation_is_rendered_with_each_text_once(
     renderers, model, messages
 ):
     prompt = renderers.get(model).render(parsed(encoded({"messages": messages})))
@@ -126,20 +124,20 @@ def test_turns_keep_their_order(renderers, model, messages):
 
 
 @pytest.mark.parametrize("model", HOISTING)
-def test_system_messages_are_joined_in_front(render, model):
+def test_system_messages_are_joined_at_the_start(render, model):
     spread = (("user", "u"), ("system", "S1"), ("assistant", "a"), ("system", "S2"))
     joined = (("system", "S1\n\nS2"), ("user", "u"), ("assistant", "a"), ("user", "v"))
     assert render(model, *spread, ("user", "v")) == render(model, *joined)
 
 
 @pytest.mark.parametrize("model", HOISTING)
-def test_a_tool_speaks_as_the_user_and_neighbours_are_one_turn(render, model):
+def test_tool_messages_are_user_turns_and_adjacent_messages_are_merged(render, model):
     turns = (("user", "u"), ("assistant", "a"), ("assistant", "b"), ("tool", "t"))
     merged = (("user", "u"), ("assistant", "a\n\nb"), ("user", "t\n\nv"))
     assert render(model, *turns, ("user", "v")) == render(model, *merged)
 
 
-def test_llama_3_has_a_block_for_everybody_where_they_stand(render):
+def test_llama_3_has_a_block_for_each_message(render):
     prompt = render(IN_PLACE, ("user", "u"), ("system", "S"), ("tool", " t "))
     assert prompt == (
         "<|begin_of_text|>"
@@ -159,7 +157,7 @@ ASSISTANT_FIRST = {
 
 
 @pytest.mark.parametrize(("model", "prompt"), ASSISTANT_FIRST.items())
-def test_an_assistant_may_speak_first(render, model, prompt):
+def test_the_first_message_may_be_the_assistant_s(render, model, prompt):
     assert render(model, ("assistant", "a"), ("user", "u")) == prompt
 
 
@@ -171,7 +169,7 @@ SYSTEM_ALONE = {
 
 
 @pytest.mark.parametrize(("model", "prompt"), SYSTEM_ALONE.items())
-def test_a_system_message_alone_is_answered_too(render, model, prompt):
+def test_a_conversation_may_consist_of_a_system_message(render, model, prompt):
     assert render(model, ("system", "S")) == prompt
 
 
@@ -183,12 +181,12 @@ TRIMMED = {
 
 
 @pytest.mark.parametrize(("model", "prompt"), TRIMMED.items())
-def test_blanks_are_trimmed_where_the_official_code_trims_them(render, model, prompt):
+def test_whitespace_is_trimmed_as_in_the_official_code(render, model, prompt):
     turns = (("system", " S "), ("user", " u "), ("assistant", " a "))
     assert render(model, *turns) == prompt
 
 
-def test_a_developer_is_a_system_for_all_five(render):
+def test_all_five_models_treat_developers_as_systems(render):
     for model in MODELS:
         turns = [(role, "S") for role in ("system", "developer")]
         one, other = (render(model, turn, ("user", "u")) for turn in turns)

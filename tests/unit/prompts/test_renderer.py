@@ -26,25 +26,25 @@ def says(size):
     return parsed(with_message(content="x" * size))
 
 
-def test_a_prompt_is_its_text_and_its_tokens():
+def test_a_prompt_consists_of_text_and_tokens():
     assert renderer().prepare(parsed(with_message(content="hi"))) == ("hi", [104, 105])
 
 
-def test_a_prompt_must_leave_room_for_an_answer():
+def test_a_prompt_that_leaves_no_room_for_an_answer_is_rejected():
     assert len(renderer().prepare(says(19)).token_ids) == 19
     with pytest.raises(RequestRefusedError, match="20 tokens") as raised:
         renderer().prepare(says(20))
     assert raised.value.code == "context_length_exceeded"
 
 
-def test_a_context_that_nobody_knows_refuses_nothing():
+def test_an_unknown_context_length_is_not_enforced():
     assert len(renderer(context_length=None).prepare(says(5_000)).token_ids) == 5_000
 
 
 @pytest.mark.parametrize(
     "body", [{"logit_bias": {"5": 1, "100": 1}}, {"stop_token_ids": [3, 100]}]
 )
-def test_tokens_past_the_vocabulary_are_refused(body):
+def test_tokens_outside_of_the_vocabulary_are_rejected(body):
     request = parsed(with_body(**body))
     assert renderer(vocabulary=101).prepare(request)
     with pytest.raises(RequestRefusedError, match="token 100") as raised:
@@ -52,13 +52,13 @@ def test_tokens_past_the_vocabulary_are_refused(body):
     assert raised.value.param == f"body.{next(iter(body))}"
 
 
-def test_a_check_reports_what_prepare_refuses():
+def test_check_reports_what_prepare_rejects():
     problem = renderer().check(says(600), size=600)
     assert (problem.code, problem.line) == ("context_length_exceeded", 7)
     assert renderer().check(says(10), size=600) is None
 
 
-def test_a_bug_over_one_prompt_is_a_problem_of_its_line():
+def test_a_bug_while_rendering_is_a_problem_of_one_line():
     def encode(_):
         raise KeyError("secret")
 
@@ -68,11 +68,11 @@ def test_a_bug_over_one_prompt_is_a_problem_of_its_line():
     assert "secret" not in problem.message
 
 
-def test_a_line_of_few_bytes_is_not_tokenized():
+def test_check_does_not_tokenize_short_lines():
     assert renderer(context_length=10_000).check(says(20_000), size=9_000) is None
 
 
-def test_what_only_the_engine_knows_is_adopted():
+def test_the_engine_completes_what_the_files_lack():
     bare = PromptRenderer(LAST, None, None)
     with pytest.raises(ConfigError, match="tokenizer"):
         bare.prepare(says(1))
@@ -96,7 +96,7 @@ def rendered(model, tmp_path):
     return load_renderer(model, tmp_path).render(says(1))
 
 
-def test_a_template_is_read_from_the_tokenizer_s_settings(folder, tmp_path):
+def test_the_template_is_read_from_the_tokenizer_config(folder, tmp_path):
     tokens = {"bos_token": "<s>", "eos_token": {"content": "</s>"}}
     settings = {"chat_template": "{{ bos_token }}{{ eos_token }}", **tokens}
     model = folder(tokenizer_config=settings, config={"max_position_embeddings": 64})
@@ -104,19 +104,19 @@ def test_a_template_is_read_from_the_tokenizer_s_settings(folder, tmp_path):
     assert load_renderer(model, tmp_path).context_length == 64
 
 
-def test_of_several_templates_the_default_is_taken(folder, tmp_path):
+def test_the_default_of_several_templates_is_used(folder, tmp_path):
     named = [{"name": name, "template": name} for name in ("tool_use", "default")]
     model = folder(tokenizer_config={"chat_template": named})
     assert rendered(model, tmp_path) == "default"
 
 
-def test_a_template_of_its_own_file_wins(folder, tmp_path):
+def test_a_template_file_overrides_the_tokenizer_config(folder, tmp_path):
     (tmp_path / "chat_template.jinja").write_text("of a file")
     model = folder(tokenizer_config={"chat_template": "of the settings"})
     assert rendered(model, tmp_path) == "of a file"
 
 
-def test_the_catalog_s_template_wins_as_text_or_as_a_file(folder, tmp_path):
+def test_the_catalog_s_template_overrides_the_model_s(folder, tmp_path):
     source = folder(tokenizer_config={"chat_template": "x"}).source
     (tmp_path / "mine.jinja").write_text("{# #}of mine")
     for template in ("{# #}of mine", str(tmp_path / "mine.jinja")):
@@ -125,7 +125,7 @@ def test_the_catalog_s_template_wins_as_text_or_as_a_file(folder, tmp_path):
         assert rendered(found, tmp_path) == "of mine"
 
 
-def test_the_catalog_s_special_tokens_win(folder, tmp_path):
+def test_the_catalog_s_special_tokens_override_the_model_s(folder, tmp_path):
     settings = {"chat_template": "{{ bos_token }}{{ eos_token }}", "bos_token": "<b>"}
     source = folder(tokenizer_config=settings | {"eos_token": "<e>"}).source
     model = Model(name="m", source=source, special_tokens={"bos_token": "<s>"})
@@ -141,14 +141,14 @@ ALONE = Model(
 )
 
 
-def test_a_model_with_a_template_and_tokens_of_its_own_renders_without_files(tmp_path):
+def test_a_catalog_entry_with_template_and_tokens_renders_without_files(tmp_path):
     renderer = load_local_renderer(ALONE, tmp_path)
     assert renderer.render(says(1)) == "<s>x"
     assert (renderer.encode, renderer.context_length) == (None, 20)
     assert renderer.check(says(600), size=600) is None
 
 
-def test_where_its_files_are_at_hand_it_tokenizes(tmp_path):
+def test_a_model_with_files_tokenizes(tmp_path):
     model = structs.replace(ALONE, source=str(demo_model(tmp_path)))
     for load in (load_local_renderer, load_renderer):
         assert load(model, tmp_path).prepare(says(1)).token_ids[0] == 0
@@ -164,6 +164,6 @@ WRONG = {
 
 
 @pytest.mark.parametrize("files", WRONG.values(), ids=WRONG)
-def test_a_folder_that_can_t_be_used_is_a_wrong_setting(folder, tmp_path, files):
+def test_an_unusable_model_folder_is_a_config_error(folder, tmp_path, files):
     with pytest.raises(ConfigError):
         load_renderer(folder(**files), tmp_path)

@@ -55,7 +55,7 @@ def counts(tokenizer, ids, special):
     return [ids.count(tokenizer.token_to_id(token)) for token in special]
 
 
-def test_what_a_message_spells_is_text(model):
+def test_special_tokens_in_messages_are_text(model):
     guarded, allowed, tokenizer, special = model
     plain = guarded.prepare(asking("hi there"))
     for token in special:
@@ -68,7 +68,7 @@ def test_what_a_message_spells_is_text(model):
         assert counts(tokenizer, forged, special) != expected
 
 
-def test_its_tokens_are_those_of_its_letters(model):
+def test_a_special_token_in_a_message_is_tokenized_as_text(model):
     guarded, _, tokenizer, special = model
     text = f"one {special[0]}{special[1]} two"
     ids = guarded.prepare(asking(text)).token_ids
@@ -76,7 +76,7 @@ def test_its_tokens_are_those_of_its_letters(model):
     assert text in said
 
 
-def test_tools_names_and_calls_spell_nothing_either(model):
+def test_special_tokens_in_tools_names_and_calls_are_text(model):
     guarded, _, tokenizer, special = model
     token = special[0]
     tool = {"name": "f", "description": token, "parameters": {token: token}}
@@ -116,7 +116,7 @@ ESCAPED = ['{{"x": "{}"}}', '{{"{}": 1}}', '{{"x": [{{"y": "{}"}}]}}']
 
 
 @pytest.mark.parametrize("arguments", ESCAPED)
-def test_what_the_escapes_of_a_call_spell_is_text_too(model, arguments):
+def test_escaped_special_tokens_in_arguments_are_text(model, arguments):
     guarded, allowed, tokenizer, special = model
     plain = guarded.prepare(calling(arguments.format("x"))).token_ids
     for token in special:
@@ -129,7 +129,7 @@ def test_what_the_escapes_of_a_call_spell_is_text_too(model, arguments):
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
-def test_cut_into_pieces_a_prompt_has_the_same_tokens(model, text):
+def test_a_prompt_in_pieces_has_the_same_tokens(model, text):
     guarded, allowed, _, _ = model
     request = parsed(
         encoded(
@@ -147,7 +147,7 @@ def test_cut_into_pieces_a_prompt_has_the_same_tokens(model, text):
     assert pieces == whole.token_ids
 
 
-def test_every_mark_in_a_message_is_refused(model):
+def test_a_message_with_every_noncharacter_is_rejected(model):
     guarded, _, _, special = model
     marks = "".join(map(chr, range(0xFDD0, 0xFDF0)))
     with pytest.raises(RequestRefusedError):
@@ -155,7 +155,7 @@ def test_every_mark_in_a_message_is_refused(model):
     assert guarded.prepare(asking(marks))
 
 
-def test_a_tokenizer_that_is_not_at_hand_takes_no_special_token():
+def test_special_tokens_are_rejected_without_a_tokenizer():
     from batchchat.jobs.prompts.loader import load_local_renderer
 
     renderer = load_local_renderer(load_catalog().find("WizardLM-2-7B"), Path("none"))
@@ -170,7 +170,7 @@ MARKED = ["Llama-2-7b-chat-hf", "Mistral-7B-Instruct-v0.2"]
 
 @pytest.mark.parametrize("name", MARKED)
 @pytest.mark.parametrize("marker", ["[INST]", "[/INST]"])
-def test_a_marker_of_plain_text_is_refused(name, marker, tmp_path):
+def test_a_turn_marker_in_a_message_is_rejected(name, marker, tmp_path):
     from batchchat.jobs.prompts.loader import load_local_renderer
 
     renderer = load_local_renderer(load_catalog().find(name), tmp_path)
@@ -183,7 +183,7 @@ def test_a_marker_of_plain_text_is_refused(name, marker, tmp_path):
 
 @pytest.mark.parametrize("name", MARKED)
 @pytest.mark.parametrize("arguments", ESCAPED)
-def test_a_marker_in_the_escapes_of_a_call_is_refused(name, arguments, tmp_path):
+def test_an_escaped_turn_marker_in_arguments_is_rejected(name, arguments, tmp_path):
     from batchchat.jobs.prompts.loader import load_local_renderer
 
     renderer = load_local_renderer(load_catalog().find(name), tmp_path)
@@ -193,7 +193,7 @@ def test_a_marker_in_the_escapes_of_a_call_is_refused(name, arguments, tmp_path)
     assert caught.value.param == "body.messages[1]"
 
 
-def test_what_the_model_said_itself_is_not_refused(tmp_path):
+def test_turn_markers_in_generated_turns_are_accepted(tmp_path):
     from batchchat.jobs.engine.conversation import Conversation
     from batchchat.jobs.engine.protocol import Choice, Completion
     from batchchat.jobs.prompts.loader import load_local_renderer

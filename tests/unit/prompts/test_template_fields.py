@@ -45,7 +45,7 @@ def outcome(environment: ImmutableSandboxedEnvironment, source: str, m: object) 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_field_is_what_the_sandbox_finds(form, name):
+def test_field_lookup_is_the_same_as_in_the_sandbox(form, name):
     source = form.replace("NAME", name)
     ours, jinjas = _environment(), _environment()
     jinjas.__class__ = ImmutableSandboxedEnvironment

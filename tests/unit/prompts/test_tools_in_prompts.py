@@ -43,7 +43,7 @@ def asked(messages, **body):
 
 
 @pytest.mark.parametrize("model", [*MODELS, "demo"])
-def test_signatures_calls_and_results_stand_in_the_prompt(renderers, model):
+def test_the_prompt_contains_signatures_calls_and_results(renderers, model):
     prompt = renderers.get(model).render(asked(CALLED, tools=[TOOL]))
     assert prompt.count('"name": "weather", "description": null') == 1
     call = '<tool_call>\n{"name": "weather", "arguments": {"city": "Köln", "days": 2}}'
@@ -52,7 +52,7 @@ def test_signatures_calls_and_results_stand_in_the_prompt(renderers, model):
 
 
 @pytest.mark.parametrize("model", [*MODELS, "demo"])
-def test_calls_stand_in_the_prompt_without_tools_too(renderers, model):
+def test_the_prompt_contains_calls_without_tools(renderers, model):
     prompt = renderers.get(model).render(asked(CALLED))
     assert prompt.count("<tool_call>") == 1
     assert "<tools>" not in prompt
@@ -60,9 +60,7 @@ def test_calls_stand_in_the_prompt_without_tools_too(renderers, model):
 
 @pytest.mark.parametrize("model", MODELS)
 @given(messages=conversations(), calls=st.sets(st.integers(0, 7)))
-def test_with_tools_each_text_stands_in_the_prompt_once(
-    renderers, model, messages, calls
-):
+def test_a_prompt_with_tools_contains_each_text_once(renderers, model, messages, calls):
     for index in calls & {*range(len(messages))}:
         if messages[index]["role"] == "assistant":
             messages[index]["tool_calls"] = [CALL]
@@ -70,7 +68,7 @@ def test_with_tools_each_text_stands_in_the_prompt_once(
     assert all(prompt.count(message["content"].strip()) == 1 for message in messages)
 
 
-def test_the_default_sentence_stays_beside_tools(renderers):
+def test_tools_do_not_replace_the_default_system_message(renderers):
     prompt = renderers.get("WizardLM-2-7B").render(asked(CALLED, tools=[TOOL]))
     assert prompt.startswith(f"<s>{DEFAULT}\n\nYou may call functions.")
     system = [{"role": "system", "content": "S"}, *CALLED]
@@ -80,13 +78,13 @@ def test_the_default_sentence_stays_beside_tools(renderers):
 
 
 @pytest.mark.parametrize("arguments", ["", "{", "[1]", "7"])
-def test_arguments_that_are_no_object_are_an_empty_one(renderers, arguments):
+def test_arguments_that_are_not_an_object_become_an_empty_object(renderers, arguments):
     call = CALL | {"function": {"name": "f", "arguments": arguments}}
     turns = [{"role": "assistant", "tool_calls": [call]}, CALLED[0]]
     assert '"arguments": {}}' in renderers.get("demo").render(asked(turns))
 
 
-def test_a_template_without_a_place_for_tools_refuses_them():
+def test_a_template_without_tool_support_rejects_tools():
     renderer = PromptRenderer(ChatTemplate(PLAIN, {}), None, 512)
     user = CALLED[:1]
     with pytest.raises(RequestRefusedError, match="does not support tools"):
@@ -96,7 +94,7 @@ def test_a_template_without_a_place_for_tools_refuses_them():
         renderer.render(asked(CALLED))
 
 
-def test_a_model_whose_calls_nobody_finds_refuses_tools():
+def test_a_model_without_a_tool_parser_rejects_tools():
     source = "{{ tools }}{{ messages[0].tool_calls }}"
     renderer = PromptRenderer(
         ChatTemplate(source, {}), None, 512, parses_tool_calls=False
@@ -106,7 +104,7 @@ def test_a_model_whose_calls_nobody_finds_refuses_tools():
     assert renderer.render(asked(CALLED, tools=[TOOL], tool_choice="none"))
 
 
-def test_a_template_reads_what_a_request_may_say_to_it():
+def test_templates_receive_the_request_s_variables():
     source = "{{ reasoning_effort }} {{ enable_thinking }} {{ messages[0].content }}"
     renderer = PromptRenderer(ChatTemplate(source, {}), None, 512)
     assert renderer.render(asked(CALLED[:1], reasoning_effort="none")) == "none False u"

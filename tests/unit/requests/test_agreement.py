@@ -105,28 +105,30 @@ def _decodes(raw):
 
 
 @given(conversations, bodies)
-def test_they_agree_about_bodies(messages, body):
+def test_decoder_and_diagnostics_agree_about_bodies(messages, body):
     assert agree(with_body(messages=messages, **body))
 
 
 @given(conversations, shaped)
-def test_they_agree_about_objects_and_arrays(messages, body):
+def test_decoder_and_diagnostics_agree_about_typed_fields(messages, body):
     assert agree(with_body(messages=messages, **body))
 
 
 @given(ids, conversations, bodies)
 @example("a", [{"role": "user"}], {})
-def test_they_agree_about_bare_bodies(custom_id, messages, body):
+def test_decoder_and_diagnostics_agree_about_lines_that_are_only_a_body(
+    custom_id, messages, body
+):
     assert agree(encoded({"custom_id": custom_id, "messages": messages, **body}))
 
 
 @given(names, values)
-def test_they_agree_about_single_fields(name, value):
+def test_decoder_and_diagnostics_agree_about_single_fields(name, value):
     assert agree(with_body(**{name: value}))
 
 
 @given(st.dictionaries(st.sampled_from(["custom_id", "url", "method"]), scalars))
-def test_they_agree_about_lines(fields):
+def test_decoder_and_diagnostics_agree_about_lines(fields):
     assert agree(line(**fields))
 
 
@@ -137,7 +139,7 @@ def test_they_agree_about_lines(fields):
     | st.sampled_from([b'"', b"\\u0022", b"\\ud800", b"1e9", b" "]),
 )
 @example(0, 0, b"\xef\xbb\xbf")
-def test_they_agree_about_damaged_lines(at, cut, put):
+def test_decoder_and_diagnostics_agree_about_damaged_lines(at, cut, put):
     raw = with_body(temperature=1.5, stop=["a", "é"], metadata={"a": "b"})
     assert agree(raw[:at] + put + raw[at + cut :])
 
@@ -158,41 +160,41 @@ def plain_agrees(raw):
 
 
 @given(conversations, bodies | shaped)
-def test_a_quick_look_takes_no_more_than_a_close_one(messages, body):
+def test_the_fast_path_accepts_only_valid_bodies(messages, body):
     assert plain_agrees(with_body(messages=messages, **body))
 
 
 @given(st.dictionaries(st.sampled_from(["custom_id", "url", "method"]), scalars))
-def test_a_quick_look_takes_no_other_lines(fields):
+def test_the_fast_path_accepts_only_valid_lines(fields):
     assert plain_agrees(line(**fields))
 
 
 @given(names, values)
 @example("n", 2)
 @example("temperature", 1.5)
-def test_a_quick_look_takes_no_more_of_single_fields(name, value):
+def test_the_fast_path_accepts_only_valid_fields(name, value):
     assert plain_agrees(with_body(**{name: value}))
     assert plain_agrees(with_body(**{"temperature": 0, "max_tokens": 1, name: value}))
 
 
-def test_a_quick_look_takes_most_lines():
+def test_the_fast_path_accepts_an_ordinary_line():
     usual = with_body(model="m", temperature=0.5, max_tokens=3, seed=1, stop=["a"])
     assert looked_at(usual) is not None
 
 
-def test_a_quick_look_leaves_a_repeated_key_to_a_close_one():
+def test_the_fast_path_rejects_duplicate_keys():
     body = b'{"messages":[{"role":"user","content":"a","content":"b"}]}'
     raw = line().replace(encoded({"messages": MESSAGES}), body)
     assert body in raw
     assert looked_at(raw) is None
 
 
-def test_a_quick_look_leaves_a_line_without_its_model_to_a_close_one():
+def test_the_fast_path_rejects_a_missing_or_different_model():
     assert looked_at(with_body(model="m"), Parser(None)) is None
     assert looked_at(with_body(model="another")) is None
     assert looked_at(with_body(), Parser("m", model_optional=False)) is None
 
 
 @given(st.binary(max_size=40))
-def test_no_bytes_make_the_parser_raise(raw):
+def test_the_parser_never_raises(raw):
     assert isinstance(Parser(None).parse(raw, 1), InvalidLine)

@@ -35,7 +35,7 @@ IN_MESSAGES = {
 @pytest.mark.parametrize(
     ("messages", "code", "at"), IN_MESSAGES.values(), ids=IN_MESSAGES
 )
-def test_faults_of_messages(messages, code, at):
+def test_invalid_messages_are_reported(messages, code, at):
     assert wrong(with_body(messages=messages)) == [(code, f"body.messages{at}")]
 
 
@@ -104,7 +104,7 @@ IN_A_MESSAGE = {
 @pytest.mark.parametrize(
     ("fields", "code", "at"), IN_A_MESSAGE.values(), ids=IN_A_MESSAGE
 )
-def test_faults_of_a_message(fields, code, at):
+def test_invalid_fields_of_a_message_are_reported(fields, code, at):
     assert wrong(with_message(**fields)) == [(code, f"body.messages[0].{at}")]
 
 
@@ -208,12 +208,12 @@ IN_A_FIELD = [
 
 
 @pytest.mark.parametrize(("name", "value", "code", "at"), IN_A_FIELD)
-def test_faults_of_a_field(name, value, code, at):
+def test_invalid_fields_of_a_body_are_reported(name, value, code, at):
     assert wrong(with_body(**{name: value})) == [(code, f"body.{name[:80]}{at}")]
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED_FIELDS)
-def test_what_no_answer_can_honour_is_refused_with_its_reason(name):
+def test_unsupported_fields_are_rejected_with_a_reason(name):
     (problem,) = refused(with_body(**{name: None})).problems
     assert (problem.code, problem.param) == ("unsupported_parameter", f"body.{name}")
     assert UNSUPPORTED_FIELDS[name] in problem.message
@@ -223,7 +223,7 @@ def test_what_no_answer_can_honour_is_refused_with_its_reason(name):
     ("typo", "meant"),
     [("temperatures", "temperature"), ("maxTokens", "max_tokens"), ("top-p", "top_p")],
 )
-def test_an_unknown_field_is_told_the_nearest_known_name(typo, meant):
+def test_the_error_for_an_unknown_field_suggests_the_nearest_name(typo, meant):
     (problem,) = refused(with_body(**{typo: 1})).problems
     assert problem.message == f"unknown field; did you mean `{meant}`?"
 
@@ -247,11 +247,11 @@ def test_problems_in_a_deeply_nested_value_are_reported():
     assert ("duplicate_key", f"{at}.b") in wrong(raw)
 
 
-def test_a_number_of_thousands_of_digits_is_not_repeated():
+def test_a_number_with_thousands_of_digits_is_not_quoted():
     (problem,) = refused(raw_body('"seed": ' + "9" * 4_000)).problems
     assert problem.message == "must be at least 0 and at most 9223372036854775807"
 
 
 @pytest.mark.parametrize("name", ["stop", "stop_token_ids", "bad_words"])
-def test_an_empty_list_of_what_is_not_wanted_is_none(name):
+def test_an_empty_list_is_valid(name):
     assert wrong(with_body(**{name: []})) == []

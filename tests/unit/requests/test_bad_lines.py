@@ -46,7 +46,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("raw", UNREADABLE.values(), ids=UNREADABLE)
-def test_what_is_no_json_is_said_to_be_none(raw):
+def test_a_line_that_is_not_json_is_an_error(raw):
     assert wrong(raw) == NOT_JSON
 
 
@@ -94,7 +94,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("raw", "expected"), WRONG.values(), ids=WRONG)
-def test_each_fault_is_named_with_its_field(raw, expected):
+def test_every_problem_names_its_field(raw, expected):
     assert wrong(raw) == expected
 
 
@@ -122,11 +122,11 @@ TWICE = {
 
 
 @pytest.mark.parametrize(("raw", "param"), TWICE.values(), ids=TWICE)
-def test_a_key_that_stands_twice_is_an_error(raw, param):
+def test_a_duplicate_key_is_an_error(raw, param):
     assert ("duplicate_key", param) in wrong(raw)
 
 
-def test_a_text_full_of_colons_is_no_double_key():
+def test_colons_in_texts_are_not_taken_for_duplicate_keys():
     text = '": \\u003a \\u0022: "n":1,"n":2 \\":'
     assert (
         wrong(with_body(user=text, messages=[{"role": "user", "content": text}])) == []
@@ -135,7 +135,7 @@ def test_a_text_full_of_colons_is_no_double_key():
 
 
 @pytest.mark.timeout(10)
-def test_a_line_of_very_many_keys_takes_no_time_to_refuse():
+def test_a_line_with_very_many_keys_is_rejected_quickly():
     pairs = ", ".join(f'"k{number % 49_999}": ""' for number in range(50_000))
     raw = raw_body(f'"metadata": {{{pairs}}}')
     assert wrong(raw)[0] == ("duplicate_key", "body.metadata.k0")

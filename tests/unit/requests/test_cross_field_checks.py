@@ -48,7 +48,7 @@ TOGETHER = {
 
 
 @pytest.mark.parametrize(("fields", "name"), TOGETHER.values(), ids=TOGETHER)
-def test_fields_that_disagree(fields, name):
+def test_contradicting_fields_are_an_error(fields, name):
     assert wrong(with_body(**fields)) == [("invalid_value", f"body.{name}")]
 
 
@@ -71,7 +71,7 @@ AGREEING = [
 
 
 @pytest.mark.parametrize("fields", AGREEING)
-def test_fields_that_just_agree(fields):
+def test_compatible_fields_are_valid(fields):
     assert wrong(with_body(**fields)) == []
 
 
@@ -86,13 +86,13 @@ def _nested(levels):
 
 
 @pytest.mark.parametrize("arguments", [_nested(64), "", "{", "[" * 20, "7", "\\ud8"])
-def test_arguments_that_a_template_can_be_given(arguments):
+def test_arguments_that_a_template_can_render_are_valid(arguments):
     assert wrong(_calling(arguments)) == []
 
 
 @pytest.mark.parametrize(
     "arguments", [_nested(65), _nested(1200), "[" * 100_000, '{"a": "\\ud800"}']
 )
-def test_arguments_that_no_template_can_be_given(arguments):
+def test_arguments_that_no_template_can_render_are_an_error(arguments):
     at = "body.messages[1].tool_calls[0].function.arguments"
     assert wrong(_calling(arguments)) == [("invalid_value", at)]

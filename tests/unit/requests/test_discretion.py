@@ -13,7 +13,7 @@ from tests.support.input_lines import MESSAGES, refused, with_body, with_message
     st.sampled_from(["SECRET", ["SECRET"], {"SECRET-KEY": 1}, 10**20, True, [{}]]),
     st.sampled_from([{"role": "x"}, {"content": ["PROMPT"]}, {"name": 5}, {}]),
 )
-def test_problems_name_fields_and_repeat_no_text(name, value, fields):
+def test_problems_name_fields_and_quote_no_text(name, value, fields):
     message = {"role": "user", "content": "PROMPT \ud800"} | fields
     raw = with_body(messages=[message, MESSAGES[0]], **{name: value})
     problems = refused(raw).problems
@@ -22,6 +22,6 @@ def test_problems_name_fields_and_repeat_no_text(name, value, fields):
 
 
 @pytest.mark.parametrize("cut", range(0, 160, 7))
-def test_a_damaged_line_is_said_to_be_so_without_its_text(cut):
+def test_problems_of_a_damaged_line_quote_no_text(cut):
     raw = with_message(content="SECRET" * 20)[:cut]
     assert "SECRET" not in str(refused(raw).problems)

@@ -46,30 +46,30 @@ def piece(request):
 
 @pytest.mark.usefixtures("piece")
 @given(custom_ids=id_lists)
-def test_the_hashes_are_those_of_the_repeated(custom_ids):
+def test_duplicate_hashes_are_those_of_duplicate_ids(custom_ids):
     repeated = {name for name in custom_ids if custom_ids.count(name) > 1}
     assert hashes_of(custom_ids) == {hash(name) for name in repeated}
 
 
 @pytest.mark.usefixtures("piece")
 @given(custom_ids=id_lists)
-def test_the_lines_are_those_that_a_dictionary_finds(custom_ids):
+def test_duplicates_are_those_that_a_dictionary_finds(custom_ids):
     raws = [line(custom_id=custom_id) for custom_id in custom_ids]
     found = found_in(raws, hashes_of(custom_ids))
     assert found == list(expected(custom_ids))
 
 
-def test_an_id_that_only_shares_a_hash_is_not_repeated():
+def test_an_id_that_only_shares_a_hash_is_not_a_duplicate():
     raws = [line(custom_id="a"), line(custom_id="b"), line(custom_id="a")]
     assert found_in(raws, {hash("a"), hash("b")}) == [(3, 1, "a")]
 
 
-def test_a_bare_body_s_own_name_counts():
+def test_the_default_custom_id_can_be_a_duplicate():
     raws = [encoded({"messages": []}), b"", line(custom_id="request-1")]
     assert found_in(raws, {hash("request-1")}) == [(3, 1, "request-1")]
 
 
-def test_thousands_are_kept_on_disk(monkeypatch):
+def test_thousands_of_hashes_are_spooled_to_disk(monkeypatch):
     monkeypatch.setattr("batchchat.jobs.requests.duplicate_ids._HASHES_PER_WRITE", 100)
     monkeypatch.setattr("batchchat.jobs.requests.duplicate_ids._SPOOL_BYTES", 1_000)
     names = [str(number) for number in range(5_000)]

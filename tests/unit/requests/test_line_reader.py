@@ -34,7 +34,7 @@ def split(data):
 
 
 @given(files, cuts)
-def test_any_chunks_give_the_lines_of_split(data, sizes):
+def test_lines_do_not_depend_on_the_chunks(data, sizes):
     lines = list(iter_lines(chunks(data, sizes), PLENTY))
     expected = split(data)
     if expected:
@@ -44,7 +44,7 @@ def test_any_chunks_give_the_lines_of_split(data, sizes):
 
 
 @given(files, cuts)
-def test_ranges_lie_end_to_end_and_hold_their_lines(data, sizes):
+def test_line_extents_are_contiguous_and_contain_their_lines(data, sizes):
     end = 0
     for line, expected in zip(
         iter_lines(chunks(data, sizes), PLENTY), split(data), strict=True
@@ -56,7 +56,7 @@ def test_ranges_lie_end_to_end_and_hold_their_lines(data, sizes):
 
 
 @given(files, cuts, st.integers(0, 5))
-def test_a_line_beyond_the_limit_is_dropped_and_keeps_its_place(data, sizes, most):
+def test_a_line_beyond_the_limit_has_an_extent_but_no_bytes(data, sizes, most):
     whole = list(iter_lines([data], PLENTY, offset=9))
     limited = list(iter_lines(chunks(data, sizes), most, offset=9))
     assert places(limited) == places(whole)
@@ -72,23 +72,23 @@ def test_a_long_last_line_without_a_line_feed_is_reported():
     assert raws(b"1\n123456", 5) == [b"1", None]
 
 
-def test_a_byte_order_mark_is_no_part_of_a_file_s_first_line():
+def test_a_byte_order_mark_does_not_belong_to_the_first_line():
     assert raws(BOM + b"a\n" + BOM + b"b") == [b"a", BOM + b"b"]
     assert [line.length for line in iter_lines([BOM, b"a\n"], PLENTY)] == [5]
 
 
-def test_a_byte_order_mark_within_a_file_is_left_alone():
+def test_a_byte_order_mark_within_a_file_is_kept():
     assert raws(BOM + b"a", offset=5) == [BOM + b"a"]
 
 
-def test_a_carriage_return_stays_for_json_to_skip():
+def test_a_carriage_return_is_kept():
     assert raws(b"a\r\n\r\nb\r\n") == [b"a\r", b"\r", b"b\r"]
 
 
-def test_places_go_on_from_where_a_range_begins():
+def test_numbers_and_offsets_start_where_the_range_starts():
     lines = iter_lines([b"x\n"], PLENTY, offset=100, first_line=42)
     assert places(lines) == [(42, 100, 2)]
 
 
-def test_nothing_has_no_lines():
+def test_an_empty_file_has_no_lines():
     assert raws(b"") == list(iter_lines([], PLENTY)) == []

@@ -62,21 +62,21 @@ EVERYTHING = {
 }
 
 
-def test_every_parameter_is_taken_as_it_is_given():
+def test_every_parameter_is_parsed():
     assert EVERYTHING.keys() == PARAMETERS.keys()
     request = parsed(with_body(model="m", **EVERYTHING))
     given = {name: msgspec.to_builtins(request.parameter(name)) for name in EVERYTHING}
     assert given == EVERYTHING
 
 
-def test_a_request_knows_its_line_and_its_name():
+def test_a_request_has_its_line_and_custom_id():
     request = parsed(line(custom_id="q-1"))
     assert (request.line, request.custom_id) == (7, "q-1")
     assert [message.text() for message in request.body.messages] == ["hi"]
 
 
 @pytest.mark.parametrize("end", [b"", b"\r", b"  ", b"\t"])
-def test_blanks_around_a_line_do_no_harm(end):
+def test_whitespace_around_a_line_is_ignored(end):
     assert wrong(b" " + line() + end) == []
 
 
@@ -85,31 +85,31 @@ def test_a_custom_id_may_be_any_text(custom_id):
     assert parsed(line(custom_id=custom_id)).custom_id == custom_id
 
 
-def test_a_bare_body_is_named_after_its_line():
+def test_the_default_custom_id_contains_the_line_number():
     assert parsed(encoded({"messages": MESSAGES})).custom_id == "request-7"
 
 
-def test_a_bare_body_may_bring_its_name_and_its_parameters():
+def test_a_line_that_is_only_a_body_may_have_a_custom_id():
     request = parsed(encoded({"custom_id": "b", "messages": MESSAGES, "n": 2}))
     assert (request.custom_id, request.parameter("n")) == ("b", 2)
 
 
-def test_a_bad_bare_body_is_told_of_its_own_fields():
+def test_problems_of_a_line_that_is_only_a_body_name_its_fields():
     raw = encoded({"messages": MESSAGES, "n": 0, "temperatures": 1})
     assert wrong(raw) == [("unknown_parameter", "temperatures"), ("invalid_value", "n")]
 
 
-def test_a_bad_line_keeps_its_name_and_an_unreadable_one_has_none():
+def test_an_invalid_line_has_a_custom_id_if_it_is_readable():
     assert refused(line(custom_id="b", method="GET")).custom_id == "b"
     assert refused(line(custom_id=7)).custom_id is None
     assert refused(b"{").custom_id is None
 
 
-def test_a_bad_body_alone_has_the_name_of_its_place():
+def test_an_invalid_line_that_is_only_a_body_has_the_default_custom_id():
     assert refused(b'{"messages": []}').custom_id == "request-7"
 
 
-def test_everything_wrong_with_a_line_is_named():
+def test_all_problems_of_a_line_are_reported():
     raw = line(
         custom_id=ABSENT,
         method="GET",
@@ -127,18 +127,18 @@ def test_everything_wrong_with_a_line_is_named():
     ]
 
 
-def test_parts_of_text_are_joined_as_vllm_joins_them():
+def test_text_parts_are_joined_as_in_vllm():
     parts = [{"type": "text", "text": text} for text in ("a", "b")]
     request = parsed(with_message(content=parts, name="n"))
     assert request.body.messages[0].text() == "a\nb"
 
 
-def test_a_line_without_a_model_takes_the_batch_s():
+def test_the_model_is_optional_if_the_batch_has_one():
     assert wrong(line(), model="m") == []
     assert wrong(line(), None) == [("missing_required_parameter", "body.model")]
 
 
-def test_the_first_good_line_decides_the_model():
+def test_the_first_valid_line_sets_the_model():
     parser = Parser(None)
     bad = parser.parse(with_body(model="bad", n=2, temperature=0), 1)
     assert not isinstance(bad, Request)
@@ -146,6 +146,6 @@ def test_the_first_good_line_decides_the_model():
     assert parser.model == "first"
 
 
-def test_another_model_than_the_batch_s_is_an_error():
+def test_a_model_that_differs_from_the_batch_is_an_error():
     assert wrong(with_body(model="m")) == []
     assert wrong(with_body(model="M")) == [("mismatched_model", "body.model")]

@@ -17,12 +17,12 @@ def problems(count, code="c"):
 
 
 @pytest.mark.parametrize("count", [0, 1, 30_000])
-def test_problems_come_back_as_they_were_noted(log, count):
+def test_a_problem_log_returns_what_was_added(log, count):
     log.add(problems(count))
     assert list(log) == list(log) == problems(count)
 
 
-def test_a_log_can_be_added_to_when_only_its_beginning_was_read(log):
+def test_a_problem_log_can_be_appended_to_after_a_partial_read(log):
     log.add(problems(100))
     assert next(iter(log)).line == 0
     log.add(problems(2, "later"))
