@@ -14,6 +14,7 @@
     ├─ StorageError            the bucket failed; worth another try
     │  ├─ ObjectMissingError   no object under that key
     │  ├─ CorruptObjectError   an object is not what was written
+    │  ├─ NewerFormatError     a newer version of batchchat wrote the object
     │  └─ StorageFullError     no room left
     ├─ BrokerError             Redis failed; worth another try
     ├─ ServerError             the API's server failed; worth another try
@@ -119,6 +120,13 @@ class CorruptObjectError(StorageError):
     """An object doesn't hold what was written to it."""
 
     code = "corrupt_object"
+    retryable = False
+
+
+class NewerFormatError(StorageError):
+    """A newer version of batchchat wrote an object; this one must leave it alone."""
+
+    code = "newer_format"
     retryable = False
 
 

@@ -20,6 +20,7 @@ from batchchat.jobs.errors import (
     BatchchatError,
     ConflictError,
     ModelNotFoundError,
+    NewerFormatError,
     NotFoundError,
     StorageError,
     UsageError,
@@ -31,6 +32,11 @@ NO_RETRY = {"x-should-retry": "false"}
 """Keeps OpenAI's clients from retrying a request that cannot succeed."""
 
 _CLIENT_CLOSED_REQUEST = 499
+
+_MESSAGES = {
+    NewerFormatError.code: "A newer version of batchchat has written this object."
+    " Upgrade the server."
+}
 
 
 class ApiError(Exception):
@@ -81,7 +87,8 @@ def to_api_error(error: BatchchatError) -> ApiError:
             message = "The storage is unreachable. Try again in a few seconds."
             return ApiError(503, message, code=error.code, headers={"retry-after": "2"})
         case _:
-            return ApiError(500, "Internal server error.", code=error.code)
+            message = _MESSAGES.get(error.code, "Internal server error.")
+            return ApiError(500, message, code=error.code)
 
 
 def add_error_handlers(app: FastAPI) -> None:

@@ -29,7 +29,7 @@ from batchchat.api.routes.create_batch import (
     create_once,
 )
 from batchchat.api.routes.results import require_file, require_result_files
-from batchchat.jobs.errors import NotFoundError
+from batchchat.jobs.errors import NewerFormatError, NotFoundError
 from batchchat.jobs.ids import checked_id, retry_file_id
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger, State
@@ -188,7 +188,7 @@ def _render_if_created(
 ) -> tuple[str, bytes] | None:
     try:
         return batch_id, batch_view.render(ledger, batch_id)
-    except NotFoundError:
+    except (NotFoundError, NewerFormatError):
         return None
 
 

@@ -1,6 +1,7 @@
 """The common part of the backends that read and write the storage directly."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from batchchat.cli.backends.protocol import Backend
 from batchchat.cli.backends.session import Session
 from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.catalog.model_object import model_object
+from batchchat.jobs.errors import NewerFormatError
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
@@ -97,9 +99,14 @@ class StoredBackend(Backend):
 
     @override
     def newest(self, limit: int) -> Page:
-        found = list(islice(self.ledger.batches(), limit + 1))
-        views = [self.get(batch.id) for batch in found[:limit]]
-        return Page(views, has_more=len(found) > limit)
+        found = list(islice(self._views(), limit + 1))
+        return Page(found[:limit], has_more=len(found) > limit)
+
+    def _views(self) -> Iterator[View]:
+        """Yield all batches, newest first, except those of a newer version."""
+        for batch in self.ledger.batches():
+            with suppress(NewerFormatError):
+                yield self.get(batch.id)
 
     @override
     def cancel(self, batch_id: str) -> View:

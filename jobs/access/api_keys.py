@@ -12,8 +12,6 @@ from hmac import compare_digest
 from time import time
 from typing import NamedTuple
 
-import msgspec
-
 from batchchat.jobs.errors import NotFoundError, ObjectMissingError
 from batchchat.jobs.ids import checked_project
 from batchchat.jobs.ledger import records
@@ -24,7 +22,7 @@ _ID = re.compile(r"[0-9a-f]{16}")
 _UNMATCHABLE_DIGEST = sha256(secrets.token_bytes()).hexdigest()
 
 
-class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+class ApiKey(records.Record, frozen=True, kw_only=True):
     """`key.json`: whose a key is; `sha256` is the digest of the whole key."""
 
     id: str
@@ -41,7 +39,9 @@ class ListedKey(NamedTuple):
     revoked_at: int | None
 
 
-class _Revocation(msgspec.Struct, frozen=True):
+class Revocation(records.Record, frozen=True):
+    """`revoked.json`: when a key was revoked."""
+
     created_at: int
 
 
@@ -77,7 +77,7 @@ class ApiKeys:
         if self._read(key_id) is None:
             hint = "list the keys with `batchchat keys list`"
             raise NotFoundError(f"no such key: `{key_id[:80]}`", hint=hint)
-        mark = records.encode(_Revocation(int(self._clock())))
+        mark = records.encode(Revocation(int(self._clock())))
         self._storage.create(f"{_PREFIX}/{key_id}/revoked.json", mark)
 
     def find(self, text: str) -> ApiKey | None:
@@ -104,7 +104,7 @@ class ApiKeys:
         return self._read_optional(ApiKey, f"{_PREFIX}/{key_id}/key.json")
 
     def _revoked_at(self, key_id: str) -> int | None:
-        mark = self._read_optional(_Revocation, f"{_PREFIX}/{key_id}/revoked.json")
+        mark = self._read_optional(Revocation, f"{_PREFIX}/{key_id}/revoked.json")
         return mark.created_at if mark else None
 
     def _read_optional(self, kind: type[records.R], key: str) -> records.R | None:

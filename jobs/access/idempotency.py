@@ -1,30 +1,28 @@
-"""Which batch a create has made, so that the same one sent again makes no second.
+"""Idempotent creation of batches: a repeated request creates no second batch.
 
-A client whose answer got lost sends its request again, and OpenAI's clients send no
-key with it. What was asked, or the key that a careful client sends, is written down
-with the batch's id before the batch is made: whoever comes again gets the same id,
-also when the first one was killed in between.
+A client that did not receive the response sends its request again, and OpenAI's
+clients send no idempotency key with it. So the digest of each request, or of its
+`Idempotency-Key`, is stored with the batch's id before the batch is created. A
+repeated request gets the same id, even if the first one was killed in between.
 """
 
 from hashlib import sha256
 from threading import Lock
 from typing import NamedTuple
 
-import msgspec
-
-from batchchat.jobs.errors import ConflictError, ObjectMissingError
+from batchchat.jobs.errors import ConflictError, NewerFormatError, ObjectMissingError
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.ledger import Ledger
 
 KEY_SECONDS = 86_400
-"""Seconds for which an Idempotency-Key is remembered."""
+"""How long an `Idempotency-Key` is remembered."""
 
 EXPLICIT_RETRY_SECONDS = 900
-"""Seconds for which a create is known again when its client says that it retries."""
+"""How long a request is remembered for clients that say that they retry."""
 
 IMPLICIT_DEDUP_SECONDS = 10
-"""The same when the client does not say whether it does."""
+"""How long a request is remembered for clients that do not say whether they retry."""
 
 _SWEEP_STEP_SECONDS = 600
 
@@ -32,12 +30,12 @@ _locks = [Lock() for _ in range(64)]
 
 
 class ReusedKeyError(ConflictError):
-    """An Idempotency-Key came with another request before."""
+    """An `Idempotency-Key` was already used for a different request."""
 
     code = "idempotency_key_reused"
 
 
-class IdempotencyRecord(msgspec.Struct, frozen=True):
+class IdempotencyRecord(records.Record, frozen=True):
     """The batch that a create request made, and the digest of that request."""
 
     batch_id: str
@@ -46,56 +44,59 @@ class IdempotencyRecord(msgspec.Struct, frozen=True):
 
 
 class Reservation(NamedTuple):
-    """The batch that a create is to make, and whether it has been asked before."""
+    """The id of the batch to create; if `is_replay`, it was reserved before."""
 
     batch_id: str
     is_replay: bool
 
 
 def reserve(
-    ledger: Ledger, asked: bytes, *, key: str | None, seconds: int
+    ledger: Ledger, request: bytes, *, key: str | None, seconds: int
 ) -> Reservation:
-    """Return the id of the batch that `asked` makes.
+    """Reserve the id of the batch that `request` creates.
 
-    With a `key` it is the one of the same key, else that of the same request within
-    `seconds`; with no seconds it is always a new one.
+    With a `key`, requests with the same key get the same id. Otherwise identical
+    requests within `seconds` do; with 0 seconds the id is always new.
 
     Raises:
-        ReusedKeyError: the key came with something else.
+        ReusedKeyError: the key was used for a different request.
 
     """
-    digest = sha256(asked).hexdigest()
+    digest = sha256(request).hexdigest()
     name = digest if key is None else sha256(b"key:" + key.encode()).hexdigest()
-    where = ledger.keys.idempotency_record(name)
+    record_key = ledger.keys.idempotency_record(name)
     now = ledger.now()
+    lifetime = KEY_SECONDS if key is not None else seconds
     with _lock_of(name):
-        before = _read(ledger, where)
-        lasts = KEY_SECONDS if key is not None else seconds
-        if before is not None and now - before.created_at < lasts:
-            return _replay(before, digest)
-        sent = IdempotencyRecord(new_batch_id(), digest, now)
-        if key is not None and before is None:
-            if not ledger.storage.create(where, records.encode(sent)):
-                other = _read(ledger, where)  # another server was first
-                return _replay(other or sent, digest)
+        earlier = _read(ledger, record_key)
+        if earlier is not None and now - earlier.created_at < lifetime:
+            return _replay(earlier, digest)
+        record = IdempotencyRecord(new_batch_id(), digest, now)
+        if key is not None and earlier is None:
+            if not ledger.storage.create(record_key, records.encode(record)):
+                winner = _read(ledger, record_key)  # another server was faster
+                return _replay(winner or record, digest)
         else:
-            ledger.storage.put(where, records.encode(sent))
-    return Reservation(sent.batch_id, is_replay=False)
+            ledger.storage.put(record_key, records.encode(record))
+    return Reservation(record.batch_id, is_replay=False)
 
 
 def remove_expired(ledger: Ledger) -> None:
-    """Remove what is too old to be asked for: a sixteenth of it, by the time.
+    """Remove a sixteenth of the expired records, another one every ten minutes.
 
-    Each record must be read to know its age, so one call reads only those whose name
-    begins with the digit whose turn it is; the turn changes every ten minutes.
+    A record must be read to know its age. So one call reads only the records whose
+    name begins with a certain hex digit, which the time determines.
     """
     now = ledger.now()
     digit = f"{now // _SWEEP_STEP_SECONDS % 16:x}"
     for entry in list(ledger.storage.list(ledger.keys.idempotency_records() + digit)):
         name = entry.key.rpartition("/")[2]
         with _lock_of(name):
-            sent = _read(ledger, entry.key)
-            if sent is not None and now - sent.created_at > KEY_SECONDS:
+            try:
+                record = _read(ledger, entry.key)
+            except NewerFormatError:
+                continue
+            if record is not None and now - record.created_at > KEY_SECONDS:
                 ledger.storage.delete(entry.key)
 
 
@@ -103,15 +104,16 @@ def _lock_of(name: str) -> Lock:
     return _locks[int(name[:8], 16) % len(_locks)]
 
 
-def _replay(before: IdempotencyRecord, digest: str) -> Reservation:
-    if before.digest != digest:
-        message = "The Idempotency-Key was used for another request: make a new one."
-        raise ReusedKeyError(message)
-    return Reservation(before.batch_id, is_replay=True)
+def _replay(earlier: IdempotencyRecord, digest: str) -> Reservation:
+    if earlier.digest != digest:
+        message = "The Idempotency-Key was already used for a different request."
+        raise ReusedKeyError(message, hint="use a new key for each request")
+    return Reservation(earlier.batch_id, is_replay=True)
 
 
-def _read(ledger: Ledger, where: str) -> IdempotencyRecord | None:
+def _read(ledger: Ledger, record_key: str) -> IdempotencyRecord | None:
     try:
-        return records.decode(IdempotencyRecord, ledger.storage.get(where), where)
+        data = ledger.storage.get(record_key)
+        return records.decode(IdempotencyRecord, data, record_key)
     except ObjectMissingError:
         return None

@@ -14,8 +14,6 @@ attempt submits small groups of lines with exclusive use of the engine
 
 from collections.abc import Iterator
 
-import msgspec
-
 from batchchat.jobs.errors import EngineDeadError
 from batchchat.jobs.execution.checkpoint_writer import CheckpointWriter
 from batchchat.jobs.execution.context import BatchContext
@@ -28,6 +26,7 @@ from batchchat.jobs.execution.request_order import order_requests
 from batchchat.jobs.execution.shard_feeder import ShardFeeder
 from batchchat.jobs.execution.shard_reader import ShardReader
 from batchchat.jobs.ids import new_attempt_id
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.records import Shard
 from batchchat.jobs.requests.line_reader import RawLine
 
@@ -156,7 +155,7 @@ class Attempt:
             in_flight=in_flight,
             engine_proven=self._engine_proven,
         )
-        self._context.storage.put(self._marker_key, msgspec.json.encode(marker))
+        self._context.storage.put(self._marker_key, records.encode(marker))
 
     @property
     def _marker_key(self) -> str:

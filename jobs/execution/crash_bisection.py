@@ -19,9 +19,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import msgspec
-
-from batchchat.jobs.errors import ObjectMissingError
+from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.keys import BatchKeys
 from batchchat.jobs.storage import Storage
 
@@ -32,7 +31,7 @@ _POISON_WEIGHT = 4
 """Two observed deaths, or four unobserved ones."""
 
 
-class AttemptMarker(msgspec.Struct, frozen=True, kw_only=True):
+class AttemptMarker(records.Record, frozen=True, kw_only=True):
     """`attempts/<attempt>.json`: an attempt that has started.
 
     `isolated` are the line numbers that had the engine to themselves, `in_flight`
@@ -108,8 +107,8 @@ def read_markers(
     for entry in list(storage.list(keys.attempt_markers(shard))):
         try:
             data = storage.get(entry.key)
-            markers.append(msgspec.json.decode(data, type=AttemptMarker))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+            markers.append(records.decode(AttemptMarker, data, entry.key))
+        except CorruptObjectError:
             markers.append(AttemptMarker(created_at=0))
         except ObjectMissingError:  # its attempt has just ended
             continue

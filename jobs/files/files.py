@@ -11,9 +11,12 @@ from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
-import msgspec
-
-from batchchat.jobs.errors import ConflictError, NotFoundError, ObjectMissingError
+from batchchat.jobs.errors import (
+    ConflictError,
+    NewerFormatError,
+    NotFoundError,
+    ObjectMissingError,
+)
 from batchchat.jobs.files.listing import FileListing
 from batchchat.jobs.ids import id_created_at, not_found_message
 from batchchat.jobs.ledger import records
@@ -32,7 +35,7 @@ _ORPHAN_AGE_SECONDS = 86_400
 _FILE_OBJECTS = {"content", "file.json", "deleted.json"}
 
 
-class _DeletionMark(msgspec.Struct, frozen=True):
+class DeletionMark(records.Record, frozen=True):
     """`deleted.json`."""
 
     deleted_at: int = 0
@@ -87,7 +90,7 @@ class Files:
         """
         self.get(file_id)
         mark = self._keys.uses(file_id) + batch_id
-        self._storage.put(mark, b"{}")
+        self._storage.put(mark, records.MARKER)
         try:
             return self.get(file_id)
         except NotFoundError:
@@ -165,14 +168,14 @@ class Files:
         """Return when the file was marked as gone, None if it isn't any more."""
         key = self._keys.deleted(file_id)
         try:
-            return records.decode(_DeletionMark, self._storage.get(key), key).deleted_at
-        except ObjectMissingError:
+            return records.decode(DeletionMark, self._storage.get(key), key).deleted_at
+        except (ObjectMissingError, NewerFormatError):
             return None
 
     def _remove(self, file_id: str) -> None:
         """Mark it first, then look for readers: one that comes now sees the mark."""
         mark = self._keys.deleted(file_id)
-        self._storage.create(mark, records.encode(_DeletionMark(self._ledger.now())))
+        self._storage.create(mark, records.encode(DeletionMark(self._ledger.now())))
         reader = next(self._readers(file_id), None)
         if reader is not None:
             self._storage.delete(mark)
@@ -188,13 +191,15 @@ class Files:
             try:
                 if not self._ledger.state(batch_id).is_terminal:
                     yield batch_id
-            except NotFoundError:  # its create was cut off
+            except NotFoundError:  # its creation was interrupted
                 continue
+            except NewerFormatError:  # whether it has ended is unknown
+                yield batch_id
 
     def _read(self, file_id: str, *, include_expired: bool = False) -> File | None:
         try:
             file = self._ledger.file(file_id)
-        except NotFoundError:
+        except (NotFoundError, NewerFormatError):
             return None
         return None if self._is_expired(file) and not include_expired else file
 

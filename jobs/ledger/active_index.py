@@ -8,6 +8,7 @@ dispatcher works through the index, not through all batches that ever were.
 from collections.abc import Iterator
 
 from batchchat.jobs.ids import checked_id, checked_project
+from batchchat.jobs.ledger import records
 from batchchat.jobs.storage import Storage
 
 _PREFIX = "active/"
@@ -22,7 +23,7 @@ class ActiveIndex:
 
     def add(self, project: str, batch_id: str) -> None:
         """Put a batch in; harmless when it is there."""
-        self._storage.put(_key(project, batch_id), b"{}")
+        self._storage.put(_key(project, batch_id), records.MARKER)
 
     def remove(self, project: str, batch_id: str) -> None:
         """Take a batch out; harmless when it is gone."""

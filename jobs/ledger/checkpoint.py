@@ -14,6 +14,7 @@ import msgspec
 
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import CorruptObjectError
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.records import Counts
 
 
@@ -35,7 +36,7 @@ class FinishedLine(NamedTuple):
     text: bytes
 
 
-class CheckpointHeader(msgspec.Struct):
+class CheckpointHeader(records.Record, frozen=True):
     """The first line of a checkpoint.
 
     `engines` spells out, by fingerprint, the engine that gave the results.
@@ -43,7 +44,7 @@ class CheckpointHeader(msgspec.Struct):
 
     results: int
     sha256: str
-    engines: dict[str, dict[str, Any]] = {}
+    engines: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
 
 
 class PackedCheckpoint(NamedTuple):
@@ -82,10 +83,7 @@ def unpack_lines(data: bytes, key: str, expected: str) -> list[FinishedLine]:
 
 def _lines(data: bytes, key: str, expected: str | None) -> list[bytes]:
     head, _, body = data.partition(b"\n")
-    try:
-        digest = msgspec.json.decode(head, type=CheckpointHeader).sha256
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise CorruptObjectError(f"`{key}` is no checkpoint") from None
+    digest = records.decode(CheckpointHeader, head, key).sha256
     if sha256(body).hexdigest() != digest or expected not in (None, digest):
         raise CorruptObjectError(f"`{key}` is not what was written to it")
     return body.split(b"\n")[:-1]

@@ -21,15 +21,15 @@ named in `State.damaged`; see `jobs.damage`.
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-
-import msgspec
 
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import (
     ConflictError,
     CorruptObjectError,
+    NewerFormatError,
     NotFoundError,
     ObjectMissingError,
 )
@@ -49,7 +49,7 @@ _SORTED = 99_999
 
 TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
 
-CorruptRecords = dict[str, type[msgspec.Struct]]
+CorruptRecords = dict[str, type[records.HasFormat]]
 """Records that can't be read: by key, what each should be."""
 
 
@@ -238,12 +238,13 @@ class Ledger:
         return self._read_optional(Outcome, self.keys.batch(batch_id).final)
 
     def batches(self) -> Iterator[Batch]:
-        """Yield the project's batches, newest first; not those that can't be read."""
+        """Yield the project's readable batches, newest first."""
         for batch_id in self.batch_ids():
             key = self.keys.batch(batch_id).batch
-            batch = self._read_or_mark_corrupt({}, Batch, key, self._batches)
-            if batch is not None:
-                yield batch
+            with suppress(NewerFormatError):
+                batch = self._read_or_mark_corrupt({}, Batch, key, self._batches)
+                if batch is not None:
+                    yield batch
 
     def batch_ids(self, before: str | None = None) -> Iterator[str]:
         """Yield the ids of the project's batches, newest first, older than `before`.

@@ -1,29 +1,33 @@
-"""Turns of requests that are not answered yet, kept so that none is paid for twice."""
+"""Answered turns of unfinished requests, stored so that none is generated twice."""
 
 from collections.abc import Iterable
 
 import msgspec
 
 from batchchat.jobs.engine.protocol import Completion
-from batchchat.jobs.errors import ObjectMissingError
+from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.keys import BatchKeys
 from batchchat.jobs.storage import Storage
 
 
 class PartialTurn(msgspec.Struct):
-    """The answer to one turn, the `number`th from 0, of the request on a line."""
+    """The answer to turn `number` (from 0) of the request on a line."""
 
     line: int
     number: int
     answer: Completion
 
 
-_decoder = msgspec.json.Decoder(list[PartialTurn])
+class PartialTurns(records.Record, frozen=True):
+    """`turns/<attempt>-<number>.json`: turns stored by one flush."""
+
+    turns: list[PartialTurn]
 
 
 def pack_turns(turns: Iterable[PartialTurn]) -> bytes:
-    """Return the object that keeps `turns`."""
-    return msgspec.json.encode(list(turns))
+    """Return the object that stores `turns`."""
+    return records.encode(PartialTurns(list(turns)))
 
 
 def read_turns(
@@ -31,20 +35,25 @@ def read_turns(
 ) -> dict[int, list[Completion]]:
     """Return the answers to the first turns of a shard's requests, by line.
 
-    Of two answers to one turn the first that is listed counts, and a turn counts
-    only behind the one before it. What is torn is left out.
+    If a turn was answered twice, the answer that is listed first counts. A turn counts
+    only if all turns before it are stored, too. Corrupt objects are left out.
+
+    Raises:
+        NewerFormatError: a newer version of batchchat has stored some of them.
+
     """
     found: dict[tuple[int, int], Completion] = {}
     for entry in list(storage.list(keys.turns(shard))):
         try:
-            turns = _decoder.decode(storage.get(entry.key))
-        except (msgspec.MsgspecError, UnicodeDecodeError, ObjectMissingError):
+            data = storage.get(entry.key)
+            stored = records.decode(PartialTurns, data, entry.key)
+        except (CorruptObjectError, ObjectMissingError):
             continue
-        for turn in turns:
+        for turn in stored.turns:
             found.setdefault((turn.line, turn.number), turn.answer)
-    kept: dict[int, list[Completion]] = {}
+    answers: dict[int, list[Completion]] = {}
     for line, number in sorted(found):
-        answers = kept.setdefault(line, [])
-        if len(answers) == number:
-            answers.append(found[line, number])
-    return kept
+        first_turns = answers.setdefault(line, [])
+        if len(first_turns) == number:
+            first_turns.append(found[line, number])
+    return answers

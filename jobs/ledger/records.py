@@ -1,24 +1,45 @@
-"""The objects of a batch that are written once: their fields, and their JSON.
+"""The records of a batch: what is in each stored object, and how it is encoded.
 
-Each is a frozen struct with a version of its own; unknown fields are ignored
-when read, so that a newer program's objects can be read by an older one.
+A record is a frozen struct with a `format`. Readers skip unknown fields, read all
+older formats, and reject newer ones with `NewerFormatError`, so that an old process
+never damages what a newer one has written. Raise a record's format when older readers
+would misunderstand it; a new field with a default needs no new format.
 """
 
 from decimal import Decimal
-from typing import Any, TypeVar
+from functools import cache
+from typing import Annotated, Any, Protocol, TypeVar, cast
 
 import msgspec
 
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.usage import Usage
-from batchchat.jobs.errors import CorruptObjectError
+from batchchat.jobs.errors import CorruptObjectError, NewerFormatError
 from batchchat.jobs.requests.problems import Problem
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
-R = TypeVar("R", bound=msgspec.Struct)
+Format = Annotated[int, msgspec.Meta(ge=1)]
 
-MARKER = b"{}"
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """The base of all stored records."""
+
+    format: Format = 1
+
+
+class HasFormat(Protocol):
+    """Any record; a class that can't extend `Record` declares its own `format`."""
+
+    @property
+    def format(self) -> int:
+        """The format that the record was written in."""
+        ...
+
+
+R = TypeVar("R", bound=HasFormat)
+
+MARKER = msgspec.json.encode(Record())
 """The content of an object whose existence says everything."""
 
 
@@ -42,7 +63,7 @@ class Counts(msgspec.Struct, frozen=True):
         return self.completed, self.failed
 
 
-class File(msgspec.Struct, frozen=True, kw_only=True):
+class File(Record, frozen=True, kw_only=True):
     """`file.json`: what a file is; its bytes lie beside it."""
 
     id: str
@@ -105,6 +126,7 @@ class Batch(BatchOptions, frozen=True, kw_only=True):
     created_at: int
     expires_at: int
     seed: int
+    format: Format = 1
 
 
 class Shard(msgspec.Struct, frozen=True, array_like=True):
@@ -124,7 +146,7 @@ class Shard(msgspec.Struct, frozen=True, array_like=True):
     """Lines whose custom_id stands on an earlier line."""
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(Record, frozen=True, kw_only=True):
     """`plan.json`: the shards of a batch, or why there are none.
 
     `problems` holds the first 1,000; the object `problems.jsonl` has all.
@@ -163,7 +185,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return self.model
 
 
-class Cancel(msgspec.Struct, frozen=True):
+class Cancel(Record, frozen=True):
     """`cancel.json`: the batch is to stop; `reason` is None where somebody asked."""
 
     created_at: int
@@ -178,7 +200,7 @@ class Part(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class Commit(msgspec.Struct, frozen=True, kw_only=True):
+class Commit(Record, frozen=True, kw_only=True):
     """`commits/<shard>.json`: the checkpoints that make a shard final."""
 
     shard: int
@@ -192,7 +214,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """The engines that gave the results, by fingerprint."""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(Record, frozen=True, kw_only=True):
     """`final.json`: how the batch ended, and which results are its own."""
 
     status: str
@@ -220,7 +242,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return [file_id for file_id in named if file_id is not None]
 
 
-class DeliveryReceipt(msgspec.Struct, frozen=True):
+class DeliveryReceipt(Record, frozen=True):
     """`delivery_receipt.json`: the delivery is done, or was given up."""
 
     created_at: int
@@ -231,7 +253,7 @@ class DeliveryReceipt(msgspec.Struct, frozen=True):
     """Why it was given up."""
 
 
-class DeliveryAttempt(msgspec.Struct, frozen=True):
+class DeliveryAttempt(Record, frozen=True):
     """`delivery_attempt.json`: why the last attempt at the delivery failed."""
 
     tried_at: int
@@ -240,7 +262,7 @@ class DeliveryAttempt(msgspec.Struct, frozen=True):
     retry_at: int
 
 
-def encode(record: msgspec.Struct) -> bytes:
+def encode(record: HasFormat) -> bytes:
     """Return the record as JSON."""
     return _encoder.encode(record)
 
@@ -250,10 +272,38 @@ def decode(kind: type[R], data: bytes, key: str) -> R:
 
     Raises:
         CorruptObjectError: `data`, read from `key`, is no such record.
+        NewerFormatError: a newer version of batchchat wrote it.
 
     """
     try:
-        return msgspec.json.decode(data, type=kind)
+        record = msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        message = f"`{key}` is not what was written: {error}"
-        raise CorruptObjectError(message) from None
+        _check_format(_format_of(data), kind, key)
+        raise CorruptObjectError(f"`{key}` is corrupt: {error}") from None
+    _check_format(record.format, kind, key)
+    return record
+
+
+def _check_format(found: int, kind: type[HasFormat], key: str) -> None:
+    supported = _newest_format(kind)
+    if found > supported:
+        raise NewerFormatError(
+            f"`{key}` has format {found}, and this version of batchchat reads formats"
+            f" up to {supported}",
+            hint="upgrade batchchat on this machine",
+        )
+
+
+def _format_of(data: bytes) -> int:
+    """Return the format of a record whose fields can't be read; 1 if it has none."""
+    try:
+        return msgspec.json.decode(data, type=Record).format
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return 1
+
+
+@cache
+def _newest_format(kind: type[HasFormat]) -> int:
+    struct = cast("type[msgspec.Struct]", kind)
+    fields = {field.name: field for field in msgspec.structs.fields(struct)}
+    return int(fields["format"].default)

@@ -16,8 +16,6 @@ written, has it made once more from the same checkpoints.
 
 import logging
 
-import msgspec
-
 from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.keys import BatchKeys
@@ -36,7 +34,7 @@ from batchchat.jobs.logs import event_fields
 
 log = logging.getLogger(__name__)
 
-_THEN = {
+_THEN: dict[type[records.HasFormat], str] = {
     Commit: "the shard is run again from its checkpoints",
     Plan: "the input is planned again",
     Outcome: "the batch is ended again",
@@ -59,7 +57,7 @@ def quarantine_corrupt_records(ledger: Ledger, state: State) -> State:
 
 
 def _quarantine(
-    ledger: Ledger, batch_id: str, key: str, kind: type[msgspec.Struct]
+    ledger: Ledger, batch_id: str, key: str, kind: type[records.HasFormat]
 ) -> None:
     storage = ledger.storage
     aside = ledger.keys.batch(batch_id).quarantined(key)

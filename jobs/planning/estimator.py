@@ -11,6 +11,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.engine.conversation import Conversation
 from batchchat.jobs.engine.protocol import Choice, Completion
 from batchchat.jobs.engine.sampling import requested_tokens
-from batchchat.jobs.errors import RequestRefusedError
+from batchchat.jobs.errors import NewerFormatError, RequestRefusedError
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Outcome
 from batchchat.jobs.prompts.registry import RendererRegistry
@@ -247,12 +248,13 @@ def _recent_outcomes(ledger: Ledger, model: str) -> Iterator[Outcome]:
     for batch in islice(ledger.batches(), _MAX_BATCHES_SEARCHED):
         if batch.model not in (None, model):
             continue
-        end = ledger.outcome(batch.id)
-        if end is None or not (end.counts.completed and _tokens(end.usage)):
-            continue
-        plan = ledger.plan(batch.id)
-        if plan and plan.model and plan.model.name == model:
-            yield end
+        with suppress(NewerFormatError):
+            end = ledger.outcome(batch.id)
+            if end is None or not (end.counts.completed and _tokens(end.usage)):
+                continue
+            plan = ledger.plan(batch.id)
+            if plan and plan.model and plan.model.name == model:
+                yield end
 
 
 def _tokens(usage: Usage) -> int:

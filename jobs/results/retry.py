@@ -6,9 +6,9 @@ from itertools import chain
 
 import msgspec
 
-from batchchat.jobs.errors import UsageError
+from batchchat.jobs.errors import CorruptObjectError, UsageError
 from batchchat.jobs.ledger.ledger import Ledger, State
-from batchchat.jobs.ledger.records import Batch, BatchOptions, decode
+from batchchat.jobs.ledger.records import Batch, BatchOptions
 from batchchat.jobs.requests.line_reader import iter_lines
 from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import default_custom_id
@@ -28,6 +28,7 @@ class _Named(msgspec.Struct):
 
 
 _named = msgspec.json.Decoder(_Named)
+_problem = msgspec.json.Decoder(Problem)
 
 
 def retry_options(original: Batch, max_cost: Decimal | None = None) -> BatchOptions:
@@ -121,7 +122,10 @@ def _bad_lines(ledger: Ledger, state: State) -> Iterator[int]:
         return
     key = ledger.keys.batch(state.batch.id).problems
     for line in iter_lines(ledger.storage.stream(key), _PROBLEM_BYTES):
-        yield decode(Problem, line.raw or b"", key).line or 0
+        try:
+            yield _problem.decode(line.raw or b"").line or 0
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise CorruptObjectError(f"`{key}` is corrupt: {error}") from None
 
 
 def _is_refused(row: Row, result: ResultLine) -> bool:

@@ -19,7 +19,7 @@ _OLD_SECRET_SECONDS = 86_400
 """How long a replaced secret still signs, if its owner asks for that."""
 
 
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+class Endpoint(records.Record, frozen=True, kw_only=True):
     """A URL, the events it receives, and the secrets that sign them.
 
     Secrets are stored in clear text: signing needs them.

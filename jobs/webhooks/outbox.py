@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
-import msgspec
-
 from batchchat.jobs.backoff import Backoff
 from batchchat.jobs.errors import ObjectMissingError
 from batchchat.jobs.ids import checked_id, checked_project
@@ -26,7 +24,7 @@ _PREFIX = "outbox/"
 _BACKOFF = Backoff(first=5, longest=6 * 3_600)
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class Attempt(records.Record, frozen=True):
     """One attempt to send an event; times are Unix seconds.
 
     `retry_at` is when the next attempt is due if this one fails.

@@ -10,6 +10,7 @@ from batchchat.jobs.errors import BatchchatError, BrokerError, StorageError
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.repair import quarantine_corrupt_records
 from batchchat.jobs.ledger.resolution import final_status
+from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.results.finalize import finalize
 from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.messages import CONTROL, FINALIZE, PLAN, WorkMessage
@@ -19,6 +20,9 @@ from batchchat.workers.control.dispatcher import Dispatcher
 from batchchat.workers.environment import WorkerEnvironment
 
 log = logging.getLogger(__name__)
+
+_MAX_DEFERRED = 1_000
+"""Messages whose last error is remembered, so that it is logged once."""
 
 
 class Controller:
@@ -50,6 +54,7 @@ class Controller:
             tokens_per_second=0,
             shards=[],
         )
+        self._deferred = LruCache[str, str](_MAX_DEFERRED)
         self._wake = Event()
         self._stopped = Event()
 
@@ -61,11 +66,17 @@ class Controller:
                     self._handle(message)
         except Exception as error:
             if isinstance(error, BatchchatError):
-                log.warning("deferred %s: %s", message.name, error)
+                self._log_deferred_once(message, error)
             else:
                 log.exception("%s failed", message.name)
             self._environment.on_failure(error)
         self.wake()
+
+    def _log_deferred_once(self, message: WorkMessage, error: BatchchatError) -> None:
+        """Log why a message is deferred, but not again each time it is repeated."""
+        if self._deferred.get(message.name) != error.message:
+            log.warning("deferred %s: %s", message.name, error.message)
+            self._deferred.put(message.name, error.message)
 
     def run_sweeps(self) -> None:
         """Sweep until `stop` is called."""
