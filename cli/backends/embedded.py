@@ -3,20 +3,16 @@
 from typing_extensions import override
 
 from batchchat.cli.backends.batch_view import View
-from batchchat.cli.backends.session import Session
 from batchchat.cli.backends.stored import StoredBackend
 from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.progress import ProgressDisplay, run_progress_line
 from batchchat.cli.terminal.signals import interruptible
-from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.results.finalize import finalize
 from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import RetryingStorage
-from batchchat.workers.engine import startup
-from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.local.batch_lock import BatchLockedError, batch_lock
 from batchchat.workers.local.single_batch import SingleBatchRun
 
@@ -72,7 +68,7 @@ class EmbeddedBackend(StoredBackend):
             Ledger(storage, settings.project),
             settings,
             session.renderers,
-            start_engine=lambda model: start_engine(session, model),
+            start_engine=session.start_engine,
             stop=stop,
             progress=progress,
             locks=session.locks,
@@ -88,11 +84,6 @@ class EmbeddedBackend(StoredBackend):
                 return View.of_state(run.run(batch_id))
             finally:
                 display.stop()
-
-
-def start_engine(session: Session, model: Model) -> EngineDriver:
-    """Return a running engine. Raises `EngineStartError`, `ModelNotFoundError`."""
-    return startup.start_engine(model, session.models, session.settings)
 
 
 def _report_stopped(view: View) -> None:

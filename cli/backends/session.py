@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchchat.jobs.catalog.catalog import Catalog, load_catalog
+from batchchat.jobs.catalog.catalog import Catalog, Model, load_catalog
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.settings import Settings, data_folder, load_settings
@@ -13,6 +13,7 @@ from batchchat.jobs.storage import open_storage
 
 if TYPE_CHECKING:
     from batchchat.workers.cluster_status import ClusterStatus
+    from batchchat.workers.engine.driver import EngineDriver
 
 
 @dataclass
@@ -46,6 +47,12 @@ class Session:
         """Return the state of a batch. Raises `NotFoundError`."""
         state = self.ledger.state(batch_id)
         return self.cluster.with_progress(state) if self.cluster else state
+
+    def start_engine(self, model: Model) -> "EngineDriver":
+        """Return a running engine. Raises `EngineStartError`, `ModelNotFoundError`."""
+        from batchchat.workers.engine.startup import start_engine
+
+        return start_engine(model, self.models, self.settings)
 
     @property
     def locks(self) -> Path:

@@ -71,7 +71,6 @@ def _check_server(model: str | None) -> "Iterator[CheckResult]":
 
 def _try_model(session: "Session", name: str) -> "CheckResult":
     """Load the model, and run a batch of one request in memory."""
-    from batchchat.cli.backends.embedded import start_engine
     from batchchat.jobs.errors import BatchchatError
     from batchchat.jobs.execution.progress import Progress
     from batchchat.jobs.ledger.ledger import Ledger
@@ -91,7 +90,7 @@ def _try_model(session: "Session", name: str) -> "CheckResult":
         ledger,
         session.settings,
         session.renderers,
-        start_engine=lambda model: start_engine(session, model),
+        start_engine=session.start_engine,
         stop=ShutdownSignal(),
         progress=Progress(),
         locks=session.locks,

@@ -46,12 +46,11 @@ def worker(
 
         command = [sys.executable, "-P", "-m", "batchchat", "worker", "--model", model]
         return Supervisor([*command, "--no-restart"]).run()
-    from batchchat.workers.engine.startup import start_engine
     from batchchat.workers.shards.worker_process import Worker
 
     try:
         _log.info("loading %s", found.name)
-        engine = start_engine(found, session.models, session.settings)
+        engine = session.start_engine(found)
     except EngineStartError as error:  # GPU memory may be freed until the next start
         _log.error("%s", error.message)
         return ENGINE_DEAD
