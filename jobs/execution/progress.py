@@ -15,7 +15,7 @@ class Progress:
     `phase` is checking, waiting, loading, running, finalizing or delivering.
     `recovered` counts the results from before this run. While the run is blocked,
     `waiting_for` names what it waits for, such as the storage, and `waiting_reason`
-    says why; otherwise `waiting_reason` is None.
+    is the reason; otherwise `waiting_reason` is None.
     """
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Never
 
 
 class InvalidJsonError(Exception):
-    """The text is not JSON, or not usable as JSON; the argument says why."""
+    """The text is not JSON, or not usable as JSON; the argument is the reason."""
 
 
 class JsonObject(dict[str, Any]):

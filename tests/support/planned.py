@@ -1,4 +1,4 @@
-"""Scans of files in memory: what the tests of the plan begin with."""
+"""Scans input files in memory."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -37,29 +37,29 @@ limits = st.builds(
 
 
 def scanned(data: bytes, limits: Limits = PLENTY, **options: Any) -> Scanned:
-    """Return what is found in a file with those bytes."""
+    """Return the scan of a file and its problems."""
     return listed(scan(lambda: [data], Parser("m"), limits, **options))
 
 
 def listed(found: Scan) -> Scanned:
-    """Return what was found with all its problems, and close their log."""
+    """Return a scan and its problems, and close its problem log."""
     with closing(found.problems):
         return found, list(found.problems)
 
 
 def is_blank(line: RawLine) -> bool:
-    """Say whether there is nothing on the line."""
+    """Return whether the line is blank."""
     return line.raw is not None and not line.raw.strip()
 
 
 def lines_of(data: bytes, limits: Limits) -> list[RawLine]:
-    """Return the lines of the file that hold something."""
+    """Return the lines of the file that are not blank."""
     lines = iter_lines([data], limits.line_bytes)
     return [line for line in lines if not is_blank(line)]
 
 
 def read_again(data: bytes, shard: Shard, limits: Limits) -> Iterator[RawLine]:
-    """Yield the lines of a shard as a worker reads them."""
+    """Yield the lines of a shard as in a worker."""
     piece = data[shard.offset : shard.offset + shard.length]
     return iter_lines(
         [piece], limits.line_bytes, offset=shard.offset, first_line=shard.first_line

@@ -1,4 +1,4 @@
-"""Runs batches in memory with the echo engine: what several tests begin with."""
+"""Runs batches in memory with the echo engine."""
 
 import json
 import time
@@ -28,21 +28,21 @@ SETTINGS = Settings(shard_requests=7, checkpoint_seconds=0.001, retry_timeout_se
 
 
 def renderer() -> PromptRenderer:
-    """Return a prompter whose tokens are bytes."""
+    """Return a renderer whose tokens are bytes."""
     template = ChatTemplate("{{ messages[-1].content }}", {})
     return PromptRenderer(template, lambda text: list(text.encode()), 512)
 
 
 class EchoRegistry(RendererRegistry):
-    """Gives every model the same prompter."""
+    """Returns the same renderer for every model."""
 
     def get(self, _name: str) -> PromptRenderer:
-        """Return it."""
+        """Return the renderer."""
         return renderer()
 
 
 def lines(requests: int, **body: object) -> bytes:
-    """Return the input file of so many requests."""
+    """Return an input file with that number of requests."""
     return b"".join(
         json.dumps(
             {
@@ -63,7 +63,7 @@ def lines(requests: int, **body: object) -> bytes:
 
 @dataclass
 class Bench:
-    """A storage, and what it takes to run a batch in it."""
+    """A storage and everything that is needed to run batches in it."""
 
     locks: Path
     storage: Storage = field(default_factory=MemoryStorage)
@@ -77,17 +77,17 @@ class Bench:
 
     @property
     def ledger(self) -> Ledger:
-        """The ledger, with nothing remembered."""
+        """A new ledger with empty caches."""
         return Ledger(self.storage, "default", self.clock)
 
     def submit(self, data: bytes, **options: object) -> str:
-        """Hand a file in; return the batch's id."""
+        """Submit a file; return the id of the batch."""
         asked = BatchOptions(**{"model": "echo", "seed": 1, **options})  # type: ignore[arg-type]
         input_file = store_file(self.ledger, [data], "input.jsonl")
         return create_batch(self.ledger, input_file, asked).id
 
     def run(self, batch_id: str, storage: Storage | None = None) -> State:
-        """Run the batch as a fresh process would."""
+        """Run the batch as in a new process."""
         return SingleBatchRun(
             Ledger(storage or self.storage, "default", self.clock),
             self.settings,

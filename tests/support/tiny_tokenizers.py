@@ -1,4 +1,4 @@
-"""Tokenizers of the kinds that the five models have, trained on the spot."""
+"""Small tokenizers of the same kinds as those of the five models."""
 
 from importlib import resources
 from typing import Any
@@ -28,7 +28,7 @@ LLAMA_2 = ["<unk>", "<s>", "</s>"]
 
 
 def byte_level(special: list[str] = LLAMA_3) -> Tokenizer:
-    """Return one of Llama 3's kind."""
+    """Return a tokenizer like that of Llama 3."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -37,7 +37,7 @@ def byte_level(special: list[str] = LLAMA_3) -> Tokenizer:
 
 
 def metaspace(scheme: str) -> Tokenizer:
-    """Return one of the newer Llama 2 kind."""
+    """Return a tokenizer like the newer ones of Llama 2."""
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
     tokenizer.decoder = decoders.Metaspace(prepend_scheme=scheme)
@@ -45,7 +45,7 @@ def metaspace(scheme: str) -> Tokenizer:
 
 
 def legacy() -> Tokenizer:
-    """Return one as Llama 2's and Mistral's files have it: no pre-tokenizer."""
+    """Return a tokenizer without pre-tokenizer, like those of Llama 2 and Mistral."""
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
@@ -55,7 +55,7 @@ def legacy() -> Tokenizer:
 
 
 def trained(tokenizer: Tokenizer, special: list[str], **options: Any) -> Tokenizer:
-    """Return the tokenizer, trained on a little text."""
+    """Return the tokenizer after training on a small text."""
     trainer = trainers.BpeTrainer(
         vocab_size=600,
         special_tokens=[AddedToken(token, normalized=False) for token in special],

@@ -1,4 +1,4 @@
-"""The catalog finds models, and says what is wrong with itself."""
+"""The catalog finds models and reports its own errors."""
 
 from datetime import date
 from decimal import Decimal
@@ -11,7 +11,7 @@ from batchchat.jobs.catalog.template_source import template_text
 from batchchat.jobs.catalog.usage import Price, Usage
 from batchchat.jobs.engine.sampling import sampling_for
 from batchchat.jobs.errors import ConfigError, ModelNotFoundError
-from tests.support.input_lines import parsed, with_body
+from tests.support.input_lines import parse_valid, with_body
 
 MINE = """
 [models.mine]
@@ -89,7 +89,7 @@ STOPS = {
 @pytest.mark.parametrize("name", STOPS)
 def test_stop_tokens_of_the_catalog_reach_the_sampling_parameters(name):
     model = load_catalog().find(name)
-    sampling = sampling_for(parsed(with_body()), model, seed=0, available_tokens=9)
+    sampling = sampling_for(parse_valid(with_body()), model, seed=0, available_tokens=9)
     assert (sampling.stop, sampling.stop_token_ids) == STOPS[name]
 
 
@@ -190,7 +190,18 @@ def test_a_folder_with_a_configuration_is_a_model(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    ["", "none", "a/b/c", "/a", "a/", "./a", "~a/b", "~nobody", "a\0b", "x" * 5_000],
+    [
+        "",
+        "none",
+        "a/b/c",
+        "/a",
+        "a/",
+        "./a",
+        "~a/b",
+        "~no-such-user",
+        "a\0b",
+        "x" * 5_000,
+    ],
 )
 def test_an_unknown_name_is_an_error(name):
     with pytest.raises(ModelNotFoundError, match="unknown model") as raised:

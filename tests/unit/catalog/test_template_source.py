@@ -21,7 +21,7 @@ def test_a_path_is_read_and_a_template_is_returned_unchanged(tmp_path):
 
 @pytest.mark.parametrize(
     "source",
-    ["llama2", "", "x" * 5_000, "none.jinja", "~nobody-here/a.jinja", "\0.jinja"],
+    ["llama2", "", "x" * 5_000, "none.jinja", "~no-such-user/a.jinja", "\0.jinja"],
 )
 def test_other_texts_are_a_config_error(source):
     with pytest.raises(ConfigError, match="chat_template"):

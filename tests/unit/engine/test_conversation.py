@@ -1,4 +1,4 @@
-"""Turns that the model fills within a request, one after the other."""
+"""Generated turns are filled in one after the other."""
 
 import json
 from contextlib import suppress
@@ -10,11 +10,11 @@ from batchchat.jobs.engine.conversation import Conversation
 from batchchat.jobs.engine.protocol import Choice, Completion
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.ledger.partial_turns import PartialTurn, pack_turns, read_turns
-from tests.support.input_lines import encoded, parsed
+from tests.support.input_lines import encoded, parse_valid
 from tests.support.running import SETTINGS, Bench, text
 from tests.unit.execution.test_crashes import Killed, Mortal
 
-SLOT = {"role": "assistant", "generate": True}
+GENERATED = {"role": "assistant", "generate": True}
 SLOW = {"latency": 0.003}
 AT_ONCE = SETTINGS.model_copy(update={"checkpoint_seconds": 0})
 """So that turns are checkpointed before the next ones are answered."""
@@ -32,7 +32,7 @@ def said(content):
 
 
 def turns(*messages, **body):
-    return Conversation(parsed(encoded({"messages": list(messages), **body})))
+    return Conversation(parse_valid(encoded({"messages": list(messages), **body})))
 
 
 def answer(content, **fields):
@@ -43,12 +43,12 @@ def answer(content, **fields):
 
 
 def heard(one):
-    """Return what the model is told in the turn that is next."""
+    """Return the texts of the next turn."""
     return [message.text() for message in one.next_request.body.messages]
 
 
 def test_each_turn_contains_all_earlier_messages():
-    one = turns(user("a"), SLOT, user("b"), SLOT, user("c"))
+    one = turns(user("a"), GENERATED, user("b"), GENERATED, user("c"))
     assert heard(one) == ["a"]
     one.add_answer(answer("A"))
     assert heard(one) == ["a", "A", "b"]
@@ -59,7 +59,7 @@ def test_each_turn_contains_all_earlier_messages():
 
 
 def test_the_answer_is_the_last_turn_and_usage_is_the_sum():
-    one = turns(user("a"), SLOT, user("b"))
+    one = turns(user("a"), GENERATED, user("b"))
     one.add_answer(answer("A"))
     one.add_answer(answer("B"))
     assert one.answer.choices[0].text == "B"
@@ -69,7 +69,7 @@ def test_the_answer_is_the_last_turn_and_usage_is_the_sum():
 
 
 def test_the_last_message_may_be_a_generated_turn():
-    one = turns(user("a"), SLOT)
+    one = turns(user("a"), GENERATED)
     one.add_answer(answer("A"))
     assert one.is_complete
     assert one.answer.choices[0].text == "A"
@@ -77,7 +77,7 @@ def test_the_last_message_may_be_a_generated_turn():
 
 
 def test_generated_turns_may_be_adjacent_or_first():
-    one = turns(SLOT, SLOT, user("b"))
+    one = turns(GENERATED, GENERATED, user("b"))
     assert heard(one) == []
     one.add_answer(answer("A"))
     one.add_answer(answer("B"))
@@ -94,7 +94,7 @@ def test_a_request_without_generated_turns_is_submitted_unchanged():
 
 def test_tools_and_formats_apply_to_the_last_turn():
     body = {"tools": [TOOL], "response_format": {"type": "json_object"}}
-    one = turns(user("a"), SLOT, user("b"), **body)
+    one = turns(user("a"), GENERATED, user("b"), **body)
     assert one.next_request.parameter("tools") is None
     assert one.next_request.parameter("response_format") is None
     one.add_answer(answer("A"))
@@ -103,9 +103,9 @@ def test_tools_and_formats_apply_to_the_last_turn():
 
 
 def test_a_generated_turn_may_override_tools_and_formats():
-    slot = SLOT | {"tools": [TOOL], "tool_choice": "required"}
-    last = SLOT | {"structured_outputs": {"choice": ["yes", "no"]}}
-    one = turns(user("a"), slot, user("b"), last, response_format={"type": "text"})
+    generated = GENERATED | {"tools": [TOOL], "tool_choice": "required"}
+    last = GENERATED | {"structured_outputs": {"choice": ["yes", "no"]}}
+    one = turns(user("a"), generated, user("b"), last, response_format={"type": "text"})
     assert one.next_request.parameter("tool_choice") == "required"
     one.add_answer(answer("A"))
     assert one.next_request.parameter("tool_choice") is None
@@ -116,16 +116,16 @@ def test_a_generated_turn_may_override_tools_and_formats():
 def test_calls_and_reasoning_are_part_of_the_next_turn():
     call: dict[str, Any] = {"id": "1", "type": "function"}
     call |= {"function": {"name": "f", "arguments": "{}"}}
-    slot = SLOT | {"tools": [TOOL]}
+    generated = GENERATED | {"tools": [TOOL]}
     tool = {"role": "tool", "tool_call_id": "1", "content": "r"}
-    one = turns(user("a"), slot, tool)
+    one = turns(user("a"), generated, tool)
     one.add_answer(answer(None, tool_calls=[call], reasoning="so"))
     turn = one.next_request.body.messages[1]
     assert (turn.calls[0].function.name, turn.reasoning) == ("f", "so")
 
 
 def test_the_error_of_a_turn_names_the_turn():
-    one = turns(user("a"), SLOT, user("b"), SLOT, user("c"))
+    one = turns(user("a"), GENERATED, user("b"), GENERATED, user("c"))
     one.add_answer(answer("A"))
     error = one.locate_error(RequestRefusedError("too long", param="body.messages"))
     assert error.message == "turn 2 of 3, messages[3]: too long"
@@ -133,12 +133,16 @@ def test_the_error_of_a_turn_names_the_turn():
 
 
 def two_turns(requests, **body):
-    """Return an input file of conversations with a slot in each."""
+    """Return an input file of conversations with one generated turn each."""
     return b"\n".join(
         json.dumps(
             {
                 "custom_id": f"q-{index}",
-                "messages": [user(f"first {index}"), SLOT, user(f"second {index}")],
+                "messages": [
+                    user(f"first {index}"),
+                    GENERATED,
+                    user(f"second {index}"),
+                ],
                 "max_tokens": 9,
                 "seed": index,
                 **body,

@@ -1,4 +1,4 @@
-"""Every request has full parameters and a seed of its own."""
+"""Every request has a complete set of parameters and a seed."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +10,7 @@ from batchchat.jobs.engine.sampling import (
     requested_tokens,
     sampling_for,
 )
-from tests.support.input_lines import parsed, with_body
+from tests.support.input_lines import parse_valid, with_body
 
 MODEL = Model(name="m", source="org/m", stop=["USER:"], stop_token_ids=[2])
 PLAIN = Model(name="m", source="org/m")
@@ -18,7 +18,7 @@ PLAIN = Model(name="m", source="org/m")
 
 def sampling(model=PLAIN, available_tokens=100, **body):
     return sampling_for(
-        parsed(with_body(**body)), model, seed=7, available_tokens=available_tokens
+        parse_valid(with_body(**body)), model, seed=7, available_tokens=available_tokens
     )
 
 
@@ -66,7 +66,7 @@ def test_max_tokens_is_limited_by_request_and_context():
 
 
 def test_max_completion_tokens_overrides_max_tokens():
-    request = parsed(with_body(max_tokens=5, max_completion_tokens=6))
+    request = parse_valid(with_body(max_tokens=5, max_completion_tokens=6))
     assert requested_tokens(request, 100) == 6
 
 

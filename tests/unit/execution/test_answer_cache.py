@@ -1,4 +1,4 @@
-"""Requests that must have one answer are computed once."""
+"""Requests that must have the same answer are computed once."""
 
 import json
 from random import Random
@@ -15,7 +15,7 @@ from tests.support.running import SETTINGS, Bench, lines, renderer, text
 
 
 class Counted(EchoCore):
-    """An echo that counts what it is asked for."""
+    """An echo engine that records its requests."""
 
     def __init__(self, asked, **speed):
         super().__init__(**speed)
@@ -30,7 +30,7 @@ class Counted(EchoCore):
 
 @pytest.fixture
 def asked():
-    """The prompts that the engine was given."""
+    """The prompts that the engine received."""
     return []
 
 
@@ -47,7 +47,7 @@ def started(asked):
 
 
 def questions(numbers, **body):
-    """Return a file that asks the questions of those numbers, each under its own id."""
+    """Return a file with the questions of those numbers, each with its own id."""
     each = lines(max(numbers) + 1, **body).splitlines()
     asked = [json.loads(each[number]) for number in numbers]
     named = [line | {"custom_id": f"n-{n}"} for n, line in enumerate(asked)]

@@ -1,4 +1,4 @@
-"""One try at one shard, with engines that do one thing wrong."""
+"""One attempt at one shard, with engines that misbehave in one way."""
 
 import json
 from dataclasses import replace
@@ -19,7 +19,7 @@ from tests.support.running import ECHO, SETTINGS, Bench, EchoRegistry, lines, re
 
 
 class OddEngine:
-    """Answers the first few requests, then does what it is told to."""
+    """Answers the first requests, then calls `after` for each."""
 
     capacity = 8
     steps = 1
@@ -172,7 +172,7 @@ def test_a_commit_records_the_engines_of_its_results(bench):
 
 
 def answers(bench, batch_id):
-    """Return the codes of the error lines, after how many lines of output."""
+    """Return the number of output lines and the codes of the error lines."""
     output, errors = bench.results(bench.run(batch_id))
     return len(output), [e["response"]["body"]["error"]["code"] for e in errors]
 
@@ -201,12 +201,14 @@ def test_a_bug_while_preparing_is_an_error_line(bench, bug, caplog):
     assert "question 2" not in caplog.text
 
 
-SLOT = {"role": "assistant", "generate": True}
+GENERATED = {"role": "assistant", "generate": True}
 USER = {"role": "user", "content": "a"}
 
 
 @pytest.mark.parametrize(
-    "messages", [[USER], [USER, SLOT, USER], [USER, SLOT]], ids=["one", "two", "slot"]
+    "messages",
+    [[USER], [USER, GENERATED, USER], [USER, GENERATED]],
+    ids=["one", "two", "generated"],
 )
 def test_an_answer_that_can_t_be_encoded_is_an_error_line(bench, messages):
     class Halving(OddEngine):

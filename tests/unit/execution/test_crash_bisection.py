@@ -1,4 +1,4 @@
-"""A request that kills every engine it meets becomes one error line."""
+"""A request that crashes every engine becomes one error line."""
 
 from functools import partial
 
@@ -14,18 +14,18 @@ from tests.support.running import ECHO, SETTINGS, Bench, EchoRegistry, lines, re
 
 
 class FragileCore(EchoCore):
-    """Dies of a few requests, once it computes them."""
+    """Crashes as soon as it computes one of a few requests."""
 
-    def __init__(self, deadly, deaths):
+    def __init__(self, poison, deaths):
         super().__init__(capacity=8)
-        self._deadly = deadly
+        self._poison = poison
         self._deaths = deaths
 
     def step(self):
         texts = {work.prompt.text for _, work in self._due.values()}
-        if found := texts & self._deadly:
+        if found := texts & self._poison:
             self._deaths.append(found)
-            raise RuntimeError("deadly")
+            raise RuntimeError("poison")
         return super().step()
 
 
@@ -35,7 +35,7 @@ def bench(tmp_path):
 
 
 class BrokenCore(EchoCore):
-    """Computes nothing, as on a GPU that is broken, until it was started often."""
+    """Crashes on any request, as on a broken GPU, during its first few starts."""
 
     def __init__(self, starts, broken):
         super().__init__(capacity=8)
@@ -48,14 +48,14 @@ class BrokenCore(EchoCore):
         return super().step()
 
 
-def run(bench, batch_id, deadly):
+def run(bench, batch_id, poison):
     """Run a batch; return its state and the deaths of the engine."""
     deaths: list[set[str]] = []
-    return run_on(bench, batch_id, partial(FragileCore, deadly, deaths)), deaths
+    return run_on(bench, batch_id, partial(FragileCore, poison, deaths)), deaths
 
 
 def run_on(bench, batch_id, build):
-    """Run a batch on engines around the cores that are built; return its state."""
+    """Run a batch on engines with the given cores; return its state."""
 
     def start(_model):
         engine = EngineDriver(build, renderer())
@@ -85,8 +85,8 @@ def test_a_poison_request_is_an_error_line_and_all_others_complete(bench):
 
 
 def test_all_poison_requests_of_a_shard_are_found(bench):
-    deadly = {"question 3", "question 4", "question 40", "question 99"}
-    state, _ = run(bench, bench.submit(lines(120)), deadly)
+    poison = {"question 3", "question 4", "question 40", "question 99"}
+    state, _ = run(bench, bench.submit(lines(120)), poison)
     _, errors = bench.results(state)
     assert [e["custom_id"] for e in errors] == ["q-3", "q-4", "q-40", "q-99"]
 
@@ -104,24 +104,26 @@ def test_a_single_death_needs_no_isolation():
 
 
 def test_a_suspect_is_not_in_the_first_group():
-    marks = [AttemptMarker(created_at=0, isolated=lines) for lines in ((1, 2, 3), (2,))]
-    suspicion = CrashBisection(tuple(marks))
-    assert suspicion.poison_lines() == set()
-    assert list(suspicion.probe_groups([1, 2, 3, 4])) == [(4,), (2,), (1,), (3,)]
+    markers = [
+        AttemptMarker(created_at=0, isolated=lines) for lines in ((1, 2, 3), (2,))
+    ]
+    bisection = CrashBisection(tuple(markers))
+    assert bisection.poison_lines() == set()
+    assert list(bisection.probe_groups([1, 2, 3, 4])) == [(4,), (2,), (1,), (3,)]
 
 
 def test_lines_in_flight_at_every_death_are_probed_early():
-    marks = [
+    markers = [
         AttemptMarker(created_at=0, in_flight=lines) for lines in ((5, 6, 7), (6, 7, 8))
     ]
-    probe_groups = list(CrashBisection(tuple(marks)).probe_groups(range(100)))
+    probe_groups = list(CrashBisection(tuple(markers)).probe_groups(range(100)))
     assert probe_groups[1:3] == [(6,), (7,)]
     assert sorted(line for lines in probe_groups for line in lines) == list(range(100))
     assert len(probe_groups) == 2 + 14
 
 
 @pytest.mark.parametrize(
-    ("seen", "unproven", "unseen", "is_convicted"),
+    ("observed", "unproven", "unobserved", "is_poison"),
     [
         (1, 0, 1, False),
         (2, 0, 0, True),
@@ -133,11 +135,13 @@ def test_lines_in_flight_at_every_death_are_probed_early():
     ],
 )
 def test_unobserved_deaths_and_unproven_engines_weigh_less(
-    seen, unproven, unseen, is_convicted
+    observed, unproven, unobserved, is_poison
 ):
-    marks = [
+    markers = [
         AttemptMarker(created_at=0, isolated=(7,), in_flight=(7,), engine_proven=True)
-    ] * seen
-    marks += [AttemptMarker(created_at=0, isolated=(7,), in_flight=(7,))] * unproven
-    marks += [AttemptMarker(created_at=0, isolated=(7,), engine_proven=True)] * unseen
-    assert (CrashBisection(tuple(marks)).poison_lines() == {7}) is is_convicted
+    ] * observed
+    markers += [AttemptMarker(created_at=0, isolated=(7,), in_flight=(7,))] * unproven
+    markers += [
+        AttemptMarker(created_at=0, isolated=(7,), engine_proven=True)
+    ] * unobserved
+    assert (CrashBisection(tuple(markers)).poison_lines() == {7}) is is_poison

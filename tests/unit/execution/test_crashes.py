@@ -1,4 +1,4 @@
-"""Killed before, on and after every line that writes: nothing lost or doubled."""
+"""A process killed before or after any write loses and duplicates nothing."""
 
 import random
 
@@ -11,7 +11,7 @@ REQUESTS = 25
 
 
 class Killed(BaseException):
-    """The process is gone."""
+    """The process was killed."""
 
 
 class Mortal:
@@ -75,7 +75,7 @@ def test_a_run_killed_repeatedly_still_completes(tmp_path, undisturbed, seed):
 
 
 def _run_until(bench, batch_id, deadline, *, after):
-    """Run until the n-th write; say whether the run ended before it."""
+    """Run until the n-th write; return whether the run ended before it."""
     try:
         bench.run(batch_id, Mortal(bench.storage, deadline, after=after))
     except Killed:

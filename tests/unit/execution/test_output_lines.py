@@ -1,4 +1,4 @@
-"""The lines of the output and error files, as OpenAI's clients read them."""
+"""The lines of the output and error files, as read by OpenAI's clients."""
 
 import json
 

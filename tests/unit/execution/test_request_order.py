@@ -1,4 +1,4 @@
-"""Requests that begin alike are asked one after the other."""
+"""Requests with a common prefix are submitted one after the other."""
 
 import random
 
@@ -18,7 +18,7 @@ def asked(system, user, **fields):
 
 
 def order(raws, *, longest_first=False):
-    """Return the numbers of the lines in the order in which they would be asked."""
+    """Return the line numbers in the order of submission."""
     parser = Parser("m")
     parsed = [parser.parse(raw, number) for number, raw in enumerate(raws, 1)]
     return [one.line for one in order_requests(parsed, longest_first=longest_first)]
@@ -112,12 +112,12 @@ def test_longest_first_sorts_by_the_token_limit():
 
 
 def test_the_limit_of_a_conversation_is_the_sum_of_its_turns():
-    slot = {"role": "assistant", "generate": True}
+    generated = {"role": "assistant", "generate": True}
     turn = {"role": "user", "content": "?"}
     raws = [
         with_body(max_tokens=30),
-        with_body(messages=[turn, slot, turn, slot], max_tokens=20),
-        with_body(messages=[turn, slot], max_tokens=35),
+        with_body(messages=[turn, generated, turn, generated], max_tokens=20),
+        with_body(messages=[turn, generated], max_tokens=35),
     ]
 
     assert order(raws, longest_first=True) == [2, 3, 1]

@@ -8,7 +8,7 @@ from batchchat.jobs.planning.scanner import scan
 from batchchat.jobs.requests.line_reader import line_blocks
 from batchchat.jobs.requests.parser import Parser
 from batchchat.jobs.requests.problems import Problem
-from tests.support.input_lines import line, raw_body, with_body, with_message
+from tests.support.input_lines import line, with_body, with_message, with_raw_body
 from tests.support.planned import PLENTY, limits, listed, scanned
 from tests.unit.requests.test_line_reader import chunks, cuts, files
 
@@ -19,8 +19,8 @@ OTHERS = [
     with_body(n=2),
     with_message(content="x" * 300),
     with_message(content="é: \u003a"),
-    raw_body('"seed": 1, "seed": 1'),
-    raw_body('"seed": 1, "seed": 1, "user": "\\u003a"'),
+    with_raw_body('"seed": 1, "seed": 1'),
+    with_raw_body('"seed": 1, "seed": 1, "user": "\\u003a"'),
     line(custom_id="a:"),
     line()[:-1],
     line() * 2,
@@ -66,14 +66,14 @@ def test_the_plan_is_that_of_single_lines(raws, limits, check):
 
 
 def test_a_repeated_key_is_found_among_many_lines():
-    twice = raw_body('"seed": 1, "seed": 1')
+    twice = with_raw_body('"seed": 1, "seed": 1')
     raws = [line(custom_id=str(number)) for number in range(100)]
     _, problems = scanned(b"\n".join([*raws[:50], twice, *raws[50:]]))
     assert [(p.code, p.line) for p in problems] == [("duplicate_key", 51)]
 
 
 def test_a_key_that_is_dropped_is_not_made_up_by_a_text_s_colon():
-    twice = raw_body('"seed": 1, "seed": 1')
+    twice = with_raw_body('"seed": 1, "seed": 1')
     colon = line(custom_id="b").replace(b"hi", b"\\u003a")
     _, problems = scanned(b"\n".join([line(custom_id="c"), twice, colon]) + b"\n")
     assert [(p.code, p.line) for p in problems] == [("duplicate_key", 2)]

@@ -1,4 +1,4 @@
-"""Chat templates are rendered as Hugging Face renders them, or refuse."""
+"""Chat templates render as in Hugging Face, or reject the conversation."""
 
 import pytest
 

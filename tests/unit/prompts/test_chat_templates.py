@@ -1,4 +1,4 @@
-"""The shipped templates make the prompts that each model was trained on."""
+"""The built-in templates produce the prompts that the models were trained on."""
 
 import json
 import os
@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from batchchat.cli.main import app
 from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.prompts.registry import RendererRegistry
-from tests.support.input_lines import encoded, parsed
+from tests.support.input_lines import encoded, parse_valid
 
 VECTORS = json.loads(
     Path(__file__).with_name("data").joinpath("chat_vectors.json").read_text("utf-8")
 )
-"""Reference conversations with their exact prompts; each says where it is from."""
+"""Reference conversations with their exact prompts; each with its source."""
 
 MODELS = sorted({vector["model"] for vector in VECTORS})
 IN_PLACE = "Sao10K/L3-8B-Lunaris-v1"
@@ -39,7 +39,7 @@ def renderers(tmp_path_factory):
 def render(renderers):
     def render(model, *turns):
         messages = [{"role": role, "content": content} for role, content in turns]
-        return renderers.get(model).render(parsed(encoded({"messages": messages})))
+        return renderers.get(model).render(parse_valid(encoded({"messages": messages})))
 
     return render
 
@@ -110,14 +110,14 @@ def conversations(draw):
 def test_every_valid_conversation_is_rendered_with_each_text_once(
     renderers, model, messages
 ):
-    prompt = renderers.get(model).render(parsed(encoded({"messages": messages})))
+    prompt = renderers.get(model).render(parse_valid(encoded({"messages": messages})))
     assert all(prompt.count(message["content"].strip()) == 1 for message in messages)
 
 
 @pytest.mark.parametrize("model", MODELS)
 @given(conversations())
 def test_turns_keep_their_order(renderers, model, messages):
-    prompt = renderers.get(model).render(parsed(encoded({"messages": messages})))
+    prompt = renderers.get(model).render(parse_valid(encoded({"messages": messages})))
     turns = [message for message in messages if message["role"] != "system"]
     places = [prompt.index(message["content"].strip()) for message in turns]
     assert places == sorted(places)

@@ -1,4 +1,4 @@
-"""A request becomes tokens, if the model can answer it at all."""
+"""Requests are rendered and tokenized, or rejected with a reason."""
 
 import json
 
@@ -11,7 +11,7 @@ from batchchat.jobs.errors import ConfigError, RequestRefusedError
 from batchchat.jobs.prompts.chat_template import ChatTemplate
 from batchchat.jobs.prompts.loader import load_local_renderer, load_renderer
 from batchchat.jobs.prompts.renderer import PromptRenderer
-from tests.support.input_lines import parsed, with_body, with_message
+from tests.support.input_lines import parse_valid, with_body, with_message
 
 LAST = ChatTemplate("{{ messages[-1].content }}", {})
 
@@ -23,11 +23,14 @@ def renderer(context_length=20, vocabulary=None):
 
 
 def says(size):
-    return parsed(with_message(content="x" * size))
+    return parse_valid(with_message(content="x" * size))
 
 
 def test_a_prompt_consists_of_text_and_tokens():
-    assert renderer().prepare(parsed(with_message(content="hi"))) == ("hi", [104, 105])
+    assert renderer().prepare(parse_valid(with_message(content="hi"))) == (
+        "hi",
+        [104, 105],
+    )
 
 
 def test_a_prompt_that_leaves_no_room_for_an_answer_is_rejected():
@@ -45,7 +48,7 @@ def test_an_unknown_context_length_is_not_enforced():
     "body", [{"logit_bias": {"5": 1, "100": 1}}, {"stop_token_ids": [3, 100]}]
 )
 def test_tokens_outside_of_the_vocabulary_are_rejected(body):
-    request = parsed(with_body(**body))
+    request = parse_valid(with_body(**body))
     assert renderer(vocabulary=101).prepare(request)
     with pytest.raises(RequestRefusedError, match="token 100") as raised:
         renderer(vocabulary=100).prepare(request)

@@ -1,4 +1,4 @@
-"""What a user writes is text, whatever it spells."""
+"""Special tokens in messages are plain text."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from msgspec import structs
 from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.prompts.loader import load_renderer
-from tests.support.input_lines import encoded, parsed
+from tests.support.input_lines import encoded, parse_valid
 from tests.support.tiny_tokenizers import (
     LLAMA_2,
     LLAMA_3,
@@ -30,7 +30,7 @@ KINDS = {
 
 @pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.replace(" ", "-"))
 def model(request, tmp_path_factory):
-    """Return a prompter, its tokenizer, and its special tokens."""
+    """Return a renderer, its tokenizer, and its special tokens."""
     make, template, special = KINDS[request.param]
     folder = tmp_path_factory.mktemp("model")
     tokenizer = make()
@@ -48,7 +48,9 @@ def model(request, tmp_path_factory):
 
 
 def asking(content, **body):
-    return parsed(encoded({"messages": [{"role": "user", "content": content}], **body}))
+    return parse_valid(
+        encoded({"messages": [{"role": "user", "content": content}], **body})
+    )
 
 
 def counts(tokenizer, ids, special):
@@ -92,8 +94,8 @@ def test_special_tokens_in_tools_names_and_calls_are_text(model):
     ]
     body = {"messages": messages, "tools": [{"type": "function", "function": tool}]}
     harmless = json.loads(json.dumps(body).replace(token, "x"))
-    ids = guarded.prepare(parsed(encoded(body))).token_ids
-    expected = guarded.prepare(parsed(encoded(harmless))).token_ids
+    ids = guarded.prepare(parse_valid(encoded(body))).token_ids
+    expected = guarded.prepare(parse_valid(encoded(harmless))).token_ids
     assert counts(tokenizer, ids, special) == counts(tokenizer, expected, special)
 
 
@@ -109,7 +111,7 @@ def calling(arguments):
     answer = {"role": "assistant", "tool_calls": calls}
     result = {"role": "tool", "content": "a", "tool_call_id": "c"}
     user = {"role": "user", "content": "a"}
-    return parsed(encoded({"messages": [user, answer, result]}))
+    return parse_valid(encoded({"messages": [user, answer, result]}))
 
 
 ESCAPED = ['{{"x": "{}"}}', '{{"{}": 1}}', '{{"x": [{{"y": "{}"}}]}}']
@@ -131,7 +133,7 @@ def test_escaped_special_tokens_in_arguments_are_text(model, arguments):
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 def test_a_prompt_in_pieces_has_the_same_tokens(model, text):
     guarded, allowed, _, _ = model
-    request = parsed(
+    request = parse_valid(
         encoded(
             {
                 "messages": [
@@ -200,9 +202,9 @@ def test_turn_markers_in_generated_turns_are_accepted(tmp_path):
 
     renderer = load_local_renderer(load_catalog().find("Llama-2-7b-chat-hf"), tmp_path)
     renderer.complete_from_engine(4096, lambda text: list(text.encode()))
-    slot = {"role": "assistant", "generate": True}
+    generated = {"role": "assistant", "generate": True}
     user = {"role": "user", "content": "a"}
-    turns = Conversation(parsed(encoded({"messages": [user, slot, user]})))
+    turns = Conversation(parse_valid(encoded({"messages": [user, generated, user]})))
     choice = Choice(index=0, text="[INST]", finish_reason="stop")
     turns.add_answer(Completion(choices=[choice], prompt_tokens=1, completion_tokens=1))
     assert "[INST] a" in renderer.prepare(turns.next_request).text

@@ -1,4 +1,4 @@
-"""A template finds in a message what Jinja's own sandbox finds, and no more."""
+"""Templates find the same fields as in Jinja's own sandbox, and no others."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How tools stand in a prompt, and what becomes of those that can't."""
+"""How tools are rendered, and which requests with tools are rejected."""
 
 import json
 
@@ -11,7 +11,7 @@ from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.prompts.chat_template import ChatTemplate
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.prompts.renderer import PromptRenderer
-from tests.support.input_lines import encoded, parsed
+from tests.support.input_lines import encoded, parse_valid
 from tests.unit.prompts.test_chat_templates import DEFAULT, MODELS, conversations
 
 TOOL = {
@@ -39,7 +39,7 @@ def renderers(tmp_path_factory):
 
 
 def asked(messages, **body):
-    return parsed(encoded({"messages": messages, **body}))
+    return parse_valid(encoded({"messages": messages, **body}))
 
 
 @pytest.mark.parametrize("model", [*MODELS, "demo"])

@@ -1,4 +1,4 @@
-"""The typed decoder and the diagnosis never disagree about a line."""
+"""The decoder and the diagnostics agree on which lines are valid."""
 
 from typing import Any
 
@@ -86,12 +86,12 @@ ids = st.sampled_from(["a", "", "x" * 512, "x" * 513, HALF, 7, None])
 
 
 def agree(raw):
-    """Say whether both find a fault, or neither; one may be between fields."""
+    """Return whether the decoder and the diagnostics agree about a line."""
     result = Parser("m").parse(raw, 1)
     _, problems = find_problems(raw, 1)
     if isinstance(result, Request):
         return not problems
-    if _decodes(raw):  # so what is wrong is between fields
+    if _decodes(raw):  # then only fields can contradict each other
         return all(problem in result.problems for problem in problems)
     return bool(problems) and result.problems == problems
 
@@ -144,15 +144,15 @@ def test_decoder_and_diagnostics_agree_about_damaged_lines(at, cut, put):
     assert agree(raw[:at] + put + raw[at + cut :])
 
 
-def looked_at(raw, parser=None):
-    """Return what a quick look takes a line for, None where it leaves it."""
+def parsed_fast(raw, parser=None):
+    """Return what the fast path makes of a line, None if it does not accept it."""
     found = (parser or Parser("m")).parse_fast([raw], raw)
     return found and found[0]
 
 
-def plain_agrees(raw):
-    """Say whether what a quick look takes for right is right, with the same name."""
-    plain = looked_at(raw)
+def fast_path_agrees(raw):
+    """Return whether a line that the fast path accepts is valid with the same id."""
+    plain = parsed_fast(raw)
     if plain is None:
         return True
     request = Parser("m").parse(raw, 1)
@@ -161,38 +161,40 @@ def plain_agrees(raw):
 
 @given(conversations, bodies | shaped)
 def test_the_fast_path_accepts_only_valid_bodies(messages, body):
-    assert plain_agrees(with_body(messages=messages, **body))
+    assert fast_path_agrees(with_body(messages=messages, **body))
 
 
 @given(st.dictionaries(st.sampled_from(["custom_id", "url", "method"]), scalars))
 def test_the_fast_path_accepts_only_valid_lines(fields):
-    assert plain_agrees(line(**fields))
+    assert fast_path_agrees(line(**fields))
 
 
 @given(names, values)
 @example("n", 2)
 @example("temperature", 1.5)
 def test_the_fast_path_accepts_only_valid_fields(name, value):
-    assert plain_agrees(with_body(**{name: value}))
-    assert plain_agrees(with_body(**{"temperature": 0, "max_tokens": 1, name: value}))
+    assert fast_path_agrees(with_body(**{name: value}))
+    assert fast_path_agrees(
+        with_body(**{"temperature": 0, "max_tokens": 1, name: value})
+    )
 
 
 def test_the_fast_path_accepts_an_ordinary_line():
     usual = with_body(model="m", temperature=0.5, max_tokens=3, seed=1, stop=["a"])
-    assert looked_at(usual) is not None
+    assert parsed_fast(usual) is not None
 
 
 def test_the_fast_path_rejects_duplicate_keys():
     body = b'{"messages":[{"role":"user","content":"a","content":"b"}]}'
     raw = line().replace(encoded({"messages": MESSAGES}), body)
     assert body in raw
-    assert looked_at(raw) is None
+    assert parsed_fast(raw) is None
 
 
 def test_the_fast_path_rejects_a_missing_or_different_model():
-    assert looked_at(with_body(model="m"), Parser(None)) is None
-    assert looked_at(with_body(model="another")) is None
-    assert looked_at(with_body(), Parser("m", model_optional=False)) is None
+    assert parsed_fast(with_body(model="m"), Parser(None)) is None
+    assert parsed_fast(with_body(model="another")) is None
+    assert parsed_fast(with_body(), Parser("m", model_optional=False)) is None
 
 
 @given(st.binary(max_size=40))

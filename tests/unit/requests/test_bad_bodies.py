@@ -1,4 +1,4 @@
-"""What is wrong with a body: each kind by its code and its field."""
+"""Every problem of a body is reported with its code and field."""
 
 import json
 
@@ -8,12 +8,12 @@ from batchchat.jobs.requests.parameters import MAX_MESSAGES, UNSUPPORTED_FIELDS
 from tests.support.input_lines import (
     ABSENT,
     MESSAGES,
+    parse_invalid,
     present,
-    raw_body,
-    refused,
+    problems_of,
     with_body,
     with_message,
-    wrong,
+    with_raw_body,
 )
 
 TYPE, VALUE = "invalid_type", "invalid_value"
@@ -36,11 +36,11 @@ IN_MESSAGES = {
     ("messages", "code", "at"), IN_MESSAGES.values(), ids=IN_MESSAGES
 )
 def test_invalid_messages_are_reported(messages, code, at):
-    assert wrong(with_body(messages=messages)) == [(code, f"body.messages{at}")]
+    assert problems_of(with_body(messages=messages)) == [(code, f"body.messages{at}")]
 
 
 CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": ""}}
-SLOT = {"role": "assistant", "generate": True, "content": ABSENT}
+GENERATED = {"role": "assistant", "generate": True, "content": ABSENT}
 IN_A_MESSAGE = {
     "role missing": ({"role": ABSENT}, MISSING, "role"),
     "role null": ({"role": None}, VALUE, "role"),
@@ -87,13 +87,25 @@ IN_A_MESSAGE = {
         "tool_calls[0].function.arguments",
     ),
     "a refusal": ({"refusal": "no"}, TYPE, "refusal"),
-    "no slot": ({"generate": False}, VALUE, "generate"),
-    "a slot's number": ({"generate": 1}, TYPE, "generate"),
-    "a slot's text": ({"role": "assistant", "generate": True}, VALUE, "content"),
-    "a slot's calls": (SLOT | {"tool_calls": [CALL]}, VALUE, "tool_calls"),
-    "a user's slot": (SLOT | {"role": "user"}, VALUE, "generate"),
-    "a slot's choice of none": (SLOT | {"tool_choice": "auto"}, VALUE, "tool_choice"),
-    "a format without a slot": (
+    "generate false": ({"generate": False}, VALUE, "generate"),
+    "generate a number": ({"generate": 1}, TYPE, "generate"),
+    "a generated turn's content": (
+        {"role": "assistant", "generate": True},
+        VALUE,
+        "content",
+    ),
+    "a generated turn's calls": (
+        GENERATED | {"tool_calls": [CALL]},
+        VALUE,
+        "tool_calls",
+    ),
+    "a generated turn of the user": (GENERATED | {"role": "user"}, VALUE, "generate"),
+    "a generated turn's choice without tools": (
+        GENERATED | {"tool_choice": "auto"},
+        VALUE,
+        "tool_choice",
+    ),
+    "a format without a generated turn": (
         {"response_format": {"type": "text"}},
         VALUE,
         "response_format",
@@ -105,7 +117,7 @@ IN_A_MESSAGE = {
     ("fields", "code", "at"), IN_A_MESSAGE.values(), ids=IN_A_MESSAGE
 )
 def test_invalid_fields_of_a_message_are_reported(fields, code, at):
-    assert wrong(with_message(**fields)) == [(code, f"body.messages[0].{at}")]
+    assert problems_of(with_message(**fields)) == [(code, f"body.messages[0].{at}")]
 
 
 def _tool(**function):
@@ -209,12 +221,12 @@ IN_A_FIELD = [
 
 @pytest.mark.parametrize(("name", "value", "code", "at"), IN_A_FIELD)
 def test_invalid_fields_of_a_body_are_reported(name, value, code, at):
-    assert wrong(with_body(**{name: value})) == [(code, f"body.{name[:80]}{at}")]
+    assert problems_of(with_body(**{name: value})) == [(code, f"body.{name[:80]}{at}")]
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED_FIELDS)
 def test_unsupported_fields_are_rejected_with_a_reason(name):
-    (problem,) = refused(with_body(**{name: None})).problems
+    (problem,) = parse_invalid(with_body(**{name: None})).problems
     assert (problem.code, problem.param) == ("unsupported_parameter", f"body.{name}")
     assert UNSUPPORTED_FIELDS[name] in problem.message
 
@@ -224,13 +236,13 @@ def test_unsupported_fields_are_rejected_with_a_reason(name):
     [("temperatures", "temperature"), ("maxTokens", "max_tokens"), ("top-p", "top_p")],
 )
 def test_the_error_for_an_unknown_field_suggests_the_nearest_name(typo, meant):
-    (problem,) = refused(with_body(**{typo: 1})).problems
+    (problem,) = parse_invalid(with_body(**{typo: 1})).problems
     assert problem.message == f"unknown field; did you mean `{meant}`?"
 
 
 def test_every_problem_within_an_object_is_reported():
     tool = {"type": "function", "function": {"name": "a b", "strict": 1}, "x": 1}
-    assert wrong(with_body(tools=[tool, {"type": "function"}])) == [
+    assert problems_of(with_body(tools=[tool, {"type": "function"}])) == [
         (UNKNOWN, "body.tools[0].x"),
         (VALUE, "body.tools[0].function.name"),
         (TYPE, "body.tools[0].function.strict"),
@@ -242,16 +254,16 @@ def test_problems_in_a_deeply_nested_value_are_reported():
     depth = 300
     nested = '{"a": ' * depth + '{"b": 1, "b": 2}' + "}" * depth
     function = f'{{"name": "f", "parameters": {nested}}}'
-    raw = raw_body(f'"tools": [{{"type": "function", "function": {function}}}]')
+    raw = with_raw_body(f'"tools": [{{"type": "function", "function": {function}}}]')
     at = "body.tools[0].function.parameters" + ".a" * depth
-    assert ("duplicate_key", f"{at}.b") in wrong(raw)
+    assert ("duplicate_key", f"{at}.b") in problems_of(raw)
 
 
 def test_a_number_with_thousands_of_digits_is_not_quoted():
-    (problem,) = refused(raw_body('"seed": ' + "9" * 4_000)).problems
+    (problem,) = parse_invalid(with_raw_body('"seed": ' + "9" * 4_000)).problems
     assert problem.message == "must be at least 0 and at most 9223372036854775807"
 
 
 @pytest.mark.parametrize("name", ["stop", "stop_token_ids", "bad_words"])
 def test_an_empty_list_is_valid(name):
-    assert wrong(with_body(**{name: []})) == []
+    assert problems_of(with_body(**{name: []})) == []

@@ -1,4 +1,4 @@
-"""What is wrong with a line as a whole: each kind by its code and its field."""
+"""Every problem of a line as a whole is reported with its code and field."""
 
 import pytest
 
@@ -7,9 +7,9 @@ from tests.support.input_lines import (
     MESSAGES,
     encoded,
     line,
-    raw_body,
+    problems_of,
     with_body,
-    wrong,
+    with_raw_body,
 )
 
 NOT_JSON = [("invalid_json_line", None)]
@@ -33,21 +33,21 @@ UNREADABLE = {
     "NaN": with_body(temperature=float("nan")),
     "Infinity": with_body(temperature=float("inf")),
     "minus Infinity": with_body(min_p=float("-inf")),
-    "1e400": raw_body('"temperature": 1e400'),
-    "-1e999": raw_body('"logit_bias": {"1": -1e999}'),
-    "a number of 5,000 digits": raw_body('"seed": ' + "9" * 5_000),
-    "a leading zero": raw_body('"seed": 07'),
-    "a leading plus": raw_body('"seed": +7'),
-    "hexadecimal": raw_body('"seed": 0x7'),
-    "nested 100,000 deep": raw_body('"user": ' + "[" * 100_000 + "]" * 100_000),
+    "1e400": with_raw_body('"temperature": 1e400'),
+    "-1e999": with_raw_body('"logit_bias": {"1": -1e999}'),
+    "a number of 5,000 digits": with_raw_body('"seed": ' + "9" * 5_000),
+    "a leading zero": with_raw_body('"seed": 07'),
+    "a leading plus": with_raw_body('"seed": +7'),
+    "hexadecimal": with_raw_body('"seed": 0x7'),
+    "nested 100,000 deep": with_raw_body('"user": ' + "[" * 100_000 + "]" * 100_000),
     "unclosed 100,000 deep": b"[" * 100_000,
-    "True": raw_body('"logprobs": True'),
+    "True": with_raw_body('"logprobs": True'),
 }
 
 
 @pytest.mark.parametrize("raw", UNREADABLE.values(), ids=UNREADABLE)
 def test_a_line_that_is_not_json_is_an_error(raw):
-    assert wrong(raw) == NOT_JSON
+    assert problems_of(raw) == NOT_JSON
 
 
 def missing(*params):
@@ -95,24 +95,27 @@ WRONG = {
 
 @pytest.mark.parametrize(("raw", "expected"), WRONG.values(), ids=WRONG)
 def test_every_problem_names_its_field(raw, expected):
-    assert wrong(raw) == expected
+    assert problems_of(raw) == expected
 
 
 TWICE = {
     "a line's key": (line()[:-1] + b', "custom_id": "b"}', "custom_id"),
     "the body": (line()[:-1] + b', "body": {"messages": []}}', "body"),
-    "a body's key": (raw_body('"n": 1, "n": 2'), "body.n"),
-    "the same value": (raw_body('"n": 1, "n": 1'), "body.n"),
-    "a null": (raw_body('"n": null, "n": 1'), "body.n"),
-    "a space before": (raw_body('"n": 1, "n" : 2'), "body.n"),
-    "a tab before": (raw_body('"n": 1, "n"\t: 2'), "body.n"),
-    "a return before": (raw_body('"n": 1, "n"\r: 2'), "body.n"),
-    "an escaped key": (raw_body('"n": 1, "\\u006e": 2'), "body.n"),
-    "a text that hides it": (raw_body('"n":1, "n":2, "user": "\\"\\u003a"'), "body.n"),
-    "and in capitals": (raw_body('"n":1, "n":2, "user": "\\"\\u003A"'), "body.n"),
-    "a quote escaped": (raw_body('"n":1, "n":2, "user": "\\u0022:"'), "body.n"),
-    "metadata": (raw_body('"metadata": {"a:": "", "a:": ""}'), "body.metadata.a:"),
-    "a bias": (raw_body('"logit_bias": {"5": 1, "5": 1}'), "body.logit_bias.5"),
+    "a body's key": (with_raw_body('"n": 1, "n": 2'), "body.n"),
+    "the same value": (with_raw_body('"n": 1, "n": 1'), "body.n"),
+    "a null": (with_raw_body('"n": null, "n": 1'), "body.n"),
+    "a space before": (with_raw_body('"n": 1, "n" : 2'), "body.n"),
+    "a tab before": (with_raw_body('"n": 1, "n"\t: 2'), "body.n"),
+    "a return before": (with_raw_body('"n": 1, "n"\r: 2'), "body.n"),
+    "an escaped key": (with_raw_body('"n": 1, "\\u006e": 2'), "body.n"),
+    "a text that hides it": (
+        with_raw_body('"n":1, "n":2, "user": "\\"\\u003a"'),
+        "body.n",
+    ),
+    "and in capitals": (with_raw_body('"n":1, "n":2, "user": "\\"\\u003A"'), "body.n"),
+    "a quote escaped": (with_raw_body('"n":1, "n":2, "user": "\\u0022:"'), "body.n"),
+    "metadata": (with_raw_body('"metadata": {"a:": "", "a:": ""}'), "body.metadata.a:"),
+    "a bias": (with_raw_body('"logit_bias": {"5": 1, "5": 1}'), "body.logit_bias.5"),
     "a message's": (
         line().replace(b'"content"', b'"role": "user", "content"'),
         "body.messages[0].role",
@@ -123,19 +126,20 @@ TWICE = {
 
 @pytest.mark.parametrize(("raw", "param"), TWICE.values(), ids=TWICE)
 def test_a_duplicate_key_is_an_error(raw, param):
-    assert ("duplicate_key", param) in wrong(raw)
+    assert ("duplicate_key", param) in problems_of(raw)
 
 
 def test_colons_in_texts_are_not_taken_for_duplicate_keys():
     text = '": \\u003a \\u0022: "n":1,"n":2 \\":'
     assert (
-        wrong(with_body(user=text, messages=[{"role": "user", "content": text}])) == []
+        problems_of(with_body(user=text, messages=[{"role": "user", "content": text}]))
+        == []
     )
-    assert wrong(raw_body('"user": "\\u003a \\u0022:", "n" : 1')) == []
+    assert problems_of(with_raw_body('"user": "\\u003a \\u0022:", "n" : 1')) == []
 
 
 @pytest.mark.timeout(10)
 def test_a_line_with_very_many_keys_is_rejected_quickly():
     pairs = ", ".join(f'"k{number % 49_999}": ""' for number in range(50_000))
-    raw = raw_body(f'"metadata": {{{pairs}}}')
-    assert wrong(raw)[0] == ("duplicate_key", "body.metadata.k0")
+    raw = with_raw_body(f'"metadata": {{{pairs}}}')
+    assert problems_of(raw)[0] == ("duplicate_key", "body.metadata.k0")

@@ -1,8 +1,8 @@
-"""Fields that are right by themselves and wrong together."""
+"""Fields that are valid separately can contradict each other."""
 
 import pytest
 
-from tests.support.input_lines import MESSAGES, with_body, wrong
+from tests.support.input_lines import MESSAGES, problems_of, with_body
 
 
 def _tool(name):
@@ -11,17 +11,17 @@ def _tool(name):
 
 _named = _tool
 TOGETHER = {
-    "several children of a greedy one": ({"n": 2, "temperature": 0}, "n"),
-    "a last child past the seeds": ({"n": 2, "seed": 2**63 - 1}, "seed"),
+    "several greedy choices": ({"n": 2, "temperature": 0}, "n"),
+    "seeds beyond the maximum": ({"n": 2, "seed": 2**63 - 1}, "seed"),
     "top_logprobs alone": ({"top_logprobs": 3}, "top_logprobs"),
     "top_logprobs of none": ({"top_logprobs": 3, "logprobs": False}, "top_logprobs"),
-    "least over most": ({"min_tokens": 6, "max_tokens": 5}, "min_tokens"),
-    "least over none": ({"min_tokens": 1, "max_tokens": 0}, "min_tokens"),
+    "min_tokens above max_tokens": ({"min_tokens": 6, "max_tokens": 5}, "min_tokens"),
+    "min_tokens with max_tokens 0": ({"min_tokens": 1, "max_tokens": 0}, "min_tokens"),
     "the newer name wins": (
         {"min_tokens": 6, "max_tokens": 9, "max_completion_tokens": 5},
         "min_tokens",
     ),
-    "a tool that there is not": (
+    "an unknown tool": (
         {"tools": [_tool("f")], "tool_choice": _named("g")},
         "tool_choice.function.name",
     ),
@@ -40,7 +40,7 @@ TOGETHER = {
         },
         "structured_outputs",
     ),
-    "several answers to go on with": (
+    "several choices with a generated turn": (
         {"n": 2, "messages": [*MESSAGES, {"role": "assistant", "generate": True}]},
         "n",
     ),
@@ -49,7 +49,7 @@ TOGETHER = {
 
 @pytest.mark.parametrize(("fields", "name"), TOGETHER.values(), ids=TOGETHER)
 def test_contradicting_fields_are_an_error(fields, name):
-    assert wrong(with_body(**fields)) == [("invalid_value", f"body.{name}")]
+    assert problems_of(with_body(**fields)) == [("invalid_value", f"body.{name}")]
 
 
 AGREEING = [
@@ -72,7 +72,7 @@ AGREEING = [
 
 @pytest.mark.parametrize("fields", AGREEING)
 def test_compatible_fields_are_valid(fields):
-    assert wrong(with_body(**fields)) == []
+    assert problems_of(with_body(**fields)) == []
 
 
 def _calling(arguments):
@@ -87,7 +87,7 @@ def _nested(levels):
 
 @pytest.mark.parametrize("arguments", [_nested(64), "", "{", "[" * 20, "7", "\\ud8"])
 def test_arguments_that_a_template_can_render_are_valid(arguments):
-    assert wrong(_calling(arguments)) == []
+    assert problems_of(_calling(arguments)) == []
 
 
 @pytest.mark.parametrize(
@@ -95,4 +95,4 @@ def test_arguments_that_a_template_can_render_are_valid(arguments):
 )
 def test_arguments_that_no_template_can_render_are_an_error(arguments):
     at = "body.messages[1].tool_calls[0].function.arguments"
-    assert wrong(_calling(arguments)) == [("invalid_value", at)]
+    assert problems_of(_calling(arguments)) == [("invalid_value", at)]

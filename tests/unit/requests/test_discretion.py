@@ -1,11 +1,11 @@
-"""What is wrong is said without repeating what the user wrote."""
+"""Problem messages never quote what the user wrote."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from batchchat.jobs.requests.parameters import PARAMETERS
-from tests.support.input_lines import MESSAGES, refused, with_body, with_message
+from tests.support.input_lines import MESSAGES, parse_invalid, with_body, with_message
 
 
 @given(
@@ -16,7 +16,7 @@ from tests.support.input_lines import MESSAGES, refused, with_body, with_message
 def test_problems_name_fields_and_quote_no_text(name, value, fields):
     message = {"role": "user", "content": "PROMPT \ud800"} | fields
     raw = with_body(messages=[message, MESSAGES[0]], **{name: value})
-    problems = refused(raw).problems
+    problems = parse_invalid(raw).problems
     assert "PROMPT" not in str(problems)
     assert "SECRET" not in str([problem.message for problem in problems])
 
@@ -24,4 +24,4 @@ def test_problems_name_fields_and_quote_no_text(name, value, fields):
 @pytest.mark.parametrize("cut", range(0, 160, 7))
 def test_problems_of_a_damaged_line_quote_no_text(cut):
     raw = with_message(content="SECRET" * 20)[:cut]
-    assert "SECRET" not in str(refused(raw).problems)
+    assert "SECRET" not in str(parse_invalid(raw).problems)

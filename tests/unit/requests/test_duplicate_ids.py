@@ -1,4 +1,4 @@
-"""The ids that stand on more than one line are found, and no others."""
+"""All custom_ids on more than one line are found, and no others."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""A stream of bytes becomes lines, however it is cut."""
+"""The lines of a stream do not depend on how it is divided into chunks."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from batchchat.jobs.requests.parameters import PARAMETERS
-from tests.support.input_lines import parsed, refused, with_body, wrong
+from tests.support.input_lines import parse_invalid, parse_valid, problems_of, with_body
 
 BOUNDED = {
     name: parameter
@@ -60,14 +60,16 @@ def place(name):
     ("name", "value"), [(n, value) for n, p in BOUNDED.items() for value in inside(p)]
 )
 def test_the_ends_of_a_range_are_valid(name, value):
-    assert wrong(raw(name, value)) == []
+    assert problems_of(raw(name, value)) == []
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [(n, value) for n, p in BOUNDED.items() for value in outside(p)]
 )
 def test_a_step_beyond_an_end_is_invalid(name, value):
-    assert wrong(raw(name, value)) == [("invalid_value", f"body.{name}{place(name)}")]
+    assert problems_of(raw(name, value)) == [
+        ("invalid_value", f"body.{name}{place(name)}")
+    ]
 
 
 @pytest.mark.parametrize("value", [10**18, -(10**18), 10**30, 1e300], ids=repr)
@@ -76,13 +78,15 @@ def test_a_number_far_outside_the_range_is_invalid(name, value):
     code = "invalid_value"
     if NUMBERS[name] == "integer" and isinstance(value, float):
         code = "invalid_type"
-    assert wrong(raw(name, value)) == [(code, f"body.{name}")]
+    assert problems_of(raw(name, value)) == [(code, f"body.{name}")]
 
 
 @pytest.mark.parametrize("value", [True, False, "1", "", [1], {"a": 1}], ids=repr)
 @pytest.mark.parametrize("name", BOUNDED)
 def test_a_value_of_another_type_is_not_a_number(name, value):
-    assert wrong(raw(name, value)) == [("invalid_type", f"body.{name}{place(name)}")]
+    assert problems_of(raw(name, value)) == [
+        ("invalid_type", f"body.{name}{place(name)}")
+    ]
 
 
 @pytest.mark.parametrize("value", [1.0, 0.5, -0.0, 1e16], ids=repr)
@@ -90,24 +94,26 @@ def test_a_value_of_another_type_is_not_a_number(name, value):
     "name", [name for name, p in BOUNDED.items() if p.kind in WHOLE]
 )
 def test_a_decimal_is_not_an_integer(name, value):
-    assert wrong(raw(name, value)) == [("invalid_type", f"body.{name}{place(name)}")]
+    assert problems_of(raw(name, value)) == [
+        ("invalid_type", f"body.{name}{place(name)}")
+    ]
 
 
 @pytest.mark.parametrize(
     "name", [name for name, p in BOUNDED.items() if p.kind not in WHOLE]
 )
 def test_an_integer_is_a_valid_number(name):
-    assert wrong(raw(name, 1)) == []
+    assert problems_of(raw(name, 1)) == []
 
 
 @pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {"stream_options"}))
 def test_null_means_absent(name):
-    request = parsed(with_body(**{name: None}))
+    request = parse_valid(with_body(**{name: None}))
     assert request.parameter(name) is None
     assert request.parameter("messages")
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_the_error_for_a_number_out_of_range_states_the_range(name):
-    (message,) = [p.message for p in refused(raw(name, 10**30)).problems]
+    (message,) = [p.message for p in parse_invalid(raw(name, 10**30)).problems]
     assert str(PARAMETERS[name].maximum) in message

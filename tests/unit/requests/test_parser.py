@@ -1,4 +1,4 @@
-"""What the parser takes, and what it makes of it."""
+"""What the parser accepts, and what it returns."""
 
 import msgspec
 import pytest
@@ -11,11 +11,11 @@ from tests.support.input_lines import (
     MESSAGES,
     encoded,
     line,
-    parsed,
-    refused,
+    parse_invalid,
+    parse_valid,
+    problems_of,
     with_body,
     with_message,
-    wrong,
 )
 
 EVERYTHING = {
@@ -64,49 +64,52 @@ EVERYTHING = {
 
 def test_every_parameter_is_parsed():
     assert EVERYTHING.keys() == PARAMETERS.keys()
-    request = parsed(with_body(model="m", **EVERYTHING))
+    request = parse_valid(with_body(model="m", **EVERYTHING))
     given = {name: msgspec.to_builtins(request.parameter(name)) for name in EVERYTHING}
     assert given == EVERYTHING
 
 
 def test_a_request_has_its_line_and_custom_id():
-    request = parsed(line(custom_id="q-1"))
+    request = parse_valid(line(custom_id="q-1"))
     assert (request.line, request.custom_id) == (7, "q-1")
     assert [message.text() for message in request.body.messages] == ["hi"]
 
 
 @pytest.mark.parametrize("end", [b"", b"\r", b"  ", b"\t"])
 def test_whitespace_around_a_line_is_ignored(end):
-    assert wrong(b" " + line() + end) == []
+    assert problems_of(b" " + line() + end) == []
 
 
 @pytest.mark.parametrize("custom_id", ["x", "a b", "é", "😀" * 512, "0", "\x7f", "/"])
 def test_a_custom_id_may_be_any_text(custom_id):
-    assert parsed(line(custom_id=custom_id)).custom_id == custom_id
+    assert parse_valid(line(custom_id=custom_id)).custom_id == custom_id
 
 
 def test_the_default_custom_id_contains_the_line_number():
-    assert parsed(encoded({"messages": MESSAGES})).custom_id == "request-7"
+    assert parse_valid(encoded({"messages": MESSAGES})).custom_id == "request-7"
 
 
 def test_a_line_that_is_only_a_body_may_have_a_custom_id():
-    request = parsed(encoded({"custom_id": "b", "messages": MESSAGES, "n": 2}))
+    request = parse_valid(encoded({"custom_id": "b", "messages": MESSAGES, "n": 2}))
     assert (request.custom_id, request.parameter("n")) == ("b", 2)
 
 
 def test_problems_of_a_line_that_is_only_a_body_name_its_fields():
     raw = encoded({"messages": MESSAGES, "n": 0, "temperatures": 1})
-    assert wrong(raw) == [("unknown_parameter", "temperatures"), ("invalid_value", "n")]
+    assert problems_of(raw) == [
+        ("unknown_parameter", "temperatures"),
+        ("invalid_value", "n"),
+    ]
 
 
 def test_an_invalid_line_has_a_custom_id_if_it_is_readable():
-    assert refused(line(custom_id="b", method="GET")).custom_id == "b"
-    assert refused(line(custom_id=7)).custom_id is None
-    assert refused(b"{").custom_id is None
+    assert parse_invalid(line(custom_id="b", method="GET")).custom_id == "b"
+    assert parse_invalid(line(custom_id=7)).custom_id is None
+    assert parse_invalid(b"{").custom_id is None
 
 
 def test_an_invalid_line_that_is_only_a_body_has_the_default_custom_id():
-    assert refused(b'{"messages": []}').custom_id == "request-7"
+    assert parse_invalid(b'{"messages": []}').custom_id == "request-7"
 
 
 def test_all_problems_of_a_line_are_reported():
@@ -115,7 +118,7 @@ def test_all_problems_of_a_line_are_reported():
         method="GET",
         body={"messages": [{"role": "x"}], "top_p": 0, "n": 1.5, "audio": {}, "nn": 1},
     )
-    assert wrong(raw) == [
+    assert problems_of(raw) == [
         ("missing_required_parameter", "custom_id"),
         ("invalid_method", "method"),
         ("unsupported_parameter", "body.audio"),
@@ -129,13 +132,13 @@ def test_all_problems_of_a_line_are_reported():
 
 def test_text_parts_are_joined_as_in_vllm():
     parts = [{"type": "text", "text": text} for text in ("a", "b")]
-    request = parsed(with_message(content=parts, name="n"))
+    request = parse_valid(with_message(content=parts, name="n"))
     assert request.body.messages[0].text() == "a\nb"
 
 
 def test_the_model_is_optional_if_the_batch_has_one():
-    assert wrong(line(), model="m") == []
-    assert wrong(line(), None) == [("missing_required_parameter", "body.model")]
+    assert problems_of(line(), model="m") == []
+    assert problems_of(line(), None) == [("missing_required_parameter", "body.model")]
 
 
 def test_the_first_valid_line_sets_the_model():
@@ -147,5 +150,5 @@ def test_the_first_valid_line_sets_the_model():
 
 
 def test_a_model_that_differs_from_the_batch_is_an_error():
-    assert wrong(with_body(model="m")) == []
-    assert wrong(with_body(model="M")) == [("mismatched_model", "body.model")]
+    assert problems_of(with_body(model="m")) == []
+    assert problems_of(with_body(model="M")) == [("mismatched_model", "body.model")]
