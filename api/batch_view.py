@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from batchchat.api.http.json_response import encode
+from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.batch_object import batch_object
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.lru_cache import LruCache

@@ -12,9 +12,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
+from batchchat.api.http.json_response import JsonResponse
 from batchchat.jobs.access.idempotency import ReusedKeyError
 from batchchat.jobs.errors import (
     BatchchatError,
@@ -68,7 +69,7 @@ def error_response(error: ApiError) -> Response:
         "param": error.param,
         "code": error.code,
     }
-    return JSONResponse({"error": body}, error.status, error.headers)
+    return JsonResponse({"error": body}, error.status, error.headers)
 
 
 def to_api_error(error: BatchchatError) -> ApiError:

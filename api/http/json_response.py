@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import msgspec
 from starlette.responses import Response
 
-_encoder = msgspec.json.Encoder(decimal_format="number")
+from batchchat.jobs.json_lines import encode
 
 
 class JsonResponse(Response):
@@ -16,8 +15,3 @@ class JsonResponse(Response):
     def render(self, content: Any) -> bytes:
         """Return the encoded content."""
         return content if isinstance(content, bytes) else encode(content)
-
-
-def encode(value: Any) -> bytes:
-    """Return `value` encoded as JSON."""
-    return _encoder.encode(value)

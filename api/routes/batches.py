@@ -14,7 +14,7 @@ from starlette.responses import Response
 from batchchat.api.batch_view import BatchView
 from batchchat.api.http.auth import Context, ProjectLedger
 from batchchat.api.http.errors import ApiError
-from batchchat.api.http.json_response import JsonResponse, encode
+from batchchat.api.http.json_response import JsonResponse
 from batchchat.api.http.paging import AfterId, PageSize, list_object
 from batchchat.api.http.request_body import (
     read_json,
@@ -31,6 +31,7 @@ from batchchat.api.routes.create_batch import (
 from batchchat.api.routes.results import require_file, require_result_files
 from batchchat.jobs.errors import NewerFormatError, NotFoundError
 from batchchat.jobs.ids import checked_id, retry_file_id
+from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.records import Batch, File

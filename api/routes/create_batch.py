@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from batchchat.api.context import AppContext
 from batchchat.api.http.errors import ApiError
-from batchchat.api.http.json_response import encode
 from batchchat.jobs.access.idempotency import (
     EXPLICIT_RETRY_SECONDS,
     IMPLICIT_DEDUP_SECONDS,
@@ -23,6 +22,7 @@ from batchchat.jobs.errors import (
     UsageError,
 )
 from batchchat.jobs.files.files import Files
+from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, BatchOptions, File

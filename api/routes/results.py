@@ -12,9 +12,9 @@ from starlette.responses import Response, StreamingResponse
 
 from batchchat.api.http.auth import Authenticator, ProjectLedger
 from batchchat.api.http.errors import ApiError
-from batchchat.api.http.json_response import encode
 from batchchat.api.http.schemas import errors
 from batchchat.jobs.errors import ObjectMissingError
+from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.results.parquet import write_parquet
 from batchchat.jobs.results.parquet_file import parquet_file_id

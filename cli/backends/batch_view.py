@@ -8,13 +8,11 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from batchchat.jobs.catalog.usage import Price
+from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.batch_object import batch_object
 from batchchat.jobs.ledger.ledger import TERMINAL, State
 from batchchat.jobs.ledger.records import Counts
 from batchchat.jobs.requests.problems import Problem
-
-encode = msgspec.json.Encoder(decimal_format="number").encode
-"""Returns JSON, with decimals as exact numbers."""
 
 
 class LocalOutput(NamedTuple):

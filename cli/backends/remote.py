@@ -18,7 +18,6 @@ from batchchat.cli.backends.batch_view import (
     LocalOutput,
     Page,
     View,
-    encode,
     read_models,
     read_summary,
 )
@@ -39,6 +38,7 @@ from batchchat.jobs.errors import (
     UsageError,
 )
 from batchchat.jobs.ids import checked_id
+from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.records import BatchOptions
 from batchchat.jobs.requests.schema import ENDPOINT
 from batchchat.jobs.results.export import Write, output_paths, write_atomically

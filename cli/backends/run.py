@@ -41,7 +41,7 @@ def _finish(backend: Backend, view: View | None, options: RunOptions) -> int:
         return INTERRUPTED
     written = _write_results(backend, view, options)
     if options.print_json:
-        streams.print_data(view.text.decode())
+        streams.print_encoded(view.text)
     return report_end(view.batch, written)
 
 

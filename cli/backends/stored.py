@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from typing_extensions import override
 
-from batchchat.cli.backends.batch_view import LocalOutput, Page, View, encode
+from batchchat.cli.backends.batch_view import LocalOutput, Page, View
 from batchchat.cli.backends.protocol import Backend
 from batchchat.cli.backends.session import Session
 from batchchat.cli.terminal.input_file import InputFile
@@ -17,6 +17,7 @@ from batchchat.jobs.catalog.model_object import model_object
 from batchchat.jobs.errors import NewerFormatError
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ids import new_batch_id
+from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.records import BatchOptions, File
 from batchchat.jobs.ledger.stored_files import store_file

@@ -23,7 +23,7 @@ def models(json: options.Json = False) -> int:
     backend = open_backend()
     text = backend.models()
     if json:
-        streams.print_data(text.decode())
+        streams.print_encoded(text)
         return 0
     listed = read_models(text)
     rows = [_HEADINGS, *map(_row, listed)]

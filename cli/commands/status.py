@@ -22,7 +22,7 @@ def status(batch_id: options.BatchId, json: options.Json = False) -> int:
     view = backend.get(batch_id)
     batch = view.batch
     if json:
-        streams.print_data(view.text.decode())
+        streams.print_encoded(view.text)
         return 0
     counts = batch.request_counts
     done = counts.completed + counts.failed

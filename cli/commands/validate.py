@@ -43,8 +43,7 @@ def validate(
 
 def _print_json(counts: dict[str, int], problems: "Iterable[Problem]") -> None:
     """Print one JSON object, problem by problem, as there may be millions."""
-    from msgspec.json import encode
-
+    from batchchat.jobs.json_lines import encode
     from batchchat.jobs.ledger.batch_object import problem_object
 
     head = b'{"request_counts":%b,"errors":{"object":"list","data":[' % encode(counts)

@@ -43,10 +43,16 @@ def print_bytes(data: bytes) -> None:
 
 def print_json(value: Any) -> None:
     """Print data as one line of JSON. Raises `BrokenOutputError`, `OutputError`."""
-    import msgspec
+    from batchchat.jobs.json_lines import encode
 
-    encoder = msgspec.json.Encoder(decimal_format="number")
-    print_data(encoder.encode(value).decode())
+    print_data(encode(value).decode())
+
+
+def print_encoded(json: bytes) -> None:
+    """Print encoded JSON as one line. Raises `BrokenOutputError`, `OutputError`."""
+    from batchchat.jobs.json_lines import escape_line_breaks
+
+    print_data(escape_line_breaks(json).decode())
 
 
 @contextmanager

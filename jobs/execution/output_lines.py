@@ -7,14 +7,11 @@ from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
-
 from batchchat.jobs.catalog.usage import Price, Usage
 from batchchat.jobs.engine.protocol import Choice, Completion, GeneratedTurn
 from batchchat.jobs.errors import RequestRefusedError
+from batchchat.jobs.json_lines import encode
 from batchchat.jobs.requests.parser import InvalidLine
-
-_encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 def usage_of(completion: Completion) -> Usage:
@@ -151,4 +148,4 @@ def _line(
         "response": response,
         "error": error,
     }
-    return _encoder.encode(line)
+    return encode(line)

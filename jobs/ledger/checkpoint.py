@@ -14,6 +14,7 @@ import msgspec
 
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import CorruptObjectError
+from batchchat.jobs.json_lines import escape_line_breaks
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.records import Counts
 
@@ -39,12 +40,14 @@ class FinishedLine(NamedTuple):
 class CheckpointHeader(records.Record, frozen=True):
     """The first line of a checkpoint.
 
-    `engines` spells out, by fingerprint, the engine that gave the results.
+    `engines` spells out, by fingerprint, the engine that gave the results. `escaped`
+    is whether the line breaks of Unicode are escaped in the results.
     """
 
     results: int
     sha256: str
     engines: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    escaped: bool = False
 
 
 class PackedCheckpoint(NamedTuple):
@@ -57,11 +60,15 @@ class PackedCheckpoint(NamedTuple):
 def pack(
     results: Iterable[Result], engines: dict[str, dict[str, Any]] | None = None
 ) -> PackedCheckpoint:
-    """Return the checkpoint of `results`, which came from `engines`."""
+    """Return the checkpoint of `results`, which came from `engines`.
+
+    The text of each result must be encoded by `jobs.json_lines`.
+    """
     lines = [_pack(result) for result in results]
     body = b"".join(lines)
     digest = sha256(body).hexdigest()
-    head = msgspec.json.encode(CheckpointHeader(len(lines), digest, engines or {}))
+    header = CheckpointHeader(len(lines), digest, engines or {}, escaped=True)
+    head = msgspec.json.encode(header)
     return PackedCheckpoint(head + b"\n" + body, digest)
 
 
@@ -83,9 +90,12 @@ def unpack_lines(data: bytes, key: str, expected: str) -> list[FinishedLine]:
 
 def _lines(data: bytes, key: str, expected: str | None) -> list[bytes]:
     head, _, body = data.partition(b"\n")
-    digest = records.decode(CheckpointHeader, head, key).sha256
+    header = records.decode(CheckpointHeader, head, key)
+    digest = header.sha256
     if sha256(body).hexdigest() != digest or expected not in (None, digest):
         raise CorruptObjectError(f"`{key}` is not what was written to it")
+    if not header.escaped:
+        body = escape_line_breaks(body)
     return body.split(b"\n")[:-1]
 
 

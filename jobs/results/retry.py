@@ -7,6 +7,7 @@ from itertools import chain
 import msgspec
 
 from batchchat.jobs.errors import CorruptObjectError, UsageError
+from batchchat.jobs.json_lines import escape_line_breaks
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.ledger.records import Batch, BatchOptions
 from batchchat.jobs.requests.line_reader import iter_lines
@@ -140,4 +141,4 @@ def _with_custom_id(raw: bytes, row: Row, result: ResultLine) -> bytes:
         if named.custom_id is None:
             custom_id = msgspec.json.encode(result.custom_id)
             raw = b'{"custom_id":%b,%b' % (custom_id, raw.lstrip()[1:])
-    return raw + b"\n"
+    return escape_line_breaks(raw) + b"\n"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from batchchat.jobs.errors import UsageError
+from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.ledger import Ledger, State
 from batchchat.jobs.requests.schema import ENDPOINT
 from batchchat.jobs.results.joined_rows import JoinedRows, Row
@@ -78,7 +79,7 @@ def rerun_lines(ledger: Ledger, state: State, rows: Iterable[Row]) -> Iterator[b
         body.pop("custom_id", None)
         body["seed"] = body_of(row, result).seed
         line = {"custom_id": result.custom_id, "method": "POST", "url": ENDPOINT}
-        yield msgspec.json.encode(line | {"body": body}) + b"\n"
+        yield encode(line | {"body": body}) + b"\n"
 
 
 def compare(rows: Iterable[Row], ledger: Ledger, state: State) -> VerificationReport:

@@ -10,6 +10,7 @@ from hashlib import sha256
 
 import msgspec
 
+from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.ledger import State
 from batchchat.jobs.webhooks.endpoints import Endpoint
 
@@ -46,7 +47,7 @@ def make_event(event_type: str, batch_id: str, created_at: int) -> Event:
         "type": event_type,
         "data": {"id": batch_id},
     }
-    return Event(event_id, event_type, msgspec.json.encode(body))
+    return Event(event_id, event_type, encode(body))
 
 
 def batch_event(state: State, now: int) -> Event:

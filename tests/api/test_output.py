@@ -5,9 +5,9 @@ from io import BytesIO
 import pytest
 from pyarrow import parquet
 
-from batchchat.cli.backends.batch_view import encode as encode_json
 from batchchat.cli.backends.remote import _create_body
 from batchchat.jobs.errors import StorageError
+from batchchat.jobs.json_lines import encode as encode_json
 from batchchat.jobs.ledger.records import DeliveryAttempt, encode
 from batchchat.jobs.results.delivery import deliver
 from batchchat.jobs.storage import MemoryStorage

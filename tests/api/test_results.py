@@ -113,6 +113,24 @@ def test_blank_lines_have_no_results(served, hand):
     assert len(running) == 7
 
 
+def test_every_stream_has_one_record_per_unicode_line(served, hand):
+    breaks = "\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+    batch_id = hand.submit(whole(f"q{breaks}", f"text{breaks}"), metadata={"a": breaks})
+    hand.run(batch_id)
+    [line] = lines(served, batch_id)[0]
+    assert json.loads(line)["custom_id"] == f"q{breaks}"
+    final = hand.finalize(batch_id).final
+    place = f"/v1/files/{final.output_file_id}/content"
+    assert served.client.get(place).text.splitlines() == [line]
+    place = f"/v1/batches/{batch_id}"
+    [shown] = served.client.get(place).text.splitlines()
+    headers = {"accept": "text/event-stream"}
+    stream = served.client.get(f"{place}/results", headers=headers).text
+    data = [one[6:] for one in stream.splitlines() if one.startswith("data: ")]
+    assert data[:2] == [line, shown]
+    assert len(stream.splitlines()) == 4 * len(data)
+
+
 def test_a_failed_batch_has_no_results(served, hand):
     batch_id = hand.submit(b"no JSON\n")
     assert lines(served, batch_id) == ([], "true")
