@@ -1,11 +1,11 @@
-"""Batches on one vLLM engine, which the tests of a module share."""
+"""Batches on one vLLM engine, and what is in their results."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from batchchat.jobs.catalog.catalog import Catalog, load_catalog
+from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.prompts.registry import RendererRegistry
 from tests.support.running import Bench
 
@@ -20,8 +20,6 @@ PLACE = {
 FUNCTION = {"name": "weather", "parameters": PLACE, "strict": True}
 TOOLS: list[dict[str, Any]] = [{"type": "function", "function": FUNCTION}]
 NAMED = {"type": "function", "function": {"name": "weather"}}
-
-Ask = Callable[..., list[dict[str, Any]]]
 
 
 class Kept:
@@ -40,31 +38,28 @@ class Kept:
         return True
 
 
-@contextmanager
-def batches(tmp_path_factory: Any, catalog: Catalog | None = None) -> Iterator[Ask]:
-    """Start an engine; yield what runs bodies as a batch and returns their results."""
-    from batchchat.workers.engine.vllm_startup import start_vllm
+@dataclass
+class Batches:
+    """Runs batches on an engine that stays."""
 
-    catalog = catalog or load_catalog()
-    models = tmp_path_factory.mktemp("models")
-    started = start_vllm(
-        catalog.find("demo"), models, in_subprocess=False, log_level="error"
-    )
-    with closing(started) as engine:
+    engine: Any
+    model: Model
+    models: Path
+    locks: Path
 
-        def ask(*bodies: dict[str, Any]) -> list[dict[str, Any]]:
-            bench = Bench(
-                tmp_path_factory.mktemp("locks"),
-                renderers=RendererRegistry(catalog, models),
-                start_engine=lambda _: Kept(engine),
-            )
-            raw = b"\n".join(json.dumps(full(body)).encode() for body in bodies)
-            batch_id = bench.submit(raw, model="demo", on_invalid="skip")
-            good, bad = bench.results(bench.run(batch_id))
-            results = {result["custom_id"]: result for result in (*good, *bad)}
-            return [results[f"request-{line}"] for line in range(1, len(bodies) + 1)]
-
-        yield ask
+    def run(self, *bodies: dict[str, Any]) -> list[dict[str, Any]]:
+        """Run bodies as one batch; return their results in the order of the bodies."""
+        catalog = Catalog({self.model.name: self.model})
+        bench = Bench(
+            self.locks,
+            renderers=RendererRegistry(catalog, self.models),
+            start_engine=lambda _: Kept(self.engine),
+        )
+        raw = b"\n".join(json.dumps(full(body)).encode() for body in bodies)
+        batch_id = bench.submit(raw, model=self.model.name, on_invalid="skip")
+        good, bad = bench.results(bench.run(batch_id))
+        results = {result["custom_id"]: result for result in (*good, *bad)}
+        return [results[f"request-{line}"] for line in range(1, len(bodies) + 1)]
 
 
 def full(body: dict[str, Any]) -> dict[str, Any]:

@@ -5,30 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from msgspec import structs
 
-from batchchat.jobs.catalog.catalog import Catalog, load_catalog
-from batchchat.jobs.catalog.template_source import template_text
 from batchchat.jobs.requests.parameters import PARAMETERS
-from tests.integration.chat_batches import NAMED, TOOLS, answer, batches, choice
+from tests.integration.chat_batches import NAMED, TOOLS, answer, choice
 
 pytestmark = pytest.mark.engine
 
 A, B, END = 70, 71, 1
 """Tokens of the demo model: two letters and the end-of-sequence token."""
-
-EXTRA_ARGUMENTS = "{{ reasoning_effort }}{{ thinking }}"
-"""Template code that uses arguments which the demo's own template ignores."""
-
-
-@pytest.fixture(scope="module")
-def ask(tmp_path_factory):
-    """Return a function that runs bodies as one batch, with an extended template."""
-    demo = load_catalog().find("demo")
-    template = f"{template_text('demo')}{EXTRA_ARGUMENTS}"
-    demo = structs.replace(demo, chat_template=template)
-    with batches(tmp_path_factory, Catalog({"demo": demo})) as ask:
-        yield ask
 
 
 def text(result):
@@ -190,10 +174,10 @@ IGNORED = {
 
 
 @pytest.fixture(scope="module")
-def answers(ask):
+def answers(batches):
     bodies = [body for some, _ in LAWS.values() for body in some]
     asked = [{"max_tokens": 24} | body for body in bodies]
-    results = iter(ask(*asked))
+    results = iter(batches.run(*asked))
     return {field: [next(results) for _ in some] for field, (some, _) in LAWS.items()}
 
 
@@ -208,12 +192,12 @@ def test_every_effective_field_is_covered():
     assert LAWS.keys() == used - {"include_reasoning"}  # which needs a reasoning model
 
 
-def test_ignored_fields_have_no_effect(ask):
+def test_ignored_fields_have_no_effect(batches):
     unused = {name for name, known in PARAMETERS.items() if not known.has_effect}
     assert IGNORED.keys() == unused
     few = {
         "max_tokens": 8,
         "logprobs": True,
     }  # without logprobs it would be a duplicate
-    one, other = ask({"max_tokens": 8}, IGNORED | few)
+    one, other = batches.run({"max_tokens": 8}, IGNORED | few)
     assert same(one, other)

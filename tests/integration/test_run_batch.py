@@ -10,7 +10,7 @@ import pytest
 
 from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.catalog.demo_model import demo_model
-from tests.integration.chat_batches import NAMED, TOOLS, answer, batches, full
+from tests.integration.chat_batches import NAMED, TOOLS, answer, full
 from tools.requests_page import NOTES
 
 pytestmark = pytest.mark.engine
@@ -92,7 +92,7 @@ def requests():
 
 
 @pytest.fixture(scope="module")
-def vllm_results(tmp_path_factory):
+def vllm_results(demo, tmp_path_factory):
     """Return the answers of `vllm run-batch`, with batchchat's engine arguments."""
     folder = tmp_path_factory.mktemp("run-batch")
     lines = [
@@ -101,11 +101,13 @@ def vllm_results(tmp_path_factory):
         for name, body in zip(BODIES, requests(), strict=True)
     ]
     (folder / "in.jsonl").write_text("\n".join(map(json.dumps, lines)), "utf-8")
+    (folder / "template.jinja").write_text(demo.chat_template, "utf-8")
     structured = {"backend": "xgrammar", "disable_any_whitespace": True}
     command = [
         *(sys.executable, "-m", "vllm.entrypoints.openai.run_batch"),
         *("-i", str(folder / "in.jsonl"), "-o", str(folder / "out.jsonl")),
         *("--model", str(demo_model(folder)), "--served-model-name", "demo"),
+        *("--chat-template", str(folder / "template.jinja")),
         *("--dtype", "float32", "--max-model-len", "2048", "--seed", "0"),
         *("--max-num-seqs", "128", "--max-num-batched-tokens", "4096"),
         *("--no-enable-chunked-prefill", "--enforce-eager"),
@@ -123,10 +125,8 @@ def vllm_results(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def batchchat_results(vllm_results, tmp_path_factory):
-    del vllm_results  # so that the two engines do not run at the same time
-    with batches(tmp_path_factory) as ask:
-        return dict(zip(BODIES, ask(*requests()), strict=True))
+def batchchat_results(batches):
+    return dict(zip(BODIES, batches.run(*requests()), strict=True))
 
 
 def comparable(result):

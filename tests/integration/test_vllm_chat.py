@@ -8,7 +8,7 @@ import pytest
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.demo_model import demo_model
 from batchchat.jobs.errors import ConfigError
-from tests.integration.chat_batches import NAMED, TOOLS, answer, batches, choice
+from tests.integration.chat_batches import NAMED, TOOLS, answer, choice
 
 pytestmark = pytest.mark.engine
 
@@ -16,11 +16,10 @@ PLACE = TOOLS[0]["function"]["parameters"]
 SLOT = {"role": "assistant", "generate": True}
 
 
-@pytest.fixture(scope="module")
-def ask(tmp_path_factory):
+@pytest.fixture
+def ask(batches):
     """Return a function that runs bodies as one batch and returns their results."""
-    with batches(tmp_path_factory) as ask:
-        yield ask
+    return batches.run
 
 
 def error(result):

@@ -17,16 +17,6 @@ pytestmark = pytest.mark.engine
 MODEL = load_catalog().find("demo")
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    from batchchat.workers.engine.vllm_startup import start_vllm
-
-    models = tmp_path_factory.mktemp("models")
-    engine = start_vllm(MODEL, models, in_subprocess=False, log_level="error")
-    yield engine
-    engine.close()
-
-
 def request(content="Tell me a story", **body):
     line = json.dumps({"messages": [{"role": "user", "content": content}], **body})
     return Parser("demo").parse(line.encode(), 1)
