@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.acceptance.command import TINY, Done, Place, Running
 from tests.acceptance.processes import engine_core, in_session
 from tests.acceptance.stored import attempts, checkpointed, checkpoints, shard_of
-from tests.support.waiting import wait_until
+from tests.support.wait import wait_until
 
 SHARD = 100
 CAPACITY = 256

@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.wait import wait_until
+
 LINE = b'{"messages": [{"role": "user", "content": "a secret question"}]}\n'
 BEGIN = (
     b'--x\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
@@ -108,10 +110,7 @@ def test_log_lines_are_json_without_prompts(server):
 def test_runner_ends_with_the_server(server):
     runner = server.run.until(server.runner)
     server.kill()
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{runner}").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{runner}").exists()
+    wait_until(lambda: not Path(f"/proc/{runner}").exists(), "the end of the runner")
 
 
 def test_killed_runner_is_restarted_in_the_background(server):

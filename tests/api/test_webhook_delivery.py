@@ -19,6 +19,7 @@ from batchchat.jobs.planning.planner import make_plan
 from batchchat.jobs.planning.scanner import Limits
 from batchchat.jobs.webhooks.outbox import Outbox, PendingEvent
 from tests.support.ended import MODEL, EmptyRegistry, Hand, whole
+from tests.support.wait import wait_until
 
 DATA = whole("q", "the prompt") + b"\n"
 
@@ -242,8 +243,7 @@ def test_a_slow_receiver_delays_its_own_project_only(
     with closing(WebhookSender(served.context)) as webhook_sender:
         turns = webhook_sender.send_due()
         assert slow_receiver.is_called.wait(10)
-        while all(not turn.done() for turn in turns):
-            time.sleep(0.01)
+        wait_until(lambda: any(turn.done() for turn in turns))
         assert len(receiver.received) == 1
         assert len(webhook_sender.send_due()) == 1  # the slow one has no second thread
         slow_receiver.may_end.set()

@@ -18,10 +18,11 @@ from batchchat.jobs.storage.s3.storage import S3Storage
 from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.broker.status_board import RedisStatusBoard
 from tests.chaos.load import Account, account_of, stored_lines
-from tests.chaos.process import Process, all_gone
+from tests.chaos.process import Process, in_folder
 from tests.support.servers.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.support.servers.redis_server import RedisServer, redis_server
 from tests.support.servers.s3_server import BUCKET, PLAIN, S3Server, credentials
+from tests.support.wait import wait_until
 
 COMMAND = Path(sys.executable).with_name("batchchat")
 CATALOG = Path(__file__).with_name("catalog.toml")
@@ -30,7 +31,6 @@ LEASES = "batchchat:lease:"
 EXPORTS = f"s3://{BUCKET}/exports"
 """Where results may be delivered to."""
 
-_LOOK = 0.05
 _GONE = 60.0
 _PATIENCE = 300.0
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -39,12 +39,8 @@ T = TypeVar("T")
 
 
 def until(seen: Callable[[], T], what: str, seconds: float = _PATIENCE) -> T:
-    """Wait until `seen` returns something true, and return that."""
-    deadline = time.monotonic() + seconds
-    while not (found := seen()):
-        assert time.monotonic() < deadline, f"in vain: {what}"
-        time.sleep(_LOOK)
-    return found
+    """Return the first true value of `seen`; wait long, since engines load slowly."""
+    return wait_until(seen, what, seconds=seconds)
 
 
 @dataclass
@@ -214,8 +210,8 @@ class Cluster:
         )
         return account_of(ledger, batch_id)
 
-    def close(self) -> list[str]:
-        """End all processes in order; return the commands of those that are left."""
+    def close(self) -> None:
+        """End all processes in order; fail if one that they started is left."""
         for process in self.processes:
             process.popen.terminate()
         for process in self.processes:
@@ -223,7 +219,7 @@ class Cluster:
                 process.popen.wait(_PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
-        return all_gone(self.folder, _GONE)
+        until(lambda: not in_folder(self.folder), "the end of all processes", _GONE)
 
     def talk(self) -> dict[str, Any]:
         """Return how much the processes said, and how many tracebacks."""
@@ -298,5 +294,4 @@ def cluster(
         try:
             yield one
         finally:
-            left = one.close()
-    assert not left, left
+            one.close()

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from tests.acceptance.processes import engine_core, living
 
-_LOOK = 0.05
-
 
 @dataclass
 class Process:
@@ -94,11 +92,3 @@ def in_folder(folder: Path) -> list[str]:
         if at == folder:
             found.append(f"{process.pid} {process.command}")
     return found
-
-
-def all_gone(folder: Path, seconds: float) -> list[str]:
-    """Wait until nothing started in a folder lives; return what does after all."""
-    until = time.monotonic() + seconds
-    while (left := in_folder(folder)) and time.monotonic() < until:
-        time.sleep(_LOOK)
-    return left

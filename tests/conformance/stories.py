@@ -1,12 +1,13 @@
 """Batches that end in every possible way, created once for all tests."""
 
 import json
-import time
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from openai import OpenAI
 from openai.types import Batch
+
+from tests.support.wait import wait_until
 
 ENDED = {"completed", "failed", "expired", "cancelled"}
 URL: Literal["/v1/chat/completions"] = "/v1/chat/completions"
@@ -44,12 +45,12 @@ def start(client: OpenAI, data: bytes, **options: Any) -> Batch:
 
 def until_ended(client: OpenAI, batch: Batch, seconds: float = 240) -> Batch:
     """Poll a batch until it has ended."""
-    deadline = time.monotonic() + seconds
-    while batch.status not in ENDED:
-        assert time.monotonic() < deadline, batch
-        time.sleep(0.2)
-        batch = client.batches.retrieve(batch.id)
-    return batch
+
+    def ended() -> Batch | None:
+        now = client.batches.retrieve(batch.id)
+        return now if now.status in ENDED else None
+
+    return wait_until(ended, f"the end of {batch}", seconds=seconds)
 
 
 def lines_of(client: OpenAI, file_id: str | None) -> list[dict[str, Any]]:
@@ -100,9 +101,8 @@ class Stories:
         for name, batch in vars(self).items():
             if name != "cancelled":
                 setattr(self, name, until_ended(client, batch))
-        while self.cancelled.status == "validating":
-            time.sleep(0.1)
-            self.cancelled = client.batches.retrieve(self.cancelled.id)
+        name = self.cancelled.id
+        wait_until(lambda: client.batches.retrieve(name).status != "validating")
         client.batches.cancel(self.cancelled.id)
         self.cancelled = until_ended(client, self.cancelled)
         return self

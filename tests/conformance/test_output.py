@@ -1,6 +1,5 @@
 """Output formats and delivery, requested with OpenAI's clients in `extra_body`."""
 
-import time
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from pyarrow import parquet
 
 from tests.conformance.stories import GOOD, URL, jsonl
 from tests.support.servers.s3_server import BUCKET
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -30,13 +30,13 @@ def create(client, **extra):
 
 def delivered(client, batch_id):
     """Return the batch once it has ended and its results are delivered."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while True:
+
+    def delivered():
         batch = client.batches.retrieve(batch_id)
-        if batch.status == "completed" and batch.delivery["status"] != "pending":
-            return batch
-        assert time.monotonic() < deadline, batch
-        time.sleep(0.2)
+        is_tried = batch.status == "completed" and batch.delivery["status"] != "pending"
+        return batch if is_tried else None
+
+    return wait_until(delivered, "a delivery", seconds=TIMEOUT_SECONDS)
 
 
 @pytest.fixture(scope="session")

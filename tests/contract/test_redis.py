@@ -1,7 +1,6 @@
 """Leases, the status board and queues on a real Redis that is flushed at times."""
 
 import json
-import time
 
 import pytest
 
@@ -19,6 +18,7 @@ from batchchat.workers.broker.status_board import (
     WorkerStatus,
 )
 from tests.support.servers.redis_server import redis_server
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.server
 SECONDS = 0.4
@@ -49,17 +49,13 @@ def test_only_one_has_a_lease(two):
 def test_a_lease_ends_by_itself_unless_it_is_renewed(two):
     two[0].acquire("a")
     two[0].acquire("b")
-    time.sleep(SECONDS * 0.7)
-    assert two[0].renew("a")
-    time.sleep(SECONDS * 0.7)
-    assert two[0].held(["a", "b"]) == {"a"}
+    wait_until(lambda: two[0].renew("a") and two[0].held(["a", "b"]) == {"a"})
     assert two[1].acquire("b")
 
 
 def test_a_lease_that_somebody_else_has_by_now_is_lost(two):
     two[0].acquire("a")
-    time.sleep(SECONDS * 1.2)
-    two[1].acquire("a")
+    wait_until(lambda: two[1].acquire("a"))
     assert not two[0].renew("a")
     two[0].release("a")
     assert two[1].held(["a"]) == {"a"}

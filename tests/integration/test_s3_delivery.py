@@ -1,6 +1,5 @@
 """Results delivered to a real S3 server, by the threads of a controller."""
 
-import time
 from io import BytesIO
 
 import pytest
@@ -12,6 +11,7 @@ from batchchat.workers.control.delivery_pool import DeliveryPool
 from tests.support.ended import Hand, whole
 from tests.support.memory_broker import memory_environment
 from tests.support.servers.s3_server import BUCKET, credentials
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.server
 
@@ -37,12 +37,12 @@ def deliver(server, hand, destination):
     environment = memory_environment(hand.storage, settings, clock=lambda: 1_000.0)
     deliveries = DeliveryPool(environment, environment.lease_keeper())
     deliveries.start(WorkMessage("default", state.batch.id, DELIVER))
-    deadline = time.monotonic() + PATIENCE
-    while state.delivery_receipt is None and state.delivery_attempt is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-        state = hand.ledger.state(state.batch.id)
-    return state
+
+    def tried():
+        new = hand.ledger.state(state.batch.id)
+        return new if new.delivery_receipt or new.delivery_attempt else None
+
+    return wait_until(tried, "a delivery")
 
 
 def test_the_files_of_a_batch_are_below_the_prefix(server):

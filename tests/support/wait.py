@@ -1,12 +1,24 @@
-"""Waiting for something that another thread or process does."""
+"""Wait for a condition: how long that takes differs between machines."""
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+_POLL_SECONDS = 0.02
+
+T = TypeVar("T")
 
 
-def wait_until(is_done: Callable[[], object], seconds: float = 10) -> None:
-    """Poll `is_done` until it returns something true; fail after `seconds`."""
+def wait_until(
+    predicate: Callable[[], T | None], what: str = "", *, seconds: float = 60.0
+) -> T:
+    """Return the first true value of `predicate`; fail after `seconds`.
+
+    `what` names in the failure what was waited for; by default the predicate itself.
+    """
     deadline = time.monotonic() + seconds
-    while not is_done():
-        assert time.monotonic() < deadline, "timed out"
-        time.sleep(0.01)
+    while not (found := predicate()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what or predicate}")
+        time.sleep(_POLL_SECONDS)
+    return found

@@ -1,6 +1,5 @@
 """The threads that deliver: on their own, one a batch, below what is allowed."""
 
-import time
 from threading import Event
 
 import pytest
@@ -12,6 +11,7 @@ from batchchat.workers.control import delivery_pool as module
 from batchchat.workers.control.delivery_pool import DeliveryPool
 from tests.support.ended import Hand, bare
 from tests.support.memory_broker import MemoryLeases, memory_environment
+from tests.support.wait import wait_until
 
 PATIENCE = 20.0
 
@@ -40,12 +40,6 @@ class Depot:
     def state(self, message):
         return Ledger(self.hand.storage, "default").state(message.batch_id)
 
-    def until(self, found):
-        deadline = time.monotonic() + PATIENCE
-        while not found():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-
 
 @pytest.fixture
 def depot(tmp_path):
@@ -55,7 +49,7 @@ def depot(tmp_path):
 def test_results_come_to_the_folder(depot, tmp_path):
     message = depot.ended()
     depot.deliveries.start(message)
-    depot.until(lambda: depot.state(message).is_delivered)
+    wait_until(lambda: depot.state(message).is_delivered)
     [file] = (tmp_path / "default" / "x").iterdir()
     assert depot.state(message).delivery_receipt.files == [file.as_uri()]
 
@@ -63,7 +57,7 @@ def test_results_come_to_the_folder(depot, tmp_path):
 def test_a_place_that_is_not_allowed_any_more_gets_nothing(depot, tmp_path):
     message = depot.ended("other/x")
     depot.deliveries.start(message)
-    depot.until(lambda: depot.state(message).is_delivered)
+    wait_until(lambda: depot.state(message).is_delivered)
     assert "BATCHCHAT_OUTPUT_PREFIXES" in depot.state(message).delivery_receipt.error
     assert list(tmp_path.iterdir()) == []
 
@@ -72,7 +66,7 @@ def test_what_another_process_delivers_is_left_to_it(depot):
     message = depot.ended()
     depot.leases.all[message.name] = "another"
     depot.deliveries.start(message)
-    depot.until(lambda: not depot.deliveries._active)
+    wait_until(lambda: not depot.deliveries._active)
     assert not depot.state(message).is_delivered
 
 
@@ -87,10 +81,10 @@ def test_slow_places_hold_up_only_what_is_to_be_delivered(depot, monkeypatch):
     messages = [depot.ended() for _ in range(6)]
     for message in [*messages, *messages]:
         depot.deliveries.start(message)  # returns at once
-    depot.until(lambda: len(begun) == 4)
+    wait_until(lambda: len(begun) == 4)
     go_on.set()
-    depot.until(lambda: not depot.deliveries._active)
+    wait_until(lambda: not depot.deliveries._active)
     for message in messages[4:]:
         depot.deliveries.start(message)
-    depot.until(lambda: len(begun) == 6)
+    wait_until(lambda: len(begun) == 6)
     assert sorted(begun) == sorted(message.batch_id for message in messages)

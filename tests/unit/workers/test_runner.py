@@ -1,6 +1,5 @@
 """The runner that a server has in itself: many batches, models, deaths, ends."""
 
-import time
 from functools import partial
 from threading import Event
 
@@ -16,16 +15,17 @@ from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import cancel_batch, create_batch
 from batchchat.jobs.storage import MemoryStorage
 from batchchat.workers.broker.messages import queue_name
+from batchchat.workers.engine import driver
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore, start_echo
-from batchchat.workers.local import engine_loop
+from batchchat.workers.local import engine_loop, runner
 from batchchat.workers.local.in_process_broker import InProcessBroker
 from batchchat.workers.local.runner import LocalRunner
 from tests.support.memory_broker import memory_environment
 from tests.support.running import ECHO, SETTINGS, EchoRegistry, lines, renderer
+from tests.support.wait import wait_until
 
 OTHER = Model(name="other", source="other", context_length=512)
-PATIENCE = 20.0
 
 
 class Site:
@@ -33,6 +33,9 @@ class Site:
 
     def __init__(self, monkeypatch, tmp_path):
         monkeypatch.setattr(engine_loop, "_BACKOFF", Backoff(0.05, 300.0))
+        monkeypatch.setattr(driver, "_CLOSE_TIMEOUT_SECONDS", 0.5)
+        for module in (driver, engine_loop, runner):
+            monkeypatch.setattr(module, "_POLL_SECONDS", 0.02)
         self.storage = MemoryStorage()
         self.started = []
         self.start = lambda _model: start_echo(renderer())
@@ -67,13 +70,16 @@ class Site:
 
     def ended(self, *batches, project="default"):
         """Return the states of the batches once all have ended."""
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            states = [self.ledger(project).state(batch) for batch in batches]
-            if all(state.is_terminal for state in states):
-                return states
-            time.sleep(0.02)
-        raise AssertionError([state.status for state in states])
+
+        def states():
+            return [self.ledger(project).state(batch) for batch in batches]
+
+        wait_until(lambda: all(state.is_terminal for state in states()))
+        return states()
+
+    def completed(self):
+        """Return the number of requests that are completed in shards that run."""
+        return sum(one.counts.completed for one in self.runner.shards.values())
 
 
 @pytest.fixture
@@ -103,12 +109,11 @@ def test_another_model_has_its_turn_when_the_first_rests(site):
 
 
 def test_a_model_that_never_rests_lets_another_have_its_turn(site, monkeypatch):
-    monkeypatch.setattr(engine_loop, "_MAX_MODEL_SLICE_SECONDS", 0.3)
-    site.start = lambda _model: start_echo(renderer(), latency=0.3, capacity=4)
+    monkeypatch.setattr(engine_loop, "_MAX_MODEL_SLICE_SECONDS", 0.1)
+    site.start = lambda _model: start_echo(renderer(), latency=0.1, capacity=4)
     long = site.submit(lines(90))
     site.runner.start()
-    while not site.started:
-        time.sleep(0.01)
+    wait_until(lambda: site.started)
     short = site.submit(lines(3), model="other")
     site.ended(short)
     assert not site.ledger().state(long).is_terminal
@@ -155,9 +160,7 @@ def test_a_cancelled_batch_keeps_what_is_finished(site):
     site.start = lambda _model: start_echo(renderer(), latency=0.2, capacity=4)
     batch = site.submit(lines(200))
     site.runner.start()
-    while not site.runner.shards:
-        time.sleep(0.01)
-    time.sleep(0.5)
+    wait_until(site.completed)
     cancel_batch(site.ledger(), batch)
     [state] = site.ended(batch)
     assert state.status == "cancelled"
@@ -179,20 +182,14 @@ def test_no_model_is_loaded_for_a_batch_that_is_cancelled_while_it_waits(site):
     site.start = lambda _model: start_echo(renderer(), latency=0.2, capacity=4)
     first = site.submit(lines(200))
     site.runner.start()
-    while not site.started:
-        time.sleep(0.01)
+    wait_until(lambda: site.started)
     waiting = site.submit(lines(9), model="other")
-    deadline = time.monotonic() + PATIENCE
-    while queue_name(OTHER) not in site.broker.first_messages():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: queue_name(OTHER) in site.broker.first_messages())
     cancel_batch(site.ledger(), waiting)
     site.ended(waiting)
     cancel_batch(site.ledger(), first)
     site.ended(first)
-    while site.broker.first_messages():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: not site.broker.first_messages())
     assert site.started == ["echo"]
 
 
@@ -200,19 +197,14 @@ def test_an_ended_batch_is_active_no_more(site):
     batch = site.submit(lines(3))
     site.runner.start()
     site.ended(batch)
-    deadline = time.monotonic() + PATIENCE
-    while list(ActiveIndex(site.storage)):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: not list(ActiveIndex(site.storage)))
 
 
 def test_what_is_done_when_it_is_closed_is_kept_for_the_next(site):
     site.start = lambda _model: start_echo(renderer(), latency=0.2, capacity=4)
     batch = site.submit(lines(40))
     site.runner.start()
-    while not site.runner.shards:
-        time.sleep(0.01)
-    time.sleep(0.5)
+    wait_until(site.completed)
     site.runner.close(0.3)
     done = site.runner.stats.requests_done["completed"]
     assert 0 < done < 40
@@ -229,21 +221,21 @@ def test_news_tell_what_open_shards_have(site):
     site.start = lambda _model: start_echo(renderer(), latency=0.3, capacity=4)
     batch = site.submit(lines(20))
     site.runner.start()
-    seen = 0
-    deadline = time.monotonic() + PATIENCE
-    while not seen and time.monotonic() < deadline:
-        running = dict(site.runner.shards)
-        seen = sum(progress.counts.completed for progress in running.values())
-        time.sleep(0.05)
-    assert seen
-    assert {batch_id for batch_id, _ in running} == {batch}
+    counted = wait_until(
+        lambda: {
+            batch_id
+            for (batch_id, _), one in site.runner.shards.items()
+            if one.counts.completed
+        }
+    )
+    assert counted == {batch}
 
 
 def test_an_engine_that_hangs_is_given_up(site):
     class Hanging(EchoCore):
         def step(self):
             if len(site.started) == 1:
-                released.wait(PATIENCE)
+                released.wait()
             return super().step()
 
     def start(_model):
@@ -277,10 +269,7 @@ def test_results_are_delivered_and_the_batch_leaves_the_index(site, tmp_path):
     site.runner.start()
     [state] = site.ended(batch_id)
     assert state.status == "completed"
-    deadline = time.monotonic() + PATIENCE
-    while list(ActiveIndex(site.storage)):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: not list(ActiveIndex(site.storage)))
     files = site.ledger().state(batch_id).delivery_receipt.files
     assert [name.rpartition("_")[2] for name in files] == [
         "output.jsonl",

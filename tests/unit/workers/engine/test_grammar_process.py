@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from batchchat.jobs.errors import EngineError
 from batchchat.workers.engine import grammar_process
 from batchchat.workers.engine.grammar_process import GrammarProcess
+from tests.support.wait import wait_until
 
 GRAMMAR = ("regex", "a")
 
@@ -56,9 +56,8 @@ def interrupted(start, busy):
     def interrupted(interrupt):
         with closing(start(never_reply)) as process, ThreadPoolExecutor(1) as pool:
             compiling = pool.submit(process.compile, GRAMMAR, 1)
-            while not busy.exists():
-                assert not compiling.done()
-                time.sleep(0.01)
+            wait_until(lambda: busy.exists() or compiling.done())
+            assert not compiling.done()
             interrupt(process)
             return compiling.result(timeout=30)
 
