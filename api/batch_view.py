@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.batch_object import batch_object
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.results.finalize import publish_results
 

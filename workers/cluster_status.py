@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from batchchat.jobs.errors import BrokerError
-from batchchat.jobs.ledger.ledger import State
+from batchchat.jobs.ledger.state import State
 from batchchat.workers.broker.messages import CONTROL, queue_name
 from batchchat.workers.broker.redis_client import open_redis
 from batchchat.workers.broker.status_board import RedisStatusBoard, WorkerStatus

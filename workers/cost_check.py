@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.ledger.cost_limit import cost_limit_reached
-from batchchat.jobs.ledger.ledger import State
 from batchchat.jobs.ledger.records import Counts
+from batchchat.jobs.ledger.state import State
 
 
 def reaches_cost_limit(

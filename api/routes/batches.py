@@ -33,8 +33,9 @@ from batchchat.jobs.errors import NewerFormatError, NotFoundError
 from batchchat.jobs.ids import checked_id, retry_file_id
 from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, File
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import cancel_batch
 from batchchat.jobs.results.retry import retry_input, retry_options

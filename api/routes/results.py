@@ -15,7 +15,8 @@ from batchchat.api.http.errors import ApiError
 from batchchat.api.http.schemas import errors
 from batchchat.jobs.errors import ObjectMissingError
 from batchchat.jobs.json_lines import encode
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.results.parquet import write_parquet
 from batchchat.jobs.results.parquet_file import parquet_file_id
 from batchchat.jobs.results.result_stream import finished_results

@@ -9,7 +9,7 @@ from batchchat.api.context import AppContext
 from batchchat.api.webhooks.safe_post import WebhookError, safe_post
 from batchchat.jobs.errors import BatchchatError, NotFoundError
 from batchchat.jobs.ids import id_created_at
-from batchchat.jobs.ledger.ledger import State
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.logs import event_fields
 from batchchat.jobs.webhooks.endpoints import Endpoint, EndpointStore
 from batchchat.jobs.webhooks.events import Event, batch_event

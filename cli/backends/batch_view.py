@@ -10,8 +10,8 @@ import msgspec
 from batchchat.jobs.catalog.usage import Price
 from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.batch_object import batch_object
-from batchchat.jobs.ledger.ledger import TERMINAL, State
 from batchchat.jobs.ledger.records import Counts
+from batchchat.jobs.ledger.state import TERMINAL, State
 from batchchat.jobs.requests.problems import Problem
 
 

@@ -10,7 +10,7 @@ from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.format import short
 from batchchat.jobs.errors import BrokerError
 from batchchat.jobs.ledger.active_index import ActiveIndex
-from batchchat.jobs.ledger.ledger import State
+from batchchat.jobs.ledger.state import State
 from batchchat.workers.cluster_status import ClusterStatus
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchchat.jobs.catalog.catalog import Catalog, Model, load_catalog
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.settings import Settings, data_folder, load_settings
 from batchchat.jobs.storage import open_storage

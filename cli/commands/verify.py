@@ -8,8 +8,8 @@ from batchchat.cli.terminal import options, streams
 
 if TYPE_CHECKING:
     from batchchat.cli.backends.stored import StoredBackend
-    from batchchat.jobs.ledger.ledger import State
     from batchchat.jobs.ledger.records import Batch
+    from batchchat.jobs.ledger.state import State
     from batchchat.jobs.results.joined_rows import Row
     from batchchat.jobs.results.verify import VerificationReport
 

@@ -6,8 +6,8 @@ after OpenAI's own fields, which clients keep and ignore.
 
 from typing import Any
 
-from batchchat.jobs.ledger.ledger import State
 from batchchat.jobs.ledger.records import Counts
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.requests.problems import Problem
 
 

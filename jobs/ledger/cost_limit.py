@@ -14,8 +14,9 @@ from decimal import Decimal
 from batchchat.jobs.catalog.usage import Price, Usage
 from batchchat.jobs.errors import UsageError
 from batchchat.jobs.ledger import records
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, Cancel, Counts
+from batchchat.jobs.ledger.state import State
 
 MAX_COST_REACHED = "max_cost_reached"
 """The reason of a cancel, and the code of the requests that were not run for it."""

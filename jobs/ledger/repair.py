@@ -19,7 +19,7 @@ import logging
 from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.keys import BatchKeys
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import (
     Batch,
     Commit,
@@ -30,6 +30,7 @@ from batchchat.jobs.ledger.records import (
     Shard,
 )
 from batchchat.jobs.ledger.recovery import recover
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.logs import event_fields
 
 log = logging.getLogger(__name__)

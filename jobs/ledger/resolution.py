@@ -1,6 +1,6 @@
 """Whether a batch is to end, and how."""
 
-from batchchat.jobs.ledger.ledger import State
+from batchchat.jobs.ledger.state import State
 
 
 def final_status(state: State, now: int) -> str | None:

@@ -20,8 +20,9 @@ from pathlib import Path
 from batchchat.jobs.backoff import Backoff
 from batchchat.jobs.errors import BatchchatError, ObjectMissingError, OutputError
 from batchchat.jobs.ledger import records
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import DeliveryAttempt, DeliveryReceipt
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.logs import event_fields
 from batchchat.jobs.results.export import OutputPaths, results_for
 from batchchat.jobs.results.joined_rows import outcome_of

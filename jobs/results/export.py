@@ -9,7 +9,8 @@ from typing import BinaryIO, NamedTuple, Self
 from uuid import uuid4
 
 from batchchat.jobs.errors import CorruptObjectError, OutputError
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.results.joined_rows import outcome_of
 from batchchat.jobs.results.parquet import write_parquet
 from batchchat.jobs.results.parquet_file import parquet_file_id

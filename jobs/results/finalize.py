@@ -18,7 +18,7 @@ from batchchat.jobs.ids import new_attempt_id, new_file_id, request_id
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.checkpoint import FinishedLine
 from batchchat.jobs.ledger.cost_limit import MAX_COST_REACHED
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.missing_input import (
     INPUT_MISSING,
     MISSING_INPUT_MESSAGE,
@@ -35,6 +35,7 @@ from batchchat.jobs.ledger.records import (
 )
 from batchchat.jobs.ledger.recovery import read_part, recover
 from batchchat.jobs.ledger.repair import has_shard_results
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.ledger.stored_files import publish_file
 from batchchat.jobs.requests.line_reader import iter_lines
 from batchchat.jobs.requests.parser import Parser, parse_line

@@ -6,8 +6,9 @@ import msgspec
 
 from batchchat.jobs.errors import ConflictError, CorruptObjectError
 from batchchat.jobs.ids import request_ids
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Outcome
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.requests.line_reader import RawLine, iter_lines, split_lines
 
 _LINE_BYTES = 8 * 1024 * 1024

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from io import RawIOBase
 from typing import Any, BinaryIO
 
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.results.arrow_columns import Columns
 from batchchat.jobs.results.joined_rows import JoinedRows, Row
 

@@ -13,8 +13,9 @@ import msgspec
 
 from batchchat.jobs.errors import BatchchatError, ObjectMissingError
 from batchchat.jobs.ids import new_file_id
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Outcome
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.results.parquet import write_parquet
 from batchchat.jobs.storage.file_adapter import WriterFile
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from itertools import islice
 
 from batchchat.jobs.ids import request_id
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Outcome
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.requests.line_reader import iter_lines
 from batchchat.jobs.results.finalize import read_results
 

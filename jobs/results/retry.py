@@ -8,8 +8,9 @@ import msgspec
 
 from batchchat.jobs.errors import CorruptObjectError, UsageError
 from batchchat.jobs.json_lines import escape_line_breaks
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, BatchOptions
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.requests.line_reader import iter_lines
 from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import default_custom_id

@@ -14,7 +14,8 @@ import msgspec
 
 from batchchat.jobs.errors import UsageError
 from batchchat.jobs.json_lines import encode
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.requests.schema import ENDPOINT
 from batchchat.jobs.results.joined_rows import JoinedRows, Row
 from batchchat.jobs.results.output_reader import body_of, parse_result

@@ -11,7 +11,7 @@ from hashlib import sha256
 import msgspec
 
 from batchchat.jobs.json_lines import encode
-from batchchat.jobs.ledger.ledger import State
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.webhooks.endpoints import Endpoint
 
 EVENT_TYPES = ("batch.completed", "batch.failed", "batch.expired", "batch.cancelled")

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from batchchat.jobs.ledger.active_index import ActiveIndex
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.storage.s3.storage import S3Storage
 from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.broker.status_board import RedisStatusBoard

@@ -8,7 +8,8 @@ from typing import Any
 
 from batchchat.jobs.ledger.checkpoint import unpack
 from batchchat.jobs.ledger.keys import Keys
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.state import State
 from tests.acceptance.inputs import custom_ids
 
 Answer = tuple[str, int]

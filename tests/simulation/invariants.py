@@ -13,8 +13,9 @@ from batchchat.jobs.ids import request_id
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.checkpoint import unpack
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Commit, Outcome
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.requests.line_reader import iter_lines
 from batchchat.jobs.requests.parser import InvalidLine, Parser
 from batchchat.jobs.requests.schema import Request

@@ -20,7 +20,7 @@ from batchchat.jobs.execution.crash_bisection import CrashBisection
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.checkpoint import FinishedLine, Result
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import (
     Batch,
     BatchOptions,
@@ -32,6 +32,7 @@ from batchchat.jobs.ledger.records import (
     Shard,
 )
 from batchchat.jobs.ledger.recovery import RecoveredResults, read_part, recover
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.results.finalize import _Writer, finalize
 from batchchat.workers.broker.lease_keeper import LeaseKeeper

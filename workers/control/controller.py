@@ -7,9 +7,10 @@ from threading import Event
 from uuid import uuid4
 
 from batchchat.jobs.errors import BatchchatError, BrokerError, StorageError
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.repair import quarantine_corrupt_records
 from batchchat.jobs.ledger.resolution import final_status
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.results.finalize import finalize
 from batchchat.workers.broker.lease_keeper import LeaseKeeper

@@ -15,9 +15,9 @@ from batchchat.jobs.errors import BatchchatError, NotFoundError
 from batchchat.jobs.ids import id_created_at
 from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.cost_limit import drain_seconds, request_cost_cancellation
-from batchchat.jobs.ledger.ledger import State
 from batchchat.jobs.ledger.repair import quarantine_corrupt_records
 from batchchat.jobs.ledger.resolution import final_status
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.results.delivery import is_due
 from batchchat.jobs.results.finalize import publish_results
 from batchchat.workers.broker.messages import (

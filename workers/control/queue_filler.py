@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from batchchat.jobs.ledger.ledger import State
+from batchchat.jobs.ledger.state import State
 from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.control.lease_view import LeaseView
 from batchchat.workers.control.outbox import Outbox

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from threading import Thread
 
-from batchchat.jobs.ledger.ledger import State
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.workers.broker.messages import CONTROL, WorkMessage
 from batchchat.workers.broker.status_board import ShardProgress

@@ -23,7 +23,7 @@ import msgspec
 
 from batchchat.jobs.backoff import Backoff
 from batchchat.jobs.catalog.catalog import load_catalog
-from batchchat.jobs.ledger.ledger import State
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.logs import event_fields, start_logging
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.settings import Settings, data_folder, load_settings

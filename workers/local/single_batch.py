@@ -7,8 +7,9 @@ from threading import Event
 from typing_extensions import override
 
 from batchchat.jobs.execution.progress import Progress
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Counts
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.results.delivery import deliver
 from batchchat.jobs.results.finalize import publish_results

@@ -12,8 +12,9 @@ from threading import Lock
 
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.ledger.cost_limit import DRAIN_SECONDS, request_cost_cancellation
-from batchchat.jobs.ledger.ledger import Ledger, State
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Counts
+from batchchat.jobs.ledger.state import State
 from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.broker.status_board import StatusBoard
 from batchchat.workers.cost_check import reaches_cost_limit

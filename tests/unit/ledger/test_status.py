@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from batchchat.jobs.ledger.ledger import TERMINAL, fold
+from batchchat.jobs.ledger.state import TERMINAL, fold
 
 FINAL = [None, "completed", "failed", "expired", "cancelled"]
 PLAN = [None, "failed", "made"]
