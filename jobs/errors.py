@@ -22,19 +22,19 @@
        ├─ EngineStartError     it never came up
        └─ EngineDeadError      it died; worth another engine
 
-`code` goes on the wire, `hint` says what to do, `retryable` answers the only
-question a caller asks. The command line and the API map classes, never texts.
+`code` is part of the API, `hint` suggests what to do, and `retryable` states whether
+a retry may succeed. The command line and the API map classes, never texts.
 """
 
 
 class BatchchatError(Exception):
-    """Something went wrong that we can name."""
+    """An expected error."""
 
     code = "error"
     retryable = False
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        """`message` says what, where and why; `hint` what to do about it."""
+        """Create the error: `message` is what, where and why; `hint` is what to do."""
         super().__init__(message)
         self.message = message
         self.hint = hint

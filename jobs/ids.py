@@ -96,7 +96,7 @@ def not_found_message(kind: str, value: str) -> str:
 
 
 def checked_project(name: str) -> str:
-    """Return `name` if it may stand in a key.
+    """Return `name` if it is valid in a storage key.
 
     Raises:
         UsageError: it may not.

@@ -1,4 +1,4 @@
-"""What becomes of an exception that nobody foresaw: one request's error line."""
+"""Turn an unexpected exception into the error of one request."""
 
 import logging
 import traceback
@@ -10,24 +10,24 @@ from batchchat.jobs.errors import BatchchatError, RequestRefusedError
 log = logging.getLogger(__name__)
 
 _LOGGED_FRAMES = 5
-"""Innermost calls that are logged; a recursion has a thousand."""
+"""Innermost calls that are logged; a recursion may have a thousand."""
 
 
 @contextmanager
 def fail_request_on_bug(name: str) -> Iterator[None]:
-    """Let a bug that the request `name` meets be that request's own error.
+    """Raise `RequestRefusedError` for a bug that the request `name` triggers.
 
-    Its neighbours go on. Neither the log nor the error says the exception's own
-    text, which may be the request's. Raises `RequestRefusedError`.
+    Other requests are not affected. Neither the log nor the error contains the
+    exception's own text, which may quote the request.
     """
     try:
         yield
     except BatchchatError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's
+    except Exception as error:  # noqa: BLE001 - every kind of bug
         kind = type(error).__name__
         calls = "".join(traceback.format_tb(error.__traceback__, limit=-_LOGGED_FRAMES))
-        log.error("%s is refused, by a bug: %s\n%s", name, kind, calls)  # noqa: TRY400 - it would say the exception's text
+        log.error("%s is rejected because of a bug: %s\n%s", name, kind, calls)  # noqa: TRY400 - without the exception's text
         raise RequestRefusedError(
             f"batchchat has a bug that this request met ({kind}): please report it",
             code="internal_error",

@@ -20,7 +20,7 @@ _NOISY_LOGGERS = (
 
 
 def start_logging(stream: TextIO, *, as_json: bool) -> None:
-    """Log to `stream`: JSON, or plain lines for somebody who watches."""
+    """Log to `stream`: JSON, or plain lines for a terminal."""
     handler = logging.StreamHandler(stream)
     plain = logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S")
     handler.setFormatter(_JsonLines() if as_json else plain)

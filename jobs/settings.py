@@ -35,96 +35,101 @@ class Settings(BaseSettings):
     )
 
     storage: str = Field(default_factory=lambda: str(data_folder() / "storage"))
-    """Where batches live: a path, `file:///folder` or `s3://bucket/prefix`."""
+    """Where batches are stored: a path, `file:///folder` or `s3://bucket/prefix`."""
 
     s3_endpoint: str | None = None
-    """The URL of an S3 server that isn't AWS; credentials come as boto3 finds them."""
+    """URL of an S3 server other than AWS; boto3 finds the credentials as usual."""
 
     s3_path_style: bool | None = None
-    """Whether URLs have the bucket in their path; unset, if there is an endpoint."""
+    """Whether URLs contain the bucket in their path; the default is yes with an
+    endpoint, and no without."""
 
     broker: str | None = None
-    """The Redis of a cluster, as `redis://host:6379/0`; unset, no cluster is used."""
+    """The Redis of a cluster, such as `redis://host:6379/0`; unset, no cluster is
+    used."""
 
     url: str | None = None
-    """A server to work with, as `http://host:8000`; unset, batches are kept here."""
+    """The server that the commands use, such as `http://host:8000`; unset, they use the
+    storage directly."""
 
     api_key: SecretStr | None = None
-    """The key to that server; `batchchat keys create` makes them there."""
+    """The API key for that server, made there with `batchchat keys create`."""
 
     project: str = "default"
-    """Whose batches these are; projects do not see each other's."""
+    """The project of the batches; projects are isolated from each other."""
 
     config: Path | None = None
-    """A TOML file with settings, and with models under `[models.NAME]`."""
+    """A TOML file with settings, and models under `[models.NAME]`."""
 
     model_cache: str = Field(default_factory=lambda: str(data_folder() / "models"))
-    """Where the demo model is made."""
+    """Folder of the demo model, which is created on first use."""
 
     shard_requests: Annotated[int, Field(ge=1, le=100_000)] = 1_000
-    """Requests in a shard, at most."""
+    """Maximum number of requests in a shard."""
 
     shard_bytes: Annotated[int, Field(ge=1_024)] = 8 * 1024 * 1024
-    """Bytes of input in a shard, at most, unless one line is larger."""
+    """Maximum size of a shard in bytes of input, unless a single line is larger."""
 
     max_line_bytes: Annotated[int, Field(ge=1_024)] = 8 * 1024 * 1024
-    """Bytes of one line, at most; a longer one is a bad line."""
+    """Maximum size of a line in bytes; longer lines are rejected."""
 
     checkpoint_seconds: Annotated[float, Field(gt=0, le=600)] = 2.0
-    """Seconds between a result and the checkpoint that keeps it, at most."""
+    """Maximum time in seconds between a result and the checkpoint that stores it."""
 
     deduplicate_requests: bool = True
-    """Compute requests once that are alike and greedy, or seeded alike."""
+    """Compute identical requests once if they are greedy or have the same seed."""
 
     grace_seconds: Annotated[float, Field(ge=0)] = 5.0
-    """Seconds that running requests get to finish when a run is stopped."""
+    """Time in seconds for running requests to finish when a run is stopped."""
 
     retry_timeout_seconds: Annotated[float, Field(ge=0)] = 60.0
-    """Seconds that a failing storage is given to come back; a cluster's worker waits
-    for as long as it takes."""
+    """How long to retry a failing storage, in seconds; workers of a cluster retry
+    without a limit."""
 
     lease_seconds: Annotated[float, Field(ge=1)] = 15.0
-    """Seconds after which a worker that says nothing more has lost its shards."""
+    """Lease duration in seconds: a worker that does not renew its lease for this long
+    loses its shards."""
 
     controller_interval_seconds: Annotated[float, Field(gt=0)] = 2.0
-    """Seconds between two looks of the controller at what is to be done."""
+    """Time in seconds between two sweeps of the controller over the active batches."""
 
     stall_seconds: Annotated[float, Field(ge=1)] = 120.0
-    """Seconds without any progress after which a worker gives its engine up."""
+    """Time in seconds without progress after which an engine is treated as hung."""
 
     host: str = "127.0.0.1"
-    """The address that `batchchat serve` listens on."""
+    """Address on which `batchchat serve` listens."""
 
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
-    """The port that it listens on; 0 takes a free one."""
+    """Port on which `batchchat serve` listens; 0 selects a free one."""
 
     max_file_bytes: Annotated[int, Field(ge=1)] = 16 * 1024**3
-    """Bytes of an uploaded file, at most."""
+    """Maximum size of an uploaded file in bytes."""
 
     max_batch_requests: Annotated[int, Field(ge=1)] = 50_000_000
-    """Lines of a batch's input that the API takes, at most."""
+    """Maximum number of input lines of a batch that is created through the API."""
 
     upload_idle_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
-    """Seconds for which an upload may bring nothing."""
+    """Idle timeout for uploads, in seconds."""
 
     output_prefixes: Annotated[tuple[str, ...], NoDecode] = ()
-    """Where batches of the API may have their results written, beside the storage:
-    below these, separated by commas, as `s3://bucket/exports/{project}/` or
-    `/srv/exports/`; unset, nowhere. `{project}` stands for the name of the project."""
+    """Prefixes below which the API may deliver results, separated by commas, such as
+    `s3://bucket/exports/{project}/` or `/srv/exports/`; unset, delivery is disabled.
+    `{project}` is replaced by the name of the project."""
 
     requests_per_minute: Annotated[int, Field(ge=1)] | None = None
-    """How often a project may ask the API; unset, as often as it likes."""
+    """Maximum number of API requests of a project per minute; unset, no limit."""
 
     webhooks_allow_private: bool = False
-    """Whether webhooks may go to this network's own addresses, and by plain http."""
+    """Whether webhooks may be sent to private addresses and over plain HTTP."""
 
     engine_process: Annotated[str, Field(pattern="^(auto|in_process|subprocess)$")] = (
         "auto"
     )
-    """Whether vLLM's core runs inside this process or in one of its own."""
+    """Where vLLM's core runs: `in_process`, `subprocess`, or `auto` (the first on CPU,
+    the second on GPU)."""
 
     engine_log: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "error"
-    """How much vLLM says on stderr: debug, info, warning or error."""
+    """vLLM's log level on stderr: `debug`, `info`, `warning` or `error`."""
 
     simulated_tokens_per_second: Annotated[float, Field(gt=0)] | None = None
     """For load tests: generate random text at this rate per request, without loading
