@@ -53,7 +53,6 @@ check: $(READY)  ## Check format, lint, types, layers and spelling
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
-	$(BIN)/python tools/check_words.py
 	NO_NETWORK=1 $(BIN)/validate-pyproject pyproject.toml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml

@@ -1,7 +1,6 @@
-"""`docker-compose.yml`: the very commands it names, with the settings it gives them.
+"""The commands of `docker-compose.yml`, with the settings of their services.
 
-Without Docker: its Redis and its S3 are servers of this machine, the rest is as it
-stands in the file.
+They run without Docker; Redis and S3 are servers of this machine.
 """
 
 import json
@@ -33,7 +32,7 @@ def services():
 
 @pytest.fixture(scope="module")
 def settings(services, moto, tmp_path_factory):
-    """The environment of the file, its two hosts being here."""
+    """The environment of the services, with Redis and S3 on this machine."""
     with redis_server(tmp_path_factory.mktemp("redis")) as redis:
         given = services["controller"]["environment"]
         assert given == services["worker-cpu"]["environment"]
@@ -50,9 +49,9 @@ def settings(services, moto, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster(make_place, services, settings):
-    """A place whose environment is a service's, with the services running.
+    """A place with the environment of the services, and with the services running.
 
-    When all is done they must end in time on a SIGTERM.
+    At the end, they must exit in time on SIGTERM.
     """
     place = make_place()
     place.environment |= settings
@@ -66,7 +65,7 @@ def cluster(make_place, services, settings):
 
 
 def _end_within_their_grace(place, services):
-    """Stop the services as a container is stopped: a signal to its first process."""
+    """Stop the services as a container is stopped: SIGTERM to the first process."""
     for name, running in zip(
         ("worker-cpu", "controller"), reversed(place.started[:2]), strict=True
     ):
@@ -75,14 +74,14 @@ def _end_within_their_grace(place, services):
         assert running.end(grace).code == 0
 
 
-def test_every_setting_of_the_file_is_one(services):
+def test_every_setting_of_the_services_exists(services):
     page = (ROOT / "docs" / "settings.md").read_text()
     given = services["controller"]["environment"]
     ours = [name for name in given if name.startswith("BATCHCHAT_")]
     assert all(f"`{name}`" in page for name in ours)
 
 
-def test_a_batch_that_is_handed_in_is_run_and_fetched(cluster):
+def test_a_batch_is_submitted_run_and_fetched(cluster):
     done = cluster.run(
         "submit", REQUESTS, "--model", "demo", "--output", "out.jsonl", "--json"
     )
@@ -103,7 +102,7 @@ def test_health_checks_pass_while_the_cluster_runs(cluster, services):
         assert done.code == 0, done.err
 
 
-def test_the_doctor_finds_all_of_it(cluster):
+def test_the_doctor_finds_the_whole_cluster(cluster):
     done = cluster.run("doctor", "--json")
     found = {finding["check"]: finding for finding in done.json()}
     assert done.code == 0, done.out
@@ -111,7 +110,7 @@ def test_the_doctor_finds_all_of_it(cluster):
     assert {finding["status"] for finding in found.values()} == {"ok"}
 
 
-def test_a_batch_is_followed_from_another_terminal(cluster):
+def test_a_batch_is_followed_by_watch(cluster):
     done = cluster.run("submit", REQUESTS, "--model", "demo", "--no-wait")
     batch_id = done.out.decode().strip()
     watched = cluster.run("watch", batch_id, "--json")
@@ -120,7 +119,7 @@ def test_a_batch_is_followed_from_another_terminal(cluster):
     assert "164" in cluster.run("status", batch_id).out.decode()
 
 
-def test_a_cancelled_batch_ends_and_keeps_what_is_finished(cluster):
+def test_a_cancelled_batch_keeps_finished_results(cluster):
     done = cluster.run("submit", REQUESTS, "--model", "demo", "--no-wait")
     batch_id = done.out.decode().strip()
     assert cluster.run("cancel", batch_id).code == 0
@@ -131,7 +130,7 @@ def test_a_cancelled_batch_ends_and_keeps_what_is_finished(cluster):
     assert len(results) + len(errors) in {0, 164}  # none, if it had no plan yet
 
 
-def test_its_api_runs_batches_on_the_same_cluster(cluster, services):
+def test_the_api_runs_batches_on_the_cluster(cluster, services):
     service = services["api"]
     key = cluster.run("keys", "create").out.decode().strip()
     port = {"BATCHCHAT_HOST": service["environment"]["BATCHCHAT_HOST"]}

@@ -48,7 +48,7 @@ SHOW = mt_bench("show")
 
 
 def noted(folder: Path, name: str) -> dict[str, Any]:
-    """Return what is noted of a batch, if it is."""
+    """Return the record of a batch, or one without an id."""
     path = folder / "batches" / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else {"batch": None}
 
@@ -73,7 +73,7 @@ def played(make_place):
 
 
 @pytest.mark.engine
-def test_a_run_that_was_killed_goes_on_with_its_batch(played):
+def test_a_killed_run_resumes_its_batch(played):
     assert played.steps["answer"].code == 0, played.steps["answer"].err
     assert noted(played.folder, "answer-demo")["batch"] == played.begun
     listed = played.place.run("list", "--json").json()["data"]
@@ -90,7 +90,7 @@ def test_each_question_is_answered_in_two_turns(played):
 
 
 @pytest.mark.engine
-def test_the_second_turn_has_heard_the_first(played):
+def test_the_second_turn_follows_the_first_answer(played):
     for line in read_lines(played.folder / "batches" / "answer-demo.results.jsonl"):
         body = line["response"]["body"]
         [first] = body["turns"]
@@ -99,7 +99,7 @@ def test_the_second_turn_has_heard_the_first(played):
 
 
 @pytest.mark.engine
-def test_each_answer_is_judged_alone_and_beside_the_other_s(played):
+def test_each_answer_is_graded_and_compared(played):
     assert played.steps["judge"].code == 0, played.steps["judge"].err
     single = list(read_lines(played.folder / "model_judgment" / "demo_single.jsonl"))
     pair = list(read_lines(played.folder / "model_judgment" / "demo_pair.jsonl"))
@@ -108,7 +108,7 @@ def test_each_answer_is_judged_alone_and_beside_the_other_s(played):
 
 
 @pytest.mark.engine
-def test_noise_is_said_to_hold_no_rating(played):
+def test_missing_ratings_are_reported(played):
     done = played.steps["show"]
     assert done.code == 1
     assert "8 of 8 judgments by demo have no rating" in done.err
@@ -129,7 +129,7 @@ def test_fastchat_shows_the_run(played):
 
 
 @pytest.mark.engine
-def test_what_is_done_is_not_asked_again(played):
+def test_finished_steps_are_not_repeated(played):
     for step in (ANSWER, JUDGE):
         done = played.place.run(**step)
         assert done.code == 0
@@ -137,7 +137,7 @@ def test_what_is_done_is_not_asked_again(played):
 
 
 @pytest.mark.engine
-def test_a_batch_that_could_not_be_noted_is_found(played):
+def test_a_batch_without_a_record_is_found(played):
     note = noted(played.folder, "answer-b")
     lost = note | {"batch": None, "used": False}
     (played.folder / "batches" / "answer-b.json").write_text(json.dumps(lost))
@@ -165,7 +165,7 @@ def dataset(*arguments: str) -> dict[str, Any]:
     return {"program": [*program, "--samples", str(SAMPLES), *arguments]}
 
 
-def test_a_dataset_loads_as_fine_tuning_takes_it(made):
+def test_a_dataset_loads_for_fine_tuning(made):
     from datasets import load_dataset
     from transformers import AutoTokenizer
 

@@ -1,8 +1,8 @@
-"""Judges a run with FastChat's own code; the judge's words come from a file.
+"""Judge a run with FastChat's own code, taking the judgments from a file.
 
-Started as a program of its own: the run's folder, the file of words by prompt, and
-the baseline or nothing. What stands in for the rest of FastChat is what asks a
-judge over a network and what loads models, which would need their libraries.
+This is a program of its own; its arguments are the run's folder, the file of judgments
+by prompt, and the baseline or an empty string. Stubs replace the parts of FastChat that
+call a judge over a network or load models, because these need further libraries.
 """
 
 import json
