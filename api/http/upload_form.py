@@ -12,6 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from batchchat.api.http.errors import ApiError
+from batchchat.api.http.filenames import sent_filename
 
 _MAX_FIELD_BYTES = 1_024
 _MAX_PARTS = 16
@@ -94,7 +95,7 @@ class UploadForm:
                     400, "The form must have exactly one field 'file'.", param="file"
                 )
             self._field_value = None
-            self.filename = _validated_filename(_raw_filename(disposition, options))
+            self.filename = _filename(disposition, options)
         elif self._name in FIELDS:
             self._field_value = bytearray()
         else:
@@ -131,33 +132,32 @@ def _decode_latin1(header: bytes) -> str:
     return header.decode("latin-1")
 
 
-def _raw_filename(disposition: bytes, options: dict[bytes, bytes]) -> str:
-    """Return the filename as sent: the parser would strip a path from it."""
-    if b"filename" not in options:
+def _filename(disposition: bytes, options: dict[bytes, bytes]) -> str:
+    """Return the name of the uploaded file. Raises `ApiError` if it is not valid."""
+    try:
+        name = sent_filename(disposition, options.get(b"filename"))
+    except ValueError:
+        message = "Invalid value for 'file': the filename is not valid UTF-8."
+        raise ApiError(400, message, param="file", code="invalid_value") from None
+    if name is None:
         message = "Invalid value for 'file': the form field needs a `filename`."
         raise ApiError(400, message, param="file", code="invalid_value")
-    marker = b'filename="'
-    at = disposition.find(marker)
-    raw = options[b"filename"]
-    if at >= 0:
-        raw = disposition[at + len(marker) :].split(b'"')[0]
-    return _decode_utf8(raw, "file")
+    return _validated_filename(name)
 
 
 def _validated_filename(filename: str) -> str:
-    """Return the filename. Raises `ApiError` if it is a path or is not printable."""
+    """Return the filename. Raises `ApiError` if it is no name or is not printable."""
     bad = (
         not filename
         or len(filename) > _MAX_FILENAME_LENGTH
         or not filename.isprintable()
-        or any(mark in filename for mark in "/\\")
         or filename in {".", ".."}
     )
     if bad:
         raise ApiError(
             400,
             "Invalid value for 'file': the filename must have 1 to"
-            f" {_MAX_FILENAME_LENGTH} printable characters, without `/` and `\\`.",
+            f" {_MAX_FILENAME_LENGTH} printable characters, and not be a directory.",
             param="file",
             code="invalid_value",
         )

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError
 
 from batchchat.api.context import AppContext
 from batchchat.api.http.errors import ApiError
@@ -23,6 +30,10 @@ from batchchat.jobs.errors import (
 )
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.json_lines import encode
+from batchchat.jobs.ledger.completion_window import (
+    COMPLETION_WINDOW_PATTERN,
+    completion_window_seconds,
+)
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, BatchOptions, File
@@ -34,6 +45,15 @@ _strict = ConfigDict(extra="forbid", strict=True)
 
 Key = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Value = Annotated[str, StringConstraints(max_length=512)]
+
+
+def _check_window(text: str) -> str:
+    try:
+        completion_window_seconds(text)
+    except UsageError as error:
+        values = {"message": error.message}
+        raise PydanticCustomError("value_error", "{message}", values) from None
+    return text
 
 
 class ExpiresAfter(BaseModel):
@@ -54,8 +74,10 @@ class CreateBatchRequest(BaseModel):
 
     input_file_id: str = Field(description="An uploaded file with the purpose `batch`.")
     endpoint: Literal["/v1/chat/completions"]
-    completion_window: Literal["24h", "7d"] = Field(
-        description="The batch expires after this time. Finished results are kept."
+    completion_window: Annotated[str, AfterValidator(_check_window)] = Field(
+        description="The batch expires after this time, from `1h` to `30d`, such as"
+        " `90m`, `24h` or `1d12h`. Finished results are kept.",
+        json_schema_extra={"pattern": COMPLETION_WINDOW_PATTERN},
     )
     metadata: Annotated[dict[Key, Value], Field(max_length=16)] | None = None
     output_expires_after: ExpiresAfter | None = None

@@ -1,13 +1,13 @@
 """/v1/files."""
 
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from batchchat.api.http.auth import Context, ProjectLedger
 from batchchat.api.http.byte_ranges import content_response
+from batchchat.api.http.filenames import content_disposition
 from batchchat.api.http.json_response import JsonResponse
 from batchchat.api.http.paging import AfterId, list_object
 from batchchat.api.http.schemas import DeletedFile, FileList, FileObject, errors
@@ -146,7 +146,7 @@ def download_file(
     if is_head or request.headers.get("if-range", tag) != tag:
         range_ = None
     headers = {
-        "content-disposition": f"attachment; filename*=UTF-8''{quote(file.filename)}",
+        "content-disposition": content_disposition(file.filename),
         "etag": tag,
         "x-content-type-options": "nosniff",
     }

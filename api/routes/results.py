@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from batchchat.api.http.auth import Authenticator, ProjectLedger
 from batchchat.api.http.errors import ApiError
+from batchchat.api.http.filenames import content_disposition
 from batchchat.api.http.schemas import errors
 from batchchat.jobs.errors import ObjectMissingError
 from batchchat.jobs.json_lines import encode
@@ -34,6 +35,9 @@ _SEND_BYTES = 256 * 1024
 _LINES_PER_READ = 200
 _TEXT_SCHEMA: dict[str, Any] = {"schema": {"type": "string"}}
 _EVENT_STREAM = "text/event-stream"
+_LAST_EVENT_ID = "done"
+"""The id of the event `done`: who has received it needs no other event."""
+
 _PARQUET = "application/vnd.apache.parquet"
 
 After = Annotated[
@@ -59,6 +63,7 @@ After = Annotated[
             "description": "The finished lines of the output file and the error file,"
             " in input order.",
         },
+        204: {"description": "`Last-Event-ID` is the id of the event `done`."},
         **errors(404, 409),
     },
 )
@@ -94,6 +99,8 @@ def read_results(
     if format_ == "parquet":
         return _parquet(ledger, state, after)
     if _EVENT_STREAM in request.headers.get("accept", ""):
+        if last_event_id == _LAST_EVENT_ID:
+            return Response(status_code=204)  # makes `EventSource` stop
         if last_event_id is not None:
             after = _parse_event_id(last_event_id)
         events = _EventStream(request, ledger, batch_id, after)
@@ -132,7 +139,8 @@ class _EventStream:
     """A batch as server-sent events: its results, its object, and its end.
 
     The id of an event is the number of results sent so far, so that a client that
-    reconnects with `Last-Event-ID` receives the rest.
+    reconnects with `Last-Event-ID` receives the rest. The id of the last event is
+    different, so that a client that has it is not sent the end again.
     """
 
     def __init__(
@@ -161,14 +169,14 @@ class _EventStream:
             while ready := await to_thread.run_sync(_next_lines, lines):
                 for line in ready:
                     self._count += 1
-                    yield self._event("result", line.rstrip())
+                    yield _event(f"{self._count}", "result", line.rstrip())
                 idle_polls = 0
             batch = await to_thread.run_sync(self._render, state)
             if batch != last:
-                yield self._event("batch", batch)
+                yield _event(f"{self._count}", "batch", batch)
                 last, idle_polls = batch, 0
             if state.is_terminal:
-                yield self._event("done", encode({"status": state.status}))
+                yield _event(_LAST_EVENT_ID, "done", encode({"status": state.status}))
                 return
             idle_polls += 1
             if idle_polls % _POLLS_PER_KEEPALIVE == 0:
@@ -182,8 +190,9 @@ class _EventStream:
             return False
         return project == self._ledger.project
 
-    def _event(self, name: str, data: bytes) -> bytes:
-        return b"id: %d\nevent: %b\ndata: %b\n\n" % (self._count, name.encode(), data)
+
+def _event(event_id: str, name: str, data: bytes) -> bytes:
+    return f"id: {event_id}\nevent: {name}\ndata: ".encode() + data + b"\n\n"
 
 
 def _next_lines(lines: Iterator[bytes]) -> list[bytes]:
@@ -218,7 +227,7 @@ def _parquet(ledger: Ledger, state: State, after: int) -> Response:
         message = "Invalid value for 'after': not supported with `format=parquet`."
         raise ApiError(400, message, param="after", code="invalid_value")
     name = f"{state.batch.id}.parquet"
-    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    headers = {"content-disposition": content_disposition(name)}
     table = parquet_file_id(ledger, state.final) if state.final else None
     if state.final and table:
         headers["content-length"] = f"{state.final.parquet_bytes}"

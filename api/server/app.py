@@ -12,6 +12,7 @@ from batchchat.api.http.access_log import AccessLog
 from batchchat.api.http.auth import Authenticator
 from batchchat.api.http.errors import add_error_handlers
 from batchchat.api.http.rate_limit import RateLimiter
+from batchchat.api.http.trailing_slash import TrailingSlash
 from batchchat.api.routes import batches, files, health, metrics, models, results
 from batchchat.api.routes import webhook_endpoints as webhooks
 from batchchat.api.routes.metrics import Metrics
@@ -50,6 +51,7 @@ def make_app(context: AppContext, runner: RunnerProcess | None = None) -> FastAP
     for routes in (files, batches, results, models, webhooks, health, metrics):
         app.include_router(routes.router)
     add_error_handlers(app)
+    app.add_middleware(TrailingSlash)
     app.add_middleware(AccessLog)
     document = cache(lambda: openapi_document(app))
     app.openapi = document  # type: ignore[method-assign]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from batchchat.cli.terminal import options, paths, streams
-from batchchat.cli.terminal.options import CompletionWindow, Format, OnInvalid, Priority
+from batchchat.cli.terminal.options import Format, OnInvalid, Priority
 
 if TYPE_CHECKING:
     from batchchat.cli.backends.protocol import Backend
@@ -44,10 +44,6 @@ _Metadata = Annotated[
         metavar="KEY=VALUE", help="Attach metadata to the batch (repeatable)."
     ),
 ]
-_Window = Annotated[
-    CompletionWindow,
-    typer.Option(help="Time until the batch expires; finished results are kept."),
-]
 _Priority = Annotated[Priority, typer.Option(help="Scheduling priority on a cluster.")]
 _OnInvalid = Annotated[
     OnInvalid,
@@ -63,7 +59,7 @@ def submit(
     wait: _Wait = True,
     seed: _Seed = None,
     metadata: _Metadata = None,
-    completion_window: _Window = CompletionWindow.DAY,
+    completion_window: options.CompletionWindow = "24h",
     priority: _Priority = Priority.NORMAL,
     on_invalid: _OnInvalid = OnInvalid.FAIL,
     max_cost: options.MaxCost = None,

@@ -36,13 +36,6 @@ class Priority(StrEnum):
     HIGH = "high"
 
 
-class CompletionWindow(StrEnum):
-    """How long after its creation a batch expires."""
-
-    DAY = "24h"
-    WEEK = "7d"
-
-
 File = Annotated[
     str,
     typer.Argument(
@@ -89,6 +82,27 @@ def parse_dollars(text: str) -> Decimal:
     return amount
 
 
+def parse_completion_window(text: str) -> str:
+    """Return a completion window as it was typed. Raises `BadParameter`."""
+    from batchchat.jobs.errors import UsageError
+    from batchchat.jobs.ledger.completion_window import completion_window_seconds
+
+    try:
+        completion_window_seconds(text)
+    except UsageError as error:
+        raise typer.BadParameter(error.message) from None
+    return text
+
+
+CompletionWindow = Annotated[
+    str,
+    typer.Option(
+        metavar="DURATION",
+        parser=parse_completion_window,
+        help="Time until the batch expires, from 1h to 30d, such as 90m, 24h or 7d;"
+        " finished results are kept.",
+    ),
+]
 MaxCost = Annotated[
     Decimal | None,
     typer.Option(

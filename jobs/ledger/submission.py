@@ -8,12 +8,10 @@ from batchchat.jobs.errors import ConflictError
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.active_index import ActiveIndex
+from batchchat.jobs.ledger.completion_window import completion_window_seconds
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, BatchOptions, Cancel, File
 from batchchat.jobs.requests.schema import ENDPOINT
-
-COMPLETION_WINDOWS = {"24h": 86_400, "7d": 604_800}
-"""Completion windows in seconds; OpenAI offers 24h."""
 
 
 def create_batch(
@@ -28,6 +26,10 @@ def create_batch(
 
     `enqueue` first adds it to the index of the batches that a cluster or a server
     runs. If a batch with `batch_id` exists already, that one is returned unchanged.
+
+    Raises:
+        UsageError: the completion window is not valid.
+
     """
     now = ledger.now()
     chosen = msgspec.structs.asdict(options)
@@ -39,7 +41,7 @@ def create_batch(
         input_file_id=input_file.id,
         endpoint=ENDPOINT,
         created_at=now,
-        expires_at=now + COMPLETION_WINDOWS[options.completion_window],
+        expires_at=now + completion_window_seconds(options.completion_window),
         **chosen,
     )
     if enqueue:

@@ -87,11 +87,10 @@ def test_a_malicious_cursor_is_not_found(server, place, trick):
 @pytest.mark.parametrize(
     "name",
     [
-        "../up.jsonl",
-        "/etc/passwd",
-        "a/b.jsonl",
-        "..\\up.jsonl",
-        "C:\\x.jsonl",
+        "../..",
+        "/",
+        "a/.",
+        "..\\..",
         "..",
         ".",
         "a\x7fb",
@@ -105,6 +104,27 @@ def test_a_malicious_filename_is_rejected(server, name):
     )
     assert response.status_code == 400
     assert error_of(response)["param"] == "file"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("../up.jsonl", "up.jsonl"),
+        ("/etc/passwd", "passwd"),
+        ("a/b.jsonl", "b.jsonl"),
+        ("..\\up.jsonl", "up.jsonl"),
+        ("C:\\x.jsonl", "x.jsonl"),
+    ],
+)
+def test_a_malicious_path_is_reduced_to_a_filename(sent, kept):
+    served = ApiServer()
+    try:
+        file = served.client.post(
+            "/v1/files", files={"file": (sent, LINE)}, data={"purpose": "batch"}
+        )
+    finally:
+        served.close()
+    assert file.json()["filename"] == kept
 
 
 NESTED = b'{"metadata":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -284,7 +304,7 @@ def test_an_excess_connection_is_a_503_with_retry_after(server, monkeypatch):
     assert error_of(response)["code"] == "too_many_connections"
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v2/files", "/v1/files/"])
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v2/files", "/v1/file/"])
 def test_an_unknown_url_is_not_found(server, path):
     response = server.client.get(path)
     assert response.status_code == 404

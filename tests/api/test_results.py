@@ -172,7 +172,8 @@ def events(served, batch_id, **headers):
                 name, _, value = line.partition(": ")
                 event[name] = value
             elif event:
-                yield int(event["id"]), event["event"], json.loads(event["data"])
+                number = event["id"] if event["id"] == "done" else int(event["id"])
+                yield number, event["event"], json.loads(event["data"])
                 event = {}
 
 
@@ -193,7 +194,7 @@ def test_an_event_stream_follows_a_batch_to_its_end(served, hand):
         "q-5",
         "q-6",
     ]
-    assert rest[-1] == (7, "done", {"status": "completed"})
+    assert rest[-1] == ("done", "done", {"status": "completed"})
     assert rest[-2][2]["request_counts"]["completed"] == 7
 
 
@@ -203,7 +204,25 @@ def test_a_reconnected_event_stream_continues_after_the_last_event(served, hand)
     names = [
         (number, name) for number, name, _ in events(served, state.batch.id, **header)
     ]
-    assert names == [(6, "result"), (7, "result"), (7, "batch"), (7, "done")]
+    assert names == [(6, "result"), (7, "result"), (7, "batch"), ("done", "done")]
+
+
+def test_an_event_stream_is_not_sent_again_after_its_end(served, hand):
+    state = hand.ended(DATA)
+    *_, (last, name, _) = events(served, state.batch.id)
+    assert name == "done"
+    place = f"/v1/batches/{state.batch.id}/results"
+    headers = {"accept": "text/event-stream", "last-event-id": last}
+    response = served.client.get(place, headers=headers)
+    assert (response.status_code, response.content) == (204, b"")
+
+
+def test_an_event_stream_that_broke_before_its_end_is_continued(served, hand):
+    state = hand.ended(DATA)
+    names = [
+        name for _, name, _ in events(served, state.batch.id, **{"last-event-id": "7"})
+    ]
+    assert names == ["batch", "done"]
 
 
 @pytest.mark.parametrize("last", ["x", "-1", "9" * 40])

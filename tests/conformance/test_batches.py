@@ -209,7 +209,7 @@ def test_an_input_file_of_another_purpose_is_rejected(api):
     ("field", "value"),
     [
         ("endpoint", "/v1/embeddings"),
-        ("completion_window", "1h"),
+        ("completion_window", "31d"),
         ("metadata", {f"key-{n}": "" for n in range(17)}),
         ("metadata", {"key": "x" * 513}),
         ("output_expires_after", {"anchor": "created_at", "seconds": 3}),

@@ -70,7 +70,7 @@ def simulated(world: VirtualWorld, redis: Redis, window: int) -> Iterator[None]:
     names: dict[Any, dict[str, Any]] = {
         batchchat.jobs.backoff: {"random": world.rng},
         batchchat.jobs.ledger.submission: {
-            "COMPLETION_WINDOWS": {"24h": 86_400, WINDOW: window}
+            "completion_window_seconds": {"24h": 86_400, WINDOW: window}.__getitem__
         },
         batchchat.jobs.execution.engine_gate: {
             "Condition": partial(threads.Condition, world)

@@ -8,7 +8,11 @@ import typer
 from batchchat.cli.backends.report import stream_note
 from batchchat.cli.main import app
 from batchchat.cli.terminal.format import count, duration, short, size
-from batchchat.cli.terminal.options import parse_dollars, parse_metadata
+from batchchat.cli.terminal.options import (
+    parse_completion_window,
+    parse_dollars,
+    parse_metadata,
+)
 
 
 @pytest.mark.parametrize("text", ["0.1", "2.50", "1000000000", "0.000001"])
@@ -69,3 +73,14 @@ def test_each_command_has_a_short_summary():
 )
 def test_numbers_are_readable(text, expected):
     assert text == expected
+
+
+@pytest.mark.parametrize("text", ["1h", "90m", "24h", "1d12h", "30d"])
+def test_a_completion_window_is_kept_as_it_was_typed(text):
+    assert parse_completion_window(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "59m", "31d", "24", "1 h", "-1d", "9" * 99])
+def test_a_completion_window_outside_the_range_names_the_range(text):
+    with pytest.raises(typer.BadParameter, match="from 1h to 30d"):
+        parse_completion_window(text)

@@ -1,0 +1,28 @@
+"""Completion windows: durations such as `24h`, after which a batch expires."""
+
+import re
+
+from batchchat.jobs.errors import UsageError
+
+COMPLETION_WINDOW_PATTERN = "^([0-9]{1,7}[dhms]){1,4}$"
+_MIN_SECONDS, _MAX_SECONDS = 3_600, 30 * 86_400
+_UNIT_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+
+
+def completion_window_seconds(text: str) -> int:
+    """Return the seconds of a completion window, such as `90m`, `24h` or `1d12h`.
+
+    Raises:
+        UsageError: it is no duration from 1 hour to 30 days.
+
+    """
+    seconds = 0
+    if re.fullmatch(COMPLETION_WINDOW_PATTERN, text):
+        parts = re.findall("([0-9]+)([dhms])", text)
+        seconds = sum(int(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+    if not _MIN_SECONDS <= seconds <= _MAX_SECONDS:
+        raise UsageError(
+            f"`{text[:80]}` is not a completion window: it must be a duration from 1h"
+            " to 30d, such as 90m, 24h or 7d"
+        )
+    return seconds
