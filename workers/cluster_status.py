@@ -1,4 +1,4 @@
-"""What a client of a cluster sees of it, beside the bucket."""
+"""The live status of a cluster, for its clients."""
 
 from dataclasses import replace
 
@@ -10,24 +10,22 @@ from batchchat.workers.broker.status_board import RedisStatusBoard, WorkerStatus
 
 
 class ClusterStatus:
-    """The status_board of one cluster."""
+    """The status board of one cluster."""
 
     def __init__(self, broker: str) -> None:
-        """Look at the Redis at `broker`. Raises `ConfigError`."""
-        self._status_board = RedisStatusBoard(open_redis(broker))
+        """Read from the Redis at `broker`. Raises `ConfigError`."""
+        self._board = RedisStatusBoard(open_redis(broker))
 
     def with_progress(self, state: State) -> State:
-        """Return the state with what is done in shards that run."""
+        """Return the state of a batch, including the results of its open shards."""
         if state.is_terminal or state.plan is None:
             return state
         try:
-            running = self._status_board.shard_progress(state.batch.id)
+            shards = self._board.shard_progress(state.batch.id)
         except BrokerError:
             return state
-        status_board = {
-            shard: (one.counts, one.usage) for shard, one in running.items()
-        }
-        return replace(state, running=status_board)
+        running = {shard: (one.counts, one.usage) for shard, one in shards.items()}
+        return replace(state, running=running)
 
     def workers_of(self, state: State) -> list[WorkerStatus]:
         """Return the workers that run the model of a batch."""
@@ -37,14 +35,14 @@ class ClusterStatus:
         return [worker for worker in self.workers() if worker.queue == queue]
 
     def has_controller(self) -> bool:
-        """Say whether anybody plans and ends batches."""
+        """Return whether a controller is running."""
         return any(worker.queue == CONTROL for worker in self.workers())
 
     def workers(self) -> list[WorkerStatus]:
-        """Return the workers and the controllers that are there.
+        """Return all running workers and controllers.
 
         Raises:
-            BrokerError: Redis does not answer.
+            BrokerError: Redis is not available.
 
         """
-        return self._status_board.workers()
+        return self._board.workers()

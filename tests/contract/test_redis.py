@@ -41,19 +41,19 @@ def two(redis):
     return [RedisLeases(redis, owner, SECONDS) for owner in ("one", "two")]
 
 
-def test_only_one_has_a_lease(two):
+def test_only_one_owner_holds_a_lease(two):
     assert [leases.acquire("a") for leases in two] == [True, False]
     assert two[1].held(["a", "b"]) == {"a"}
 
 
-def test_a_lease_ends_by_itself_unless_it_is_renewed(two):
+def test_a_lease_expires_unless_it_is_renewed(two):
     two[0].acquire("a")
     two[0].acquire("b")
     wait_until(lambda: two[0].renew("a") and two[0].held(["a", "b"]) == {"a"})
     assert two[1].acquire("b")
 
 
-def test_a_lease_that_somebody_else_has_by_now_is_lost(two):
+def test_a_lease_that_another_owner_acquired_is_lost(two):
     two[0].acquire("a")
     wait_until(lambda: two[1].acquire("a"))
     assert not two[0].renew("a")
@@ -61,21 +61,21 @@ def test_a_lease_that_somebody_else_has_by_now_is_lost(two):
     assert two[1].held(["a"]) == {"a"}
 
 
-def test_a_lease_that_redis_forgot_is_taken_again(two, server):
+def test_a_lease_can_be_renewed_after_a_flush(two, server):
     two[0].acquire("a")
     server.client.flushall()
     assert two[0].renew("a")
     assert not two[1].acquire("a")
 
 
-def test_everybody_learns_that_redis_was_emptied(two, server):
+def test_every_owner_detects_a_flush(two, server):
     assert [leases.detect_flush() for leases in two] == [True, True]
     assert [leases.detect_flush() for leases in two] == [False, False]
     server.client.flushall()
     assert [leases.detect_flush() for leases in two] == [True, True]
 
 
-def test_what_waits_in_a_queue_is_seen_until_it_is_taken(server, redis):
+def test_queued_messages_are_listed(server, redis):
     queue = CeleryQueue(make_app(server.url), redis)
     messages = [WorkMessage.for_shard("p", "batch_1", shard) for shard in range(3)]
     for message in messages:
@@ -84,7 +84,7 @@ def test_what_waits_in_a_queue_is_seen_until_it_is_taken(server, redis):
     assert queue.waiting("model.y") == set()
 
 
-def test_news_are_read_as_they_were_told(redis):
+def test_a_published_status_is_read_back(redis):
     status_board = RedisStatusBoard(redis)
     worker = WorkerStatus(
         id="w",
@@ -98,13 +98,13 @@ def test_news_are_read_as_they_were_told(redis):
     running = ShardProgress(Counts(4, 3, 1), Usage(10, 2, 7))
     status_board.publish(worker, {("batch_1", "00002"): running})
     assert status_board.workers() == [worker]
-    told = status_board.shard_progress("batch_1")[2]
-    assert (told.counts, told.usage) == (running.counts, running.usage)
+    read = status_board.shard_progress("batch_1")[2]
+    assert (read.counts, read.usage) == (running.counts, running.usage)
     status_board.remove("w")
     assert status_board.workers() == []
 
 
-def test_a_hint_that_is_to_be_first_is_taken_first(redis, server):
+def test_a_message_sent_to_the_front_is_taken_first(redis, server):
     queue = CeleryQueue(make_app(server.url), redis)
     for shard, first in ((1, False), (2, False), (0, True)):
         queue.send(
@@ -114,7 +114,7 @@ def test_a_hint_that_is_to_be_first_is_taken_first(redis, server):
     assert [message["headers"]["id"][-1] for message in taken] == ["0", "1", "2"]
 
 
-def test_old_news_are_no_news_by_the_clock_of_redis(redis, monkeypatch):
+def test_old_progress_is_ignored_by_the_clock_of_redis(redis, monkeypatch):
     status_board = RedisStatusBoard(redis)
     worker = WorkerStatus(
         id="w", queue="", model="", host="", since=0, tokens_per_second=0, shards=[]
@@ -122,18 +122,18 @@ def test_old_news_are_no_news_by_the_clock_of_redis(redis, monkeypatch):
     wrong_clock = ShardProgress(Counts(4, 3, 1), Usage(), at=1.0)
     status_board.publish(worker, {("batch_1", "00002"): wrong_clock})
     assert set(status_board.shard_progress("batch_1")) == {2}
-    monkeypatch.setattr(batchchat.workers.broker.status_board, "_KEPT", -1)
+    monkeypatch.setattr(batchchat.workers.broker.status_board, "_MAX_AGE_SECONDS", -1)
     assert status_board.shard_progress("batch_1") == {}
 
 
-def test_a_batch_is_stopped_by_its_id(redis):
+def test_a_stop_request_names_a_batch(redis):
     status_board = RedisStatusBoard(redis)
     status_board.request_stop("batch_1", 2.5)
     assert status_board.stop_requests(["batch_1", "batch_2"]) == {"batch_1": 2.5}
     assert status_board.stop_requests([]) == {}
 
 
-def test_a_redis_that_is_away_is_said_to_be(tmp_path):
+def test_an_unavailable_redis_raises_broker_errors(tmp_path):
     with redis_server(tmp_path) as server:
         redis = open_redis(server.url)
         queue = CeleryQueue(make_app(server.url), redis)

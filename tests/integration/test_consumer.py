@@ -41,7 +41,7 @@ def consumer(app):
         process.terminate()
 
 
-def test_messages_that_are_no_hints_take_no_room_from_those_that_are(app, consumer):
+def test_unknown_messages_do_not_block_work_messages(app, consumer):
     for arguments, named in STRANGE:
         app.send_task(TASK_NAME, arguments, named, queue="q")
     messages = [

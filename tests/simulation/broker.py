@@ -1,4 +1,4 @@
-"""Redis: leases, queues and status_board in memory, with a clock of their own."""
+"""A simulated Redis: leases, queues and the status board, with a clock of its own."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable
@@ -10,23 +10,23 @@ from batchchat.workers.broker.status_board import ShardProgress, WorkerStatus
 from tests.simulation.fault_profile import FaultProfile
 from tests.simulation.virtual_time import VirtualWorld
 
-_NEWS = 30.0
+_STATUS_SECONDS = 30.0
 
 T = TypeVar("T")
 
 
 class Redis:
-    """The server, and a connection to it: calls take time and may fail."""
+    """The server and the connection to it: calls take time and may fail."""
 
     def __init__(self, world: VirtualWorld, faults: FaultProfile) -> None:
-        """Be empty."""
+        """Start empty."""
         self.world = world
         self.faults = faults
         self.away = False
         self.flush()
 
     def flush(self) -> None:
-        """Forget everything."""
+        """Delete everything."""
         self.known = False
         self.leases: dict[str, tuple[str, float]] = {}
         self.queues: dict[str, deque[str]] = defaultdict(deque)
@@ -34,7 +34,7 @@ class Redis:
         self.stopped: set[str] = set()
 
     def call(self, effect: Callable[[], T]) -> T:
-        """Do something at the server. Raises `BrokerError`."""
+        """Run `effect` on the server. Raises `BrokerError`."""
         world, faults = self.world, self.faults
         process = world.current.process
         if process.mortal and world.chance(faults.killed_at_redis):
@@ -52,12 +52,12 @@ class Redis:
         return done
 
     def owner(self, name: str) -> str | None:
-        """Return who has a lease now."""
+        """Return the current holder of a lease."""
         owner, until = self.leases.get(name, ("", 0.0))
         return owner if until > self.world.now else None
 
     def pop(self, queue: str) -> str | None:
-        """Take a message, as a consumer does; it may be lost in its hands."""
+        """Take a message as a consumer does; it may get lost."""
 
         def take() -> str | None:
             waiting = self.queues[queue]
@@ -70,7 +70,7 @@ class Redis:
 
 
 class SimulatedLeases:
-    """Leases of one owner; see `workers.leases.RedisLeases`."""
+    """Replaces `RedisLeases`."""
 
     def __init__(self, redis: Redis, owner: str, seconds: float) -> None:
         self._redis = redis
@@ -124,7 +124,7 @@ class SimulatedLeases:
 
 
 class SimulatedStatusBoard:
-    """See `workers.status_board.RedisStatusBoard`."""
+    """Replaces `RedisStatusBoard`."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -133,7 +133,10 @@ class SimulatedStatusBoard:
         self, worker: WorkerStatus, _running: dict[tuple[str, str], ShardProgress]
     ) -> None:
         def effect() -> None:
-            self._redis.workers[worker.id] = (worker, self._redis.world.now + _NEWS)
+            self._redis.workers[worker.id] = (
+                worker,
+                self._redis.world.now + _STATUS_SECONDS,
+            )
 
         self._redis.call(effect)
 
@@ -147,11 +150,11 @@ class SimulatedStatusBoard:
         )
 
     def shard_progress(self, batch_id: str) -> dict[int, ShardProgress]:
-        del batch_id  # no batch here has a limit to its cost
+        del batch_id  # no batch of the simulation has a cost limit
         return {}
 
     def request_stop(self, batch_id: str, grace: float) -> None:
-        del grace  # no batch here has a limit to its cost
+        del grace  # no batch of the simulation has a cost limit
         self._redis.call(lambda: self._redis.stopped.add(batch_id))
 
     def stop_requests(self, batches: Iterable[str]) -> dict[str, float]:
@@ -164,7 +167,7 @@ class SimulatedStatusBoard:
 
 
 class SimulatedQueue:
-    """Stands in for `CeleryQueue`."""
+    """Replaces `CeleryQueue`."""
 
     resend_seconds = 5.0
 
@@ -183,7 +186,7 @@ class SimulatedQueue:
 
 
 class SimulatedConsumer:
-    """Takes messages as Celery does; see `workers.celery_app.Consumer`."""
+    """Replaces `Consumer`."""
 
     def __init__(
         self,
@@ -202,7 +205,7 @@ class SimulatedConsumer:
         self._run = run
         self._threads = threads
         self._has_room = has_room
-        self._here = 0
+        self._active = 0
         self._changed = Event(self._world)
         self._stopping = False
         self._code = 0
@@ -210,7 +213,7 @@ class SimulatedConsumer:
         process.on_term.append(self.stop)
 
     def stop(self, code: int = 0) -> None:
-        """Take no more messages; end when all that are here are done."""
+        """Take no more messages; end when all active ones are done."""
         self._code = self._code or code
         self._stopping = True
         self.wake()
@@ -220,10 +223,10 @@ class SimulatedConsumer:
 
     def consume(self) -> int:
         while not self._stopping:
-            if self._here < self._threads and self._has_room(self._here):
+            if self._active < self._threads and self._has_room(self._active):
                 self._take()
             self._rest()
-        while self._here:
+        while self._active:
             self._rest()
         return self._code
 
@@ -243,14 +246,14 @@ class SimulatedConsumer:
         self._changed.set()
 
     def _begin(self, message: str) -> None:
-        self._here += 1
+        self._active += 1
         self._world.spawn(
             self._world.current.process, self._work, WorkMessage.parse(message)
         )
 
     def _work(self, message: WorkMessage) -> None:
         self._run(message)
-        self._here -= 1
+        self._active -= 1
         self._changed.set()
 
     def _rest(self) -> None:

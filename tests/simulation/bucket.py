@@ -1,4 +1,4 @@
-"""The bucket, and the doors through which processes reach it."""
+"""The simulated bucket, and the clients through which processes use it."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -21,10 +21,10 @@ T = TypeVar("T")
 
 
 class Bucket(MemoryStorage):
-    """What is stored, and all that ever was under the keys that decide something."""
+    """The stored objects, with the history of each key."""
 
     def __init__(self, world: VirtualWorld, *, atomic: bool) -> None:
-        """Be empty; `atomic` says whether one of racing creates wins."""
+        """With `atomic`, exactly one of concurrent creates succeeds."""
         super().__init__()
         self.atomic = atomic
         self.away = False
@@ -33,27 +33,27 @@ class Bucket(MemoryStorage):
         self._world = world
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object, and remember when."""
+        """Write an object, and record the time."""
         super().put(key, data)
         self.history[key].append((self._world.now, data))
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write an object if there is none, and remember when."""
+        """Write an object if there is none, and record the time."""
         done = super().create(key, data)
         if done:
             self.history[key].append((self._world.now, data))
         return done
 
     def has(self, key: str) -> bool:
-        """Say whether there is such an object."""
+        """Return whether the object exists."""
         return key in self._objects
 
     def tear(self, key: str, size: int) -> None:
-        """Leave no more of an object than its first `size` bytes."""
+        """Truncate an object to `size` bytes."""
         self._objects[key] = self._objects[key][:size]
 
     def restore(self, key: str) -> None:
-        """Bring back what was last written, as from a backup."""
+        """Restore the last written value, as from a backup."""
         self._objects[key] = self.history[key][-1][1]
 
     def keys(self, prefix: str) -> list[str]:
@@ -62,21 +62,21 @@ class Bucket(MemoryStorage):
 
 
 class BucketClient:
-    """The bucket as one process sees it: each call takes time, and may fail."""
+    """The bucket as one process sees it: each call takes time and may fail."""
 
     url = "s3://simulated"
 
     def __init__(
         self, world: VirtualWorld, bucket: Bucket, faults: FaultProfile
     ) -> None:
-        """Let processes in."""
+        """Access `bucket` with the given faults."""
         self._world = world
         self._bucket = bucket
         self._faults = faults
         self.calls = 0
 
     def create(self, key: str, data: bytes) -> bool:
-        """See `Storage`; where creates aren't atomic, it looks first."""
+        """See `Storage`; check first if creates are not atomic."""
         if self._bucket.atomic:
             return self._written(lambda: self._bucket.create(key, data))
         return self._call(lambda: self._create_in_two_steps(key, data))
@@ -111,7 +111,7 @@ class BucketClient:
         return self._call(lambda: self._bucket.size(key))
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:
-        """See `Storage`; each page is of its own moment."""
+        """See `Storage`; each page shows a different moment."""
         while True:
             page = self._call(partial(self._page, prefix, start_after))
             yield from page
@@ -139,7 +139,7 @@ class BucketClient:
         return True
 
     def _written(self, effect: Callable[[], T]) -> T:
-        """Write something: the ways of it to go wrong that reading has not."""
+        """Write something, with the faults that only writes have."""
         if self._bucket.full:
             self._call(_nothing)
             raise StorageFullError("the bucket is full")
@@ -153,7 +153,7 @@ class BucketClient:
         return done
 
     def _later(self, effect: Callable[[], object]) -> None:
-        """Have it written by a request that somebody held up on its way."""
+        """Write it later, as a request that was delayed in the network."""
 
         def come() -> None:
             self._world.sleep(3 * self._world.rng.random() ** 3)

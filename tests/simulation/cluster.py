@@ -1,4 +1,4 @@
-"""A cluster in a simulation: controllers, workers, users, and who starts them."""
+"""A simulated cluster: controllers, workers, users, and an operator."""
 
 import json
 import re
@@ -40,7 +40,7 @@ SETTINGS = Settings(
 MODEL = Model(name="echo", source="echo", context_length=512)
 HOUR = 3600.0
 _RECORD = re.compile(r"(?P<batch>.*/batch_\w+)/(plan|cancel|commits/\d+)\.json")
-PROMPTER = PromptRenderer(
+RENDERER = PromptRenderer(
     ChatTemplate("{{ messages[-1].content }}", {}),
     lambda text: list(text.encode()),
     512,
@@ -49,17 +49,17 @@ PROMPTER = PromptRenderer(
 
 class _Registry(RendererRegistry):
     def get(self, _name: str) -> PromptRenderer:
-        return PROMPTER
+        return RENDERER
 
 
 RENDERERS = _Registry(Catalog({"echo": MODEL}), Path())
 
 
 class Cluster:
-    """Everything that runs, and the faults that befall it."""
+    """All processes of the cluster, and the faults that affect them."""
 
     def __init__(self, world: VirtualWorld, faults: FaultProfile) -> None:
-        """Draw what there is."""
+        """Draw the properties of the cluster."""
         rng = world.rng
         self.world = world
         self.faults = faults
@@ -77,7 +77,7 @@ class Cluster:
         self._kills_process = rng.random() < 0.3
 
     def start(self) -> None:
-        """Start everything."""
+        """Start all processes, users and faults."""
         rng = self.world.rng
         for number in range(2 if self.faults.races else rng.randint(1, 2)):
             self._keep_up(f"controller {number}", self._control)
@@ -97,23 +97,23 @@ class Cluster:
         self._operate(self._end_faults)
 
     def close(self) -> None:
-        """Tell everything to end, and start nothing again."""
+        """Terminate all processes, and restart none."""
         self._closed = True
         for process in list(self._running.values()):
-            self._tell(process)
+            self._terminate(process)
 
     def watch(self, until: float) -> None:
-        """Have the clock go on to `until`, though nothing else may run."""
+        """Advance the clock to `until`, even if no process runs."""
         self._operate(self.world.sleep, until - self.world.now + 0.001)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing runs any more."""
+        """Whether no process runs."""
         return not self._running
 
     @property
     def is_idle(self) -> bool:
-        """Whether all has been asked for, and the index says that all has ended."""
+        """Whether all users are done and the index has no batch."""
         if self.users_left or self.world.now < self.faults_until:
             return False
         return not any(self._exists(key) for key in self.bucket.keys("active/"))
@@ -128,7 +128,7 @@ class Cluster:
     # --- processes ------------------------------------------------------------
 
     def _keep_up(self, name: str, main: Callable[[Process], int]) -> None:
-        """Run a process, and start it again whenever it ends."""
+        """Run a process, and restart it whenever it ends."""
         rng = self.world.rng
         skew = rng.choice([0.0, 0.0, HOUR, -HOUR]) if main == self._work else 0.0
 
@@ -163,7 +163,7 @@ class Cluster:
         engine = SimulatedEngine(
             self.world,
             self.faults,
-            PROMPTER,
+            RENDERER,
             kills_process=self._kills_process,
             on_death=note,
         )
@@ -172,7 +172,7 @@ class Cluster:
         return workers[0].run()
 
     def _note_death(self, workers: list[Worker]) -> None:
-        """Remember which request had an engine to itself when that died."""
+        """Record which request was alone in an engine that died."""
         for worker in workers:
             for message, one in worker._host.attempts.items().items():
                 if one.attempt and len(one.attempt._isolated_lines) == 1:
@@ -182,7 +182,7 @@ class Cluster:
     # --- users ----------------------------------------------------------------
 
     def _use(self, number: int) -> None:
-        """Submit a batch, perhaps cancel it; try again when that fails."""
+        """Submit a batch and perhaps cancel it; retry on errors."""
         rng = self.world.rng
         self.world.sleep(rng.uniform(0, 10) * number)
         data = input_file(self.world)
@@ -203,7 +203,7 @@ class Cluster:
                 batch = create_batch(ledger, file, options, enqueue=True)
                 submitted.append(batch.id)
 
-        self._insist(submit, lambda: bool(submitted))
+        self._retry(submit, lambda: bool(submitted))
         if rng.random() < (0.6 if self.faults.races else 0.25):
             self.world.sleep(rng.uniform(0, 30))
             asked: list[str] = []
@@ -214,10 +214,10 @@ class Cluster:
                     cancel_batch(ledger, submitted[0])
                     asked.append(submitted[0])
 
-            self._insist(cancel, lambda: bool(asked), tries=3)
+            self._retry(cancel, lambda: bool(asked), tries=3)
         self.users_left -= 1
 
-    def _insist(
+    def _retry(
         self, act: Callable[[], object], done: Callable[[], bool], tries: int = 1000
     ) -> None:
         for _ in range(tries):
@@ -231,7 +231,7 @@ class Cluster:
     # --- faults ---------------------------------------------------------------
 
     def _now_and_then(self, rate: str) -> bool:
-        """Wait for the next fault of a kind; False when there will be none."""
+        """Wait for the next fault of a kind; return False if there is none."""
         per_second = getattr(self.faults, rate)
         if per_second <= 0:
             return False
@@ -256,9 +256,9 @@ class Cluster:
     def _term(self) -> None:
         while self._now_and_then("terms"):
             if victim := self._victim():
-                self._tell(victim)
+                self._terminate(victim)
 
-    def _tell(self, process: Process) -> None:
+    def _terminate(self, process: Process) -> None:
         """Send SIGTERM, which ends a process that has no handler yet."""
         if process.on_term:
             for handler in process.on_term:
@@ -291,7 +291,7 @@ class Cluster:
             self.bucket.full = False
 
     def _damage(self) -> None:
-        """Tear a record of a batch that has not ended."""
+        """Truncate a record of an unfinished batch."""
         while self._now_and_then("damages"):
             records = [
                 key for key in self.bucket.keys("projects/") if self._is_needed(key)
@@ -302,21 +302,21 @@ class Cluster:
                 self.bucket.tear(key, self.world.rng.randrange(size) if size else 0)
 
     def _is_needed(self, key: str) -> bool:
-        """Say whether it is a record by which a batch goes on."""
+        """Return whether an unfinished batch needs this record."""
         found = _RECORD.fullmatch(key)
         if found is None or self.bucket.has(f"{found['batch']}/final.json"):
             return False
-        refused = b'"shards":[]'  # so it has ended
+        refused = b'"shards":[]'  # a rejected batch has ended
         return refused not in self.bucket.history[key][-1][1]
 
     def _end_faults(self) -> None:
         self.world.sleep(self.faults_until)
-        self.faults.calm()
+        self.faults.end_faults()
         self.bucket.full = self.bucket.away = self.redis.away = False
 
 
 def input_file(world: VirtualWorld) -> bytes:
-    """Return an input: mostly good lines, at times bad ones and a deadly one."""
+    """Return an input of mostly valid lines, sometimes with a deadly request."""
     rng = world.rng
     requests = rng.choice([1, 3, 8, 14, 22])
     deadly = {rng.randrange(requests)} if rng.random() < 0.25 else set()

@@ -1,4 +1,4 @@
-"""Engines whose answers follow from seed and prompt, and that may die of either."""
+"""Simulated engines; prompts and random faults can kill them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,13 +13,13 @@ from tests.simulation.threads import Event
 from tests.simulation.virtual_time import VirtualWorld
 
 DEADLY = "deadly"
-"""What is in a prompt that kills every engine."""
+"""Word in a prompt that kills every engine."""
 
 _STEP = 0.4
 
 
 class SimulatedEngine:
-    """Does a step for all that it has, every now and then."""
+    """Computes steps for all its requests at random intervals."""
 
     fingerprint = "fp_simulated"
 
@@ -32,7 +32,7 @@ class SimulatedEngine:
         kills_process: bool,
         on_death: Callable[[], object],
     ) -> None:
-        """Begin; `kills_process` says that its death is its worker's too."""
+        """With `kills_process`, its death also kills the worker process."""
         self.capacity = world.rng.choice([2, 4, 16])
         self.identity: dict[str, Any] = {"engine": "simulated"}
         self.steps = 0
@@ -64,12 +64,12 @@ class SimulatedEngine:
         self._running.clear()
 
     def prepare(self, request: Request, batch_id: str = "") -> Prompt:
-        """See `jobs.engine.Engine`."""
+        """See `jobs.engine.protocol.Engine`."""
         del batch_id
         return self._renderer.prepare(request)
 
     def remaining_context(self, prompt: Prompt) -> int:
-        """See `jobs.engine.Engine`."""
+        """See `jobs.engine.protocol.Engine`."""
         return (self._renderer.context_length or 0) - len(prompt.token_ids)
 
     def submit(
@@ -78,7 +78,7 @@ class SimulatedEngine:
         on_done: Callable[[CompletionOrError], None],
         timeout: float,
     ) -> bool:
-        """See `jobs.engine.Engine`."""
+        """See `jobs.engine.protocol.Engine`."""
         until = self._world.now + timeout
         while len(self._running) >= self.capacity and self._dead is None:
             self._world.sleep(0.05)
@@ -92,15 +92,15 @@ class SimulatedEngine:
         return True
 
     def abort(self, keys: list[str]) -> None:
-        """See `jobs.engine.Engine`; heard of with the next step."""
+        """See `jobs.engine.protocol.Engine`; takes effect with the next step."""
         self._aborted += keys
 
     def seconds_since_last_step(self) -> float | None:
-        """Return how long ago the last step ended, None where there is no work."""
+        """See `workers.engine.driver.EngineDriver`."""
         return self._world.now - self._stepped if self._running else None
 
     def close(self) -> None:
-        """End."""
+        """See `workers.engine.driver.EngineDriver`."""
         self._dead = self._dead or EngineDeadError("closed")
         self._changed.set()
 

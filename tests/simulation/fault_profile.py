@@ -1,4 +1,4 @@
-"""How bad a run is: which faults there are, and how often."""
+"""Which faults occur in a run, and how often."""
 
 from dataclasses import dataclass
 from random import Random
@@ -7,49 +7,49 @@ from typing import Self
 
 @dataclass
 class FaultProfile:
-    """Probabilities, per call if nothing else is said.
+    """Probabilities of faults, per call unless noted.
 
-    Each kind of fault is there in half of the runs, so that some runs have one kind
-    alone, and often: rare faults hide behind frequent ones.
+    Each kind of fault occurs in half of the runs, so that some runs have only one kind,
+    often: frequent faults hide rare ones.
     """
 
     store_refuses: float = 0.0
     """An error, and nothing was written."""
 
     store_lies: float = 0.0
-    """An error, though it was written."""
+    """An error, although it was written."""
 
     store_lags: float = 0.0
-    """An error, and it is written seconds later."""
+    """An error, but it is written seconds later."""
 
     store_repeats: float = 0.0
-    """It is written, and once more seconds later."""
+    """It is written, and written again seconds later."""
 
     store_slow: float = 0.0
     """The answer takes long."""
 
     store_dawdles: float = 0.0
-    """Where creates aren't atomic: time goes by between the look and the write."""
+    """If creates are not atomic: time passes between the check and the write."""
 
     store_crawls: float = 0.0
-    """Seconds that each call takes at most, beside the usual ones."""
+    """Maximum additional seconds of each call."""
 
     killed_at_store: float = 0.0
-    """The process dies, before the call or after it."""
+    """The process is killed before or after the call."""
 
     killed_at_redis: float = 0.0
     redis_fails: float = 0.0
     redis_lies: float = 0.0
     leases_split: float = 0.0
-    """A lease that somebody has is granted to another, or not seen."""
+    """A held lease is granted to a second worker, or not seen."""
 
     message_lost: float = 0.0
     message_repeated: float = 0.0
     races: bool = False
-    """Whether everything is done twice at once."""
+    """Whether all work runs twice at the same time."""
 
     slowness: float = 1.0
-    """Of engines, from one to five."""
+    """Factor by which engines are slower, from one to five."""
 
     engine_dies: float = 0.0
     """Per step."""
@@ -61,26 +61,26 @@ class FaultProfile:
     terms: float = 0.0
     flushes: float = 0.0
     evictions: float = 0.0
-    """Leases that Redis forgets."""
+    """Leases that Redis evicts."""
 
     redis_goes: float = 0.0
     store_goes: float = 0.0
     store_fills: float = 0.0
     damages: float = 0.0
-    """Records that are torn where they lie."""
+    """Records that are truncated in the bucket."""
 
     @classmethod
-    def drawn(cls, rng: Random) -> Self:
-        """Return some faults."""
+    def draw(cls, rng: Random) -> Self:
+        """Return random probabilities."""
         faults = cls(slowness=5 ** rng.random())
-        for name, most in _MOST.items():
+        for name, most in _MAX_PROBABILITIES.items():
             if rng.random() < 0.5:
                 setattr(faults, name, most * rng.random() ** 2)
         return cls.racing(rng) if rng.random() < 0.3 else faults
 
     @classmethod
     def racing(cls, rng: Random) -> Self:
-        """Return faults in which everything is done twice at once, and no more."""
+        """Return a profile in which all work runs twice, with few other faults."""
         return cls(
             races=True,
             leases_split=0.6,
@@ -91,13 +91,13 @@ class FaultProfile:
             killed_at_store=0.01 * rng.random(),
         )
 
-    def calm(self) -> None:
-        """End all faults."""
-        for name in _MOST:
+    def end_faults(self) -> None:
+        """Set all probabilities to zero."""
+        for name in _MAX_PROBABILITIES:
             setattr(self, name, 0.0)
 
 
-_MOST = {
+_MAX_PROBABILITIES = {
     "store_refuses": 0.2,
     "store_lies": 0.2,
     "store_lags": 0.1,

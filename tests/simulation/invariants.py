@@ -1,4 +1,4 @@
-"""What must be so at the end of every run, whatever happened in it."""
+"""Invariants that must hold at the end of every run."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from batchchat.jobs.requests.parser import InvalidLine, Parser
 from batchchat.jobs.requests.schema import Request
 from batchchat.jobs.results.joined_rows import JoinedRows
 from batchchat.workers.engine.echo_core import echo
-from tests.simulation.cluster import MODEL, PROMPTER, Cluster
+from tests.simulation.cluster import MODEL, RENDERER, Cluster
 from tests.simulation.engines import DEADLY
 from tests.simulation.virtual_time import EPOCH
 
@@ -29,7 +29,7 @@ _NEVER_RUN = {"cancelled": "batch_cancelled", "expired": "batch_expired"}
 
 
 def problems(cluster: Cluster) -> Iterator[str]:
-    """Yield what is not as it must be."""
+    """Yield violated invariants."""
     for entry in ActiveIndex(cluster.bucket):
         yield f"still in the index: {entry}"
     for project in cluster.projects:
@@ -38,7 +38,7 @@ def problems(cluster: Cluster) -> Iterator[str]:
             state = ledger.state(batch.id)
             plan = ledger.keys.batch(batch.id).plan
             lost = state.plan is None and state.final and state.final.counts.total
-            if lost or plan in state.corrupt:  # by when nobody needed it any more
+            if lost or plan in state.corrupt:  # after the batch had ended
                 cluster.bucket.restore(plan)
                 state = ledger.state(batch.id)
             for problem in _Batch(cluster, ledger, state).problems():
@@ -81,7 +81,7 @@ class _Batch:
         if final.status == "completed" and final.counts.total != len(self._input):
             yield "does not count what was asked"
         if final.status == "cancelled" and not self._state.cancelled_at:
-            yield "nobody cancelled it"
+            yield "no user cancelled it"
         if final.status == "expired" and self._state.batch.completion_window == "24h":
             yield "it had not expired"
         rows = list(JoinedRows(self._ledger, self._state))
@@ -242,7 +242,7 @@ def _expected(custom_id: str, content: str, max_tokens: int) -> tuple[str, int]:
     }
     request = Parser("echo").parse(json.dumps(raw).encode(), 1)
     assert isinstance(request, Request)
-    prompt = PROMPTER.prepare(request)
+    prompt = RENDERER.prepare(request)
     seed = derived_seed(1, custom_id)
     sampling = sampling_for(request, MODEL, seed, 512 - len(prompt.token_ids))
     text = echo(EngineRequest("", prompt, sampling)).choices[0].text

@@ -1,4 +1,4 @@
-"""Bugs to put into the product on purpose: the simulation must find each of them."""
+"""Planted bugs: the simulation must find each of them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -44,23 +44,23 @@ from tests.simulation import cluster
 from tests.simulation.broker import SimulatedLeases, SimulatedStatusBoard
 from tests.simulation.fault_profile import FaultProfile
 
-Made = Callable[[], AbstractContextManager[object]]
+Apply = Callable[[], AbstractContextManager[object]]
 
 
 class Mutation(NamedTuple):
-    """A bug, the faults to look for it in, and a seed that found it once."""
+    """A bug, the faults that reveal it, and a seed that found it."""
 
-    made: Made
-    drawn: Callable[[Random], FaultProfile] = FaultProfile.drawn
+    made: Apply
+    draw: Callable[[Random], FaultProfile] = FaultProfile.draw
     first: int = 0
 
 
-def _changed(owner: object, name: str, new: object) -> Made:
+def _changed(owner: object, name: str, new: object) -> Apply:
     return lambda: patch.object(owner, name, new)
 
 
 def _flush_without_writing(writer: CheckpointWriter) -> None:
-    """Count what no checkpoint has."""
+    """Count results that no checkpoint has."""
     storage = writer._context.storage
     with patch.object(storage, "put", lambda *_: None):
         _flush(writer)
@@ -77,8 +77,8 @@ def _last_counts(ledger: Ledger, commit: Commit) -> dict[int, FinishedLine]:
     }
 
 
-def _own_commit(writer: _Writer, shard: Shard) -> Commit:
-    """Believe that one's own commit is there, whoever was first."""
+def _trust_own_commit(writer: _Writer, shard: Shard) -> Commit:
+    """Trust that the own commit was written, even if another one was first."""
     keys = writer._ledger.keys.batch(writer._batch.id)
     if commit := writer._ledger.commit(keys, shard.index):
         return commit
@@ -88,8 +88,8 @@ def _own_commit(writer: _Writer, shard: Shard) -> Commit:
     return made
 
 
-def _pin_what_is_there_later(writer: _Writer, plan: Plan | None) -> Outcome:
-    """Pin what the store says after the files are written."""
+def _pin_later_commits(writer: _Writer, plan: Plan | None) -> Outcome:
+    """Pin the commits that exist after the files were written."""
     outcome = _write(writer, plan)
     fresh = Ledger(writer._ledger.storage, writer._ledger.project)
     keys = fresh.keys.batch(writer._batch.id)
@@ -121,7 +121,7 @@ _add = RecoveredResults.add
 def _send_once(
     outbox: Outbox, queue: str, message: WorkMessage, *, to_front: bool = False
 ) -> None:
-    """Take a message that was sent for work that will be done."""
+    """Trust that a message that was sent will be worked on."""
     sent = outbox.__dict__.setdefault("ever", set())
     if message.name not in sent:
         sent.add(message.name)
@@ -131,28 +131,28 @@ def _send_once(
 _send = Outbox.send
 
 
-def _convict_at_once(bisection: CrashBisection) -> set[int]:
+def _convict_after_one_death(bisection: CrashBisection) -> set[int]:
     return {m.isolated[0] for m in bisection.markers if len(m.isolated) == 1}
 
 
-def _convict_at_two(bisection: CrashBisection) -> set[int]:
-    """Take a mark that was left behind for a death that was seen."""
+def _convict_after_two_deaths(bisection: CrashBisection) -> set[int]:
+    """Count a marker that was left behind as an observed death."""
     singles = Counter(m.isolated[0] for m in bisection.markers if len(m.isolated) == 1)
     return {line for line, deaths in singles.items() if deaths > 1}
 
 
 @contextmanager
-def _and_convicted_soon(made: Made) -> Iterator[None]:
-    """Ask the most suspect lines first, and believe in two marks of any kind."""
+def _with_quick_conviction(made: Apply) -> Iterator[None]:
+    """Probe the most suspect lines first, and convict after two markers of any kind."""
     with (
         made(),
-        patch.object(CrashBisection, "poison_lines", _convict_at_two),
+        patch.object(CrashBisection, "poison_lines", _convict_after_two_deaths),
         patch.object(CrashBisection, "probe_groups", CrashBisection._by_suspicion),
     ):
         yield
 
 
-def _submit_then_index(
+def _index_after_submit(
     ledger: Ledger, input_file: File, options: BatchOptions, *, enqueue: bool
 ) -> Batch:
     batch = create_batch(ledger, input_file, options)
@@ -161,13 +161,13 @@ def _submit_then_index(
     return batch
 
 
-def _leave_the_index_first(ledger: Ledger, batch_id: str, how: str) -> State:
+def _remove_from_index_first(ledger: Ledger, batch_id: str, how: str) -> State:
     ActiveIndex(ledger.storage).remove(ledger.project, batch_id)
     return finalize(ledger, batch_id, how)
 
 
-def _blame_the_dead(attempt: Attempt) -> bool:
-    """Leave a mark whenever an engine is dead, whatever it had."""
+def _mark_any_death(attempt: Attempt) -> bool:
+    """Write a marker whenever the engine is dead, whatever requests it had."""
     try:
         return _finish(attempt)
     except EngineDeadError:
@@ -178,8 +178,8 @@ def _blame_the_dead(attempt: Attempt) -> bool:
 _finish = Attempt.finish
 
 
-def _survive(host: ShardHost, message: WorkMessage) -> None:
-    """Take the end of the process for an error of the shard's."""
+def _swallow_kill(host: ShardHost, message: WorkMessage) -> None:
+    """Treat the kill of the process as an error of the shard."""
     with suppress(BaseException):
         _host_run(host, message)
 
@@ -187,13 +187,13 @@ def _survive(host: ShardHost, message: WorkMessage) -> None:
 _host_run = ShardHost.run
 
 
-def _leave(_ledger: Ledger, state: State) -> State:
-    """Leave what can't be read where it is."""
+def _keep_corrupt(_ledger: Ledger, state: State) -> State:
+    """Leave corrupt records where they are."""
     return state
 
 
 def _end_without_its_plan() -> AbstractContextManager[object]:
-    """Take a plan that can't be read for one that was never made."""
+    """Treat a corrupt plan as one that was never made."""
     stack = ExitStack()
     stack.enter_context(
         patch.object(Controller, "_with_plan", lambda _self, _ledger, state: state)
@@ -204,8 +204,8 @@ def _end_without_its_plan() -> AbstractContextManager[object]:
     return stack
 
 
-def _plan_alone(controller: Controller, message: WorkMessage) -> None:
-    """Have batches planned, and never ended."""
+def _plan_only(controller: Controller, message: WorkMessage) -> None:
+    """Plan batches, but never finalize them."""
     if message.work == "plan":
         _controller_handle(controller, message)
 
@@ -214,7 +214,7 @@ _controller_handle = Controller.handle
 
 
 MUTATIONS: dict[str, Mutation] = {
-    "commit what was never written": Mutation(
+    "a commit includes unwritten results": Mutation(
         _changed(CheckpointWriter, "flush", _flush_without_writing)
     ),
     "the last result counts": Mutation(
@@ -226,49 +226,51 @@ MUTATIONS: dict[str, Mutation] = {
         _changed(RecoveredResults, "add", _count_twice), FaultProfile.racing, 3
     ),
     "a lost create is not read back": Mutation(
-        _changed(_Writer, "_commit", _own_commit), FaultProfile.racing, 1175
+        _changed(_Writer, "_commit", _trust_own_commit), FaultProfile.racing, 1175
     ),
     "no attempt is pinned": Mutation(_changed(_Writer, "write", _pin_nothing)),
-    "pinned is what came later": Mutation(
-        _changed(_Writer, "write", _pin_what_is_there_later), FaultProfile.racing, 160
+    "later commits are pinned": Mutation(
+        _changed(_Writer, "write", _pin_later_commits), FaultProfile.racing, 160
     ),
     "a message is sent once": Mutation(_changed(Outbox, "send", _send_once), first=6),
     "one death convicts": Mutation(
-        _changed(CrashBisection, "poison_lines", _convict_at_once), first=298
+        _changed(CrashBisection, "poison_lines", _convict_after_one_death), first=298
     ),
-    "a dead engine accuses who came later": Mutation(
-        partial(_and_convicted_soon, _changed(Attempt, "finish", _blame_the_dead)),
+    "a dead engine convicts later requests": Mutation(
+        partial(_with_quick_conviction, _changed(Attempt, "finish", _mark_any_death)),
         first=318,
     ),
-    "marks stay behind": Mutation(
-        partial(_and_convicted_soon, _changed(Attempt, "withdraw", lambda _: None)),
+    "markers are not removed": Mutation(
+        partial(_with_quick_conviction, _changed(Attempt, "withdraw", lambda _: None)),
         first=59,
     ),
-    "the index comes after the batch": Mutation(
-        _changed(cluster, "create_batch", _submit_then_index), first=4
+    "the index entry follows the batch": Mutation(
+        _changed(cluster, "create_batch", _index_after_submit), first=4
     ),
-    "the index is left before the end": Mutation(
+    "the index entry is removed before the end": Mutation(
         _changed(
-            batchchat.workers.control.controller, "finalize", _leave_the_index_first
+            batchchat.workers.control.controller, "finalize", _remove_from_index_first
         ),
         first=2,
     ),
-    "a kill is swallowed": Mutation(_changed(ShardHost, "run", _survive)),
-    "nobody mends": Mutation(
+    "a kill is swallowed": Mutation(_changed(ShardHost, "run", _swallow_kill)),
+    "corrupt records are not quarantined": Mutation(
         _changed(
-            batchchat.workers.control.dispatcher, "quarantine_corrupt_records", _leave
+            batchchat.workers.control.dispatcher,
+            "quarantine_corrupt_records",
+            _keep_corrupt,
         ),
         first=198,
     ),
-    "a damaged plan is none": Mutation(_end_without_its_plan, first=225),
-    "nobody finalizes": Mutation(_changed(Controller, "handle", _plan_alone)),
+    "a corrupt plan counts as missing": Mutation(_end_without_its_plan, first=225),
+    "no batch is finalized": Mutation(_changed(Controller, "handle", _plan_only)),
 }
 
 HARMLESS = {
     "every lease is granted": _changed(SimulatedLeases, "_sees", lambda *_: False),
     "no lease is renewed": _changed(LeaseKeeper, "_renew", lambda *_: None),
-    "nobody is told to stop": _changed(
+    "stop requests are ignored": _changed(
         SimulatedStatusBoard, "stop_requests", lambda *_: {}
     ),
 }
-"""What may be broken: leases and status_board spare work and decide nothing."""
+"""Harmless bugs: leases and the status board only spare work."""

@@ -1,4 +1,4 @@
-"""Hands the product what is simulated, in place of what it imports.
+"""Replaces what the product imports by simulated objects.
 
 The product is run as it is: `Worker`, `run_controller`, and all below them. Only the
 names listed here are others: clocks, threads and what they wait on, random ids, and
@@ -47,7 +47,7 @@ WINDOW = "soon"
 
 @contextmanager
 def simulated(world: VirtualWorld, redis: Redis, window: int) -> Iterator[None]:
-    """Run the product in `world`; the completion window `soon` has so many seconds."""
+    """Run the product in `world`; the completion window `soon` has `window` seconds."""
     time = threads.Time(world)
     event, lock = partial(threads.Event, world), partial(threads.Lock, world)
     thread = partial(threads.Thread, world)
@@ -127,7 +127,7 @@ def _uuid(world: VirtualWorld) -> UUID:
 
 
 def _connect(world: VirtualWorld, handler: object, **_: object) -> None:
-    """Note what Celery calls when its worker is told to end."""
+    """Register a handler that Celery calls on a SIGTERM."""
     world.current.process.on_term.insert(0, handler)  # type: ignore[arg-type]
 
 

@@ -17,12 +17,12 @@ from tests.simulation.invariants import problems
 from tests.simulation.patches import simulated
 from tests.simulation.virtual_time import VirtualWorld
 
-_BOUND = 180.0
-"""Seconds after the last fault within which everything must have ended."""
+_MAX_RECOVERY = 180.0
+"""Time after the last fault within which all batches must end."""
 
 
-class Story(NamedTuple):
-    """How a run went; `problems` is empty if all was well."""
+class Result(NamedTuple):
+    """The outcome of one simulation; `late` is the recovery time in seconds."""
 
     seed: int
     problems: list[str]
@@ -31,34 +31,36 @@ class Story(NamedTuple):
     steps: int
 
 
-Drawn = Callable[[Random], FaultProfile]
+Draw = Callable[[Random], FaultProfile]
 
 
-def simulate(seed: int, drawn: Drawn = FaultProfile.drawn) -> Story:
-    """Run the simulation of a seed, in the faults that is drawn for it."""
+def simulate(seed: int, draw: Draw = FaultProfile.draw) -> Result:
+    """Run the simulation of a seed, with faults that are drawn from it."""
     world = VirtualWorld(seed)
-    cluster = Cluster(world, drawn(world.rng))
+    cluster = Cluster(world, draw(world.rng))
     late = 0.0
-    with simulated(world, cluster.redis, cluster.window), _heard(world):
+    with simulated(world, cluster.redis, cluster.window), _collecting_errors(world):
         try:
             cluster.start()
-            end = cluster.faults_until + _BOUND
+            end = cluster.faults_until + _MAX_RECOVERY
             world.run(lambda: cluster.is_idle or world.now > end)
             late = world.now - cluster.faults_until
             if not cluster.is_idle:
-                world.problems.append(f"not ended {_BOUND:g} s after the last fault")
+                world.problems.append(
+                    f"not ended {_MAX_RECOVERY:g} s after the last fault"
+                )
             else:
                 _tidy(cluster)
             found = list(problems(cluster))
-        except Exception:  # noqa: BLE001 - told with its seed
+        except Exception:  # noqa: BLE001 - reported with its seed
             found = [traceback.format_exc()]
         finally:
             world.end()
-    return Story(seed, [*world.problems, *found], world.now, late, world.steps)
+    return Result(seed, [*world.problems, *found], world.now, late, world.steps)
 
 
 def _tidy(cluster: Cluster) -> None:
-    """Let orphans grow old; then end all, and see that no lease is left."""
+    """Let orphans expire, end all processes, and check that no lease remains."""
     world = cluster.world
     if cluster.bucket.keys("active/"):
         world.now += 25 * 3600
@@ -68,17 +70,17 @@ def _tidy(cluster: Cluster) -> None:
     soon = world.now + 30
     world.run(lambda: cluster.is_empty or world.now > soon)
     if not cluster.is_empty:
-        world.problems.append("a process does not end when it is told to")
+        world.problems.append("a process does not end after a SIGTERM")
     over = world.now + SETTINGS.lease_seconds
     cluster.watch(over)
     world.run(lambda: world.now > over)
     left = [name for name in cluster.redis.leases if cluster.redis.owner(name)]
     if left:
-        world.problems.append(f"leases are left: {left}")
+        world.problems.append(f"leases remain: {left}")
 
 
-class _Ear(logging.Handler):
-    """Hears of errors that nobody foresaw."""
+class _ErrorCollector(logging.Handler):
+    """Collects log records with a traceback, which come from bugs."""
 
     def __init__(self, world: VirtualWorld) -> None:
         super().__init__(logging.ERROR)
@@ -91,8 +93,8 @@ class _Ear(logging.Handler):
 
 
 @contextmanager
-def _heard(world: VirtualWorld) -> Iterator[None]:
-    ear = _Ear(world)
+def _collecting_errors(world: VirtualWorld) -> Iterator[None]:
+    ear = _ErrorCollector(world)
     logger = logging.getLogger("batchchat")
     logger.addHandler(ear)
     logger.propagate = False
@@ -104,28 +106,32 @@ def _heard(world: VirtualWorld) -> Iterator[None]:
 
 
 def main() -> int:
-    """Run the seeds that are asked for; return 1 if one of them went wrong."""
+    """Run the chosen seeds; return 1 if one of them has problems."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, help="run this one alone, or begin with it")
-    parser.add_argument("--runs", type=int, help="how many seeds, one after the other")
-    parser.add_argument("--racing", action="store_true", help="do everything twice")
+    parser.add_argument("--seed", type=int, help="run only this seed, or start with it")
+    parser.add_argument("--runs", type=int, help="number of consecutive seeds")
+    parser.add_argument(
+        "--racing", action="store_true", help="run all work twice at once"
+    )
     options = parser.parse_args()
     first = options.seed or 0
     runs = options.runs or (1 if options.seed is not None else 1000)
     say = partial(print, flush=True)
     began, bad, latest = time.monotonic(), 0, 0.0
     for seed in range(first, first + runs):
-        story = simulate(
-            seed, FaultProfile.racing if options.racing else FaultProfile.drawn
+        result = simulate(
+            seed, FaultProfile.racing if options.racing else FaultProfile.draw
         )
-        latest = max(latest, story.late)
-        if story.problems:
+        latest = max(latest, result.late)
+        if result.problems:
             bad += 1
-            say(f"seed {seed}, {story.seconds:.0f} s:")
-            for problem in story.problems[:6]:
+            say(f"seed {seed}, {result.seconds:.0f} s:")
+            for problem in result.problems[:6]:
                 say(f"  {problem}")
     seconds = time.monotonic() - began
-    say(f"{runs} runs in {seconds:.1f} s, {bad} bad, the latest {latest:.0f} s late")
+    say(
+        f"{runs} runs in {seconds:.1f} s, {bad} failed, slowest recovery {latest:.0f} s"
+    )
     return int(bad > 0)
 
 

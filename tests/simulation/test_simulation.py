@@ -1,4 +1,4 @@
-"""The protocol holds under every fault that there is; bugs put in are found."""
+"""The protocol survives all simulated faults, and the simulation finds planted bugs."""
 
 from datetime import UTC, datetime
 
@@ -15,11 +15,11 @@ _BLOCK = 100
 _FIXED_BLOCKS = 3
 _BLOCKS_TODAY = 2
 _EXTENDED_BLOCKS_TODAY = 200
-_SEARCH = 1000
-"""Seeds that are tried until one finds a bug that was put in."""
+_MAX_SEEDS = 1000
+"""Number of seeds to try until one finds a planted bug."""
 
-_FOUND = (2482, 14798980004)
-"""Seeds that once found what no other test does."""
+_REGRESSION_SEEDS = (2482, 14798980004)
+"""Seeds that found bugs which no other test found."""
 
 _EXTENDED = [
     pytest.param(block, marks=pytest.mark.extended)
@@ -28,51 +28,51 @@ _EXTENDED = [
 
 
 @pytest.mark.parametrize("block", range(_FIXED_BLOCKS))
-def test_every_request_is_answered_once_whatever_happens(block):
+def test_every_request_is_answered_exactly_once(block):
     for seed in range(block * _BLOCK, (block + 1) * _BLOCK):
-        assert_well(simulate(seed))
+        assert_no_problems(simulate(seed))
 
 
-@pytest.mark.parametrize("seed", _FOUND)
-def test_a_seed_that_found_a_bug_finds_none_now(seed):
-    assert_well(simulate(seed))
+@pytest.mark.parametrize("seed", _REGRESSION_SEEDS)
+def test_regression_seeds_find_no_bug(seed):
+    assert_no_problems(simulate(seed))
 
 
 @pytest.mark.parametrize("block", [*range(_BLOCKS_TODAY), *_EXTENDED])
-def test_todays_seeds_find_no_fault(block):
+def test_the_seeds_of_today_find_no_bug(block):
     first = (today() * _EXTENDED_BLOCKS_TODAY + block) * _BLOCK
     for seed in range(first, first + _BLOCK):
-        assert_well(simulate(seed))
+        assert_no_problems(simulate(seed))
 
 
-def test_a_seed_is_the_same_run_each_time():
+def test_a_seed_determines_the_run():
     assert simulate(7) == simulate(7)
 
 
-def test_two_of_everything_at_once_do_no_harm():
+def test_duplicate_concurrent_work_is_safe():
     for seed in range(_BLOCK):
-        assert_well(simulate(seed, FaultProfile.racing), "--racing")
+        assert_no_problems(simulate(seed, FaultProfile.racing), "--racing")
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_a_bug_that_is_put_in_is_found(name):
-    made, drawn, first = MUTATIONS[name]
+def test_a_planted_bug_is_found(name):
+    made, draw, first = MUTATIONS[name]
     with made():
-        assert any(simulate(s, drawn).problems for s in (first, *range(_SEARCH)))
+        assert any(simulate(s, draw).problems for s in (first, *range(_MAX_SEEDS)))
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_decides_nothing_may_be_broken(name):
+def test_broken_hints_do_not_affect_results(name):
     with HARMLESS[name]():
         for seed in range(40):
-            assert_well(simulate(seed))
+            assert_no_problems(simulate(seed))
 
 
 def today():
-    """Return the number of the day, in UTC: each day tries seeds of its own."""
+    """Return the number of the day in UTC: each day tries other seeds."""
     return datetime.now(UTC).toordinal()
 
 
-def assert_well(story, options=""):
-    again = f"make simulate ARGS='--seed {story.seed} {options}'"
-    assert not story.problems, "\n".join([again, *story.problems])
+def assert_no_problems(result, options=""):
+    again = f"make simulate ARGS='--seed {result.seed} {options}'"
+    assert not result.problems, "\n".join([again, *result.problems])

@@ -123,7 +123,7 @@ class Time:
 
     def __init__(self, world: VirtualWorld) -> None:
         self.time = world.wall
-        self.monotonic = world.glance
+        self.monotonic = world.read_clock
         self.sleep = world.sleep
 
     def time_ns(self) -> int:

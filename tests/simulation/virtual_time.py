@@ -1,8 +1,8 @@
-"""The world of a simulation: one seed decides who goes on, and when.
+"""A virtual clock and scheduler: one seed decides which actor runs, and when.
 
-Actors are greenlets. An actor that sleeps or waits hands over to the one whose
-turn is next by the virtual clock; ties are broken by the seed. Nothing takes real
-time, and the same seed gives the same run to the last step.
+Actors are greenlets. An actor that sleeps or waits switches to the actor that is next
+by the virtual clock; the seed breaks ties. Nothing takes real time, and a seed always
+gives the same run, step by step.
 """
 
 import random
@@ -13,20 +13,20 @@ from itertools import count
 from greenlet import getcurrent, greenlet
 
 EPOCH = 1_800_000_000.0
-"""What a right clock shows when the simulation begins, in Unix seconds."""
+"""Time of day at which a simulation begins, in Unix seconds."""
 
-_MOST_STEPS = 600_000
+_MAX_STEPS = 600_000
 
 
 class Killed(BaseException):
-    """The process of this actor is gone; nobody may hold that up."""
+    """The process of this actor was killed; no code may catch this."""
 
 
 class Process:
-    """A process: its actors die together, and share a clock that may be wrong."""
+    """A process, whose actors die together and share a clock that may be wrong."""
 
     def __init__(self, name: str, *, skew: float = 0.0, mortal: bool = True) -> None:
-        """Begin alive; `mortal` processes may be killed at any call."""
+        """`skew` is the clock's error in seconds; only `mortal` ones are killed."""
         self.name = name
         self.skew = skew
         self.mortal = mortal
@@ -35,18 +35,18 @@ class Process:
         self.code = 0
         self.frozen_until = 0.0
         self.actors: set[Actor] = set()
-        self.mourners: list[Actor] = []
+        self.waiters: list[Actor] = []
         self.on_death: list[Callable[[], object]] = []
         self.on_term: list[Callable[[], object]] = []
 
 
 class Actor:
-    """A thread of a process; `turn` grows whenever what it waits for has changed."""
+    """A thread of a process; each new `turn` makes earlier wake-ups invalid."""
 
     __slots__ = ("greenlet", "process", "turn", "woken")
 
     def __init__(self, process: Process) -> None:
-        """Begin with nothing to do."""
+        """`process` is the process that the thread belongs to."""
         self.process = process
         self.greenlet: greenlet
         self.turn = 0
@@ -54,26 +54,26 @@ class Actor:
 
 
 class VirtualWorld:
-    """The clock, the rng, and the actors."""
+    """The clock, the random numbers and the actors."""
 
     def __init__(self, seed: int) -> None:
-        """Begin at second 0; everything that happens follows from `seed`."""
+        """Start at second 0; `seed` determines everything that happens."""
         self.rng = random.Random(seed)
         self.now = 0.0
         self.steps = 0
         self.problems: list[str] = []
         self._hub = getcurrent()
-        self._nobody = Actor(Process("nobody", mortal=False))
-        self.current = self._nobody
+        self._idle = Actor(Process("idle", mortal=False))
+        self.current = self._idle
         self._heap: list[tuple[float, float, int, int, Actor]] = []
         self._count = count()
-        self._graves: list[Process] = []
+        self._ended: list[Process] = []
         self._processes: list[Process] = []
 
     def spawn(
         self, process: Process, function: Callable[..., object], *arguments: object
     ) -> Actor:
-        """Begin an actor that calls `function`."""
+        """Start an actor that calls `function`."""
         actor = Actor(process)
 
         def live() -> None:
@@ -93,7 +93,7 @@ class VirtualWorld:
         return actor
 
     def sleep(self, seconds: float) -> None:
-        """Let the others go on for so long."""
+        """Let other actors run for `seconds`."""
         actor = self.current
         self._alive(actor)
         actor.turn += 1
@@ -101,7 +101,7 @@ class VirtualWorld:
         self._hub.switch()
 
     def park(self, seconds: float | None) -> bool:
-        """Wait to be woken, at most so long; say whether that was."""
+        """Wait for `wake`, at most `seconds`; return whether it was called."""
         actor = self.current
         self._alive(actor)
         actor.turn += 1
@@ -112,16 +112,16 @@ class VirtualWorld:
         return actor.woken
 
     def wake(self, actor: Actor) -> None:
-        """Have one that is parked go on."""
+        """Resume a parked actor."""
         actor.turn += 1
         actor.woken = True
         self._push(actor, 0.0)
 
-    def glance(self) -> float:
-        """Return the time; now and then others go on meanwhile."""
+    def read_clock(self) -> float:
+        """Return the time; sometimes let other actors run first."""
         actor = self.current
         if (
-            actor is not self._nobody
+            actor is not self._idle
             and not actor.process.dead
             and self.rng.random() < 0.02
         ):
@@ -129,11 +129,11 @@ class VirtualWorld:
         return self.now
 
     def wall(self) -> float:
-        """Return the time of day as this process's clock shows it."""
-        return EPOCH + self.glance() + self.current.process.skew
+        """Return the time of day by this process's clock."""
+        return EPOCH + self.read_clock() + self.current.process.skew
 
     def kill(self, process: Process) -> None:
-        """End a process where it stands; no line of it runs any more."""
+        """Kill a process at its current line."""
         if not process.dead:
             process.killed = True
             for tell in process.on_death:
@@ -143,24 +143,24 @@ class VirtualWorld:
             raise Killed
 
     def bury(self, process: Process) -> None:
-        """End what is left of a process that has ended."""
+        """Remove the actors of a process that has ended."""
         process.dead = True
-        self._graves.append(process)
-        for mourner in process.mourners:
-            self.wake(mourner)
+        self._ended.append(process)
+        for waiter in process.waiters:
+            self.wake(waiter)
 
     def wait_for(self, process: Process) -> None:
         """Wait for the end of a process."""
         while not process.dead:
-            process.mourners.append(self.current)
+            process.waiters.append(self.current)
             self.park(None)
 
     def chance(self, probability: float) -> bool:
-        """Throw the rng."""
+        """Return True with the given probability."""
         return probability > 0 and self.rng.random() < probability
 
     def run(self, until: Callable[[], bool]) -> None:
-        """Let everybody go on until that is so."""
+        """Run all actors until the condition is true."""
         while not until():
             self._bury_all()
             self._step()
@@ -170,12 +170,12 @@ class VirtualWorld:
         """End all processes."""
         for process in self._processes:
             process.dead = True
-        self._graves = self._processes
+        self._ended = self._processes
         self._bury_all()
 
     def _step(self) -> None:
         if not self._heap:
-            raise RuntimeError("everybody waits for somebody else")
+            raise RuntimeError("all actors wait: deadlock")
         when, _, _, turn, actor = heappop(self._heap)
         if turn != actor.turn or actor.process.dead or actor.greenlet.dead:
             return
@@ -183,26 +183,26 @@ class VirtualWorld:
             self._push(actor, actor.process.frozen_until - self.now)
             return
         self.steps += 1
-        if self.steps > _MOST_STEPS:
-            raise RuntimeError("it goes on for ever")
+        if self.steps > _MAX_STEPS:
+            raise RuntimeError("the simulation does not end")
         self.now = max(self.now, when)
         self.current = actor
         actor.greenlet.switch()
-        self.current = self._nobody
+        self.current = self._idle
 
     def _bury_all(self) -> None:
-        while self._graves:
-            process = self._graves.pop()
+        while self._ended:
+            process = self._ended.pop()
             for actor in sorted(process.actors, key=lambda one: one.turn):
                 self._unwind(actor)
             process.actors.clear()
 
     def _unwind(self, actor: Actor) -> None:
-        """Take an actor's frames down."""
+        """Unwind the stack of an actor."""
         if actor.greenlet:
             self.current = actor
             actor.greenlet.throw(Killed)
-            self.current = self._nobody
+            self.current = self._idle
 
     def _alive(self, actor: Actor) -> None:
         if actor.process.dead:

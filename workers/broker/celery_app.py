@@ -1,7 +1,7 @@
 """Celery as batchchat uses it: it carries hints, and no result depends on them.
 
 This module relies on parts of Celery and kombu that are not public:
-`tests/contract/test_celery_internals.py` checks them and says what to do on an upgrade.
+`tests/contract/test_celery_internals.py` checks them and has advice for upgrades.
 """
 
 import json

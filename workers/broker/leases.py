@@ -1,7 +1,7 @@
 """Leases: timed claims on work, kept in Redis and timed by its clock.
 
-A lease spares duplicate work and decides nothing: two workers on one shard do no
-harm. So a holder whose lease is gone because Redis was flushed claims it again, and a
+A lease spares duplicate work and decides nothing: two workers on one shard are
+safe. So a holder whose lease is gone because Redis was flushed claims it again, and a
 holder that cannot reach Redis continues.
 """
 

@@ -1,7 +1,7 @@
 """Work messages: hints that some work may be due. They decide nothing.
 
-The bucket alone decides what is done, so a lost, repeated or late message does no
-harm. A message may come from a process of another version; its name is then parsed
+The bucket alone decides what is done, so lost, repeated and late messages are safe.
+A message may come from a process of another version; its name is then parsed
 leniently and skipped if it names no work that this version knows.
 """
 

@@ -1,4 +1,4 @@
-"""Live status of workers and shards in Redis, for display; losing it does no harm.
+"""Live status of workers and shards in Redis, for display; it may be lost at any time.
 
 Entries may be written by processes of another version. Fields that this version does
 not have are ignored, and entries that it cannot decode are skipped.

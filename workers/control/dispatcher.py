@@ -3,7 +3,7 @@
 It is level-triggered: nothing depends on what an earlier sweep saw or sent. For each
 active batch it reads the state and works out what is pending: *planned - committed -
 leased - queued*. So the first run, a resume, a lost message, a dead worker and a
-flushed Redis are one code path, and two dispatchers at the same time do no harm.
+flushed Redis are one code path, and two dispatchers may run at the same time.
 """
 
 import logging

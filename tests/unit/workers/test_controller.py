@@ -1,4 +1,4 @@
-"""A batch ends, whatever is wrong with what its plan needs."""
+"""The controller ends batches that cannot be planned."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tests.support.running import SETTINGS
 
 
 class BrokenRegistry(RendererRegistry):
-    """Can't load a model's files."""
+    """Raises an error instead of loading a model's files."""
 
     def __init__(self, error):
         super().__init__(Catalog({"m": MODEL}), Path())
@@ -34,7 +34,7 @@ def hand():
 
 
 def do(hand, error, batch_id, *asked):
-    """Have a controller follow messages; return the batch's state."""
+    """Let a controller handle messages; return the batch's state."""
     environment = memory_environment(hand.storage, SETTINGS, clock=lambda: 1_000.0)
     controller = Controller(
         environment,
@@ -48,7 +48,7 @@ def do(hand, error, batch_id, *asked):
     return hand.ledger.state(batch_id)
 
 
-def test_a_batch_whose_model_has_no_chat_template_fails_and_says_so(hand):
+def test_a_batch_fails_if_its_model_has_no_chat_template(hand):
     batch_id = hand.submit(bare("hi") + b"\n", plan=False)
     error = ConfigError("model `m` has no chat template", hint="set `chat_template`")
     state = do(hand, error, batch_id, PLAN)
@@ -59,7 +59,7 @@ def test_a_batch_whose_model_has_no_chat_template_fails_and_says_so(hand):
 
 
 @pytest.mark.parametrize("error", [ConfigError("no template"), RuntimeError("a bug")])
-def test_a_batch_that_can_not_be_checked_may_be_cancelled(hand, error):
+def test_a_batch_that_cannot_be_planned_can_be_cancelled(hand, error):
     batch_id = hand.submit(bare("hi") + b"\n", plan=False)
     cancel_batch(hand.ledger, batch_id)
     assert do(hand, error, batch_id, PLAN, FINALIZE).is_terminal

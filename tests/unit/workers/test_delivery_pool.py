@@ -1,4 +1,4 @@
-"""The threads that deliver: on their own, one a batch, below what is allowed."""
+"""The delivery pool: a few threads, one per batch, allowed destinations only."""
 
 from threading import Event
 
@@ -17,7 +17,7 @@ PATIENCE = 20.0
 
 
 class Depot:
-    """DeliveryPool below a folder, of batches that have ended."""
+    """A delivery pool that may write below a folder, and ended batches."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -46,7 +46,7 @@ def depot(tmp_path):
     return Depot(tmp_path)
 
 
-def test_results_come_to_the_folder(depot, tmp_path):
+def test_results_are_written_to_the_destination(depot, tmp_path):
     message = depot.ended()
     depot.deliveries.start(message)
     wait_until(lambda: depot.state(message).is_delivered)
@@ -54,7 +54,7 @@ def test_results_come_to_the_folder(depot, tmp_path):
     assert depot.state(message).delivery_receipt.files == [file.as_uri()]
 
 
-def test_a_place_that_is_not_allowed_any_more_gets_nothing(depot, tmp_path):
+def test_a_destination_that_is_no_longer_allowed_gets_nothing(depot, tmp_path):
     message = depot.ended("other/x")
     depot.deliveries.start(message)
     wait_until(lambda: depot.state(message).is_delivered)
@@ -62,7 +62,7 @@ def test_a_place_that_is_not_allowed_any_more_gets_nothing(depot, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_another_process_delivers_is_left_to_it(depot):
+def test_a_delivery_of_another_process_is_not_repeated(depot):
     message = depot.ended()
     depot.leases.all[message.name] = "another"
     depot.deliveries.start(message)
@@ -70,7 +70,7 @@ def test_what_another_process_delivers_is_left_to_it(depot):
     assert not depot.state(message).is_delivered
 
 
-def test_slow_places_hold_up_only_what_is_to_be_delivered(depot, monkeypatch):
+def test_slow_destinations_delay_only_deliveries(depot, monkeypatch):
     go_on, begun = Event(), []
 
     def slow(_ledger, state, _open):

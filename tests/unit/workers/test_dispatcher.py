@@ -1,4 +1,4 @@
-"""What the dispatcher sends, for what it sees."""
+"""The messages that the dispatcher sends for each state."""
 
 from gc import collect
 from weakref import ref
@@ -25,7 +25,7 @@ QUEUE = queue_name(MODEL)
 
 
 class Desk:
-    """A dispatcher with everything around it, and a clock."""
+    """A dispatcher with its services and a clock."""
 
     def __init__(self):
         self.hand = Hand()
@@ -47,14 +47,14 @@ class Desk:
         self.dispatcher = Dispatcher(environment, self.queue)
 
     def submit(self, requests, project="default", **options):
-        """Hand a batch over that is planned, two requests a shard."""
+        """Submit a planned batch with two requests per shard."""
         lines = b"".join(bare(f"{n}") + b"\n" for n in range(requests))
         batch_id = self.hand.submit(lines, **options)
         ActiveIndex(self.hand.storage).add(project, batch_id)
         return batch_id
 
     def sweep(self, seconds=10.0):
-        """Sweep a while later; return what has been sent since."""
+        """Sweep `seconds` later; return the messages sent since."""
         before = {name: len(messages) for name, messages in self.queue.queues.items()}
         self.now += seconds
         self.dispatcher.sweep()
@@ -78,7 +78,7 @@ def shards(messages):
     return [message.shard for message in messages]
 
 
-def test_a_new_batch_is_to_be_planned_once(desk):
+def test_a_new_batch_is_planned_once(desk):
     batch_id = desk.submit(3, plan=False)
     assert desk.sweep() == [WorkMessage("default", batch_id, "plan")]
     assert desk.sweep() == []
@@ -89,7 +89,7 @@ def test_a_new_batch_is_to_be_planned_once(desk):
     assert desk.sweep() == [WorkMessage("default", batch_id, "plan")]
 
 
-def test_shards_are_sent_as_far_as_the_window_goes(desk):
+def test_shards_are_sent_up_to_the_target_queue_length(desk):
     batch_id = desk.submit(40)
     sent = desk.sweep()
     assert shards(sent) == list(range(8))
@@ -100,7 +100,7 @@ def test_shards_are_sent_as_far_as_the_window_goes(desk):
 
 
 @pytest.mark.parametrize("how", ["leased", "committed"])
-def test_what_has_been_taken_makes_room_at_once(desk, how):
+def test_a_started_or_committed_shard_frees_its_place_at_once(desk, how):
     batch_id = desk.submit(40)
     for _ in desk.sweep():
         name = desk.queue.take(QUEUE).name
@@ -111,7 +111,7 @@ def test_what_has_been_taken_makes_room_at_once(desk, how):
     assert shards(desk.sweep(1.0))[0] == 8
 
 
-def test_the_window_follows_what_is_taken_between_two_sweeps(desk):
+def test_the_queue_length_follows_the_shards_taken_between_sweeps(desk):
     desk.submit(400)
     widths = []
     for take in (8, 16, 5, 0):
@@ -124,7 +124,7 @@ def test_the_window_follows_what_is_taken_between_two_sweeps(desk):
     assert len(desk.queue.queues[QUEUE]) == 27
 
 
-def test_what_was_just_sent_is_not_sent_again_when_it_has_left_the_queue(desk):
+def test_a_message_in_transit_is_not_sent_again(desk):
     desk.submit(2)
     desk.sweep()
     desk.queue.take(QUEUE)
@@ -132,7 +132,7 @@ def test_what_was_just_sent_is_not_sent_again_when_it_has_left_the_queue(desk):
     assert shards(desk.sweep(10.0)) == [0]
 
 
-def test_a_committed_shard_is_done_and_a_lost_lease_is_not(desk):
+def test_a_shard_without_commit_and_lease_is_sent_again(desk):
     batch_id = desk.submit(6)
     for _ in desk.sweep():
         desk.leases.acquire(desk.queue.take(QUEUE).name)
@@ -142,7 +142,7 @@ def test_a_committed_shard_is_done_and_a_lost_lease_is_not(desk):
     assert shards(desk.sweep()) == [1, 2]
 
 
-def test_what_has_lost_its_worker_goes_before_all_that_waits(desk):
+def test_a_shard_that_lost_its_worker_goes_first(desk):
     desk.submit(40)
     for _ in desk.sweep()[:2]:
         desk.leases.acquire(desk.queue.take(QUEUE).name)
@@ -154,7 +154,7 @@ def test_what_has_lost_its_worker_goes_before_all_that_waits(desk):
     assert len(desk.queue.queues[QUEUE]) == 10
 
 
-def test_leases_that_redis_forgot_are_believed_in_for_a_while(desk):
+def test_leases_count_as_held_for_a_while_after_a_flush(desk):
     desk.submit(4)
     for _ in desk.sweep():
         desk.leases.acquire(desk.queue.take(QUEUE).name)
@@ -164,13 +164,13 @@ def test_leases_that_redis_forgot_are_believed_in_for_a_while(desk):
     assert shards(desk.sweep(SETTINGS.lease_seconds + 1)) == [0, 1]
 
 
-def test_a_batch_whose_shards_are_committed_is_to_be_finalized(desk):
+def test_a_batch_is_finalized_when_all_shards_are_committed(desk):
     batch_id = desk.submit(4)
     desk.hand.run(batch_id)
     assert desk.sweep() == [WorkMessage("default", batch_id, "finalize")]
 
 
-def test_an_ended_batch_is_active_no_more(desk):
+def test_an_ended_batch_leaves_the_active_index(desk):
     batch_id = desk.submit(4)
     desk.hand.run(batch_id)
     desk.hand.finalize(batch_id)
@@ -178,7 +178,7 @@ def test_an_ended_batch_is_active_no_more(desk):
     assert list(ActiveIndex(desk.hand.storage)) == []
 
 
-def test_a_project_without_active_batches_takes_no_memory(desk):
+def test_a_project_without_active_batches_uses_no_memory(desk):
     batch_id = desk.submit(4)
     desk.sweep()
     [ledger] = map(ref, desk.dispatcher._ledgers._ledgers.values())
@@ -191,7 +191,7 @@ def test_a_project_without_active_batches_takes_no_memory(desk):
     assert ledger() is None
 
 
-def test_a_refused_batch_is_active_no_more(desk):
+def test_a_rejected_batch_leaves_the_active_index(desk):
     desk.hand.submit(b"{\n")
     batch_id = desk.hand.submit(b"{\n")
     ActiveIndex(desk.hand.storage).add("default", batch_id)
@@ -200,9 +200,7 @@ def test_a_refused_batch_is_active_no_more(desk):
 
 
 @pytest.mark.parametrize("how", ["cancelled", "expired"])
-def test_a_batch_that_must_end_is_stopped_and_finalized_when_nobody_has_a_shard(
-    desk, how
-):
+def test_a_cancelled_or_expired_batch_is_finalized_once_no_shard_is_leased(desk, how):
     batch_id = desk.submit(4)
     for _ in desk.sweep():
         desk.leases.acquire(desk.queue.take(QUEUE).name)
@@ -216,13 +214,13 @@ def test_a_batch_that_must_end_is_stopped_and_finalized_when_nobody_has_a_shard(
     assert desk.sweep() == [WorkMessage("default", batch_id, "finalize")]
 
 
-def test_a_high_priority_goes_before_a_low_one(desk):
+def test_a_high_priority_goes_before_a_low_priority(desk):
     low, high = desk.submit(8, priority="low"), desk.submit(8, priority="high")
     sent = [message.batch_id for message in desk.sweep()]
     assert sent == [high] * 4 + [low] * 4
 
 
-def test_projects_share_the_workers_whoever_came_first(desk):
+def test_projects_share_the_workers_equally(desk):
     first = desk.submit(100)
     ledger = Ledger(desk.hand.storage, "other", lambda: desk.now)
     hand = Hand(desk.hand.storage)
@@ -233,7 +231,7 @@ def test_projects_share_the_workers_whoever_came_first(desk):
     assert sorted(sent) == sorted([first, second] * 4)
 
 
-def test_an_entry_without_a_batch_is_dropped_when_it_is_old(desk):
+def test_an_old_index_entry_without_a_batch_is_removed(desk):
     batch_id = new_batch_id()
     ActiveIndex(desk.hand.storage).add("default", batch_id)
     desk.now = id_created_at(batch_id) + 23 * 3600
@@ -244,7 +242,7 @@ def test_an_entry_without_a_batch_is_dropped_when_it_is_old(desk):
     assert list(ActiveIndex(desk.hand.storage)) == []
 
 
-def test_a_batch_that_is_broken_is_told_of_once_and_holds_up_nobody(desk, caplog):
+def test_a_corrupt_batch_is_logged_once_and_delays_no_other(desk, caplog):
     broken, whole = desk.submit(2), desk.submit(2)
     desk.hand.storage.put(desk.ledger.keys.batch(broken).batch, b"{")
     assert [message.batch_id for message in desk.sweep()] == [whole]
@@ -253,7 +251,7 @@ def test_a_batch_that_is_broken_is_told_of_once_and_holds_up_nobody(desk, caplog
     assert [batch.id for batch in desk.ledger.batches()] == [whole]
 
 
-def test_a_plan_that_was_replaced_is_seen_in_a_minute(desk):
+def test_a_replaced_plan_is_noticed_within_a_minute(desk):
     batch_id = desk.submit(2)
     desk.sweep()
     key = desk.ledger.keys.batch(batch_id).plan
@@ -262,7 +260,7 @@ def test_a_plan_that_was_replaced_is_seen_in_a_minute(desk):
     assert desk.ledger.plan(batch_id) is None
 
 
-def test_an_ended_batch_stays_in_the_index_until_it_is_delivered(desk):
+def test_an_ended_batch_stays_active_until_it_is_delivered(desk):
     batch_id = desk.submit(2, destination="s3://bucket/x")
     desk.hand.run(batch_id)
     desk.hand.finalize(batch_id)

@@ -1,4 +1,4 @@
-"""A lease is held once, and renewed while there is progress."""
+"""A lease is held once, and renewed while its work progresses."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.support.memory_broker import MemoryLeases
 
 
 class Desk:
-    """A keeper, its leases, and its clock."""
+    """A lease keeper, its leases and its clock."""
 
     def __init__(self):
         self.leases = MemoryLeases()
@@ -29,7 +29,7 @@ def desk():
     return Desk()
 
 
-def test_a_second_block_has_it_not_though_redis_was_emptied(desk):
+def test_a_second_block_does_not_get_the_lease_even_after_a_flush(desk):
     with desk.holding() as first:
         desk.leases.forget()
         with desk.holding() as second:
@@ -40,20 +40,20 @@ def test_a_second_block_has_it_not_though_redis_was_emptied(desk):
     assert desk.leases.all == {}
 
 
-def test_it_can_be_held_again(desk):
+def test_a_released_lease_can_be_held_again(desk):
     for _ in range(2):
         with desk.holding() as held:
             assert held
 
 
-def test_what_somebody_else_has_is_not_held_and_not_released(desk):
+def test_a_lease_of_another_owner_is_neither_held_nor_released(desk):
     desk.leases.all["shard"] = "other"
     with desk.holding() as held:
         assert not held
     assert desk.leases.all == {"shard": "other"}
 
 
-def test_whoever_lost_it_is_told(desk):
+def test_the_holder_is_notified_of_a_lost_lease(desk):
     with desk.holding():
         desk.leases.all["shard"] = "other"
         desk.now = 5
@@ -61,7 +61,7 @@ def test_whoever_lost_it_is_told(desk):
     assert desk.lost == [5]
 
 
-def test_without_progress_it_is_not_renewed(desk):
+def test_a_lease_without_progress_is_not_renewed(desk):
     with desk.holding():
         desk.keeper.tick()
         desk.leases.forget()
@@ -70,7 +70,7 @@ def test_without_progress_it_is_not_renewed(desk):
         assert desk.leases.all == {}
 
 
-def test_what_was_frozen_for_longer_than_a_lease_has_lost_it(desk):
+def test_a_process_suspended_for_longer_than_a_lease_has_lost_it(desk):
     with desk.holding():
         desk.keeper.tick()
         desk.leases.forget()

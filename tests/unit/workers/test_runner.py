@@ -1,4 +1,4 @@
-"""The runner that a server has in itself: many batches, models, deaths, ends."""
+"""The local runner: several batches and models, failing engines, shutdown."""
 
 from functools import partial
 from threading import Event
@@ -29,7 +29,7 @@ OTHER = Model(name="other", source="other", context_length=512)
 
 
 class Site:
-    """A storage and a runner over it."""
+    """A storage, and a runner of its batches."""
 
     def __init__(self, monkeypatch, tmp_path):
         monkeypatch.setattr(engine_loop, "_BACKOFF", Backoff(0.05, 300.0))
@@ -43,7 +43,7 @@ class Site:
         self.runner = self.make_runner(SETTINGS)
 
     def make_runner(self, settings, on_stuck=lambda: None):
-        self.broker = InProcessBroker()
+        self.broker = InProcessBroker(resend_seconds=0.2)
         environment = memory_environment(
             self.storage, settings, leases=self.broker, status_board=self.broker
         )
@@ -68,18 +68,26 @@ class Site:
         file = store_file(ledger, [data], "in.jsonl")
         return create_batch(ledger, file, asked, enqueue=True).id
 
+    def states(self, *batches, project="default"):
+        return [self.ledger(project).state(batch) for batch in batches]
+
     def ended(self, *batches, project="default"):
         """Return the states of the batches once all have ended."""
+        wait_until(
+            lambda: all(
+                state.is_terminal for state in self.states(*batches, project=project)
+            ),
+        )
+        return self.states(*batches, project=project)
 
-        def states():
-            return [self.ledger(project).state(batch) for batch in batches]
+    def wait_until_inactive(self):
+        """Wait until the index has no batch."""
+        wait_until(lambda: not list(ActiveIndex(self.storage)))
 
-        wait_until(lambda: all(state.is_terminal for state in states()))
-        return states()
-
-    def completed(self):
-        """Return the number of requests that are completed in shards that run."""
-        return sum(one.counts.completed for one in self.runner.shards.values())
+    @property
+    def finished(self):
+        """The number of requests finished so far."""
+        return self.runner.stats.requests_done["completed"]
 
 
 @pytest.fixture
@@ -89,7 +97,7 @@ def site(monkeypatch, tmp_path):
     site.runner.close(0)
 
 
-def test_batches_of_all_projects_are_run_on_one_engine(site):
+def test_batches_of_all_projects_share_one_engine(site):
     mine = [site.submit(lines(20)) for _ in range(5)]
     theirs = site.submit(lines(20), project="other")
     site.runner.start()
@@ -101,14 +109,14 @@ def test_batches_of_all_projects_are_run_on_one_engine(site):
     assert site.runner.stats.requests_done["completed"] == 120
 
 
-def test_another_model_has_its_turn_when_the_first_rests(site):
+def test_another_model_is_served_when_the_first_is_idle(site):
     first, second = site.submit(lines(9)), site.submit(lines(9), model="other")
     site.runner.start()
     site.ended(first, second)
     assert sorted(site.started) == ["echo", "other"]
 
 
-def test_a_model_that_never_rests_lets_another_have_its_turn(site, monkeypatch):
+def test_a_busy_model_yields_after_its_time_slice(site, monkeypatch):
     monkeypatch.setattr(engine_loop, "_MAX_MODEL_SLICE_SECONDS", 0.1)
     site.start = lambda _model: start_echo(renderer(), latency=0.1, capacity=4)
     long = site.submit(lines(90))
@@ -121,7 +129,7 @@ def test_a_model_that_never_rests_lets_another_have_its_turn(site, monkeypatch):
     assert site.started[:2] == ["echo", "other"]
 
 
-def test_a_dead_engine_is_started_again(site):
+def test_a_dead_engine_is_restarted(site):
     class Fragile(EchoCore):
         def step(self):
             if len(site.started) == 1:
@@ -141,7 +149,7 @@ def test_a_dead_engine_is_started_again(site):
     assert site.started == ["echo", "echo"]
 
 
-def test_a_model_that_does_not_load_does_not_hold_up_the_others(site):
+def test_a_model_that_fails_to_load_does_not_delay_others(site):
     def start(model):
         if model.name == "echo":
             raise EngineStartError("no room on the GPU")
@@ -156,18 +164,18 @@ def test_a_model_that_does_not_load_does_not_hold_up_the_others(site):
     site.ended(stuck)
 
 
-def test_a_cancelled_batch_keeps_what_is_finished(site):
+def test_a_cancelled_batch_keeps_finished_results(site):
     site.start = lambda _model: start_echo(renderer(), latency=0.2, capacity=4)
     batch = site.submit(lines(200))
     site.runner.start()
-    wait_until(site.completed)
+    wait_until(lambda: site.finished)
     cancel_batch(site.ledger(), batch)
     [state] = site.ended(batch)
     assert state.status == "cancelled"
     assert 0 < state.counts().completed < 200
 
 
-def test_a_batch_that_is_cancelled_while_it_waits_ends_at_once(site):
+def test_a_waiting_batch_ends_at_once_when_cancelled(site):
     site.start = lambda _model: start_echo(renderer(), latency=0.2, capacity=4)
     first, waiting = site.submit(lines(200)), site.submit(lines(9), model="other")
     cancel_batch(site.ledger(), waiting)
@@ -178,7 +186,7 @@ def test_a_batch_that_is_cancelled_while_it_waits_ends_at_once(site):
     cancel_batch(site.ledger(), first)
 
 
-def test_no_model_is_loaded_for_a_batch_that_is_cancelled_while_it_waits(site):
+def test_no_model_is_loaded_for_a_cancelled_waiting_batch(site):
     site.start = lambda _model: start_echo(renderer(), latency=0.2, capacity=4)
     first = site.submit(lines(200))
     site.runner.start()
@@ -193,18 +201,18 @@ def test_no_model_is_loaded_for_a_batch_that_is_cancelled_while_it_waits(site):
     assert site.started == ["echo"]
 
 
-def test_an_ended_batch_is_active_no_more(site):
+def test_an_ended_batch_leaves_the_active_index(site):
     batch = site.submit(lines(3))
     site.runner.start()
     site.ended(batch)
-    wait_until(lambda: not list(ActiveIndex(site.storage)))
+    site.wait_until_inactive()
 
 
-def test_what_is_done_when_it_is_closed_is_kept_for_the_next(site):
+def test_a_closed_runner_keeps_results_for_the_next_one(site):
     site.start = lambda _model: start_echo(renderer(), latency=0.2, capacity=4)
     batch = site.submit(lines(40))
     site.runner.start()
-    wait_until(site.completed)
+    wait_until(lambda: site.finished)
     site.runner.close(0.3)
     done = site.runner.stats.requests_done["completed"]
     assert 0 < done < 40
@@ -217,21 +225,24 @@ def test_what_is_done_when_it_is_closed_is_kept_for_the_next(site):
     assert again.stats.requests_done["completed"] == 40 - done
 
 
-def test_news_tell_what_open_shards_have(site):
+def test_the_progress_of_open_shards_is_published(site):
     site.start = lambda _model: start_echo(renderer(), latency=0.3, capacity=4)
     batch = site.submit(lines(20))
     site.runner.start()
-    counted = wait_until(
-        lambda: {
-            batch_id
-            for (batch_id, _), one in site.runner.shards.items()
-            if one.counts.completed
-        }
-    )
-    assert counted == {batch}
+    seen: list[str] = []
+
+    def sees_progress():
+        shards = dict(site.runner.shards)
+        seen[:] = [batch_id for batch_id, _ in shards]
+        return sum(progress.counts.completed for progress in shards.values())
+
+    wait_until(sees_progress)
+    assert set(seen) == {batch}
 
 
-def test_an_engine_that_hangs_is_given_up(site):
+def test_a_hanging_engine_is_abandoned(site, monkeypatch):
+    monkeypatch.setattr(driver, "_CLOSE_TIMEOUT_SECONDS", 0.1)
+
     class Hanging(EchoCore):
         def step(self):
             if len(site.started) == 1:
@@ -261,7 +272,7 @@ def test_an_engine_that_hangs_is_given_up(site):
     assert len(hangs) == 1
 
 
-def test_results_are_delivered_and_the_batch_leaves_the_index(site, tmp_path):
+def test_results_are_delivered_before_the_batch_leaves_the_index(site, tmp_path):
     allowed = SETTINGS.model_copy(update={"output_prefixes": (f"{tmp_path}/exports",)})
     site.runner = site.make_runner(allowed)
     place = f"{tmp_path}/exports/mine"
@@ -269,7 +280,7 @@ def test_results_are_delivered_and_the_batch_leaves_the_index(site, tmp_path):
     site.runner.start()
     [state] = site.ended(batch_id)
     assert state.status == "completed"
-    wait_until(lambda: not list(ActiveIndex(site.storage)))
+    site.wait_until_inactive()
     files = site.ledger().state(batch_id).delivery_receipt.files
     assert [name.rpartition("_")[2] for name in files] == [
         "output.jsonl",

@@ -1,4 +1,4 @@
-"""A worker's host: what it does when the storage fails or loses a record."""
+"""The shard host when the storage fails or loses a record."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from tests.support.running import ECHO, SETTINGS, Bench, EchoRegistry, lines, re
 
 
 class Outage:
-    """A storage that takes no checkpoint and removes nothing, for a few calls."""
+    """A storage that fails to write checkpoints and to delete, for a few calls."""
 
     def __init__(self, storage, calls):
         self._storage = storage

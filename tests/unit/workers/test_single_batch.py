@@ -23,7 +23,7 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
-def test_every_request_is_answered_once_in_the_order_of_the_input(bench):
+def test_every_request_gets_one_result_in_input_order(bench):
     state = bench.run(bench.submit(lines(50)))
     output, errors = bench.results(state)
     assert [result["custom_id"] for result in output] == [f"q-{i}" for i in range(50)]
@@ -31,7 +31,7 @@ def test_every_request_is_answered_once_in_the_order_of_the_input(bench):
     assert state.status == "completed"
 
 
-def test_usage_and_cost_of_the_batch_are_the_sums_of_its_results(bench):
+def test_usage_of_the_batch_is_the_sum_of_its_results(bench):
     state = bench.run(bench.submit(lines(20)))
     output, _ = bench.results(state)
     used = [result["response"]["body"]["usage"] for result in output]
@@ -47,18 +47,18 @@ def test_the_same_batch_seed_gives_the_same_answers(bench):
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_a_result_says_which_seed_it_had(bench):
+def test_a_result_contains_its_seed(bench):
     output, _ = bench.results(bench.run(bench.submit(lines(1, seed=7))))
     assert output[0]["response"]["body"]["seed"] == 7
 
 
-def test_a_bad_line_refuses_the_file(bench):
+def test_an_invalid_line_fails_the_batch(bench):
     state = bench.run(bench.submit(lines(3) + b"{\n"))
     assert state.status == "failed"
     assert [p.code for p in state.require_plan().problems] == ["invalid_json_line"]
 
 
-def test_bad_lines_are_answered_by_errors_when_they_are_to_be_skipped(bench):
+def test_skipped_invalid_lines_become_error_lines(bench):
     data = b"{\n" + lines(9) + lines(1)
     state = bench.run(bench.submit(data, on_invalid="skip"))
     output, errors = bench.results(state)
@@ -68,7 +68,7 @@ def test_bad_lines_are_answered_by_errors_when_they_are_to_be_skipped(bench):
     assert (state.counts().completed, state.counts().failed) == (9, 2)
 
 
-def test_a_prompt_too_long_for_the_model_is_its_own_error(bench):
+def test_a_prompt_too_long_for_the_model_is_an_error_line(bench):
     long = {"messages": [{"role": "user", "content": "x" * 600}]}
     data = lines(5) + json.dumps({"custom_id": "long", **long}).encode()
     output, errors = bench.results(bench.run(bench.submit(data, on_invalid="skip")))
@@ -76,7 +76,7 @@ def test_a_prompt_too_long_for_the_model_is_its_own_error(bench):
     assert errors[0]["response"]["body"]["error"]["code"] == "context_length_exceeded"
 
 
-def test_no_tokens_wanted_gives_an_empty_answer_without_the_engine(bench):
+def test_zero_max_tokens_gives_an_empty_answer_without_the_engine(bench):
     output, _ = bench.results(bench.run(bench.submit(lines(1, max_tokens=0))))
     body = output[0]["response"]["body"]
     assert text(output[0]) == ""
@@ -89,7 +89,7 @@ def test_an_ended_batch_is_not_run_again(bench):
     assert bench.run(batch_id).final == bench.run(batch_id).final
 
 
-def test_a_cancelled_batch_keeps_what_is_finished(bench):
+def test_a_batch_cancelled_before_its_run_has_no_output(bench):
     batch_id = bench.submit(lines(30))
     cancel_batch(bench.ledger, batch_id)
     state = bench.run(batch_id)
@@ -97,7 +97,7 @@ def test_a_cancelled_batch_keeps_what_is_finished(bench):
     assert state.final.output_file_id is None
 
 
-def test_a_cancel_while_it_runs_ends_it_and_accounts_for_every_line(bench):
+def test_a_running_batch_that_is_cancelled_accounts_for_every_line(bench):
     bench.speed = {"latency": 0.05, "capacity": 4}
     batch_id = bench.submit(lines(400))
     bench.progress.start = lambda *_: cancel_batch(bench.ledger, batch_id)
@@ -120,7 +120,7 @@ def test_a_batch_past_its_window_expires(bench):
     ] * 3
 
 
-def test_a_stopped_run_goes_on_where_it_was(bench):
+def test_a_stopped_run_can_be_resumed(bench):
     bench.speed = {"latency": 0.05, "capacity": 4}
     batch_id = bench.submit(lines(60))
     bench.progress.start = lambda *_: Timer(0.3, bench.stop.request, [0.2]).start()
@@ -132,13 +132,13 @@ def test_a_stopped_run_goes_on_where_it_was(bench):
     assert again.progress.recovered.completed > 0
 
 
-def test_two_processes_do_not_run_one_batch(bench):
+def test_two_processes_cannot_run_the_same_batch(bench):
     batch_id = bench.submit(lines(3))
     with batch_lock(bench.locks, batch_id), pytest.raises(BatchLockedError):
         bench.run(batch_id)
 
 
-def test_a_resume_with_another_limit_reads_the_lines_as_they_were_planned(bench):
+def test_a_resume_with_a_changed_limit_uses_the_limit_of_the_plan(bench):
     batch_id = bench.submit(lines(3) + b" " * 2_000 + b"\n", on_invalid="skip")
     bench.settings = SETTINGS.model_copy(update={"max_line_bytes": 1_024})
     bench.stop.request(0)
@@ -148,7 +148,7 @@ def test_a_resume_with_another_limit_reads_the_lines_as_they_were_planned(bench)
     assert (len(output), len(errors)) == (3, 1)
 
 
-def test_an_engine_that_drops_a_request_is_asked_again(bench, monkeypatch):
+def test_a_dropped_request_is_sent_to_the_engine_again(bench, monkeypatch):
     dropped: list[str] = []
 
     def echo_but_once(work):
@@ -163,7 +163,7 @@ def test_an_engine_that_drops_a_request_is_asked_again(bench, monkeypatch):
     assert len(dropped) == 1
 
 
-def test_shards_that_were_committed_short_end_as_the_cancel_that_did_it(bench):
+def test_partially_committed_shards_end_as_cancelled(bench):
     batch_id = bench.submit(lines(20))
     bench.stop.request(0)
     bench.run(batch_id)
@@ -178,7 +178,7 @@ def test_shards_that_were_committed_short_end_as_the_cancel_that_did_it(bench):
     assert len(again.results(state)[1]) == 20
 
 
-def test_files_that_a_killed_finalizer_did_not_show_are_shown_by_the_next_run(bench):
+def test_files_of_a_killed_finalizer_are_published_by_the_next_run(bench):
     batch_id = bench.submit(lines(3))
     file_id = bench.run(batch_id).final.output_file_id
     bench.storage.delete(bench.ledger.keys.file(file_id))
@@ -186,7 +186,7 @@ def test_files_that_a_killed_finalizer_did_not_show_are_shown_by_the_next_run(be
     assert bench.ledger.file(file_id).purpose == "batch_output"
 
 
-def test_a_storage_that_fails_is_no_death_of_the_engine(bench):
+def test_a_storage_failure_does_not_count_as_an_engine_death(bench):
     batch_id = bench.submit(lines(5))
     with pytest.raises(StorageError):
         bench.run(batch_id, Outage(bench.storage, 1))
@@ -197,7 +197,7 @@ def test_a_storage_that_fails_is_no_death_of_the_engine(bench):
     assert bench.run(batch_id).counts().completed == 5
 
 
-def test_results_are_delivered_once_the_place_can_be_written_to(bench, tmp_path):
+def test_a_failed_delivery_is_repeated_by_the_next_run(bench, tmp_path):
     place = tmp_path / "place"
     place.write_text("a file in the way")
     batch_id = bench.submit(lines(3), destination=str(place), output_format="both")
@@ -212,7 +212,7 @@ def test_results_are_delivered_once_the_place_can_be_written_to(bench, tmp_path)
 
 
 class Hanging(EchoCore):
-    """Never returns from its third step, until it is released."""
+    """Blocks in its third step until it is released."""
 
     def __init__(self, released):
         super().__init__(capacity=2)
@@ -228,7 +228,7 @@ class Hanging(EchoCore):
 
 @pytest.fixture
 def hanging(bench, monkeypatch):
-    """An event that lets an engine go on which hangs; beside it how many were begun."""
+    """Return an event that releases hanging engines, and the engines started."""
     released, begun = Event(), []
 
     def start(_model):
@@ -244,7 +244,7 @@ def hanging(bench, monkeypatch):
     released.set()
 
 
-def test_an_engine_that_hangs_and_can_be_ended_is_replaced(bench, hanging, monkeypatch):
+def test_a_hanging_engine_that_can_be_closed_is_replaced(bench, hanging, monkeypatch):
     released, begun = hanging
     abandon = EngineDriver.abandon
 
@@ -258,9 +258,7 @@ def test_an_engine_that_hangs_and_can_be_ended_is_replaced(bench, hanging, monke
     assert len(begun) > 1
 
 
-def test_an_engine_that_hangs_for_good_ends_the_run_which_can_be_resumed(
-    bench, hanging
-):
+def test_a_hanging_engine_that_cannot_be_closed_ends_the_run(bench, hanging):
     released, begun = hanging
     batch_id = bench.submit(lines(20))
     with pytest.raises(EngineError, match="hangs"):

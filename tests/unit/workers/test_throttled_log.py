@@ -1,4 +1,4 @@
-"""What is said of something that fails again and again."""
+"""Recurring failures are logged once, then once a minute."""
 
 from threading import Thread
 
@@ -8,7 +8,7 @@ from batchchat.workers.broker.throttled_log import ThrottledLog
 
 
 class Listener:
-    """A trouble, its clock, and what it says."""
+    """A throttled log, its clock and its lines."""
 
     def __init__(self, caplog):
         self.now = 0.0
@@ -29,13 +29,13 @@ def listener(caplog):
     return Listener(caplog)
 
 
-def test_it_is_said_once_and_again_each_minute(listener):
+def test_a_failure_is_logged_once_and_then_each_minute(listener):
     for second in range(125):
         listener.at(second, f"no answer {second}")
     assert listener.said == [f"storage: no answer {second}" for second in (0, 60, 120)]
 
 
-def test_it_is_over_when_nothing_failed_for_a_while(listener):
+def test_recovery_is_logged_after_a_while_without_failures(listener):
     listener.at(0, "no answer")
     listener.at(1, None)
     listener.at(11, None)
@@ -43,7 +43,7 @@ def test_it_is_over_when_nothing_failed_for_a_while(listener):
     assert listener.said == ["storage: no answer", "storage: available again"]
 
 
-def test_it_is_not_over_while_another_thread_waits(listener):
+def test_a_failing_thread_prevents_recovery(listener):
     other = Thread(target=listener.at, args=(0, "no answer"))
     other.start()
     other.join()
@@ -51,6 +51,6 @@ def test_it_is_not_over_while_another_thread_waits(listener):
     assert listener.said == ["storage: no answer"]
 
 
-def test_what_goes_well_is_not_worth_a_word(listener):
+def test_success_is_not_logged(listener):
     listener.at(0, None)
     assert listener.said == []
