@@ -66,3 +66,10 @@ def test_the_index_of_decisions_lists_every_page():
         heading = path.read_text("utf-8").splitlines()[0]
         number, title = heading.removeprefix("# ").split(" ", 1)
         assert f"| [{number}]({path.name}) | {title} |" in index
+
+
+def test_a_request_passes_at_most_25_files_and_none_twice():
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    files = re.findall(r"^\d+\. `([\w/]+\.py)`", page, re.MULTILINE)
+    assert 20 < len(files) <= 25
+    assert len(set(files)) == len(files)
