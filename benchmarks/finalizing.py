@@ -88,7 +88,7 @@ def _plan(ledger: Any, file: Any) -> Any:
         created_at=ledger.now(),
         model=load_catalog().find("demo"),
         requests=found.requests,
-        invalid=0,
+        invalid_lines=0,
         shards=found.shards,
         problems=[],
     )

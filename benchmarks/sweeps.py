@@ -65,7 +65,7 @@ def _plan(shards: int) -> Plan:
         created_at=1,
         model=Model(name="m", source="m"),
         requests=shards * _REQUESTS,
-        invalid=0,
+        invalid_lines=0,
         shards=[
             Shard(at, at * size, size, at * _REQUESTS + 1, _REQUESTS, _REQUESTS)
             for at in range(shards)

@@ -1,4 +1,4 @@
 """What a batch is: requests, plan, shards, ledger, results, cost.
 
-This package knows no queue, no engine, no web framework and no terminal.
+This package uses no queue, no engine, no web framework and no terminal.
 """

@@ -1,4 +1,4 @@
-"""Every error of the project, each with a code, a hint and whether to retry.
+"""All errors of the project, each with a code, a hint and whether to retry.
 
 ::
 
@@ -41,19 +41,19 @@ class BatchchatError(Exception):
 
 
 class UsageError(BatchchatError):
-    """What was asked for can't be done as it was asked."""
+    """The request of the user is invalid or can't be fulfilled."""
 
     code = "invalid_request"
 
 
 class InputFileError(UsageError):
-    """The input file can't be read, or is no file of requests at all."""
+    """The input file can't be read, or is not a file of requests."""
 
     code = "invalid_file"
 
 
 class ConfigError(UsageError):
-    """A setting or the model catalog is wrong."""
+    """A setting or the model catalog is invalid."""
 
     code = "invalid_config"
 
@@ -65,25 +65,25 @@ class ModelNotFoundError(UsageError):
 
 
 class NotFoundError(UsageError):
-    """No batch or file has that id in this project."""
+    """The project has no batch, file, key or endpoint with that id."""
 
     code = "not_found"
 
 
 class OutputError(UsageError):
-    """The results can't be written to the place that was asked for."""
+    """The results can't be written to the requested output."""
 
     code = "invalid_output"
 
 
 class ConflictError(UsageError):
-    """The state of the batch forbids what was asked."""
+    """The state of the batch or file does not allow the request."""
 
     code = "conflict"
 
 
 class RequestRefusedError(BatchchatError):
-    """One request can't be answered; it becomes its own error line."""
+    """One request can't be answered; it gets an error line."""
 
     code = "invalid_request"
 
@@ -95,7 +95,7 @@ class RequestRefusedError(BatchchatError):
         param: str | None = None,
         status_code: int = 400,
     ) -> None:
-        """`param` names the field, such as `body.messages`."""
+        """`param` is the invalid field, such as `body.messages`."""
         super().__init__(message)
         self.code = code or type(self).code
         self.param = param
@@ -110,14 +110,14 @@ class StorageError(BatchchatError):
 
 
 class ObjectMissingError(StorageError):
-    """There is no object under that key."""
+    """There is no object with that key."""
 
     code = "object_missing"
     retryable = False
 
 
 class CorruptObjectError(StorageError):
-    """An object doesn't hold what was written to it."""
+    """An object does not hold what was written to it."""
 
     code = "corrupt_object"
     retryable = False
@@ -131,20 +131,20 @@ class NewerFormatError(StorageError):
 
 
 class StorageFullError(StorageError):
-    """The storage has no room left; freed, the same call succeeds."""
+    """The storage is full; the same call succeeds once there is space."""
 
     code = "storage_full"
 
 
 class BrokerError(BatchchatError):
-    """Redis failed; it holds nothing that could be lost."""
+    """Redis failed; it holds no data that must survive."""
 
     code = "broker_error"
     retryable = True
 
 
 class ServerError(BatchchatError):
-    """The server of the API can't be reached, or could not answer."""
+    """The API server is unreachable, or failed to respond."""
 
     code = "server_error"
     retryable = True
@@ -152,7 +152,7 @@ class ServerError(BatchchatError):
     def __init__(
         self, message: str, *, hint: str | None = None, retry_after: float = 0.0
     ) -> None:
-        """`after` is in how many seconds the server wants to be asked again."""
+        """`retry_after` is how many seconds the server asks clients to wait."""
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
 
@@ -164,13 +164,13 @@ class EngineError(BatchchatError):
 
 
 class EngineStartError(EngineError):
-    """The engine never came up."""
+    """The engine did not start."""
 
     code = "engine_start_failed"
 
 
 class EngineDeadError(EngineError):
-    """The engine died under its requests; a new one may finish them."""
+    """The engine died with requests in it; a new engine may finish them."""
 
     code = "engine_dead"
     retryable = True

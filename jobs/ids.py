@@ -1,4 +1,4 @@
-"""Ids: made so that they sort by time, checked before they become keys."""
+"""Ids that sort by time, and checks that make them safe in storage keys."""
 
 import hashlib
 import os
@@ -24,47 +24,47 @@ def _uuid7() -> str:
 
 
 def new_batch_id() -> str:
-    """Return a fresh id such as `batch_0199…`; later ids sort after earlier."""
+    """Return a new id such as `batch_0199…`; ids sort by time."""
     return f"batch_{_uuid7()}"
 
 
 def new_file_id() -> str:
-    """Return a fresh id such as `file_0199…`; later ids sort after earlier."""
+    """Return a new id such as `file_0199…`; ids sort by time."""
     return f"file_{_uuid7()}"
 
 
 def retry_file_id(batch_id: str) -> str:
-    """Return the id of the input that a retry makes for its batch: the same again."""
+    """Return the id of a retry's input, which its batch's id determines."""
     return f"file_{checked_id('batch', batch_id).removeprefix('batch_')}"
 
 
 def new_webhook_id() -> str:
-    """Return a fresh id of a webhook endpoint."""
+    """Return a new id for a webhook endpoint."""
     return f"webhook_{_uuid7()}"
 
 
 def id_created_at(made_id: str) -> float:
-    """Return when a batch's or a file's id was made, in Unix seconds."""
+    """Return when the id of a batch or file was made, in Unix seconds."""
     return int(made_id.rpartition("_")[2][:12], 16) / 1000
 
 
 def smallest_id_at(kind: str, seconds: float) -> str:
-    """Return what sorts before each id of the kind made since then, in Unix seconds."""
+    """Return a string that sorts just before all ids made at or after a time."""
     return f"{kind}_{int(max(0.0, seconds) * 1000):012x}"
 
 
 def new_attempt_id() -> str:
-    """Return a fresh id for one try at one shard."""
+    """Return a new id for an attempt at a shard."""
     return _uuid7()
 
 
 def request_id(batch_id: str, line: int) -> str:
-    """Return the id of one result: the same however often the line is run."""
+    """Return the id of a result; it is the same at every attempt."""
     return request_ids(batch_id)(line)
 
 
 def request_ids(batch_id: str) -> Callable[[int], str]:
-    """Return what tells the ids of a batch's results by their lines."""
+    """Return a function from line numbers to the ids of a batch's results."""
     begun = hashlib.blake2b(f"{batch_id}:".encode(), digest_size=16)
 
     def of(line: int) -> str:
@@ -76,10 +76,10 @@ def request_ids(batch_id: str) -> Callable[[int], str]:
 
 
 def checked_id(kind: str, value: str) -> str:
-    """Return `value` if it is an id of that kind, so that it is safe in a key.
+    """Return `value` if it is a valid id of that kind, and so is safe in a key.
 
     Raises:
-        NotFoundError: it can't be the id of anything.
+        NotFoundError: it is not, so nothing has that id.
 
     """
     if not _ID[kind].fullmatch(value):
@@ -89,7 +89,7 @@ def checked_id(kind: str, value: str) -> str:
 
 
 def not_found_message(kind: str, value: str) -> str:
-    """Say that there is nothing by that id; of a file in OpenAI's words."""
+    """Return the message for an unknown id; for files it is OpenAI's."""
     if kind == "file":
         return f"No such File object: {value[:80]}"
     return f"no such {kind}: `{value[:80]}`"
@@ -103,7 +103,7 @@ def checked_project(name: str) -> str:
 
     """
     if not _PROJECT.fullmatch(name):
-        message = f"project name `{name[:80]}` is not allowed"
+        message = f"`{name[:80]}` is not a valid project name"
         hint = "use up to 63 lower-case letters, digits, `-` and `_`"
         raise UsageError(message, hint=hint)
     return name

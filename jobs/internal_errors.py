@@ -29,7 +29,7 @@ def fail_request_on_bug(name: str) -> Iterator[None]:
         calls = "".join(traceback.format_tb(error.__traceback__, limit=-_LOGGED_FRAMES))
         log.error("%s is rejected because of a bug: %s\n%s", name, kind, calls)  # noqa: TRY400 - without the exception's text
         raise RequestRefusedError(
-            f"batchchat has a bug that this request met ({kind}): please report it",
+            f"internal error ({kind}): this is a bug in batchchat, please report it",
             code="internal_error",
             status_code=500,
         ) from None

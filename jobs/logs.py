@@ -1,6 +1,6 @@
-"""Logs of the processes that serve: a line a record, JSON for machines.
+"""Logging: one line per record, as text or as JSON.
 
-Logs never hold prompts or answers. What a record is about goes into `fields`.
+Logs never contain prompts or answers. Ids go into the `fields` of a record.
 """
 
 import json
@@ -27,12 +27,12 @@ def start_logging(stream: TextIO, *, as_json: bool) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
-    # It shows a traceback of a connection that was cut, which is met all the same.
+    # It logs tracebacks of cut connections, which are handled.
     logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 
 class _JsonLines(logging.Formatter):
-    """One JSON object a line."""
+    """Formats each record as a line with a JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -49,5 +49,5 @@ class _JsonLines(logging.Formatter):
 
 
 def event_fields(event: str, **fields: object) -> dict[str, dict[str, object]]:
-    """Return the `extra` of a record: its event's name, and the ids it is about."""
+    """Return the `extra` of a log record: the name of the event, and related ids."""
     return {"fields": {"event": event, **fields}}

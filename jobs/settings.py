@@ -1,4 +1,4 @@
-"""Every setting, in one place: the only reader of the environment."""
+"""All settings. Only this module reads the environment."""
 
 import os
 import tomllib
@@ -19,13 +19,13 @@ from batchchat.jobs.storage.destination import Destination
 
 
 def data_folder() -> Path:
-    """Return the user's data folder, as the XDG base directories say."""
+    """Return the user's data folder, below `XDG_DATA_HOME`."""
     home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(home).expanduser() / "batchchat"
 
 
 class Settings(BaseSettings):
-    """Settings from `BATCHCHAT_*`, then from `batchchat.toml`, then as here."""
+    """Settings from `BATCHCHAT_*`, then the `BATCHCHAT_CONFIG` file, then defaults."""
 
     model_config = SettingsConfigDict(
         env_prefix="BATCHCHAT_",
@@ -167,7 +167,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read the environment before the file that it names."""
+        """Let the environment take precedence over the file that it names."""
         del dotenv_settings, file_secret_settings
         named = os.environ.get("BATCHCHAT_CONFIG")
         file = TomlConfigSettingsSource(settings_cls, Path(named) if named else None)
@@ -175,10 +175,10 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Return the settings in force.
+    """Return the settings.
 
     Raises:
-        ConfigError: one of them is wrong; the message names it.
+        ConfigError: a setting is invalid; the message names it.
 
     """
     named = os.environ.get("BATCHCHAT_CONFIG")

@@ -1,25 +1,25 @@
-"""How a run is asked to end: no more requests, then a grace, then at once."""
+"""Orderly shutdown: no new requests, a grace period, then an immediate end."""
 
 import time
 from threading import Event
 
 
 class ShutdownSignal:
-    """Set once by a signal, a cancel or an expiry; looked at by every thread."""
+    """A request to stop, set by a signal, a cancellation or an expiry. Thread-safe."""
 
     def __init__(self) -> None:
-        """Begin unasked."""
+        """Start without a request."""
         self._requested = Event()
         self._deadline = 0.0
 
     def request(self, grace: float) -> None:
-        """Ask for the end; running requests get `grace` seconds to finish."""
+        """Request the end; running requests get `grace` seconds to finish."""
         self._deadline = time.monotonic() + grace
         self._requested.set()
 
     @property
     def requested(self) -> bool:
-        """Whether nothing new should be begun."""
+        """Whether no new work should start."""
         return self._requested.is_set()
 
     @property
@@ -29,5 +29,5 @@ class ShutdownSignal:
 
     @property
     def deadline_passed(self) -> bool:
-        """Whether the grace has run out as well."""
+        """Whether the grace period is over, too."""
         return self.requested and time.monotonic() >= self._deadline

@@ -1,1 +1,1 @@
-"""What is stored of a batch, and the fold that reads it."""
+"""The stored records of batches and files, and the state that follows from them."""

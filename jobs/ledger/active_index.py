@@ -1,8 +1,8 @@
-"""The index of the batches that are handed over to a cluster or a server.
+"""The index of the unfinished batches that a cluster or a server runs.
 
-A batch is put in before its `batch.json` is written and taken out when it has
-ended, so a killed process leaves an entry too many and never one too few. The
-dispatcher works through the index, not through all batches that ever were.
+A batch is added before its `batch.json` is written, and removed after it has ended. So
+a killed process may leave an extra entry, but never omits one. The dispatcher reads
+this index and not the list of all batches.
 """
 
 from collections.abc import Iterator
@@ -15,22 +15,22 @@ _PREFIX = "active/"
 
 
 class ActiveIndex:
-    """The batches of all projects in one storage that somebody shall run."""
+    """The unfinished batches of all projects in one storage."""
 
     def __init__(self, storage: Storage) -> None:
         """Use the index in `storage`."""
         self._storage = storage
 
     def add(self, project: str, batch_id: str) -> None:
-        """Put a batch in; harmless when it is there."""
+        """Add a batch; adding it again is harmless."""
         self._storage.put(_key(project, batch_id), records.MARKER)
 
     def remove(self, project: str, batch_id: str) -> None:
-        """Take a batch out; harmless when it is gone."""
+        """Remove a batch; removing it again is harmless."""
         self._storage.delete(_key(project, batch_id))
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Yield project and id of each batch."""
+        """Yield the project and the id of each batch."""
         for entry in self._storage.list(_PREFIX):
             _, project, batch_id = entry.key.split("/")
             yield project, batch_id

@@ -1,7 +1,7 @@
-"""OpenAI's Batch object, as the API and `--json` show it.
+"""The Batch object, as the API and `--json` return it.
 
-https://platform.openai.com/docs/api-reference/batch/object; what is ours comes
-after OpenAI's own fields, which clients keep and ignore.
+It has OpenAI's fields, https://platform.openai.com/docs/api-reference/batch/object,
+and then batchchat's own, which OpenAI's clients ignore.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from batchchat.jobs.requests.problems import Problem
 
 
 def batch_object(state: State) -> dict[str, Any]:
-    """Return the object; times are Unix seconds, null for what has not happened."""
+    """Return the object. Times are Unix seconds, or null for what has not happened."""
     batch, final = state.batch, state.final
     usage = state.usage()
     return {
@@ -44,8 +44,8 @@ def batch_object(state: State) -> dict[str, Any]:
         "priority": batch.priority,
         "seed": batch.seed,
         "retry_of": batch.retry_of,
-        "invalid_lines": state.plan.invalid if state.plan else 0,
-        "streamed_requests": state.plan.streamed if state.plan else 0,
+        "invalid_lines": state.plan.invalid_lines if state.plan else 0,
+        "streamed_requests": state.plan.streamed_requests if state.plan else 0,
         "shards": _shards(state),
         "engines": final.engines if final else {},
     }
@@ -83,7 +83,7 @@ def _errors(state: State) -> dict[str, Any] | None:
 
 
 def _shards(state: State) -> dict[str, int] | None:
-    """Return how many there are and how many are final, while it runs."""
+    """Return the numbers of shards of a running batch, None for others."""
     if state.plan is None or state.is_terminal:
         return None
     total = len(state.plan.shards)
@@ -91,18 +91,18 @@ def _shards(state: State) -> dict[str, int] | None:
 
 
 def _delivery(state: State) -> dict[str, Any] | None:
-    """Return how the results come to their destination, if there is one."""
+    """Return the state of the delivery to the destination, if there is one."""
     if state.batch.destination is None or state.status == "failed":
         return None
-    done, trouble = state.delivery_receipt, state.delivery_attempt
-    if done is None:
-        error = trouble.error if trouble else None
+    receipt, attempt = state.delivery_receipt, state.delivery_attempt
+    if receipt is None:
+        error = attempt.error if attempt else None
         return {"status": "pending", "ended_at": None, "files": [], "error": error}
     return {
-        "status": "failed" if done.error else "completed",
-        "ended_at": done.created_at,
-        "files": done.files,
-        "error": done.error,
+        "status": "failed" if receipt.error else "completed",
+        "ended_at": receipt.created_at,
+        "files": receipt.files,
+        "error": receipt.error,
     }
 
 

@@ -1,9 +1,8 @@
-"""Checkpoints: results written down before their shard is finished.
+"""Checkpoints: the results of a shard that are stored before it is finished.
 
-A checkpoint is JSON lines. The first says how many results follow and their
-SHA-256; a result is `[line, completed, input tokens, cached tokens, output
-tokens, engine seconds, {the line of the output or error file}]`, so that the
-finished line can be cut out of it unread.
+A checkpoint is a file of JSON lines. The first one is a `CheckpointHeader`. A result
+is `[line, completed, input tokens, cached tokens, output tokens, engine seconds, {the
+line of the output or error file}]`, so that this line can be cut out without decoding.
 """
 
 from collections.abc import Iterable
@@ -20,7 +19,7 @@ from batchchat.jobs.ledger.records import Counts
 
 
 class Result(NamedTuple):
-    """What became of one request; `text` is its line of the output or error file."""
+    """The result of one request; `text` is its line of the output or error file."""
 
     line: int
     completed: bool
@@ -30,7 +29,7 @@ class Result(NamedTuple):
 
 
 class FinishedLine(NamedTuple):
-    """What is written of a result at a batch's end; see `Result`."""
+    """The part of a `Result` that is written to the result files."""
 
     line: int
     completed: bool
@@ -38,10 +37,9 @@ class FinishedLine(NamedTuple):
 
 
 class CheckpointHeader(records.Record, frozen=True):
-    """The first line of a checkpoint.
+    """The first line of a checkpoint: how many results follow, and their SHA-256.
 
-    `engines` spells out, by fingerprint, the engine that gave the results. `escaped`
-    is whether the line breaks of Unicode are escaped in the results.
+    `engines` has the identity of the engine that produced them, by fingerprint.
     """
 
     results: int
@@ -51,7 +49,7 @@ class CheckpointHeader(records.Record, frozen=True):
 
 
 class PackedCheckpoint(NamedTuple):
-    """A checkpoint's bytes, and the digest of the results in it."""
+    """The bytes of a checkpoint, and the SHA-256 of its results."""
 
     data: bytes
     sha256: str
@@ -76,15 +74,16 @@ def unpack(data: bytes, key: str, expected: str | None = None) -> list[Result]:
     """Return the results of a checkpoint.
 
     Raises:
-        CorruptObjectError: the object under `key` is torn, altered, or not the
-            one with the digest `expected`.
+        CorruptObjectError: the object under `key` is truncated or altered, or does
+            not have the digest `expected`.
+        NewerFormatError: a newer version of batchchat wrote it.
 
     """
     return [_unpack(raw) for raw in _lines(data, key, expected)]
 
 
 def unpack_lines(data: bytes, key: str, expected: str) -> list[FinishedLine]:
-    """Return the same without the tokens and the seconds, in less time."""
+    """Return the results like `unpack`, but faster: without tokens and seconds."""
     return [_finished(raw) for raw in _lines(data, key, expected)]
 
 
@@ -93,19 +92,19 @@ def _lines(data: bytes, key: str, expected: str | None) -> list[bytes]:
     header = records.decode(CheckpointHeader, head, key)
     digest = header.sha256
     if sha256(body).hexdigest() != digest or expected not in (None, digest):
-        raise CorruptObjectError(f"`{key}` is not what was written to it")
+        raise CorruptObjectError(f"`{key}` does not match its digest")
     if not header.escaped:
         body = escape_line_breaks(body)
     return body.split(b"\n")[:-1]
 
 
 def read_header(data: bytes) -> CheckpointHeader:
-    """Return the first line of a checkpoint that `unpack` has taken."""
+    """Return the header of a checkpoint that `unpack` has accepted."""
     return msgspec.json.decode(data.partition(b"\n")[0], type=CheckpointHeader)
 
 
 def tally(results: Iterable[Result]) -> tuple[Counts, Usage, float]:
-    """Return how many results there are, their tokens and engine seconds."""
+    """Return the number of results, their tokens and their engine seconds."""
     completed = failed = 0
     usage = Usage()
     seconds = 0.0

@@ -1,8 +1,7 @@
-"""What the commits of a batch come to: which shards have one, and their sums.
+"""The sum of a batch's commits: which shards have one, and their totals.
 
-A commit never changes, so it is added once, when it is first seen, and forgotten.
-This stays as small for a hundred thousand shards as for one, since they end nearly in
-their order.
+A commit never changes, so it is added once, when it is first read. The index stays
+small even for 100,000 shards, because they finish almost in order.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from batchchat.jobs.ledger.records import Commit, Counts
 
 @dataclass(frozen=True)
 class CommitIndex:
-    """Every shard before `contiguous_until` has a commit, and those in `sparse`."""
+    """All shards before `contiguous_until` have a commit, and those in `sparse`."""
 
     contiguous_until: int = 0
     sparse: frozenset[int] = frozenset()
@@ -22,31 +21,29 @@ class CommitIndex:
     usage: Usage = field(default_factory=Usage)
     engine_seconds: float = 0.0
     last_commit_at: int = 0
-    """When the last one was made, in Unix seconds."""
+    """When the latest commit was made, in Unix seconds."""
 
     def __contains__(self, shard: int) -> bool:
-        """Say whether a shard has a commit."""
+        """Return whether a shard has a commit."""
         return shard < self.contiguous_until or shard in self.sparse
 
     def __len__(self) -> int:
-        """Return how many shards have one."""
+        """Return the number of shards with a commit."""
         return self.contiguous_until + len(self.sparse)
 
     def is_subset_of(self, shards: set[int]) -> bool:
-        """Say whether all that have a commit are among `shards`."""
+        """Return whether all shards with a commit are in `shards`."""
         return self.sparse <= shards and shards.issuperset(range(self.contiguous_until))
 
     def with_commits(self, commits: list[Commit]) -> Self:
-        """Return it with the commits of further shards."""
-        contiguous_until, sparse = (
-            self.contiguous_until,
-            {*self.sparse, *(commit.shard for commit in commits)},
-        )
-        while contiguous_until in sparse:
-            sparse.remove(contiguous_until)
-            contiguous_until += 1
+        """Return the index with the commits of more shards added."""
+        end = self.contiguous_until
+        sparse = {*self.sparse, *(commit.shard for commit in commits)}
+        while end in sparse:
+            sparse.remove(end)
+            end += 1
         return type(self)(
-            contiguous_until,
+            end,
             frozenset(sparse),
             sum((commit.counts for commit in commits), self.counts),
             sum((commit.usage for commit in commits), self.usage),

@@ -1,11 +1,11 @@
-"""What a batch may cost, and whether it has come so far.
+"""The cost limit of a batch.
 
-A batch with a limit asks for no more answers once what is finished, and what the
-requests in the engine will cost if they cost what the finished ones did, would
-pass it. Those in the engine finish, so nothing that was computed is thrown away.
+A batch submits no more requests once its limit would be exceeded by the finished
+requests plus those in the engine, if these cost as much as the finished ones on
+average. The requests in the engine finish, so no computed result is discarded.
 
-Whoever sees it writes the wish to cancel, with its reason: so the end is decided
-once, and everything else is as with a cancel. Why so:
+The process that notices requests a cancellation with the reason, so that the end is
+decided once and the batch ends like a cancelled one. See
 `docs/decisions/0016-cost-limit.md`.
 """
 
@@ -19,19 +19,19 @@ from batchchat.jobs.ledger.records import Batch, Cancel, Counts
 from batchchat.jobs.ledger.state import State
 
 MAX_COST_REACHED = "max_cost_reached"
-"""The reason of a cancel, and the code of the requests that were not run for it."""
+"""The reason of the cancellation, and the error code of the requests that never ran."""
 
 DRAIN_SECONDS = 600.0
-"""Seconds that requests in the engine have to finish, as many as OpenAI's cancel."""
+"""How long requests in the engine may take to finish, as with OpenAI's cancel."""
 
 
 def cost_limit_reached(
     batch: Batch, price: Price | None, done: Counts, usage: Usage, in_flight: int
 ) -> bool:
-    """Say whether the batch may ask for no more.
+    """Return whether the batch must submit no more requests.
 
-    `done` are the requests finished, `usage` their tokens; `in_flight` are those that
-    the engine has.
+    `done` counts the finished requests, `usage` their tokens, and `in_flight` the
+    requests in the engine.
     """
     if batch.max_cost is None or price is None:
         return False
@@ -41,29 +41,29 @@ def cost_limit_reached(
 
 
 def request_cost_cancellation(ledger: Ledger, batch_id: str) -> None:
-    """Write down that the batch is to end; the first wish counts."""
+    """Request the cancellation of a batch; an earlier request takes precedence."""
     key = ledger.keys.batch(batch_id).cancel
-    wish = Cancel(ledger.now(), reason=MAX_COST_REACHED)
-    ledger.storage.create(key, records.encode(wish))
+    request = Cancel(ledger.now(), reason=MAX_COST_REACHED)
+    ledger.storage.create(key, records.encode(request))
 
 
 def drain_seconds(state: State) -> float:
-    """Return the seconds that requests of a batch which is to stop may finish in."""
-    wish = state.cancel
-    return DRAIN_SECONDS if wish and wish.reason is not None else 0.0
+    """Return how long requests in the engine may take after a cancellation."""
+    cancel = state.cancel
+    return DRAIN_SECONDS if cancel and cancel.reason is not None else 0.0
 
 
 def check_cost_limit(
     max_cost: Decimal | float | None, price: Price | None, model: str
 ) -> None:
-    """Refuse a limit that nobody could hold.
+    """Check that a cost limit can be applied.
 
     Raises:
-        UsageError: the catalog has no price of the model.
+        UsageError: the catalog has no price for the model.
 
     """
     if max_cost is not None and price is None:
         raise UsageError(
-            f"the most it may cost is set, and the catalog has no price of `{model}`",
-            hint="add `price` to the model in BATCHCHAT_CONFIG, or leave the limit out",
+            f"`max_cost` needs a price for `{model}`, and the catalog has none",
+            hint="add `price` to the model in BATCHCHAT_CONFIG, or omit the limit",
         )

@@ -1,26 +1,29 @@
-"""The keys of the objects, made from checked ids only.
+"""The keys of all stored objects, made from checked ids only.
 
 ::
 
-    projects/<project>/files/<file>/file.json        create-once: what the file is
-                                    content          its bytes
-                                    deleted.json     it is gone
+    projects/<project>/files/<file>/file.json        create-once: metadata
+                                    content          the bytes
+                                    deleted.json     create-once: it is deleted
                                     uses/<batch>     a batch that reads it
-    projects/<project>/idempotency/<digest>.json     which batch a create has made
-    projects/<project>/webhooks/<endpoint>.json      who wants to hear of its end
+    projects/<project>/idempotency/<digest>.json     the batch that a request created
+    projects/<project>/webhooks/<endpoint>.json      a webhook endpoint
     projects/<project>/batches/<batch>/
-        batch.json       create-once  what was asked
-        plan.json        create-once  the shards, or what is wrong with the input
-        problems.jsonl                everything that is wrong with the input
-        cancel.json      create-once  the wish to cancel
-        commits/00012.json            create-once  makes the shard's results final
-        shards/00012/attempts/<attempt>.json         a try that has begun
-        shards/00012/<attempt>/00003.jsonl           a checkpoint of it
-        shards/00012/turns/<attempt>-00003.json      turns of unanswered requests
-        final.json       create-once  how it ended; pins one commit a shard
-        delivery_receipt.json  create-once  what became of its delivery to a destination
-        delivery_attempt.json              how the last try to deliver it failed
-        quarantine/…                  records that could not be read; see `repair.py`
+        batch.json                    create-once: the batch and its options
+        plan.json                     create-once: the shards, or why there are none
+        problems.jsonl                all problems of the input
+        cancel.json                   create-once: a cancellation request
+        commits/00012.json            create-once: makes the shard's results final
+        shards/00012/attempts/<attempt>.json         marks an attempt as started
+        shards/00012/<attempt>/00003.jsonl           a checkpoint of the attempt
+        shards/00012/turns/<attempt>-00003.json      turns of unfinished requests
+        final.json                    create-once: how it ended; pins the commits
+        delivery_receipt.json         create-once: the result of the delivery
+        delivery_attempt.json         the last failed attempt at the delivery
+        quarantine/…                  corrupt records; see `repair.py`
+
+Keys outside of projects: `keys/` (`api_keys.py`), `active/` (`active_index.py`) and
+`outbox/` (`outbox.py`).
 """
 
 from batchchat.jobs.ids import checked_id, checked_project
@@ -30,47 +33,47 @@ class Keys:
     """The keys of one project."""
 
     def __init__(self, project: str) -> None:
-        """Serve `project`, which is checked here."""
+        """Make keys for `project`. Raises `UsageError` if its name is invalid."""
         self._top = f"projects/{checked_project(project)}"
 
     def files(self) -> str:
-        """Return what the keys of all files begin with."""
+        """Return the prefix of all files."""
         return f"{self._top}/files"
 
     def batches(self) -> str:
-        """Return what the keys of all batches begin with."""
+        """Return the prefix of all batches."""
         return f"{self._top}/batches"
 
     def file(self, file_id: str) -> str:
-        """Return the key of a File object."""
+        """Return the key of a file's metadata."""
         return f"{self.files()}/{checked_id('file', file_id)}/file.json"
 
     def content(self, file_id: str) -> str:
-        """Return the key of a file's bytes."""
+        """Return the key of a file's content."""
         return f"{self.files()}/{checked_id('file', file_id)}/content"
 
     def deleted(self, file_id: str) -> str:
-        """Return the key of the mark that a file is gone."""
+        """Return the key of the marker that a file is deleted."""
         return f"{self.files()}/{checked_id('file', file_id)}/deleted.json"
 
     def uses(self, file_id: str) -> str:
-        """Return what the keys of the marks of a file's readers begin with."""
+        """Return the prefix of the markers of the batches that read a file."""
         return f"{self.files()}/{checked_id('file', file_id)}/uses/"
 
     def idempotency_record(self, digest: str) -> str:
-        """Return the key of what a create with that digest has made."""
+        """Return the key of the idempotency record of a request with that digest."""
         return f"{self.idempotency_records()}{digest}.json"
 
     def idempotency_records(self) -> str:
-        """Return what the keys of what creates have made begin with."""
+        """Return the prefix of all idempotency records."""
         return f"{self._top}/idempotency/"
 
     def webhooks(self) -> str:
-        """Return what the keys of the webhook endpoints begin with."""
+        """Return the prefix of all webhook endpoints, without a trailing `/`."""
         return f"{self._top}/webhooks"
 
     def batch(self, batch_id: str) -> "BatchKeys":
-        """Return the keys of one batch."""
+        """Return the keys of one batch. Raises `NotFoundError` if the id is invalid."""
         return BatchKeys(f"{self.batches()}/{checked_id('batch', batch_id)}")
 
 
@@ -78,7 +81,7 @@ class BatchKeys:
     """The keys of one batch."""
 
     def __init__(self, top: str) -> None:
-        """Begin each key with `top`."""
+        """Start each key with `top`."""
         self.top = top
         self.batch = f"{top}/batch.json"
         self.plan = f"{top}/plan.json"
@@ -95,35 +98,35 @@ class BatchKeys:
         return f"{self.commits}{shard:05d}.json"
 
     def shard(self, shard: int) -> str:
-        """Return what the keys of a shard's attempts begin with."""
+        """Return the prefix of a shard's attempts."""
         return f"{self.shards}/{shard:05d}/"
 
     def attempt_markers(self, shard: int) -> str:
-        """Return what the keys of the marks of a shard's attempts begin with."""
+        """Return the prefix of the markers of a shard's attempts."""
         return f"{self.shard(shard)}attempts/"
 
     def attempt_marker(self, shard: int, attempt: str) -> str:
-        """Return the key of the mark of an attempt that has begun."""
+        """Return the key of the marker of an attempt that has started."""
         return f"{self.attempt_markers(shard)}{attempt}.json"
 
     def checkpoint(self, shard: int, attempt: str, number: int) -> str:
-        """Return the key of an attempt's checkpoint."""
+        """Return the key of a checkpoint."""
         return f"{self.shard(shard)}{attempt}/{number:05d}.jsonl"
 
     def turns(self, shard: int) -> str:
-        """Return what the keys of a shard's kept turns begin with."""
+        """Return the prefix of a shard's partial turns."""
         return f"{self.shard(shard)}turns/"
 
     def partial_turns(self, shard: int, attempt: str, number: int) -> str:
-        """Return the key of turns that an attempt keeps."""
+        """Return the key of turns that an attempt has stored."""
         return f"{self.turns(shard)}{attempt}-{number:05d}.json"
 
     def quarantined(self, key: str) -> str:
-        """Return where a record of the batch is kept that could not be read."""
+        """Return the key that a corrupt record of the batch is moved to."""
         name = key.removeprefix(f"{self.top}/").replace("/", "-")
         return f"{self.top}/quarantine/{name}"
 
 
 def shard_of_commit(key: str) -> int:
-    """Return the shard that a commit's key names."""
+    """Return the shard number in the key of a commit."""
     return int(key.rpartition("/")[2].removesuffix(".json"))

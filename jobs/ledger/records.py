@@ -44,7 +44,7 @@ MARKER = msgspec.json.encode(Record())
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """How many requests; those that never ran are in neither of the last two."""
+    """Numbers of requests; requests that never ran only count in `total`."""
 
     total: int = 0
     completed: int = 0
@@ -59,12 +59,12 @@ class Counts(msgspec.Struct, frozen=True):
         )
 
     def done(self) -> tuple[int, int]:
-        """Return the completed and the failed."""
+        """Return the numbers of completed and of failed requests."""
         return self.completed, self.failed
 
 
 class File(Record, frozen=True, kw_only=True):
-    """`file.json`: what a file is; its bytes lie beside it."""
+    """`file.json`: the metadata of a file, whose content is stored beside it."""
 
     id: str
     bytes: int
@@ -73,7 +73,7 @@ class File(Record, frozen=True, kw_only=True):
     purpose: str
     expires_at: int | None = None
     lines: int | None = None
-    """Line feeds in it, None where nobody counted."""
+    """The number of line feeds in it, None if they were not counted."""
 
 
 class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,10 +130,10 @@ class Batch(BatchOptions, frozen=True, kw_only=True):
 
 
 class Shard(msgspec.Struct, frozen=True, array_like=True):
-    """A run of lines: where its bytes lie in the input, and what is in them.
+    """A contiguous range of input lines: its bytes, and what they contain.
 
-    `lines` counts every line of the range, blank ones too; `requests` those
-    that must be answered, bad ones included.
+    `lines` counts all lines of the range, including blank ones. `requests` counts the
+    lines that need an answer, including invalid ones.
     """
 
     index: int
@@ -143,57 +143,56 @@ class Shard(msgspec.Struct, frozen=True, array_like=True):
     lines: int
     requests: int
     duplicate_lines: tuple[int, ...] = ()
-    """Lines whose custom_id stands on an earlier line."""
+    """Lines whose custom_id already occurs on an earlier line."""
 
 
 class Plan(Record, frozen=True, kw_only=True):
     """`plan.json`: the shards of a batch, or why there are none.
 
-    `problems` holds the first 1,000; the object `problems.jsonl` has all.
-    `invalid` counts the bad lines, which with `on_invalid=skip` are answered by
-    an error line each.
+    `problems` holds the first 1,000 problems; `problems.jsonl` has all of them. With
+    `on_invalid=skip`, each of the `invalid_lines` gets an error line.
     """
 
     created_at: int
     model: Model | None
     requests: int
-    invalid: int
+    invalid_lines: int
     shards: list[Shard]
     problems: list[Problem]
-    line_bytes: int = 8 * 1024 * 1024
-    """What a line may have; whoever reads the input later goes by this."""
+    max_line_bytes: int = 8 * 1024 * 1024
+    """The line limit of the planner, which all later readers of the input must use."""
 
-    streamed: int = 0
-    """Requests that asked for a stream, which a batch answers whole."""
+    streamed_requests: int = 0
+    """Number of requests that set `stream`, which batches ignore."""
 
     def failed(self) -> bool:
-        """Say whether the input was refused, so that nothing runs."""
+        """Return whether the input was rejected, so that nothing runs."""
         return not self.shards
 
     @property
     def first_tail_shard(self) -> int:
-        """The first of the shards with which the batch ends: an eighth of them.
+        """The first shard of the tail, which is the last eighth of the batch.
 
-        Many of them run at once, on a cluster and where shards are small.
+        In the tail, the requests that may take longest are submitted first.
         """
         return len(self.shards) - max(1, len(self.shards) // 8)
 
     def require_model(self) -> Model:
-        """Return the model of a plan that was not refused."""
+        """Return the model of a plan with shards. Raises `CorruptObjectError`."""
         if self.model is None:
-            raise CorruptObjectError("a plan with shards names no model")
+            raise CorruptObjectError("the plan has shards, but no model")
         return self.model
 
 
 class Cancel(Record, frozen=True):
-    """`cancel.json`: the batch is to stop; `reason` is None where somebody asked."""
+    """`cancel.json`: a cancellation request; `reason` is None if a user made it."""
 
     created_at: int
     reason: str | None = None
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One checkpoint that a commit names, by its key, size and SHA-256."""
+    """A checkpoint that a commit names, with its size in bytes and its SHA-256."""
 
     key: str
     size: int
@@ -211,11 +210,11 @@ class Commit(Record, frozen=True, kw_only=True):
     usage: Usage
     engine_seconds: float
     engines: dict[str, dict[str, Any]] = {}
-    """The engines that gave the results, by fingerprint."""
+    """The engines that produced the results, by fingerprint."""
 
 
 class Outcome(Record, frozen=True, kw_only=True):
-    """`final.json`: how the batch ended, and which results are its own."""
+    """`final.json`: how the batch ended, and which results count."""
 
     status: str
     created_at: int
@@ -230,14 +229,14 @@ class Outcome(Record, frozen=True, kw_only=True):
     error_bytes: int = 0
     parquet_bytes: int = 0
     attempts: list[str] = []
-    """The attempt whose results count, shard by shard."""
+    """The attempts whose results count, in the order of the shards."""
 
     engines: dict[str, dict[str, Any]] = {}
     """The engines that took part, by fingerprint."""
 
     @property
     def file_ids(self) -> list[str]:
-        """The ids of the files that it names."""
+        """The ids of the result files."""
         named = (self.output_file_id, self.error_file_id, self.parquet_file_id)
         return [file_id for file_id in named if file_id is not None]
 
@@ -247,10 +246,10 @@ class DeliveryReceipt(Record, frozen=True):
 
     created_at: int
     files: list[str] = []
-    """Their URLs."""
+    """URLs of the delivered files."""
 
     error: str | None = None
-    """Why it was given up."""
+    """Why the delivery was given up, None if it succeeded."""
 
 
 class DeliveryAttempt(Record, frozen=True):

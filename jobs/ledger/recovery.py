@@ -1,4 +1,4 @@
-"""What earlier attempts at a shard have left: nothing that was paid for is lost."""
+"""Recovers the results that earlier attempts at a shard have checkpointed."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,15 +17,15 @@ from batchchat.jobs.ledger.records import Commit, Counts, Part
 from batchchat.jobs.storage import Storage
 
 Engines = dict[str, dict[str, Any]]
-"""By fingerprint, what it is a hash of."""
+"""The identities of engines, by fingerprint."""
 
 
 @dataclass
 class RecoveredResults:
-    """The results that count so far: each line once, from the parts in order.
+    """The results of a shard so far, from its checkpoints in order.
 
-    Of two results for one line the first counts, here, when the shard is
-    committed, and when the results are read.
+    If a line has several results, the first one counts. The same rule holds when the
+    shard is committed and when its results are read.
     """
 
     parts: list[Part] = field(default_factory=list)
@@ -38,7 +38,7 @@ class RecoveredResults:
     def add(
         self, part: Part, results: list[Result], engines: Engines | None = None
     ) -> None:
-        """Take the results of one more checkpoint, which came from `engines`."""
+        """Add the results of a checkpoint, which `engines` have produced."""
         self.engines |= engines or {}
         completed = failed = 0
         usage = self.usage
@@ -68,7 +68,12 @@ class RecoveredResults:
 
 
 def recover(storage: Storage, keys: BatchKeys, shard: int) -> RecoveredResults:
-    """Return what the attempts so far have checkpointed, leaving out what is torn."""
+    """Return the checkpointed results of all attempts, without corrupt checkpoints.
+
+    Raises:
+        NewerFormatError: a newer version of batchchat wrote one of the checkpoints.
+
+    """
     kept = RecoveredResults()
     for entry in list(storage.list(keys.shard(shard))):
         if entry.key.startswith((keys.attempt_markers(shard), keys.turns(shard))):
@@ -84,10 +89,10 @@ def recover(storage: Storage, keys: BatchKeys, shard: int) -> RecoveredResults:
 
 
 def read_part(storage: Storage, part: Part) -> list[FinishedLine]:
-    """Return what a checkpoint that a commit names has to write.
+    """Return the result lines of a checkpoint that a commit names.
 
     Raises:
-        CorruptObjectError: it is not what was committed.
+        CorruptObjectError: the checkpoint is not the one that was committed.
 
     """
     return unpack_lines(storage.get(part.key), part.key, part.sha256)

@@ -1,17 +1,17 @@
-"""What is done about a record that can't be read: torn, altered, or another's.
+"""Quarantines corrupt records, which are truncated, altered, or something else.
 
-It is put aside, and from then on it is as if nobody had written it. What follows is
-the ordinary way on::
+A corrupt record is moved aside. Then the batch continues as if it had not been
+written::
 
-    commits/…        the shard is run again; what its checkpoints have is not
-    plan.json        the input is planned anew, see `fits`
-    final.json       the batch is ended again, from its commits
-    delivery_receipt.json   the results are brought to their destination again
-    cancel.json      stays where it is: that there is one says all (`Ledger.cancel`)
-    batch.json       nobody knows what was asked, and nothing goes on
+    commits/…              the shard runs again; its checkpointed results are kept
+    plan.json              the input is planned again
+    final.json             the batch is ended again, from its commits
+    delivery_receipt.json  the results are delivered again
+    cancel.json            stays: that the object exists says enough
+    batch.json             can't be repaired, so the batch stops
 
-Two at once do no harm: whoever puts a good record aside, which another has just
-written, has it made once more from the same checkpoints.
+Two processes may do this at once. If one of them moves aside a record that the other
+one has just rewritten, it is written once more from the same checkpoints.
 """
 
 import logging
@@ -35,19 +35,19 @@ from batchchat.jobs.logs import event_fields
 
 log = logging.getLogger(__name__)
 
-_THEN: dict[type[records.HasFormat], str] = {
-    Commit: "the shard is run again from its checkpoints",
+_CONSEQUENCES: dict[type[records.HasFormat], str] = {
+    Commit: "the shard runs again from its checkpoints",
     Plan: "the input is planned again",
     Outcome: "the batch is ended again",
     DeliveryReceipt: "the results are delivered again",
-    DeliveryAttempt: "the delivery is tried again",
+    DeliveryAttempt: "the delivery is retried",
 }
 
 
 def quarantine_corrupt_records(ledger: Ledger, state: State) -> State:
-    """Put aside what can't be read of a batch; return where it stands then.
+    """Quarantine the corrupt records of a batch; return its state after that.
 
-    The plan of one that has ended stays: nobody needs it to end the batch.
+    A corrupt plan of an ended batch stays, since it is no longer needed.
     """
     corrupt = dict(state.corrupt)
     if state.final is not None:
@@ -71,26 +71,26 @@ def _quarantine(
         storage.put(aside, data)
         storage.delete(key)
         log.warning(
-            "%s; it is put aside as `%s`, and %s",
+            "%s; moved to `%s`, and %s",
             error,
             aside,
-            _THEN[kind],
-            extra=event_fields("record_damaged", batch_id=batch_id),
+            _CONSEQUENCES[kind],
+            extra=event_fields("record_corrupt", batch_id=batch_id),
         )
 
 
 def has_shard_results(ledger: Ledger, batch_id: str) -> bool:
-    """Say whether attempts at a batch's shards have left anything."""
+    """Return whether attempts at the batch's shards have stored anything."""
     shards = ledger.storage.folders(ledger.keys.batch(batch_id).shards)
     return next(iter(shards), None) is not None
 
 
 def plan_matches_stored_results(ledger: Ledger, batch: Batch, plan: Plan) -> bool:
-    """Say whether all that is stored of a batch lies where `plan` has it.
+    """Return whether all stored results of a batch fit the shards of `plan`.
 
-    A plan follows from the input and the settings. If the settings have changed since
-    one that is lost was made, its shards were others, and what was stored by them
-    would be taken for other lines. Holds the results of one shard.
+    A plan follows from the input and the settings. If the settings have changed since a
+    lost plan was made, its shards were different, and results that were stored for them
+    would be assigned to other lines. Holds the results of one shard in memory.
     """
     keys = ledger.keys.batch(batch.id)
     shards = {f"{shard.index:05d}": shard for shard in plan.shards}
@@ -105,7 +105,7 @@ def plan_matches_stored_results(ledger: Ledger, batch: Batch, plan: Plan) -> boo
 def _shard_matches(
     ledger: Ledger, keys: BatchKeys, shard: Shard, *, may_be_short: bool
 ) -> bool:
-    """Say whether what is stored of a shard is of its lines, and all if committed."""
+    """Return whether the results are of the shard's lines, and all if committed."""
     lines = range(shard.first_line, shard.first_line + shard.lines)
     kept = recover(ledger.storage, keys, shard.index)
     commit = ledger.commit(keys, shard.index)

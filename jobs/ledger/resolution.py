@@ -1,28 +1,28 @@
-"""Whether a batch is to end, and how."""
+"""Decides whether a batch has to end, and with which status."""
 
 from batchchat.jobs.ledger.state import State
 
 
 def final_status(state: State, now: int) -> str | None:
-    """Return `completed`, `cancelled` or `expired`; None where it goes on.
+    """Return `completed`, `cancelled` or `expired`, or None if the batch continues.
 
-    `now` is in Unix seconds. A batch whose shards are all committed ends as they
-    say, whatever was wished for since.
+    `now` is in Unix seconds. Once all shards are committed, their commits determine the
+    status, even if a cancellation was requested afterwards.
     """
     if state.is_terminal:
         return None
     if state.plan is not None and not state.pending():
-        return _of_commits(state)
+        return _status_of_commits(state)
     if state.cancelled_at is not None:
         return "cancelled"
     return "expired" if now >= state.batch.expires_at else None
 
 
-def _of_commits(state: State) -> str:
-    """Return how a batch ends whose shards are all committed.
+def _status_of_commits(state: State) -> str:
+    """Return the final status of a batch whose shards are all committed.
 
-    Some may have been committed short, by a finalizer that was cut off before it
-    wrote down why.
+    Some commits may lack results: a finalizer wrote them for a batch that was cancelled
+    or had expired, and was killed before it wrote the final record.
     """
     shards = state.require_plan().shards
     if state.commits.counts.total == sum(shard.requests for shard in shards):

@@ -1,4 +1,4 @@
-"""Files of the storage: their bytes, then the object that makes them visible."""
+"""Stores files: first the content, then the record that makes them visible."""
 
 from collections.abc import Iterable
 
@@ -16,9 +16,9 @@ def store_file(
     *,
     file_id: str | None = None,
 ) -> File:
-    """Write the bytes of a file into the storage, then say that it is there.
+    """Store the content of a file, then its record.
 
-    With a `file_id` that exists the same bytes are written over it.
+    If `file_id` exists already, its content is replaced; it must be the same.
     """
     file_id = file_id or new_file_id()
     size = 0
@@ -38,5 +38,5 @@ def store_file(
 
 
 def publish_file(ledger: Ledger, file: File) -> None:
-    """Make a file visible whose content is there; harmless when it is already."""
+    """Make a file with stored content visible; repeating it is harmless."""
     ledger.storage.create(ledger.keys.file(file.id), records.encode(file))

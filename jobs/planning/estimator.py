@@ -120,13 +120,13 @@ class TokenCounter:
     """Counts the tokens of one file."""
 
     def __init__(
-        self, model: str | None, renderers: RendererRegistry, line_bytes: int
+        self, model: str | None, renderers: RendererRegistry, max_line_bytes: int
     ) -> None:
         """Count for `model`, or for the one that the lines name."""
         self.counted = TokenCounts()
         self._parser = Parser(model)
         self._renderers = renderers
-        self._line_bytes = line_bytes
+        self._max_line_bytes = max_line_bytes
 
     @property
     def model(self) -> str | None:
@@ -167,12 +167,12 @@ class TokenCounter:
 
     def _requests(self, chunks: Iterable[bytes]) -> Iterator[Request]:
         counted = self.counted
-        for line in iter_lines(chunks, self._line_bytes):
+        for line in iter_lines(chunks, self._max_line_bytes):
             counted.bytes = line.offset + line.length
             if line.raw is not None and not line.raw.strip():
                 continue
             counted.requests += 1
-            parsed = parse_line(self._parser, line, self._line_bytes)
+            parsed = parse_line(self._parser, line, self._max_line_bytes)
             if isinstance(parsed, InvalidLine):
                 counted.invalid += 1
                 self._list_line(parsed.line)

@@ -88,7 +88,7 @@ def _build_plan(
     model = find_model(parser, renderers.catalog, found)
     if model is not None:
         _check_limit(batch, model, found)
-    plan = _plan(ledger, batch, found, model, sizes.line_bytes)
+    plan = _plan(ledger, batch, found, model, sizes.max_line_bytes)
     if found.problem_count:
         with ledger.storage.writer(keys.problems) as report:
             for problem in found.problems:
@@ -107,7 +107,7 @@ def _rejected(ledger: Ledger, problem: Problem) -> Plan:
         created_at=ledger.now(),
         model=None,
         requests=0,
-        invalid=0,
+        invalid_lines=0,
         shards=[],
         problems=[problem],
     )
@@ -167,7 +167,7 @@ def _check_limit(batch: Batch, model: Model, found: Scan) -> None:
 
 
 def _plan(
-    ledger: Ledger, batch: Batch, found: Scan, model: Model | None, line_bytes: int
+    ledger: Ledger, batch: Batch, found: Scan, model: Model | None, max_line_bytes: int
 ) -> Plan:
     good = found.requests - found.invalid if model else 0
     runs = (
@@ -179,9 +179,9 @@ def _plan(
         created_at=ledger.now(),
         model=model,
         requests=found.requests,
-        invalid=found.invalid,
+        invalid_lines=found.invalid,
         shards=found.shards if runs else [],
         problems=found.first_problems(),
-        line_bytes=line_bytes,
-        streamed=found.streamed,
+        max_line_bytes=max_line_bytes,
+        streamed_requests=found.streamed,
     )

@@ -38,7 +38,7 @@ class Limits(NamedTuple):
 
     shard_requests: int
     shard_bytes: int
-    line_bytes: int
+    max_line_bytes: int
 
 
 class PromptCheck(Protocol):
@@ -88,7 +88,7 @@ def scan(
     `read` opens the input anew. `on_progress` hears of the bytes read and the
     requests found so far.
     """
-    lines = LineSplitter(limits.line_bytes)
+    lines = LineSplitter(limits.max_line_bytes)
     reported = 0
     with _Scanner(parser, limits, check) as scanner:
         for block in line_blocks(read(), _BLOCK_BYTES):
@@ -98,7 +98,7 @@ def scan(
                 on_progress(lines.offset, scanner.found.requests)
         for line in lines.finish():
             scanner.add_line(line)
-        return scanner.finish(iter_lines(read(), limits.line_bytes))
+        return scanner.finish(iter_lines(read(), limits.max_line_bytes))
 
 
 class _Scanner:
@@ -155,7 +155,7 @@ class _Scanner:
     @property
     def _safe_length(self) -> int:
         """The bytes that a line of plain text may have and need no look."""
-        most = self._limits.line_bytes
+        most = self._limits.max_line_bytes
         return min(most, self._check.max_unchecked_bytes - 1) if self._check else most
 
     def _count(self, plain: list[TextOnlyLine]) -> None:
@@ -178,7 +178,7 @@ class _Scanner:
             self.found.problems.add(problems)
 
     def _check_line(self, line: RawLine) -> tuple[str | None, list[Problem]]:
-        result = parse_line(self._parser, line, self._limits.line_bytes)
+        result = parse_line(self._parser, line, self._limits.max_line_bytes)
         if isinstance(result, InvalidLine):
             return result.custom_id, result.problems
         self.found.streamed += result.parameter("stream") is True
@@ -200,7 +200,7 @@ class _Scanner:
         return found
 
     def _custom_id_of(self, line: RawLine) -> str | None:
-        return parse_line(self._parser, line, self._limits.line_bytes).custom_id
+        return parse_line(self._parser, line, self._limits.max_line_bytes).custom_id
 
     def _add_duplicates(self, repeated: Iterator[tuple[int, int, str]]) -> None:
         found = self.found

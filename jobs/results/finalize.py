@@ -147,13 +147,13 @@ class _Writer:
         self._batch = batch
         self._status = status
         self._never_run_reason = why
-        self._line_bytes = 0
+        self._max_line_bytes = 0
         self._counts = Counts()
 
     def write(self, plan: Plan | None) -> Outcome:
         """Write both files, and return the record that would make them count."""
         shards = plan.shards if plan else []
-        self._line_bytes = plan.line_bytes if plan else 0
+        self._max_line_bytes = plan.max_line_bytes if plan else 0
         commits = [self._commit(shard) for shard in shards]
         with ExitStack() as stack:
             output, errors = (_Lines(self._ledger, stack) for _ in range(2))
@@ -229,11 +229,14 @@ class _Writer:
         chunks = stream_range(self._ledger.storage, key, shard.offset, shard.length)
         parser = Parser()
         for line in iter_lines(
-            chunks, self._line_bytes, offset=shard.offset, first_line=shard.first_line
+            chunks,
+            self._max_line_bytes,
+            offset=shard.offset,
+            first_line=shard.first_line,
         ):
             blank = line.raw is not None and not line.raw.strip()
             if not blank and line.number not in done:
-                custom_id = parse_line(parser, line, self._line_bytes).custom_id
+                custom_id = parse_line(parser, line, self._max_line_bytes).custom_id
                 name = self._name(line.number)
                 text = output_lines.never_run(name, custom_id, code, message)
                 yield line.number, text

@@ -1,4 +1,4 @@
-"""Where everything that must survive lives: one bucket behind one Protocol."""
+"""Storage of everything durable: one bucket or folder behind one Protocol."""
 
 from batchchat.jobs.storage.caching import CachedStorage
 from batchchat.jobs.storage.factory import open_storage

@@ -1,8 +1,10 @@
-"""A storage that remembers what never changes."""
+"""A storage that caches immutable records."""
 
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+
+from typing_extensions import override
 
 from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.storage.protocol import Entry, Storage, Writer
@@ -10,31 +12,35 @@ from batchchat.jobs.storage.protocol import Entry, Storage, Writer
 _IMMUTABLE_KEY = re.compile(
     r".*/(batch|plan|cancel|file|key|commits/\d+)\.json", re.DOTALL
 )
-"""`final.json` is left out: a store that is not atomic may settle on another one."""
+"""`final.json` is excluded: a store that is not atomic may replace it once more."""
 
 
-class CachedStorage:
-    """Answers a `get` of a record that is written once from memory.
+class CachedStorage(Storage):
+    """Serves immutable records from memory.
 
-    Holds up to `max_bytes` bytes of records; a missing record is not remembered.
+    Holds up to `max_bytes` of records. That a record is missing is not cached.
     """
 
     def __init__(self, storage: Storage, max_bytes: int = 64 * 1024 * 1024) -> None:
-        """Read `storage`."""
+        """Cache the records of `storage`."""
         self.url = storage.url
         self._storage = storage
         self._records = LruCache[str, bytes](max_bytes, size_of=len)
 
-    def create(self, key: str, data: bytes) -> bool:  # noqa: D102 - see Storage
+    @override
+    def create(self, key: str, data: bytes) -> bool:
         return self._storage.create(key, data)
 
-    def put(self, key: str, data: bytes) -> None:  # noqa: D102
+    @override
+    def put(self, key: str, data: bytes) -> None:
         self._storage.put(key, data)
 
-    def writer(self, key: str) -> AbstractContextManager[Writer]:  # noqa: D102
+    @override
+    def writer(self, key: str) -> AbstractContextManager[Writer]:
         return self._storage.writer(key)
 
-    def get(self, key: str) -> bytes:  # noqa: D102
+    @override
+    def get(self, key: str) -> bytes:
         data = self._records.get(key)
         if data is None:
             data = self._storage.get(key)
@@ -42,23 +48,27 @@ class CachedStorage:
                 self._records.put(key, data)
         return data
 
-    def read(self, key: str, offset: int, length: int) -> bytes:  # noqa: D102
+    @override
+    def read(self, key: str, offset: int, length: int) -> bytes:
         return self._storage.read(key, offset, length)
 
-    def stream(self, key: str) -> Iterator[bytes]:  # noqa: D102
+    @override
+    def stream(self, key: str) -> Iterator[bytes]:
         return self._storage.stream(key)
 
-    def size(self, key: str) -> int:  # noqa: D102
+    @override
+    def size(self, key: str) -> int:
         return self._storage.size(key)
 
-    def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:  # noqa: D102
+    @override
+    def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:
         return self._storage.list(prefix, start_after)
 
-    def folders(  # noqa: D102
-        self, prefix: str, after: str = "", before: str = ""
-    ) -> Iterator[str]:
+    @override
+    def folders(self, prefix: str, after: str = "", before: str = "") -> Iterator[str]:
         return self._storage.folders(prefix, after, before)
 
-    def delete(self, key: str) -> None:  # noqa: D102
+    @override
+    def delete(self, key: str) -> None:
         self._storage.delete(key)
         self._records.remove(key)

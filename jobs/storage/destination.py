@@ -1,9 +1,8 @@
-"""Places beside the storage that results are written to: a bucket's prefix, a folder.
+"""Destinations that results are delivered to: the prefix of a bucket, or a folder.
 
-Who asks through the API may be anybody with a key, so there a place must lie below
-one that the operator has allowed: by whole segments of the path, and for a folder by
-where it is once links are followed. Nothing lies within the storage itself, whose
-objects are ours alone.
+Clients of the API may only use destinations below a prefix that the operator allows.
+Paths are compared by whole segments, and folders after symbolic links are resolved.
+No destination may lie within the storage itself.
 """
 
 import os
@@ -25,14 +24,14 @@ _LOCAL = "file://"
 
 
 class Destination(NamedTuple):
-    """A place; `root` is `s3://bucket`, or `file://` for a folder of this machine."""
+    """A location; `root` is `s3://bucket`, or `file://` for a local folder."""
 
     root: str
     path: tuple[str, ...]
 
     @classmethod
     def parse(cls, text: str) -> "Destination":
-        """Return the place that `text` names. Raises `OutputError`."""
+        """Return the destination that `text` names. Raises `OutputError`."""
         if len(text) > _MAX_URL_LENGTH:
             message = (
                 f"`{text[:80]}…` is too long: up to {_MAX_URL_LENGTH:,} characters"
@@ -45,7 +44,7 @@ class Destination(NamedTuple):
             place = cls(_LOCAL, _segments(unquote(found[1]) if is_url else found[1]))
         else:
             raise OutputError(
-                f"`{text}` is no destination",
+                f"`{text}` is not a valid destination",
                 hint="use `s3://bucket/prefix/`, `file:///folder/` or `/folder/`",
             )
         place._check(text)
@@ -53,24 +52,24 @@ class Destination(NamedTuple):
 
     @property
     def url(self) -> str:
-        """The place as a URL, without a `/` at its end."""
+        """The URL, without a trailing `/`."""
         folder = self.folder
         return folder.as_uri() if folder else "/".join((self.root, *self.path))
 
     @property
     def folder(self) -> Path | None:
-        """The folder, None where it is no folder."""
+        """The local folder, None for a bucket."""
         return Path("/", *self.path) if self.root == _LOCAL else None
 
     def is_within(self, other: "Destination") -> bool:
-        """Say whether it is the other place, or lies below it."""
+        """Return whether this is the other destination or lies below it."""
         if self.folder is not None and other.folder is not None:
             return _resolved(self.folder).is_relative_to(_resolved(other.folder))
         above = self.path[: len(other.path)]
         return (self.root, above) == (other.root, other.path)
 
     def open(self, endpoint: str | None, *, path_style: bool | None) -> Storage:
-        """Return the storage there; its keys are the names of the files."""
+        """Return a storage for this destination; its keys are file names."""
         if self.folder is not None:
             return LocalStorage(self.folder)
         return open_storage(self.url, s3_endpoint=endpoint, s3_path_style=path_style)
@@ -78,34 +77,36 @@ class Destination(NamedTuple):
     def _check(self, text: str) -> None:
         plain = "".join(self.path).isprintable()
         if not plain or {"", ".", ".."} & {*self.path}:
-            raise OutputError(f"`{text}` is no plain path, without `.`, `..` and `//`")
+            raise OutputError(
+                f"`{text}` must not contain `.`, `..`, `//` or control characters"
+            )
         try:
             if self.path and self.root != _LOCAL:
                 checked_key("/".join(self.path))
         except ValueError:
             raise OutputError(
-                f"`{text}`: a prefix has letters, digits, `._-=`, and no"
-                " part of it begins with `.` or `-`"
+                f"`{text}`: a prefix may contain letters, digits and `._-=`, and no"
+                " part of it may begin with `.`, `-` or `=`"
             ) from None
 
 
 class AllowedDestinations:
-    """The places below which the operator lets results be written."""
+    """The prefixes below which the operator allows deliveries."""
 
     def __init__(self, prefixes: tuple[str, ...], storage_url: str) -> None:
-        """Allow `prefixes`, in which `{project}` stands for the project's name."""
+        """Allow `prefixes`; `{project}` in them is replaced by the project's name."""
         self._prefixes = prefixes
         self._storage = _parse_or_none(storage_url)
 
     def check(self, text: str, project: str) -> Destination:
-        """Return the place that `text` names. Raises `OutputError` if it may not be."""
+        """Return the destination `text`. Raises `OutputError` if it is not allowed."""
         place = Destination.parse(text)
         allowed = [prefix.replace("{project}", project) for prefix in self._prefixes]
         if not any(place.is_within(Destination.parse(prefix)) for prefix in allowed):
             named = ", ".join(f"`{prefix}`" for prefix in allowed)
             raise OutputError(
-                f"`{text}` is not below a prefix that {SETTING} allows"
-                f" ({named or 'it is not set, so that there is none'})"
+                f"`{text}` is not below a prefix in {SETTING}"
+                f" ({named or 'which is not set'})"
             )
         if self._storage is not None and place.is_within(self._storage):
             raise OutputError(f"`{text}` is within the storage of the batches")
@@ -113,7 +114,7 @@ class AllowedDestinations:
 
 
 def _resolved(folder: Path) -> Path:
-    """Return where a folder is once links are followed, as far as they can be."""
+    """Return a folder with symbolic links resolved."""
     return Path(os.path.realpath(folder))
 
 
@@ -122,7 +123,7 @@ def _segments(path: str) -> tuple[str, ...]:
 
 
 def _parse_or_none(storage_url: str) -> Destination | None:
-    """Return where a storage lies, None for one that is no place."""
+    """Return the location of a storage, None if it has none, as in memory."""
     try:
         return Destination.parse(storage_url)
     except OutputError:

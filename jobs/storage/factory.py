@@ -1,4 +1,4 @@
-"""From a setting such as `s3://bucket/prefix` to the storage it names."""
+"""Opens the storage that a setting such as `s3://bucket/prefix` names."""
 
 import re
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -17,7 +17,7 @@ def open_storage(
     """Return the storage at `url`: a path, `file:///folder`, `s3://bucket/prefix`.
 
     Raises:
-        ConfigError: no storage is known by that scheme, or it is set wrongly.
+        ConfigError: the URL is invalid, or its scheme is not supported.
 
     """
     parts = urlsplit(url)
@@ -28,7 +28,7 @@ def open_storage(
     if not is_url(url):
         return LocalStorage(url)
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    message = f"BATCHCHAT_STORAGE: `{shown}` is no storage this version knows"
+    message = f"BATCHCHAT_STORAGE: `{shown}` is not a supported storage"
     raise ConfigError(message, hint="use `file:///folder` or `s3://bucket/prefix`")
 
 
@@ -37,7 +37,7 @@ def _s3(
 ) -> Storage:
     bucket, prefix = _bucket_and_prefix(parts)
     checked_endpoint(endpoint)
-    from batchchat.jobs.storage.s3.storage import S3Storage  # boto3 takes its time
+    from batchchat.jobs.storage.s3.storage import S3Storage  # boto3 is slow to import
 
     return S3Storage(bucket, prefix, endpoint=endpoint, path_style=path_style)
 
@@ -51,17 +51,17 @@ def _bucket_and_prefix(parts: SplitResult) -> tuple[str, str]:
     except ValueError:
         wrong = True
     if wrong:
-        message = "BATCHCHAT_STORAGE: this names no bucket with a prefix"
-        hint = "use `s3://bucket/prefix`, of letters, digits, `.`, `_` and `-`; "
-        hint += "credentials go into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        message = "BATCHCHAT_STORAGE: the URL does not name a bucket and a prefix"
+        hint = "use `s3://bucket/prefix` with letters, digits, `.`, `_` and `-`; set"
+        hint += " credentials by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         raise ConfigError(message, hint=hint)
     return parts.netloc, prefix
 
 
 def checked_endpoint(url: str | None) -> str | None:
-    """Return the URL of an S3 server, None for AWS's. Raises `ConfigError`."""
+    """Return the URL of an S3 server if it is valid. Raises `ConfigError`."""
     if url is not None and not re.fullmatch(r"https?://[^\s@?#]+", url):
-        message = "BATCHCHAT_S3_ENDPOINT: this is no http(s) URL of a server"
-        hint = "use one such as `https://s3.example.org:9000`, without user and query"
+        message = "BATCHCHAT_S3_ENDPOINT: not an http(s) URL of a server"
+        hint = "use a URL like `https://s3.example.org:9000`, without user and query"
         raise ConfigError(message, hint=hint)
     return url

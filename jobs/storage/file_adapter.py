@@ -1,4 +1,4 @@
-"""A storage's writer in the shape of a file, for what writes to files."""
+"""A storage writer with the interface of a file."""
 
 import io
 from typing import Any
@@ -7,19 +7,19 @@ from batchchat.jobs.storage.protocol import Writer
 
 
 class WriterFile(io.RawIOBase):
-    """Hands on what is written to it; `size` counts the bytes."""
+    """Passes on what is written to it; `size` counts the bytes."""
 
     def __init__(self, content: Writer) -> None:
-        """Write to `content`, which stays open."""
+        """Write to `content`, which is not closed."""
         self.size = 0
         self._content = content
 
     def writable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def write(self, data: Any, /) -> int:
-        """Append `data`, whatever kind of bytes it is."""
+        """Append `data`, any bytes-like object."""
         piece = bytes(data)
         self._content.write(piece)
         self.size += len(piece)

@@ -1,4 +1,4 @@
-"""Objects as files of a folder, durable and atomic on any POSIX file system."""
+"""A storage in a local folder, durable and atomic on POSIX file systems."""
 
 import errno
 import os
@@ -9,27 +9,36 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
+from typing_extensions import override
+
 from batchchat.jobs.errors import ObjectMissingError, StorageError, StorageFullError
-from batchchat.jobs.storage.protocol import CHUNK_BYTES, Entry, checked_key, is_between
+from batchchat.jobs.storage.protocol import (
+    CHUNK_BYTES,
+    Entry,
+    Storage,
+    checked_key,
+    is_between,
+)
 
 _PARTIAL = ".partial-"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-class LocalStorage:
-    """Keeps each object in a file of its own.
+class LocalStorage(Storage):
+    """Stores each object in a file.
 
-    An object is written to a hidden file first, synced, then linked (create) or
-    renamed (put) into place and the folder synced: after a power cut it is there
-    whole or not at all, and `os.link` lets only one of two racing creates win.
+    An object is written to a hidden file and synced, then linked (create) or renamed
+    (put) into place, and the folder is synced. So after a power failure it exists whole
+    or not at all, and of two racing creates `os.link` lets only one succeed.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        """Use `folder`; it is made at the first write."""
+        """Use `folder`, which is created at the first write."""
         self.folder = Path(folder).expanduser().absolute()
         self.url = self.folder.as_uri()
 
-    def create(self, key: str, data: bytes) -> bool:  # noqa: D102 - see Storage
+    @override
+    def create(self, key: str, data: bytes) -> bool:
         path = self._path(key)
         with _translate_errors(path):
             if path.exists():
@@ -45,12 +54,14 @@ class LocalStorage:
                 _sync_folder(path.parent)
         return True
 
-    def put(self, key: str, data: bytes) -> None:  # noqa: D102
+    @override
+    def put(self, key: str, data: bytes) -> None:
         with self.writer(key) as file:
             file.write(data)
 
+    @override
     @contextmanager
-    def writer(self, key: str) -> Iterator["_LocalWriter"]:  # noqa: D102
+    def writer(self, key: str) -> Iterator["_LocalWriter"]:
         path = self._path(key)
         with _partial(path) as (writer, partial):
             yield writer
@@ -59,29 +70,34 @@ class LocalStorage:
                 partial.replace(path)
                 _sync_folder(path.parent)
 
-    def get(self, key: str) -> bytes:  # noqa: D102
+    @override
+    def get(self, key: str) -> bytes:
         path = self._path(key)
         with _translate_errors(path):
             return path.read_bytes()
 
-    def read(self, key: str, offset: int, length: int) -> bytes:  # noqa: D102
+    @override
+    def read(self, key: str, offset: int, length: int) -> bytes:
         path = self._path(key)
         with _translate_errors(path), path.open("rb") as file:
             file.seek(offset)
             return file.read(length)
 
-    def stream(self, key: str) -> Iterator[bytes]:  # noqa: D102
+    @override
+    def stream(self, key: str) -> Iterator[bytes]:
         path = self._path(key)
         with _translate_errors(path), path.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
-    def size(self, key: str) -> int:  # noqa: D102
+    @override
+    def size(self, key: str) -> int:
         path = self._path(key)
         with _translate_errors(path):
             return path.stat().st_size
 
-    def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:  # noqa: D102
+    @override
+    def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:
         top = prefix.rpartition("/")[0]
         first = max(prefix, start_after)
         for key, path in _walk(self.folder / top, f"{top}/" if top else "", first):
@@ -89,9 +105,8 @@ class LocalStorage:
                 with suppress(FileNotFoundError):
                     yield Entry(key, path.stat().st_size)
 
-    def folders(  # noqa: D102
-        self, prefix: str, after: str = "", before: str = ""
-    ) -> Iterator[str]:
+    @override
+    def folders(self, prefix: str, after: str = "", before: str = "") -> Iterator[str]:
         path = self._path(prefix)
         try:
             with _translate_errors(path):
@@ -101,15 +116,16 @@ class LocalStorage:
         seen = (name for name in names if not name.startswith("."))
         yield from sorted(name for name in seen if is_between(name, after, before))
 
-    def delete(self, key: str) -> None:  # noqa: D102
+    @override
+    def delete(self, key: str) -> None:
         path = self._path(key)
         with _translate_errors(path):
             path.unlink(missing_ok=True)
 
     def remove_leftovers(self, seconds: float) -> None:
-        """Remove what was half-written by processes that were killed so long ago.
+        """Remove partial files that were last written more than `seconds` ago.
 
-        A file that is being written is touched all the time, so it is never that old.
+        Killed processes leave them. A file that is being written is never that old.
         """
         before = time.time() - seconds
         for path in self.folder.rglob(f"{_PARTIAL}*"):
@@ -122,9 +138,9 @@ class LocalStorage:
 
 
 def _walk(folder: Path, prefix: str, first: str) -> Iterator[tuple[str, Path]]:
-    """Yield (key, path) of the files below, in the order of their whole keys.
+    """Yield (key, path) of the files below a folder, sorted by key.
 
-    Folders whose every key sorts before `first` are not opened.
+    Folders whose keys all sort before `first` are not opened.
     """
     try:
         entries = list(os.scandir(folder))
@@ -140,7 +156,7 @@ def _walk(folder: Path, prefix: str, first: str) -> Iterator[tuple[str, Path]]:
 
 
 class _LocalWriter:
-    """A file whose own failures are named; those of its user are left alone."""
+    """A file whose own errors are translated, but not those of its user."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file = file
@@ -158,7 +174,7 @@ class _LocalWriter:
 
 @contextmanager
 def _partial(path: Path) -> Iterator[tuple[_LocalWriter, Path]]:
-    """Open a hidden file beside `path`, and leave none behind."""
+    """Open a hidden file beside `path`, and remove it at the end."""
     partial = path.parent / f"{_PARTIAL}{uuid4().hex}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,7 +199,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _translate_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system says into our errors, with the path."""
+    """Raise errors of the operating system as `StorageError`, with the path."""
     try:
         yield
     except FileNotFoundError as error:
@@ -200,5 +216,5 @@ def _storage_error(path: Path, error: OSError) -> StorageError:
         )
     return StorageError(
         f"storage failed at `{path}`: {error.strerror or error}",
-        hint="check that the folder exists and may be read and written",
+        hint="check that the folder exists and is readable and writable",
     )

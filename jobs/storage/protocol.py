@@ -1,4 +1,4 @@
-"""The contract that each storage keeps; `tests/contract` holds them to it."""
+"""The contract of all storages; `tests/contract` tests each of them."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 CHUNK_BYTES = 4 * 1024 * 1024
-"""Bytes handed over at a time when an object is streamed."""
+"""Size of the pieces in which an object is streamed."""
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=-]*")
 
@@ -19,7 +19,7 @@ class Entry(NamedTuple):
 
 
 class Writer(Protocol):
-    """Takes the bytes of an object that appears whole or not at all."""
+    """Writes an object, which appears whole or not at all."""
 
     def write(self, data: bytes, /) -> object:
         """Append `data`."""
@@ -27,32 +27,32 @@ class Writer(Protocol):
 
 
 class Storage(Protocol):
-    """Objects under keys, each written once and whole.
+    """Objects by key.
 
-    A key is `/`-joined segments of letters, digits, `.`, `_` and `-`. An object
-    that can be seen is complete: nothing half-written is ever listed or read.
-    Every method may raise `StorageError`, and says so by its `retryable`
-    whether another try makes sense.
+    A key consists of segments joined by `/`, made of letters, digits, `.`, `_`, `=`
+    and `-`. A visible object is complete: nothing half-written is listed or read.
+    Every method may raise `StorageError`, whose `retryable` says whether the same call
+    may succeed later.
     """
 
     url: str
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write the object unless there is one; say whether this call did it.
+        """Write the object unless it exists; return whether this call wrote it.
 
-        Where the store is atomic one of several racing callers gets True. Not
-        every store is, so what must be decided once is decided by `final.json`.
+        If several callers race, one of them gets True, but only where the store is
+        atomic. So whatever must be decided once is decided by `final.json`.
         """
         ...
 
     def put(self, key: str, data: bytes) -> None:
-        """Write the object, in place of an older one."""
+        """Write the object, and replace an older one."""
         ...
 
     def writer(self, key: str) -> AbstractContextManager[Writer]:
         """Write an object of any size in bounded memory.
 
-        It appears when the block ends, and never if the block raises.
+        It appears when the block ends, but not if the block raises an error.
         """
         ...
 
@@ -61,7 +61,7 @@ class Storage(Protocol):
         ...
 
     def read(self, key: str, offset: int, length: int) -> bytes:
-        """Return `length` bytes from `offset`, fewer at the object's end.
+        """Return `length` bytes from `offset`, or fewer at the end of the object.
 
         Raises `ObjectMissingError`.
         """
@@ -72,7 +72,7 @@ class Storage(Protocol):
         ...
 
     def size(self, key: str) -> int:
-        """Return the object's bytes. Raises `ObjectMissingError`."""
+        """Return the size of the object in bytes. Raises `ObjectMissingError`."""
         ...
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:
@@ -80,29 +80,28 @@ class Storage(Protocol):
         ...
 
     def folders(self, prefix: str, after: str = "", before: str = "") -> Iterator[str]:
-        """Yield, sorted, the next segments of the keys below `prefix` + `/`.
+        """Yield the names of the folders and objects directly below `prefix`, sorted.
 
-        Only those behind `after` and before `before`, where these are given; with
-        `before` the segments are such that none begins another.
+        Only names between `after` and `before` are included, if these are given. With
+        `before`, no name may be a prefix of another one.
         """
         ...
 
     def delete(self, key: str) -> None:
-        """Remove the object; no error if there is none."""
+        """Remove the object; a missing one is no error."""
         ...
 
 
 def is_between(name: str, after: str, before: str) -> bool:
-    """Say whether `name` sorts between the two; an empty one is no bound."""
+    """Return whether `name` sorts between the bounds; an empty bound is none."""
     return name > after and (not before or name < before)
 
 
 def checked_key(key: str) -> str:
-    """Return `key` if it can be one.
+    """Return `key` if it is valid.
 
     Raises:
-        ValueError: it can't. Keys are made by us from checked ids, so this is a
-            bug of ours and never what a user did.
+        ValueError: it is not. All keys are made from checked ids, so this is a bug.
 
     """
     if not all(_SEGMENT.fullmatch(segment) for segment in key.split("/")):
@@ -114,7 +113,7 @@ def checked_key(key: str) -> str:
 def stream_range(
     storage: Storage, key: str, offset: int, length: int
 ) -> Iterator[bytes]:
-    """Yield a range of an object in pieces of bounded size."""
+    """Yield a range of an object in pieces of at most `CHUNK_BYTES`."""
     end = offset + length
     for at in range(offset, end, CHUNK_BYTES):
         yield storage.read(key, at, min(CHUNK_BYTES, end - at))

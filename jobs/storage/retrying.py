@@ -1,10 +1,12 @@
-"""A storage that waits for one that fails for a while."""
+"""A storage that retries the calls of another one while it is unavailable."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TypeVar
+
+from typing_extensions import override
 
 from batchchat.jobs.backoff import Backoff
 from batchchat.jobs.errors import StorageError
@@ -16,13 +18,13 @@ _BACKOFF = Backoff(first=0.2, longest=5.0)
 T = TypeVar("T")
 
 
-class RetryingStorage:
-    """Does each call again while it fails and may succeed.
+class RetryingStorage(Storage):
+    """Retries each call that fails with a retryable error.
 
-    It gives up after `timeout` seconds, or when the grace of a stop is over.
-    `on_waiting` hears what it waits for, and None when the wait is over. Whoever
-    calls is held up meanwhile, so nothing piles up in memory. A `create` that is
-    done again may find its own object there: read it back to know.
+    It gives up after `timeout` seconds, or once the deadline of `stop` has passed.
+    `on_waiting` is called with the reason of each wait, and with None after a call
+    that succeeded. Calls block meanwhile, so no data accumulates in memory. A retried
+    `create` may find the object that its first attempt wrote: read it back to know.
     """
 
     def __init__(
@@ -32,46 +34,54 @@ class RetryingStorage:
         stop: ShutdownSignal,
         on_waiting: Callable[[str | None], object],
     ) -> None:
-        """Wait for `storage`."""
+        """Retry the calls of `storage`."""
         self.url = storage.url
         self._storage = storage
         self._timeout = timeout
         self._stop = stop
         self._on_waiting = on_waiting
 
-    def create(self, key: str, data: bytes) -> bool:  # noqa: D102 - see Storage
+    @override
+    def create(self, key: str, data: bytes) -> bool:
         return self._retry(partial(self._storage.create, key, data))
 
-    def put(self, key: str, data: bytes) -> None:  # noqa: D102
+    @override
+    def put(self, key: str, data: bytes) -> None:
         self._retry(partial(self._storage.put, key, data))
 
-    def writer(self, key: str) -> AbstractContextManager[Writer]:  # noqa: D102
+    @override
+    def writer(self, key: str) -> AbstractContextManager[Writer]:
         return self._storage.writer(key)
 
-    def get(self, key: str) -> bytes:  # noqa: D102
+    @override
+    def get(self, key: str) -> bytes:
         return self._retry(partial(self._storage.get, key))
 
-    def read(self, key: str, offset: int, length: int) -> bytes:  # noqa: D102
+    @override
+    def read(self, key: str, offset: int, length: int) -> bytes:
         return self._retry(partial(self._storage.read, key, offset, length))
 
-    def stream(self, key: str) -> Iterator[bytes]:  # noqa: D102
+    @override
+    def stream(self, key: str) -> Iterator[bytes]:
         return stream_range(self, key, 0, self.size(key))
 
-    def size(self, key: str) -> int:  # noqa: D102
+    @override
+    def size(self, key: str) -> int:
         return self._retry(partial(self._storage.size, key))
 
-    def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:  # noqa: D102
+    @override
+    def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:
         listed = self._retry(lambda: [*self._storage.list(prefix, start_after)])
         return iter(listed)
 
-    def folders(  # noqa: D102
-        self, prefix: str, after: str = "", before: str = ""
-    ) -> Iterator[str]:
+    @override
+    def folders(self, prefix: str, after: str = "", before: str = "") -> Iterator[str]:
         return iter(
             self._retry(lambda: [*self._storage.folders(prefix, after, before)])
         )
 
-    def delete(self, key: str) -> None:  # noqa: D102
+    @override
+    def delete(self, key: str) -> None:
         self._retry(partial(self._storage.delete, key))
 
     def _retry(self, action: Callable[[], T]) -> T:

@@ -1,4 +1,4 @@
-"""What is meant as a URL, mistyped ones included, and not as a file's path."""
+"""Tells URLs, including mistyped ones, from file paths."""
 
 import re
 
@@ -8,5 +8,5 @@ _URL = re.compile(
 
 
 def is_url(text: str) -> bool:
-    """Say whether it is one; a file of such a name is written as `./s3:/name`."""
+    """Return whether `text` is a URL; write a file of such a name as `./s3:/name`."""
     return _URL.fullmatch(text) is not None

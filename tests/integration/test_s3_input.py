@@ -95,12 +95,12 @@ def test_an_empty_object_is_an_empty_file(server, stored):
 
 @pytest.mark.parametrize("url", ["s3://", "s3://b", "s3://bucket/", "s3:///key"])
 def test_a_url_that_names_no_object_says_so(url):
-    with pytest.raises(InputFileError, match="names no object"):
+    with pytest.raises(InputFileError, match="does not name an object"):
         open_object(url, None, path_style=None)
 
 
 def test_what_is_missing_or_wrong_is_told(server):
-    with pytest.raises(InputFileError, match="no object"):
+    with pytest.raises(InputFileError, match="there is no object"):
         opened(server, f"s3://{BUCKET}/nothing.jsonl")
     with pytest.raises(StorageError, match="nobucket"):
         opened(server, "s3://nobucket/x.jsonl")

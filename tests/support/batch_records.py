@@ -30,7 +30,7 @@ def plan(shards: int = 2) -> Plan:
         created_at=2,
         model=MODEL,
         requests=10 * shards,
-        invalid=0,
+        invalid_lines=0,
         shards=[Shard(at, 100 * at, 100, 10 * at + 1, 10, 10) for at in range(shards)],
         problems=[],
     )

@@ -13,7 +13,7 @@ from batchchat.jobs.requests.parser import Parser
 from batchchat.jobs.requests.problems import Problem
 from tests.support.input_lines import encoded, line
 
-PLENTY = Limits(shard_requests=1_000, shard_bytes=1 << 20, line_bytes=1 << 20)
+PLENTY = Limits(shard_requests=1_000, shard_bytes=1 << 20, max_line_bytes=1 << 20)
 
 Scanned = tuple[Scan, list[Problem]]
 
@@ -54,7 +54,7 @@ def is_blank(line: RawLine) -> bool:
 
 def lines_of(data: bytes, limits: Limits) -> list[RawLine]:
     """Return the lines of the file that are not blank."""
-    lines = iter_lines([data], limits.line_bytes)
+    lines = iter_lines([data], limits.max_line_bytes)
     return [line for line in lines if not is_blank(line)]
 
 
@@ -62,5 +62,5 @@ def read_again(data: bytes, shard: Shard, limits: Limits) -> Iterator[RawLine]:
     """Yield the lines of a shard as in a worker."""
     piece = data[shard.offset : shard.offset + shard.length]
     return iter_lines(
-        [piece], limits.line_bytes, offset=shard.offset, first_line=shard.first_line
+        [piece], limits.max_line_bytes, offset=shard.offset, first_line=shard.first_line
     )

@@ -37,7 +37,7 @@ class ContextFactory:
             engine=self._engine,
             stop=attempt.stop,
             progress=attempt.progress,
-            max_line_bytes=plan.line_bytes,
+            max_line_bytes=plan.max_line_bytes,
             first_tail_shard=plan.first_tail_shard,
             checkpoint_seconds=self._settings.checkpoint_seconds,
             engine_gate=self._engine_gate,

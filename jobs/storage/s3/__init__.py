@@ -1,1 +1,1 @@
-"""The bucket as an S3-compatible store."""
+"""Storage in a bucket of any S3-compatible server."""

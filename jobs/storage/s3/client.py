@@ -1,4 +1,4 @@
-"""How boto3 talks to an S3 server here: its patience, its limits, its dialect."""
+"""The boto3 client: timeouts, retries, connections and compatibility settings."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from botocore.exceptions import BotoCoreError
 from batchchat.jobs.errors import ConfigError
 
 _ADDRESSING = {True: "path", False: "virtual", None: "auto"}
-"""`auto` is a path where there is an endpoint, and a host at AWS."""
+"""`auto` uses paths with an endpoint, and host names at AWS."""
 
 
 def s3_client(endpoint: str | None, *, path_style: bool | None) -> Any:
-    """Return a client, which threads may share.
+    """Return a client, which is thread-safe.
 
     Raises:
-        ConfigError: boto3's own settings, such as AWS_PROFILE, are wrong.
+        ConfigError: boto3's own settings, such as AWS_PROFILE, are invalid.
 
     """
     config = Config(
@@ -26,8 +26,8 @@ def s3_client(endpoint: str | None, *, path_style: bool | None) -> Any:
         tcp_keepalive=True,
         max_pool_connections=64,
         s3={"addressing_style": _ADDRESSING[path_style]},
-        # Many servers refuse the checksums that AWS has come to prefer; a signature
-        # covers the bytes all the same.
+        # Many servers reject the checksums that AWS sends by default. The signature
+        # protects the bytes anyway.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
@@ -35,4 +35,4 @@ def s3_client(endpoint: str | None, *, path_style: bool | None) -> Any:
         session = boto3.session.Session()
         return session.client("s3", endpoint_url=endpoint, config=config)
     except BotoCoreError as error:
-        raise ConfigError(f"S3 can't be set up: {error}") from error
+        raise ConfigError(f"invalid S3 settings: {error}") from error

@@ -1,4 +1,4 @@
-"""Reading an object to its end, even where connections don't last that long."""
+"""Downloads that continue after the connection was cut."""
 
 import time
 from collections.abc import Generator, Iterator
@@ -20,15 +20,15 @@ from batchchat.jobs.storage.s3.errors import error_code
 
 _CUT_ERRORS = (
     *(HTTPError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError),
-    *(ResponseParserError, ValueError),  # of a head that was cut
+    *(ResponseParserError, ValueError),  # raised for truncated response headers
 )
 _MAX_EMPTY_CONNECTIONS = 6
-"""Connections in a row that may end without having brought anything."""
+"""How many connections in a row may end without delivering any bytes."""
 
 _FIRST_WAIT_SECONDS = 0.2
 
 _FRAGMENT_BYTES = 256 * 1024
-"""Bytes that a cut connection loses, at most."""
+"""Size of a read, and so of what a cut connection loses at most."""
 
 
 def download(
@@ -36,12 +36,12 @@ def download(
 ) -> Generator[bytes, None, None]:
     """Yield the object's bytes from `offset` to `end`, in pieces of any size.
 
-    boto3 sends a request again, but reads an answer only once. Here the rest is asked
-    for when a connection is cut, and taken if it is of the same object still: its
-    ETag is compared, as not every server heeds `If-Match`.
+    boto3 retries requests, but not the reading of a response. So the rest is requested
+    again after a cut, and accepted only if the object still has the same ETag. That is
+    compared here, since not every server supports `If-Match`.
 
     Raises:
-        StorageError: the object was replaced meanwhile.
+        StorageError: the object was replaced during the download.
 
     """
     etag, cuts = "", 0
@@ -66,17 +66,17 @@ def download(
 
 
 def size_of(client: Any, where: dict[str, str]) -> int:
-    """Return how many bytes the object has.
+    """Return the size of the object in bytes.
 
-    By its first byte, as a head alone may be cut within the number, and who then
-    reads that far takes the rest for missing.
+    It requests the first byte, not only the headers: if the connection is cut within
+    the headers, the number in them may be truncated.
 
     Raises:
         HTTPError: the connection was cut.
 
     """
     answer = _ask(client, where, {"Range": "bytes=0-0"}, "")
-    if answer is None:  # there is no first byte
+    if answer is None:  # the object is empty
         return 0
     with closing(answer["Body"]) as body:
         size = int(answer.get("ContentRange", "").rpartition("/")[2] or -1)
@@ -90,14 +90,14 @@ def size_of(client: Any, where: dict[str, str]) -> int:
 def checked_response(
     answer: dict[str, Any], *, is_page: bool = False
 ) -> dict[str, Any]:
-    """Return the answer, if its head has come to the end.
+    """Return the response if its headers are complete.
 
-    A connection that is cut within the head leaves what came as if it were all: the
-    body is then taken to be empty, and an object or a listing with it.
+    botocore accepts headers that were cut off, and then takes the body, and with it
+    the object or the listing, for empty.
 
     Raises:
-        HTTPError: it has no length, or no body that says what a page of a listing
-            always says; botocore doesn't mind.
+        HTTPError: the response has no length, or is a page of a listing without the
+            field that every page has.
 
     """
     head = answer["ResponseMetadata"]["HTTPHeaders"]
@@ -105,12 +105,12 @@ def checked_response(
     if not has_length or (is_page and "IsTruncated" not in answer):
         if "Body" in answer:
             answer["Body"].close()
-        raise HTTPError("the connection was cut within the head of an answer")
+        raise HTTPError("the connection was cut within the response headers")
     return answer
 
 
 def rechunked(fragments: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the bytes in pieces of `CHUNK_BYTES`; the last one may be shorter."""
+    """Yield the bytes in pieces of `CHUNK_BYTES`, of which the last may be shorter."""
     piece = bytearray()
     for fragment in fragments:
         piece += fragment
@@ -124,7 +124,7 @@ def rechunked(fragments: Iterator[bytes]) -> Iterator[bytes]:
 def _ask(
     client: Any, where: dict[str, str], span: dict[str, str], etag: str
 ) -> dict[str, Any] | None:
-    """Return the answer, None where there are no such bytes."""
+    """Return the response, None if the range is empty."""
     answer: dict[str, Any] | None = None
     try:
         answer = checked_response(client.get_object(**where, **span))
@@ -135,7 +135,7 @@ def _ask(
     if etag and (answer is None or answer["ETag"] != etag):
         if answer:
             answer["Body"].close()
-        raise StorageError(f"`{where['Key']}` was replaced while it was read")
+        raise StorageError(f"`{where['Key']}` was replaced during the download")
     return answer
 
 

@@ -1,4 +1,4 @@
-"""What S3 servers and the way to them say, as our errors."""
+"""Translates errors of S3 servers, boto3 and the network to `StorageError`."""
 
 import re
 from collections.abc import Iterator
@@ -21,23 +21,28 @@ from urllib3.exceptions import HTTPError
 from batchchat.jobs.errors import ObjectMissingError, StorageError, StorageFullError
 
 _KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) to keys that "
-_GOOD_KEYS = _KEYS + "this endpoint knows; BATCHCHAT_S3_ENDPOINT names the endpoint"
+_VALID_KEYS = (
+    _KEYS + "are valid at this endpoint; BATCHCHAT_S3_ENDPOINT sets the endpoint"
+)
 _REGION = "set AWS_DEFAULT_REGION to the region of the bucket"
 _HINTS = {
-    "NoSuchBucket": "create the bucket, or name one that exists;"
-    " BATCHCHAT_STORAGE names that of the batches",
-    "InvalidAccessKeyId": _GOOD_KEYS,
-    "SignatureDoesNotMatch": _GOOD_KEYS,
-    "InvalidToken": "set AWS_SESSION_TOKEN to a token of these keys, or unset it",
-    "ExpiredToken": "get new credentials; those in AWS_SESSION_TOKEN are over",
-    "RequestTimeTooSkewed": "set the clock of this machine",
+    "NoSuchBucket": "create the bucket, or use an existing one;"
+    " BATCHCHAT_STORAGE sets the bucket of the batches",
+    "InvalidAccessKeyId": _VALID_KEYS,
+    "SignatureDoesNotMatch": _VALID_KEYS,
+    "InvalidToken": "set AWS_SESSION_TOKEN to a token for these keys, or unset it",
+    "ExpiredToken": "get new credentials; the token in AWS_SESSION_TOKEN has expired",
+    "RequestTimeTooSkewed": "correct the clock of this machine",
     "AuthorizationHeaderMalformed": _REGION,
     "IllegalLocationConstraintException": _REGION,
     "PermanentRedirect": _REGION,
-    "NotImplemented": "use an S3 server that knows conditional puts (If-None-Match)",
+    "NotImplemented": "use an S3 server that supports conditional puts (If-None-Match)",
 }
-_BY_STATUS = {401: _GOOD_KEYS, 403: _KEYS + "may get, put, list and delete there"}
-_REACH = "check that the server runs and that BATCHCHAT_S3_ENDPOINT names it"
+_BY_STATUS = {
+    401: _VALID_KEYS,
+    403: _KEYS + "may read, write, list and delete objects there",
+}
+_REACH = "check that the server is running and that BATCHCHAT_S3_ENDPOINT is correct"
 
 _FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull"}
 _TRANSIENT = {
@@ -53,18 +58,18 @@ _CONNECTION_ERRORS = (
 
 @contextmanager
 def translate_errors(place: str) -> Iterator[None]:
-    """Turn what boto3 raises into our errors, which say where it was."""
+    """Raise errors of boto3 as `StorageError` with the location."""
     try:
         yield
     except ClientError as error:
         raise _from_response(place, error) from error
     except (BotoCoreError, HTTPError, ResponseParserError, ValueError) as error:
-        # A ValueError is what botocore makes of a header that was cut.
+        # botocore raises ValueError for a header that was cut.
         raise _from_exception(place, error) from error
 
 
 def error_code(error: ClientError) -> str:
-    """Return S3's code, or the status where an answer has no body."""
+    """Return S3's error code, or the HTTP status if the response has no body."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
@@ -90,11 +95,11 @@ def _from_exception(place: str, error: Exception) -> StorageError:
     if isinstance(error, _CONNECTION_ERRORS):
         return StorageError(message, hint=_REACH)
     keys = isinstance(error, (NoCredentialsError, PartialCredentialsError))
-    failure = StorageError(message, hint=_GOOD_KEYS if keys else None)
+    failure = StorageError(message, hint=_VALID_KEYS if keys else None)
     failure.retryable = False
     return failure
 
 
 def _redact_credentials(text: str) -> str:
-    """Take user and password out of the URLs."""
+    """Remove user names and passwords from URLs."""
     return re.sub(r"//[^/\s@]*@", "//", text)

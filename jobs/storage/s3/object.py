@@ -1,9 +1,11 @@
-"""One object of any bucket, read as a file: an input that lies in S3."""
+"""One object of any bucket as a readable file, for input files in S3."""
 
 import io
 import re
 from collections.abc import Generator
 from typing import Any
+
+from typing_extensions import override
 
 from batchchat.jobs.errors import InputFileError, ObjectMissingError
 from batchchat.jobs.storage.factory import checked_endpoint
@@ -15,17 +17,17 @@ _URL = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{2,62})/(.+)", re.DOTALL)
 
 
 class S3Object(io.RawIOBase):
-    """The bytes of an object, from its beginning or from where one seeks to.
+    """A readable, seekable file with the bytes of an object.
 
-    A connection that is cut is taken up where it was; an object that is replaced
-    meanwhile is an error, never half of each.
+    A cut connection is continued. If the object is replaced while it is read, that is
+    an error, so that no reader gets parts of both.
     """
 
     def __init__(self, client: Any, bucket: str, key: str) -> None:
-        """Look whether it is there, and how many bytes it has.
+        """Request the size of the object.
 
         Raises:
-            StorageError: it is not there, or can't be asked for.
+            StorageError: it does not exist, or the request failed.
 
         """
         self._client = client
@@ -37,14 +39,16 @@ class S3Object(io.RawIOBase):
         self._fragments: Generator[bytes, None, None] | None = None
         self._rest = memoryview(b"")
 
-    def readable(self) -> bool:  # noqa: D102 - as in `io`
+    @override
+    def readable(self) -> bool:
         return True
 
-    def seekable(self) -> bool:  # noqa: D102
+    @override
+    def seekable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer as far as what has come does. Raises `StorageError`."""
+        """Fill the buffer with the bytes that are available. Raises `StorageError`."""
         if not self._rest:
             self._rest = memoryview(self._next())
         count = min(len(buffer), len(self._rest))
@@ -54,7 +58,7 @@ class S3Object(io.RawIOBase):
         return count
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Read on from there, by a request of its own."""
+        """Continue at another position, with a new request."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
         if base + offset != self._at:
             self._stop()
@@ -62,7 +66,7 @@ class S3Object(io.RawIOBase):
         return self._at
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._stop()
         super().close()
 
@@ -83,18 +87,18 @@ def open_object(url: str, endpoint: str | None, *, path_style: bool | None) -> S
     """Return the object that `s3://bucket/key` names.
 
     Raises:
-        InputFileError: the URL names none, or there is none.
-        ConfigError: the endpoint is no URL, or boto3's settings are wrong.
-        StorageError: the bucket can't be reached, or may not be read.
+        InputFileError: the URL is invalid, or the object does not exist.
+        ConfigError: the endpoint or boto3's settings are invalid.
+        StorageError: the bucket is unreachable, or reading it is not allowed.
 
     """
     found = _URL.fullmatch(url)
     if not found:
         hint = "use `s3://bucket/folder/requests.jsonl`"
-        raise InputFileError(f"`{url}` names no object", hint=hint)
+        raise InputFileError(f"`{url}` does not name an object", hint=hint)
     client = s3_client(checked_endpoint(endpoint), path_style=path_style)
     try:
         return S3Object(client, found[1], found[2])
     except ObjectMissingError:
-        hint = "its name is case-sensitive; BATCHCHAT_S3_ENDPOINT names the server"
-        raise InputFileError(f"no object `{url}`", hint=hint) from None
+        hint = "check its name, which is case-sensitive, and BATCHCHAT_S3_ENDPOINT"
+        raise InputFileError(f"there is no object `{url}`", hint=hint) from None

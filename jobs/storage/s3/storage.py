@@ -1,4 +1,4 @@
-"""Objects of a bucket, on AWS or any server that speaks its protocol."""
+"""A storage in a bucket, on AWS or any S3-compatible server."""
 
 import time
 from collections.abc import Iterator
@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from botocore.exceptions import ClientError
+from typing_extensions import override
 
 from batchchat.jobs.errors import ObjectMissingError
-from batchchat.jobs.storage.protocol import Entry, checked_key, is_between
+from batchchat.jobs.storage.protocol import Entry, Storage, checked_key, is_between
 from batchchat.jobs.storage.s3.client import s3_client
 from batchchat.jobs.storage.s3.download import (
     checked_response,
@@ -22,12 +23,12 @@ from batchchat.jobs.storage.s3.upload import Upload, WriteMarker
 _CONFLICT_WAIT_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
-class S3Storage:
-    """Keeps its objects below a prefix of one bucket; safe between threads.
+class S3Storage(Storage):
+    """Stores its objects below a prefix of one bucket. Thread-safe.
 
-    A conditional put decides who creates an object. AWS and Ceph make that atomic;
-    OpenStack Swift looks first and writes then, so that racing creates may all
-    succeed and the last one's bytes stay. `final.json` is there for that.
+    `create` is a conditional put. It is atomic on AWS and Ceph. OpenStack Swift checks
+    first and writes afterwards, so all of several racing creates may succeed, and the
+    last one's bytes remain. That is why `final.json` pins the results that count.
     """
 
     def __init__(
@@ -38,10 +39,10 @@ class S3Storage:
         endpoint: str | None = None,
         path_style: bool | None = None,
     ) -> None:
-        """Use the bucket, which must exist; credentials come by boto3's chain.
+        """Use an existing bucket; boto3 finds the credentials in its usual places.
 
-        Without an `endpoint` it is AWS's. `path_style` has the bucket in a URL's path
-        and not in its host; None does so where there is an endpoint.
+        Without an `endpoint` the bucket is on AWS. `path_style` puts its name into the
+        path of URLs rather than the host; None does so if there is an endpoint.
         """
         self.url = f"s3://{bucket}/{prefix}".rstrip("/")
         self._bucket = bucket
@@ -49,12 +50,12 @@ class S3Storage:
         self._client = s3_client(endpoint, path_style=path_style)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write the object unless there is one; say whether this call did it.
+        """Write the object unless it exists; return whether this call wrote it.
 
-        A put whose answer got lost is sent again, by boto3 or by a proxy on the way,
-        and the second one is refused because the first had worked. So a refusal is
-        believed only if the object doesn't carry this call's marker. Equal bytes
-        would prove less: two callers may have had the same to say.
+        If the response to a put is lost, boto3 or a proxy sends it again, and the
+        second put is rejected because the first one succeeded. So a rejection counts
+        only if the object does not have this call's marker. Comparing the bytes would
+        not be enough: another caller may have written the same ones.
         """
         marker = WriteMarker()
         where = self._where(key)
@@ -67,13 +68,15 @@ class S3Storage:
                 return marker.matches(self._client, where)
         return True
 
-    def put(self, key: str, data: bytes) -> None:  # noqa: D102 - see Storage
+    @override
+    def put(self, key: str, data: bytes) -> None:
         where = self._where(key)
         with self._translate_errors(key):
             self._client.put_object(**where, Body=data)
 
+    @override
     @contextmanager
-    def writer(self, key: str) -> Iterator[Upload]:  # noqa: D102
+    def writer(self, key: str) -> Iterator[Upload]:
         upload = Upload(self._client, self._where(key), self._place(key))
         try:
             yield upload
@@ -82,33 +85,39 @@ class S3Storage:
             upload.abort()
             raise
 
-    def get(self, key: str) -> bytes:  # noqa: D102
+    @override
+    def get(self, key: str) -> bytes:
         return b"".join(self._fragments(key))
 
-    def read(self, key: str, offset: int, length: int) -> bytes:  # noqa: D102
+    @override
+    def read(self, key: str, offset: int, length: int) -> bytes:
         if length <= 0:  # HTTP has no empty ranges
             self.size(key)
             return b""
         return b"".join(self._fragments(key, offset, offset + length))
 
-    def stream(self, key: str) -> Iterator[bytes]:  # noqa: D102
+    @override
+    def stream(self, key: str) -> Iterator[bytes]:
         return rechunked(self._fragments(key))
 
-    def size(self, key: str) -> int:  # noqa: D102
+    @override
+    def size(self, key: str) -> int:
         where = self._where(key)
         with self._translate_errors(key):
             return size_of(self._client, where)
 
-    def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:  # noqa: D102
+    @override
+    def list(self, prefix: str, start_after: str = "") -> Iterator[Entry]:
         after = {"StartAfter": self._prefix + start_after} if start_after else {}
         for page in self._pages(prefix, **after):
             for item in page.get("Contents", ()):
-                if not item["Key"].endswith("/"):  # a console's idea of a folder
+                if not item["Key"].endswith(
+                    "/"
+                ):  # a folder that a web console has created
                     yield Entry(item["Key"][len(self._prefix) :], item["Size"])
 
-    def folders(  # noqa: D102
-        self, prefix: str, after: str = "", before: str = ""
-    ) -> Iterator[str]:
+    @override
+    def folders(self, prefix: str, after: str = "", before: str = "") -> Iterator[str]:
         top = f"{checked_key(prefix)}/"
         names: set[str] = set()
         start = {"StartAfter": f"{self._prefix}{top}{after}"} if after else {}
@@ -121,7 +130,8 @@ class S3Storage:
                 break
         yield from sorted(names)
 
-    def delete(self, key: str) -> None:  # noqa: D102
+    @override
+    def delete(self, key: str) -> None:
         where = self._where(key)
         with suppress(ObjectMissingError), self._translate_errors(key):
             self._client.delete_object(**where)
@@ -129,7 +139,7 @@ class S3Storage:
     def _put_if_absent(
         self, where: dict[str, str], data: bytes, marker: WriteMarker
     ) -> None:
-        """Put, again while the server says that another put is under way."""
+        """Put the object; retry while another put of it is in progress."""
         asked = {**where, "Body": data, "IfNoneMatch": "*", "Metadata": marker.metadata}
         for wait in _CONFLICT_WAIT_SECONDS:
             try:

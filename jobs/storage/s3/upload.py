@@ -1,4 +1,4 @@
-"""Writing an object in bounded memory, and knowing one's own work again."""
+"""Uploads of any size in bounded memory, and markers that identify a write."""
 
 from contextlib import suppress
 from typing import Any
@@ -9,22 +9,25 @@ from botocore.exceptions import BotoCoreError, ClientError
 from batchchat.jobs.storage.s3.errors import error_code, translate_errors
 
 PART_BYTES = 16 * 1024 * 1024
-"""Bytes of a part. S3 takes 10,000 of them, so that an object has 160 GB at most; all
-are of one size, as some servers want it."""
+"""Size of a part. S3 accepts 10,000 parts, so an object has at most 160 GB. All parts
+but the last have the same size, as some servers require."""
 
 _METADATA_KEY = "batchchat-write"
 
 
 class WriteMarker:
-    """Marks an object as one call's, for when the answer to it gets lost."""
+    """Metadata that identifies the call which wrote an object.
+
+    If the response to a write is lost, it tells whether the write succeeded.
+    """
 
     def __init__(self) -> None:
-        """Make one that nobody else has."""
+        """Create a unique marker."""
         self._value = uuid4().hex
         self.metadata = {_METADATA_KEY: self._value}
 
     def matches(self, client: Any, where: dict[str, str]) -> bool:
-        """Say whether the object there is the call's."""
+        """Return whether the stored object has this marker."""
         try:
             found = client.head_object(**where)["Metadata"]
         except ClientError as error:
@@ -35,14 +38,14 @@ class WriteMarker:
 
 
 class Upload:
-    """Takes the bytes of an object; holds two parts in memory.
+    """Writes an object; holds up to two parts in memory.
 
-    What fits into one part is put at the end; more is sent part by part, and appears
-    when the upload is finished. Errors of the storage are raised as ours.
+    A small object is put at the end. A larger one is sent in parts, and appears when
+    the upload is finished. All errors are raised as `StorageError`.
     """
 
     def __init__(self, client: Any, where: dict[str, str], place: str) -> None:
-        """Send nothing yet."""
+        """Prepare; nothing is sent yet."""
         self._client = client
         self._where = where
         self._place = place
@@ -69,7 +72,7 @@ class Upload:
                 self._complete()
 
     def abort(self) -> None:
-        """Leave nothing behind, if the server can be reached."""
+        """Remove the uploaded parts, if the server is reachable."""
         if self._id is not None:
             with suppress(BotoCoreError, ClientError):
                 self._client.abort_multipart_upload(**self._where, UploadId=self._id)
@@ -87,7 +90,10 @@ class Upload:
         self._parts.append({"ETag": sent["ETag"], "PartNumber": number})
 
     def _complete(self) -> None:
-        """Join the parts; if that is unknown to the server, it may have been done."""
+        """Join the parts.
+
+        If the upload no longer exists, an earlier attempt may have completed it.
+        """
         parts = {"Parts": self._parts}
         try:
             self._client.complete_multipart_upload(

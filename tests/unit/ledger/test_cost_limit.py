@@ -89,7 +89,7 @@ def test_a_model_without_a_price_has_no_limit_to_its_cost(tmp_path):
     state = bench.run(batch_id)
     assert state.status == "failed"
     assert [p.code for p in state.require_plan().problems] == ["model_without_price"]
-    with pytest.raises(UsageError, match="no price of `echo`"):
+    with pytest.raises(UsageError, match="needs a price for `echo`"):
         check_cost_limit(Decimal(1), None, "echo")
 
 

@@ -94,7 +94,7 @@ def test_streams_that_were_asked_for_are_counted():
 @pytest.mark.parametrize("end", [b"", b"\n"])
 def test_a_huge_line_is_an_error_and_is_not_held(end):
     chunk = 1 << 20
-    limits = Limits(shard_requests=10, shard_bytes=1 << 20, line_bytes=1 << 16)
+    limits = Limits(shard_requests=10, shard_bytes=1 << 20, max_line_bytes=1 << 16)
 
     def read():
         yield line() + b"\n"

@@ -22,7 +22,7 @@ def test_every_bad_line_is_reported_and_no_good_one(data, limits):
     bad = [
         line.number
         for line in lines_of(data, limits)
-        if isinstance(parse_line(parser, line, limits.line_bytes), InvalidLine)
+        if isinstance(parse_line(parser, line, limits.max_line_bytes), InvalidLine)
     ]
     assert own - {None} == set(bad)
     assert found.invalid == len({p.line for p in problems} - {None})
@@ -77,7 +77,7 @@ def test_a_file_without_a_request_is_an_empty_file(data):
 
 
 def test_a_line_beyond_the_limit_is_told_both_numbers():
-    _, problems = scanned(line() + b"\n", PLENTY._replace(line_bytes=99))
+    _, problems = scanned(line() + b"\n", PLENTY._replace(max_line_bytes=99))
     (problem,) = problems
     assert problem.code == "line_too_long"
     assert f"{len(line()) + 1} bytes; the limit is 99" in problem.message
