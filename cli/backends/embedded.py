@@ -68,7 +68,7 @@ class EmbeddedBackend(StoredBackend):
             Ledger(storage, settings.project),
             settings,
             session.renderers,
-            start_engine=session.start_engine,
+            start_engine=lambda model: session.start_engine(model, progress),
             stop=stop,
             progress=progress,
             locks=session.locks,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchchat.jobs.catalog.catalog import Catalog, Model, load_catalog
+from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.prompts.registry import RendererRegistry
@@ -49,11 +50,17 @@ class Session:
         state = self.ledger.state(batch_id)
         return self.cluster.with_progress(state) if self.cluster else state
 
-    def start_engine(self, model: Model) -> "EngineDriver":
-        """Return a running engine. Raises `EngineStartError`, `ModelNotFoundError`."""
+    def start_engine(
+        self, model: Model, progress: Progress | None = None
+    ) -> "EngineDriver":
+        """Return a running engine; `progress` shows the steps of its start.
+
+        Raises `EngineStartError`, `ModelNotFoundError`.
+        """
         from batchchat.workers.engine.startup import start_engine
 
-        return start_engine(model, self.models, self.settings)
+        on_step = (progress or Progress()).on_loading_step
+        return start_engine(model, self.models, self.settings, on_step)
 
     @property
     def locks(self) -> Path:

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from batchchat.cli.terminal.format import duration, size
-from batchchat.cli.terminal.progress import BarRenderer, ProgressDisplay, ProgressLine
+from batchchat.cli.terminal.progress import ProgressDisplay
+from batchchat.cli.terminal.progress_line import Part, ProgressLine
 
 _MIN_SPEED_SECONDS = 1.0
 """No speed is shown before this, as it would be too inaccurate."""
@@ -43,22 +44,23 @@ class Transfer:
         finally:
             display.stop()
 
-    def _describe(self, bar: BarRenderer) -> ProgressLine:
+    def _describe(self) -> ProgressLine:
         seconds = time.monotonic() - self._began
         speed = self._done / seconds if seconds > _MIN_SPEED_SECONDS else 0.0
-        parts = [self._verb, *self._amount(bar)]
         left = (self._total or self._done) - self._done
-        if speed:
-            parts.append(f"{size(round(speed))}/s")
-        if speed and left > 0:
-            parts.append(f"about {duration(left / speed)} left")
-        return ProgressLine(self._verb, "  ".join(parts))
+        time_left = duration(left / speed) if speed and left > 0 else ""
+        share = min(1.0, self._done / self._total) if self._total else None
+        parts = (
+            Part(self._verb, rank=3),
+            Part("" if share is None else f"{share:.0%}"),
+            self._amount(),
+            Part(f"{size(round(speed))}/s" if speed else "", rank=2),
+            Part(time_left and f"about {time_left} left"),
+        )
+        return ProgressLine(self._verb, parts, share)
 
-    def _amount(self, bar: BarRenderer) -> list[str]:
+    def _amount(self) -> Part:
+        done = size(self._done)
         if not self._total:
-            return [size(self._done)]
-        share = min(1.0, self._done / self._total)
-        return [
-            f"{bar(share)}{share:.0%}",
-            f"{size(self._done)} of {size(self._total)}",
-        ]
+            return Part(done)
+        return Part(f"{done} of {size(self._total)}", done, rank=1)

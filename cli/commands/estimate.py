@@ -9,7 +9,7 @@ from batchchat.cli.terminal.format import count, duration, short, size
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from batchchat.cli.terminal.progress import BarRenderer, ProgressLine
+    from batchchat.cli.terminal.progress_line import ProgressLine
     from batchchat.jobs.catalog.catalog import Model
     from batchchat.jobs.catalog.usage import Price
     from batchchat.jobs.planning.estimator import (
@@ -80,15 +80,17 @@ class _CountingProgress:
         self._counted = counter.counted
         self._size = size
 
-    def __call__(self, bar: "BarRenderer") -> "ProgressLine":
-        from batchchat.cli.terminal.progress import ProgressLine
+    def __call__(self) -> "ProgressLine":
+        from batchchat.cli.terminal.progress_line import Part, ProgressLine
 
         counted = self._counted
-        share = bar(counted.bytes / self._size) if self._size else ""
-        tokens = short(counted.input_tokens)
-        done = f"{count(counted.requests, 'request')}, {tokens} tokens"
-        text = " ".join(filter(None, ("counting", share, done)))
-        return ProgressLine("counting", text)
+        share = min(1.0, counted.bytes / self._size) if self._size else None
+        requests, tokens = (
+            count(counted.requests, "request"),
+            short(counted.input_tokens),
+        )
+        parts = Part("counting", rank=1), Part(f"{requests}, {tokens} tokens")
+        return ProgressLine("counting", parts, share)
 
 
 def _object(

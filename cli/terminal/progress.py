@@ -3,16 +3,16 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from batchchat.cli.terminal import streams
-from batchchat.cli.terminal.format import count, duration, short
+from batchchat.cli.terminal.format import count, duration, short, size
+from batchchat.cli.terminal.progress_line import Part, ProgressLine, fit, full_text
 from batchchat.jobs.execution.progress import Progress
 
-_BAR_WIDTH = 24
 _REFRESH_SECONDS = 0.25
 _PLAIN_LINE_SECONDS = 5.0
 _STOP_TIMEOUT_SECONDS = 2.0
+_WARM_UP_SECONDS = 3.0
 _PHASES = {
     "checking": "checking the input",
     "loading": "loading the model",
@@ -21,19 +21,7 @@ _PHASES = {
     "waiting": "waiting for the first results",
 }
 
-
-BarRenderer = Callable[[float], str]
-"""Draws a bar for a share from 0 to 1; returns "" where there is no room for one."""
-
-
-class ProgressLine(NamedTuple):
-    """One line of progress; a new phase is printed without delay."""
-
-    phase: str
-    text: str
-
-
-DescribeProgress = Callable[[BarRenderer], ProgressLine]
+DescribeProgress = Callable[[], ProgressLine]
 
 
 class ProgressDisplay:
@@ -70,54 +58,90 @@ class ProgressDisplay:
         )
         with live:
             while not self._done.wait(_REFRESH_SECONDS):
-                text = self._describe(_draw_bar).text
+                text = fit(self._describe(), console.width - 1)
                 live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def _print_lines(self) -> None:
         """Print a line when the phase changes, otherwise one every few seconds."""
-        last, next_print = ProgressLine("", ""), 0.0
+        last_phase, last_text, next_print = "", "", 0.0
         while not self._done.wait(_REFRESH_SECONDS):
-            line, now = self._describe(lambda _share: ""), time.monotonic()
-            is_due = line.phase != last.phase or now >= next_print
-            if line.text != last.text and is_due:
-                streams.info(line.text)
-                last, next_print = line, now + _PLAIN_LINE_SECONDS
+            line, now = self._describe(), time.monotonic()
+            text = full_text(line)
+            is_due = line.phase != last_phase or now >= next_print
+            if text != last_text and is_due:
+                streams.info(text)
+                last_phase, last_text = line.phase, text
+                next_print = now + _PLAIN_LINE_SECONDS
 
 
 def run_progress_line(progress: Progress) -> DescribeProgress:
     """Return what describes the progress of a run."""
 
-    def describe(bar: BarRenderer) -> ProgressLine:
-        phase = "waiting" if progress.waiting_reason else progress.phase
-        return ProgressLine(phase, _text(progress, bar))
+    def describe() -> ProgressLine:
+        if progress.waiting_reason:
+            text = f"waiting for the {progress.waiting_for}: {progress.waiting_reason}"
+            return ProgressLine("waiting", (Part(text),))
+        if progress.phase == "running":
+            return _running_line(progress)
+        return ProgressLine(progress.phase, _phase_parts(progress))
 
     return describe
 
 
-def _text(progress: Progress, bar: BarRenderer) -> str:
-    if progress.waiting_reason:
-        return f"waiting for the {progress.waiting_for}: {progress.waiting_reason}"
-    if progress.phase == "running":
-        return _running_text(progress, bar)
-    checked = progress.checked_requests if progress.phase == "checking" else 0
-    return _PHASES[progress.phase] + (f": {count(checked)} requests" if checked else "")
+def _phase_parts(progress: Progress) -> tuple[Part, ...]:
+    """Return a phase in which no requests run, with its details."""
+    detail = ""
+    if progress.phase == "checking" and progress.checked_requests:
+        detail = count(progress.checked_requests, "request")
+    if progress.phase == "loading":
+        downloaded = progress.download and progress.download.downloaded_bytes()
+        detail = progress.loading_step
+        if downloaded:
+            detail = f"downloading, {size(downloaded)} so far"
+    text = _PHASES[progress.phase]
+    return (Part(f"{text}: {detail}" if detail else text),)
 
 
-def _running_text(progress: Progress, bar: BarRenderer) -> str:
-    counts = progress.total_counts()
-    done = counts.completed + counts.failed
-    share = done / progress.total if progress.total else 1.0
-    left, speed = progress.seconds_left(), progress.tokens_per_second()
-    parts = [
-        f"{bar(share)}{share:.0%}",
-        f"{count(done)} / {count(progress.total)} requests",
-        f"{count(counts.failed)} failed",
-        f"{short(speed)} tokens/s" if speed else "",
-        f"about {duration(left)} left" if left is not None else "",
-    ]
-    return "  ".join(part for part in parts if part)
+def _running_line(progress: Progress) -> ProgressLine:
+    counts, total = progress.total_counts(), progress.total
+    done = sum(counts.done())
+    share = done / total if total else 1.0
+    left = progress.seconds_left()
+    requests = f"{count(done)} / {count(total)}"
+    time_left = _time_left(left) if left is not None else ""
+    parts = (
+        Part(f"{int(share * 100)}%"),  # 100% only at the end
+        Part(f"{requests} requests", requests, rank=1),
+        Part(f"{count(counts.failed)} failed" if counts.failed else "", rank=2),
+        _engine_part(progress),
+        Part(_speed_text(progress), rank=3),
+        Part(
+            time_left and f"about {time_left} left", time_left and f"{time_left} left"
+        ),
+    )
+    return ProgressLine("running", parts, share)
 
 
-def _draw_bar(share: float) -> str:
-    filled = round(share * _BAR_WIDTH)
-    return f"{'━' * filled}{'╌' * (_BAR_WIDTH - filled)}  "
+def _time_left(seconds: float) -> str:
+    """Return a duration in whole seconds: tenths would claim too much."""
+    whole = max(1, round(seconds))
+    return f"{whole}s" if whole < 10 else duration(whole)  # noqa: PLR2004
+
+
+def _engine_part(progress: Progress) -> Part:
+    """Return how many requests are computed and how many wait in the engine."""
+    activity = progress.activity
+    if activity is None or not activity.running + activity.waiting:
+        return Part("")
+    running = f"{count(activity.running)} running"
+    waiting = f", {count(activity.waiting)} waiting" if activity.waiting else ""
+    return Part(running + waiting, running, rank=4)
+
+
+def _speed_text(progress: Progress) -> str:
+    stalled, activity = progress.stalled_seconds(), progress.activity
+    if stalled > _WARM_UP_SECONDS:
+        is_new = not (activity and activity.steps)
+        return "warming up" if is_new else f"no step for {duration(stalled)}"
+    speed = progress.tokens_per_second()
+    return f"{short(speed)} tokens/s" if speed else ""

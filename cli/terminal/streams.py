@@ -98,8 +98,8 @@ def print_error(error: BatchchatError) -> None:
 
 
 def stderr_is_terminal() -> bool:
-    """Return whether messages go to a terminal."""
-    return stderr().isatty()
+    """Return whether messages go to a terminal that can rewrite a line."""
+    return stderr().isatty() and os.environ.get("TERM") != "dumb"
 
 
 def style(text: str, color: str) -> str:

@@ -1,7 +1,7 @@
 """The engine's interface: what it receives and what it returns."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -66,6 +66,23 @@ CompletionOrError = Completion | BatchchatError
 request has no answer and must be submitted again."""
 
 
+class EngineActivity(NamedTuple):
+    """What an engine has done and is doing.
+
+    `generated_tokens` counts the tokens of all steps, `unfinished_tokens` those of
+    them that belong to requests without an answer. `running` requests are computed,
+    `waiting` ones wait for that. `idle_seconds` is the age of the last finished step,
+    None while there are no requests.
+    """
+
+    steps: int = 0
+    generated_tokens: int = 0
+    unfinished_tokens: int = 0
+    running: int = 0
+    waiting: int = 0
+    idle_seconds: float | None = None
+
+
 class Engine(Protocol):
     """Runs a bounded number of requests at once; thread-safe."""
 
@@ -81,6 +98,10 @@ class Engine(Protocol):
     @property
     def steps(self) -> int:
         """The number of steps computed so far; it grows as long as the engine works."""
+        ...
+
+    def activity(self) -> EngineActivity:
+        """Return what the engine has done and is doing."""
         ...
 
     def prepare(self, request: Request, batch_id: str = "") -> Prompt:

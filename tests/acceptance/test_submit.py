@@ -17,8 +17,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "requests.jsonl"
 ASKED = [json.loads(line) for line in EXAMPLES.read_bytes().splitlines()]
 MILLION = 1_000_000
 OURS = re.compile(
-    "batch_[0-9a-f]{32}|checking the input.*|loading the model|writing the results"
-    "|[0-9]+%  .* requests  .*|completed  164 of 164 requests"
+    "batch_[0-9a-f]{32}|checking the input.*|loading the model.*|writing the results"
+    "|[0-9]+%  .* requests.*|completed  164 of 164 requests"
     "|  (tokens|cost|engine|wrote)  .*"
 )
 """The lines that batchchat itself prints to stderr."""

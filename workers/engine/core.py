@@ -20,6 +20,16 @@ class Core(Protocol):
     identity: dict[str, Any]
     """Everything besides the request that determines an answer, as JSON values."""
 
+    @property
+    def generated_tokens(self) -> int:
+        """The number of tokens that all steps together have generated."""
+        ...
+
+    @property
+    def running(self) -> int:
+        """The number of requests that the last step computed."""
+        ...
+
     def add(self, work: EngineRequest) -> None:
         """Accept a request. Raises `RequestRefusedError`."""
         ...

@@ -22,6 +22,7 @@ from batchchat.jobs.engine.protocol import (
     Completion,
     CompletionOrError,
     Engine,
+    EngineActivity,
     EngineRequest,
 )
 from batchchat.jobs.errors import (
@@ -70,6 +71,7 @@ class EngineDriver(Engine):
         )
         self._running: dict[str, _RunningRequest] = {}
         self._steps = 0
+        self._finished_tokens = 0
         self._busy_clock = 0.0
         self._last_step_at = time.monotonic()
         self._death: EngineDeadError | None = None
@@ -101,6 +103,20 @@ class EngineDriver(Engine):
     @override
     def steps(self) -> int:
         return self._steps
+
+    @override
+    def activity(self) -> EngineActivity:
+        held = len(self._running)
+        running = min(held, self._core.running)
+        generated = self._core.generated_tokens
+        return EngineActivity(
+            steps=self._steps,
+            generated_tokens=generated,
+            unfinished_tokens=max(0, generated - self._finished_tokens) if held else 0,
+            running=running,
+            waiting=held - running,
+            idle_seconds=self.seconds_since_last_step(),
+        )
 
     @property
     def is_alive(self) -> bool:
@@ -251,6 +267,7 @@ class EngineDriver(Engine):
         self._slots.release()
         if isinstance(answer, Completion):
             answer.engine_seconds = self._busy_clock - running.accepted_at
+            self._finished_tokens += answer.completion_tokens
         running.on_done(answer)
 
     def _abort_running(self, keys: list[str]) -> None:

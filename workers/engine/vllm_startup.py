@@ -3,10 +3,12 @@
 import gc
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from batchchat.jobs.catalog.catalog import Model
+from batchchat.jobs.catalog.download_watch import DownloadWatch
 from batchchat.jobs.catalog.model_files import model_folder
 from batchchat.jobs.errors import EngineStartError
 from batchchat.jobs.prompts.loader import load_renderer
@@ -37,25 +39,37 @@ hundreds of times, and with Python's default it waits up to 5 ms each time until
 thread that renders or stores gives it back."""
 
 
+OnStep = Callable[[str, DownloadWatch | None], object]
+
+
 def start_vllm(
-    model: Model, models: Path, *, in_subprocess: bool | None, log_level: str
+    model: Model,
+    models: Path,
+    *,
+    in_subprocess: bool | None,
+    log_level: str,
+    on_step: OnStep = lambda _step, _download: None,
 ) -> EngineDriver:
     """Return a running engine for `model`.
 
     `models` is the folder of downloaded models. `in_subprocess` states whether the
     core runs in a child process; None selects what is best for the platform.
-    `log_level` is the level of vLLM's own messages on stderr.
+    `log_level` is the level of vLLM's own messages on stderr. `on_step` is called with
+    what the start does next, and with what measures a download in that step.
 
     Raises:
         EngineStartError: vLLM is not installed, or it cannot load the model.
         ModelNotFoundError: the model's files are not available.
 
     """
+    on_step("reading the tokenizer", None)
     renderer = load_renderer(model, models)
     source = str(model_folder(model, models)) if _is_local(model) else model.source
     set_environment(log_level)
     engine = EngineDriver(
-        lambda: _build_core(model, source, renderer, in_subprocess=in_subprocess),
+        lambda: _build_core(
+            model, source, renderer, in_subprocess=in_subprocess, on_step=on_step
+        ),
         renderer,
     )
     try:
@@ -82,9 +96,15 @@ def set_environment(log_level: str) -> None:
 
 
 def _build_core(
-    model: Model, source: str, renderer: PromptRenderer, *, in_subprocess: bool | None
+    model: Model,
+    source: str,
+    renderer: PromptRenderer,
+    *,
+    in_subprocess: bool | None,
+    on_step: OnStep,
 ) -> VllmCore:
     """Load vLLM and the model, which takes from seconds to minutes."""
+    on_step("importing vLLM", None)
     on_cpu = _import_vllm()
     if in_subprocess is None:
         in_subprocess = not on_cpu
@@ -93,6 +113,8 @@ def _build_core(
     if not in_subprocess:
         sys.setswitchinterval(_THREAD_SWITCH_SECONDS)
     arguments = engine_arguments(model, source, renderer, on_cpu=on_cpu)
+    download = None if _is_local(model) else DownloadWatch.of_hub_model(model.source)
+    on_step("reading the weights", download)
     core = VllmCore(model, arguments, renderer.template.source)
     renderer.complete_from_engine(core.context_length, core.encode)
     gc.freeze()  # a collection that traverses the loaded modules takes 0.5 s

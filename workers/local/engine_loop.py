@@ -11,7 +11,7 @@ from typing import Protocol
 
 from batchchat.jobs.backoff import Backoff
 from batchchat.jobs.catalog.catalog import Model
-from batchchat.jobs.engine.protocol import Engine
+from batchchat.jobs.engine.protocol import Engine, EngineActivity
 from batchchat.jobs.errors import (
     BatchchatError,
     EngineDeadError,
@@ -121,6 +121,11 @@ class EngineLoop:
         self._room.set()
         if self._host is not None:
             self._host.drain(drain_seconds)
+
+    def activity(self) -> EngineActivity | None:
+        """Return what the loaded engine does, None if no engine is loaded."""
+        host = self._host if self.loaded_model else None
+        return host.engine.activity() if host else None
 
     def results(self) -> WorkDone:
         """Return the results that the last loaded engine has contributed."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from threading import Thread
 
+from batchchat.jobs.engine.protocol import EngineActivity
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.workers.broker.messages import CONTROL, WorkMessage
@@ -121,6 +122,10 @@ class LocalRunner:
     def loaded_model(self) -> str | None:
         """Name of the model whose engine is loaded."""
         return self._engines.loaded_model
+
+    def activity(self) -> EngineActivity | None:
+        """Return what the loaded engine does, None if no engine is loaded."""
+        return self._engines.activity()
 
     def results(self) -> WorkDone:
         """Return the results that the last loaded engine has contributed."""

@@ -126,6 +126,8 @@ class SingleBatchRun:
         done = runner.results()
         recovered = self._committed + done.recovered
         self._progress.update(recovered, done.generated, done.usage)
+        if activity := runner.activity():
+            self._progress.observe(activity)
 
     def _deliver(self, state: State) -> State:
         if not state.is_terminal or state.is_delivered:

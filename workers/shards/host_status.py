@@ -2,6 +2,8 @@
 
 from uuid import uuid4
 
+from batchchat.jobs.engine.protocol import Engine
+from batchchat.jobs.execution.throughput import Throughput
 from batchchat.workers.broker.status_board import ShardProgress, WorkerStatus
 from batchchat.workers.environment import WorkerEnvironment
 from batchchat.workers.shards.open_attempts import OpenAttempts
@@ -15,17 +17,18 @@ class HostStatus:
         environment: WorkerEnvironment,
         queue: str,
         model: str,
+        engine: Engine,
         attempts: OpenAttempts,
     ) -> None:
-        """`queue` and `model` are names."""
+        """`queue` and `model` are names; `attempts` run on `engine`."""
         self.worker_id = uuid4().hex
         self._environment = environment
         self._queue = queue
         self._model = model
+        self._engine = engine
         self._attempts = attempts
         self._since = environment.clock()
-        self._measured_at = environment.monotonic()
-        self._measured_tokens = 0
+        self._throughput = Throughput(environment.monotonic)
 
     def current(self) -> tuple[WorkerStatus, dict[tuple[str, str], ShardProgress]]:
         """Return the status of the worker, and the progress of its shards."""
@@ -50,9 +53,5 @@ class HostStatus:
         return worker, shards
 
     def _tokens_per_second(self) -> float:
-        """Return the speed of generation since the last call."""
-        tokens = self._attempts.work_done().usage.output_tokens
-        now = self._environment.monotonic()
-        seconds, generated = now - self._measured_at, tokens - self._measured_tokens
-        self._measured_at, self._measured_tokens = now, tokens
-        return max(0.0, generated / seconds) if seconds > 0 else 0.0
+        self._throughput.observe(self._engine.activity().generated_tokens, 0)
+        return self._throughput.tokens_per_second()

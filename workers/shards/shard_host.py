@@ -44,6 +44,7 @@ class ShardHost:
         self.on_room: Callable[[], object] = lambda: None
         """Is called when another shard may start."""
 
+        self.engine = engine
         self._environment = environment
         # Finished results without a checkpoint would have to be generated again, so
         # they are kept for as long as the storage fails.
@@ -56,7 +57,9 @@ class ShardHost:
         self._ledgers = LedgerCache(storage, environment.clock)
         self._cost_monitor = CostMonitor(environment.status_board)
         self._contexts = ContextFactory(engine, environment.settings)
-        self._status = HostStatus(environment, self.queue, model.name, self.attempts)
+        self._status = HostStatus(
+            environment, self.queue, model.name, engine, self.attempts
+        )
         self._active_messages = 0
         self._last_warning = ""
         self._lock = Lock()

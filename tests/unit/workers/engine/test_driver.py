@@ -15,6 +15,7 @@ from batchchat.jobs.requests.parser import Parser
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore
 from tests.support.running import renderer
+from tests.support.wait import wait_until
 
 
 class Panic(BaseException):
@@ -120,3 +121,19 @@ def test_each_answer_frees_a_slot():
     for _ in range(3):
         assert isinstance(ask(engine).get(timeout=10), Completion)
     engine.close()
+
+
+def test_activity_counts_the_tokens_of_answers_and_the_requests_in_the_core():
+    engine = started(EchoCore(capacity=2))
+    assert engine.activity().idle_seconds is None
+    answer = ask(engine).get(timeout=10)
+    activity = engine.activity()
+    assert activity.steps >= 1
+    assert activity.generated_tokens == answer.completion_tokens
+    assert (activity.running, activity.waiting, activity.unfinished_tokens) == (0, 0, 0)
+    slow = started(EchoCore(capacity=2, per_token=60.0))
+    ask(slow)
+    wait_until(lambda: slow.activity().running == 1)
+    assert slow.activity().idle_seconds is not None
+    engine.close()
+    slow.close()
