@@ -47,12 +47,13 @@ unit: $(READY)  ## Run the fast tests, which need no torch: make unit ARGS='-k c
 simulate: $(READY)  ## Run the cluster's protocol in memory, by seeds: make simulate ARGS='--seed 4711'
 	$(BIN)/python tests/simulation/simulate.py $(ARGS)
 
-check: $(READY)  ## Check format, lint, types, layers and spelling
+check: $(READY)  ## Check format, lint, types, layers, spelling and words
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/python tools/check_words.py
 	NO_NETWORK=1 $(BIN)/validate-pyproject pyproject.toml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml

@@ -12,7 +12,7 @@ import tokenize
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 ALLOW = "words: allow"
@@ -54,12 +54,16 @@ class Finding(NamedTuple):
         return f'{self.path}:{self.line}: "{self.found}": {self.instead}'
 
 
+def load_list() -> dict[str, Any]:
+    """Read the list of words and of pending folders."""
+    return tomllib.loads((ROOT / "tools/words.toml").read_text("utf-8"))
+
+
 def load_words() -> list[Word]:
-    """Read the list of words."""
-    table = tomllib.loads((ROOT / "tools/words.toml").read_text("utf-8"))["words"]
+    """Return the words to avoid."""
     return [
         Word(re.compile(rf"\b(?:{key.replace(' ', _GAP)})\b", re.IGNORECASE), instead)
-        for key, instead in table.items()
+        for key, instead in load_list()["words"].items()
     ]
 
 
@@ -103,11 +107,20 @@ def tracked_files() -> Iterator[Path]:
 
 
 def main(prefixes: list[str]) -> int:
-    """Print the findings below the given paths, or in all files; return how many."""
+    """Print the findings below the given paths, and return how many there are.
+
+    Without paths, check all files except those in pending folders.
+    """
     words = load_words()
+    pending = tuple(load_list().get("pending", ()))
     found = 0
     for path in tracked_files():
-        if prefixes and not str(path).startswith(tuple(prefixes)):
+        name = str(path)
+        if prefixes:
+            is_checked = name.startswith(tuple(prefixes))
+        else:
+            is_checked = not name.startswith(pending)
+        if not is_checked:
             continue
         text = (ROOT / path).read_text("utf-8")
         for finding in sorted(check_text(path, text, words)):

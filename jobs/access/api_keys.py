@@ -81,14 +81,14 @@ class ApiKeys:
         self._storage.create(f"{_PREFIX}/{key_id}/revoked.json", mark)
 
     def find(self, text: str) -> ApiKey | None:
-        """Return the key that was sent, None if it is nobody's or was revoked."""
+        """Return the key with the given text, or None if it is unknown or revoked."""
         key_id = text.split("_")[1] if text.startswith("bc_") else ""
         key = self._read(key_id)
         good = compare_digest(_digest(text), key.sha256 if key else _UNMATCHABLE_DIGEST)
         return key if good and self._revoked_at(key_id) is None else None
 
     def exist(self) -> bool:
-        """Say whether anybody has ever made one."""
+        """Return whether any key was ever created."""
         return next(self._storage.list(f"{_PREFIX}/"), None) is not None
 
     def __iter__(self) -> Iterator[ListedKey]:

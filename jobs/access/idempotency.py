@@ -19,10 +19,10 @@ KEY_SECONDS = 86_400
 """How long an `Idempotency-Key` is remembered."""
 
 EXPLICIT_RETRY_SECONDS = 900
-"""How long a request is remembered for clients that say that they retry."""
+"""How long a request is remembered for clients that mark retries."""
 
 IMPLICIT_DEDUP_SECONDS = 10
-"""How long a request is remembered for clients that do not say whether they retry."""
+"""How long a request is remembered for clients that do not mark retries."""
 
 _SWEEP_STEP_SECONDS = 600
 

@@ -137,10 +137,10 @@ class Files:
                     self._remove(file_id)
 
     def _remove_orphans(self) -> None:
-        """Remove content that is no file's; if it is a batch's result, make it one.
+        """Delete content without a file record, or publish it if it is a result.
 
-        The end of a batch names its files before they are made visible, and where
-        creates aren't atomic another one's may come to be named when nobody looks.
+        A batch's final record names its files before they are published. On a store
+        without atomic creates, it may name the files of another finalization.
         """
         orphans = {
             file_id

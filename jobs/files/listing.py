@@ -1,8 +1,8 @@
-"""The names of a project's files, from as little of the listing as a page needs.
+"""The ids of a project's files, listing only as many keys as a page needs.
 
-Keys sort by the file's id, and ids by time. So the oldest files are a listing that is
-read as far as somebody goes on; the newest are found in ever longer spans of time, each
-read from its beginning.
+Keys sort by the file's id, and ids by time. The oldest files are the beginning of the
+listing; the newest are found in increasingly long spans of time, each listed from its
+beginning.
 """
 
 from collections.abc import Iterable, Iterator

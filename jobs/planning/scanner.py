@@ -42,7 +42,7 @@ class Limits(NamedTuple):
 
 
 class PromptCheck(Protocol):
-    """Says whether a prompt is too long for its model."""
+    """Checks whether a prompt is too long for its model."""
 
     max_unchecked_bytes: int
     """Lines of plain text and of fewer bytes need no look; known once this is not 0."""
@@ -63,7 +63,7 @@ class Scan:
     problems: ProblemLog = field(default_factory=ProblemLog)
     problem_count: int = 0
     is_unrecoverable: bool = False
-    """Whether something is wrong that no skipping of lines mends."""
+    """Whether the file has a problem that skipping lines does not fix."""
 
     def first_problems(self) -> list[Problem]:
         """Return as many as a batch object lists."""
@@ -85,8 +85,8 @@ def scan(
 ) -> Scan:
     """Check every line and cut the shards; bad input is reported, never raised.
 
-    `read` opens the input anew. `on_progress` hears of the bytes read and the
-    requests found so far.
+    `read` opens the input, and is called twice. `on_progress` receives the bytes read
+    and the requests found so far.
     """
     lines = LineSplitter(limits.max_line_bytes)
     reported = 0
@@ -117,7 +117,7 @@ class _Scanner:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._custom_ids.close()
-        if kind is not None:  # nobody will read them
+        if kind is not None:  # they will not be read
             self.found.problems.close()
 
     def add_block(self, block: bytes, lines: LineSplitter) -> None:

@@ -69,7 +69,7 @@ UNREADABLE = {
     "a directory": ".",
     "a file below a file": "a-file/requests.jsonl",
     "a name too long": "x" * 300,
-    "an unknown user": "~nobody-of-that-name/requests.jsonl",
+    "an unknown user": "~unknown-user/requests.jsonl",
     "a file that fails to be read": "/proc/self/mem",
 }
 

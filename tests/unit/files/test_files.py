@@ -82,7 +82,7 @@ def test_content_that_may_become_a_file_yet_stays(storage):
     assert storage.get(under_way) == DATA
 
 
-def test_results_that_nobody_has_made_visible_for_a_day_are_made_so(hand):
+def test_unpublished_results_are_published_after_a_day(hand):
     state = hand.ended(DATA)
     output = state.final.output_file_id
     hand.storage.delete(hand.ledger.keys.file(output))

@@ -52,7 +52,7 @@ def put_file(ledger, age, number, purpose="batch", expires_at=None):
 
 
 def ids_of(ledger, *, newest_first, limit, purpose=None):
-    """Return all ids, as somebody sees them who goes from page to page."""
+    """Return all ids, page by page."""
     seen, after, has_more = [], None, True
     while has_more:
         files, has_more = Files(ledger).page(

@@ -78,7 +78,7 @@ def test_a_byte_order_mark_is_within_the_first_shard():
     assert found.shards[0].length == len(line()) + 3
 
 
-def test_progress_is_told_in_bytes_and_requests():
+def test_progress_is_reported_in_bytes_and_requests():
     heard = []
     data = (line() + b"\n") * 4096
     scanned(data, on_progress=lambda *what: heard.append(what))
