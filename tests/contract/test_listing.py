@@ -24,7 +24,7 @@ def test_a_listing_tells_sizes(storage):
     assert list(storage.list("a/")) == [Entry("a/b", 5)]
 
 
-def test_a_listing_goes_on_after_a_key(storage):
+def test_a_listing_continues_after_a_key(storage):
     put_all(storage, "p/a", "p/b", "p/b-c", "p/d/e", "p/f")
     assert keys(storage, "p/", "p/b") == ["p/b-c", "p/d/e", "p/f"]
     assert keys(storage, "p/", "p/c") == ["p/d/e", "p/f"]

@@ -204,7 +204,7 @@ class _Batch:
         }
 
     def _checkpointed(self) -> set[int]:
-        """Return the lines that were checkpointed before the end was wished for."""
+        """Return the lines that were checkpointed before the end was requested."""
         batch, bucket = self._state.batch, self._cluster.bucket
         end = batch.expires_at - EPOCH
         if wish := bucket.history[self._keys.cancel]:
