@@ -58,7 +58,7 @@ def test_there_is_no_rate_while_the_speed_still_changes(throughput, clock):
     assert throughput.requests_per_second() == pytest.approx(3.4, rel=0.1)
 
 
-def test_another_engine_starts_the_measurement_anew(throughput, clock):
+def test_another_engine_starts_the_measurement_again(throughput, clock):
     observe(throughput, clock, 20, (100, 10))
     observe(throughput, clock, 2, (10, 1))
     assert throughput.tokens_per_second() == pytest.approx(10, rel=0.15)

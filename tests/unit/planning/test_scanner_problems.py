@@ -76,7 +76,7 @@ def test_a_file_without_a_request_is_an_empty_file(data):
     assert (found.requests, found.shards) == (0, [])
 
 
-def test_a_line_beyond_the_limit_is_told_both_numbers():
+def test_a_too_long_line_reports_its_size_and_the_limit():
     _, problems = scanned(line() + b"\n", PLENTY._replace(max_line_bytes=99))
     (problem,) = problems
     assert problem.code == "line_too_long"
