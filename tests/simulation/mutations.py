@@ -226,7 +226,7 @@ MUTATIONS: dict[str, Mutation] = {
         _changed(RecoveredResults, "add", _count_twice), FaultProfile.racing, 3
     ),
     "a lost create is not read back": Mutation(
-        _changed(_Writer, "_commit", _trust_own_commit), FaultProfile.racing, 1175
+        _changed(_Writer, "_commit", _trust_own_commit), FaultProfile.racing, 416
     ),
     "no attempt is pinned": Mutation(_changed(_Writer, "write", _pin_nothing)),
     "later commits are pinned": Mutation(
@@ -234,18 +234,18 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "a message is sent once": Mutation(_changed(Outbox, "send", _send_once), first=6),
     "one death convicts": Mutation(
-        _changed(CrashBisection, "poison_lines", _convict_after_one_death), first=298
+        _changed(CrashBisection, "poison_lines", _convict_after_one_death), first=164
     ),
     "a dead engine convicts later requests": Mutation(
         partial(_with_quick_conviction, _changed(Attempt, "finish", _mark_any_death)),
-        first=318,
+        first=137,
     ),
     "markers are not removed": Mutation(
         partial(_with_quick_conviction, _changed(Attempt, "withdraw", lambda _: None)),
-        first=59,
+        first=137,
     ),
     "the index entry follows the batch": Mutation(
-        _changed(cluster, "create_batch", _index_after_submit), first=4
+        _changed(cluster, "create_batch", _index_after_submit), first=7
     ),
     "the index entry is removed before the end": Mutation(
         _changed(
@@ -260,9 +260,9 @@ MUTATIONS: dict[str, Mutation] = {
             "quarantine_corrupt_records",
             _keep_corrupt,
         ),
-        first=198,
+        first=160,
     ),
-    "a corrupt plan counts as missing": Mutation(_end_without_its_plan, first=225),
+    "a corrupt plan counts as missing": Mutation(_end_without_its_plan, first=108),
     "no batch is finalized": Mutation(_changed(Controller, "handle", _plan_only)),
 }
 
