@@ -61,7 +61,7 @@ def test_a_file_name_without_a_valid_last_component_is_rejected(served, disposit
     assert error_of(response)["param"] == "file"
 
 
-@pytest.mark.parametrize("name", ["in.jsonl", 'q"u\\o%te.jsonl', "zwölf 二.jsonl"])
+@pytest.mark.parametrize("name", ["in.jsonl", 'q"u\\o%t.jsonl', "zwölf 二.jsonl"])
 def test_downloads_have_a_plain_and_an_encoded_file_name(served, name):
     escaped = name.replace("\\", "\\\\").replace('"', '\\"').encode()
     shown = upload(served, b'filename="%b"' % escaped).json()
