@@ -5,6 +5,7 @@
     BatchchatError
     ├─ UsageError              what was asked for can't be done as asked
     │  ├─ InputFileError       the input file can't be read as one
+    │  │  └─ InputTooLargeError  it is larger than the settings allow
     │  ├─ ConfigError          a setting or the model catalog is wrong
     │  ├─ ModelNotFoundError   no such model here
     │  ├─ NotFoundError        no such batch or file
@@ -50,6 +51,12 @@ class InputFileError(UsageError):
     """The input file can't be read, or is not a file of requests."""
 
     code = "invalid_file"
+
+
+class InputTooLargeError(InputFileError):
+    """The input file is larger than the settings allow."""
+
+    code = "file_too_large"
 
 
 class ConfigError(UsageError):

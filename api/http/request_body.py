@@ -7,6 +7,7 @@ from anyio import fail_after
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
+from batchchat.api.http.content_encoding import decoded
 from batchchat.api.http.errors import ApiError
 
 _MAX_BODY_BYTES = 1_000_000
@@ -57,7 +58,8 @@ async def _read_bytes(request: Request) -> bytes:
     data = bytearray()
     try:
         with fail_after(_READ_TIMEOUT_SECONDS):
-            async for chunk in request.stream():
+            stream = decoded(request, request.stream(), _MAX_BODY_BYTES)
+            async for chunk in stream:
                 data += chunk
                 if len(data) > _MAX_BODY_BYTES:
                     message = f"The request body exceeds {_MAX_BODY_BYTES:,} bytes."

@@ -1,19 +1,27 @@
 """Streams uploads into the storage, atomically and in bounded memory."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, aclosing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass, field
 
 from anyio import CancelScope, fail_after, to_thread
 from fastapi import Request
 
+from batchchat.api.http.content_encoding import decoded
 from batchchat.api.http.errors import ApiError
 from batchchat.api.http.upload_form import UploadForm
+from batchchat.jobs.errors import InputFileError, InputTooLargeError
 from batchchat.jobs.ids import new_file_id
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import File
-from batchchat.jobs.ledger.stored_files import publish_file
+from batchchat.jobs.ledger.stored_files import publish_file, store_file
+from batchchat.jobs.requests.input_format import (
+    HEAD_BYTES,
+    check_format,
+    is_gzip,
+    plain_lines,
+)
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage.protocol import CHUNK_BYTES, Writer
 
@@ -41,8 +49,10 @@ async def receive_file(request: Request, ledger: Ledger, settings: Settings) -> 
     content = _FileContent(
         ledger.storage.writer(ledger.keys.content(file_id)), settings.max_file_bytes
     )
+    body = _timed_body(request, settings.upload_idle_timeout_seconds)
+    limit = settings.max_file_bytes + CHUNK_BYTES
     async with _OpenContent(content):
-        async for data in _timed_body(request, settings.upload_idle_timeout_seconds):
+        async for data in decoded(request, body, limit):
             for chunk in form.feed(data):
                 await content.append(chunk)
             _purpose(form, required=False)
@@ -54,17 +64,56 @@ async def receive_file(request: Request, ledger: Ledger, settings: Settings) -> 
             message = "Missing required parameter: 'file'."
             raise ApiError(400, message, param="file", code=_MISSING_PARAMETER)
         lifetime = _expiry_seconds(form)
+        purpose = _purpose(form, required=True)
+        if purpose == "batch":
+            with _as_api_error():
+                check_format(content.head, form.filename)
         file = File(
             id=file_id,
             bytes=content.size,
             created_at=created_at,
             filename=form.filename,
-            purpose=_purpose(form, required=True),
+            purpose=purpose,
             expires_at=created_at + lifetime if lifetime else None,
             lines=content.lines(),
         )
+    if purpose == "batch" and is_gzip(content.head):
+        limit = settings.max_file_bytes
+        return await to_thread.run_sync(_store_decompressed, ledger, file, limit)
     await to_thread.run_sync(publish_file, ledger, file)
     return file
+
+
+def _store_decompressed(ledger: Ledger, file: File, max_bytes: int) -> File:
+    """Store the text of an uploaded gzip file in its place; return its record.
+
+    Batches are divided into byte ranges, which compressed files don't have. If the
+    process is killed, the upload stays invisible and is deleted as an orphan.
+    """
+    key = ledger.keys.content(file.id)
+    try:
+        with _as_api_error():
+            stored = ledger.storage.stream(key)
+            return store_file(
+                ledger,
+                plain_lines(stored, file.filename, max_bytes),
+                file.filename.removesuffix(".gz"),
+                file.purpose,
+                expires_at=file.expires_at,
+            )
+    finally:
+        ledger.storage.delete(key)
+
+
+@contextmanager
+def _as_api_error() -> Iterator[None]:
+    """Translate what is wrong with the format of a file, and what to do about it."""
+    try:
+        yield
+    except InputFileError as error:
+        message = f"{error.message}: {error.hint}." if error.hint else error.message
+        status = 413 if isinstance(error, InputTooLargeError) else 400
+        raise ApiError(status, message, param="file", code=error.code) from None
 
 
 _MISSING_PARAMETER = "missing_required_parameter"
@@ -82,12 +131,16 @@ class _FileContent:
     _buffer: list[bytes] = field(default_factory=list)
     _buffered: int = 0
     _open_writer: Writer | None = None
+    head: bytes = b""
+    """The first bytes, enough to recognize the format."""
 
     async def append(self, chunk: bytes) -> None:
         """Append a chunk. Raises `ApiError` if the file exceeds the size limit."""
         self.size += len(chunk)
         if self.size > self.max_bytes:
             raise _too_large(self.max_bytes)
+        if len(self.head) < HEAD_BYTES:
+            self.head += chunk
         self._buffer.append(chunk)
         self._buffered += len(chunk)
         if self._buffered >= CHUNK_BYTES:

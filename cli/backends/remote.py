@@ -84,6 +84,7 @@ class RemoteBackend(Backend):
     ) -> str:
         if options.model is None:  # otherwise `check_model` has tried the server
             self._server.get("models")
+        file.check_format()
         file_id = self._upload(file, show_progress=show_progress)
         try:
             batch_id = self._create("batches", encode(_create_body(file_id, options)))

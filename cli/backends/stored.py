@@ -62,7 +62,8 @@ class StoredBackend(Backend):
     def submit(
         self, file: InputFile, options: BatchOptions, *, show_progress: bool
     ) -> str:
-        return self._create(store_file(self.ledger, file.chunks(), file.name), options)
+        name = file.name.removesuffix(".gz")
+        return self._create(store_file(self.ledger, file.chunks(), name), options)
 
     @override
     def retry(

@@ -49,7 +49,7 @@ def estimate(
         session.catalog.find(model)
     counter = TokenCounter(model, session.renderers, session.settings.max_line_bytes)
     with open_input(file) as source:
-        describe = _CountingProgress(counter, source.size)
+        describe = _CountingProgress(counter, source.text_size)
         display = ProgressDisplay(describe, show_progress=progress)
         try:
             counter.count(source.chunks())

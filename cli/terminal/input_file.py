@@ -8,10 +8,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, cast
 
 from batchchat.cli.terminal.paths import expand_user, valid_utf8
 from batchchat.jobs.errors import InputFileError, OutputError
+from batchchat.jobs.requests.input_format import (
+    HEAD_BYTES,
+    check_format,
+    is_gzip,
+    plain_lines,
+)
 from batchchat.jobs.results.export import output_paths
 from batchchat.jobs.storage.protocol import CHUNK_BYTES
 from batchchat.jobs.storage.urls import is_url
@@ -47,8 +53,29 @@ class InputFile:
             raise _unreadable(self.source, error) from None
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the file's bytes in chunks. Raises `InputFileError`."""
-        return iter(self.read, b"")
+        """Yield the file's text in chunks, decompressed if it is gzip.
+
+        Raises:
+            InputFileError: the file can't be read, or has another format than JSONL.
+
+        """
+        from batchchat.jobs.settings import load_settings
+
+        chunks = iter(self.read, b"")
+        return plain_lines(chunks, self.source, load_settings().max_file_bytes)
+
+    @property
+    def text_size(self) -> int | None:
+        """The size of the text in bytes; None if it is compressed or unknown."""
+        return None if is_gzip(self._peek()) else self.size
+
+    def check_format(self) -> None:
+        """Raise `InputFileError` if the file has another format than JSONL."""
+        check_format(self._peek(), self.source)
+
+    def _peek(self) -> bytes:
+        """Return the next bytes without reading past them."""
+        return cast("BufferedReader", self.stream).peek(HEAD_BYTES)
 
 
 def _size(source: str, stream: BinaryIO) -> int | None:

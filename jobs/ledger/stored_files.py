@@ -15,23 +15,29 @@ def store_file(
     purpose: str = "batch",
     *,
     file_id: str | None = None,
+    expires_at: int | None = None,
 ) -> File:
     """Store the content of a file, then its record.
 
     If `file_id` exists already, its content is replaced; it must be the same.
     """
     file_id = file_id or new_file_id()
-    size = 0
+    size = lines = 0
+    last = b"\n"
     with ledger.storage.writer(ledger.keys.content(file_id)) as content:
         for chunk in chunks:
             content.write(chunk)
             size += len(chunk)
+            lines += chunk.count(b"\n")
+            last = chunk[-1:] or last
     file = File(
         id=file_id,
         bytes=size,
         created_at=ledger.now(),
         filename=filename,
         purpose=purpose,
+        expires_at=expires_at,
+        lines=lines + (last != b"\n"),
     )
     publish_file(ledger, file)
     return file

@@ -44,7 +44,7 @@ def test_a_form_is_parsed_wherever_its_bytes_are_split(data, step):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 @given(st.binary(max_size=300_000))
 def test_any_content_is_returned_unchanged(served, data):
-    file_id = served.upload(data)
+    file_id = served.upload(data, purpose="user_data")
     response = served.client.get(f"/v1/files/{file_id}/content")
     assert response.content == data
 

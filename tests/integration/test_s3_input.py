@@ -1,5 +1,6 @@
 """An input that lies in a bucket, by the commands and by a server of its own."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -119,6 +120,17 @@ def test_a_file_of_a_bucket_is_checked_rendered_and_handed_in(command, stored):
     assert done.returncode == 0, done.stderr
     batch = json.loads(command("status", done.stdout.strip(), "--json").stdout)
     assert batch["status"] == "validating"
+
+
+def test_a_compressed_file_of_a_bucket_is_decompressed(command, stored):
+    stored(gzip.compress(GOOD))
+    assert "39 requests" in command("validate", URL).stderr
+    done = command("submit", URL, "--no-wait")
+    assert done.returncode == 0, done.stderr
+    stored(gzip.compress(GOOD)[:-10])
+    done = command("submit", URL, "--no-wait")
+    assert done.returncode == 2
+    assert "truncated" in done.stderr
 
 
 def test_the_errors_of_a_bucket_are_no_tracebacks(command):

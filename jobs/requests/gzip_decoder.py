@@ -1,0 +1,50 @@
+"""Decompress gzip as it arrives, in bounded memory."""
+
+import zlib
+from collections.abc import Iterator
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+_PIECE_BYTES = 1024 * 1024
+_GZIP_WINDOW_BITS = 31
+
+
+class GzipDecoder:
+    """Decompresses a stream of one or more gzip members."""
+
+    def __init__(self) -> None:
+        """Expect the header of the first member."""
+        self._member: zlib._Decompress | None = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield what the next bytes decompress to, in pieces of up to 1 MiB.
+
+        Raises:
+            ValueError: the bytes are not gzip.
+
+        """
+        while data:
+            if self._member is None:
+                data = data.lstrip(b"\0")  # padding between and after members
+                if not data:
+                    return
+                self._member = zlib.decompressobj(_GZIP_WINDOW_BITS)
+            member = self._member
+            try:
+                piece = member.decompress(data, _PIECE_BYTES)
+            except zlib.error as error:
+                raise ValueError(str(error)) from None
+            if piece:
+                yield piece
+            data = member.unconsumed_tail
+            if member.eof:
+                data, self._member = member.unused_data, None
+
+    def finish(self) -> Iterator[bytes]:
+        """Yield the rest. Raises `EOFError` if the stream is truncated."""
+        if self._member is not None:
+            rest = self._member.flush()
+            if rest:
+                yield rest
+            if not self._member.eof:
+                raise EOFError

@@ -1,0 +1,180 @@
+"""Read an input file as JSON lines, or say which other format it has."""
+
+import shlex
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import NamedTuple
+
+import msgspec
+
+from batchchat.jobs.errors import InputFileError, InputTooLargeError
+from batchchat.jobs.requests.gzip_decoder import GZIP_MAGIC, GzipDecoder
+from batchchat.jobs.requests.line_reader import BOM
+
+HEAD_BYTES = 64 * 1024
+"""Bytes at the start of a file by which its format is recognized."""
+
+
+class _Format(NamedTuple):
+    """A format that is no JSON lines; `{}` stands for the file in `command`."""
+
+    description: str
+    command: str
+
+
+_ICONV = "iconv -f {encoding} -t UTF-8 {{}} > requests.jsonl"
+_PANDAS = (
+    'python -c "import pandas, sys; pandas.read_parquet(sys.argv[1]).to_json('
+    "'requests.jsonl', orient='records', lines=True)\" {}"
+)
+_ARRAY = _Format("a JSON array", "jq -c '.[]' {} > requests.jsonl")
+_PRETTY = _Format("pretty-printed JSON", "jq -c . {} > requests.jsonl")
+_COMMAS = _Format(
+    "JSON with a comma after each line",
+    "sed 's/[[:space:]]*,[[:space:]]*$//' {} > requests.jsonl",
+)
+_BY_MAGIC = {
+    b"PK\x03\x04": _Format("a zip archive", "unzip -p {} > requests.jsonl"),
+    b"\x28\xb5\x2f\xfd": _Format("Zstandard data", "zstd -dc {} > requests.jsonl"),
+    b"\xfd7zXZ\0": _Format("xz data", "xz -dc {} > requests.jsonl"),
+    b"BZh": _Format("bzip2 data", "bzip2 -dc {} > requests.jsonl"),
+    b"7z\xbc\xaf\x27\x1c": _Format("a 7z archive", "7z e -so {} > requests.jsonl"),
+    b"PAR1": _Format("a Parquet file", _PANDAS),
+    GZIP_MAGIC: _Format("compressed twice", "gunzip -c {} > requests.jsonl"),
+}
+_BY_ENCODING = {
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"{\0\0\0": "UTF-32LE",
+    b"{\0": "UTF-16LE",
+    b"[\0": "UTF-16LE",
+    b"\0{": "UTF-16BE",
+    b"\0[": "UTF-16BE",
+}
+
+
+def plain_lines(
+    chunks: Iterable[bytes], source: str, max_bytes: int
+) -> Iterator[bytes]:
+    """Yield the bytes of an input file; gzip is decompressed, in bounded memory.
+
+    `source` names the file in errors. `max_bytes` limits what gzip decompresses to.
+
+    Raises:
+        InputFileError: the file has another format, which the error names; or its
+            gzip data is truncated, damaged or too large.
+
+    """
+    head, rest = _split_head(chunks)
+    compressed = is_gzip(head)
+    if compressed:
+        head, rest = _split_head(_decompress(chain([head], rest), source, max_bytes))
+    _check_format(head, source, compressed=compressed)
+    if head:
+        yield head
+    yield from rest
+
+
+def is_gzip(head: bytes) -> bool:
+    """Return whether a file that starts with `head` is compressed with gzip."""
+    return head.startswith(GZIP_MAGIC)
+
+
+def check_format(head: bytes, source: str) -> None:
+    """Raise `InputFileError` unless a file that starts with `head` may be JSON lines.
+
+    The file may be compressed. Wrong lines are no matter of this check: the planner
+    reports each of them.
+    """
+    text = head
+    if is_gzip(head):
+        try:
+            text = next(GzipDecoder().feed(head), b"")
+        except ValueError:
+            return
+    _check_format(text, source, compressed=text is not head)
+
+
+def _check_format(text: bytes, source: str, *, compressed: bool) -> None:
+    found = _other_format(text)
+    if found is None:
+        return
+    file = "FILE" if source == "-" else shlex.quote(source)
+    command = found.command.format(file)
+    if compressed:
+        command = f"gunzip -c {file} > plain && {found.command.format('plain')}"
+    raise InputFileError(
+        f"`{source}` is not a JSONL file, but {found.description}",
+        hint=f"convert it: `{command}`",
+    )
+
+
+def _split_head(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    rest, head = iter(chunks), b""
+    while len(head) < HEAD_BYTES and (chunk := next(rest, None)) is not None:
+        head += chunk
+    return head, rest
+
+
+def _decompress(
+    chunks: Iterable[bytes], source: str, max_bytes: int
+) -> Iterator[bytes]:
+    decoder, size = GzipDecoder(), 0
+    again = f"test it: `gzip -t {shlex.quote(source)}`; then copy it again"
+    try:
+        for piece in chain.from_iterable(
+            chain(map(decoder.feed, chunks), map(GzipDecoder.finish, [decoder]))
+        ):
+            size += len(piece)
+            if size > max_bytes:
+                raise InputTooLargeError(
+                    f"`{source}` decompresses to more than {max_bytes:,} bytes",
+                    hint="split it, or raise BATCHCHAT_MAX_FILE_BYTES",
+                )
+            yield piece
+    except EOFError:
+        message = f"`{source}` is truncated: its gzip data ends too early"
+        raise InputFileError(message, hint=again) from None
+    except ValueError as error:
+        message = f"the gzip data of `{source}` is damaged: {error}"
+        raise InputFileError(message, hint=again) from None
+
+
+def _other_format(head: bytes) -> _Format | None:
+    """Return the format of a file that starts with `head` unless it is JSON lines."""
+    for magic, found in _BY_MAGIC.items():
+        if head.startswith(magic):
+            return found
+    for start, encoding in _BY_ENCODING.items():
+        if head.startswith(start):
+            return _Format(f"{encoding} text", _ICONV.format(encoding=encoding))
+    text = head.removeprefix(BOM).lstrip()
+    first, line_feed, rest = text.partition(b"\n")
+    first = first.rstrip()
+    is_continued = not rest.lstrip().startswith(b"{")
+    if text.startswith(b"["):
+        return _ARRAY if is_continued or not _is_json(first) else None
+    if not (line_feed and text.startswith(b"{")):
+        return None
+    if first.endswith(b",") and _is_json(first[:-1]):
+        return _COMMAS
+    return _PRETTY if is_continued and _is_incomplete(first) else None
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def _is_incomplete(text: bytes) -> bool:
+    """Return whether `text` is the beginning of JSON."""
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except msgspec.DecodeError as error:
+        return "truncated" in str(error)
+    return False
