@@ -3,7 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from batchchat.jobs.engine.protocol import CompletionOrError, EngineRequest
+from batchchat.jobs.engine.protocol import (
+    CompletionOrError,
+    EngineActivity,
+    EngineRequest,
+)
 from batchchat.jobs.errors import EngineDeadError
 from batchchat.jobs.prompts.renderer import Prompt, PromptRenderer
 from batchchat.jobs.requests.schema import Request
@@ -36,6 +40,7 @@ class SimulatedEngine:
         self.capacity = world.rng.choice([2, 4, 16])
         self.identity: dict[str, Any] = {"engine": "simulated"}
         self.steps = 0
+        self._generated_tokens = 0
         self._world = world
         self._faults = faults
         self._renderer = renderer
@@ -62,6 +67,14 @@ class SimulatedEngine:
         for _, on_done, _ in self._running.values():
             on_done(self._dead)
         self._running.clear()
+
+    def activity(self) -> EngineActivity:
+        """See `jobs.engine.protocol.Engine`."""
+        return EngineActivity(
+            steps=self.steps,
+            generated_tokens=self._generated_tokens,
+            running=len(self._running),
+        )
 
     def prepare(self, request: Request, batch_id: str = "") -> Prompt:
         """See `jobs.engine.protocol.Engine`."""
@@ -135,6 +148,7 @@ class SimulatedEngine:
                 del self._running[key]
                 answer = echo(work)
                 answer.cached_tokens = self._world.rng.randint(0, 3)
+                self._generated_tokens += answer.completion_tokens
                 on_done(answer)
 
     def _die(self) -> None:
