@@ -16,10 +16,12 @@ from batchchat.api.http.filenames import content_disposition
 from batchchat.api.http.schemas import errors
 from batchchat.jobs.errors import ObjectMissingError
 from batchchat.jobs.json_lines import encode
+from batchchat.jobs.ledger.checkpoint_reader import CheckpointReader
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.results.parquet import write_parquet
 from batchchat.jobs.results.parquet_file import parquet_file_id
+from batchchat.jobs.results.partial_results import PartialResults
 from batchchat.jobs.results.result_stream import finished_results
 from batchchat.jobs.storage.protocol import CHUNK_BYTES
 
@@ -79,6 +81,13 @@ def read_results(
             alias="format", description="`parquet` requires that the batch has ended."
         ),
     ] = "jsonl",
+    partial: Annotated[
+        bool,
+        Query(
+            description="Whether to include the results behind the first unfinished"
+            " request of a running batch. Excludes `after` and events."
+        ),
+    ] = False,
     last_event_id: Annotated[
         str | None,
         Header(
@@ -89,7 +98,9 @@ def read_results(
 ) -> Response:
     """Read the finished results of a batch.
 
-    The JSON lines are append-only: pass `after` to continue. The response header
+    The JSON lines are append-only: they end before the first request without a result,
+    and you pass `after` to continue. With `partial=true` the finished results behind
+    that request are included too. The response header
     `x-batchchat-complete` is `true` once no more lines follow. With
     `Accept: text/event-stream` the response is a stream of server-sent events: `result`
     for each line, `batch` for each change of the Batch object, and `done` at the end.
@@ -98,6 +109,9 @@ def read_results(
     require_result_files(ledger, state)
     if format_ == "parquet":
         return _parquet(ledger, state, after)
+    if partial and after:
+        message = "Invalid value for 'after': not supported with `partial=true`."
+        raise ApiError(400, message, param="after", code="invalid_value")
     if _EVENT_STREAM in request.headers.get("accept", ""):
         if last_event_id == _LAST_EVENT_ID:
             return Response(status_code=204)  # makes `EventSource` stop
@@ -108,7 +122,11 @@ def read_results(
         return StreamingResponse(
             events.follow(), 200, headers, media_type=_EVENT_STREAM
         )
-    lines = finished_results(ledger, state, after)
+    lines = (
+        (result.text + b"\n" for result in PartialResults(ledger).new(state))
+        if partial and not state.is_terminal
+        else finished_results(ledger, state, after)
+    )
     complete = "true" if state.is_terminal else "false"
     return StreamingResponse(
         _coalesced(lines),
@@ -155,6 +173,7 @@ class _EventStream:
         self._authenticator: Authenticator = state.authenticator
         self._request = request
         self._ledger = ledger
+        self._reader = CheckpointReader(ledger)
         self._count = after
 
     async def follow(self) -> AsyncIterator[bytes]:
@@ -165,7 +184,7 @@ class _EventStream:
         last, idle_polls = b"", 0
         while not self._is_shutting_down() and await self._is_authorized():
             state = await to_thread.run_sync(self._read_state)
-            lines = finished_results(self._ledger, state, self._count)
+            lines = finished_results(self._ledger, state, self._count, self._reader)
             while ready := await to_thread.run_sync(_next_lines, lines):
                 for line in ready:
                     self._count += 1

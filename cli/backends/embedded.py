@@ -13,7 +13,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.results.finalize import finalize
 from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import RetryingStorage
-from batchchat.workers.local.batch_lock import BatchLockedError, batch_lock
+from batchchat.workers.local.batch_lock import BatchLockedError, batch_lock, is_locked
 from batchchat.workers.local.single_batch import SingleBatchRun
 
 
@@ -36,8 +36,13 @@ class EmbeddedBackend(StoredBackend):
             raise
         if view.batch.is_terminal:
             return view
-        _report_stopped(view)
+        _report_stopped(self.get(batch_id))
         return None
+
+    @override
+    def is_abandoned(self, view: View) -> bool:
+        is_unfinished = not view.batch.is_over
+        return is_unfinished and not is_locked(self.session.locks, view.batch.id)
 
     @override
     def next_hint(self, batch_id: str, status: str | None = None) -> str | None:
@@ -88,8 +93,9 @@ class EmbeddedBackend(StoredBackend):
 
 def _report_stopped(view: View) -> None:
     counts = view.batch.request_counts
+    finished = counts.completed + counts.failed
     streams.info(
-        f"stopped: {counts.completed + counts.failed:,} of {counts.total:,} requests"
-        " are committed; other finished results are kept"
+        f"stopped: {finished:,} of {counts.total:,} requests are finished, and their"
+        " results are kept"
     )
     streams.hint(f"continue with `batchchat resume {view.batch.id}`")

@@ -1,17 +1,21 @@
 """Wait for a batch that runs elsewhere, and show its progress."""
 
 import time
+from collections.abc import Callable
 
 from batchchat.cli.backends.batch_view import View
 from batchchat.cli.backends.protocol import Backend
 from batchchat.cli.terminal import streams
+from batchchat.cli.terminal.format import count
 from batchchat.cli.terminal.progress import ProgressDisplay, run_progress_line
 from batchchat.jobs.catalog.usage import Usage
-from batchchat.jobs.errors import BatchchatError, ServerError
+from batchchat.jobs.errors import BatchchatError, ConflictError, ServerError
 from batchchat.jobs.execution.progress import Progress
 
 _POLL_SECONDS = 1.0
 _BLOCKED_CHECK_SECONDS = 10.0
+_ABANDONED_SECONDS = 5.0
+"""Time without progress after which a batch that no process here runs is abandoned."""
 
 _PHASES = {
     "validating": "checking",
@@ -20,21 +24,34 @@ _PHASES = {
 }
 
 
-def follow(backend: Backend, batch_id: str, *, show_progress: bool) -> View | None:
+def follow(
+    backend: Backend,
+    batch_id: str,
+    *,
+    show_progress: bool,
+    on_view: Callable[[View], object] = lambda _: None,
+) -> View | None:
     """Wait until a batch has ended; return None if Ctrl-C is pressed first.
 
-    Retries while the storage or the server is unavailable.
+    Each state of the batch, the last one included, is passed to `on_view`. Retries
+    while the storage or the server is unavailable.
+
+    Raises:
+        ConflictError: the batch has not ended, and no process runs it.
+
     """
     progress = Progress()
     watcher = _Watcher(backend, progress, show_warnings=show_progress)
     display = ProgressDisplay(run_progress_line(progress), show_progress=show_progress)
     still_running = f"it keeps running; follow it with `batchchat watch {batch_id}`"
     try:
-        return _poll_until_over(backend, batch_id, watcher)
+        return _poll_until_over(backend, batch_id, watcher, on_view)
     except KeyboardInterrupt:
         display.stop()
         streams.hint(still_running)
         return None
+    except _AbandonedError:
+        raise
     except BatchchatError as error:
         error.hint = f"{error.hint}; {still_running}" if error.hint else still_running
         raise
@@ -42,11 +59,17 @@ def follow(backend: Backend, batch_id: str, *, show_progress: bool) -> View | No
         display.stop()
 
 
-def _poll_until_over(backend: Backend, batch_id: str, watcher: "_Watcher") -> View:
+def _poll_until_over(
+    backend: Backend,
+    batch_id: str,
+    watcher: "_Watcher",
+    on_view: Callable[[View], object],
+) -> View:
     while True:
         pause = _POLL_SECONDS
         try:
             view = backend.get(batch_id)
+            on_view(view)
         except BatchchatError as error:
             if not error.retryable:
                 raise
@@ -58,6 +81,18 @@ def _poll_until_over(backend: Backend, batch_id: str, watcher: "_Watcher") -> Vi
                 return view
             watcher.record(view)
         time.sleep(pause)
+
+
+class _AbandonedError(ConflictError):
+    """A batch has not ended, and no process runs it."""
+
+    def __init__(self, view: View) -> None:
+        counts, batch_id = view.batch.request_counts, view.batch.id
+        done = f"{count(sum(counts.done()))} of {count(counts.total, 'request')}"
+        super().__init__(
+            f"no process is running `{batch_id}`; {done} are finished",
+            hint=f"continue with `batchchat resume {batch_id}`",
+        )
 
 
 class _Watcher:
@@ -72,6 +107,8 @@ class _Watcher:
         self._tokens_at_start: int | None = None
         self._next_check = time.monotonic() + _BLOCKED_CHECK_SECONDS
         self._shown_warnings: set[str] = set()
+        self._changed_at = time.monotonic()
+        self._last_text = b""
 
     def record_failure(self, error: BatchchatError) -> None:
         """Show that the state of the batch can't be read."""
@@ -80,6 +117,7 @@ class _Watcher:
 
     def record(self, view: View) -> None:
         """Show the state of the batch."""
+        self._check_abandoned(view)
         progress, batch = self._progress, view.batch
         progress.set_waiting(None)
         progress.total = batch.request_counts.total
@@ -90,6 +128,17 @@ class _Watcher:
         if time.monotonic() >= self._next_check:
             self._next_check += _BLOCKED_CHECK_SECONDS
             self._warn_once(self._backend.blocked_reason(view))
+
+    def _check_abandoned(self, view: View) -> None:
+        """Raise `_AbandonedError` if no process runs the batch.
+
+        A process on another machine, which also uses the storage, shows by progress.
+        """
+        now = time.monotonic()
+        if view.text != self._last_text or not self._backend.is_abandoned(view):
+            self._last_text, self._changed_at = view.text, now
+        elif now - self._changed_at > _ABANDONED_SECONDS:
+            raise _AbandonedError(view)
 
     def _record_counts(self, view: View) -> str:
         """Record how many requests are done; return the phase."""

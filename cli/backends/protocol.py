@@ -14,6 +14,16 @@ from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.ledger.records import BatchOptions
 
 
+class ResultSource(Protocol):
+    """The finished results of one batch."""
+
+    def new(self, view: View) -> Iterator[tuple[bool, bytes]]:
+        """Yield each result that no earlier call has yielded, and if it completed.
+
+        A result is a line of the output file or of the error file.
+        """
+
+
 class Backend(Protocol):
     """The batches of one project.
 
@@ -79,6 +89,15 @@ class Backend(Protocol):
 
     def run(self, batch_id: str, *, show_progress: bool) -> View | None:
         """Run a batch to its end, or wait for that; return None if interrupted."""
+
+    def result_source(self, *, follow: bool) -> ResultSource:
+        """Return what reads the finished results of a running batch.
+
+        `follow` states whether it is used more than once.
+        """
+
+    def is_abandoned(self, view: View) -> bool:
+        """Return whether an unfinished batch is run by no process on this machine."""
 
     def content(self, file_id: str) -> Iterator[bytes]:
         """Yield the bytes of an output file or an error file."""

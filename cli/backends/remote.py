@@ -23,7 +23,8 @@ from batchchat.cli.backends.batch_view import (
 )
 from batchchat.cli.backends.follow import follow
 from batchchat.cli.backends.pending_outputs import PendingOutputs
-from batchchat.cli.backends.protocol import Backend
+from batchchat.cli.backends.protocol import Backend, ResultSource
+from batchchat.cli.backends.remote_results import RemoteResults
 from batchchat.cli.client.download import fetch_parquet, file_chunks
 from batchchat.cli.client.http_client import ServerClient
 from batchchat.cli.client.transfer_progress import Transfer
@@ -139,6 +140,14 @@ class RemoteBackend(Backend):
     @override
     def run(self, batch_id: str, *, show_progress: bool) -> View | None:
         return follow(self, batch_id, show_progress=show_progress)
+
+    @override
+    def result_source(self, *, follow: bool) -> ResultSource:
+        return RemoteResults(self._server, follow=follow)
+
+    @override
+    def is_abandoned(self, view: View) -> bool:
+        return False
 
     @override
     def content(self, file_id: str) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from batchchat.jobs.catalog.catalog import Catalog, Model, load_catalog
 from batchchat.jobs.execution.progress import Progress
+from batchchat.jobs.ledger.checkpoint_reader import CheckpointReader
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.prompts.registry import RendererRegistry
@@ -45,10 +46,19 @@ class Session:
 
         return ClusterStatus(self.settings.broker)
 
+    @cached_property
+    def _checkpoints(self) -> CheckpointReader:
+        return CheckpointReader(self.ledger)
+
     def state(self, batch_id: str) -> State:
-        """Return the state of a batch. Raises `NotFoundError`."""
+        """Return the state of a batch, with the results that are not committed yet.
+
+        Raises `NotFoundError`.
+        """
         state = self.ledger.state(batch_id)
-        return self.cluster.with_progress(state) if self.cluster else state
+        if self.cluster:
+            return self.cluster.with_progress(state)
+        return self._checkpoints.add_checkpoints(state)
 
     def start_engine(
         self, model: Model, progress: Progress | None = None

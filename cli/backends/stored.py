@@ -10,7 +10,7 @@ import msgspec
 from typing_extensions import override
 
 from batchchat.cli.backends.batch_view import LocalOutput, Page, View
-from batchchat.cli.backends.protocol import Backend
+from batchchat.cli.backends.protocol import Backend, ResultSource
 from batchchat.cli.backends.session import Session
 from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.catalog.model_object import model_object
@@ -19,6 +19,7 @@ from batchchat.jobs.files.files import Files
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import BatchOptions, File
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import cancel_batch, create_batch
@@ -117,6 +118,14 @@ class StoredBackend(Backend):
         return View.of_state(self.ledger.state(batch_id))
 
     @override
+    def result_source(self, *, follow: bool) -> ResultSource:
+        return _StoredResults(self.ledger)
+
+    @override
+    def is_abandoned(self, view: View) -> bool:
+        return False
+
+    @override
     def content(self, file_id: str) -> Iterator[bytes]:
         return self.ledger.storage.stream(self.ledger.keys.content(file_id))
 
@@ -141,3 +150,19 @@ class StoredBackend(Backend):
     def _stop_running(self, batch_id: str) -> None:
         """Make whatever runs a cancelled batch stop."""
         raise NotImplementedError
+
+
+class _StoredResults(ResultSource):
+    """Reads commits and checkpoints."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        from batchchat.jobs.results.partial_results import PartialResults
+
+        self._ledger = ledger
+        self._results = PartialResults(ledger)
+
+    @override
+    def new(self, view: View) -> Iterator[tuple[bool, bytes]]:
+        state = self._ledger.state(view.batch.id)
+        for result in self._results.new(state):
+            yield result.completed, result.text + b"\n"

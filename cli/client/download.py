@@ -10,6 +10,7 @@ import httpx
 from batchchat.cli.client.http_client import ServerClient
 from batchchat.cli.client.transfer_progress import Transfer
 from batchchat.jobs.errors import ServerError
+from batchchat.jobs.requests.line_reader import split_lines
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
@@ -39,6 +40,14 @@ def file_chunks(
                     yield chunk
         except ServerError as error:
             retries.wait(error)
+
+
+def result_lines(
+    server: ServerClient, batch_id: str, **params: str | int
+) -> Iterator[bytes]:
+    """Yield the finished results of a batch that may be running, line by line."""
+    with server.stream("GET", f"batches/{batch_id}/results", params=params) as response:
+        yield from split_lines(response.iter_raw())
 
 
 def fetch_parquet(

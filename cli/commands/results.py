@@ -5,66 +5,104 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from batchchat.cli.terminal import options, paths, streams
+from batchchat.cli.terminal.format import count
 from batchchat.cli.terminal.options import Format
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from batchchat.cli.backends.batch_view import BatchSummary
+    from batchchat.cli.backends.protocol import Backend
+
+_Errors = Annotated[
+    bool, typer.Option("--errors", help="Print the failed requests instead.")
+]
+_Head = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Print only the first N results.")
+]
+_Follow = Annotated[
+    bool,
+    typer.Option("--follow", "-f", help="Print results as they finish, until the end."),
+]
 
 
 def results(
     batch_id: options.BatchId,
     output: options.Output = None,
     format_: options.OutputFormat = Format.JSONL,
-    errors: Annotated[
-        bool, typer.Option("--errors", help="Print the failed requests instead.")
-    ] = False,
+    errors: _Errors = False,
+    head: _Head = None,
+    follow: _Follow = False,
 ) -> int:
     """Print the results of a batch, or write them to a file.
 
+    While the batch runs, prints the results that are finished.
+
     batchchat results batch_0199… --output results.parquet --format parquet
     """
-    from batchchat.cli.backends.batch_view import LocalOutput
     from batchchat.cli.backends.open import open_backend
-    from batchchat.jobs.errors import UsageError
+    from batchchat.cli.backends.print_results import ResultPrinter
 
     path = paths.absolute_output(output)
+    _check_options(path, format_, is_printing=errors or follow or head is not None)
+    backend = open_backend()
+    batch = backend.get(batch_id).batch
+    _require_valid_input(batch)
+    if path is not None:
+        return _write(backend, batch, path, format_)
+    printer = ResultPrinter(backend, batch.id, errors=errors, limit=head)
+    if batch.is_terminal:
+        printer.print_ended(batch)
+    elif follow:
+        return printer.follow()
+    else:
+        printer.print_finished()
+    return 0
+
+
+def _check_options(path: "Path | None", format_: Format, *, is_printing: bool) -> None:
+    """Raise `UsageError` for options that exclude each other."""
+    from batchchat.jobs.errors import UsageError
+
     if path is None and format_ is not Format.JSONL:
         raise UsageError(
             "can't print Parquet to stdout",
             hint="write it to a file: `--output results.parquet`",
         )
-    if path is not None and errors:
+    if path is not None and is_printing:
         raise UsageError(
-            "`--errors` can't be combined with `--output`, which writes the errors too",
+            "`--errors`, `--head` and `--follow` can't be combined with `--output`,"
+            " which writes all results and the errors",
             hint="leave out one of them",
         )
-    backend = open_backend()
-    view = backend.get(batch_id)
-    _require_results(view.batch)
-    if path is not None:
-        for written in backend.export(view, LocalOutput(path, format_)):
-            streams.info(f"wrote {streams.style(str(written), 'cyan')}")
-        return 0
-    file_id = view.batch.error_file_id if errors else view.batch.output_file_id
-    if file_id is None:
-        streams.info("no failed requests" if errors else "no results")
-        return 0
-    for chunk in backend.content(file_id):
-        streams.print_bytes(chunk)
+
+
+def _write(
+    backend: "Backend", batch: "BatchSummary", path: "Path", format_: Format
+) -> int:
+    from batchchat.cli.backends.batch_view import LocalOutput
+    from batchchat.jobs.errors import ConflictError
+
+    if not batch.is_terminal:
+        counts = batch.request_counts
+        done = f"{count(sum(counts.done()))} of {count(counts.total, 'request')}"
+        raise ConflictError(
+            f"`{batch.id}` has not ended: its status is {batch.status}, {done} are"
+            " finished",
+            hint=f"print the finished ones with `batchchat results {batch.id}`",
+        )
+    view = backend.get(batch.id)
+    for written in backend.export(view, LocalOutput(path, format_)):
+        streams.info(f"wrote {streams.style(str(written), 'cyan')}")
     return 0
 
 
-def _require_results(batch: "BatchSummary") -> None:
-    """Raise `ConflictError` for a batch that has no results."""
+def _require_valid_input(batch: "BatchSummary") -> None:
+    """Raise `ConflictError` for a batch that was rejected."""
     from batchchat.jobs.errors import ConflictError
 
     if batch.status == "failed":
         raise ConflictError(
             f"`{batch.id}` has no results, because its input is invalid",
             hint=f"see the problems with `batchchat status {batch.id}`",
-        )
-    if not batch.is_terminal:
-        raise ConflictError(
-            f"`{batch.id}` has no results yet: its status is {batch.status}",
-            hint=f"see its progress with `batchchat status {batch.id}`",
         )

@@ -1,9 +1,10 @@
-"""The results that are there, while a batch runs and after: in the input's order.
+"""The finished results of a batch in input order, during and after the run.
 
-While it runs only whole shards are read, up to the first that is not committed, since
-what is committed never changes: so the lines seen so far are always the first lines of
-what is seen later, and their number is the place to go on from. The input is not read:
-it may be deleted when the batch has ended.
+A running batch yields the results up to the first request without one. So the lines of
+a read are always the first lines of every later read, and a reader continues with the
+number of lines that it has. A shard without a commit is read from its checkpoints; see
+`CheckpointReader` for when these are final. The input is not read: it may be deleted
+when the batch has ended.
 """
 
 import sys
@@ -11,17 +12,21 @@ from collections.abc import Iterator
 from itertools import islice
 
 from batchchat.jobs.ids import request_id
+from batchchat.jobs.ledger.checkpoint_reader import CheckpointReader
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import Outcome
+from batchchat.jobs.ledger.records import Outcome, Shard
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.requests.line_reader import iter_lines
 from batchchat.jobs.results.finalize import read_results
 
 
-def finished_results(ledger: Ledger, state: State, after: int) -> Iterator[bytes]:
+def finished_results(
+    ledger: Ledger, state: State, after: int, reader: CheckpointReader | None = None
+) -> Iterator[bytes]:
     """Yield the lines past the first `after`, each with its line feed.
 
-    Each is a line of the output or of the error file. Holds one shard.
+    Each is a line of the output or of the error file. Holds one shard. Callers that
+    poll a running batch pass the same `reader` each time.
 
     Raises:
         ObjectMissingError: the output or the error file was deleted.
@@ -31,7 +36,8 @@ def finished_results(ledger: Ledger, state: State, after: int) -> Iterator[bytes
     if state.final is not None:
         yield from islice(_ended(ledger, state, state.final), after, None)
     elif state.plan is not None:
-        yield from _committed(ledger, state, after)
+        reader = reader or CheckpointReader(ledger)
+        yield from _unended(ledger, state, after, reader)
 
 
 def _ended(ledger: Ledger, state: State, final: Outcome) -> Iterator[bytes]:
@@ -58,20 +64,41 @@ def _lines(ledger: Ledger, file_id: str | None) -> Iterator[bytes]:
         yield line.raw or b""
 
 
-def _committed(ledger: Ledger, state: State, after: int) -> Iterator[bytes]:
+def _unended(
+    ledger: Ledger, state: State, after: int, reader: CheckpointReader
+) -> Iterator[bytes]:
     left, keys = after, ledger.keys.batch(state.batch.id)
     for shard in state.require_plan().shards:
         if shard.index not in state.commits:
+            lines = _checkpointed(state, shard, reader)
+            yield from islice(lines, left, None)
             return
-        if left >= shard.requests:  # it was whole when somebody saw its lines
+        if left >= shard.requests:  # the caller has seen all its lines
             left -= shard.requests
             continue
         commit = ledger.commit(keys, shard.index)
         if commit is None or commit.counts.total < shard.requests:
             return
         results = read_results(ledger, commit)
-        if len(results) < commit.counts.total:  # damaged; what is left comes at the end
+        if len(results) < commit.counts.total:  # some are corrupt, until the batch ends
             return
+        reader.forget(state, shard.index)
         for line in islice(sorted(results), left, None):
             yield results[line].text + b"\n"
         left = 0
+
+
+def _checkpointed(
+    state: State, shard: Shard, reader: CheckpointReader
+) -> Iterator[bytes]:
+    """Yield the results of a shard's first lines, up to the first without one.
+
+    If the shard has blank lines, it is not known which lines are requests.
+    """
+    if shard.lines != shard.requests:
+        return
+    results = reader.results(state, shard.index)
+    for line in range(shard.first_line, shard.first_line + shard.lines):
+        if line not in results:
+            return
+        yield results[line].text + b"\n"

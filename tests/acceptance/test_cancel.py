@@ -72,8 +72,16 @@ def test_running_batch_is_in_progress(cancelled):
     assert batch["output_file_id"] is batch["completed_at"] is None
 
 
-@pytest.mark.parametrize("command", ["results", "retry", "resume"])
-def test_running_batch_has_no_results_retry_or_resume(cancelled, command):
+def test_results_of_a_running_batch_are_those_that_are_finished(cancelled):
+    done = cancelled.while_running["results"]
+    found = [json.loads(line)["custom_id"] for line in done.out.splitlines()]
+    assert done.code == 0
+    assert 0 < len(found) < 600
+    assert {*found} <= {line["custom_id"] for line in cancelled.lines("out.jsonl")}
+
+
+@pytest.mark.parametrize("command", ["retry", "resume"])
+def test_running_batch_is_not_retried_or_resumed(cancelled, command):
     done = cancelled.while_running[command]
     assert (done.code, done.out) == (2, b"")
     assert done.err.startswith("error: ")

@@ -250,3 +250,31 @@ def test_an_event_stream_does_not_delay_the_shutdown(serve):
     next(followed)
     served._server.should_exit = True
     assert list(followed) == []
+
+
+def test_checkpointed_results_are_readable_before_their_shard_is_committed(
+    served, hand
+):
+    batch_id = hand.submit(DATA)
+    hand.run(batch_id, shards=1)
+    second = hand.results(batch_id, hand.plan(batch_id).shards[1])
+    third = hand.results(batch_id, hand.plan(batch_id).shards[2])
+    hand.checkpoint(batch_id, 1, second[:1])
+    hand.checkpoint(batch_id, 2, third)
+
+    def ids(**params):
+        found = lines(served, batch_id, **params)[0]
+        return [json.loads(line)["custom_id"] for line in found]
+
+    assert ids() == ["q-0", "q-1", "q-2"]
+    assert ids(after=2) == ["q-2"]
+    assert ids(partial=True) == ["q-0", "q-1", "q-2", "q-4", "q-5"]
+
+
+def test_partial_results_are_not_combined_with_after(served, hand):
+    batch_id = hand.submit(DATA)
+    response = served.client.get(
+        f"/v1/batches/{batch_id}/results", params={"partial": True, "after": 1}
+    )
+    assert response.status_code == 400
+    assert error_of(response)["param"] == "after"

@@ -14,6 +14,8 @@ from batchchat.jobs.errors import ConflictError, StorageError
 from batchchat.jobs.ids import checked_id
 
 _MODE = 0o600
+_TIMEOUT_SECONDS = 0.5
+"""Longer than `is_locked` holds a lock."""
 
 
 class BatchLockedError(ConflictError):
@@ -31,11 +33,11 @@ def batch_lock(folder: Path, batch_id: str) -> Iterator[None]:
         StorageError: the file cannot be made.
 
     """
-    path = folder / f"{checked_id('batch', batch_id)}.lock"
-    lock = FileLock(path, mode=_MODE, blocking=False)
+    path = _path(folder, batch_id)
+    lock = FileLock(path, mode=_MODE)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        lock.acquire(timeout=_TIMEOUT_SECONDS)
     except Timeout:
         raise BatchLockedError(
             f"another process is running `{batch_id}`",
@@ -48,3 +50,21 @@ def batch_lock(folder: Path, batch_id: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_locked(folder: Path, batch_id: str) -> bool:
+    """Return whether a process of this machine runs the batch."""
+    path = _path(folder, batch_id)
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, mode=_MODE, blocking=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # the lock belongs to another user, who may be running the batch
+        return True
+
+
+def _path(folder: Path, batch_id: str) -> Path:
+    return folder / f"{checked_id('batch', batch_id)}.lock"
