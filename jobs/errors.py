@@ -3,25 +3,25 @@
 ::
 
     BatchchatError
-    ├─ UsageError              what was asked for can't be done as asked
-    │  ├─ InputFileError       the input file can't be read as one
+    ├─ UsageError              the request of the user is invalid
+    │  ├─ InputFileError       the input file is missing or unreadable
     │  │  └─ InputTooLargeError  it is larger than the settings allow
-    │  ├─ ConfigError          a setting or the model catalog is wrong
-    │  ├─ ModelNotFoundError   no such model here
-    │  ├─ NotFoundError        no such batch or file
-    │  ├─ OutputError          the results can't be written where they are wanted
-    │  └─ ConflictError        the batch's state forbids it
-    ├─ RequestRefusedError     one request can't be answered; becomes its error line
-    ├─ StorageError            the bucket failed; worth another try
-    │  ├─ ObjectMissingError   no object under that key
-    │  ├─ CorruptObjectError   an object is not what was written
+    │  ├─ ConfigError          a setting or the model catalog is invalid
+    │  ├─ ModelNotFoundError   unknown model
+    │  ├─ NotFoundError        unknown batch, file, key or endpoint
+    │  ├─ OutputError          the results can't be written to the output
+    │  └─ ConflictError        the state of the batch does not allow it
+    ├─ RequestRefusedError     one request can't be answered; it gets an error line
+    ├─ StorageError            the storage failed (retryable)
+    │  ├─ ObjectMissingError   there is no such object
+    │  ├─ CorruptObjectError   an object does not hold what was written
     │  ├─ NewerFormatError     a newer version of batchchat wrote the object
-    │  └─ StorageFullError     no room left
-    ├─ BrokerError             Redis failed; worth another try
-    ├─ ServerError             the API's server failed; worth another try
+    │  └─ StorageFullError     the storage is full (retryable)
+    ├─ BrokerError             Redis failed (retryable)
+    ├─ ServerError             the API server failed (retryable)
     └─ EngineError             the engine failed
-       ├─ EngineStartError     it never came up
-       └─ EngineDeadError      it died; worth another engine
+       ├─ EngineStartError     it did not start
+       └─ EngineDeadError      it died (retryable with a new engine)
 
 `code` is part of the API, `hint` suggests what to do, and `retryable` states whether
 a retry may succeed. The command line and the API map classes, never texts.

@@ -1,1 +1,1 @@
-"""API keys, and create requests that were sent before."""
+"""API keys and idempotency records."""

@@ -1,7 +1,7 @@
-"""Keys of the API: each belongs to a project, and only its digest is kept.
+"""API keys: each belongs to a project, and only its digest is stored.
 
-A key is `bc_<id>_<secret>`. Its record lies in the bucket, so that every server
-knows it, and so does its revocation, which is a record of its own.
+A key is `bc_<id>_<secret>`. Its record is in the storage, so that it is valid on every
+server. Its revocation is a separate record.
 """
 
 import re
@@ -23,7 +23,7 @@ _UNMATCHABLE_DIGEST = sha256(secrets.token_bytes()).hexdigest()
 
 
 class ApiKey(records.Record, frozen=True, kw_only=True):
-    """`key.json`: whose a key is; `sha256` is the digest of the whole key."""
+    """`key.json`: the project of a key; `sha256` is the digest of the whole key."""
 
     id: str
     project: str
@@ -33,7 +33,7 @@ class ApiKey(records.Record, frozen=True, kw_only=True):
 
 
 class ListedKey(NamedTuple):
-    """A key, and when it was revoked, None while it is good."""
+    """A key, and when it was revoked (Unix seconds), None if it is valid."""
 
     key: ApiKey
     revoked_at: int | None
@@ -46,7 +46,7 @@ class Revocation(records.Record, frozen=True):
 
 
 class ApiKeys:
-    """The keys to one storage."""
+    """The API keys in one storage."""
 
     def __init__(self, storage: Storage, clock: Callable[[], float] = time) -> None:
         """Use the keys in `storage`."""
@@ -54,10 +54,10 @@ class ApiKeys:
         self._clock = clock
 
     def create(self, project: str, name: str = "") -> tuple[ApiKey, str]:
-        """Make a key; the second of the two is what its owner sends, once shown.
+        """Create a key; return its record, and the key itself, which is not stored.
 
         Raises:
-            UsageError: the project's name is not allowed.
+            UsageError: the name of the project is invalid.
 
         """
         key_id = secrets.token_hex(8)
@@ -73,7 +73,7 @@ class ApiKeys:
         return key, text
 
     def revoke(self, key_id: str) -> None:
-        """Make a key worthless, once and for all. Raises `NotFoundError`."""
+        """Revoke a key for ever. Raises `NotFoundError`."""
         if self._read(key_id) is None:
             hint = "list the keys with `batchchat keys list`"
             raise NotFoundError(f"no such key: `{key_id[:80]}`", hint=hint)
@@ -84,15 +84,17 @@ class ApiKeys:
         """Return the key with the given text, or None if it is unknown or revoked."""
         key_id = text.split("_")[1] if text.startswith("bc_") else ""
         key = self._read(key_id)
-        good = compare_digest(_digest(text), key.sha256 if key else _UNMATCHABLE_DIGEST)
-        return key if good and self._revoked_at(key_id) is None else None
+        is_valid = compare_digest(
+            _digest(text), key.sha256 if key else _UNMATCHABLE_DIGEST
+        )
+        return key if is_valid and self._revoked_at(key_id) is None else None
 
     def exist(self) -> bool:
         """Return whether any key was ever created."""
         return next(self._storage.list(f"{_PREFIX}/"), None) is not None
 
     def __iter__(self) -> Iterator[ListedKey]:
-        """Yield all keys, the revoked ones too."""
+        """Yield all keys, including revoked ones."""
         for key_id in self._storage.folders(_PREFIX):
             key = self._read(key_id)
             if key is not None:

@@ -1,8 +1,8 @@
-"""The files of a project as its users see them.
+"""The files of a project, as the API shows them.
 
-A file is there from the moment its `file.json` is written, and gone from the moment
-that its `deleted.json` is, or its time is over. Its bytes are removed after that,
-unless a batch that has not ended reads them.
+A file exists once its `file.json` is written, until its `deleted.json` is written or
+it expires. Its content is removed after that, but not while an unfinished batch reads
+it.
 """
 
 from collections.abc import Iterator
@@ -27,39 +27,39 @@ from batchchat.jobs.results.finalize import publish_results
 _READ_CONCURRENCY = 16
 
 _REMOVAL_TIMEOUT_SECONDS = 600
-"""Seconds after which a removal that is not finished was cut off."""
+"""Age at which an unfinished removal was interrupted."""
 
 _ORPHAN_AGE_SECONDS = 86_400
-"""Seconds after which content that is no file's will never be one's."""
+"""Age at which content without metadata is an orphan."""
 
 _FILE_OBJECTS = {"content", "file.json", "deleted.json"}
 
 
 class DeletionMark(records.Record, frozen=True):
-    """`deleted.json`."""
+    """`deleted.json`: the file is deleted."""
 
     deleted_at: int = 0
 
 
 class Page(NamedTuple):
-    """Some files of a list, and whether more come after them."""
+    """A page of files, and whether there are more."""
 
     files: list[File]
     has_more: bool
 
 
 class Files:
-    """The files of the project that `ledger` serves."""
+    """The files of one project."""
 
     def __init__(self, ledger: Ledger) -> None:
-        """Look at them as they are now."""
+        """Use the project of `ledger`."""
         self._ledger = ledger
         self._storage = ledger.storage
         self._keys = ledger.keys
         self._listing = FileListing(ledger)
 
     def get(self, file_id: str) -> File:
-        """Return a file that is there. Raises `NotFoundError`."""
+        """Return an existing file. Raises `NotFoundError`."""
         file = self._ledger.file(file_id)
         if self._is_expired(file) or self._exists(self._keys.deleted(file_id)):
             raise NotFoundError(not_found_message("file", file_id))
@@ -68,7 +68,7 @@ class Files:
     def page(
         self, *, after: str | None, limit: int, newest_first: bool, purpose: str | None
     ) -> Page:
-        """Return the next files behind `after`, in the order in which they came."""
+        """Return the next files after the one with the id `after`, by creation time."""
         listing = self._listing
         ids = (listing.newest_first if newest_first else listing.oldest_first)(after)
         with ThreadPoolExecutor(_READ_CONCURRENCY) as pool:
@@ -82,10 +82,10 @@ class Files:
         return Page(found[:limit], len(found) > limit)
 
     def use(self, file_id: str, batch_id: str) -> File:
-        """Note that a batch reads the file, and return it.
+        """Mark the file as read by a batch, and return it.
 
         Raises:
-            NotFoundError: it is not there, or was deleted meanwhile.
+            NotFoundError: the file does not exist, or was deleted at the same time.
 
         """
         self.get(file_id)
@@ -98,21 +98,21 @@ class Files:
             raise
 
     def delete(self, file_id: str) -> None:
-        """Let a file be gone, and free its bytes.
+        """Delete a file and its content.
 
         Raises:
             NotFoundError: there is no such file.
-            ConflictError: a batch that has not ended reads it.
+            ConflictError: an unfinished batch reads it.
 
         """
         self.get(file_id)
         self._remove(file_id)
 
     def sweep(self) -> None:
-        """Remove the files whose time is over, and what killed processes left.
+        """Remove expired files, and what killed processes have left.
 
-        A removal that was cut off is finished, or taken back if a batch reads the
-        file; content that was never made a file is removed after a day.
+        An interrupted removal is finished, or undone if a batch reads the file. Content
+        that never got its metadata is removed after a day.
         """
         for file_id in list(self._listing.oldest_first()):
             file = self._read(file_id, include_expired=True)
@@ -156,7 +156,7 @@ class Files:
                 self._storage.delete(self._keys.content(file_id))
 
     def _results(self) -> dict[str, str]:
-        """Return the files that the ends of all batches name, each with its batch."""
+        """Return the result files of all batches, each with the id of its batch."""
         found: dict[str, str] = {}
         for batch_id in self._storage.folders(self._keys.batches()):
             final = self._ledger.outcome(batch_id)
@@ -165,7 +165,7 @@ class Files:
         return found
 
     def _marked_at(self, file_id: str) -> int | None:
-        """Return when the file was marked as gone, None if it isn't any more."""
+        """Return when the file was marked as deleted, None if it is not marked."""
         key = self._keys.deleted(file_id)
         try:
             return records.decode(DeletionMark, self._storage.get(key), key).deleted_at
@@ -173,15 +173,15 @@ class Files:
             return None
 
     def _remove(self, file_id: str) -> None:
-        """Mark it first, then look for readers: one that comes now sees the mark."""
+        """Mark the file, then look for readers: a new reader sees the mark."""
         mark = self._keys.deleted(file_id)
         self._storage.create(mark, records.encode(DeletionMark(self._ledger.now())))
         reader = next(self._readers(file_id), None)
         if reader is not None:
             self._storage.delete(mark)
             raise ConflictError(
-                f"`{file_id}` is the input of `{reader}`, which has not ended:"
-                " cancel that or wait for it"
+                f"`{file_id}` is the input of the unfinished batch `{reader}`:"
+                " cancel it or wait until it has ended"
             )
         self._storage.delete(self._keys.content(file_id))
 

@@ -13,29 +13,29 @@ from batchchat.jobs.ids import id_created_at, smallest_id_at
 from batchchat.jobs.ledger.ledger import Ledger
 
 _SINGLE_LISTING_FILES = 300
-"""Files that are listed whole: with three objects each, S3's answer to one question."""
+"""Up to this many files are listed at once: S3's page of 1,000 keys, three per file."""
 
 _FIRST_SPAN_SECONDS = 3_600.0
 _SPAN_GROWTH = 4
 
 
 class Stored(NamedTuple):
-    """A file's id, and what is stored of it."""
+    """The id of a file, and the names of its stored objects."""
 
     file_id: str
     names: set[str]
 
 
 class FileListing:
-    """The files of the project that `ledger` serves."""
+    """The listed files of one project."""
 
     def __init__(self, ledger: Ledger) -> None:
-        """Look at them as they are now."""
+        """Use the project of `ledger`."""
         self._ledger = ledger
         self._top = f"{ledger.keys.files()}/"
 
     def stored(self, begin: str = "", end: str = "") -> Iterator[Stored]:
-        """Yield what is stored of each file from `begin` on and before `end`."""
+        """Yield what is stored of each file from `begin` up to, but without, `end`."""
         entries = self._ledger.storage.list(self._top, f"{self._top}{begin}")
         whole = (entry.key[len(self._top) :] for entry in entries)
         keys = takewhile(lambda key: not end or key < end, whole)
@@ -43,12 +43,14 @@ class FileListing:
             yield Stored(file_id, {path.partition("/")[2] for path in paths})
 
     def oldest_first(self, after: str | None = None) -> Iterator[str]:
-        """Yield the ids of the files behind `after` that are not deleted."""
-        behind = f"{after}0" if after else ""  # `0` comes next to the `/` of its keys
+        """Yield the ids of the undeleted files after `after`, oldest first."""
+        behind = (
+            f"{after}0" if after else ""
+        )  # `0` sorts just after the `/` in its keys
         return _visible_ids(self.stored(begin=behind))
 
     def newest_first(self, before: str | None = None) -> Iterator[str]:
-        """Yield the ids of the files older than `before` that are not deleted."""
+        """Yield the ids of the undeleted files before `before`, newest first."""
         end = before or ""
         few = list(islice(self.stored(end=end), _SINGLE_LISTING_FILES))
         if len(few) < _SINGLE_LISTING_FILES:

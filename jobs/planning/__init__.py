@@ -1,1 +1,1 @@
-"""Checks an input file, cuts it into shards, estimates its cost."""
+"""Checks input files, divides them into shards, and estimates their cost."""

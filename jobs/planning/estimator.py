@@ -1,9 +1,8 @@
-"""What a file will take: its prompts' tokens, exact, and the rest within bounds.
+"""Estimates what a file will take: exact prompt tokens, and bounds for the rest.
 
-The tokens of the answers are known only when they are there. At most they are what
-the requests allow; what is to be expected, the last batches of the model say. The
-same batches say how long engines took for a token. Where there are none, nothing
-is said: no figure here is a guess.
+The number of output tokens is unknown in advance. The requests limit it, and the
+latest batches of the model show what to expect, including the engine time per token.
+Without such batches there is no expectation: no figure is a guess.
 """
 
 import os
@@ -32,17 +31,17 @@ from batchchat.jobs.requests.schema import Request
 
 _BLOCK_LINES = 64
 _BLOCK_BYTES = 1024 * 1024
-"""Of lines whose prompts are tokenized together, by one thread; or a single line."""
+"""Lines and bytes of a block, which one thread tokenizes; a longer line is a block."""
 
 _QUEUED_BLOCKS_PER_THREAD = 2
-"""Blocks for each thread that may be rendered before they are tokenized."""
+"""Rendered blocks that may wait for each thread."""
 
 _MAX_LISTED_LINES = 1_000
-"""Lines that are named at most."""
+"""Maximum number of lines in `TokenCounts.lines`."""
 
 _HISTORY_BATCHES = 5
 _MAX_BATCHES_SEARCHED = 200
-"""Batches that are looked through for the last ones of a model."""
+"""How many batches are searched for the latest ones of a model."""
 
 _EMPTY_ANSWER = Completion(
     choices=[Choice(index=0, text="", finish_reason="stop")],
@@ -72,7 +71,7 @@ class TokenCounts:
 
 
 class Range(NamedTuple):
-    """From the least to the most."""
+    """A range between two bounds, which are included."""
 
     low: float
     high: float
@@ -80,7 +79,10 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelHistory:
-    """What the last batches of a model took, for an answer and for a token."""
+    """What the latest batches of a model took.
+
+    `output_tokens` are per answer, `engine_seconds` per token.
+    """
 
     batches: int
     requests: int
@@ -88,7 +90,7 @@ class ModelHistory:
     engine_seconds: Range
 
     def expected_output_tokens(self, counted: TokenCounts) -> Range:
-        """Return the tokens of the answers, by what answers had."""
+        """Return how many output tokens to expect."""
         answered = counted.requests - counted.invalid - counted.too_long
         return Range(
             *(
@@ -98,7 +100,7 @@ class ModelHistory:
         )
 
     def expected_engine_seconds(self, counted: TokenCounts) -> Range:
-        """Return the seconds of engines, by what tokens took."""
+        """Return how much engine time to expect, in seconds."""
         output = self.expected_output_tokens(counted)
         return Range(
             *(
@@ -109,7 +111,7 @@ class ModelHistory:
 
 
 class _Block(NamedTuple):
-    """Prompts that are tokenized; `context` is the model's, in tokens."""
+    """Prompts in tokenization; `context` is the context length in tokens."""
 
     prompts: list[tuple[Request, str]]
     lengths: Future[list[int | None]]
@@ -122,7 +124,7 @@ class TokenCounter:
     def __init__(
         self, model: str | None, renderers: RendererRegistry, max_line_bytes: int
     ) -> None:
-        """Count for `model`, or for the one that the lines name."""
+        """Count for `model`, or else for the model that the lines name."""
         self.counted = TokenCounts()
         self._parser = Parser(model)
         self._renderers = renderers
@@ -130,20 +132,22 @@ class TokenCounter:
 
     @property
     def model(self) -> str | None:
-        """The model that was given, or that the lines name."""
+        """The given model, or the one that the lines name."""
         return self._parser.model
 
     def count(self, chunks: Iterable[bytes]) -> None:
-        """Count a file; holds a few blocks of lines for each core.
+        """Count the tokens of a file; holds a few blocks of lines per core in memory.
 
         Raises:
-            ModelNotFoundError: there is no such model, or its files are not at hand.
-            ConfigError: it has no tokenizer that can be read.
+            ModelNotFoundError: the model is unknown, or its files are not local.
+            ConfigError: its tokenizer can't be read.
 
         """
         threads = os.cpu_count() or 1
         waiting: deque[_Block] = deque()
-        with ThreadPoolExecutor(threads, "tokens") as pool:  # beside the rendering
+        with ThreadPoolExecutor(
+            threads, "tokens"
+        ) as pool:  # in parallel with rendering
             for block in self._blocks(chunks):
                 renderer = self._renderers.get(str(self._parser.model))
                 prompts = self._render(block, renderer)
@@ -182,7 +186,7 @@ class TokenCounter:
     def _render(
         self, requests: list[Request], renderer: PromptRenderer
     ) -> list[tuple[Request, str]]:
-        """Return the turns that can be rendered, each with its prompt."""
+        """Return the turns that can be rendered, with their prompts."""
         prompts: list[tuple[Request, str]] = []
         for turn in (turn for request in requests for turn in self._turns(request)):
             try:
@@ -193,7 +197,7 @@ class TokenCounter:
         return prompts
 
     def _turns(self, request: Request) -> Iterator[Request]:
-        """Yield the prompts of a request: one, and one more for each slot."""
+        """Yield the request once per prompt: each generated turn adds a prompt."""
         turns = Conversation(request)
         yield turns.next_request
         turns.add_answer(_EMPTY_ANSWER)
@@ -230,7 +234,7 @@ class TokenCounter:
 
 
 def model_history(ledger: Ledger, model: Model) -> ModelHistory | None:
-    """Return what the last batches of the model took, None where there are none."""
+    """Return what the latest batches of the model took, None if there are none."""
     ends = list(islice(_recent_outcomes(ledger, model.name), _HISTORY_BATCHES))
     if not ends:
         return None

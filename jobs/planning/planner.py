@@ -1,4 +1,4 @@
-"""Plans a batch: checks its input, then writes the plan, once."""
+"""Plans a batch: checks its input and writes the plan."""
 
 from collections.abc import Callable
 from sys import maxsize
@@ -27,13 +27,13 @@ from batchchat.jobs.requests.schema import Request
 from batchchat.jobs.settings import Settings
 
 _CANNOT_REBUILD = (
-    "the plan was damaged, and by the settings of today another comes out than what has"
-    " run: submit the input again"
+    "the plan is corrupt and can't be rebuilt, because the shard settings have changed"
+    " since: submit the input again"
 )
 
 
 def plan_limits(settings: Settings) -> Limits:
-    """Return the sizes that plans are made with."""
+    """Return the limits for plans."""
     return Limits(
         settings.shard_requests, settings.shard_bytes, settings.max_line_bytes
     )
@@ -46,9 +46,14 @@ def make_plan(
     sizes: Limits,
     on_progress: Callable[[int, int], object] = lambda _bytes, _requests: None,
 ) -> Plan:
-    """Return the batch's plan, made unless there is one.
+    """Plan a batch, unless it has a plan; return the plan.
 
-    Two planners at once come to the same plan, and one of them writes it.
+    Two concurrent planners make the same plan, and one of them writes it.
+
+    Raises:
+        ConfigError: the model's files are invalid.
+        StorageError: the input can't be read, or the plan can't be written.
+
     """
     try:
         plan = _build_plan(ledger, batch, renderers, sizes, on_progress)
@@ -60,7 +65,7 @@ def make_plan(
 
 
 def reject(ledger: Ledger, batch: Batch, error: ConfigError) -> Plan:
-    """Return a plan that says why nothing of the batch can run; see `make_plan`."""
+    """Write and return a plan that rejects the batch, because of `error`."""
     text = f"{error.message}: {error.hint}" if error.hint else error.message
     problem = Problem("model_not_usable", None, text, "model")
     return _write(ledger, batch, _rejected(ledger, problem))
@@ -73,7 +78,7 @@ def _build_plan(
     sizes: Limits,
     on_progress: Callable[[int, int], object],
 ) -> Plan:
-    """Return the plan that the input asks for; write the report of its problems."""
+    """Check the input, write the report of its problems, and return the plan."""
     keys = ledger.keys.batch(batch.id)
     parser = Parser(batch.model)
     content = ledger.keys.content(batch.input_file_id)
@@ -98,7 +103,9 @@ def _build_plan(
 
 
 def _without_input(ledger: Ledger, batch: Batch) -> Plan:
-    message = f"the input file `{batch.input_file_id}` was removed before it was read"
+    message = (
+        f"the input file `{batch.input_file_id}` was removed before it was checked"
+    )
     return _rejected(ledger, Problem(INPUT_MISSING, None, message, "input_file_id"))
 
 
@@ -114,7 +121,7 @@ def _rejected(ledger: Ledger, problem: Problem) -> Plan:
 
 
 def _write(ledger: Ledger, batch: Batch, plan: Plan) -> Plan:
-    """Write the plan, unless there is one; return the one that is there."""
+    """Write the plan, unless there is one; return the stored plan."""
     if not plan_matches_stored_results(ledger, batch, plan):
         plan = _rejected(ledger, Problem("plan_damaged", None, _CANNOT_REBUILD, None))
     key = ledger.keys.batch(batch.id).plan
@@ -124,17 +131,17 @@ def _write(ledger: Ledger, batch: Batch, plan: Plan) -> Plan:
 
 
 class PromptLengthCheck:
-    """Looks for prompts that are too long, as soon as the model is known."""
+    """Finds prompts that are too long, as soon as the model is known."""
 
     def __init__(self, parser: Parser, renderers: RendererRegistry) -> None:
-        """Ask `parser` for the model's name, once it has one."""
+        """Check for the model of `parser`, once the parser knows it."""
         self.max_unchecked_bytes = 0
         self._parser = parser
         self._renderers = renderers
         self._renderer: PromptRenderer | None = None
 
     def __call__(self, request: Request, size: int) -> Problem | None:
-        """Return what is wrong with the prompt; see `plan.PromptCheck`."""
+        """Return the problem of a prompt, if any; see `scanner.PromptCheck`."""
         if not self.max_unchecked_bytes and self._parser.model is not None:
             self._renderer = self._renderers.get_if_local(self._parser.model)
             self.max_unchecked_bytes = (
@@ -144,7 +151,7 @@ class PromptLengthCheck:
 
 
 def find_model(parser: Parser, catalog: Catalog, found: Scan) -> Model | None:
-    """Return the model that the lines agree on; note it if there is none such."""
+    """Return the model that the lines name; add a problem if it is unknown."""
     if parser.model is None:
         return None
     try:
@@ -156,7 +163,7 @@ def find_model(parser: Parser, catalog: Catalog, found: Scan) -> Model | None:
 
 
 def _check_limit(batch: Batch, model: Model, found: Scan) -> None:
-    """Note that a limit to the cost can't be held, if that is so."""
+    """Add a problem if the cost limit can't be applied."""
     try:
         check_cost_limit(batch.max_cost, model.price, model.name)
     except UsageError as error:

@@ -1,8 +1,8 @@
-"""The plan of a batch: every line checked, and the file cut into shards.
+"""Scans an input file: checks every line, and divides the file into shards.
 
-One pass over the input, in memory that does not grow with it: a chunk, a line,
-and eight bytes of each custom_id that are kept on disk. The input is never
-rewritten: a shard is a range of its bytes.
+It takes one pass, in memory that does not grow with the file: a chunk and a line.
+Eight bytes per custom_id are kept on disk. The input is not rewritten: a shard is a
+range of its bytes.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -27,14 +27,14 @@ from batchchat.jobs.requests.problems import MAX_LISTED_PROBLEMS, Problem, Probl
 from batchchat.jobs.requests.schema import Request
 
 _BLOCK_BYTES = 64 * 1024
-"""Bytes that are looked at together: they lie in the processor's cache."""
+"""Bytes that are checked together; they fit into the processor's cache."""
 
 _PROGRESS_EVERY_LINES = 4_096
 """Lines between two progress reports."""
 
 
 class Limits(NamedTuple):
-    """How large a shard and a line may be."""
+    """The maximum sizes of a shard and of a line."""
 
     shard_requests: int
     shard_bytes: int
@@ -45,16 +45,16 @@ class PromptCheck(Protocol):
     """Checks whether a prompt is too long for its model."""
 
     max_unchecked_bytes: int
-    """Lines of plain text and of fewer bytes need no look; known once this is not 0."""
+    """Shorter lines of plain text need no check; 0 while that is unknown."""
 
     def __call__(self, request: Request, size: int) -> Problem | None:
-        """Look at a request whose line has `size` bytes."""
+        """Return the problem of a request whose line has `size` bytes, if any."""
         ...
 
 
 @dataclass(slots=True)
 class Scan:
-    """What one pass over the input found."""
+    """The result of a pass over the input."""
 
     requests: int = 0
     invalid: int = 0
@@ -66,7 +66,7 @@ class Scan:
     """Whether the file has a problem that skipping lines does not fix."""
 
     def first_problems(self) -> list[Problem]:
-        """Return as many as a batch object lists."""
+        """Return the problems that a Batch object lists."""
         return [
             problem
             for problem, _ in zip(
@@ -83,10 +83,10 @@ def scan(
     check: PromptCheck | None = None,
     on_progress: Callable[[int, int], object] = lambda _bytes, _requests: None,
 ) -> Scan:
-    """Check every line and cut the shards; bad input is reported, never raised.
+    """Check every line and divide the input into shards.
 
-    `read` opens the input, and is called twice. `on_progress` receives the bytes read
-    and the requests found so far.
+    Invalid input is reported in the result and raises no error. `read` opens the input,
+    and is called twice. `on_progress` is called with the bytes and requests so far.
     """
     lines = LineSplitter(limits.max_line_bytes)
     reported = 0
@@ -121,16 +121,16 @@ class _Scanner:
             self.found.problems.close()
 
     def add_block(self, block: bytes, lines: LineSplitter) -> None:
-        """Check the next bytes: at once where they are plain lines, else one by one.
+        """Check the next bytes: all at once if they are simple lines, else by line.
 
-        Most blocks of most files are, and those are what takes the time.
+        Most blocks of most files are simple.
         """
         if not lines.at_line_start or not self._add_fast(block, lines):
             for line in lines.split(block):
                 self.add_line(line)
 
     def add_line(self, line: RawLine) -> None:
-        """Check one line and give it to its shard."""
+        """Check one line and add it to a shard."""
         raw = line.raw if line.length <= self._safe_length else None
         plain = self._parser.parse_fast([raw], raw) if raw else None
         if plain is None:
@@ -140,7 +140,7 @@ class _Scanner:
             self._count(plain)
 
     def _add_fast(self, block: bytes, lines: LineSplitter) -> bool:
-        """Take whole lines of plain text that are right and not long."""
+        """Add a block of whole, valid, short lines; return False if it is not one."""
         raws = BytesIO(block).readlines()  # faster than `split`
         if not block.endswith(b"\n") or len(max(raws, key=len)) > self._safe_length:
             return False
@@ -154,7 +154,7 @@ class _Scanner:
 
     @property
     def _safe_length(self) -> int:
-        """The bytes that a line of plain text may have and need no look."""
+        """The bytes up to which a line of plain text needs no check of its length."""
         most = self._limits.max_line_bytes
         return min(most, self._check.max_unchecked_bytes - 1) if self._check else most
 
@@ -186,7 +186,7 @@ class _Scanner:
         return result.custom_id, [problem] if problem else []
 
     def finish(self, again: Iterator[RawLine]) -> Scan:
-        """Close the last shard and look for ids that came twice."""
+        """Close the last shard, and find duplicate custom_ids."""
         found = self.found
         found.shards = self._cutter.finish()
         hashes = self._custom_ids.duplicate_hashes()
@@ -222,7 +222,7 @@ class _Scanner:
 
 
 class _Cutter:
-    """Gathers lines into shards."""
+    """Collects lines into shards."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -234,14 +234,14 @@ class _Cutter:
         self._requests = 0
 
     def add(self, number: int, offset: int, length: int, requests: int) -> None:
-        """Take the next line, in a new shard if it would make this one too big."""
+        """Add the next line, to a new shard if this one would become too large."""
         if not self._lines or not self._has_room(length, 1):
             self._close()
             self._first, self._begin = number, offset
         self._take(1, offset + length, requests)
 
     def add_all(self, number: int, offset: int, raws: list[bytes], length: int) -> None:
-        """Take the next lines, a request each and with line feeds; `length` is all."""
+        """Add the next lines, each with a request; `length` is their total size."""
         if self._lines and self._has_room(length, len(raws)):
             self._take(len(raws), offset + length, len(raws))
             return
@@ -251,7 +251,7 @@ class _Cutter:
             offset += len(raw)
 
     def finish(self) -> list[Shard]:
-        """Return all shards that hold a request."""
+        """Return all shards."""
         self._close()
         return self._shards
 
@@ -267,7 +267,7 @@ class _Cutter:
         self._requests += requests
 
     def _close(self) -> None:
-        """End the shard; one without a request is none."""
+        """End the current shard, unless it has no requests."""
         if self._requests:
             shard = Shard(
                 index=len(self._shards),
@@ -282,7 +282,7 @@ class _Cutter:
 
 
 def _with_duplicate_lines(shards: list[Shard], lines: list[int]) -> Iterator[Shard]:
-    """Give each shard its own of the sorted `lines`."""
+    """Yield the shards with their part of the sorted `lines`."""
     at = 0
     for shard in shards:
         end = at

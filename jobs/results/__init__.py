@@ -1,1 +1,1 @@
-"""Output and error files, as JSONL and Parquet, and what reads them."""
+"""Result files as JSONL and Parquet: writing, reading, exporting and delivering."""

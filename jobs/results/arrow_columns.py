@@ -1,7 +1,7 @@
-"""Rows of a batch as Arrow columns: see `parquet.py` for what they hold.
+"""Converts rows to Arrow columns; `parquet.py` describes the columns.
 
-A column is made of all its values at once, since whatever is done for each row and
-each column in turn takes longer than reading, decoding and writing together.
+Each column is built from all its values at once. Work per row and column would take
+longer than reading, decoding and writing together.
 """
 
 from collections import defaultdict
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class _Message(msgspec.Struct, gc=False):
-    """What a conversation keeps of a message; see `jobs.request.Message`."""
+    """The exported part of a message; see `requests.schema.Message`."""
 
     role: str
     content: str | list[TextPart] | None = None
@@ -46,7 +46,7 @@ class _Conversation(msgspec.Struct, gc=False):
 
 
 class _Request(_Conversation, gc=False):
-    """A line of the input: OpenAI's with its body, or a body alone."""
+    """An input line: OpenAI's with a body, or a body alone."""
 
     body: _Conversation | None = None
 
@@ -55,13 +55,13 @@ _request = msgspec.json.Decoder(_Request)
 
 
 class _Said(NamedTuple):
-    """The messages of conversations, flat: Arrow is slow with lists of objects."""
+    """All messages in flat lists: Arrow is slow with lists of objects."""
 
     roles: list[str]
     texts: list[str | None]
 
     def add(self, conversations: list[list[_Message]]) -> list[int]:
-        """Append conversations; return the number of messages of each."""
+        """Append conversations; return the number of messages in each."""
         flat = [*chain.from_iterable(conversations)]
         self.roles.extend([message.role for message in flat])
         self.texts.extend(
@@ -71,14 +71,13 @@ class _Said(NamedTuple):
 
 
 class Columns:
-    """The values of rows, until they are worth an array of Arrow's each.
+    """The values of rows, collected until they are converted to Arrow arrays.
 
-    Only values are kept, and no objects: Python's collector would look through those
-    again and again.
+    It holds plain values only: containers would slow down garbage collection.
     """
 
     def __init__(self, model: str | None, schema: Any) -> None:
-        """Begin with no rows; all are of the batch's one `model`."""
+        """Start without rows; `model` is the model of the batch."""
         self._model = model
         self._schema = schema
         self._clear()
@@ -88,12 +87,12 @@ class Columns:
         return len(self._values["line"])
 
     def add(self, rows: list[Row], requests: list[bytes]) -> None:
-        """Append rows; `requests` are the input's lines of those that are completed."""
+        """Append rows; `requests` are the input lines of the completed ones."""
         for name, values in _columns(rows, requests, self._said).items():
             self._values[name] += values
 
     def take(self) -> Any:
-        """Return the rows as a batch of Arrow's, and begin anew."""
+        """Return the rows as an Arrow record batch, and start again."""
         import pyarrow as pa
 
         self._values["model"] = [self._model] * len(self)
@@ -115,7 +114,7 @@ class Columns:
 def _columns(
     rows: list[Row], requests: list[bytes], said: _Said
 ) -> dict[str, list[Any]]:
-    """Return the values of each column but the model's; add what was `said`."""
+    """Return the values of each column except `model`; add the messages to `said`."""
     completed = [row for row in rows if row.completed]
     columns = _answered(completed, requests, said)
     if len(completed) < len(rows):
@@ -158,7 +157,7 @@ def _answered(
 def _conversations(
     rows: list[Row], requests: list[bytes], bodies: list[Body]
 ) -> list[list[_Message]]:
-    """Return the conversations, each with its slots filled, and its answer."""
+    """Return the conversations with their generated turns and their answer."""
     found = []
     asked = decoded_all(_request, requests, "request", rows)
     for request, body in zip(asked, bodies, strict=True):
@@ -172,7 +171,7 @@ def _conversations(
 
 
 def _spread(values: Iterable[T], rows: list[Row]) -> list[T | None]:
-    """Return the values of completed rows with a null for each other row."""
+    """Return the values of the completed rows, with None for each other row."""
     left = iter(values)
     return [next(left) if row.completed else None for row in rows]
 
@@ -189,7 +188,7 @@ def _failed(row: Row) -> dict[str, Any]:
 
 
 def _array(values: list[Any], kind: Any) -> Any:
-    """Return a column; of one value all over it is made without looking at each."""
+    """Return a column; a constant one is built without converting each value."""
     import pyarrow as pa
 
     first = values[0]
@@ -199,7 +198,7 @@ def _array(values: list[Any], kind: Any) -> Any:
 
 
 def _messages(lengths: list[int | None], said: _Said, kind: Any) -> Any:
-    """Return the column of conversations, null where there is no length."""
+    """Return the column of conversations, null where the length is None."""
     import pyarrow as pa
 
     missing = pa.array([length is None for length in lengths], pa.bool_())
@@ -211,7 +210,7 @@ def _messages(lengths: list[int | None], said: _Said, kind: Any) -> Any:
 
 
 def _costs(costs: Sequence[Decimal | None], kind: Any) -> Any:
-    """Return the column of costs, rounded only where one has too many decimals."""
+    """Return the column of costs, rounded if one of them has too many decimals."""
     import pyarrow as pa
 
     try:

@@ -1,15 +1,15 @@
-"""Brings the results of an ended batch to the destination that was asked for.
+"""Delivers the results of an ended batch to its destination.
 
-The batch has ended before, and nothing here changes that. Each file appears there
-whole or not at all, under a name that no other batch's has, and a second writing
-brings the same bytes; so this may be killed anywhere and done again by anybody::
+Each file appears there whole or not at all, under a name that contains the id of the
+batch, and writing it again writes the same bytes. So this may be killed anywhere, and
+repeated by any process::
 
-    write the files      killed here: some may be there; all are written again
-    delivery_receipt.json       create-once; from here on nobody writes
-    leave the index      killed before: the next look does it
+    write the files                if killed, all of them are written again
+    create delivery_receipt.json   from now on no process writes them
+    leave the active index         if killed, the next sweep does it
 
-What fails is tried again at growing intervals for a day, then given up; the results
-are kept as files of the project whatever becomes of it.
+A failed delivery is retried for a day at growing intervals, and then given up. The
+results remain available as files of the project in any case.
 """
 
 import logging
@@ -32,15 +32,15 @@ from batchchat.jobs.storage.file_adapter import WriterFile
 log = logging.getLogger(__name__)
 
 OpenDestination = Callable[[str], Storage]
-"""Opens a destination. Raises `OutputError` where results may not go there."""
+"""Opens a destination. Raises `OutputError` if it is not allowed."""
 
 _BACKOFF = Backoff(first=5, longest=600)
 _GIVE_UP_AFTER_SECONDS = 86_400
-"""Seconds after a batch's end for which its delivery is tried."""
+"""How long after the end of a batch its delivery is retried."""
 
 
 def is_due(state: State, now: int) -> bool:
-    """Say whether the results of an ended batch are to be delivered now."""
+    """Return whether the results of an ended batch should be delivered now."""
     if state.is_delivered:
         return False
     failed = state.delivery_attempt
@@ -48,11 +48,11 @@ def is_due(state: State, now: int) -> bool:
 
 
 def deliver(ledger: Ledger, state: State, open_destination: OpenDestination) -> None:
-    """Write the results to the batch's destination, and note that they are there.
+    """Write the results to the destination, then the delivery receipt.
 
     Raises:
-        OutputError: they never can be written.
-        BatchchatError: they could not be written now.
+        OutputError: they can never be written.
+        BatchchatError: they could not be written this time.
 
     """
     batch = state.batch
@@ -66,7 +66,7 @@ def deliver(ledger: Ledger, state: State, open_destination: OpenDestination) -> 
         written.append(f"{place.url}/{path.name}")
     _record(ledger, batch.id, DeliveryReceipt(ledger.now(), written))
     log.info(
-        "%s is delivered",
+        "delivered %s",
         batch.id,
         extra=event_fields("batch_delivered", batch_id=batch.id),
     )
@@ -75,16 +75,21 @@ def deliver(ledger: Ledger, state: State, open_destination: OpenDestination) -> 
 def attempt_delivery(
     ledger: Ledger, state: State, open_destination: OpenDestination
 ) -> None:
-    """Do that, and note why where it fails. Raises `StorageError` if that fails too."""
+    """Deliver the results; if that fails, store the reason.
+
+    Raises:
+        StorageError: the reason could not be stored.
+
+    """
     batch_id, final = state.batch.id, outcome_of(state)
     try:
         deliver(ledger, state, open_destination)
-    except Exception as error:  # noqa: BLE001 - it is noted, whatever it is
+    except Exception as error:  # noqa: BLE001 - every reason is stored
         why = _reason(error)
         now = ledger.now()
         tries = 1 + (state.delivery_attempt.tries if state.delivery_attempt else 0)
         about_it = event_fields("delivery_failed", batch_id=batch_id, tries=tries)
-        log.warning("%s is not delivered: %s", batch_id, why, extra=about_it)
+        log.warning("delivery of %s failed: %s", batch_id, why, extra=about_it)
         if (
             isinstance(error, OutputError)
             or now - final.created_at > _GIVE_UP_AFTER_SECONDS
@@ -98,21 +103,23 @@ def attempt_delivery(
 
 
 def _reason(error: Exception) -> str:
-    """Say what went wrong; what a bug says may hold what is in the results."""
+    """Return what went wrong, without the text of a bug, which may quote results."""
     if isinstance(error, BatchchatError):
         return error.message
-    log.error("a bug:\n%s", "".join(traceback.format_tb(error.__traceback__)))
-    return f"batchchat has a bug that this met ({type(error).__name__})"
+    log.error(
+        "bug in a delivery:\n%s", "".join(traceback.format_tb(error.__traceback__))
+    )
+    return f"internal error ({type(error).__name__}): this is a bug in batchchat"
 
 
-def _record(ledger: Ledger, batch_id: str, how: DeliveryReceipt) -> None:
+def _record(ledger: Ledger, batch_id: str, receipt: DeliveryReceipt) -> None:
     ledger.storage.create(
-        ledger.keys.batch(batch_id).delivery_receipt, records.encode(how)
+        ledger.keys.batch(batch_id).delivery_receipt, records.encode(receipt)
     )
 
 
 def _file_names(state: State) -> OutputPaths:
-    """Return the names at the destination, which are those of the batch's files."""
+    """Return the file names at the destination, which contain the batch's id."""
     name = f"{state.batch.id}_"
     table = Path(f"{name}output.parquet")
     if state.batch.output_format == "parquet":
@@ -122,7 +129,7 @@ def _file_names(state: State) -> OutputPaths:
 
 
 def _check_files_exist(ledger: Ledger, state: State) -> None:
-    """See that nobody has deleted what is to be delivered. Raises `OutputError`."""
+    """Check that the result files still exist. Raises `OutputError`."""
     final = outcome_of(state)
     for file_id in filter(None, (final.output_file_id, final.error_file_id)):
         try:

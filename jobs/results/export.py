@@ -1,4 +1,4 @@
-"""Puts the results of a batch where the user wants them, as files."""
+"""Exports the results of a batch to local files."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -16,15 +16,15 @@ from batchchat.jobs.results.parquet import write_parquet
 from batchchat.jobs.results.parquet_file import parquet_file_id
 
 _ENDINGS = {".jsonl", ".ndjson", ".json", ".txt", ".parquet"}
-"""File name endings that one format's name has in place of the other's."""
+"""File name endings that are replaced to name a file of another format."""
 
-_ELSEWHERE = "choose another place with `--output`"
+_CHOOSE_ANOTHER = "choose another path with `--output`"
 
 Write = Callable[[BinaryIO | RawIOBase], object]
 
 
 class OutputPaths(NamedTuple):
-    """The files that the results go to; None where there is to be no such file."""
+    """The paths of the exported files; None for an unwanted file."""
 
     jsonl: Path | None
     errors: Path | None
@@ -34,9 +34,9 @@ class OutputPaths(NamedTuple):
 def export(ledger: Ledger, batch_id: str, output: Path, formats: str) -> list[Path]:
     """Write the results of a batch that has ended; return the files written.
 
-    `formats` is `jsonl`, `parquet` or `both`. Each file appears whole or not at
-    all, and none before all are written. An error file of an earlier run is
-    removed where this batch has none.
+    `formats` is `jsonl`, `parquet` or `both`. Each file appears whole or not at all,
+    and none before all are written. If the batch has no errors, an error file of an
+    earlier run is removed.
 
     Raises:
         ConflictError: the batch has not ended.
@@ -52,9 +52,9 @@ def export(ledger: Ledger, batch_id: str, output: Path, formats: str) -> list[Pa
 def write_atomically(
     batch_id: str, places: OutputPaths, wanted: list[tuple[Path, Write]]
 ) -> list[Path]:
-    """Write each of `wanted` to its place among `places`; see `export`."""
-    kept = "the results are kept: write them to another place with"
-    hint = f"{kept} `batchchat results {batch_id} --output PATH`"
+    """Write each of `wanted` to its path in `places`; see `export`."""
+    command = f"`batchchat results {batch_id} --output PATH`"
+    hint = f"the results are kept: write them to another path with {command}"
     with ExitStack() as stack:
         partials = []
         for path, write in wanted:
@@ -71,27 +71,27 @@ def write_atomically(
 
 
 def check_output(output: Path, formats: str) -> None:
-    """See that the results can be written, before anything is spent on them.
+    """Check that the results can be written, before a run spends time on them.
 
-    Makes the folders that are missing.
+    Creates missing folders.
 
     Raises:
-        OutputError: they can't be.
+        OutputError: the results can't be written.
 
     """
     for path in filter(None, output_paths(output, formats)):
-        with _Partial(path, _ELSEWHERE):
+        with _Partial(path, _CHOOSE_ANOTHER):
             pass
 
 
 def output_paths(output: Path, formats: str) -> OutputPaths:
-    """Return where each file goes when `output` is asked for.
+    """Return the path of each file for `--output`.
 
     Raises:
-        OutputError: it is a folder, or its ending is not of the format.
+        OutputError: `output` is a folder, or its ending contradicts the format.
 
     """
-    with _translate_errors(output, _ELSEWHERE):
+    with _translate_errors(output, _CHOOSE_ANOTHER):
         if not output.name or output.is_dir():
             message = f"can't write the results to `{output}`: it is a folder"
             raise OutputError(message, hint="name a file in it with `--output`")
@@ -105,15 +105,15 @@ def output_paths(output: Path, formats: str) -> OutputPaths:
         jsonl = output.with_name(f"{stem}.jsonl") if ends_in_parquet else output
         return OutputPaths(jsonl, errors, parquet)
     if ends_in_parquet:
-        message = f"can't write JSONL to `{output}`: its name says Parquet"
-        raise OutputError(message, hint="ask for it with `--format parquet`")
+        message = f"can't write JSONL to `{output}`: its name ends in `.parquet`"
+        raise OutputError(message, hint="use `--format parquet`, or another file name")
     return OutputPaths(output, errors, None)
 
 
 def results_for(
     ledger: Ledger, state: State, places: OutputPaths
 ) -> Iterator[tuple[Path, Write]]:
-    """Yield the place of each file of an ended batch, and what writes it."""
+    """Yield the path of each file of an ended batch, and a function that writes it."""
     final = outcome_of(state)
     if places.jsonl:
         yield places.jsonl, _copy(ledger, final.output_file_id, final.output_bytes)
@@ -128,7 +128,7 @@ def results_for(
 
 
 def _copy(ledger: Ledger, file_id: str | None, size: int) -> Write:
-    """Return what copies a file of the storage; where there is none, nothing."""
+    """Return a function that copies a stored file; without one, it copies nothing."""
 
     def write(sink: BinaryIO | RawIOBase) -> None:
         if file_id is None:
@@ -138,25 +138,27 @@ def _copy(ledger: Ledger, file_id: str | None, size: int) -> Write:
             sink.write(chunk)
             copied += len(chunk)
         if copied != size:
-            message = f"`{file_id}` has {copied:,} bytes, and {size:,} were written"
+            message = f"`{file_id}` has {copied:,} bytes instead of {size:,}"
             raise CorruptObjectError(message)
 
     return write
 
 
 class _Partial:
-    """A hidden file beside its place, moved there when it is whole, else removed."""
+    """A hidden file beside its target, moved there when complete, else removed."""
 
     def __init__(self, path: Path, hint: str) -> None:
         self._path = path
         self._hint = hint
-        self._target = Path(os.path.realpath(path))  # a link stays one
+        self._target = Path(os.path.realpath(path))  # a symbolic link is kept
         self._file = self._target.with_name(f".batchchat-{uuid4().hex}")
 
     def __enter__(self) -> Self:
         with _translate_errors(self._path, self._hint):
             if self._target.exists() and not self._target.is_file():
-                message = f"can't write the results to `{self._path}`: it is no file"
+                message = (
+                    f"can't write the results to `{self._path}`: not a regular file"
+                )
                 raise OutputError(message, hint=self._hint)
             self._target.parent.mkdir(parents=True, exist_ok=True)
             self._file.touch(exist_ok=False)
@@ -167,21 +169,21 @@ class _Partial:
             self._file.unlink(missing_ok=True)
 
     def fill(self, write: Write) -> None:
-        """Write the file and see it onto the disk."""
+        """Write the file and sync it to disk."""
         with _translate_errors(self._path, self._hint), self._file.open("wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
 
     def move(self) -> None:
-        """Let the file appear in its place."""
+        """Move the file to its target."""
         with _translate_errors(self._path, self._hint):
             self._file.replace(self._target)
 
 
 @contextmanager
 def _translate_errors(path: Path, hint: str) -> Iterator[None]:
-    """Turn what the operating system says into our error, with the path."""
+    """Raise errors of the operating system as `OutputError`, with the path."""
     try:
         yield
     except OSError as error:

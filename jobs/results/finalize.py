@@ -1,8 +1,8 @@
-"""Ends a batch: its results in the order of the input, then one final record.
+"""Ends a batch: writes its results in the order of the input, then a final record.
 
-Any process may do it, twice, and be killed anywhere: the files are written
-under fresh ids, `final.json` is created once and says which of them count, and
-whoever finds it makes them visible, if the one that wrote it did not.
+Any process may do it, more than once, and may be killed anywhere. The files get new
+ids; `final.json` is created once and names those that count; and any process that
+finds it publishes them, if the one that wrote it did not.
 """
 
 import logging
@@ -46,11 +46,11 @@ log = logging.getLogger(__name__)
 
 _CORRUPT_RESULT = (
     "result_damaged",
-    "The stored result of this request was damaged; run it again by a retry.",
+    "The stored result of this request was damaged; retry the batch to rerun it.",
 )
 _COST_LIMIT_REACHED = (
     MAX_COST_REACHED,
-    "This request was not executed: the batch had come to its `max_cost`.",
+    "This request was not executed because the batch reached its `max_cost`.",
 )
 _NEVER_RUN = {
     "cancelled": (
@@ -67,11 +67,11 @@ _NEVER_RUN = {
 def finalize(ledger: Ledger, batch_id: str, status: str) -> State:
     """End the batch as `completed`, `cancelled` or `expired`; return its state.
 
-    One that has ended by now, or was refused, stays as it is. Holds the results of
+    A batch that has ended already, or has failed, is not changed. Holds the results of
     one shard in memory.
 
     Raises:
-        CorruptObjectError: it has results, and its plan is damaged or put aside.
+        CorruptObjectError: the batch has results, but its plan is missing or corrupt.
 
     """
     state = ledger.state(batch_id)
@@ -82,23 +82,23 @@ def finalize(ledger: Ledger, batch_id: str, status: str) -> State:
         key = ledger.keys.batch(batch_id).final
         written = ledger.storage.create(key, records.encode(outcome))
         state = ledger.state(batch_id)
-        if not written:  # where creates aren't atomic, a record may come back
+        if not written:  # another finalizer was faster, or a retried create
             _delete_unless_chosen(ledger, outcome, state.final)
     publish_results(ledger, state)
     return state
 
 
 def _check_plan(ledger: Ledger, state: State) -> None:
-    """See that a batch without a plan never had one: its results would be lost."""
+    """Check that a batch without a plan has no results, which would be lost."""
     if state.plan is None and has_shard_results(ledger, state.batch.id):
         raise CorruptObjectError(
-            f"the plan of `{state.batch.id}` is damaged, and it has results",
-            hint=f"have it planned again by `batchchat resume {state.batch.id}`",
+            f"the plan of `{state.batch.id}` is missing or corrupt, but it has results",
+            hint=f"run `batchchat resume {state.batch.id}` to plan it again",
         )
 
 
 def _never_run_reason(status: str, state: State) -> tuple[str, str]:
-    """Return the code and the message of the requests that never ran."""
+    """Return the error code and message for requests that never ran."""
     reached = state.cancel is not None and state.cancel.reason == MAX_COST_REACHED
     if status == "cancelled" and reached:
         return _COST_LIMIT_REACHED
@@ -106,7 +106,7 @@ def _never_run_reason(status: str, state: State) -> tuple[str, str]:
 
 
 def publish_results(ledger: Ledger, state: State) -> None:
-    """Make the files of a final record visible; harmless when they are."""
+    """Make the files of a final record visible; repeating it is harmless."""
     final = state.final
     if final is None:
         return
@@ -138,7 +138,7 @@ def _is_visible(ledger: Ledger, file_id: str) -> bool:
 
 
 class _Writer:
-    """Writes the output and the error file of one batch."""
+    """Writes the output file and the error file of one batch."""
 
     def __init__(
         self, ledger: Ledger, batch: Batch, status: str, why: tuple[str, str]
@@ -151,7 +151,7 @@ class _Writer:
         self._counts = Counts()
 
     def write(self, plan: Plan | None) -> Outcome:
-        """Write both files, and return the record that would make them count."""
+        """Write both files; return the final record that names them."""
         shards = plan.shards if plan else []
         self._max_line_bytes = plan.max_line_bytes if plan else 0
         commits = [self._commit(shard) for shard in shards]
@@ -164,9 +164,9 @@ class _Writer:
         return self._outcome(plan, commits, output, errors)
 
     def _commit(self, shard: Shard) -> Commit:
-        """Return the shard's commit, made of what is there if it has none.
+        """Return the shard's commit; without one, commit its checkpointed results.
 
-        So what a cancelled or an expired batch has finished is kept.
+        So a cancelled or expired batch keeps its finished results.
         """
         keys = self._ledger.keys.batch(self._batch.id)
         commit = self._ledger.commit(keys, shard.index)
@@ -181,7 +181,7 @@ class _Writer:
         return commit
 
     def _shard(self, shard: Shard, commit: Commit) -> tuple[list[bytes], list[bytes]]:
-        """Return the lines of a shard for either file, in the input's order."""
+        """Return a shard's lines for the output and the error file, in input order."""
         results = read_results(self._ledger, commit)
         damaged = commit.counts.total - len(results)
         completed = sum(result.completed for result in results.values())
@@ -199,7 +199,10 @@ class _Writer:
     def _never_run(
         self, shard: Shard, done: set[int], why: tuple[str, str]
     ) -> list[tuple[int, bytes]]:
-        """Return an error line for each request that is not in `done`."""
+        """Return an error line for each request that is not in `done`.
+
+        If the input file is missing, their custom_ids are unknown.
+        """
         try:
             return list(self._without_result(shard, done, why))
         except ObjectMissingError:
@@ -223,7 +226,7 @@ class _Writer:
     def _without_result(
         self, shard: Shard, done: set[int], why: tuple[str, str]
     ) -> Iterator[tuple[int, bytes]]:
-        """Yield an error line for each line that is not in `done`."""
+        """Yield an error line for each request that is not in `done`."""
         code, message = why
         key = self._ledger.keys.content(self._batch.input_file_id)
         chunks = stream_range(self._ledger.storage, key, shard.offset, shard.length)
@@ -268,7 +271,7 @@ class _Writer:
 
 
 class _Lines:
-    """A file of lines that is begun with its first line."""
+    """A file of lines, which is created when it gets its first line."""
 
     def __init__(self, ledger: Ledger, stack: ExitStack) -> None:
         self.file_id: str | None = None
@@ -290,17 +293,17 @@ class _Lines:
 
 
 def read_results(ledger: Ledger, commit: Commit) -> dict[int, FinishedLine]:
-    """Return the results that a commit names, by line; of two the first counts.
+    """Return the results that a commit names, by line; of two, the first counts.
 
-    A checkpoint that is not what was committed is left out, and logged: a damaged
-    object costs its own results and not the batch.
+    A corrupt checkpoint is left out and logged: it loses its own results, but does not
+    fail the batch.
     """
     results: dict[int, FinishedLine] = {}
     for part in commit.parts:
         try:
             read = read_part(ledger.storage, part)
         except (CorruptObjectError, ObjectMissingError) as error:
-            log.error("results are lost: %s", error)  # noqa: TRY400 - no bug of ours
+            log.error("results are lost: %s", error)  # noqa: TRY400 - not a bug
             continue
         for result in read:
             results.setdefault(result.line, result)
@@ -308,7 +311,7 @@ def read_results(ledger: Ledger, commit: Commit) -> dict[int, FinishedLine]:
 
 
 def _delete_unless_chosen(ledger: Ledger, mine: Outcome, final: Outcome | None) -> None:
-    """Remove the files that another finalizer's record does not name."""
+    """Delete files that the stored final record does not name."""
     if final is not None:
         for file_id in {*mine.file_ids} - {*final.file_ids}:
             ledger.storage.delete(ledger.keys.content(file_id))

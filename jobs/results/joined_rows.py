@@ -1,4 +1,4 @@
-"""The requests of a batch that has ended, each with its result."""
+"""Joins the requests of an ended batch with their results."""
 
 from collections.abc import Iterator
 
@@ -12,14 +12,14 @@ from batchchat.jobs.ledger.state import State
 from batchchat.jobs.requests.line_reader import RawLine, iter_lines, split_lines
 
 _LINE_BYTES = 8 * 1024 * 1024
-"""Longer lines of the input are read again where somebody wants their bytes."""
+"""Longer input lines are not held; they are read again if they are needed."""
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """One request: its line of the input, and its line of the results.
+    """A request and its result.
 
-    `result` is a line of the output file if `completed`, else of the error file,
-    without the line feed.
+    `result` is a line of the output file if `completed`, else of the error file. It has
+    no line feed.
     """
 
     line: RawLine
@@ -28,12 +28,12 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 
 class JoinedRows:
-    """A merge of three streams: the input, the output file and the error file.
+    """A merge of the input, the output file and the error file.
 
-    All are in the order of the input, so the next line's result is the next of
-    either file. They are joined by the results' ids, which are made from the line
-    numbers: a custom_id may stand on two lines, an id never does. Holds one line
-    and one chunk of each stream.
+    All three are in the order of the input, so the result of the next line is the next
+    one of either file. They are joined by the ids of the results, which follow from the
+    line numbers and, unlike custom_ids, are unique. Holds one line and one chunk of
+    each file in memory.
     """
 
     def __init__(self, ledger: Ledger, state: State) -> None:
@@ -44,10 +44,10 @@ class JoinedRows:
         self._keys = ledger.keys
 
     def __iter__(self) -> Iterator[Row]:
-        """Yield the rows in the order of the input; none where nothing was planned.
+        """Yield the rows in the order of the input; none if the batch had no plan.
 
         Raises:
-            CorruptObjectError: a request has no result, or a result no request.
+            CorruptObjectError: a request has no result, or a result has no request.
 
         """
         output = self._results(self._final.output_file_id)
@@ -66,7 +66,7 @@ class JoinedRows:
                 message = f"`{self._batch.id}` has no result for line {line.number:,}"
                 raise CorruptObjectError(message)
         if good or bad:
-            message = f"`{self._batch.id}` has a result that belongs to no line"
+            message = f"`{self._batch.id}` has a result that belongs to no input line"
             raise CorruptObjectError(message)
 
     def raw(self, line: RawLine) -> bytes:
@@ -77,7 +77,7 @@ class JoinedRows:
         return self._storage.read(key, line.offset, line.length)
 
     def _lines(self) -> Iterator[RawLine]:
-        if not self._final.counts.total:  # cancelled before its lines were counted
+        if not self._final.counts.total:  # cancelled before it was planned
             return iter(())
         key = self._keys.content(self._batch.input_file_id)
         return iter_lines(self._storage.stream(key), _LINE_BYTES)
@@ -89,10 +89,10 @@ class JoinedRows:
 
 
 def outcome_of(state: State) -> Outcome:
-    """Return how the batch ended.
+    """Return the final record of a batch.
 
     Raises:
-        ConflictError: it has not, or it was refused, so that it has no results.
+        ConflictError: the batch has not ended, or has failed and so has no results.
 
     """
     if state.final is not None:
@@ -100,7 +100,7 @@ def outcome_of(state: State) -> Outcome:
     batch_id = state.batch.id
     if state.status == "failed":
         raise ConflictError(
-            f"`{batch_id}` was refused, so it has no results",
+            f"`{batch_id}` failed, so it has no results",
             hint=f"see the problems of its input with `batchchat status {batch_id}`",
         )
     raise ConflictError(

@@ -1,4 +1,4 @@
-"""Reads the lines that `jobs.response` writes: only what somebody asks for."""
+"""Reads the result lines that `execution/output_lines.py` writes."""
 
 from decimal import Decimal
 from itertools import repeat
@@ -24,7 +24,7 @@ class _Choice(msgspec.Struct, gc=False):
 
 
 class Turn(msgspec.Struct, gc=False):
-    """A slot that the model has filled; `index` is its place in the messages."""
+    """A generated turn; `index` is its position in the messages."""
 
     index: int
     message: _Said
@@ -35,7 +35,7 @@ class _Details(msgspec.Struct, gc=False):
 
 
 class Used(msgspec.Struct, gc=False):
-    """The tokens of one answer, and what they cost."""
+    """The tokens of one answer, and their cost."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -55,7 +55,7 @@ class Body(msgspec.Struct, gc=False):
 
 
 class Failure(msgspec.Struct, gc=False):
-    """Why a request has no answer; `status_code` is None where it never ran."""
+    """Why a request has no answer; `status_code` is None if it never ran."""
 
     code: str
     message: str
@@ -63,7 +63,7 @@ class Failure(msgspec.Struct, gc=False):
 
 
 class ResultLine(msgspec.Struct, gc=False):
-    """A line of the output or the error file; `response` is text, maybe `null`."""
+    """A line of the output or error file; `response` is raw JSON, possibly `null`."""
 
     custom_id: str | None
     response: msgspec.Raw
@@ -94,7 +94,7 @@ class _Refused(msgspec.Struct, gc=False):
 
 _RESPONSE = b',"response":'
 _END = b',"error":null}'
-"""What stands around a response; no text can hold these, with bare quotes."""
+"""What surrounds a response; no JSON string contains these unescaped quotes."""
 
 
 _answered_line = msgspec.json.Decoder(AnsweredLine)
@@ -104,7 +104,7 @@ _refused = msgspec.json.Decoder(_Refused)
 
 
 def answers_of(rows: list[Row]) -> list[AnsweredLine]:
-    """Return the results of completed requests: `parse_result` and more, in one go."""
+    """Return the decoded results of completed requests."""
     return decoded_all(_answered_line, [row.result for row in rows], "result", rows)
 
 
@@ -115,14 +115,14 @@ def responses_of(rows: list[Row]) -> list[bytes]:
     if -1 in found or not all(map(bytes.endswith, lines, repeat(_END))):
         each = zip(rows, found, strict=True)
         bad = next(r for r, at in each if at < 0 or not r.result.endswith(_END))
-        message = f"the result of line {bad.line.number:,} is not what was written"
+        message = f"the result of line {bad.line.number:,} is corrupt"
         raise CorruptObjectError(message)
     begin, end = len(_RESPONSE), -len(_END)
     return [line[at + begin : end] for line, at in zip(lines, found, strict=True)]
 
 
 def parse_result(row: Row) -> ResultLine:
-    """Return the row's result. Raises `CorruptObjectError`, as all here do."""
+    """Return the row's result. Raises `CorruptObjectError`, as all functions here."""
     return decoded(_line, row.result, "result", row)
 
 
@@ -132,7 +132,7 @@ def body_of(row: Row, result: ResultLine) -> Body:
 
 
 def failure_of(row: Row, result: ResultLine) -> Failure:
-    """Return why a request was not completed."""
+    """Return why a request has no answer."""
     if result.error is not None:
         return result.error
     refused = decoded(_refused, result.response, "refusal", row)
@@ -142,7 +142,7 @@ def failure_of(row: Row, result: ResultLine) -> Failure:
 
 
 def response_text(result: ResultLine) -> bytes | None:
-    """Return the response as JSON text, None for a request that never ran."""
+    """Return the response as JSON, None for a request that never ran."""
     text = bytes(result.response)
     return None if text == _NEVER_RAN else text
 
@@ -150,7 +150,7 @@ def response_text(result: ResultLine) -> bytes | None:
 def decoded_all(
     decoder: "msgspec.json.Decoder[T]", data: list[bytes], what: str, rows: list[Row]
 ) -> list[T]:
-    """Return what each of `data` holds, the `what` of each of the rows."""
+    """Decode `data`, the `what` of each row, such as `result`."""
     try:
         return list(map(decoder.decode, data))
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -161,9 +161,9 @@ def decoded_all(
 def decoded(
     decoder: "msgspec.json.Decoder[T]", data: bytes | msgspec.Raw, what: str, row: Row
 ) -> T:
-    """Return what `data` holds, the `what` of a row."""
+    """Decode `data`, the `what` of a row, such as `result`."""
     try:
         return decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        message = f"the {what} of line {row.line.number:,} can't be read: {error}"
+        message = f"the {what} of line {row.line.number:,} is corrupt: {error}"
         raise CorruptObjectError(message) from None

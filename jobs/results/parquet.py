@@ -1,11 +1,10 @@
-"""The results of a batch as Parquet: one row a request, typed columns.
+"""Writes the results of a batch as Parquet: one row per request, typed columns.
 
-`status` is `completed` or `failed`; a request that never ran has failed with the
-code `batch_cancelled` or `batch_expired`. `messages` is the conversation with its
-first answer and with its slots filled, as fine-tuning takes it; it is null where
-there was no answer, since that is no example. A turn that only calls tools has no
-content there. `estimated_cost` is `decimal128(38, 18)`: exact for prices of
-up to 12 decimals a million tokens (finer ones are rounded), with room for sums.
+`status` is `completed` or `failed`; requests that never ran are `failed` with the code
+`batch_cancelled` or `batch_expired`. `messages` is the conversation with all generated
+turns and the first answer, as fine-tuning needs it; it is null if there is no answer.
+A turn that only calls tools has no content. `estimated_cost` is `decimal128(38, 18)`,
+which is exact for prices with up to 12 decimals per million tokens.
 """
 
 from collections.abc import Iterator
@@ -21,19 +20,19 @@ from batchchat.jobs.results.joined_rows import JoinedRows, Row
 
 _GROUP_ROWS = 8_192
 _GROUP_BYTES = 64 * 1024 * 1024
-"""Of requests and results in a row group, but for the last that are decoded."""
+"""Size of the requests and results in a row group; the last rows may exceed it."""
 
 _DECODED_ROWS = 128
-"""Rows that are decoded together: too few for Python's collector to look at."""
+"""Rows that are decoded together: few enough to not trigger garbage collection."""
 
 _DECODED_BYTES = 1024 * 1024
-"""Of requests and results that are decoded together, unless one is larger."""
+"""Size of the requests and results that are decoded together."""
 
 _BATCH_ROWS = 1_024
-"""Rows whose values are kept as Python's, which take five times the memory."""
+"""Rows held as Python objects, which take five times the memory of Arrow's."""
 
 _WRITTEN_BYTES = 1024 * 1024
-"""Of the file that are written at once."""
+"""Buffer size of writes to the file."""
 
 _SCALE = 18
 _REPEATED = [
@@ -44,18 +43,18 @@ _REPEATED = [
     "error_code",
     "messages.list.element.role",
 ]
-"""Columns of few values, which are stored as a dictionary."""
+"""Columns with few distinct values, which are dictionary-encoded."""
 
 
 def write_parquet(ledger: Ledger, state: State, sink: BinaryIO | RawIOBase) -> int:
     """Write a batch that has ended; return the number of rows.
 
-    Holds two row groups: one is compressed while the next is read. `sink` is left
-    open.
+    Holds two row groups in memory: one is compressed while the next is read. `sink` is
+    not closed.
 
     Raises:
         ConflictError: the batch has not ended.
-        CorruptObjectError: the results are not what was written.
+        CorruptObjectError: the stored results are corrupt.
 
     """
     import pyarrow.parquet as pq
@@ -84,9 +83,9 @@ def write_parquet(ledger: Ledger, state: State, sink: BinaryIO | RawIOBase) -> i
 
 @contextmanager
 def _stream(sink: BinaryIO | RawIOBase) -> Iterator[Any]:
-    """Yield a stream of Arrow's that seldom writes to `sink`, and leaves it open.
+    """Yield a buffered Arrow stream that writes to `sink` and does not close it.
 
-    For each write Arrow's thread waits for the interpreter, and whoever has it stops.
+    Each write of Arrow's thread needs the interpreter lock, so there should be few.
     """
     import pyarrow as pa
 
@@ -100,9 +99,9 @@ def _stream(sink: BinaryIO | RawIOBase) -> Iterator[Any]:
 
 
 class _KeptOpen(RawIOBase):
-    """A sink that stays open, and takes nothing more once it has ended.
+    """A sink that is not closed, and ignores writes after the end.
 
-    A stream of Arrow's writes what it holds, and closes, when it is thrown away.
+    Arrow flushes and closes its stream when the stream is garbage-collected.
     """
 
     def __init__(self, sink: BinaryIO | RawIOBase) -> None:
@@ -119,7 +118,7 @@ class _KeptOpen(RawIOBase):
 
 
 def _schema(batch_id: str) -> Any:
-    """Return the columns, which are the same whatever became of the batch."""
+    """Return the schema, which is the same for all batches."""
     import pyarrow as pa
 
     text, number = pa.string(), pa.int64()
@@ -147,7 +146,7 @@ def _schema(batch_id: str) -> Any:
 
 
 def _groups(rows: JoinedRows, schema: Any, model: str | None) -> Iterator["_Group"]:
-    """Cut the rows into groups of bounded size."""
+    """Divide the rows into row groups of bounded size."""
     group = _Group(schema, model)
     for block, size in _blocks(rows):
         group.add(block, [rows.raw(row.line) for row in block if row.completed], size)
@@ -159,7 +158,7 @@ def _groups(rows: JoinedRows, schema: Any, model: str | None) -> Iterator["_Grou
 
 
 def _blocks(rows: JoinedRows) -> Iterator[tuple[list[Row], int]]:
-    """Yield the rows to decode together, and the bytes of their two lines each."""
+    """Yield rows to decode together, with the size of their requests and results."""
     block: list[Row] = []
     size = 0
     for row in rows:
@@ -173,7 +172,7 @@ def _blocks(rows: JoinedRows) -> Iterator[tuple[list[Row], int]]:
 
 
 class _Group:
-    """The rows of one row group: few as Python's objects, the others as Arrow's."""
+    """A row group in progress: a few rows as Python objects, the others in Arrow."""
 
     def __init__(self, schema: Any, model: str | None) -> None:
         self.rows = 0
@@ -183,7 +182,7 @@ class _Group:
         self._batches: list[Any] = []
 
     def add(self, rows: list[Row], requests: list[bytes], size: int) -> None:
-        """Take rows; `requests` are the input's lines of those that are completed."""
+        """Add rows; `requests` are the input lines of the completed ones."""
         self.rows += len(rows)
         self.size += size
         self._columns.add(rows, requests)
@@ -191,7 +190,7 @@ class _Group:
             self._batches.append(self._columns.take())
 
     def table(self) -> Any:
-        """Return the group as a table of Arrow."""
+        """Return the group as an Arrow table."""
         import pyarrow as pa
 
         if self._columns:

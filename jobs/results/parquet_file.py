@@ -1,8 +1,7 @@
-"""The results of a batch as Parquet, kept as a file of the batch beside its output.
+"""The Parquet file of a batch, which is stored beside its output file.
 
-It is made before the final record, which names it, so that whoever sees a batch that
-has ended finds it there. One that can't be made must not hold up the results: then
-the batch ends without it.
+It is written before the final record, which names it, so that an ended batch always
+has it. If it can't be written, the batch ends without it: the results must not wait.
 """
 
 import logging
@@ -23,9 +22,9 @@ log = logging.getLogger(__name__)
 
 
 def with_parquet_file(ledger: Ledger, state: State, outcome: Outcome) -> Outcome:
-    """Return the record with the table of its results, if the batch wants one.
+    """Write the Parquet file, if the batch wants one; return the record that names it.
 
-    Raises `StorageError` where another try may help.
+    Raises `StorageError` if a retry may help.
     """
     wanted = state.batch.output_format != "jsonl" and outcome.counts.total
     if not wanted:
@@ -40,7 +39,7 @@ def with_parquet_file(ledger: Ledger, state: State, outcome: Outcome) -> Outcome
             raise
         kind = type(error).__name__
         calls = "".join(traceback.format_tb(error.__traceback__))
-        log.error("%s ends without Parquet: %s\n%s", state.batch.id, kind, calls)  # noqa: TRY400 - it would say the exception's text
+        log.error("%s ends without a Parquet file: %s\n%s", state.batch.id, kind, calls)  # noqa: TRY400 - that logs the text
         return outcome
     return msgspec.structs.replace(
         outcome, parquet_file_id=file_id, parquet_bytes=sink.size
@@ -48,7 +47,7 @@ def with_parquet_file(ledger: Ledger, state: State, outcome: Outcome) -> Outcome
 
 
 def parquet_file_id(ledger: Ledger, outcome: Outcome) -> str | None:
-    """Return the id of the table, None where none was made or it was deleted."""
+    """Return the id of the Parquet file, None if there is none or it was deleted."""
     file_id = outcome.parquet_file_id
     try:
         if file_id is not None:

@@ -1,4 +1,4 @@
-"""The requests of a batch that another run may still answer, as a new input."""
+"""Makes the input and the options of a retry."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -49,13 +49,13 @@ def retry_options(original: Batch, max_cost: Decimal | None = None) -> BatchOpti
 
 
 class RetryInput(Iterator[bytes]):
-    """The lines of the new input, each with its line feed, read as they are taken.
+    """An iterator over the lines of the new input, each with its line feed.
 
-    `requests` counts those that were taken.
+    `requests` counts the lines so far.
     """
 
     def __init__(self, lines: Iterator[bytes]) -> None:
-        """Hand out `lines`."""
+        """Iterate over `lines`."""
         self.requests = 0
         self._lines = lines
 
@@ -69,13 +69,13 @@ class RetryInput(Iterator[bytes]):
 def retry_input(ledger: Ledger, state: State) -> RetryInput:
     """Return the requests of an ended batch that failed or never ran.
 
-    Left out are those that would fail again: what the planner found wrong, and
-    what was refused for what it asks (status 4xx). Holds one line.
+    Requests that would fail again are left out: invalid lines, and requests that were
+    rejected because of their content (status 4xx). Holds one line in memory.
 
     Raises:
         ConflictError: the batch has not ended.
         UsageError: there is nothing to retry.
-        CorruptObjectError: while lines are taken: the results are damaged.
+        CorruptObjectError: the results are corrupt; raised during the iteration.
 
     """
     lines = _retried(ledger, state, JoinedRows(ledger, state))
@@ -105,7 +105,7 @@ def _nothing_to_retry(state: State) -> UsageError:
 
 
 def _retried(ledger: Ledger, state: State, rows: JoinedRows) -> Iterator[bytes]:
-    """Yield the lines that are worth another try."""
+    """Yield the lines to retry."""
     bad_lines = _bad_lines(ledger, state)
     bad = next(bad_lines, None)
     for row in rows:
@@ -119,7 +119,7 @@ def _retried(ledger: Ledger, state: State, rows: JoinedRows) -> Iterator[bytes]:
 
 
 def _bad_lines(ledger: Ledger, state: State) -> Iterator[int]:
-    """Yield the lines that the planner found something wrong with, in order."""
+    """Yield the numbers of the invalid lines, in order."""
     if not state.plan or not state.plan.problems:
         return
     key = ledger.keys.batch(state.batch.id).problems
@@ -136,7 +136,7 @@ def _is_refused(row: Row, result: ResultLine) -> bool:
 
 
 def _with_custom_id(raw: bytes, row: Row, result: ResultLine) -> bytes:
-    """Return the line; if its custom_id came from its place, it is written in."""
+    """Return the line, with its default custom_id if it has none of its own."""
     if result.custom_id == default_custom_id(row.line.number):
         named = decoded(_named, raw, "request", row)
         if named.custom_id is None:

@@ -1,7 +1,7 @@
-"""Runs requests of an ended batch again, and compares what they answer.
+"""Reruns requests of an ended batch and compares the answers.
 
-Equal answers are measured here, and never promised: on a GPU the requests that
-share a step with another may change its sampled tokens.
+Identical answers are not guaranteed: on a GPU, the requests that are computed in the
+same step may influence each other's sampled tokens.
 """
 
 import json
@@ -22,9 +22,10 @@ from batchchat.jobs.results.output_reader import body_of, parse_result
 
 
 class VerificationReport(NamedTuple):
-    """What became of a sample; `different` are custom_ids.
+    """The comparison of a sample; `different` has custom_ids.
 
-    `then` and `now` count the answers by the fingerprint of their engine.
+    `then` and `now` are the numbers of original and new answers, by the fingerprint of
+    their engine.
     """
 
     sampled: int
@@ -35,7 +36,7 @@ class VerificationReport(NamedTuple):
 
     @property
     def identical_share(self) -> float:
-        """The share of identical answers, from 0 to 1."""
+        """The fraction of identical answers, from 0 to 1."""
         return self.identical / self.sampled
 
 
@@ -48,16 +49,16 @@ _decoder = msgspec.json.Decoder(_Body)
 
 
 def sample(ledger: Ledger, state: State, most: int) -> list[Row]:
-    """Return up to `most` completed requests, the same ones each time.
+    """Return a random sample of up to `most` completed requests, always the same.
 
-    Reads the whole batch, and holds the sample.
+    Reads the whole batch, and holds the sample in memory.
 
     Raises:
         ConflictError: the batch has not ended.
-        UsageError: none of its requests was completed.
+        UsageError: no request of the batch was completed.
 
     """
-    chance = Random(state.batch.id)  # noqa: S311 - a sample, no secret
+    chance = Random(state.batch.id)  # noqa: S311 - not a secret
     kept: list[Row] = []
     completed = (row for row in JoinedRows(ledger, state) if row.completed)
     for index, row in enumerate(completed):
@@ -71,7 +72,7 @@ def sample(ledger: Ledger, state: State, most: int) -> list[Row]:
 
 
 def rerun_lines(ledger: Ledger, state: State, rows: Iterable[Row]) -> Iterator[bytes]:
-    """Yield the input lines that ask for the same once more, with their seeds."""
+    """Yield input lines that repeat the requests with their original seeds."""
     reader = JoinedRows(ledger, state)
     for row in rows:
         result = parse_result(row)
@@ -84,7 +85,7 @@ def rerun_lines(ledger: Ledger, state: State, rows: Iterable[Row]) -> Iterator[b
 
 
 def compare(rows: Iterable[Row], ledger: Ledger, state: State) -> VerificationReport:
-    """Return how the answers of `rows` compare with those of the batch of `state`."""
+    """Compare the answers of `rows` with those of the ended batch `state`."""
     answers = {}
     for row in JoinedRows(ledger, state):
         found = _decoder.decode(row.result)
@@ -105,12 +106,12 @@ def compare(rows: Iterable[Row], ledger: Ledger, state: State) -> VerificationRe
 
 
 def _fingerprint(response: dict[str, Any] | None) -> str:
-    """Return the engine that gave an answer, `none` for what is no answer."""
+    """Return the fingerprint of an answer's engine, `none` if there is no answer."""
     return str(((response or {}).get("body") or {}).get("system_fingerprint", "none"))
 
 
 def _said(response: dict[str, Any] | None) -> list[Any]:
-    """Return what an answer says, without ids that are drawn anew."""
+    """Return the content of an answer, without random ids."""
     body = (response or {}).get("body") or {}
     return [
         (choice["message"] | {"tool_calls": _calls(choice)}, choice["finish_reason"])

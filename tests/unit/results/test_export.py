@@ -170,7 +170,7 @@ def test_no_file_changes_before_all_are_written(hand, mixed, tmp_path, monkeypat
 def test_a_torn_output_file_is_not_handed_out(hand, mixed, tmp_path):
     key = hand.ledger.keys.content(mixed.final.output_file_id)
     hand.storage.put(key, hand.storage.get(key)[:-5])
-    with pytest.raises(CorruptObjectError, match="were written"):
+    with pytest.raises(CorruptObjectError, match="bytes instead of"):
         export(hand.ledger, mixed.batch.id, tmp_path / "out.jsonl", "jsonl")
     assert names(tmp_path) == []
 
@@ -205,7 +205,7 @@ def test_a_read_only_folder_is_refused(tmp_path):
     ):
         check_output(tmp_path / "out.jsonl", "jsonl")
     assert raised.value.code == "invalid_output"
-    assert raised.value.hint == "choose another place with `--output`"
+    assert raised.value.hint == "choose another path with `--output`"
 
 
 def in_the_way(folder):
@@ -227,7 +227,7 @@ def the_root(_):
 
 
 def a_device(_):
-    return Path(os.devnull), "it is no file"
+    return Path(os.devnull), "not a regular file"
 
 
 def too_long(folder):
@@ -235,7 +235,7 @@ def too_long(folder):
 
 
 def not_jsonl(folder):
-    return folder / "out.parquet", "its name says Parquet"
+    return folder / "out.parquet", "its name ends in `.parquet`"
 
 
 @pytest.mark.parametrize(
@@ -253,5 +253,5 @@ def test_a_place_that_can_hold_no_results_is_refused(tmp_path, place):
 
 def test_a_folder_in_the_place_of_the_second_file_is_refused(tmp_path):
     (tmp_path / "out.parquet").mkdir()
-    with pytest.raises(OutputError, match="it is no file"):
+    with pytest.raises(OutputError, match="not a regular file"):
         check_output(tmp_path / "out.jsonl", "both")

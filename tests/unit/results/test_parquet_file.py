@@ -72,7 +72,7 @@ def test_one_that_cannot_be_made_does_not_hold_up_the_batch(
     assert state.status == "completed"
     assert state.final.parquet_file_id is None
     assert len(hand.lines(state.final.output_file_id)) == 5
-    assert "ends without Parquet" in caplog.text
+    assert "ends without a Parquet file" in caplog.text
     assert "secret" not in caplog.text
 
 

@@ -121,7 +121,7 @@ def test_a_result_too_many_is_damage(hand):
     state = hand.ended(bare("a"))
     key = content_key(hand, state.final.output_file_id)
     hand.storage.put(key, hand.storage.get(key) * 2)
-    with pytest.raises(CorruptObjectError, match="belongs to no line"):
+    with pytest.raises(CorruptObjectError, match="belongs to no input line"):
         rows_of(hand, state)
 
 
@@ -138,7 +138,7 @@ def test_a_batch_that_runs_has_none_yet(hand):
 
 def test_a_refused_batch_has_none(hand):
     state = hand.ledger.state(hand.submit(b"{"))
-    with pytest.raises(ConflictError, match="was refused"):
+    with pytest.raises(ConflictError, match="failed, so it has no results"):
         JoinedRows(hand.ledger, state)
 
 
