@@ -30,6 +30,8 @@ _STRUCTURED_OUTPUTS_CONFIG = {
     # JSON allows unlimited whitespace, and weak models fill their answers with it.
     "disable_any_whitespace": True,
 }
+_DYNAMO_DISABLE = "TORCHDYNAMO_DISABLE"
+_USERS_DYNAMO_DISABLE = os.environ.get(_DYNAMO_DISABLE)
 _MIN_BATCHED_TOKENS = 4096
 _THREAD_SWITCH_SECONDS = 0.001
 """Time after which another thread yields the interpreter to the engine's thread.
@@ -113,6 +115,7 @@ def _build_core(
     if not in_subprocess:
         sys.setswitchinterval(_THREAD_SWITCH_SECONDS)
     arguments = engine_arguments(model, source, renderer, on_cpu=on_cpu)
+    _set_compiler_use(is_needed=not (on_cpu and arguments["enforce_eager"]))
     download = None if _is_local(model) else DownloadWatch.of_hub_model(model.source)
     on_step("reading the weights", download)
     core = VllmCore(model, arguments, renderer.template.source)
@@ -143,6 +146,18 @@ def _import_vllm() -> bool:
         if was_enabled:
             gc.enable()
     return bool(current_platform.is_cpu())
+
+
+def _set_compiler_use(*, is_needed: bool) -> None:
+    """Disable torch's compiler for the next engine unless `is_needed`.
+
+    Even with `enforce_eager`, vLLM compiles some functions of its sampler, such as the
+    one that ranks log probabilities: this takes 18 s at their first use and fails on a
+    machine without a C++ compiler. torch reads the variable when vLLM imports the
+    sampler, which happens only when an engine is built.
+    """
+    if _USERS_DYNAMO_DISABLE is None:
+        os.environ[_DYNAMO_DISABLE] = "0" if is_needed else "1"
 
 
 def engine_arguments(
