@@ -17,7 +17,7 @@ from threading import Semaphore
 from typing import Any, NamedTuple
 
 from batchchat.jobs.engine.protocol import EngineRequest
-from batchchat.jobs.engine.sampling import sampling_for
+from batchchat.jobs.engine.sampling import request_seed, sampling_for
 from batchchat.jobs.requests.parser import Parser
 from benchmarks.one_engine import OneEngine, input_line
 from benchmarks.report import report
@@ -107,7 +107,10 @@ def shard_after_shard(engine: OneEngine, watch: Watch, data: bytes) -> Curve:
             request: Any = parser.parse(line, number)
             prompt = engine.engine.prepare(request)
             sampling = sampling_for(
-                request, model, 0, engine.engine.remaining_context(prompt)
+                request,
+                model,
+                request_seed(request, 0),
+                engine.engine.remaining_context(prompt),
             )
             work = EngineRequest(f"alone-{number}", prompt, sampling)
             assert engine.engine.submit(work, partial(_release, done), _PATIENCE)

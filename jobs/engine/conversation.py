@@ -92,6 +92,7 @@ class Conversation:
             else None,
             engine_seconds=sum(answer.engine_seconds for answer in self._answers),
             turns=turns,
+            number=len(self._answers) - 1,
         )
 
     def locate_error(self, error: RequestRefusedError) -> RequestRefusedError:

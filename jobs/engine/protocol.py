@@ -33,7 +33,8 @@ class Completion(msgspec.Struct, kw_only=True):
 
     `completion_tokens` include `reasoning_tokens`, which is None if the model does not
     reason. `engine_seconds` is the request's share of the engine's time. `turns` are
-    the generated turns of a conversation.
+    the generated turns of a conversation, and `number` is the place among all its
+    turns, from 0, of the one that `choices` answer.
     """
 
     choices: list[Choice]
@@ -43,6 +44,7 @@ class Completion(msgspec.Struct, kw_only=True):
     reasoning_tokens: int | None = None
     engine_seconds: float = 0.0
     turns: list["GeneratedTurn"] = []
+    number: int = 0
 
 
 class GeneratedTurn(msgspec.Struct, frozen=True):

@@ -16,7 +16,10 @@ _SEED_BITS = 53
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
-    """The parameters of one request; `max_tokens` fits into the context."""
+    """The parameters of one request; `max_tokens` fits into the context.
+
+    `seed` is the first choice's; `nth_seed` derives those of the others.
+    """
 
     max_tokens: int
     seed: int
@@ -63,8 +66,9 @@ def sampling_for(
 ) -> Sampling:
     """Return the sampling parameters of `request`.
 
-    `seed` is used if the request has none. `available_tokens` is what the context has
-    left after the prompt.
+    `seed` is used instead of the request's own, which `request_seed` returns.
+    `available_tokens` is what the context has left after the prompt. With `ignore_eos`,
+    the model's stop tokens do not end the answer either, as in vLLM.
     """
     given = request.parameter
     same = {
@@ -72,13 +76,13 @@ def sampling_for(
     }
     stop = given("stop") or ()
     bias = given("logit_bias") or {}
-    own_seed = given("seed")
+    model_stops = () if given("ignore_eos") else model.stop_token_ids
     return Sampling(
         **same,
         max_tokens=min(requested_tokens(request, available_tokens), available_tokens),
-        seed=seed if own_seed is None else own_seed,
+        seed=seed,
         stop=(*((stop,) if isinstance(stop, str) else stop), *model.stop),
-        stop_token_ids=(*(given("stop_token_ids") or ()), *model.stop_token_ids),
+        stop_token_ids=(*(given("stop_token_ids") or ()), *model_stops),
         allowed_token_ids=tuple(given("allowed_token_ids") or ()),
         bad_words=tuple(given("bad_words") or ()),
         logit_bias={int(token): value for token, value in bias.items()},
@@ -95,8 +99,29 @@ def requested_tokens(request: Request, available_tokens: int) -> int:
     return available_tokens
 
 
+def request_seed(request: Request, batch_seed: int) -> int:
+    """Return the request's own seed, or one that is the same in every run."""
+    seed: int | None = request.parameter("seed")
+    if seed is None:
+        return derived_seed(batch_seed, request.custom_id)
+    return seed
+
+
 def derived_seed(batch_seed: int, custom_id: str) -> int:
-    """Return the seed of a request, which is the same in every run."""
-    text = f"{batch_seed}:{custom_id}".encode()
-    digest = blake2b(text, digest_size=8).digest()
+    """Return the seed of a request that has none of its own."""
+    return _hash(f"{batch_seed}:{custom_id}")
+
+
+def nth_seed(seed: int, index: int) -> int:
+    """Return the seed of one of a request's answers: of a choice, or of a turn.
+
+    The first answer (`index` 0) has the request's `seed`. A sampler with the same seed
+    draws the same random numbers, which often repeats an answer. With `seed + index`,
+    requests with neighbouring seeds would have choices in common.
+    """
+    return _hash(f"{seed}#{index}") if index else seed
+
+
+def _hash(text: str) -> int:
+    digest = blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest) >> (64 - _SEED_BITS)

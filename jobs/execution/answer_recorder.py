@@ -21,8 +21,9 @@ from batchchat.jobs.requests.schema import Request
 class PendingTurn:
     """A submitted turn of a conversation.
 
-    `result_id` is the `id` of the request's output line. `cache_key` is the same for
-    requests that must have the same answer, and None if the answer can't be shared.
+    `result_id` is the `id` of the request's output line, `seed` the seed of the
+    request. `cache_key` is the same for requests that must have the same answer, and
+    None if the answer can't be shared.
     """
 
     result_id: str

@@ -9,6 +9,7 @@ from typing import Any
 
 from batchchat.jobs.catalog.usage import Price, Usage
 from batchchat.jobs.engine.protocol import Choice, Completion, GeneratedTurn
+from batchchat.jobs.engine.sampling import nth_seed
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.json_lines import encode
 from batchchat.jobs.requests.parser import InvalidLine
@@ -34,14 +35,15 @@ def completed(
     fingerprint: str,
     seed: int,
 ) -> bytes:
-    """Return the output line of a completed request."""
+    """Return the output line of a completed request, which had `seed`."""
     usage = usage_of(completion)
+    last_seed = nth_seed(seed, completion.number)
     body = {
         "id": f"chatcmpl-{request_id.removeprefix('batch_req_')}",
         "object": "chat.completion",
         "created": created,
         "model": model,
-        "choices": [_choice(choice) for choice in completion.choices],
+        "choices": [_choice(choice, last_seed) for choice in completion.choices],
         "usage": {
             **_tokens(completion),
             "estimated_cost": price.cost(usage) if price else Decimal(0),
@@ -50,7 +52,10 @@ def completed(
         "seed": seed,
     }
     if completion.turns:
-        body["turns"] = [_turn(turn) for turn in completion.turns]
+        body["turns"] = [
+            _turn(turn, nth_seed(seed, number))
+            for number, turn in enumerate(completion.turns)
+        ]
     return _line(request_id, custom_id, _response(request_id, 200, body), None)
 
 
@@ -77,9 +82,9 @@ def never_run(request_id: str, custom_id: str | None, code: str, message: str) -
     return _line(request_id, custom_id, None, {"code": code, "message": message})
 
 
-def _turn(turn: GeneratedTurn) -> dict[str, Any]:
+def _turn(turn: GeneratedTurn, seed: int) -> dict[str, Any]:
     """Return a generated turn: its position in the messages, and its answer."""
-    answer = _choice(turn.completion.choices[0])
+    answer = _choice(turn.completion.choices[0], seed)
     return answer | {"index": turn.index, "usage": _tokens(turn.completion)}
 
 
@@ -96,7 +101,8 @@ def _tokens(completion: Completion) -> dict[str, Any]:
     return tokens
 
 
-def _choice(choice: Choice) -> dict[str, Any]:
+def _choice(choice: Choice, seed: int) -> dict[str, Any]:
+    """Return a choice; `seed` is that of the first choice."""
     logprobs = choice.logprobs
     return {
         "index": choice.index,
@@ -106,6 +112,7 @@ def _choice(choice: Choice) -> dict[str, Any]:
         else {"content": logprobs, "refusal": None},
         "finish_reason": choice.finish_reason,
         "stop_reason": choice.stop_reason,
+        "seed": nth_seed(seed, choice.index),
     }
 
 

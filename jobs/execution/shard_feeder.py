@@ -18,7 +18,7 @@ from batchchat.jobs.engine.protocol import (
     CompletionOrError,
     EngineRequest,
 )
-from batchchat.jobs.engine.sampling import derived_seed, sampling_for
+from batchchat.jobs.engine.sampling import nth_seed, request_seed, sampling_for
 from batchchat.jobs.errors import BatchchatError, RequestRefusedError
 from batchchat.jobs.execution.answer_cache import as_duplicate
 from batchchat.jobs.execution.answer_recorder import AnswerRecorder, PendingTurn
@@ -149,8 +149,9 @@ class ShardFeeder:
         context, request = self._context, conversation.next_request
         prompt = context.engine.prepare(request, context.batch.id)
         available_tokens = context.engine.remaining_context(prompt)
-        seed = derived_seed(context.batch.seed, request.custom_id)
-        sampling = sampling_for(request, context.model, seed, available_tokens)
+        seed = request_seed(request, context.batch.seed)
+        turn_seed = nth_seed(seed, conversation.answered)
+        sampling = sampling_for(request, context.model, turn_seed, available_tokens)
         key = f"{result_id}-{self._attempt_id}-{conversation.answered}"
         engine_request = EngineRequest(key, prompt, sampling, constraints_of(request))
         cache_key = (
@@ -158,7 +159,7 @@ class ShardFeeder:
             if self.deduplicate
             else None
         )
-        turn = PendingTurn(result_id, conversation, sampling.seed, cache_key)
+        turn = PendingTurn(result_id, conversation, seed, cache_key)
         return engine_request, turn
 
     def _enqueue(self, engine_request: EngineRequest, turn: PendingTurn) -> None:

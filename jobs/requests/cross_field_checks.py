@@ -8,7 +8,6 @@ import msgspec
 from msgspec import UNSET
 
 from batchchat.jobs.requests import schema_types
-from batchchat.jobs.requests.parameters import MAX_SEED
 from batchchat.jobs.requests.schema import Message, Request
 from batchchat.jobs.requests.type_checks import FieldProblem, missing_content
 
@@ -29,9 +28,6 @@ def _number_problems(request: Request) -> Iterator[FieldProblem]:
     if choices > 1 and parameter("temperature") == 0:
         message = "must be 1 if `temperature` is 0: all choices would be identical"
         yield "invalid_value", message, "body.n"
-    if (parameter("seed") or 0) + choices - 1 > MAX_SEED:
-        message = f"seed + n - 1 must be at most {MAX_SEED}"
-        yield "invalid_value", message, "body.seed"
     if parameter("top_logprobs") and not parameter("logprobs"):
         yield "invalid_value", "requires `logprobs` to be true", "body.top_logprobs"
     limit = _first(parameter("max_completion_tokens"), parameter("max_tokens"))

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.engine.protocol import EngineRequest
-from batchchat.jobs.engine.sampling import derived_seed, sampling_for
+from batchchat.jobs.engine.sampling import request_seed, sampling_for
 from batchchat.jobs.requests.parser import Parser
 from tests.support.tiny_tokenizers import LLAMA_2, LLAMA_3, byte_level
 
@@ -65,7 +65,7 @@ def ask(engine, model, requests):
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for index, asked in enumerate(requests):
         prompt = engine.prepare(asked)
-        seed = derived_seed(1, str(index))
+        seed = request_seed(asked, batch_seed=index)
         sampling = sampling_for(asked, model, seed, engine.remaining_context(prompt))
         work = EngineRequest(f"r{index}", prompt, sampling)
         take = lambda answer, index=index: answers.put((index, answer))  # noqa: E731

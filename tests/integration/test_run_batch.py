@@ -10,6 +10,7 @@ import pytest
 
 from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.catalog.demo_model import demo_model
+from batchchat.jobs.engine.sampling import nth_seed
 from tests.integration.chat_batches import NAMED, TOOLS, answer, full
 from tools.requests_page import NOTES
 
@@ -91,14 +92,37 @@ def requests():
     ]
 
 
+def single_choices(name, body):
+    """Split a request for n choices into n requests with the choices' seeds."""
+    for index in range(body.get("n", 1)):
+        seed = nth_seed(body["seed"], index)
+        yield f"{name}-{index}", body | {"n": 1, "seed": seed, "model": "demo"}
+
+
+def joined(results):
+    """Return one answer with the choices of several answers to the same prompt."""
+    first, *others = results
+    body = answer(first)
+    for index, other in enumerate(map(answer, others), start=1):
+        body["choices"].append(other["choices"][0] | {"index": index})
+        for kind in ("completion_tokens", "total_tokens"):
+            body["usage"][kind] += other["usage"]["completion_tokens"]
+    return first
+
+
 @pytest.fixture(scope="module")
 def vllm_results(demo, tmp_path_factory):
     """Return the answers of `vllm run-batch`, with batchchat's engine arguments."""
     folder = tmp_path_factory.mktemp("run-batch")
-    lines = [
-        {"custom_id": name, "method": "POST", "url": "/v1/chat/completions"}
-        | {"body": body | {"model": "demo"}}
+    split = {
+        name: dict(single_choices(name, body))
         for name, body in zip(BODIES, requests(), strict=True)
+    }
+    lines = [
+        {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions"}
+        | {"body": body}
+        for singles in split.values()
+        for custom_id, body in singles.items()
     ]
     (folder / "in.jsonl").write_text("\n".join(map(json.dumps, lines)), "utf-8")
     (folder / "template.jinja").write_text(demo.chat_template, "utf-8")
@@ -121,7 +145,8 @@ def vllm_results(demo, tmp_path_factory):
         command, env=os.environ | environment, check=True, capture_output=True
     )
     written = (folder / "out.jsonl").read_text("utf-8").splitlines()
-    return {result["custom_id"]: result for result in map(json.loads, written)}
+    results = {result["custom_id"]: result for result in map(json.loads, written)}
+    return {name: joined(results[it] for it in ids) for name, ids in split.items()}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,12 @@ import pytest
 
 from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.engine.protocol import Completion, EngineRequest
-from batchchat.jobs.engine.sampling import Sampling, derived_seed, sampling_for
+from batchchat.jobs.engine.sampling import (
+    Sampling,
+    nth_seed,
+    request_seed,
+    sampling_for,
+)
 from batchchat.jobs.errors import EngineError, RequestRefusedError
 from batchchat.jobs.requests.parser import Parser
 
@@ -27,7 +32,7 @@ def ask(engine, requests):
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for index, asked in enumerate(requests):
         prompt = engine.prepare(asked)
-        seed = derived_seed(1, str(index))
+        seed = request_seed(asked, batch_seed=index)
         sampling = sampling_for(asked, MODEL, seed, engine.remaining_context(prompt))
         work = EngineRequest(f"r{index}", prompt, sampling)
         take = lambda answer, index=index: answers.put((index, answer))  # noqa: E731
@@ -70,6 +75,18 @@ def test_n_choices_differ(engine):
     assert [choice.index for choice in answer.choices] == [0, 1, 2]
     assert len(set(texts([answer]))) == 3
     assert answer.completion_tokens == 48
+
+
+def test_each_choice_has_the_answer_of_its_own_seed(engine):
+    (answer,) = ask(engine, [request(n=3, seed=5, max_tokens=16)])
+    seeds = [nth_seed(5, index) for index in range(3)]
+    alone = ask(engine, [request(seed=seed, max_tokens=16) for seed in seeds])
+    assert texts([answer]) == texts(alone)
+
+
+def test_neighbouring_seeds_have_no_choices_in_common(engine):
+    asked = [request(n=8, seed=seed, max_tokens=16) for seed in range(8)]
+    assert len(set(texts(ask(engine, asked)))) == 64
 
 
 def test_stop_string_ends_the_text_and_is_excluded(engine):

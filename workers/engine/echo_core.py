@@ -17,6 +17,7 @@ from batchchat.jobs.engine.protocol import (
     CompletionOrError,
     EngineRequest,
 )
+from batchchat.jobs.engine.sampling import nth_seed
 from batchchat.jobs.prompts.renderer import PromptRenderer
 from batchchat.jobs.requests.output_constraints import OutputConstraints
 from batchchat.workers.engine.core import Core
@@ -116,7 +117,9 @@ def echo(work: EngineRequest) -> Completion:
     """Return the answer that the seed and the prompt determine."""
     sampling = work.sampling
     choices = [
-        _choice(work.prompt.text, sampling.seed + index, index, sampling.max_tokens)
+        _choice(
+            work.prompt.text, nth_seed(sampling.seed, index), index, sampling.max_tokens
+        )
         for index in range(sampling.n)
     ]
     return Completion(

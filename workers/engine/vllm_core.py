@@ -19,6 +19,7 @@ from batchchat.workers.engine.detokenizer import Detokenizer
 from batchchat.workers.engine.grammar_process import GrammarProcess
 from batchchat.workers.engine.grammar_sandbox import GrammarSandbox
 from batchchat.workers.engine.vllm_chat import ChatParser, ChatParserFactory
+from batchchat.workers.engine.vllm_choice_seeds import derive_choice_seeds
 from batchchat.workers.engine.vllm_grammar_limits import limit_grammar_time
 from batchchat.workers.engine.vllm_output import AnswerBuilder
 
@@ -76,6 +77,7 @@ class VllmCore(Core):
         from vllm.v1.engine.llm_engine import LLMEngine
 
         limit_grammar_time()
+        derive_choice_seeds()
         # Without a usage context vLLM computes 128 requests at a time; with this one
         # it computes 1,024 on a large GPU, as `vllm.LLM` does.
         self._llm = LLMEngine.from_engine_args(

@@ -8,6 +8,7 @@ import pytest
 
 from batchchat.jobs.engine.conversation import Conversation
 from batchchat.jobs.engine.protocol import Choice, Completion
+from batchchat.jobs.engine.sampling import nth_seed
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.ledger.partial_turns import PartialTurn, pack_turns, read_turns
 from tests.support.input_lines import encoded, parse_valid
@@ -161,12 +162,13 @@ def test_a_generated_turn_equals_two_separate_requests(bench):
     output, _ = bench.results(bench.run(bench.submit(two_turns(20))))
     bodies = [result["response"]["body"] for result in output]
     firsts = [body["turns"][0]["message"]["content"] for body in bodies]
+    seeds = [body["choices"][0]["seed"] for body in bodies]
     by_hand = b"\n".join(
         json.dumps(
             {
                 "messages": [user(f"first {i}"), said(firsts[i]), user(f"second {i}")],
                 "max_tokens": 9,
-                "seed": i,
+                "seed": seeds[i],
             }
         ).encode()
         for i in range(20)
@@ -179,6 +181,31 @@ def test_a_generated_turn_equals_two_separate_requests(bench):
         tokens = body["usage"]["completion_tokens"]
         words = len(turn["message"]["content"].split())
         assert tokens == words + len(text({"response": {"body": body}}).split())
+
+
+def test_turns_have_different_seeds_and_the_first_one_the_request_s(bench):
+    generated = [user("a"), GENERATED, user("b"), GENERATED, user("c"), GENERATED]
+    body = {"messages": generated, "seed": 5, "max_tokens": 9}
+    output, _ = bench.results(bench.run(bench.submit(encoded(body))))
+    answer = output[0]["response"]["body"]
+    seeds = [turn["seed"] for turn in answer["turns"]]
+    assert answer["seed"] == seeds[0] == 5
+    assert seeds[1:] == [nth_seed(5, 1), nth_seed(5, 2)]
+    assert answer["choices"][0]["seed"] == seeds[2]
+
+
+def test_choices_report_seeds_that_give_the_same_answers_alone(bench):
+    body = {"messages": [user("a")], "n": 3, "seed": 2**63 - 1, "max_tokens": 9}
+    output, _ = bench.results(bench.run(bench.submit(encoded(body))))
+    choices = output[0]["response"]["body"]["choices"]
+    assert [choice["seed"] for choice in choices] == [
+        nth_seed(2**63 - 1, index) for index in range(3)
+    ]
+    alone = [encoded(body | {"n": 1, "seed": choice["seed"]}) for choice in choices]
+    singles, _ = bench.results(bench.run(bench.submit(b"\n".join(alone))))
+    assert [text(single) for single in singles] == [
+        choice["message"]["content"] for choice in choices
+    ]
 
 
 def test_a_recovered_turn_is_not_submitted_again(bench):

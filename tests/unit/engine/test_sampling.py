@@ -7,6 +7,8 @@ from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.engine.sampling import (
     Sampling,
     derived_seed,
+    nth_seed,
+    request_seed,
     requested_tokens,
     sampling_for,
 )
@@ -39,7 +41,18 @@ def test_parameters_of_the_request_are_used():
 
 
 def test_the_request_s_seed_is_used_even_if_it_is_zero():
-    assert sampling(seed=0).seed == 0
+    assert request_seed(parse_valid(with_body(seed=0)), 7) == 0
+
+
+def test_a_request_without_a_seed_gets_a_derived_one():
+    request = parse_valid(with_body(seed=None))
+    assert request_seed(request, 7) == derived_seed(7, request.custom_id)
+
+
+def test_ignore_eos_also_ignores_the_stop_tokens_of_the_model():
+    made = sampling(MODEL, stop_token_ids=[5], ignore_eos=True)
+    assert made.stop_token_ids == (5,)
+    assert sampling(MODEL, ignore_eos=False).stop_token_ids == (2,)
 
 
 def test_stops_of_the_model_follow_those_of_the_request():
@@ -84,3 +97,18 @@ def test_derived_seeds_are_exact_in_every_json_reader(batch_seed, custom_id):
 def test_derived_seeds_differ_between_requests_and_batches():
     seeds = {derived_seed(batch, f"q-{q}") for batch in range(50) for q in range(50)}
     assert len(seeds) == 2_500
+
+
+def test_the_first_answer_has_the_request_s_seed():
+    assert nth_seed(2**63 - 1, 0) == 2**63 - 1
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(1, 4_096))
+def test_seeds_of_further_answers_survive_every_json_reader(seed, index):
+    assert 0 <= nth_seed(seed, index) < 2**53
+    assert nth_seed(seed, index) == nth_seed(seed, index) != seed
+
+
+def test_neighbouring_seeds_have_no_answers_in_common():
+    seeds = {nth_seed(seed, index) for seed in range(100) for index in range(100)}
+    assert len({seed % 2**32 for seed in seeds}) == len(seeds) == 10_000

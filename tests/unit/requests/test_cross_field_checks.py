@@ -12,7 +12,6 @@ def _tool(name):
 _named = _tool
 TOGETHER = {
     "several greedy choices": ({"n": 2, "temperature": 0}, "n"),
-    "seeds beyond the maximum": ({"n": 2, "seed": 2**63 - 1}, "seed"),
     "top_logprobs alone": ({"top_logprobs": 3}, "top_logprobs"),
     "top_logprobs of none": ({"top_logprobs": 3, "logprobs": False}, "top_logprobs"),
     "min_tokens above max_tokens": ({"min_tokens": 6, "max_tokens": 5}, "min_tokens"),
