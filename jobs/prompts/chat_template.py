@@ -1,25 +1,17 @@
-"""Renders a conversation into a prompt with a model's chat template.
-
-The Jinja environment is that of Hugging Face's templates: block trimming, loop
-controls, `raise_exception`, `strftime_now`, a plain `tojson`. It is sandboxed, since
-templates come with models and are not trusted.
-"""
+"""Renders a conversation into a prompt with a model's chat template."""
 
 import json
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Never
+from typing import Any
 
 import msgspec
 from jinja2 import TemplateError, meta
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from batchchat.jobs.errors import ConfigError, RequestRefusedError
+from batchchat.jobs.prompts.template_environment import template_environment
 from batchchat.jobs.requests.schema import Message
 from batchchat.jobs.requests.schema_types import Tool, ToolCall
-
-_DICT_METHODS = frozenset(dir(dict))
 
 _TEMPLATE_ERRORS = (
     TemplateError,
@@ -42,7 +34,8 @@ class ChatTemplate:
             ConfigError: `source` is not a valid template.
 
         """
-        environment = _environment()
+        environment = template_environment()
+        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)  # noqa: DTZ005 - templates expect local time
         try:
             tree = environment.parse(source)
             self._template = environment.from_string(tree)
@@ -184,48 +177,3 @@ def _bad_call(reason: str) -> RequestRefusedError:
         code="invalid_messages",
         param="body.messages",
     )
-
-
-class _Environment(ImmutableSandboxedEnvironment):
-    """Looks up the fields of a message without trying attributes of `dict` first.
-
-    Jinja tries the attribute and catches the exception, which takes half of the time of
-    a template. The results are the same, and so is what the sandbox forbids.
-    """
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return an item of a plain dict; otherwise do what the sandbox does."""
-        if type(obj) is dict and attribute not in _DICT_METHODS:
-            return self._field(obj, attribute)
-        return super().getattr(obj, attribute)
-
-    def getitem(self, obj: Any, argument: Any) -> Any:
-        """Do the same for `obj[argument]`."""
-        if (
-            type(obj) is dict
-            and type(argument) is str
-            and argument not in _DICT_METHODS
-        ):
-            return self._field(obj, argument)
-        return super().getitem(obj, argument)
-
-    def _field(self, obj: dict[str, Any], name: str) -> Any:
-        return obj[name] if name in obj else self.undefined(obj=obj, name=name)
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = _Environment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)  # noqa: DTZ005 - templates expect local time
-    return environment
-
-
-def _to_json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _refuse(message: str) -> Never:
-    raise TemplateError(message)

@@ -1,6 +1,5 @@
 """Loads the prompt renderer of a model from the model's files and the catalog."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -13,6 +12,12 @@ from batchchat.jobs.errors import ConfigError, ModelNotFoundError
 from batchchat.jobs.prompts.chat_template import ChatTemplate
 from batchchat.jobs.prompts.renderer import PromptRenderer
 from batchchat.jobs.prompts.special_tokens import SpecialTokenGuard, special_tokens
+from batchchat.jobs.prompts.template_files import (
+    DEFAULT,
+    TOOL_USE,
+    chat_templates,
+    read_object,
+)
 
 
 def load_renderer(model: Model, models_folder: Path) -> PromptRenderer:
@@ -44,15 +49,11 @@ def load_local_renderer(model: Model, models_folder: Path) -> PromptRenderer:
 
 
 def _build(model: Model, folder: Path | None) -> PromptRenderer:
-    config = _json(folder, "config.json")
-    settings = _json(folder, "tokenizer_config.json")
-    source = model.chat_template or _template_source(folder, settings)
-    if source is None:
-        raise ConfigError(
-            f"model `{model.name}` has no chat template",
-            hint="set `chat_template` for it in the catalog",
-        )
+    config = read_object(folder / "config.json") if folder else {}
+    settings = read_object(folder / "tokenizer_config.json") if folder else {}
+    sources = _template_sources(model, folder, settings)
     tokens = _special_tokens(settings) | {**model.special_tokens}
+    templates = {name: ChatTemplate(text, tokens) for name, text in sources.items()}
     text_config = config.get("text_config") or config
     length = (
         model.context_length
@@ -61,14 +62,32 @@ def _build(model: Model, folder: Path | None) -> PromptRenderer:
     )
     tokenizer = _tokenizer(folder)
     return PromptRenderer(
-        ChatTemplate(source, tokens),
+        templates[DEFAULT],
         _encoder(tokenizer) if tokenizer else None,
         length,
         text_config.get("vocab_size"),
         parses_tool_calls=model.tool_parser is not None,
         guard=None if model.allow_special_tokens else _guard(model, tokens, tokenizer),
         count_many=_counter(tokenizer) if tokenizer else None,
+        tool_template=templates.get(TOOL_USE),
     )
+
+
+def _template_sources(
+    model: Model, folder: Path | None, settings: dict[str, Any]
+) -> dict[str, str]:
+    """Return the templates that requests can use: `default`, perhaps `tool_use`."""
+    if model.chat_template:
+        return {DEFAULT: model.chat_template}
+    found = chat_templates(folder, settings) if folder else {}
+    if DEFAULT not in found:
+        names = ", ".join(f"`{name}`" for name in sorted(found))
+        raise ConfigError(
+            f"model `{model.name}` has no "
+            + (f"default chat template, only {names}" if found else "chat template"),
+            hint="set `chat_template` for it in the catalog",
+        )
+    return {name: found[name] for name in (DEFAULT, TOOL_USE) if name in found}
 
 
 def _guard(
@@ -100,17 +119,6 @@ def _counter(tokenizer: Tokenizer) -> Callable[[list[str]], list[int]]:
     return count
 
 
-def _template_source(folder: Path | None, settings: dict[str, Any]) -> str | None:
-    file = folder and folder / "chat_template.jinja"
-    if file is not None and file.is_file():
-        return file.read_text("utf-8")
-    source = settings.get("chat_template")
-    if isinstance(source, list):  # several templates by name
-        named = {entry["name"]: entry["template"] for entry in source}
-        source = named.get("default")
-    return source
-
-
 def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
     tokens = {name: settings.get(name) for name in get_args(SpecialToken)}
     return {
@@ -118,14 +126,3 @@ def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
         for name, token in tokens.items()
         if token is not None
     }
-
-
-def _json(folder: Path | None, name: str) -> dict[str, Any]:
-    file = folder and folder / name
-    if file is None or not file.is_file():
-        return {}
-    try:
-        value = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"`{file}` is not JSON: {error}") from None
-    return value if isinstance(value, dict) else {}

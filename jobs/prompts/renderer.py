@@ -40,9 +40,11 @@ class PromptRenderer:
         parses_tool_calls: bool = True,
         guard: SpecialTokenGuard | None = None,
         count_many: Callable[[list[str]], list[int]] | None = None,
+        tool_template: ChatTemplate | None = None,
     ) -> None:
         """Render with `template` and tokenize with `encode`.
 
+        Requests with tools are rendered with `tool_template` if the model has one.
         `encode` is None if only the engine can load the tokenizer. `count_many` returns
         the numbers of tokens of many prompts at once. `parses_tool_calls` says that
         tool calls in the model's answers can be parsed. Without a `guard`, special
@@ -52,6 +54,7 @@ class PromptRenderer:
         self.count_many = count_many
         self.parses_tool_calls = parses_tool_calls
         self.template = template
+        self._tool_template = tool_template or template
         self.encode = encode
         self.context_length = context_length
         self.vocabulary = vocabulary
@@ -71,9 +74,11 @@ class PromptRenderer:
         return self._rendered(request, str)
 
     def _rendered(self, request: Request, transform: Callable[[str], str]) -> str:
-        return self.template.render(
+        tools = request.parameter("tools")
+        template = self.template if tools is None else self._tool_template
+        return template.render(
             request.body.messages,
-            request.parameter("tools"),
+            tools,
             require_tool_support=has_tools(request),
             transform=transform,
             **template_arguments(request),

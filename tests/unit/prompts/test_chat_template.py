@@ -94,6 +94,15 @@ def test_templates_receive_the_tool_call_id():
     [
         ("{{ {'a': 'é<'} | tojson }}", '{"a": "é<"}'),
         ("{{ [1] | tojson(indent=1) }}", "[\n 1\n]"),
+        ("{{ {'a': 'é'} | tojson(ensure_ascii=True) }}", '{"a": "\\u00e9"}'),
+        ("{{ {'b': 1, 'a': 'é'} | tojson(sort_keys=True) }}", '{"a": "é", "b": 1}'),
+        ("{{ [1, {'a': 1}] | tojson(separators=(',', ':')) }}", '[1,{"a":1}]'),
+        ("{{ [1] | tojson(True, none, (',', ':'), true) }}", "[1]"),
+        ("{% generation %}{{ messages[0].content }}{% endgeneration %}!", "hi!"),
+        (
+            "{% generation %}{% set x = 2 %}{% endgeneration %}{{ x is defined }}",
+            "False",
+        ),
         ("{{ tools }}|{{ documents }}", "None|None"),
         ("{{ strftime_now('%Y') | length }}", "4"),
         ("{{ unk_token is defined }}", "False"),

@@ -11,7 +11,7 @@ from batchchat.jobs.errors import ConfigError, RequestRefusedError
 from batchchat.jobs.prompts.chat_template import ChatTemplate
 from batchchat.jobs.prompts.loader import load_local_renderer, load_renderer
 from batchchat.jobs.prompts.renderer import PromptRenderer
-from tests.support.input_lines import parse_valid, with_body, with_message
+from tests.support.input_lines import encoded, parse_valid, with_body, with_message
 
 LAST = ChatTemplate("{{ messages[-1].content }}", {})
 
@@ -107,10 +107,62 @@ def test_the_template_is_read_from_the_tokenizer_config(folder, tmp_path):
     assert load_renderer(model, tmp_path).context_length == 64
 
 
-def test_the_default_of_several_templates_is_used(folder, tmp_path):
-    named = [{"name": name, "template": name} for name in ("tool_use", "default")]
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+NAMED = [
+    {"name": "tool_use", "template": "{# tools #}with{{ tools | length }}"},
+    {"name": "default", "template": "without"},
+    {"name": "rag", "template": "{% if"},
+]
+
+
+def rendered_with_tools(model, tmp_path):
+    body = {"messages": [{"role": "user", "content": "x"}], "tools": TOOLS}
+    model = structs.replace(model, tool_parser="hermes")
+    return load_renderer(model, tmp_path).render(parse_valid(encoded(body)))
+
+
+def test_the_template_for_tools_is_used_if_a_request_has_tools(folder, tmp_path):
+    model = folder(tokenizer_config={"chat_template": NAMED})
+    assert rendered(model, tmp_path) == "without"
+    assert rendered_with_tools(model, tmp_path) == "with1"
+
+
+def test_templates_with_names_may_be_a_mapping(folder, tmp_path):
+    named = {entry["name"]: entry["template"] for entry in NAMED}
     model = folder(tokenizer_config={"chat_template": named})
-    assert rendered(model, tmp_path) == "default"
+    assert rendered_with_tools(model, tmp_path) == "with1"
+
+
+def test_additional_template_files_are_used_by_name(folder, tmp_path):
+    model = folder(tokenizer_config={"chat_template": "ignored"})
+    (tmp_path / "chat_template.jinja").write_text("without")
+    (tmp_path / "additional_chat_templates").mkdir()
+    named = tmp_path / "additional_chat_templates" / "tool_use.jinja"
+    named.write_text(NAMED[0]["template"])
+    assert rendered(model, tmp_path) == "without"
+    assert rendered_with_tools(model, tmp_path) == "with1"
+
+
+def test_a_template_file_overrides_the_named_templates(folder, tmp_path):
+    model = folder(tokenizer_config={"chat_template": NAMED})
+    (tmp_path / "chat_template.jinja").write_text("{{ tools | length }}")
+    assert rendered_with_tools(model, tmp_path) == "1"
+
+
+def test_a_model_with_named_templates_but_no_default_is_rejected(folder, tmp_path):
+    model = folder(tokenizer_config={"chat_template": NAMED[:1]})
+    with pytest.raises(ConfigError, match="no default chat template, only `tool_use`"):
+        load_renderer(model, tmp_path)
+
+
+def test_the_template_of_a_processor_is_used(folder, tmp_path):
+    model = folder(
+        chat_template={"chat_template": "of the processor"},
+        tokenizer_config={"chat_template": "of the tokenizer"},
+    )
+    assert rendered(model, tmp_path) == "of the processor"
+    (tmp_path / "chat_template.jinja").write_text("of a file")
+    assert rendered(model, tmp_path) == "of a file"
 
 
 def test_a_template_file_overrides_the_tokenizer_config(folder, tmp_path):
@@ -163,6 +215,9 @@ WRONG = {
     "settings that are no JSON": {"tokenizer_config": "{"},
     "a configuration that is no JSON": {"config": "{"},
     "a template that is none": {"tokenizer_config": {"chat_template": "{% if"}},
+    "a template that is no text": {
+        "tokenizer_config": {"chat_template": {"default": 1}}
+    },
 }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from batchchat.jobs.prompts.chat_template import _environment
+from batchchat.jobs.prompts.template_environment import template_environment
 
 NAMES = [
     *("content", "missing", "items", "get", "update", "pop", "keys"),
@@ -47,7 +47,7 @@ def outcome(environment: ImmutableSandboxedEnvironment, source: str, m: object) 
 @pytest.mark.parametrize("name", NAMES)
 def test_field_lookup_is_the_same_as_in_the_sandbox(form, name):
     source = form.replace("NAME", name)
-    ours, jinjas = _environment(), _environment()
+    ours, jinjas = template_environment(), template_environment()
     jinjas.__class__ = ImmutableSandboxedEnvironment
     for message in MESSAGES:
         found = outcome(ours, source, {**message}), outcome(jinjas, source, {**message})
