@@ -96,16 +96,17 @@ class AnswerRecorder:
         """Build the result of a conversation. Raises `RequestRefusedError`."""
         context = self._context
         with fail_request_on_bug(turn.result_id):
-            answer = turn.conversation.answer
+            answer, request = turn.conversation.answer, turn.conversation.request
             text = output_lines.completed(
                 turn.result_id,
-                turn.conversation.request.custom_id,
+                request.custom_id,
                 answer,
                 created=context.ledger.now(),
                 model=context.model.name,
                 price=context.model.price,
                 fingerprint=context.engine.fingerprint,
                 seed=turn.seed,
+                metadata=request.parameter("metadata"),
             )
             return Result(
                 line=turn.line,

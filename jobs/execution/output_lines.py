@@ -34,6 +34,7 @@ def completed(
     price: Price | None,
     fingerprint: str,
     seed: int,
+    metadata: dict[str, str] | None = None,
 ) -> bytes:
     """Return the output line of a completed request, which had `seed`."""
     usage = usage_of(completion)
@@ -51,6 +52,8 @@ def completed(
         "system_fingerprint": fingerprint,
         "seed": seed,
     }
+    if metadata:
+        body["metadata"] = metadata
     if completion.turns:
         body["turns"] = [
             _turn(turn, nth_seed(seed, number))

@@ -7,14 +7,24 @@ longer than reading, decoding and writing together.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from itertools import accumulate, chain
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from batchchat.jobs.requests.schema import TextPart
+from batchchat.jobs.json_lines import encode
 from batchchat.jobs.results.joined_rows import Row
+from batchchat.jobs.results.nested_columns import (
+    CHOICE_FIELDS,
+    MESSAGE_FIELDS,
+    Fields,
+    Message,
+    add_choices,
+    add_messages,
+    flat_array,
+    list_array,
+)
 from batchchat.jobs.results.output_reader import (
+    AnsweredMessage,
     Body,
     answers_of,
     decoded_all,
@@ -26,23 +36,13 @@ from batchchat.jobs.results.output_reader import (
 
 T = TypeVar("T")
 
-
-class _Message(msgspec.Struct, gc=False):
-    """The exported part of a message; see `requests.schema.Message`."""
-
-    role: str
-    content: str | list[TextPart] | None = None
-    generate: bool = False
-
-    @property
-    def text(self) -> str | None:
-        if isinstance(self.content, list):
-            return "\n".join(part.text for part in self.content)
-        return self.content
+_NULL = msgspec.Raw(b"null")
 
 
 class _Conversation(msgspec.Struct, gc=False):
-    messages: list[_Message] = []
+    messages: list[Message] = []
+    tools: msgspec.Raw = _NULL
+    metadata: dict[str, str] | None = None
 
 
 class _Request(_Conversation, gc=False):
@@ -51,23 +51,25 @@ class _Request(_Conversation, gc=False):
     body: _Conversation | None = None
 
 
+class _Metadata(msgspec.Struct, gc=False):
+    metadata: dict[str, str] | None = None
+
+
+class _FailedRequest(_Metadata, gc=False):
+    """The same of a line that may be invalid."""
+
+    body: _Metadata | None = None
+
+
 _request = msgspec.json.Decoder(_Request)
+_failed_request = msgspec.json.Decoder(_FailedRequest)
 
 
-class _Said(NamedTuple):
-    """All messages in flat lists: Arrow is slow with lists of objects."""
+class _NestedFields(NamedTuple):
+    """The fields of the columns `messages` and `choices`."""
 
-    roles: list[str]
-    texts: list[str | None]
-
-    def add(self, conversations: list[list[_Message]]) -> list[int]:
-        """Append conversations; return the number of messages in each."""
-        flat = [*chain.from_iterable(conversations)]
-        self.roles.extend([message.role for message in flat])
-        self.texts.extend(
-            [m.content if m.content.__class__ is str else m.text for m in flat]
-        )
-        return [*map(len, conversations)]
+    messages: Fields
+    choices: Fields
 
 
 class Columns:
@@ -87,8 +89,8 @@ class Columns:
         return len(self._values["line"])
 
     def add(self, rows: list[Row], requests: list[bytes]) -> None:
-        """Append rows; `requests` are the input lines of the completed ones."""
-        for name, values in _columns(rows, requests, self._said).items():
+        """Append rows; `requests` are their input lines."""
+        for name, values in _columns(rows, requests, self._nested).items():
             self._values[name] += values
 
     def take(self) -> Any:
@@ -102,21 +104,33 @@ class Columns:
 
     def _clear(self) -> None:
         self._values: dict[str, list[Any]] = defaultdict(list)
-        self._said = _Said([], [])
+        self._nested = _NestedFields(
+            {name: [] for name in MESSAGE_FIELDS}, {name: [] for name in CHOICE_FIELDS}
+        )
 
     def _array(self, name: str, kind: Any) -> Any:
+        import pyarrow as pa
+
         values = self._values[name]
-        if name == "messages":
-            return _messages(values, self._said, kind)
-        return _array(values, kind)
+        if name in _NestedFields._fields:
+            return list_array(values, getattr(self._nested, name), kind)
+        return (
+            _costs(values, kind)
+            if pa.types.is_decimal(kind)
+            else flat_array(values, kind)
+        )
 
 
 def _columns(
-    rows: list[Row], requests: list[bytes], said: _Said
+    rows: list[Row], requests: list[bytes], nested: _NestedFields
 ) -> dict[str, list[Any]]:
-    """Return the values of each column except `model`; add the messages to `said`."""
+    """Return the values of each column except `model`; add to `nested`."""
     completed = [row for row in rows if row.completed]
-    columns = _answered(completed, requests, said)
+    asked = requests
+    if len(completed) < len(rows):
+        each = zip(rows, requests, strict=True)
+        asked = [request for row, request in each if row.completed]
+    columns = _answered(completed, asked, nested)
     if len(completed) < len(rows):
         columns = {name: _spread(values, rows) for name, values in columns.items()}
     columns["line"] = [row.line.number for row in rows]
@@ -125,24 +139,28 @@ def _columns(
     columns["error_message"] = [None] * len(rows)
     for at, row in enumerate(rows):
         if not row.completed:
-            for name, value in _failed(row).items():
+            for name, value in _failed(row, requests[at]).items():
                 columns[name][at] = value
     return columns
 
 
 def _answered(
-    rows: list[Row], requests: list[bytes], said: _Said
+    rows: list[Row], requests: list[bytes], nested: _NestedFields
 ) -> dict[str, list[Any]]:
     answers = answers_of(rows)
     bodies = [answer.response.body for answer in answers]
     choices = [body.choices[0] for body in bodies]
     used = [body.usage for body in bodies]
+    lines = decoded_all(_request, requests, "request", rows)
+    asked: list[_Conversation] = [line.body or line for line in lines]
     return {
         "custom_id": [answer.custom_id for answer in answers],
         "content": [choice.message.content for choice in choices],
         "finish_reason": [choice.finish_reason for choice in choices],
-        "messages": said.add(_conversations(rows, requests, bodies)),
+        "messages": add_messages(nested.messages, _conversations(asked, bodies)),
+        "tools": [None if one.tools == _NULL else bytes(one.tools) for one in asked],
         "n_choices": [len(body.choices) for body in bodies],
+        "choices": add_choices(nested.choices, [body.choices for body in bodies]),
         "prompt_tokens": [usage.prompt_tokens for usage in used],
         "completion_tokens": [usage.completion_tokens for usage in used],
         "total_tokens": [usage.total_tokens for usage in used],
@@ -150,24 +168,31 @@ def _answered(
         "estimated_cost": [usage.estimated_cost for usage in used],
         "seed": [body.seed for body in bodies],
         "system_fingerprint": [body.system_fingerprint for body in bodies],
+        "metadata": [one.metadata and encode(one.metadata) for one in asked],
         "response": responses_of(rows),
     }
 
 
 def _conversations(
-    rows: list[Row], requests: list[bytes], bodies: list[Body]
-) -> list[list[_Message]]:
+    asked: list[_Conversation], bodies: list[Body]
+) -> list[list[Message]]:
     """Return the conversations with their generated turns and their answer."""
     found = []
-    asked = decoded_all(_request, requests, "request", rows)
     for request, body in zip(asked, bodies, strict=True):
-        messages = (request.body or request).messages
+        messages = request.messages
         for turn in body.turns:
-            messages[turn.index].content = turn.message.content
+            _fill(messages[turn.index], turn.message)
         if not messages[-1].generate:
-            messages.append(_Message("assistant", body.choices[0].message.content))
+            messages.append(_fill(Message("assistant"), body.choices[0].message))
         found.append(messages)
     return found
+
+
+def _fill(message: Message, answer: AnsweredMessage) -> Message:
+    message.content = answer.content
+    message.reasoning = answer.reasoning
+    message.tool_calls = answer.tool_calls
+    return message
 
 
 def _spread(values: Iterable[T], rows: list[Row]) -> list[T | None]:
@@ -176,37 +201,26 @@ def _spread(values: Iterable[T], rows: list[Row]) -> list[T | None]:
     return [next(left) if row.completed else None for row in rows]
 
 
-def _failed(row: Row) -> dict[str, Any]:
+def _failed(row: Row, request: bytes) -> dict[str, Any]:
     result = parse_result(row)
     failure = failure_of(row, result)
     return {
         "custom_id": result.custom_id,
+        "metadata": _metadata_of(request),
         "error_code": failure.code,
         "error_message": failure.message,
         "response": response_text(result),
     }
 
 
-def _array(values: list[Any], kind: Any) -> Any:
-    """Return a column; a constant one is built without converting each value."""
-    import pyarrow as pa
-
-    first = values[0]
-    if values[-1] == first and values.count(first) == len(values):
-        return pa.repeat(pa.scalar(first, kind), len(values))
-    return _costs(values, kind) if pa.types.is_decimal(kind) else pa.array(values, kind)
-
-
-def _messages(lengths: list[int | None], said: _Said, kind: Any) -> Any:
-    """Return the column of conversations, null where the length is None."""
-    import pyarrow as pa
-
-    missing = pa.array([length is None for length in lengths], pa.bool_())
-    ends = accumulate((length or 0 for length in lengths), initial=0)
-    fields = [pa.array(texts, pa.string()) for texts in said]
-    messages = pa.StructArray.from_arrays(fields, fields=list(kind.value_type))
-    offsets = pa.array(ends, pa.int32())
-    return pa.ListArray.from_arrays(offsets, messages, kind, mask=missing)
+def _metadata_of(request: bytes) -> bytes | None:
+    """Return the metadata of a request that may be invalid, as JSON."""
+    try:
+        line = _failed_request.decode(request)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    metadata = line.body.metadata if line.body else line.metadata
+    return encode(metadata) if metadata else None
 
 
 def _costs(costs: Sequence[Decimal | None], kind: Any) -> Any:

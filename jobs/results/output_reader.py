@@ -14,20 +14,40 @@ _NEVER_RAN = b"null"
 T = TypeVar("T")
 
 
-class _Said(msgspec.Struct, gc=False):
+class _CalledFunction(msgspec.Struct, gc=False):
+    name: str
+    arguments: str
+
+
+class ToolCall(msgspec.Struct, gc=False):
+    """A tool call; the `arguments` of its function are JSON text."""
+
+    id: str
+    function: _CalledFunction
+
+
+class AnsweredMessage(msgspec.Struct, gc=False):
+    """What the model generated for one choice or one turn."""
+
     content: str | None
+    reasoning: str | None = None
+    tool_calls: list[ToolCall] | None = None
 
 
-class _Choice(msgspec.Struct, gc=False):
-    message: _Said
+class AnsweredChoice(msgspec.Struct, gc=False):
+    """One choice of an answer."""
+
+    index: int
+    message: AnsweredMessage
     finish_reason: str
+    seed: int | None = None
 
 
 class Turn(msgspec.Struct, gc=False):
     """A generated turn; `index` is its position in the messages."""
 
     index: int
-    message: _Said
+    message: AnsweredMessage
 
 
 class _Details(msgspec.Struct, gc=False):
@@ -47,7 +67,7 @@ class Used(msgspec.Struct, gc=False):
 class Body(msgspec.Struct, gc=False):
     """The answer to one request, without its log probabilities."""
 
-    choices: list[_Choice]
+    choices: list[AnsweredChoice]
     usage: Used
     system_fingerprint: str
     seed: int

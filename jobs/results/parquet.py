@@ -3,11 +3,13 @@
 `status` is `completed` or `failed`; requests that never ran are `failed` with the code
 `batch_cancelled` or `batch_expired`. `messages` is the conversation with all generated
 turns and the first answer, as fine-tuning needs it; it is null if there is no answer.
-A turn that only calls tools has no content. `estimated_cost` is `decimal128(38, 18)`,
+A turn that only calls tools has no content. `choices` has all answers. `tools`,
+`metadata` and each of the `tool_calls` have Parquet's JSON type, which `datasets` reads
+as objects and other readers as text. `estimated_cost` is `decimal128(38, 18)`,
 which is exact for prices with up to 12 decimals per million tokens.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from io import RawIOBase
@@ -17,6 +19,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.results.arrow_columns import Columns
 from batchchat.jobs.results.joined_rows import JoinedRows, Row
+from batchchat.jobs.results.nested_columns import CHOICE_FIELDS, MESSAGE_FIELDS
 
 _GROUP_ROWS = 8_192
 _GROUP_BYTES = 64 * 1024 * 1024
@@ -42,6 +45,8 @@ _REPEATED = [
     "system_fingerprint",
     "error_code",
     "messages.list.element.role",
+    "tools",
+    "choices.list.element.finish_reason",
 ]
 """Columns with few distinct values, which are dictionary-encoded."""
 
@@ -129,8 +134,10 @@ def _schema(batch_id: str) -> Any:
         "model": text,
         "content": text,
         "finish_reason": text,
-        "messages": pa.list_(pa.struct({"role": text, "content": text})),
+        "messages": pa.list_(_struct(MESSAGE_FIELDS)),
+        "tools": pa.json_(),
         "n_choices": pa.int32(),
+        "choices": pa.list_(_struct(CHOICE_FIELDS)),
         "prompt_tokens": number,
         "completion_tokens": number,
         "total_tokens": number,
@@ -138,6 +145,7 @@ def _schema(batch_id: str) -> Any:
         "estimated_cost": pa.decimal128(38, _SCALE),
         "seed": number,
         "system_fingerprint": text,
+        "metadata": pa.json_(),
         "error_code": text,
         "error_message": text,
         "response": text,
@@ -145,11 +153,27 @@ def _schema(batch_id: str) -> Any:
     return pa.schema(columns, metadata={"batchchat.batch_id": batch_id})
 
 
+def _request(rows: JoinedRows, row: Row) -> bytes:
+    """Return the line of a request; a line that was too long to be one is not read."""
+    return rows.raw(row.line) if row.completed else row.line.raw or b""
+
+
+def _struct(names: Iterable[str]) -> Any:
+    import pyarrow as pa
+
+    special = {
+        "index": pa.int32(),
+        "seed": pa.int64(),
+        "tool_calls": pa.list_(pa.json_()),
+    }
+    return pa.struct({name: special.get(name, pa.string()) for name in names})
+
+
 def _groups(rows: JoinedRows, schema: Any, model: str | None) -> Iterator["_Group"]:
     """Divide the rows into row groups of bounded size."""
     group = _Group(schema, model)
     for block, size in _blocks(rows):
-        group.add(block, [rows.raw(row.line) for row in block if row.completed], size)
+        group.add(block, [_request(rows, row) for row in block], size)
         if group.rows >= _GROUP_ROWS or group.size >= _GROUP_BYTES:
             yield group
             group = _Group(schema, model)

@@ -205,6 +205,7 @@ def _result(
         price=PRICE,
         fingerprint="fp",
         seed=7,
+        metadata=parsed.parameter("metadata"),
     )
     usage = output_lines.usage_of(answered)
     return Result(

@@ -9,6 +9,7 @@ from pyarrow import parquet
 
 from batchchat.jobs.catalog.usage import Price
 from batchchat.jobs.engine.protocol import GeneratedTurn
+from batchchat.jobs.engine.sampling import nth_seed
 from batchchat.jobs.errors import ConflictError, CorruptObjectError, RequestRefusedError
 from batchchat.jobs.results import parquet as module
 from batchchat.jobs.results.parquet import write_parquet
@@ -44,6 +45,9 @@ def test_a_completed_request_has_every_column(hand):
     answer = completion("one", "two", cached_tokens=2)
     [row] = read(hand, hand.ended(whole("a", "x"), lambda _: answer))
     assert row.pop("response").startswith('{"status_code":200,"request_id":"batch_req_')
+    said = dict.fromkeys(("reasoning_content", "tool_calls"))
+    none = said | dict.fromkeys(("tool_call_id", "name"))
+    said |= {"finish_reason": "stop"}
     assert row == {
         "custom_id": "a",
         "line": 1,
@@ -52,10 +56,15 @@ def test_a_completed_request_has_every_column(hand):
         "content": "one",
         "finish_reason": "stop",
         "messages": [
-            {"role": "user", "content": "x"},
-            {"role": "assistant", "content": "one"},
+            {"role": "user", "content": "x"} | none,
+            {"role": "assistant", "content": "one"} | none,
         ],
+        "tools": None,
         "n_choices": 2,
+        "choices": [
+            {"index": 0, "content": "one", "seed": 7} | said,
+            {"index": 1, "content": "two", "seed": nth_seed(7, 1)} | said,
+        ],
         "prompt_tokens": 3,
         "completion_tokens": 10,
         "total_tokens": 13,
@@ -63,6 +72,7 @@ def test_a_completed_request_has_every_column(hand):
         "estimated_cost": Decimal("0.000001150003"),
         "seed": 7,
         "system_fingerprint": "fp",
+        "metadata": None,
         "error_code": None,
         "error_message": None,
     }
