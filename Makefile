@@ -24,10 +24,10 @@ OLD_PYTHON = error: batchchat needs Python 3.11 or newer, $(PYTHON) is %d.%d\nhi
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all chaos unit simulate check fix words bench docs lock clean
+.PHONY: help demo test test-all chaos unit coverage simulate check fix words bench docs lock clean
 
 help:  ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s  %s\n", $$1, $$2}' Makefile
 
 demo: $(READY)  ## Set up everything, then run a sample on vLLM with the tiny demo model
 	$(BIN)/batchchat submit examples/requests.jsonl --model demo --output build/demo.jsonl --format both $(ARGS)
@@ -43,6 +43,9 @@ chaos: $(READY)  ## Disturb clusters with real vLLM in every way there is (half 
 
 unit: $(READY)  ## Run the fast tests, which need no torch: make unit ARGS='-k custom_id'
 	$(BIN)/python -m pytest tests/unit tests/contract -m "not server" --numprocesses $(JOBS) $(ARGS)
+
+coverage: $(READY)  ## Report the lines that the tests without an engine never run
+	$(BIN)/python -m pytest tests/unit tests/contract tests/api --numprocesses $(JOBS) --cov --cov-report=term:skip-covered $(ARGS)
 
 simulate: $(READY)  ## Run the cluster's protocol in memory, by seeds: make simulate ARGS='--seed 4711'
 	$(BIN)/python tests/simulation/simulate.py $(ARGS)

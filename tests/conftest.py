@@ -55,10 +55,17 @@ def pytest_xdist_make_scheduler(config, log):
     return scheduling.GroupScheduling(config, log)
 
 
-@pytest.fixture(scope="session")
-def is_extended(request):
-    """Whether this run takes longer to search more."""
-    return request.config.getoption("extended")
+def pytest_terminal_summary(terminalreporter):
+    seconds = scheduling.seconds_by_tier(
+        report
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport)
+    )
+    if len(seconds) > 1:
+        terminalreporter.section("seconds by tier")
+        for tier, spent in seconds.most_common():
+            terminalreporter.line(f"{spent:7.1f} {tier}")
 
 
 @pytest.fixture(scope="session")

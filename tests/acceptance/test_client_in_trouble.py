@@ -8,7 +8,7 @@ import pytest
 from batchchat.jobs.access.api_keys import ApiKeys
 from tests.acceptance.serving import Serving, batch_id_of
 from tests.support.ended import completion, whole
-from tests.support.servers.cutting_proxy import cutting_proxy
+from tests.support.servers.tcp_proxy import tcp_proxy
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ def listening(server):
 @pytest.fixture
 def proxy(listening):
     """Return a proxy that breaks connections on request."""
-    with cutting_proxy(listening.port) as proxy:
+    with tcp_proxy(listening.port) as proxy:
         yield proxy
 
 
@@ -63,7 +63,7 @@ def test_unreachable_server_is_an_error_without_delay(server):
 
 def test_broken_upload_is_repeated_and_stored_once(listening, proxy):
     file = listening.place.file("in.jsonl", MANY)
-    proxy.upward_cuts = [3_000_000, 5_000_000]
+    proxy.request_cuts = [3_000_000, 5_000_000]
     options = ["--model", "m", "--no-wait"]
     done = listening.ask("submit", file, *options, port=proxy.port)
     assert done.code == 0
@@ -76,7 +76,7 @@ def test_broken_upload_is_repeated_and_stored_once(listening, proxy):
 def test_broken_upload_of_a_pipe_is_an_error_and_leaves_nothing(listening, proxy):
     pipe = listening.place.folder / "pipe"
     os.mkfifo(pipe)
-    proxy.upward_cuts = [3_000_000]
+    proxy.request_cuts = [3_000_000]
     running = listening.client("submit", pipe, "--model", "m", port=proxy.port)
     with pytest.raises(BrokenPipeError), pipe.open("wb") as end:
         end.write(MANY)
@@ -89,10 +89,10 @@ def test_broken_upload_of_a_pipe_is_an_error_and_leaves_nothing(listening, proxy
 
 def test_lost_response_to_a_create_leaves_one_batch(listening, proxy):
     file = listening.place.file("in.jsonl", FEW)
-    proxy.unanswered = [b"POST /v1/batches"]
+    proxy.drop_responses_to = [b"POST /v1/batches"]
     done = listening.ask("submit", file, "--no-wait", port=proxy.port)
     assert done.code == 0
-    assert not proxy.unanswered
+    assert not proxy.drop_responses_to
     [batch] = listening.batches()
     assert done.out.decode() == f"{batch['id']}\n"
     assert len(listening.files()) == 1
@@ -103,7 +103,7 @@ def test_broken_download_continues_at_its_offset(listening, proxy):
     text = "y" * 100_000
     batch = server.hand.ended(FEW, lambda _: completion(text))
     output = server.hand.file(batch.final and batch.final.output_file_id)
-    proxy.cuts = [120_000, 100_000]
+    proxy.response_cuts = [120_000, 100_000]
     done = server.ask("results", batch.batch.id, "-o", "out.jsonl", port=proxy.port)
     assert done.code == 0
     assert (server.place.folder / "out.jsonl").read_bytes() == output
@@ -115,7 +115,7 @@ def test_broken_download_continues_at_its_offset(listening, proxy):
 def test_broken_download_to_stdout_continues(listening, proxy):
     batch = listening.hand.ended(MANY)
     output = listening.hand.file(batch.final and batch.final.output_file_id)
-    proxy.cuts = [1_000_000, 900_000]
+    proxy.response_cuts = [1_000_000, 900_000]
     done = listening.ask("results", batch.batch.id, port=proxy.port)
     assert (done.code, done.out == output) == (0, True)
     assert proxy.connections == 3

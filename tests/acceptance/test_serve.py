@@ -214,7 +214,7 @@ def test_memory_does_not_grow_with_an_upload(server):
 def test_server_without_keys_listens_on_localhost_only(place):
     done = place.run("serve", "--host", "0.0.0.0")  # noqa: S104 - it is refused
     assert done.code == 2
-    assert "hint: make a key with `batchchat keys create`" in done.err
+    assert "hint: create a key with `batchchat keys create`" in done.err
 
 
 def test_server_with_a_key_listens_on_all_addresses(place, start):
@@ -229,7 +229,7 @@ def test_used_port_is_an_error(place, server):
     port = server.client.base_url.port
     done = place.run("serve", "--port", port)
     assert done.code == 2
-    assert f"can't listen on 127.0.0.1, port {port}" in done.err
+    assert f"cannot listen on 127.0.0.1, port {port}" in done.err
 
 
 def test_keys_are_created_listed_and_revoked(place):

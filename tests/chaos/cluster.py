@@ -19,10 +19,10 @@ from batchchat.jobs.storage.s3.storage import S3Storage
 from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.broker.status_board import RedisStatusBoard
 from tests.chaos.load import Account, account_of, stored_lines
-from tests.chaos.process import Process, in_folder
-from tests.support.servers.faulty_proxy import FaultyProxy, faulty_proxy
+from tests.chaos.process import READY, Process, in_folder
 from tests.support.servers.redis_server import RedisServer, redis_server
 from tests.support.servers.s3_server import BUCKET, PLAIN, S3Server, credentials
+from tests.support.servers.tcp_proxy import FaultyS3Proxy, running
 from tests.support.wait import wait_until
 
 COMMAND = Path(sys.executable).with_name("batchchat")
@@ -33,13 +33,13 @@ EXPORTS = f"s3://{BUCKET}/exports"
 """Where results may be delivered to."""
 
 _GONE = 60.0
-_PATIENCE = 300.0
+PATIENCE_SECONDS = 300.0
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 T = TypeVar("T")
 
 
-def until(seen: Callable[[], T], what: str, seconds: float = _PATIENCE) -> T:
+def until(seen: Callable[[], T], what: str, seconds: float = PATIENCE_SECONDS) -> T:
     """Return the first true value of `seen`; wait long, since engines load slowly."""
     return wait_until(seen, what, seconds=seconds)
 
@@ -51,7 +51,7 @@ class Cluster:
     folder: Path
     redis: RedisServer
     server: S3Server
-    proxy: FaultyProxy
+    proxy: FaultyS3Proxy
     settings: dict[str, str]
     model: str = "demo"
     processes: list[Process] = field(default_factory=list)
@@ -72,23 +72,26 @@ class Cluster:
         """Start a worker under its supervisor."""
         return self._start("worker", ["worker", "--model", self.model], settings)
 
-    def staff(self, workers: int = 2) -> None:
+    def start_workers(self, workers: int = 2) -> None:
         """Have a controller, and so many workers that take shards."""
-        if not self.living("controller"):
+        if not self.alive("controller"):
             self.controller()
-        for _ in range(workers - len(self.living("worker"))):
+        for _ in range(workers - len(self.alive("worker"))):
             self.worker()
-        for worker in self.living("worker"):
+        for worker in self.alive("worker"):
             until(lambda w=worker: w.is_ready, "a worker that is ready")  # type: ignore[misc]
 
-    def living(self, kind: str) -> list[Process]:
+    def alive(self, kind: str) -> list[Process]:
         """Return the processes of a kind that have not ended."""
         mine = (p for p in self.processes if p.name.startswith(kind))
         return [process for process in mine if process.popen.poll() is None]
 
-    def until_ready(self, worker: Process, times: int = 1) -> None:
+    def wait_until_ready(self, worker: Process, times: int = 1) -> None:
         """Wait until a worker has loaded its engine, so many times in all."""
-        until(lambda: worker.says("ready for shards") >= times, worker.log.read_text())
+        until(
+            lambda: worker.count_in_log(READY) >= times,
+            worker.log.read_text(),
+        )
 
     def run(self, *arguments: str | Path) -> str:
         """Run a command to its end; return its stdout."""
@@ -114,7 +117,7 @@ class Cluster:
         """Return where a batch stands."""
         return self.ledger.state(batch_id)
 
-    def until_committed(self, batch_id: str, shards: int) -> None:
+    def wait_until_committed(self, batch_id: str, shards: int) -> None:
         """Wait until so many shards are committed."""
         ledger = self.ledger
         until(
@@ -135,7 +138,7 @@ class Cluster:
         owners = client.mget(names) if names else []
         return {n: o for n, o in zip(names, owners, strict=True) if o}
 
-    def until_taken_over(
+    def wait_until_taken_over(
         self, before: dict[str, str], began: float
     ) -> dict[str, float]:
         """Wait until all shards of whoever died have another owner than `before`.
@@ -165,26 +168,26 @@ class Cluster:
         return found
 
     @contextmanager
-    def unfinished(self, data: bytes) -> Iterator[str]:
+    def unfinished_batch(self, data: bytes) -> Iterator[str]:
         """Hand a file in, and keep its batch from its end for the length of the block.
 
         Its last shard can't be committed meanwhile, however fast it is run.
         """
-        with self.proxy.refusing("/commits/"):
+        with self.proxy.full_for("/commits/"):
             batch_id = self.submit(data)
             until(lambda: self.state(batch_id).plan, "a plan")
             last = len(self.state(batch_id).require_plan().shards) - 1
-            with self.proxy.refusing(self.ledger.keys.batch(batch_id).commit(last)):
+            with self.proxy.full_for(self.ledger.keys.batch(batch_id).commit(last)):
                 yield batch_id
                 assert last in self.state(batch_id).pending(), "it ended too soon"
 
-    def has_stored(self, batch_id: str) -> bool:
+    def has_results(self, batch_id: str) -> bool:
         """Say whether any answer of a batch is stored."""
         ledger = self.ledger
         entries = ledger.storage.list(f"{ledger.keys.batch(batch_id).top}/shards/")
         return any(entry.key.endswith(".jsonl") for entry in entries)
 
-    def to_do_again(self, before: dict[str, str]) -> dict[str, int]:
+    def count_lost_work(self, before: dict[str, str]) -> dict[str, int]:
         """Return how many requests of each leased shard were begun for nothing.
 
         They were in the engine, or done and not yet stored, when their worker last
@@ -201,7 +204,7 @@ class Cluster:
             again[name] = max(0, begun - len(stored))
         return again
 
-    def wait(self, batch_id: str, seconds: float = _PATIENCE) -> Account:
+    def wait_for_end(self, batch_id: str, seconds: float = PATIENCE_SECONDS) -> Account:
         """Wait until a batch has ended and left the index; return its account."""
         ledger = self.ledger
         until(lambda: ledger.state(batch_id).is_terminal, "the batch's end", seconds)
@@ -217,12 +220,12 @@ class Cluster:
             process.popen.terminate()
         for process in self.processes:
             try:
-                process.popen.wait(_PATIENCE)
+                process.popen.wait(PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
         until(lambda: not in_folder(self.folder), "the end of all processes", _GONE)
 
-    def talk(self) -> dict[str, Any]:
+    def log_summary(self) -> dict[str, Any]:
         """Return how much the processes said, and how many tracebacks."""
         texts = [process.log.read_text() for process in self.processes]
         return {
@@ -290,7 +293,10 @@ def cluster(
     own = usual | {name.upper(): it for name, it in settings.items()}
     if rate is not None:
         own["SIMULATED_TOKENS_PER_SECOND"] = str(rate)
-    with redis_server(redis_folder) as redis, faulty_proxy(server.port) as proxy:
+    with (
+        redis_server(redis_folder) as redis,
+        running(FaultyS3Proxy(server.port)) as proxy,
+    ):
         one = Cluster(place, redis, server, proxy, own)
         try:
             yield one

@@ -20,8 +20,9 @@ from typing import Any
 
 from tests.acceptance.inputs import lognormal
 from tests.chaos.cluster import Cluster, cluster
-from tests.chaos.items import ITEMS, Seen
+from tests.chaos.items import ITEMS
 from tests.chaos.load import Answer, Load
+from tests.chaos.series import Seen
 from tests.support.servers.s3_server import S3Server, s3_server
 
 BUILD = Path("build/chaos")
@@ -84,19 +85,19 @@ def _run(
     ):
         one.model = _MODELS.get(first, "demo")
         for number in group:
-            one.staff(WORKERS)
+            one.start_workers(WORKERS)
             yield number, _disturb(number, one, load)
 
 
 def _disturb(number: int, one: Cluster, load: Load) -> Seen:
-    began, before = time.monotonic(), one.talk()
+    began, before = time.monotonic(), one.log_summary()
     try:
         seen = ITEMS[_item(number)][1](one, load)
         _judge(number, seen)
     except Exception as error:  # noqa: BLE001 - the other items are run all the same
         traceback.print_exc()
         seen = {"failed": str(error)[:400]}
-    talk = {f"{name} said": n - before[name] for name, n in one.talk().items()}
+    talk = {f"{name} said": n - before[name] for name, n in one.log_summary().items()}
     seconds = round(time.monotonic() - began)
     return seen | {"requests": load.requests, **talk, "took s": seconds}
 
@@ -106,7 +107,7 @@ def _judge(number: int, seen: Seen) -> None:
 
     Elsewhere, as in every test run, only the answers count.
     """
-    assert max(seen.get("running again after s", [0])) <= _WITHIN, seen
+    assert max(seen.get("running again after s") or [0]) <= _WITHIN, seen
     assert seen.get("exit", 0) == 0, seen
     assert number not in _NEVER_TWICE or seen["results stored twice"] == 0, seen
 
@@ -121,8 +122,8 @@ def _undisturbed(load: Load, simulates: float | None) -> dict[str, Answer]:
             _server(folder, is_swift=False) as server,
             cluster(folder, server, simulates and 1e6, **_shared()) as one,
         ):
-            one.staff(1)
-            account = one.wait(one.submit(load.data), 900)
+            one.start_workers(1)
+            account = one.wait_for_end(one.submit(load.data), 900)
         load.check(account)
         (BUILD / name).write_text(json.dumps(account.answers))
     return {custom_id: (text, seed) for custom_id, (text, seed) in _read(name).items()}

@@ -9,6 +9,13 @@ from pathlib import Path
 
 from tests.acceptance.processes import engine_core, living
 
+# What the logs of a worker and its supervisor say.
+LOADING = "loading "
+READY = "ready for shards"
+SUSPENDED = "suspended for"
+RESTARTING = "; restarting in"
+ENGINE_DEAD = "exited with status 70"
+
 
 @dataclass
 class Process:
@@ -31,15 +38,15 @@ class Process:
         child = self.child
         return engine_core(child) if child else 0
 
-    def says(self, text: str) -> int:
+    def count_in_log(self, text: str) -> int:
         """Return how often `text` stands in the log."""
         return self.log.read_text().count(text)
 
     @property
     def is_ready(self) -> bool:
         """Whether a worker has loaded its engine, and its last one did not die."""
-        starts = self.says("ready for shards")
-        return self.child != 0 and starts > self.says("another starts in")
+        starts = self.count_in_log(READY)
+        return self.child != 0 and starts > self.count_in_log(RESTARTING)
 
     def kill(self) -> None:
         """Kill what was started with -9, and nothing below it."""

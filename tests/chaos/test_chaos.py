@@ -6,14 +6,18 @@ take days. So neither a slow nor a fast machine makes a difference; only what be
 of the requests is judged here, not how long it took.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.acceptance.inputs import line, lognormal
-from tests.chaos import items
-from tests.chaos.cluster import cluster
+from tests.chaos import early_ends, process_faults, service_faults
+from tests.chaos.cluster import Cluster, cluster
 from tests.chaos.load import Load
+from tests.chaos.process_faults import SUPERVISOR, WORKER
+from tests.chaos.series import Seen
 
 pytestmark = [
     pytest.mark.chaos,
@@ -48,8 +52,8 @@ def real(folder, moto):
         **SHORT,
     ) as one:
         one.model = "few"
-        one.staff()
-        load.answers = one.wait(one.submit(load.data)).answers
+        one.start_workers()
+        load.answers = one.wait_for_end(one.submit(load.data)).answers
         yield one, load
 
 
@@ -66,52 +70,48 @@ def simulated(folder, moto):
         **SHORT,
     ) as one:
         one.model = "endless"
-        one.staff()
-        load.answers = one.wait(one.submit(load.data)).answers
+        one.start_workers()
+        load.answers = one.wait_for_end(one.submit(load.data)).answers
         yield one, load
 
 
 @pytest.mark.engine
-def test_a_lost_redis_a_killed_engine_and_a_killed_worker_cost_no_answer(real):
+def test_a_lost_redis_a_killed_engine_and_a_killed_worker_lose_no_result(real):
     one, load = real
-    print(items.lose_redis(one, load, away=2))  # noqa: T201 - what was seen
-    print(items.kill_engines(one, load, times=1))  # noqa: T201
-    print(items.kill_workers(one, load, times=1))  # noqa: T201
-    assert one.talk()["tracebacks"] == 0
+    print(service_faults.lose_redis(one, load, away=2))  # noqa: T201 - measured
+    print(process_faults.kill_engines(one, load, times=1))  # noqa: T201
+    print(process_faults.kill_workers(one, load, [WORKER]))  # noqa: T201
+    assert one.log_summary()["tracebacks"] == 0
+
+
+DISTURBANCES: dict[str, Callable[[Cluster, Load], Seen]] = {
+    "supervisor killed": partial(process_faults.kill_workers, kinds=[SUPERVISOR]),
+    "worker terminated": process_faults.terminate_worker,
+    "messages duplicated": service_faults.duplicate_messages,
+    "bucket disturbed": partial(service_faults.disturb_bucket, seconds=1),
+    "controllers killed": process_faults.kill_controllers,
+    "cancelled": lambda one, load: early_ends.cancel(one, without_end(load)),
+    "expired": lambda one, load: early_ends.expire(one, without_end(load)),
+    "clocks skewed, worker frozen": process_faults.skew_clocks,
+    "bucket full": partial(service_faults.fill_storage, seconds=1),
+    "delivery interrupted": service_faults.interrupt_delivery,
+    "workers killed": process_faults.kill_workers,
+}
+EXTENDED = {"workers killed"}
 
 
 @pytest.mark.parametrize(
-    "disturb",
+    "name",
     [
-        lambda one, load: items.kill_workers(one, load, times=2),
-        items.terminate,
-        items.deliver_twice,
-        lambda one, load: items.storm(one, load, seconds=1),
-        items.kill_controllers,
-        lambda one, load: items.cancel(one, without_end(load)),
-        lambda one, load: items.expire(one, without_end(load)),
-        items.bend_time,
-        lambda one, load: items.fill_storage(one, load, seconds=1),
-        items.deliver_elsewhere,
-    ],
-    ids=[
-        "killed",
-        "terminated",
-        "twice",
-        "storm",
-        "controllers",
-        "cancelled",
-        "expired",
-        "frozen",
-        "full",
-        "delivered",
+        pytest.param(name, marks=[pytest.mark.extended] if name in EXTENDED else [])
+        for name in DISTURBANCES
     ],
 )
-def test_every_answer_is_there_once_whatever_is_disturbed(simulated, disturb):
+def test_every_request_has_one_result_whatever_is_disturbed(simulated, name):
     one, load = simulated
-    one.staff()
-    print(disturb(one, load))  # noqa: T201 - what was seen
-    assert one.talk()["tracebacks"] == 0
+    one.start_workers()
+    print(DISTURBANCES[name](one, load))  # noqa: T201 - measured
+    assert one.log_summary()["tracebacks"] == 0
 
 
 def without_end(load: Load) -> Load:

@@ -10,8 +10,8 @@ import pytest
 
 from batchchat.jobs.errors import ConfigError, InputFileError, StorageError
 from batchchat.jobs.storage.s3.object import open_object
-from tests.support.servers.cutting_proxy import cutting_proxy
 from tests.support.servers.s3_server import BUCKET, PLAIN, credentials
+from tests.support.servers.tcp_proxy import tcp_proxy
 
 KEY = "in put/ü?#.jsonl"
 URL = f"s3://{BUCKET}/{KEY}"
@@ -81,8 +81,8 @@ def test_an_object_is_read_from_wherever_one_seeks_to(server, stored):
 
 def test_cut_connections_are_taken_up_where_they_were(server, stored):
     stored(BIG)
-    with cutting_proxy(server.port) as proxy:
-        proxy.cuts = [1_000_000, 700_000]
+    with tcp_proxy(server.port) as proxy:
+        proxy.response_cuts = [1_000_000, 700_000]
         with opened(server, port=proxy.port) as file:
             assert file.readall() == BIG
         assert proxy.connections == 3

@@ -9,8 +9,8 @@ from batchchat.jobs.errors import ObjectMissingError, StorageError
 from batchchat.jobs.storage.s3 import download as s3_download
 from batchchat.jobs.storage.s3.storage import S3Storage
 from batchchat.jobs.storage.s3.upload import PART_BYTES, Upload
-from tests.support.servers.cutting_proxy import cutting_proxy
 from tests.support.servers.s3_server import BUCKET, credentials
+from tests.support.servers.tcp_proxy import tcp_proxy
 
 MIB = 1024 * 1024
 LARGE = bytes(range(256)) * (9 * MIB // 256) + b"end"
@@ -28,7 +28,7 @@ def storage(server):
 
 @pytest.fixture
 def proxy(server):
-    with cutting_proxy(server.port) as proxy:
+    with tcp_proxy(server.port) as proxy:
         yield proxy
 
 
@@ -106,9 +106,9 @@ def test_reading_goes_on_where_a_connection_was_cut(server, proxy, cuts):
         lambda: storage.read("a", 3, MIB * 8),
     ):
         proxy.close_idle()
-        proxy.cuts[:] = cuts
+        proxy.response_cuts[:] = cuts
         assert read() in (LARGE, LARGE[3:][: MIB * 8])
-        assert proxy.cuts == []
+        assert proxy.response_cuts == []
 
 
 @pytest.mark.filterwarnings("ignore:tzname")  # of a date that was cut too
@@ -120,7 +120,7 @@ def test_an_answer_that_is_cut_within_its_head_is_never_taken_for_the_whole(
     storage.put("a", content)
     for cut in range(10, 400, 5):
         proxy.close_idle()
-        proxy.cuts[:] = [cut]
+        proxy.response_cuts[:] = [cut]
         assert storage.get("a") == content
     for look in (
         lambda: storage.size("a") == len(content),
@@ -128,7 +128,7 @@ def test_an_answer_that_is_cut_within_its_head_is_never_taken_for_the_whole(
     ):
         for cut in range(10, 450):
             proxy.close_idle()
-            proxy.cuts[:] = [cut]
+            proxy.response_cuts[:] = [cut]
             with suppress(StorageError):
                 assert look()
 
@@ -137,7 +137,7 @@ def test_a_connection_that_brings_nothing_is_given_up_in_the_end(server, proxy):
     storage = server.open(proxy.port)
     storage.put("a", LARGE)
     proxy.close_idle()
-    proxy.cuts[:] = [9] * 99
+    proxy.response_cuts[:] = [9] * 99
     with pytest.raises(StorageError, match="s3://bucket") as raised:
         storage.get("a")
     assert raised.value.retryable
@@ -148,7 +148,7 @@ def test_an_object_replaced_while_it_is_read_is_never_mixed(server, proxy, other
     storage = server.open(proxy.port)
     storage.put("a", LARGE)
     proxy.close_idle()
-    proxy.cuts[:] = [5 * MIB]
+    proxy.response_cuts[:] = [5 * MIB]
     pieces = storage.stream("a")
     read = next(pieces)
     storage.put("a", other)
@@ -160,7 +160,7 @@ def test_an_object_replaced_while_it_is_read_is_never_mixed(server, proxy, other
 
 def test_a_server_in_trouble_is_asked_again(server, proxy):
     storage = server.open(proxy.port)
-    proxy.statuses[:] = [503, 500, 503]
+    proxy.forced_statuses[:] = [503, 500, 503]
     storage.put("a", b"x")
     assert proxy.connections > 3
     assert storage.get("a") == b"x"
@@ -168,7 +168,7 @@ def test_a_server_in_trouble_is_asked_again(server, proxy):
 
 @pytest.mark.parametrize("status", [500, 503])
 def test_a_server_that_stays_in_trouble_is_worth_another_try(server, proxy, status):
-    proxy.statuses[:] = [status] * 99
+    proxy.forced_statuses[:] = [status] * 99
     with pytest.raises(StorageError) as raised:
         server.open(proxy.port).get("a")
     assert raised.value.retryable
@@ -178,7 +178,7 @@ def test_a_server_that_stays_in_trouble_is_worth_another_try(server, proxy, stat
 def test_a_create_whose_answer_got_lost_is_known_as_one_s_own(server, proxy):
     storage = server.open(proxy.port)
     assert storage.create("before", b"")
-    proxy.lost = 1
+    proxy.responses_to_drop = 1
     assert storage.create("a", b"mine")
     assert not storage.create("a", b"mine")
     assert storage.get("a") == b"mine"
@@ -189,7 +189,7 @@ def test_a_large_object_whose_last_answer_got_lost_is_there(server, proxy, monke
     complete = Upload._complete
 
     def lose_answer(upload):
-        proxy.lost = 1
+        proxy.responses_to_drop = 1
         complete(upload)
 
     monkeypatch.setattr(Upload, "_complete", lose_answer)
@@ -234,7 +234,7 @@ def test_without_credentials_it_is_said_how_to_give_some(moto):
 
 
 def test_a_server_that_is_away_is_worth_another_try(moto):
-    with cutting_proxy(moto.port) as gone:
+    with tcp_proxy(moto.port) as gone:
         storage = moto.open(gone.port)
     with pytest.raises(StorageError, match=f"127.0.0.1:{gone.port}") as raised:
         storage.get("a")

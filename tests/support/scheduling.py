@@ -5,6 +5,10 @@ of one group stay together too, because they share something that takes long to 
 such as an engine. What takes longest starts first, so that no worker ends alone.
 """
 
+from collections import Counter
+from collections.abc import Iterable
+
+import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 _GROUPS = {
@@ -44,6 +48,15 @@ def position(nodeid: str) -> int:
     """Return when the test's group starts, compared with those of other tests."""
     found = (n for n, path in enumerate(_LONGEST_FIRST) if nodeid.startswith(path))
     return next(found, len(_LONGEST_FIRST))
+
+
+def seconds_by_tier(reports: Iterable[pytest.TestReport]) -> Counter[str]:
+    """Return the seconds that tests and their fixtures took, by folder of tests/."""
+    seconds: Counter[str] = Counter()
+    for report in reports:
+        tier = report.nodeid.removeprefix("tests/").partition("/")[0]
+        seconds[tier] += report.duration  # type: ignore[assignment]
+    return seconds
 
 
 class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Has every message of a cluster delivered twice."""
+"""Delivers every message of a cluster twice."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,32 +12,32 @@ from tests.support.servers.redis_server import RedisServer
 _QUEUES = ("batchchat:model.", "batchchat:control")
 
 
-class Doubling:
-    """Listens to what Redis is told, and says each message once more."""
+class Duplicates:
+    """Watches the commands to Redis, and repeats each one that sends a message."""
 
     def __init__(self, server: RedisServer) -> None:
-        """Double what goes through `server`."""
+        """Repeat the messages that go through `server`."""
         self.messages = 0
         self._client: Any = server.client
         self._listener: Any = server.client
         self._copies: set[str] = set()
 
     def listen(self) -> None:
-        """Double until the connection is closed."""
+        """Repeat messages until the connection is closed."""
         try:
             with self._listener.monitor() as monitor:
                 for heard in monitor.listen():
-                    self._hear(heard["command"])
+                    self._repeat(heard["command"])
         except (redis.ConnectionError, ValueError, AttributeError, OSError):
             return
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         for client in self._client.client_list():
             if client["cmd"] == "monitor":
                 self._client.client_kill_filter(_id=client["id"])
 
-    def _hear(self, command: str) -> None:
+    def _repeat(self, command: str) -> None:
         if not command.startswith("LPUSH "):
             return
         _, queue, message = command.split(" ", 2)
@@ -52,9 +52,9 @@ class Doubling:
 
 
 @contextmanager
-def doubling(server: RedisServer) -> Iterator[Doubling]:
-    """Double each message, for the length of the block."""
-    one = Doubling(server)
+def duplicating(server: RedisServer) -> Iterator[Duplicates]:
+    """Deliver each message twice within the block."""
+    one = Duplicates(server)
     thread = Thread(target=one.listen, daemon=True)
     thread.start()
     try:
