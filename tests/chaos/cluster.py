@@ -59,7 +59,7 @@ class Cluster:
 
     @property
     def ledger(self) -> Ledger:
-        """The bucket as it is, past the proxy."""
+        """The ledger in the bucket, without the proxy in between."""
         with credentials(self.server.key, self.server.secret):
             endpoint = f"http://127.0.0.1:{self.server.port}"
             return Ledger(S3Storage(BUCKET, self.prefix, endpoint=endpoint), PROJECT)
@@ -73,7 +73,7 @@ class Cluster:
         return self._start("worker", ["worker", "--model", self.model], settings)
 
     def start_workers(self, workers: int = 2) -> None:
-        """Have a controller, and so many workers that take shards."""
+        """Start a controller and workers until `workers` of them are ready."""
         if not self.alive("controller"):
             self.controller()
         for _ in range(workers - len(self.alive("worker"))):
@@ -82,12 +82,12 @@ class Cluster:
             until(lambda w=worker: w.is_ready, "a worker that is ready")  # type: ignore[misc]
 
     def alive(self, kind: str) -> list[Process]:
-        """Return the processes of a kind that have not ended."""
+        """Return the processes of a kind that run."""
         mine = (p for p in self.processes if p.name.startswith(kind))
         return [process for process in mine if process.popen.poll() is None]
 
     def wait_until_ready(self, worker: Process, times: int = 1) -> None:
-        """Wait until a worker has loaded its engine, so many times in all."""
+        """Wait until a worker has loaded its engine `times` times."""
         until(
             lambda: worker.count_in_log(READY) >= times,
             worker.log.read_text(),
@@ -107,32 +107,32 @@ class Cluster:
         return done.stdout
 
     def submit(self, data: bytes, *options: str) -> str:
-        """Hand a file in; return the batch's id."""
+        """Submit a file; return the id of the batch."""
         file = self.folder / "requests.jsonl"
         file.write_bytes(data)
         usual = ["--model", self.model, "--seed", "1", "--no-wait"]
         return self.run("submit", file, *usual, *options).strip()
 
     def state(self, batch_id: str) -> State:
-        """Return where a batch stands."""
+        """Return the state of a batch."""
         return self.ledger.state(batch_id)
 
     def wait_until_committed(self, batch_id: str, shards: int) -> None:
-        """Wait until so many shards are committed."""
+        """Wait until `shards` shards are committed."""
         ledger = self.ledger
         until(
             lambda: len(ledger.state(batch_id).commits) >= shards, f"{shards} commits"
         )
 
     def read(self, url: str) -> bytes:
-        """Return what was delivered to a place of the bucket."""
+        """Return an object that was delivered to the bucket."""
         key = url.removeprefix(f"s3://{BUCKET}/")
         found = self.server.client.get_object(Bucket=BUCKET, Key=key)
         data: bytes = found["Body"].read()
         return data
 
     def leases(self) -> dict[str, str]:
-        """Return the owners of the shards that are leased, by the lease's name."""
+        """Return the owners of leased shards by the name of the lease."""
         client: Any = self.redis.client
         names = sorted(client.keys(f"{LEASES}*/*/[0-9]*"))
         owners = client.mget(names) if names else []
@@ -141,11 +141,11 @@ class Cluster:
     def wait_until_taken_over(
         self, before: dict[str, str], began: float
     ) -> dict[str, float]:
-        """Wait until all shards of whoever died have another owner than `before`.
+        """Wait until the shards of the dead worker have another owner than `before`.
 
-        Returns the seconds since `began` that each took. Shards that their owner
-        keeps, or has finished, say nothing; nothing is returned where whoever died
-        had finished.
+        Returns the seconds since `began` by lease, without shards that their owner
+        keeps or has finished; nothing if the dead worker had finished all of its
+        shards.
         """
         ledger = self.ledger
         found: dict[str, float] = {}
@@ -169,9 +169,9 @@ class Cluster:
 
     @contextmanager
     def unfinished_batch(self, data: bytes) -> Iterator[str]:
-        """Hand a file in, and keep its batch from its end for the length of the block.
+        """Submit a file whose batch can't end within the block.
 
-        Its last shard can't be committed meanwhile, however fast it is run.
+        The commit of its last shard is refused until then.
         """
         with self.proxy.full_for("/commits/"):
             batch_id = self.submit(data)
@@ -182,16 +182,16 @@ class Cluster:
                 assert last in self.state(batch_id).pending(), "it ended too soon"
 
     def has_results(self, batch_id: str) -> bool:
-        """Say whether any answer of a batch is stored."""
+        """Return whether any result of a batch is stored."""
         ledger = self.ledger
         entries = ledger.storage.list(f"{ledger.keys.batch(batch_id).top}/shards/")
         return any(entry.key.endswith(".jsonl") for entry in entries)
 
     def count_lost_work(self, before: dict[str, str]) -> dict[str, int]:
-        """Return how many requests of each leased shard were begun for nothing.
+        """Return how many requests of each leased shard have to be run again.
 
-        They were in the engine, or done and not yet stored, when their worker last
-        told how it is, less than a second or so ago.
+        They were in the engine, or finished and not yet stored, at their worker's last
+        report, about a second ago.
         """
         ledger, status_board = self.ledger, RedisStatusBoard(self.redis.client)
         again = {}
@@ -226,7 +226,7 @@ class Cluster:
         until(lambda: not in_folder(self.folder), "the end of all processes", _GONE)
 
     def log_summary(self) -> dict[str, Any]:
-        """Return how much the processes said, and how many tracebacks."""
+        """Return the number of lines and tracebacks in the logs."""
         texts = [process.log.read_text() for process in self.processes]
         return {
             "lines": sum(text.count("\n") for text in texts),

@@ -113,7 +113,7 @@ def _judge(number: int, seen: Seen) -> None:
 
 
 def _undisturbed(load: Load, simulates: float | None) -> dict[str, Answer]:
-    """Return the answers of a run that nobody disturbs; they are kept for next time."""
+    """Return the answers of an undisturbed run; they are kept for later runs."""
     name = f"undisturbed-{load.digest}-{simulates or 'vllm'}.json"
     if not (BUILD / name).exists():
         folder = BUILD.absolute() / "undisturbed"

@@ -39,7 +39,7 @@ class Process:
         return engine_core(child) if child else 0
 
     def count_in_log(self, text: str) -> int:
-        """Return how often `text` stands in the log."""
+        """Return how often the log contains `text`."""
         return self.log.read_text().count(text)
 
     @property
@@ -79,7 +79,7 @@ class Process:
 
 
 def _send(number: int, pid: int) -> int:
-    assert pid, "there is no such process"  # 0 would be all of ours
+    assert pid, "there is no such process"  # 0 is our whole process group
     os.kill(pid, number)
     return pid
 
@@ -87,8 +87,8 @@ def _send(number: int, pid: int) -> int:
 def in_folder(folder: Path) -> list[str]:
     """Return the commands of the processes that were started in a folder.
 
-    A process inherits its folder from whoever started it, and keeps it when that
-    one is gone, which neither its parent nor its session can be relied on for.
+    A process inherits its folder from its parent and keeps it when the parent ends;
+    its parent id and its session may change.
     """
     found = []
     for process in living():

@@ -1,9 +1,9 @@
 """The short form of `make chaos`: every disturbance, on small batches.
 
-A disturbance begins when something was seen of the batch, and the batch can't end
-before: another is handed in, its last commit is held back, or a request in it would
-take days. So neither a slow nor a fast machine makes a difference; only what became
-of the requests is judged here, not how long it took.
+A disturbance starts when the batch has reached some state, and the batch can't end
+before: another one is submitted, its last commit is refused, or one of its requests
+takes days. So the speed of the machine makes no difference. The tests check the results
+of the requests, not how long they took.
 """
 
 from collections.abc import Callable

@@ -19,7 +19,7 @@ def test_a_listing_is_sorted_by_the_whole_key(storage):
     assert keys(storage, "a")[:4] == ["a-b.c", "a-b/c", "a.b", "a/a.z"]
 
 
-def test_a_listing_tells_sizes(storage):
+def test_a_listing_has_sizes(storage):
     storage.put("a/b", b"12345")
     assert list(storage.list("a/")) == [Entry("a/b", 5)]
 
@@ -31,24 +31,24 @@ def test_a_listing_continues_after_a_key(storage):
     assert keys(storage, "p/", "p/f") == []
 
 
-def test_a_prefix_need_not_end_at_a_slash(storage):
+def test_a_prefix_may_end_within_a_segment(storage):
     put_all(storage, "p/00001.json", "p/00010.json", "p/0001/x", "p/1", "q/0001")
     assert keys(storage, "p/0001") == ["p/0001/x", "p/00010.json"]
     assert keys(storage, "p/00010.json") == ["p/00010.json"]
 
 
-def test_a_prefix_is_text_and_not_a_folder(storage):
+def test_a_prefix_is_not_a_folder(storage):
     put_all(storage, "ab/c", "a/b")
     assert keys(storage, "a") == ["a/b", "ab/c"]
     assert keys(storage, "a/") == ["a/b"]
 
 
-def test_nothing_is_listed_where_nothing_is(storage):
+def test_a_listing_of_an_unused_prefix_is_empty(storage):
     assert keys(storage, "") == keys(storage, "a/b/c") == []
     assert list(storage.folders("a")) == []
 
 
-def test_what_is_being_written_is_not_listed(storage):
+def test_unfinished_objects_are_not_listed(storage):
     with storage.writer("p/a/b") as file:
         file.write(b"half")
         assert keys(storage, "") == keys(storage, "p/") == keys(storage, "p/a/") == []
@@ -64,13 +64,13 @@ def test_objects_may_be_deleted_while_they_are_listed(storage):
     assert [key for key in listed if key != "p/b"] == ["p/a", "p/c"]
 
 
-def test_folders_are_the_next_segments_sorted_and_once_each(storage):
+def test_folders_are_the_sorted_distinct_next_segments(storage):
     put_all(storage, "p/b/x", "p/b/y/z", "p/a/x", "p/a-b/x", "p/c", "pp/d/x")
     assert list(storage.folders("p")) == ["a", "a-b", "b", "c"]
     assert list(storage.folders("p/b")) == ["x", "y"]
 
 
-def test_folders_between_two_names(storage):
+def test_folders_can_be_limited_to_a_range_of_names(storage):
     put_all(storage, *(f"p/{name}/{end}" for name in "abcdef" for end in "xy"))
     assert list(storage.folders("p", "b")) == ["c", "d", "e", "f"]
     assert list(storage.folders("p", "b", "e")) == ["c", "d"]

@@ -31,18 +31,18 @@ def write_half(storage, key, error):
         raise error
 
 
-def test_create_writes_once_and_says_who_did(storage):
+def test_create_succeeds_once(storage):
     assert [storage.create("a/b", text) for text in (b"1", b"2")] == [True, False]
     assert storage.get("a/b") == b"1"
 
 
-def test_create_leaves_what_was_put(storage):
+def test_create_does_not_replace_an_object(storage):
     storage.put("a", b"put")
     assert not storage.create("a", b"created")
     assert storage.get("a") == b"put"
 
 
-def test_one_of_many_racing_creates_wins_and_its_bytes_stay(storage, winners):
+def test_of_concurrent_creates_one_wins_and_its_bytes_stay(storage, winners):
     barrier = Barrier(8)
 
     def race(number):
@@ -62,13 +62,13 @@ def test_put_replaces(storage):
 
 
 @pytest.mark.parametrize("data", [b"", b"x", bytes(range(256)) * 5])
-def test_bytes_come_back_as_they_went(storage, data):
+def test_any_bytes_are_read_back(storage, data):
     storage.put("a", data)
     assert (storage.get("a"), storage.size("a")) == (data, len(data))
     assert b"".join(storage.stream("a")) == data
 
 
-def test_a_writer_s_object_appears_when_the_block_ends(storage):
+def test_a_written_object_appears_when_the_block_ends(storage):
     with storage.writer("a/b") as file:
         file.write(b"one, ")
         assert list(storage.list("")) == []
@@ -76,7 +76,7 @@ def test_a_writer_s_object_appears_when_the_block_ends(storage):
     assert storage.get("a/b") == b"one, two"
 
 
-def test_a_writer_replaces_only_when_the_block_ends(storage):
+def test_a_written_object_replaces_another_when_the_block_ends(storage):
     storage.put("a", b"old")
     with storage.writer("a") as file:
         file.write(b"new")
@@ -85,7 +85,7 @@ def test_a_writer_replaces_only_when_the_block_ends(storage):
 
 
 @pytest.mark.parametrize("kind", [OSError, KeyError, KeyboardInterrupt])
-def test_a_block_that_raises_leaves_nothing_and_its_error_unchanged(storage, kind):
+def test_a_block_that_raises_writes_nothing(storage, kind):
     mine = kind("mine")
     with pytest.raises(kind) as raised:
         write_half(storage, "a/b", mine)
@@ -93,7 +93,7 @@ def test_a_block_that_raises_leaves_nothing_and_its_error_unchanged(storage, kin
     assert list(storage.list("")) == []
 
 
-def test_a_block_that_raises_leaves_the_older_object(storage):
+def test_a_block_that_raises_keeps_the_older_object(storage):
     storage.put("a", b"old")
     with pytest.raises(KeyError):
         write_half(storage, "a", KeyError())
@@ -107,7 +107,7 @@ def test_a_block_that_raises_leaves_the_older_object(storage):
         *[(8, 9, b"89"), (10, 5, b""), (99, 1, b""), (4, 0, b"")],
     ],
 )
-def test_a_range_is_cut_at_the_object_s_end(storage, offset, length, expected):
+def test_a_range_is_cut_at_the_end_of_the_object(storage, offset, length, expected):
     storage.put("a", b"0123456789")
     assert storage.read("a", offset, length) == expected
 
@@ -123,14 +123,14 @@ def test_a_large_object_is_streamed_in_bounded_pieces(storage):
 
 
 @pytest.mark.parametrize("read", READS)
-def test_reading_what_is_not_there_is_no_matter_of_patience(storage, read):
+def test_a_missing_object_is_an_error_that_is_not_retryable(storage, read):
     storage.put("a/b", b"beside")
     with pytest.raises(ObjectMissingError) as raised:
         READS[read](storage, "a/c")
     assert not raised.value.retryable
 
 
-def test_delete_removes_and_may_be_repeated(storage):
+def test_delete_can_be_repeated(storage):
     storage.put("a/b", b"x")
     for _ in range(2):
         storage.delete("a/b")
@@ -140,7 +140,7 @@ def test_delete_removes_and_may_be_repeated(storage):
 
 
 @pytest.mark.parametrize("call", READS | WRITES)
-def test_what_is_no_key_is_refused(storage, call):
+def test_an_invalid_key_is_an_error(storage, call):
     for key in NO_KEYS:
         with pytest.raises(ValueError, match="not a storage key"):
             (READS | WRITES)[call](storage, key)

@@ -51,7 +51,7 @@ def rows(table):
             yield name, [float(cell) for cell in cells]
 
 
-def test_show_result_prints_the_recipe_s_means(folder):
+def test_show_result_prints_the_means_of_the_recipe(folder):
     judge_run(folder)
     found = ratings(folder.judgments(JUDGE, SINGLE), CATEGORIES)
     _, first, second, average = show_result(folder)
@@ -63,7 +63,7 @@ def test_show_result_prints_the_recipe_s_means(folder):
 
 
 @pytest.mark.parametrize("baseline", [None, "two"])
-def test_show_result_prints_the_recipe_s_win_rates(folder, baseline):
+def test_show_result_prints_the_win_rates_of_the_recipe(folder, baseline):
     judge_run(folder, baseline)
     found = standings(folder.judgments(JUDGE, PAIR), CATEGORIES, baseline)
     asked = ["pairwise-baseline", "--baseline-model", baseline]
@@ -81,7 +81,7 @@ def cells(record):
 
 
 @pytest.mark.parametrize("baseline", [None, "two"])
-def test_fastchat_s_own_judging_writes_the_same_lines(folder, tmp_path, baseline):
+def test_judging_by_fastchat_writes_the_same_lines(folder, tmp_path, baseline):
     said = judge_run(folder, baseline)
     words = tmp_path / "words.json"
     words.write_text(json.dumps(said))

@@ -189,7 +189,7 @@ def test_failed_rows_can_be_left_out(tmp_path):
         assert kept == ["good"]
 
 
-def test_a_file_without_one_answer_is_read_with_all_columns(tmp_path, read):
+def test_a_file_without_answers_is_read_with_all_columns(tmp_path, read):
     hand = Hand()
     batch_id = hand.submit(whole("a", "x"))
     [row] = read(write(tmp_path, hand, hand.finalize(batch_id, "expired")))
@@ -198,8 +198,8 @@ def test_a_file_without_one_answer_is_read_with_all_columns(tmp_path, read):
 
 
 @pytest.mark.parametrize("name", sorted(READERS.keys() - {"datasets"}))
-def test_a_file_without_one_row_is_read(tmp_path, name):
-    """`datasets` is left out: it opens no file without rows, whoever wrote it."""
+def test_a_file_without_rows_is_read(tmp_path, name):
+    """Not `datasets`: it can't open any file without rows."""
     hand = Hand()
     batch_id = hand.submit(whole("a", "x"), plan=False)
     file = write(tmp_path, hand, hand.finalize(batch_id, "cancelled"))

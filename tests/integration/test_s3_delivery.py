@@ -45,7 +45,7 @@ def deliver(server, hand, destination):
     return wait_until(tried, "a delivery")
 
 
-def test_the_files_of_a_batch_are_below_the_prefix(server):
+def test_results_are_written_below_the_prefix(server):
     hand = Hand()
     state = deliver(server, hand, f"s3://{BUCKET}/exports/nightly")
     name = f"exports/nightly/{state.batch.id}_output"
@@ -61,7 +61,7 @@ def test_the_files_of_a_batch_are_below_the_prefix(server):
     assert parquet.read_table(BytesIO(table)).num_rows == 9
 
 
-def test_a_bucket_that_is_not_there_is_named_and_tried_again(server):
+def test_a_missing_bucket_is_named_and_retried(server):
     state = deliver(server, Hand(), "s3://no-such-bucket/x")
     assert state.delivery_receipt is None
     assert state.delivery_attempt.tries == 1

@@ -67,7 +67,7 @@ def opened(server, url=URL, port=None):
         return open_object(url, endpoint, path_style=None)
 
 
-def test_an_object_is_read_from_wherever_one_seeks_to(server, stored):
+def test_an_object_is_read_from_any_offset(server, stored):
     stored(BIG)
     with opened(server) as file:
         assert file.size == len(BIG)
@@ -79,7 +79,7 @@ def test_an_object_is_read_from_wherever_one_seeks_to(server, stored):
         assert file.seek(-2, os.SEEK_END) == len(BIG) - 2
 
 
-def test_cut_connections_are_taken_up_where_they_were(server, stored):
+def test_reading_resumes_after_a_cut_connection(server, stored):
     stored(BIG)
     with tcp_proxy(server.port) as proxy:
         proxy.response_cuts = [1_000_000, 700_000]
@@ -95,12 +95,12 @@ def test_an_empty_object_is_an_empty_file(server, stored):
 
 
 @pytest.mark.parametrize("url", ["s3://", "s3://b", "s3://bucket/", "s3:///key"])
-def test_a_url_that_names_no_object_says_so(url):
+def test_a_url_without_an_object_is_an_error(url):
     with pytest.raises(InputFileError, match="does not name an object"):
         open_object(url, None, path_style=None)
 
 
-def test_what_is_missing_or_wrong_is_told(server):
+def test_missing_objects_and_buckets_are_errors(server):
     with pytest.raises(InputFileError, match="there is no object"):
         opened(server, f"s3://{BUCKET}/nothing.jsonl")
     with pytest.raises(StorageError, match="nobucket"):
@@ -109,7 +109,7 @@ def test_what_is_missing_or_wrong_is_told(server):
         open_object(URL, "no url", path_style=None)
 
 
-def test_a_file_of_a_bucket_is_checked_rendered_and_handed_in(command, stored):
+def test_a_file_in_a_bucket_is_validated_rendered_and_submitted(command, stored):
     stored(GOOD)
     assert "39 requests" in command("validate", URL).stderr
     done = command("render", URL, "--json")
@@ -122,7 +122,7 @@ def test_a_file_of_a_bucket_is_checked_rendered_and_handed_in(command, stored):
     assert batch["status"] == "validating"
 
 
-def test_a_compressed_file_of_a_bucket_is_decompressed(command, stored):
+def test_a_compressed_file_in_a_bucket_is_decompressed(command, stored):
     stored(gzip.compress(GOOD))
     assert "39 requests" in command("validate", URL).stderr
     done = command("submit", URL, "--no-wait")
@@ -133,7 +133,7 @@ def test_a_compressed_file_of_a_bucket_is_decompressed(command, stored):
     assert "truncated" in done.stderr
 
 
-def test_the_errors_of_a_bucket_are_no_tracebacks(command):
+def test_errors_of_a_bucket_show_no_traceback(command):
     for url in (f"s3://{BUCKET}/no.jsonl", "s3://nobucket/x", "s3://x"):
         done = command("submit", url, "--model", "demo")
         assert (done.returncode, done.stdout) == (2, "")

@@ -23,7 +23,7 @@ def test_a_batch_completes_in_a_bucket(bench):
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("deadline", [1, 3, 5, 8, 11])
-def test_a_run_killed_at_a_write_to_a_bucket_goes_on(bench, deadline, after):
+def test_a_run_killed_at_a_write_to_a_bucket_can_be_resumed(bench, deadline, after):
     batch_id = bench.submit(lines(25))
     with pytest.raises(Killed):
         bench.run(batch_id, Mortal(bench.storage, deadline, after=after))

@@ -74,7 +74,7 @@ def test_a_large_object_is_written_and_read_in_bounded_memory(server, storage):
     "size",
     [PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES, 2 * PART_BYTES + 1],
 )
-def test_no_size_of_an_object_is_special(storage, size):
+def test_objects_of_sizes_around_a_part_are_whole(storage, size):
     with storage.writer("a") as file:
         file.write(b"x" * size)
     assert storage.size("a") == size
@@ -88,7 +88,7 @@ def test_an_aborted_writer_leaves_no_object_and_no_upload(server, storage, error
     assert open_uploads(server) == []
 
 
-def test_a_large_object_replaces_a_small_one_only_at_the_end(storage):
+def test_an_object_is_replaced_only_when_the_new_one_is_complete(storage):
     storage.put("a", b"old")
     with storage.writer("a") as file:
         file.write(b"x" * (PART_BYTES + 1))
@@ -97,7 +97,7 @@ def test_a_large_object_replaces_a_small_one_only_at_the_end(storage):
 
 
 @pytest.mark.parametrize("cuts", [[5 * MIB], [1000, MIB, 0, 9, 5 * MIB]], ids=str)
-def test_reading_goes_on_where_a_connection_was_cut(server, proxy, cuts):
+def test_reading_resumes_where_a_connection_was_cut(server, proxy, cuts):
     storage = server.open(proxy.port)
     storage.put("a", LARGE)
     for read in (
@@ -112,9 +112,7 @@ def test_reading_goes_on_where_a_connection_was_cut(server, proxy, cuts):
 
 
 @pytest.mark.filterwarnings("ignore:tzname")  # of a date that was cut too
-def test_an_answer_that_is_cut_within_its_head_is_never_taken_for_the_whole(
-    server, proxy
-):
+def test_a_response_cut_in_its_header_is_never_taken_as_complete(server, proxy):
     storage = server.open(proxy.port)
     content = b"content" * 1000
     storage.put("a", content)
@@ -133,7 +131,7 @@ def test_an_answer_that_is_cut_within_its_head_is_never_taken_for_the_whole(
                 assert look()
 
 
-def test_a_connection_that_brings_nothing_is_given_up_in_the_end(server, proxy):
+def test_reading_without_progress_fails_in_the_end(server, proxy):
     storage = server.open(proxy.port)
     storage.put("a", LARGE)
     proxy.close_idle()
@@ -144,7 +142,7 @@ def test_a_connection_that_brings_nothing_is_given_up_in_the_end(server, proxy):
 
 
 @pytest.mark.parametrize("other", [LARGE[1:], b"short"], ids=["same", "shorter"])
-def test_an_object_replaced_while_it_is_read_is_never_mixed(server, proxy, other):
+def test_an_object_replaced_while_it_is_read_is_an_error(server, proxy, other):
     storage = server.open(proxy.port)
     storage.put("a", LARGE)
     proxy.close_idle()
@@ -158,7 +156,7 @@ def test_an_object_replaced_while_it_is_read_is_never_mixed(server, proxy, other
     assert LARGE.startswith(read)
 
 
-def test_a_server_in_trouble_is_asked_again(server, proxy):
+def test_server_errors_are_retried(server, proxy):
     storage = server.open(proxy.port)
     proxy.forced_statuses[:] = [503, 500, 503]
     storage.put("a", b"x")
@@ -167,7 +165,7 @@ def test_a_server_in_trouble_is_asked_again(server, proxy):
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_a_server_that_stays_in_trouble_is_worth_another_try(server, proxy, status):
+def test_repeated_server_errors_are_retryable(server, proxy, status):
     proxy.forced_statuses[:] = [status] * 99
     with pytest.raises(StorageError) as raised:
         server.open(proxy.port).get("a")
@@ -175,7 +173,7 @@ def test_a_server_that_stays_in_trouble_is_worth_another_try(server, proxy, stat
     assert proxy.connections == 6
 
 
-def test_a_create_whose_answer_got_lost_is_known_as_one_s_own(server, proxy):
+def test_a_create_whose_response_is_lost_succeeds(server, proxy):
     storage = server.open(proxy.port)
     assert storage.create("before", b"")
     proxy.responses_to_drop = 1
@@ -184,7 +182,7 @@ def test_a_create_whose_answer_got_lost_is_known_as_one_s_own(server, proxy):
     assert storage.get("a") == b"mine"
 
 
-def test_a_large_object_whose_last_answer_got_lost_is_there(server, proxy, monkeypatch):
+def test_an_upload_whose_last_response_is_lost_succeeds(server, proxy, monkeypatch):
     storage = server.open(proxy.port)
     complete = Upload._complete
 
@@ -197,7 +195,7 @@ def test_a_large_object_whose_last_answer_got_lost_is_there(server, proxy, monke
     assert storage.size("a") == 17 * MIB
 
 
-def test_another_s_create_is_not_taken_for_one_s_own(server, proxy):
+def test_a_second_create_of_the_same_content_fails(server, proxy):
     storage = server.open(proxy.port)
     assert storage.create("a", b"same")
     assert not storage.create("a", b"same")
@@ -215,8 +213,8 @@ def test_a_missing_bucket_is_named_with_its_endpoint(server):
         assert "BATCHCHAT_STORAGE" in str(raised.value.hint)
 
 
-def test_wrong_credentials_are_no_matter_of_patience_and_no_secret_is_told(swift):
-    for storage in (swift.open(secret="geheim"), swift.open(key="test:nobody")):
+def test_wrong_credentials_are_not_retryable_and_not_shown(swift):
+    for storage in (swift.open(secret="geheim"), swift.open(key="test:stranger")):
         with pytest.raises(StorageError, match="s3://bucket") as raised:
             storage.get("a")
         assert not raised.value.retryable
@@ -224,7 +222,7 @@ def test_wrong_credentials_are_no_matter_of_patience_and_no_secret_is_told(swift
         assert "geheim" not in f"{raised.value} {raised.value.hint} {storage.url}"
 
 
-def test_without_credentials_it_is_said_how_to_give_some(moto):
+def test_missing_credentials_are_an_error_with_a_hint(moto):
     with credentials(None, None):
         storage = S3Storage(BUCKET, endpoint=f"http://127.0.0.1:{moto.port}")
         with pytest.raises(StorageError, match="credentials") as raised:
@@ -233,7 +231,7 @@ def test_without_credentials_it_is_said_how_to_give_some(moto):
     assert "AWS_ACCESS_KEY_ID" in str(raised.value.hint)
 
 
-def test_a_server_that_is_away_is_worth_another_try(moto):
+def test_an_unreachable_server_is_retryable(moto):
     with tcp_proxy(moto.port) as gone:
         storage = moto.open(gone.port)
     with pytest.raises(StorageError, match=f"127.0.0.1:{gone.port}") as raised:
@@ -242,7 +240,7 @@ def test_a_server_that_is_away_is_worth_another_try(moto):
     assert "BATCHCHAT_S3_ENDPOINT" in str(raised.value.hint)
 
 
-def test_a_console_s_folder_is_no_object(storage):
+def test_folder_markers_of_a_console_are_not_listed(storage):
     where = storage._where("p")
     storage._client.put_object(Bucket=BUCKET, Key=f"{where['Key']}/", Body=b"")
     storage.put("p/a", b"x")
@@ -250,7 +248,7 @@ def test_a_console_s_folder_is_no_object(storage):
     assert list(storage.folders("p")) == ["a"]
 
 
-def test_a_listing_has_many_pages(storage, monkeypatch):
+def test_a_listing_of_many_pages_is_complete(storage, monkeypatch):
     names = [f"p/{index:02}/x" for index in range(25)]
     for name in names:
         storage.put(name, b"")

@@ -27,7 +27,7 @@ PLAIN = {
 
 @contextmanager
 def credentials(key: str | None, secret: str | None) -> Iterator[None]:
-    """Have boto3 find these, and nothing of whoever runs the tests."""
+    """Let boto3 find these credentials, and none of the user's."""
     mine = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
     given = {name: value for name, value in mine.items() if value is not None}
     theirs = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}

@@ -51,7 +51,7 @@ use = egg:swift#catch_errors
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens to."""
+    """Return ports on which no server listens."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [server.getsockname()[1] for server in sockets]
     for server in sockets:
@@ -83,7 +83,7 @@ def write_settings(folder: Path, ports: list[int]) -> None:
 
 
 def await_port(port: int) -> None:
-    """Return when somebody listens."""
+    """Wait until a server listens on the port."""
     while True:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
@@ -95,7 +95,7 @@ def await_port(port: int) -> None:
 
 def main(folder: Path) -> None:
     """Serve from `folder`."""
-    wsgi.drop_privileges = lambda _user: None  # it runs as whoever runs the tests
+    wsgi.drop_privileges = lambda _user: None  # run as the current user
     ports = free_ports(4)
     write_settings(folder, ports)
     os.setxattr(folder, "user.swift.test", b"")  # objects' headers are kept so
