@@ -192,6 +192,7 @@ class ModelObject(BaseModel):
     object: Literal["model"]
     created: int = Field(description="Always 0: the creation time is unknown.")
     owned_by: str
+    root: str = Field(description="The name of the model that an alias refers to.")
     aliases: list[str] = Field(description="Other names of the model.")
     description: str
     source: str = Field(description="Hugging Face model id or local path.")

@@ -117,6 +117,7 @@ class ListedModel(msgspec.Struct, frozen=True):
     """The displayed fields of a Model object; see `jobs.catalog.model_object`."""
 
     id: str
+    root: str
     description: str
     context_length: int | None
     price: Price | None

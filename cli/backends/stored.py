@@ -13,7 +13,7 @@ from batchchat.cli.backends.batch_view import LocalOutput, Page, View
 from batchchat.cli.backends.protocol import Backend, ResultSource
 from batchchat.cli.backends.session import Session
 from batchchat.cli.terminal.input_file import InputFile
-from batchchat.jobs.catalog.model_object import model_object
+from batchchat.jobs.catalog.model_object import model_objects
 from batchchat.jobs.errors import NewerFormatError
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ids import new_batch_id
@@ -48,7 +48,7 @@ class StoredBackend(Backend):
 
     @override
     def models(self) -> bytes:
-        data = [model_object(model) for model in self.session.catalog]
+        data = model_objects(self.session.catalog)
         return encode({"object": "list", "data": data})
 
     @override

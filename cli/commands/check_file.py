@@ -23,7 +23,7 @@ def check_file(session: Session, file: str, model: str | None) -> Scan:
     if model is not None:
         session.catalog.find(model)
     _require_rereadable(file)
-    parser = Parser(model)
+    parser = Parser(model, names=session.catalog.names)
     lengths = PromptLengthCheck(parser, session.renderers)
     settings = session.settings
     found = scan(lambda: _read(file), parser, plan_limits(settings), check=lengths)

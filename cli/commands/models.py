@@ -25,7 +25,7 @@ def models(json: options.Json = False) -> int:
     if json:
         streams.print_encoded(text)
         return 0
-    listed = read_models(text)
+    listed = [model for model in read_models(text) if model.id == model.root]
     rows = [_HEADINGS, *map(_row, listed)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     streams.print_data(_line(_HEADINGS, widths))

@@ -51,7 +51,7 @@ def _rendered(
     from batchchat.jobs.requests.line_reader import iter_lines
     from batchchat.jobs.requests.parser import InvalidLine, Parser, parse_line
 
-    parser = Parser(model)
+    parser = Parser(model, names=session.catalog.names)
     max_bytes = session.settings.max_line_bytes
     renderers = session.renderers
     with open_input(file) as input_file:

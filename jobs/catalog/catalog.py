@@ -86,16 +86,16 @@ class Catalog:
         return Catalog(self._models, is_restricted=True)
 
     def find(self, name: str) -> Model:
-        """Return the model that `name` refers to, with `name` as its name.
+        """Return the model that `name` refers to; an alias is resolved to its model.
 
         Raises:
             ModelNotFoundError: `name` is not in the catalog, a folder, or a hub id.
             ConfigError: the chat template of the model can't be read.
 
         """
-        model = self._models.get(name) or self._aliases.get(name)
+        model = self._entry(name)
         if model is not None:
-            return _found(model, name)
+            return _with_template(model)
         if self._is_restricted:
             raise ModelNotFoundError(
                 f"unknown model `{name[:80]}`: not in the catalog of this server",
@@ -112,9 +112,22 @@ class Catalog:
             hint=f"the catalog contains {known}; see `batchchat models`",
         )
 
+    def names(self, name: str) -> frozenset[str]:
+        """Return all names of the model that `name` refers to."""
+        model = self._entry(name)
+        if model is None:
+            return frozenset([name])
+        aliases = (alias for alias in model.aliases if self._entry(alias) is model)
+        return frozenset([model.name, *aliases])
+
+    def _entry(self, name: str) -> Model | None:
+        return self._models.get(name) or self._aliases.get(name)
+
 
 def load_catalog(config: Path | None = None) -> Catalog:
     """Return the built-in catalog, extended and overridden by the models of `config`.
+
+    An entry with the name or an alias of a built-in one overrides it field by field.
 
     Raises:
         ConfigError: `config` can't be read or is invalid.
@@ -125,16 +138,16 @@ def load_catalog(config: Path | None = None) -> Catalog:
         .joinpath("catalog.toml")
         .read_text("utf-8")
     )
-    models = _models(built_in, "catalog.toml")
+    models = _models(built_in, "catalog.toml", {})
     if config is not None:
-        models |= _models(_text(config), str(config))
+        models |= _models(_text(config), str(config), models)
     return Catalog(models)
 
 
-def _found(model: Model, name: str) -> Model:
+def _with_template(model: Model) -> Model:
     template = model.chat_template
     return msgspec.structs.replace(
-        model, name=name, chat_template=template and template_text(template)
+        model, chat_template=template and template_text(template)
     )
 
 
@@ -146,21 +159,27 @@ def _text(config: Path) -> str:
         raise ConfigError(message) from None
 
 
-def _models(text: str, origin: str) -> dict[str, Model]:
+def _models(text: str, origin: str, known: dict[str, Model]) -> dict[str, Model]:
+    """Return the models of a catalog; its entries override those that are `known`."""
+    aliases = {alias: one.name for one in known.values() for alias in one.aliases}
+    models: dict[str, Model] = {}
     try:
-        entries = tomllib.loads(text).get("models", {})
-        return {name: _model(name, entry) for name, entry in entries.items()}
+        for entry_name, entry in tomllib.loads(text).get("models", {}).items():
+            name = aliases.get(entry_name, entry_name)
+            models[name] = _model(name, entry, models.get(name) or known.get(name))
     except (ValueError, TypeError, AttributeError) as error:
         message = f"`{origin}`: invalid model catalog: {error}"
         hint = 'an entry looks like `[models.mine]` and `source = "org/name"`'
         raise ConfigError(message, hint=hint) from None
+    return models
 
 
-def _model(name: str, entry: dict[str, Any]) -> Model:
+def _model(name: str, entry: dict[str, Any], base: Model | None) -> Model:
     unknown = entry.keys() - set(Model.__struct_fields__)
     if unknown:
         raise ValueError(f"`{name}` has no field `{min(unknown)}`")
-    return msgspec.convert({**entry, "name": name}, Model)
+    fields = msgspec.structs.asdict(base) if base else {}
+    return msgspec.convert({**fields, **entry, "name": name}, Model)
 
 
 def _is_folder(name: str) -> bool:

@@ -65,4 +65,9 @@ class ShardReader:
     @cached_property
     def _parser(self) -> Parser:
         model_optional = self._context.batch.model is not None
-        return Parser(self._context.model.name, model_optional=model_optional)
+        model = self._context.model
+        return Parser(
+            model.name,
+            model_optional=model_optional,
+            names=lambda _: (model.name, *model.aliases),
+        )

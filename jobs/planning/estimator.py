@@ -126,7 +126,7 @@ class TokenCounter:
     ) -> None:
         """Count for `model`, or else for the model that the lines name."""
         self.counted = TokenCounts()
-        self._parser = Parser(model)
+        self._parser = Parser(model, names=renderers.catalog.names)
         self._renderers = renderers
         self._max_line_bytes = max_line_bytes
 

@@ -1,5 +1,6 @@
 """Parses a line into a valid request, or into its problems."""
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -37,13 +38,20 @@ class Parser:
 
     All lines must name the same `model`; with `model_optional` a line may name none.
     If `model` is None, every line must name one, and the first valid line sets it.
+    `names` returns all names of a model, of which lines may use any.
     """
 
     def __init__(
-        self, model: str | None = None, *, model_optional: bool = True
+        self,
+        model: str | None = None,
+        *,
+        model_optional: bool = True,
+        names: Callable[[str], Collection[str]] = lambda name: (name,),
     ) -> None:
         """Parse lines for `model`."""
         self.model = model
+        self._all_names = names
+        self._names = {*names(model)} if model is not None else set()
         self._model_optional = model_optional and model is not None
         self._fast_decoder = msgspec.json.Decoder(TextOnlyLine)
         self._line_decoder = msgspec.json.Decoder(Line)
@@ -61,7 +69,7 @@ class Parser:
             lines = list(map(self._fast_decoder.decode, raws))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
-        models = {line.body.model for line in lines} - {self.model}
+        models = {line.body.model for line in lines} - self._names
         if models and not (self._model_optional and models == {msgspec.UNSET}):
             return None
         return None if self._may_have_duplicate_keys(text, lines) else lines
@@ -77,7 +85,7 @@ class Parser:
             if problems:
                 return _invalid(raw, line, None)
         request = _request(decoded, line)
-        if self._model_optional and _is_text_only(request.body, self.model):
+        if self._model_optional and _is_text_only(request.body, self._names):
             return request
         problems = self._problems(request)
         return InvalidLine(line, request.custom_id, problems) if problems else request
@@ -114,7 +122,8 @@ class Parser:
             found.append(("missing_required_parameter", message, "body.model"))
         elif self.model is None and not found:
             self.model = model
-        elif model not in (None, self.model):
+            self._names = {*self._all_names(model)}
+        elif model is not None and model not in self._names:
             message = f"all lines of a batch must have the same model, `{self.model}`"
             found.append(("mismatched_model", message, "body.model"))
         is_bare = isinstance(request.body, BodyLine)
@@ -140,11 +149,11 @@ def _request(decoded: Any, line: int) -> Request:
     return Request(line, custom_id, decoded)
 
 
-def _is_text_only(body: Any, model: str | None) -> bool:
+def _is_text_only(body: Any, names: Collection[str]) -> bool:
     """Return whether no two fields can contradict each other, as in most lines."""
     unset = msgspec.UNSET
     return (
-        (body.model is unset or body.model == model)
+        (body.model is unset or body.model in names)
         and body.n is unset
         and body.top_logprobs is unset
         and body.min_tokens is unset

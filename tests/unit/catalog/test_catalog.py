@@ -7,6 +7,7 @@ import pytest
 from msgspec import structs
 
 from batchchat.jobs.catalog.catalog import Catalog, Model, load_catalog
+from batchchat.jobs.catalog.model_object import model_objects
 from batchchat.jobs.catalog.template_source import template_text
 from batchchat.jobs.catalog.usage import Price, Usage
 from batchchat.jobs.engine.sampling import sampling_for
@@ -71,8 +72,9 @@ LENGTHS = {
 @pytest.mark.parametrize("alias", LENGTHS)
 def test_full_names_of_providers_are_aliases(alias):
     catalog = load_catalog()
-    same = structs.replace(catalog.find(alias.partition("/")[2]), name=alias)
+    same = catalog.find(alias.partition("/")[2])
     assert catalog.find(alias) == same
+    assert catalog.names(alias) == catalog.names(same.name) >= {alias, same.name}
     assert same.context_length == LENGTHS[alias]
     assert same.renders_without_files
 
@@ -124,9 +126,40 @@ def test_a_user_catalog_adds_models(config):
     assert mine.price == Price(Decimal("0.59"), Decimal("0.79"), "2026-11-01")
 
 
-def test_a_user_catalog_overrides_built_in_models(config):
-    catalog = load_catalog(config('[models.demo]\nsource = "org/other"'))
-    assert catalog.find("demo") == Model(name="demo", source="org/other")
+@pytest.mark.parametrize(
+    "name", ["Llama-2-7b-chat-hf", '"meta-llama/Llama-2-7b-chat-hf"']
+)
+def test_a_user_catalog_overrides_built_in_models_field_by_field(config, name):
+    entry = f'[models.{name}]\nsource = "/data/llama2"\nstop = ["END"]'
+    catalog = load_catalog(config(entry))
+    built_in = load_catalog().find("Llama-2-7b-chat-hf")
+    expected = structs.replace(built_in, source="/data/llama2", stop=["END"])
+    assert catalog.find("Llama-2-7b-chat-hf") == expected
+    assert catalog.find("meta-llama/Llama-2-7b-chat-hf") == expected
+    assert [model.name for model in catalog] == BUILT_IN
+
+
+def test_a_user_catalog_can_remove_a_field_of_a_built_in_model(config):
+    entry = '[models.Llama-2-7b-chat-hf]\nchat_template = ""\nturn_markers = []'
+    found = load_catalog(config(entry)).find("Llama-2-7b-chat-hf")
+    assert not found.chat_template
+    assert (found.turn_markers, found.renders_without_files) == ([], False)
+
+
+def test_the_names_of_a_model_are_its_own_and_its_aliases(config):
+    text = '[models.a]\nsource = "org/a"\naliases = ["b", "c", "demo"]\n'
+    catalog = load_catalog(config(f'{text}[models.b]\nsource = "org/b"'))
+    assert catalog.names("a") == catalog.names("c") == {"a", "c"}
+    assert catalog.names("b") == {"b"}
+    assert catalog.names("org/unknown") == {"org/unknown"}
+
+
+def test_every_name_is_an_object_of_the_list():
+    listed = {one["id"]: one for one in model_objects(load_catalog())}
+    alias = listed["microsoft/WizardLM-2-7B"]
+    assert alias == listed["WizardLM-2-7B"] | {"id": "microsoft/WizardLM-2-7B"}
+    assert alias["root"] == "WizardLM-2-7B"
+    assert {*listed} == {*BUILT_IN, *LENGTHS, "microsoft/WizardLM-2-8x22B"}
 
 
 def test_a_model_has_the_name_of_its_entry(config):

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from batchchat.jobs.requests.parameters import PARAMETERS
-from batchchat.jobs.requests.parser import Parser
+from batchchat.jobs.requests.parser import InvalidLine, Parser
 from batchchat.jobs.requests.schema import Request
 from tests.support.input_lines import (
     ABSENT,
@@ -147,6 +147,17 @@ def test_the_first_valid_line_sets_the_model():
     assert not isinstance(bad, Request)
     assert isinstance(parser.parse(with_body(model="first"), 2), Request)
     assert parser.model == "first"
+
+
+@pytest.mark.parametrize("model", [None, "m", "org/m"])
+def test_lines_may_use_any_name_of_the_batch_s_model(model):
+    names = {"m": ("m", "org/m"), "org/m": ("m", "org/m"), "x": ("x",)}
+    parser = Parser(model, names=names.__getitem__)
+    for number, name in enumerate(("org/m", "m", "org/m"), 1):
+        assert isinstance(parser.parse(with_body(model=name), number), Request)
+    raw = with_body(model="m")
+    assert parser.parse_fast([raw, with_body(model="org/m")], raw * 2) is not None
+    assert isinstance(parser.parse(with_body(model="x"), 4), InvalidLine)
 
 
 def test_a_model_that_differs_from_the_batch_is_an_error():
