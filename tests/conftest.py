@@ -50,6 +50,11 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: scheduling.position(item.nodeid))
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Name bytes by their argument: all processes must give a test the same name."""
+    return argname if isinstance(val, bytes) and not val.isascii() else None
+
+
 def pytest_xdist_make_scheduler(config, log):
     config.option.loadscopereorder = False
     return scheduling.GroupScheduling(config, log)
