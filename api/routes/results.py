@@ -51,6 +51,25 @@ After = Annotated[
     ),
 ]
 
+Format = Annotated[
+    Literal["jsonl", "parquet"],
+    Query(alias="format", description="`parquet` requires that the batch has ended."),
+]
+Partial = Annotated[
+    bool,
+    Query(
+        description="Whether to include the results behind the first unfinished"
+        " request of a running batch. Excludes `after` and events."
+    ),
+]
+LastEventId = Annotated[
+    str | None,
+    Header(
+        alias="last-event-id",
+        description="Id of the last event received; replaces `after`.",
+    ),
+]
+
 
 @router.get(
     "/{batch_id}/results",
@@ -75,26 +94,9 @@ def read_results(
     ledger: ProjectLedger,
     *,
     after: After = 0,
-    format_: Annotated[
-        Literal["jsonl", "parquet"],
-        Query(
-            alias="format", description="`parquet` requires that the batch has ended."
-        ),
-    ] = "jsonl",
-    partial: Annotated[
-        bool,
-        Query(
-            description="Whether to include the results behind the first unfinished"
-            " request of a running batch. Excludes `after` and events."
-        ),
-    ] = False,
-    last_event_id: Annotated[
-        str | None,
-        Header(
-            alias="last-event-id",
-            description="Id of the last event received; replaces `after`.",
-        ),
-    ] = None,
+    format_: Format = "jsonl",
+    partial: Partial = False,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """Read the finished results of a batch.
 
