@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import cached_property
 
-from batchchat.jobs.errors import ObjectMissingError
+from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError
 from batchchat.jobs.execution.context import BatchContext
 from batchchat.jobs.ledger.missing_input import input_is_missing, record_missing_input
 from batchchat.jobs.ledger.records import Shard
@@ -26,10 +26,12 @@ class ShardReader:
 
         Raises:
             ObjectMissingError: the input file was deleted, which is recorded.
+            CorruptObjectError: the file does not have the shard's number of requests.
             StorageError: the input file can't be read.
 
         """
         context, shard = self._context, self._shard
+        found = 0
         key = context.ledger.keys.content(context.batch.input_file_id)
         chunks = stream_range(context.storage, key, shard.offset, shard.length)
         try:
@@ -40,12 +42,14 @@ class ShardReader:
                 first_line=shard.first_line,
             ):
                 blank = line.raw is not None and not line.raw.strip()
+                found += not blank
                 if not blank and line.number not in done:
                     yield line
         except ObjectMissingError:
             if input_is_missing(context.ledger, context.batch):
                 record_missing_input(context.ledger, context.batch.id)
             raise
+        self._check_count(found)
 
     def parse(self, line: RawLine) -> ParsedLine:
         """Return the request on a line, or why there is none.
@@ -61,6 +65,21 @@ class ShardReader:
         message = "the custom_id is already on an earlier line"
         problem = Problem("duplicate_custom_id", parsed.line, message, "custom_id")
         return InvalidLine(parsed.line, parsed.custom_id, [problem])
+
+    def _check_count(self, found: int) -> None:
+        """Check that the shard has as many requests as when it was planned.
+
+        It could never be committed otherwise.
+        """
+        shard, batch = self._shard, self._context.batch
+        if found != shard.requests:
+            raise CorruptObjectError(
+                f"the input `{batch.input_file_id}` has changed: from line"
+                f" {shard.first_line} on, a shard has {found:,} requests instead of"
+                f" {shard.requests:,}",
+                hint="restore the input, or end the batch with"
+                f" `batchchat cancel {batch.id}`, which keeps finished results",
+            )
 
     @cached_property
     def _parser(self) -> Parser:

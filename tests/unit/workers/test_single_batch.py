@@ -6,7 +6,7 @@ from threading import Event, Timer
 
 import pytest
 
-from batchchat.jobs.errors import EngineError, StorageError
+from batchchat.jobs.errors import CorruptObjectError, EngineError, StorageError
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.recovery import RecoveredResults
 from batchchat.jobs.ledger.submission import cancel_batch
@@ -266,3 +266,13 @@ def test_a_hanging_engine_that_cannot_be_closed_ends_the_run(bench, hanging):
     assert len(begun) == 1
     released.set()
     assert bench.run(batch_id).counts().completed == 20
+
+
+def test_an_input_that_has_lost_lines_ends_the_run(bench):
+    batch_id = bench.submit(lines(20))
+    bench.stop.request(0)
+    content = bench.ledger.keys.content(bench.run(batch_id).batch.input_file_id)
+    bench.storage.put(content, bench.storage.get(content)[:-200])
+    again = Bench(bench.locks, bench.storage)
+    with pytest.raises(CorruptObjectError, match="has changed"):
+        again.run(batch_id)
