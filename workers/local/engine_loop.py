@@ -16,7 +16,6 @@ from batchchat.jobs.errors import (
     BatchchatError,
     EngineDeadError,
     EngineError,
-    EngineStartError,
 )
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.logs import event_fields
@@ -108,7 +107,7 @@ class EngineLoop:
                 continue
             queue = min(queues, key=lambda name: self._last_served_at.get(name, 0.0))
             try:
-                failure: Exception | None = self._serve(queues[queue])
+                failure: Exception | None = self._serve(queue, queues[queue])
             except Exception as error:  # noqa: BLE001 - `_record_result` logs it
                 failure = error
             self._last_served_at[queue] = time.monotonic()
@@ -136,7 +135,7 @@ class EngineLoop:
         host, earlier = self._host, self._earlier_work
         return earlier.plus(host.attempts.work_done()) if host else earlier
 
-    def _serve(self, message: WorkMessage) -> EngineError | None:
+    def _serve(self, queue: str, message: WorkMessage) -> EngineError | None:
         """Load the model of a shard and run all shards that wait for it.
 
         Return the error that ended the engine, unless it has computed results before.
@@ -149,7 +148,8 @@ class EngineLoop:
         environment = self._environment
         ledger = Ledger(environment.storage, message.project, environment.clock)
         plan = ledger.plan(message.batch_id)
-        if plan is None:
+        if plan is None:  # the batch was removed, or is planned again
+            self._drop_first(queue)
             return None
         engine = self._load(plan.require_model())
         try:
@@ -165,10 +165,20 @@ class EngineLoop:
             self.loaded_model = None
             is_closed = engine.close()
         error = host.engine_error
-        if not is_closed:
+        if error is None:
+            self._died.discard(queue)
+        else:
+            self._died.add(queue)
+        if not (is_closed or self._broker.is_closed):  # another engine would not fit
             environment.on_failure(error or EngineDeadError("the engine hangs"))
             self._on_stuck()
         return None if host.attempts.work_done().generated.total else error
+
+    def _drop_first(self, queue: str) -> None:
+        """Drop a message; the dispatcher sends it again if its shard is to be run."""
+        message = self._broker.receive(queue, 0.0)
+        if message is not None:
+            self._broker.finish(message)
 
     def _load(self, model: Model) -> ClosableEngine:
         self._environment.progress.phase = "loading"
@@ -236,14 +246,11 @@ class EngineLoop:
         """
         if failure is None:
             self._failures.pop(queue, None)
-            self._died.discard(queue)
             return
         self._failures[queue] += 1
         failures = self._failures[queue]
-        is_death = isinstance(failure, EngineError)
-        if is_death and not isinstance(failure, EngineStartError):
-            self._died.add(queue)
-        if is_death and queue in self._died and failures < _MAX_ENGINE_DEATHS:
+        is_death = queue in self._died and isinstance(failure, EngineError)
+        if is_death and failures < _MAX_ENGINE_DEATHS:
             return
         if isinstance(failure, BatchchatError):
             log.warning("cannot run %s: %s", queue, failure.message)

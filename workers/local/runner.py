@@ -5,6 +5,7 @@ A runner serves all active batches of a storage, or is limited to some of them.
 """
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -64,7 +65,11 @@ class LocalRunner:
         For `on_loaded` and `on_stuck` see `EngineLoop`.
         """
         settings = environment.settings.model_copy(
-            update={"controller_interval_seconds": _POLL_SECONDS}
+            update={
+                "controller_interval_seconds": _POLL_SECONDS,
+                # Its leases do not expire, even if the process is suspended.
+                "lease_seconds": math.inf,
+            }
         )
         environment = replace(environment, settings=settings)
         keeper = environment.lease_keeper()

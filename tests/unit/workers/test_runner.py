@@ -1,5 +1,6 @@
 """The local runner: several batches and models, failing engines, shutdown."""
 
+import time
 from functools import partial
 from threading import Event
 
@@ -8,13 +9,15 @@ import pytest
 from batchchat.jobs.backoff import Backoff
 from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.errors import EngineStartError
+from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import BatchOptions
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import cancel_batch, create_batch
 from batchchat.jobs.storage import MemoryStorage
-from batchchat.workers.broker.messages import queue_name
+from batchchat.workers.broker import lease_keeper
+from batchchat.workers.broker.messages import WorkMessage, queue_name
 from batchchat.workers.engine import driver
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore, start_echo
@@ -42,10 +45,14 @@ class Site:
         self.registry = EchoRegistry(Catalog({"echo": ECHO, "other": OTHER}), tmp_path)
         self.runner = self.make_runner(SETTINGS)
 
-    def make_runner(self, settings, on_stuck=lambda: None):
+    def make_runner(self, settings, on_stuck=lambda: None, **clocks):
         self.broker = InProcessBroker(resend_seconds=0.2)
         environment = memory_environment(
-            self.storage, settings, leases=self.broker, status_board=self.broker
+            self.storage,
+            settings,
+            leases=self.broker,
+            status_board=self.broker,
+            **clocks,
         )
         return LocalRunner(
             environment,
@@ -162,6 +169,41 @@ def test_a_model_that_fails_to_load_does_not_delay_others(site):
     assert site.ledger().state(stuck).status == "in_progress"
     site.start = lambda _model: start_echo(renderer())
     site.ended(stuck)
+
+
+def test_a_message_of_a_removed_batch_is_dropped(site):
+    gone = WorkMessage.for_shard("default", new_batch_id(), 0)
+    site.broker.send(queue_name(ECHO), gone)
+    site.runner.start()
+    wait_until(lambda: not site.broker.first_messages())
+    assert site.started == []
+
+
+def test_a_suspended_process_keeps_its_running_requests(site, monkeypatch):
+    submitted = []
+    skipped = [0.0]
+
+    class Counting(EchoCore):
+        def add(self, work):
+            submitted.append(work.key)
+            super().add(work)
+
+    def start(_model):
+        engine = EngineDriver(partial(Counting, latency=1.0), renderer())
+        engine.start()
+        return engine
+
+    monkeypatch.setattr(lease_keeper, "_MAX_TICK_SECONDS", 0.05)
+    site.start = start
+    site.runner = site.make_runner(
+        SETTINGS, monotonic=lambda: time.monotonic() + skipped[0]
+    )
+    batch = site.submit(lines(20))
+    site.runner.start()
+    wait_until(lambda: len(submitted) == 20 and site.runner.shards)
+    skipped[0] = 3600.0
+    site.ended(batch)
+    assert len(submitted) == 20
 
 
 def test_a_cancelled_batch_keeps_finished_results(site):
