@@ -1,8 +1,21 @@
 """The API's objects for its OpenAPI document: OpenAI's fields, then extensions."""
 
-from typing import Any, Literal
+from decimal import Decimal
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-from pydantic import BaseModel, Field
+import msgspec
+from pydantic import BaseModel, Field, create_model
+
+from batchchat.jobs.ledger import batch_object
 
 
 class ErrorDetail(BaseModel):
@@ -59,130 +72,38 @@ class DeletedFile(BaseModel):
     deleted: Literal[True]
 
 
-class BatchError(BaseModel):
-    """A problem in an input file."""
-
-    code: str | None
-    line: int | None = Field(description="Line number, starting at 1.")
-    message: str
-    param: str | None = Field(description="The invalid field of the request.")
-
-
-class BatchErrors(BaseModel):
-    """The first problems in an input file."""
-
-    object: Literal["list"]
-    data: list[BatchError]
-
-
-class RequestCounts(BaseModel):
-    """The number of requests; those that never ran count in `total` only."""
-
-    total: int
-    completed: int
-    failed: int
+def _model_of(struct: type[msgspec.Struct]) -> Any:
+    """Return a pydantic model with the fields and descriptions of a struct."""
+    hints = get_type_hints(struct, include_extras=True)
+    fields: dict[str, Any] = {}
+    for name in struct.__struct_fields__:
+        kind, *notes = [hints[name]]
+        if get_origin(kind) is Annotated:
+            kind, *notes = get_args(kind)
+        meta = notes[0] if notes else msgspec.Meta()
+        info = Field(
+            description=meta.description, json_schema_extra=meta.extra_json_schema
+        )
+        fields[name] = (_pydantic_type(kind), info)
+    return create_model(struct.__name__, __doc__=struct.__doc__, **fields)
 
 
-class Shards(BaseModel):
-    """The parts into which a running batch is divided."""
-
-    total: int
-    committed: int = Field(description="Number of parts that are finished.")
-
-
-class Delivery(BaseModel):
-    """The delivery of the results to `output`, which begins when the batch ends."""
-
-    status: Literal["pending", "completed", "failed"]
-    ended_at: int | None
-    files: list[str] = Field(description="URLs of the delivered files.")
-    error: str | None = Field(
-        description="Why the delivery failed, or, while it is pending, why the last"
-        " attempt failed."
-    )
+def _pydantic_type(kind: Any) -> Any:
+    if get_origin(kind) in {list, Union, UnionType}:
+        parts = [_pydantic_type(part) for part in get_args(kind)]
+        return list[parts[0]] if get_origin(kind) is list else Union[*parts]  # type: ignore[valid-type]
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _model_of(kind)
+    return float if kind is Decimal else kind
 
 
-class BatchObject(BaseModel):
-    """A batch; times are Unix seconds, or null for what has not happened."""
-
-    id: str
-    object: Literal["batch"]
-    endpoint: str
-    model: str | None
-    errors: BatchErrors | None = Field(
-        description="Problems in the input file, if there are any."
-    )
-    input_file_id: str
-    completion_window: str
-    status: Literal[
-        "validating",
-        "failed",
-        "in_progress",
-        "finalizing",
-        "completed",
-        "expired",
-        "cancelling",
-        "cancelled",
-    ]
-    output_file_id: str | None = Field(
-        description="File with the results of the completed requests."
-    )
-    error_file_id: str | None = Field(
-        description="File with the errors of the requests that failed or never ran."
-    )
-    created_at: int
-    in_progress_at: int | None
-    finalizing_at: int | None
-    completed_at: int | None
-    failed_at: int | None
-    expired_at: int | None
-    cancelling_at: int | None
-    cancelled_at: int | None
-    expires_at: int = Field(description="When the completion window ends.")
-    request_counts: RequestCounts
-    usage: dict[str, Any] = Field(description="Number of input and output tokens.")
-    metadata: dict[str, str] | None
-    output: str | None = Field(
-        description="URL of the prefix or folder that the results are delivered to."
-    )
-    output_format: Literal["jsonl", "parquet", "both"]
-    output_parquet_file_id: str | None = Field(
-        description="Parquet file with all results, if `output_format` requests it."
-    )
-    delivery: Delivery | None = Field(
-        description="State of the delivery to `output`. The status of the batch does"
-        " not wait for it."
-    )
-    estimated_cost: float = Field(description="US dollars, at catalog prices.")
-    engine_seconds: float = Field(description="Engine time used, in seconds.")
-    engine_cost: float | None = Field(
-        description="US dollars; null if the catalog has no price per GPU hour."
-    )
-    max_cost: float | None = Field(description="Cost limit in US dollars.")
-    cancel_reason: Literal["max_cost_reached", "input_file_missing"] | None = Field(
-        description="Why the server cancelled the batch; null if a client did."
-    )
-    priority: Literal["low", "normal", "high"]
-    seed: int = Field(
-        description="Seed of the batch; requests without one derive theirs from it."
-    )
-    retry_of: str | None = Field(description="The batch that this one is a retry of.")
-    invalid_lines: int = Field(
-        description="Number of invalid input lines; `errors` describes the first ones."
-    )
-    streamed_requests: int = Field(
-        description="Number of requests that set `stream`, which batches ignore."
-    )
-    shards: Shards | None = Field(description="Null unless the batch is running.")
-    engines: dict[str, Any] = Field(
-        description="The engines that produced the results, by `system_fingerprint`."
-    )
-
-
-class BatchList(Page):
-    """A page of batches, newest first."""
-
-    data: list[BatchObject]
+BatchObject = _model_of(batch_object.BatchObject)
+BatchList = create_model(
+    "BatchList",
+    __base__=Page,
+    __doc__="A page of batches, newest first.",
+    data=(list[BatchObject], ...),  # type: ignore[valid-type]
+)
 
 
 class ModelObject(BaseModel):

@@ -1,7 +1,6 @@
 """A batch as the commands see it: its Batch object, decoded from JSON."""
 
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -9,10 +8,8 @@ import msgspec
 
 from batchchat.jobs.catalog.usage import Price
 from batchchat.jobs.json_lines import encode
-from batchchat.jobs.ledger.batch_object import batch_object
-from batchchat.jobs.ledger.records import Counts
-from batchchat.jobs.ledger.state import TERMINAL, State
-from batchchat.jobs.requests.problems import Problem
+from batchchat.jobs.ledger.batch_object import BatchObject, batch_object
+from batchchat.jobs.ledger.state import State
 
 
 class LocalOutput(NamedTuple):
@@ -20,69 +17,6 @@ class LocalOutput(NamedTuple):
 
     path: Path
     formats: str
-
-
-class TokenUsage(msgspec.Struct, frozen=True):
-    """The displayed part of OpenAI's BatchUsage."""
-
-    input_tokens: int
-    output_tokens: int
-
-
-class ShardCounts(msgspec.Struct, frozen=True):
-    """How many shards a batch has, and how many of them are committed."""
-
-    total: int
-    committed: int
-
-
-class InputErrors(msgspec.Struct, frozen=True):
-    """The first problems of an input file."""
-
-    data: list[Problem]
-
-
-class DeliveryStatus(msgspec.Struct, frozen=True):
-    """The delivery of results to a URL: `pending`, `delivered` or `failed`."""
-
-    status: str
-    files: list[str]
-    error: str | None
-
-
-class BatchSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields of a Batch object that the commands use; see `jobs.batch_object`."""
-
-    id: str
-    status: str
-    created_at: int
-    request_counts: Counts
-    usage: TokenUsage
-    estimated_cost: Decimal
-    engine_seconds: float
-    engine_cost: Decimal | None
-    max_cost: Decimal | None = None
-    cancel_reason: str | None = None
-    invalid_lines: int
-    streamed_requests: int
-    model: str | None
-    errors: InputErrors | None
-    output_file_id: str | None
-    error_file_id: str | None
-    output_parquet_file_id: str | None = None
-    delivery: DeliveryStatus | None = None
-    shards: ShardCounts | None
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the status is final."""
-        return self.status in TERMINAL
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the status is final and the results are delivered."""
-        is_delivering = self.delivery is not None and self.delivery.status == "pending"
-        return self.is_terminal and not is_delivering
 
 
 @dataclass(frozen=True)
@@ -94,7 +28,7 @@ class View:
     """
 
     text: bytes
-    batch: BatchSummary
+    batch: BatchObject
     local_output: LocalOutput | None = None
     started: bool = False
 
@@ -105,12 +39,12 @@ class View:
         if batch.output is not None:
             local_output = LocalOutput(Path(batch.output), batch.output_format)
         text = encode(batch_object(state))
-        return cls(text, read_summary(text), local_output, bool(state.running))
+        return cls(text, read_batch(text), local_output, bool(state.running))
 
 
-def read_summary(text: bytes) -> BatchSummary:
+def read_batch(text: bytes) -> BatchObject:
     """Decode a Batch object. Raises `msgspec.MsgspecError`."""
-    return msgspec.json.decode(text, type=BatchSummary)
+    return msgspec.json.decode(text, type=BatchObject)
 
 
 class ListedModel(msgspec.Struct, frozen=True):

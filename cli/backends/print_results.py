@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
-from batchchat.cli.backends.batch_view import BatchSummary, View
+from batchchat.cli.backends.batch_view import View
 from batchchat.cli.backends.follow import follow
 from batchchat.cli.backends.protocol import Backend
 from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.format import count
 from batchchat.cli.terminal.signals import INTERRUPTED
 from batchchat.jobs.errors import ConflictError
+from batchchat.jobs.ledger.batch_object import BatchObject
 from batchchat.jobs.requests.line_reader import split_lines
 
 
@@ -29,7 +30,7 @@ class ResultPrinter:
         self._limit = limit
         self._printed = 0
 
-    def print_ended(self, batch: BatchSummary) -> None:
+    def print_ended(self, batch: BatchObject) -> None:
         """Print the output file or the error file of an ended batch."""
         file_id = batch.error_file_id if self._errors else batch.output_file_id
         if file_id is None:

@@ -14,12 +14,11 @@ import msgspec
 from typing_extensions import override
 
 from batchchat.cli.backends.batch_view import (
-    BatchSummary,
     LocalOutput,
     Page,
     View,
+    read_batch,
     read_models,
-    read_summary,
 )
 from batchchat.cli.backends.follow import follow
 from batchchat.cli.backends.pending_outputs import PendingOutputs
@@ -40,6 +39,7 @@ from batchchat.jobs.errors import (
 )
 from batchchat.jobs.ids import checked_id
 from batchchat.jobs.json_lines import encode
+from batchchat.jobs.ledger.batch_object import BatchObject
 from batchchat.jobs.ledger.records import BatchOptions
 from batchchat.jobs.requests.schema import ENDPOINT
 from batchchat.jobs.results.export import Write, output_paths, write_atomically
@@ -206,7 +206,7 @@ class RemoteBackend(Backend):
         except KeyboardInterrupt:
             streams.hint(uncertain)
             raise
-        return self._decode(read_summary, text).id
+        return self._decode(read_batch, text).id
 
     def _copier(self, file_id: str | None, transfer: Transfer) -> Write:
         """Return a function that copies a stored file; None gives an empty file."""
@@ -216,7 +216,7 @@ class RemoteBackend(Backend):
         return lambda sink: sink.writelines(chunks)
 
     def _write_parquet(
-        self, batch: BatchSummary, transfer: Transfer, sink: BinaryIO | RawIOBase
+        self, batch: BatchObject, transfer: Transfer, sink: BinaryIO | RawIOBase
     ) -> None:
         """Copy the stored Parquet file, or let the server generate one."""
         file_id = batch.output_parquet_file_id
@@ -233,7 +233,7 @@ class RemoteBackend(Backend):
         return True
 
     def _view(self, text: bytes) -> View:
-        batch = self._decode(read_summary, text)
+        batch = self._decode(read_batch, text)
         return View(text, batch, self._pending_outputs.get(batch.id))
 
     def _decode(self, decode: Callable[[bytes], T], text: bytes) -> T:
@@ -273,7 +273,7 @@ def _create_body(file_id: str, options: BatchOptions) -> dict[str, Any]:
     return body
 
 
-def _hint_if_not_retryable(batch: BatchSummary) -> str:
+def _hint_if_not_retryable(batch: BatchObject) -> str:
     """Return what to do about a batch that can't be retried."""
     if batch.status == "failed":
         return f"see the problems of its input with `batchchat status {batch.id}`"

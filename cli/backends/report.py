@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from batchchat.cli.backends.batch_view import BatchSummary
 from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.format import count, duration, short
+from batchchat.jobs.ledger.batch_object import BatchObject
 from batchchat.jobs.ledger.cost_limit import MAX_COST_REACHED
 from batchchat.jobs.requests.problems import MAX_LISTED_PROBLEMS, Problem
 
@@ -14,7 +14,7 @@ INCOMPLETE = 1
 _MAX_SHOWN_PROBLEMS = 20
 
 
-def report_end(batch: BatchSummary, written: list[Path]) -> int:
+def report_end(batch: BatchObject, written: list[Path]) -> int:
     """Report a batch that has ended, with the files written; return the exit status."""
     if batch.status == "failed":
         report_invalid_input(batch)
@@ -41,7 +41,7 @@ def report_end(batch: BatchSummary, written: list[Path]) -> int:
     return _next_steps(batch, is_written=bool(written or delivered))
 
 
-def _next_steps(batch: BatchSummary, *, is_written: bool) -> int:
+def _next_steps(batch: BatchObject, *, is_written: bool) -> int:
     """Print what to do with the results; return the exit status."""
     counts = batch.request_counts
     if counts.completed and not is_written:
@@ -55,7 +55,7 @@ def _next_steps(batch: BatchSummary, *, is_written: bool) -> int:
     return INCOMPLETE
 
 
-def engine_time(batch: BatchSummary) -> str:
+def engine_time(batch: BatchObject) -> str:
     """Return how long the engine ran, with the cost of the GPUs if it is known."""
     cost = batch.engine_cost
     time = duration(batch.engine_seconds)
@@ -70,7 +70,7 @@ def stream_note(requests: int) -> str | None:
     return f"{count(requests, 'request')} {verb} `stream`, which batches ignore"
 
 
-def report_invalid_input(batch: BatchSummary) -> None:
+def report_invalid_input(batch: BatchObject) -> None:
     """Print the problems of a failed batch's input."""
     problems = batch.errors.data if batch.errors else []
     invalid, total = batch.invalid_lines, batch.request_counts.total

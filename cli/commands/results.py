@@ -11,8 +11,8 @@ from batchchat.cli.terminal.options import Format
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from batchchat.cli.backends.batch_view import BatchSummary
     from batchchat.cli.backends.protocol import Backend
+    from batchchat.jobs.ledger.batch_object import BatchObject
 
 _Errors = Annotated[
     bool, typer.Option("--errors", help="Print the failed requests instead.")
@@ -78,7 +78,7 @@ def _check_options(path: "Path | None", format_: Format, *, is_printing: bool) -
 
 
 def _write(
-    backend: "Backend", batch: "BatchSummary", path: "Path", format_: Format
+    backend: "Backend", batch: "BatchObject", path: "Path", format_: Format
 ) -> int:
     from batchchat.cli.backends.batch_view import LocalOutput
     from batchchat.jobs.errors import ConflictError
@@ -97,7 +97,7 @@ def _write(
     return 0
 
 
-def _require_valid_input(batch: "BatchSummary") -> None:
+def _require_valid_input(batch: "BatchObject") -> None:
     """Raise `ConflictError` for a batch that was rejected."""
     from batchchat.jobs.errors import ConflictError
 

@@ -6,8 +6,9 @@ from batchchat.cli.terminal import options, streams
 from batchchat.cli.terminal.format import count, local_time, short
 
 if TYPE_CHECKING:
-    from batchchat.cli.backends.batch_view import BatchSummary, View
+    from batchchat.cli.backends.batch_view import View
     from batchchat.cli.backends.protocol import Backend
+    from batchchat.jobs.ledger.batch_object import BatchObject
 
 
 def status(batch_id: options.BatchId, json: options.Json = False) -> int:
@@ -40,7 +41,7 @@ def status(batch_id: options.BatchId, json: options.Json = False) -> int:
     return 0
 
 
-def _rows(batch: "BatchSummary") -> list[tuple[str, str]]:
+def _rows(batch: "BatchObject") -> list[tuple[str, str]]:
     from batchchat.cli.backends.report import engine_time
 
     counts, usage = batch.request_counts, batch.usage

@@ -44,12 +44,11 @@ def validate(
 def _print_json(counts: dict[str, int], problems: "Iterable[Problem]") -> None:
     """Print one JSON object, problem by problem, as there may be millions."""
     from batchchat.jobs.json_lines import encode
-    from batchchat.jobs.ledger.batch_object import problem_object
 
     head = b'{"request_counts":%b,"errors":{"object":"list","data":[' % encode(counts)
     streams.print_bytes(head)
     separator = b""
     for problem in problems:
-        streams.print_bytes(separator + encode(problem_object(problem)))
+        streams.print_bytes(separator + encode(problem))
         separator = b","
     streams.print_bytes(b"]}}\n")

@@ -20,16 +20,6 @@ class Usage(msgspec.Struct, frozen=True):
             self.output_tokens + other.output_tokens,
         )
 
-    def as_batch_usage(self) -> dict[str, object]:
-        """Return OpenAI's BatchUsage object."""
-        return {
-            "input_tokens": self.input_tokens,
-            "input_tokens_details": {"cached_tokens": self.cached_tokens},
-            "output_tokens": self.output_tokens,
-            "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": self.input_tokens + self.output_tokens,
-        }
-
 
 class Price(msgspec.Struct, frozen=True):
     """The price of a million tokens in US dollars, with its date and source."""

@@ -1,73 +1,237 @@
 """The Batch object, as the API and `--json` return it.
 
 It has OpenAI's fields, https://platform.openai.com/docs/api-reference/batch/object,
-and then batchchat's own, which OpenAI's clients ignore.
+and then batchchat's own, which OpenAI's clients ignore. The server encodes this struct
+and documents it in OpenAPI, and the commands decode it.
 """
 
-from typing import Any
+from decimal import Decimal
+from typing import Annotated, Any, Literal
 
+import msgspec
+from msgspec import Meta
+
+from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.ledger.records import Counts
-from batchchat.jobs.ledger.state import State
+from batchchat.jobs.ledger.state import TERMINAL, State
 from batchchat.jobs.requests.problems import Problem
 
 
-def batch_object(state: State) -> dict[str, Any]:
-    """Return the object. Times are Unix seconds, or null for what has not happened."""
-    batch, final = state.batch, state.final
-    usage = state.usage()
-    return {
-        "id": batch.id,
-        "object": "batch",
-        "endpoint": batch.endpoint,
-        "model": _model(state),
-        "errors": _errors(state),
-        "input_file_id": batch.input_file_id,
-        "completion_window": batch.completion_window,
-        "status": state.status,
-        "output_file_id": final.output_file_id if final else None,
-        "error_file_id": final.error_file_id if final else None,
-        "created_at": batch.created_at,
+def _one_of(*values: str | None) -> dict[str, Any]:
+    """Return an enumeration for the documentation only.
+
+    Clients accept other values, too, since newer servers may add some.
+    """
+    return {"enum": list(values)}
+
+
+class BatchErrors(msgspec.Struct, frozen=True, kw_only=True):
+    """The first problems in an input file."""
+
+    object: Literal["list"] = "list"
+    data: list[Problem]
+
+
+class BatchUsage(msgspec.Struct, frozen=True):
+    """OpenAI's BatchUsage."""
+
+    input_tokens: int
+    input_tokens_details: dict[str, int]
+    output_tokens: int
+    output_tokens_details: dict[str, int]
+    total_tokens: int
+
+
+class ShardCounts(msgspec.Struct, frozen=True):
+    """The parts into which a running batch is divided."""
+
+    total: int
+    committed: Annotated[int, Meta(description="Number of parts that are finished.")]
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """The delivery of the results to `output`, which begins when the batch ends."""
+
+    status: Annotated[
+        str, Meta(extra_json_schema=_one_of("pending", "completed", "failed"))
+    ]
+    ended_at: int | None
+    files: Annotated[list[str], Meta(description="URLs of the delivered files.")]
+    error: Annotated[
+        str | None,
+        Meta(
+            description="Why the delivery failed, or, while it is pending, why the last"
+            " attempt failed."
+        ),
+    ]
+
+
+class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch; times are Unix seconds, or null for what has not happened."""
+
+    id: str
+    object: Literal["batch"] = "batch"
+    endpoint: str
+    model: str | None
+    errors: Annotated[
+        BatchErrors | None,
+        Meta(description="Problems in the input file, if there are any."),
+    ]
+    input_file_id: str
+    completion_window: str
+    status: Annotated[
+        str,
+        Meta(
+            extra_json_schema=_one_of(
+                "validating",
+                "failed",
+                "in_progress",
+                "finalizing",
+                "completed",
+                "expired",
+                "cancelling",
+                "cancelled",
+            )
+        ),
+    ]
+    output_file_id: Annotated[
+        str | None,
+        Meta(description="File with the results of the completed requests."),
+    ]
+    error_file_id: Annotated[
+        str | None,
+        Meta(
+            description="File with the errors of the requests that failed or never ran."
+        ),
+    ]
+    created_at: int
+    in_progress_at: int | None
+    finalizing_at: int | None
+    completed_at: int | None
+    failed_at: int | None
+    expired_at: int | None
+    cancelling_at: int | None
+    cancelled_at: int | None
+    expires_at: Annotated[int, Meta(description="When the completion window ends.")]
+    request_counts: Counts
+    usage: Annotated[BatchUsage, Meta(description="Number of input and output tokens.")]
+    metadata: dict[str, str] | None
+    output: Annotated[
+        str | None,
+        Meta(
+            description="URL of the prefix or folder that the results are delivered to."
+        ),
+    ]
+    output_format: Annotated[
+        str, Meta(extra_json_schema=_one_of("jsonl", "parquet", "both"))
+    ]
+    output_parquet_file_id: Annotated[
+        str | None,
+        Meta(description="Parquet file with all results, for `parquet` and `both`."),
+    ]
+    delivery: Annotated[
+        Delivery | None,
+        Meta(
+            description="State of the delivery to `output`. The status of the batch"
+            " does not wait for it."
+        ),
+    ]
+    estimated_cost: Annotated[
+        Decimal, Meta(description="US dollars, at catalog prices.")
+    ]
+    engine_seconds: Annotated[float, Meta(description="Engine time used, in seconds.")]
+    engine_cost: Annotated[
+        Decimal | None,
+        Meta(description="US dollars; null if the catalog has no price per GPU hour."),
+    ]
+    max_cost: Annotated[Decimal | None, Meta(description="Cost limit in US dollars.")]
+    cancel_reason: Annotated[
+        str | None,
+        Meta(
+            description="Why the server cancelled the batch; null if a client did.",
+            extra_json_schema=_one_of("max_cost_reached", "input_file_missing", None),
+        ),
+    ]
+    priority: Annotated[str, Meta(extra_json_schema=_one_of("low", "normal", "high"))]
+    seed: Annotated[
+        int,
+        Meta(
+            description="Seed of the batch; requests without one derive theirs from it."
+        ),
+    ]
+    retry_of: Annotated[
+        str | None, Meta(description="The batch that this one is a retry of.")
+    ]
+    invalid_lines: Annotated[
+        int,
+        Meta(
+            description="Number of invalid input lines; `errors` describes the first"
+            " ones."
+        ),
+    ]
+    streamed_requests: Annotated[
+        int,
+        Meta(description="Number of requests that set `stream`, which batches ignore."),
+    ]
+    shards: Annotated[
+        ShardCounts | None, Meta(description="Null unless the batch is running.")
+    ]
+    engines: Annotated[
+        dict[str, Any],
+        Meta(
+            description="The engines that produced the results, by"
+            " `system_fingerprint`."
+        ),
+    ]
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the status is final."""
+        return self.status in TERMINAL
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the status is final and the results are delivered."""
+        is_delivering = self.delivery is not None and self.delivery.status == "pending"
+        return self.is_terminal and not is_delivering
+
+
+def batch_object(state: State) -> BatchObject:
+    """Return the Batch object of a batch."""
+    batch, final, plan = state.batch, state.final, state.plan
+    return BatchObject(
+        id=batch.id,
+        endpoint=batch.endpoint,
+        model=_model(state),
+        errors=BatchErrors(data=plan.problems) if plan and plan.problems else None,
+        input_file_id=batch.input_file_id,
+        completion_window=batch.completion_window,
+        status=state.status,
+        output_file_id=final.output_file_id if final else None,
+        error_file_id=final.error_file_id if final else None,
+        created_at=batch.created_at,
         **_times(state),
-        "expires_at": batch.expires_at,
-        "request_counts": counts_object(state.counts()),
-        "usage": usage.as_batch_usage(),
-        "metadata": batch.metadata,
-        "output": batch.destination,
-        "output_format": batch.output_format,
-        "output_parquet_file_id": final.parquet_file_id if final else None,
-        "delivery": _delivery(state),
-        "estimated_cost": state.cost(),
-        "engine_seconds": state.engine_seconds(),
-        "engine_cost": state.engine_cost(),
-        "max_cost": batch.max_cost,
-        "cancel_reason": state.cancel.reason if state.cancel else None,
-        "priority": batch.priority,
-        "seed": batch.seed,
-        "retry_of": batch.retry_of,
-        "invalid_lines": state.plan.invalid_lines if state.plan else 0,
-        "streamed_requests": state.plan.streamed_requests if state.plan else 0,
-        "shards": _shards(state),
-        "engines": final.engines if final else {},
-    }
-
-
-def counts_object(counts: Counts) -> dict[str, int]:
-    """Return OpenAI's `request_counts`."""
-    return {
-        "total": counts.total,
-        "completed": counts.completed,
-        "failed": counts.failed,
-    }
-
-
-def problem_object(problem: Problem) -> dict[str, Any]:
-    """Return OpenAI's BatchError."""
-    return {
-        "code": problem.code,
-        "line": problem.line,
-        "message": problem.message,
-        "param": problem.param,
-    }
+        expires_at=batch.expires_at,
+        request_counts=state.counts(),
+        usage=_usage(state.usage()),
+        metadata=batch.metadata,
+        output=batch.destination,
+        output_format=batch.output_format,
+        output_parquet_file_id=final.parquet_file_id if final else None,
+        delivery=_delivery(state),
+        estimated_cost=state.cost(),
+        engine_seconds=state.engine_seconds(),
+        engine_cost=state.engine_cost(),
+        max_cost=batch.max_cost,
+        cancel_reason=state.cancel.reason if state.cancel else None,
+        priority=batch.priority,
+        seed=batch.seed,
+        retry_of=batch.retry_of,
+        invalid_lines=plan.invalid_lines if plan else 0,
+        streamed_requests=plan.streamed_requests if plan else 0,
+        shards=_shards(state),
+        engines=final.engines if final else {},
+    )
 
 
 def _model(state: State) -> str | None:
@@ -75,47 +239,44 @@ def _model(state: State) -> str | None:
     return planned.name if planned else state.batch.model
 
 
-def _errors(state: State) -> dict[str, Any] | None:
-    problems = state.plan.problems if state.plan else []
-    if not problems:
-        return None
-    return {"object": "list", "data": [problem_object(p) for p in problems]}
+def _usage(usage: Usage) -> BatchUsage:
+    return BatchUsage(
+        input_tokens=usage.input_tokens,
+        input_tokens_details={"cached_tokens": usage.cached_tokens},
+        output_tokens=usage.output_tokens,
+        output_tokens_details={"reasoning_tokens": 0},
+        total_tokens=usage.input_tokens + usage.output_tokens,
+    )
 
 
-def _shards(state: State) -> dict[str, int] | None:
+def _shards(state: State) -> ShardCounts | None:
     """Return the numbers of shards of a running batch, None for others."""
     if state.plan is None or state.is_terminal:
         return None
     total = len(state.plan.shards)
-    return {"total": total, "committed": total - len(state.pending())}
+    return ShardCounts(total, total - len(state.pending()))
 
 
-def _delivery(state: State) -> dict[str, Any] | None:
+def _delivery(state: State) -> Delivery | None:
     """Return the state of the delivery to the destination, if there is one."""
     if state.batch.destination is None or state.status == "failed":
         return None
     receipt, attempt = state.delivery_receipt, state.delivery_attempt
     if receipt is None:
-        error = attempt.error if attempt else None
-        return {"status": "pending", "ended_at": None, "files": [], "error": error}
-    return {
-        "status": "failed" if receipt.error else "completed",
-        "ended_at": receipt.created_at,
-        "files": receipt.files,
-        "error": receipt.error,
-    }
+        return Delivery("pending", None, [], attempt.error if attempt else None)
+    status = "failed" if receipt.error else "completed"
+    return Delivery(status, receipt.created_at, receipt.files, receipt.error)
 
 
-def _times(state: State) -> dict[str, int | None]:
+def _times(state: State) -> dict[str, Any]:
     plan, final = state.plan, state.final
-    refused = plan is not None and plan.failed()
+    rejected = plan is not None and plan.failed()
     ended = {f"{final.status}_at": final.created_at} if final else {}
-    failed_at = plan.created_at if plan and refused else None
     return {
-        "in_progress_at": plan.created_at if plan and not refused else None,
+        "in_progress_at": plan.created_at if plan and not rejected else None,
         "finalizing_at": final.created_at if final else state.last_commit_at(),
         "completed_at": ended.get("completed_at"),
-        "failed_at": failed_at,
+        "failed_at": plan.created_at if plan and rejected else None,
         "expired_at": ended.get("expired_at"),
         "cancelling_at": state.cancelled_at,
         "cancelled_at": ended.get("cancelled_at"),

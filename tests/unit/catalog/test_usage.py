@@ -60,16 +60,6 @@ def test_usage_is_added_field_by_field(one, other):
     assert total.output_tokens == one.output_tokens + other.output_tokens
 
 
-def test_batch_usage_has_openai_s_format():
-    assert Usage(3, 1, 4).as_batch_usage() == {
-        "input_tokens": 3,
-        "input_tokens_details": {"cached_tokens": 1},
-        "output_tokens": 4,
-        "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": 7,
-    }
-
-
 @pytest.mark.parametrize("wrong", ["NaN", "Infinity", "-0.01", "sNaN"])
 def test_an_invalid_price_is_rejected(wrong):
     with pytest.raises(ValueError, match="at least 0"):

@@ -48,9 +48,11 @@ def test_one_that_was_not_planned_is_refused(hand):
     lose_input(hand, batch_id)
     state = planned(hand, batch_id, CREATED + 61)
     assert state.status == "failed"
-    [problem] = batch_object(state)["errors"]["data"]
-    assert (problem["code"], problem["param"]) == (INPUT_MISSING, "input_file_id")
-    assert state.batch.input_file_id in problem["message"]
+    errors = batch_object(state).errors
+    assert errors
+    [problem] = errors.data
+    assert (problem.code, problem.param) == (INPUT_MISSING, "input_file_id")
+    assert state.batch.input_file_id in problem.message
 
 
 def test_a_young_one_may_not_be_seen_yet(hand):
@@ -69,7 +71,7 @@ def test_one_that_runs_keeps_what_is_finished_and_says_what_is_not(hand):
     record_missing_input(ledger, batch_id)
     assert drain_seconds(ledger.state(batch_id)) > 0
     state = finalize(ledger, batch_id, "cancelled")
-    assert batch_object(state)["cancel_reason"] == INPUT_MISSING
+    assert batch_object(state).cancel_reason == INPUT_MISSING
     assert state.final
     good = hand.lines(state.final.output_file_id)
     bad = hand.lines(state.final.error_file_id)
