@@ -81,6 +81,7 @@ def _create_sample_batch(
     options = BatchOptions(
         model=plan.model.name if plan and plan.model else state.batch.model,
         seed=state.batch.seed,
+        prompt_time=state.batch.prompt_time,
         metadata={"verifies": batch_id},
     )
     enqueue = backend.runs_elsewhere

@@ -83,10 +83,10 @@ class ShardReader:
 
     @cached_property
     def _parser(self) -> Parser:
-        model_optional = self._context.batch.model is not None
-        model = self._context.model
+        model, batch = self._context.model, self._context.batch
         return Parser(
             model.name,
-            model_optional=model_optional,
+            model_optional=batch.model is not None,
             names=lambda _: (model.name, *model.aliases),
+            time=batch.prompt_time,
         )

@@ -159,6 +159,10 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
             description="Seed of the batch; requests without one derive theirs from it."
         ),
     ]
+    prompt_time: Annotated[
+        int | None,
+        Meta(description="The time that chat templates read, in Unix seconds."),
+    ]
     retry_of: Annotated[
         str | None, Meta(description="The batch that this one is a retry of.")
     ]
@@ -226,6 +230,7 @@ def batch_object(state: State) -> BatchObject:
         cancel_reason=state.cancel.reason if state.cancel else None,
         priority=batch.priority,
         seed=batch.seed,
+        prompt_time=batch.prompt_time,
         retry_of=batch.retry_of,
         invalid_lines=plan.invalid_lines if plan else 0,
         streamed_requests=plan.streamed_requests if plan else 0,

@@ -87,6 +87,9 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The model of requests that name none."""
 
     seed: int | None = None
+    prompt_time: int | None = None
+    """The time that chat templates read, in Unix seconds; None when it is created."""
+
     on_invalid: str = "fail"
     completion_window: str = "24h"
     metadata: dict[str, str] | None = None

@@ -35,6 +35,8 @@ def create_batch(
     chosen = msgspec.structs.asdict(options)
     if options.seed is None:
         chosen["seed"] = secrets.randbelow(2**53)
+    if options.prompt_time is None:
+        chosen["prompt_time"] = now
     batch = Batch(
         id=batch_id or new_batch_id(),
         project=ledger.project,

@@ -80,7 +80,7 @@ def _build_plan(
 ) -> Plan:
     """Check the input, write the report of its problems, and return the plan."""
     keys = ledger.keys.batch(batch.id)
-    parser = Parser(batch.model, names=renderers.catalog.names)
+    parser = Parser(batch.model, names=renderers.catalog.names, time=batch.prompt_time)
     content = ledger.keys.content(batch.input_file_id)
     check = PromptLengthCheck(parser, renderers)
     found = scan(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -24,6 +24,10 @@ _TEMPLATE_ERRORS = (
 """What a template may raise for a conversation that it does not support."""
 
 
+CLOCK = "strftime_now"
+"""The name of transformers' function that returns the current time."""
+
+
 class ChatTemplate:
     """A compiled template and the special tokens that it may refer to."""
 
@@ -35,7 +39,6 @@ class ChatTemplate:
 
         """
         environment = template_environment()
-        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)  # noqa: DTZ005 - templates expect local time
         try:
             tree = environment.parse(source)
             self._template = environment.from_string(tree)
@@ -46,7 +49,9 @@ class ChatTemplate:
         self.source = source
         self._special_tokens = special_tokens
         self._supports_developer = "developer" in source
-        self._supports_tools = "tools" in meta.find_undeclared_variables(tree)
+        variables = meta.find_undeclared_variables(tree)
+        self._supports_tools = "tools" in variables
+        self._reads_time = CLOCK in variables
         self._supports_tool_calls = "tool_calls" in source
 
     def render(
@@ -56,13 +61,16 @@ class ChatTemplate:
         *,
         require_tool_support: bool = True,
         transform: Callable[[str], str] = str,
+        time: int | None = None,
         **arguments: Any,
     ) -> str:
         """Return the prompt, up to where the answer begins.
 
         With `require_tool_support`, a template that ignores tools is an error.
         `transform` is applied to every text of the request. `arguments` are further
-        variables of the template.
+        variables of the template. A template that reads the clock reads `time`, which
+        is in Unix seconds and shown in UTC, or the `strftime_now` of the arguments, in
+        ISO 8601.
 
         Raises:
             RequestRefusedError: the template does not support this conversation.
@@ -73,6 +81,8 @@ class ChatTemplate:
             map_texts(tool_for_template(tool), transform) for tool in tools or ()
         ]
         turns = [self._turn(message) for message in messages]
+        if self._reads_time:
+            arguments[CLOCK] = _clock(time, arguments.get(CLOCK))
         try:
             return self._template.render(
                 messages=[map_texts(turn, transform) for turn in turns],
@@ -177,3 +187,19 @@ def _bad_call(reason: str) -> RequestRefusedError:
         code="invalid_messages",
         param="body.messages",
     )
+
+
+def _clock(time: int | None, chosen: Any) -> Callable[[str], str]:
+    """Return the function that formats the time that a template reads."""
+    if chosen is None:
+        now = datetime.now(UTC) if time is None else datetime.fromtimestamp(time, UTC)
+    else:
+        try:
+            now = datetime.fromisoformat(chosen)
+        except (TypeError, ValueError):
+            raise RequestRefusedError(
+                f"`{CLOCK}` must be a time in ISO 8601, such as `2026-07-01T12:00:00`",
+                code="invalid_value",
+                param=f"body.chat_template_kwargs.{CLOCK}",
+            ) from None
+    return now.replace(tzinfo=None).strftime  # as in transformers, without a zone

@@ -81,6 +81,7 @@ class PromptRenderer:
             tools,
             require_tool_support=has_tools(request),
             transform=transform,
+            time=request.time,
             **template_arguments(request),
         )
 

@@ -38,7 +38,8 @@ class Parser:
 
     All lines must name the same `model`; with `model_optional` a line may name none.
     If `model` is None, every line must name one, and the first valid line sets it.
-    `names` returns all names of a model, of which lines may use any.
+    `names` returns all names of a model, of which lines may use any. `time` is the
+    `time` of the requests.
     """
 
     def __init__(
@@ -47,10 +48,12 @@ class Parser:
         *,
         model_optional: bool = True,
         names: Callable[[str], Collection[str]] = lambda name: (name,),
+        time: int | None = None,
     ) -> None:
         """Parse lines for `model`."""
         self.model = model
         self._all_names = names
+        self._time = time
         self._names = {*names(model)} if model is not None else set()
         self._model_optional = model_optional and model is not None
         self._fast_decoder = msgspec.json.Decoder(TextOnlyLine)
@@ -84,7 +87,7 @@ class Parser:
             _, problems = find_problems(raw, line)
             if problems:
                 return _invalid(raw, line, None)
-        request = _request(decoded, line)
+        request = self._request(decoded, line)
         if self._model_optional and _is_text_only(request.body, self._names):
             return request
         problems = self._problems(request)
@@ -99,6 +102,14 @@ class Parser:
             except msgspec.ValidationError:
                 pass
             raise
+
+    def _request(self, decoded: Any, line: int) -> Request:
+        if isinstance(decoded, Line):
+            return Request(line, decoded.custom_id, decoded.body, self._time)
+        custom_id = decoded.custom_id
+        if custom_id is msgspec.UNSET:
+            custom_id = default_custom_id(line)
+        return Request(line, custom_id, decoded, self._time)
 
     def _may_have_duplicate_keys(self, raw: bytes, decoded: Any) -> bool:
         """Return whether an object in the lines may have a key more than once.
@@ -138,15 +149,6 @@ class Parser:
 def _colons(text: bytes | bytearray) -> int:
     """Return `text.count(b":")`, in half the time."""
     return len(text) - len(text.replace(b":", b""))
-
-
-def _request(decoded: Any, line: int) -> Request:
-    if isinstance(decoded, Line):
-        return Request(line, decoded.custom_id, decoded.body)
-    custom_id = decoded.custom_id
-    if custom_id is msgspec.UNSET:
-        custom_id = default_custom_id(line)
-    return Request(line, custom_id, decoded)
 
 
 def _is_text_only(body: Any, names: Collection[str]) -> bool:

@@ -184,12 +184,14 @@ BodyLine: Any = msgspec.defstruct(
 class Request(msgspec.Struct, frozen=True, gc=False):
     """One valid request.
 
-    `line` counts from 1 in the input file. `body` is a `Body`.
+    `line` counts from 1 in the input file. `body` is a `Body`. `time` is the time that
+    chat templates read, in Unix seconds; None means the time of rendering.
     """
 
     line: int
     custom_id: str
     body: Any
+    time: int | None = None
 
     def parameter(self, name: str) -> Any:
         """Return a parameter of the body, None if it is absent or null."""

@@ -9,6 +9,7 @@ from batchchat.jobs.ledger.records import BatchOptions
 EVERY_OPTION = BatchOptions(
     model="m",
     seed=5,
+    prompt_time=1_782_907_200,
     on_invalid="skip",
     completion_window="7d",
     metadata={"team": "blue"},

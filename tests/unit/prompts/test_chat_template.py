@@ -1,5 +1,7 @@
 """Chat templates render as in Hugging Face, or reject the conversation."""
 
+import time as time_module
+
 import pytest
 
 from batchchat.jobs.errors import ConfigError, RequestRefusedError
@@ -110,6 +112,32 @@ def test_templates_receive_the_tool_call_id():
 )
 def test_functions_of_hugging_face_templates_are_available(source, expected):
     assert render(source) == expected
+
+
+NOON = 1_782_907_200  # 2026-07-01 12:00 UTC
+
+
+def test_templates_read_the_given_time_in_utc(monkeypatch):
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
+    time_module.tzset()
+    try:
+        template = ChatTemplate("{{ strftime_now('%F %T%Z') }}", {})
+        turns = [Message("user", "hi")]
+        assert template.render(turns, time=NOON) == "2026-07-01 12:00:00"
+        assert template.render(turns, time=NOON + 86_400) == "2026-07-02 12:00:00"
+    finally:
+        monkeypatch.undo()
+        time_module.tzset()
+
+
+def test_a_request_can_set_the_time_that_templates_read():
+    template = ChatTemplate("{{ strftime_now('%d %b %Y') }}", {})
+    turns = [Message("user", "hi")]
+    prompt = template.render(turns, time=NOON, strftime_now="2024-07-26")
+    assert prompt == "26 Jul 2024"
+    for wrong in ("today", 7, True):
+        with pytest.raises(RequestRefusedError, match="ISO 8601"):
+            template.render(turns, strftime_now=wrong)
 
 
 def test_a_recursion_error_in_a_template_rejects_the_request():
