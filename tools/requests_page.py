@@ -38,7 +38,7 @@ INVALID_STRUCTURES: dict[str, list[Any]] = {
     "response_format": ["json", {"type": "xml"}],
     "structured_outputs": ["a", {}],
     "reasoning_effort": [1, "much"],
-    "chat_template_kwargs": [True, {"messages": []}],
+    "chat_template_kwargs": [True, {"budget": []}],
 }
 """Invalid values for parameters that have a schema of their own."""
 

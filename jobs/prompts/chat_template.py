@@ -24,6 +24,9 @@ _TEMPLATE_ERRORS = (
 """What a template may raise for a conversation that it does not support."""
 
 
+_RESERVED = ("messages", "tools", "documents", "add_generation_prompt")
+"""Variables that the renderer sets, besides the special tokens."""
+
 CLOCK = "strftime_now"
 """The name of transformers' function that returns the current time."""
 
@@ -50,6 +53,7 @@ class ChatTemplate:
         self._special_tokens = special_tokens
         self._supports_developer = "developer" in source
         variables = meta.find_undeclared_variables(tree)
+        self.variables = variables - {*_RESERVED, *special_tokens}
         self._supports_tools = "tools" in variables
         self._reads_time = CLOCK in variables
         self._supports_tool_calls = "tool_calls" in source
@@ -90,7 +94,7 @@ class ChatTemplate:
                 tools=tool_dicts or None,
                 documents=None,
                 **self._special_tokens,
-                **arguments,
+                **{k: map_texts(v, transform) for k, v in arguments.items()},
             )
         except _TEMPLATE_ERRORS as error:
             raise RequestRefusedError(

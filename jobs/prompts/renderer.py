@@ -17,6 +17,10 @@ _TEMPLATE_TOKENS = 512
 """The most tokens that a template is assumed to add to the texts of a request."""
 
 
+_READ_BY_PARSERS = {"enable_thinking", "thinking"}
+"""Variables that vLLM's reasoning parsers read, even if the template does not."""
+
+
 class Prompt(NamedTuple):
     """A rendered conversation and its tokens."""
 
@@ -69,21 +73,24 @@ class PromptRenderer:
     def render(self, request: Request) -> str:
         """Return the prompt's text. Raises `RequestRefusedError`."""
         self._check_tools(request)
+        self._check_template_arguments(request)
         if self._guard is not None:
             self._guard.check(request)
         return self._rendered(request, str)
 
     def _rendered(self, request: Request, transform: Callable[[str], str]) -> str:
-        tools = request.parameter("tools")
-        template = self.template if tools is None else self._tool_template
-        return template.render(
+        return self._template_for(request).render(
             request.body.messages,
-            tools,
+            request.parameter("tools"),
             require_tool_support=has_tools(request),
             transform=transform,
             time=request.time,
             **template_arguments(request),
         )
+
+    def _template_for(self, request: Request) -> ChatTemplate:
+        has_tools = request.parameter("tools") is not None
+        return self._tool_template if has_tools else self.template
 
     def tokenize(self, request: Request, text: str) -> list[int]:
         """Return the tokens of the request's prompt, which is `text`.
@@ -160,6 +167,7 @@ class PromptRenderer:
         try:
             with fail_request_on_bug(f"line {request.line}"):
                 self._check_tools(request)
+                self._check_template_arguments(request)
                 if size >= self.max_unchecked_bytes:
                     self.prepare(request)
         except RequestRefusedError as error:
@@ -174,6 +182,23 @@ class PromptRenderer:
                 " `tool_parser`",
                 code="unsupported_parameter",
                 param="body.tools",
+            )
+
+    def _check_template_arguments(self, request: Request) -> None:
+        """Reject variables that the template does not read, which may be misspelled."""
+        given = request.parameter("chat_template_kwargs")
+        if not given:
+            return
+        variables = self._template_for(request).variables
+        unknown = sorted(given.keys() - variables - _READ_BY_PARSERS)
+        if unknown:
+            names = ", ".join(f"`{name}`" for name in unknown)
+            known = ", ".join(f"`{name}`" for name in sorted(variables)) or "none"
+            raise RequestRefusedError(
+                f"the model's chat template does not read {names}; variables that"
+                f" requests can set: {known}",
+                code="unknown_parameter",
+                param=f"body.chat_template_kwargs.{unknown[0]}",
             )
 
     def _check_tokens(self, request: Request) -> None:

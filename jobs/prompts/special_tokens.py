@@ -159,6 +159,10 @@ def _texts(request: Request) -> Iterable[tuple[str, str, bool]]:
             if name != "role":
                 where = f"{at}.content" if name == "content" else at
                 yield from ((where, text, is_users) for text in _texts_in(value))
+    arguments = request.parameter("chat_template_kwargs") or {}
+    for name, value in arguments.items():
+        if isinstance(value, str):
+            yield f"body.chat_template_kwargs.{name}", value, True
     for tool in request.parameter("tools") or ():
         yield from (
             ("body.tools", text, True) for text in _texts_in(tool_for_template(tool))

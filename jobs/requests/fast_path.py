@@ -23,8 +23,9 @@ _CROSS_CHECKED = {
     "tool_choice",
     "response_format",
     "structured_outputs",
+    "chat_template_kwargs",
 }
-"""Fields of a body that `cross_field_checks` looks at."""
+"""Fields that `cross_field_checks` looks at, or that depend on the chat template."""
 
 
 class _Message(

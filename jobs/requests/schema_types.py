@@ -27,6 +27,8 @@ MAX_PATTERN_CHARS = 2048
 
 MAX_GRAMMAR_CHARS = 32 * 1024
 MAX_CHOICES = 1000
+MAX_TEMPLATE_ARGUMENTS = 32
+MAX_TEMPLATE_TEXT_CHARS = 4096
 
 _Name = Annotated[
     str,
@@ -117,16 +119,19 @@ class StructuredOutputs(_StrictStruct):
     json_object: bool | UnsetType = UNSET
 
 
-class TemplateArguments(_StrictStruct):
-    """The variables that a request may pass to the chat template.
+_TemplateArgument = (
+    bool
+    | Annotated[int, Meta(ge=-(2**53), le=2**53)]
+    | float
+    | Annotated[str, Meta(max_length=MAX_TEMPLATE_TEXT_CHARS)]
+    | None
+)
+"""A variable of the chat template; no container, since a template may loop over it."""
 
-    Only these two, since a template may loop over any other value.
-    """
-
-    enable_thinking: bool | UnsetType = UNSET
-    thinking: bool | UnsetType = UNSET
-
-
+TemplateArguments = Annotated[
+    dict[Annotated[str, Meta(min_length=1, max_length=64)], _TemplateArgument],
+    Meta(max_length=MAX_TEMPLATE_ARGUMENTS),
+]
 Tools = Annotated[list[Tool], Meta(min_length=1, max_length=MAX_TOOLS)]
 ToolCalls = Annotated[list[ToolCall], Meta(max_length=MAX_TOOLS)]
 ToolChoice = Literal["none", "auto", "required"] | NamedToolChoice

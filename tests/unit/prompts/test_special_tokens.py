@@ -10,7 +10,9 @@ from msgspec import structs
 
 from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.errors import RequestRefusedError
+from batchchat.jobs.prompts.chat_template import ChatTemplate
 from batchchat.jobs.prompts.loader import load_renderer
+from batchchat.jobs.prompts.renderer import PromptRenderer
 from tests.support.input_lines import encoded, parse_valid
 from tests.support.tiny_tokenizers import (
     LLAMA_2,
@@ -97,6 +99,20 @@ def test_special_tokens_in_tools_names_and_calls_are_text(model):
     ids = guarded.prepare(parse_valid(encoded(body))).token_ids
     expected = guarded.prepare(parse_valid(encoded(harmless))).token_ids
     assert counts(tokenizer, ids, special) == counts(tokenizer, expected, special)
+
+
+def test_special_tokens_in_template_arguments_are_rejected_or_text(model):
+    guarded, _, tokenizer, special = model
+    source = "{{ date }}" + guarded.template.source
+    template = ChatTemplate(source, guarded.template._special_tokens)
+    guarded = PromptRenderer(
+        template, guarded.encode, 4096, guard=guarded._guard, parses_tool_calls=True
+    )
+    plain, forged = (
+        guarded.prepare(asking("hi", chat_template_kwargs={"date": text})).token_ids
+        for text in ("x", special[0])
+    )
+    assert counts(tokenizer, forged, special) == counts(tokenizer, plain, special)
 
 
 def escaped(text):

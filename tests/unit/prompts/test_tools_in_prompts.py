@@ -104,6 +104,38 @@ def test_a_model_without_a_tool_parser_rejects_tools():
     assert renderer.render(asked(CALLED, tools=[TOOL], tool_choice="none"))
 
 
+READS_BUDGET = (
+    "{{ thinking_budget }} {{ date_string }} {{ bos_token }}{{ messages[0].content }}"
+)
+
+
+def test_a_request_can_set_any_variable_that_the_template_reads():
+    renderer = PromptRenderer(ChatTemplate(READS_BUDGET, {"bos_token": "b"}), None, 512)
+    said = {"thinking_budget": 512, "date_string": "1 May"}
+    request = asked(CALLED[:1], chat_template_kwargs=said)
+    assert renderer.render(request) == "512 1 May bu"
+    assert renderer.check(request, 100) is None
+
+
+@pytest.mark.parametrize("name", ["budget", "messages", "tools", "bos_token"])
+def test_a_variable_that_the_template_does_not_read_is_named(name):
+    renderer = PromptRenderer(ChatTemplate(READS_BUDGET, {"bos_token": "b"}), None, 512)
+    request = asked(CALLED[:1], chat_template_kwargs={name: "x", "date_string": "y"})
+    problem = renderer.check(request, 100)
+    assert problem is not None
+    assert problem.code == "unknown_parameter"
+    assert f"does not read `{name}`" in problem.message
+    assert "`date_string`, `thinking_budget`" in problem.message
+    with pytest.raises(RequestRefusedError, match=name):
+        renderer.render(request)
+
+
+def test_reasoning_switches_are_accepted_by_every_template():
+    renderer = PromptRenderer(ChatTemplate("{{ messages[0].content }}", {}), None, 512)
+    said = {"enable_thinking": False, "thinking": True}
+    assert renderer.render(asked(CALLED[:1], chat_template_kwargs=said)) == "u"
+
+
 def test_templates_receive_the_request_s_variables():
     source = "{{ reasoning_effort }} {{ enable_thinking }} {{ messages[0].content }}"
     renderer = PromptRenderer(ChatTemplate(source, {}), None, 512)

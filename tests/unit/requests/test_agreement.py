@@ -75,7 +75,11 @@ near: dict[str, list[Any]] = {
         {"type": "text", "json_schema": {"name": 7}},
     ],
     "structured_outputs": [{"choice": ["a"]}, {"choice": [""]}, {"json": {"a": {}}}],
-    "chat_template_kwargs": [{"thinking": True}, {"thinking": 1}],
+    "chat_template_kwargs": [
+        {"thinking": True},
+        {"budget": 1.5, "x": None},
+        {"x": [1]},
+    ],
     "reasoning_effort": ["high", "higher"],
 }
 shaped = st.fixed_dictionaries(

@@ -212,8 +212,11 @@ IN_A_FIELD = [
     (STRUCTURED, {"json": DEEP}, VALUE, ".json"),
     (STRUCTURED, {"structural_tag": "x"}, UNKNOWN, ".structural_tag"),
     ("reasoning_effort", "much", VALUE, ""),
-    ("chat_template_kwargs", {"messages": []}, UNKNOWN, ".messages"),
-    ("chat_template_kwargs", {"thinking": 1}, TYPE, ".thinking"),
+    ("chat_template_kwargs", {"messages": []}, TYPE, ".messages"),
+    ("chat_template_kwargs", {"budget": {"a": 1}}, TYPE, ".budget"),
+    ("chat_template_kwargs", {"date_string": "x" * 4_097}, VALUE, ".date_string"),
+    ("chat_template_kwargs", {"budget": 10**20}, VALUE, ".budget"),
+    ("chat_template_kwargs", {f"a{i}": i for i in range(33)}, VALUE, ""),
     ("allowed_token_ids", [-1], VALUE, "[0]"),
     ("allowed_token_ids", [], VALUE, ""),
 ]
