@@ -31,7 +31,7 @@ class Storage(Protocol):
 
     A key consists of segments joined by `/`, made of letters, digits, `.`, `_`, `=`
     and `-`. A visible object is complete: nothing half-written is listed or read.
-    Every method may raise `StorageError`, whose `retryable` says whether the same call
+    Every method may raise `StorageError`, whose `retryable` is true if the same call
     may succeed later.
     """
 

@@ -1,4 +1,4 @@
-"""What is remembered of creates, and for how long."""
+"""Which requests are remembered, and for how long."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.storage import MemoryStorage
 
 PASS = range(0, 16 * 600, 600)
-"""Seconds at which every sixteenth has had its turn."""
+"""Times at which each sixteenth of the records is checked once."""
 
 
 class Clock:
@@ -31,7 +31,7 @@ def remembered(ledger):
     return len(list(ledger.storage.list("projects/p/idempotency/")))
 
 
-def test_what_is_older_than_a_day_is_forgotten_within_some_hours(ledger, clock):
+def test_records_older_than_a_day_are_removed_within_hours(ledger, clock):
     for number in range(40):
         reserve(ledger, b"%d" % number, key=f"{number}", seconds=0)
         reserve(ledger, b"%d" % number, key=None, seconds=10)
@@ -50,7 +50,7 @@ def test_what_is_older_than_a_day_is_forgotten_within_some_hours(ledger, clock):
     assert left[-1] == 0
 
 
-def test_a_key_that_is_used_again_after_a_day_is_kept(ledger, clock):
+def test_a_key_reused_after_a_day_is_remembered_again(ledger, clock):
     reserve(ledger, b"x", key="mine", seconds=0)
     clock.now += KEY_SECONDS + 1
     again = reserve(ledger, b"x", key="mine", seconds=0)

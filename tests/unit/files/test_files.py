@@ -1,4 +1,4 @@
-"""Files: what a process leaves that is killed while it removes or stores them."""
+"""Files after a process was killed while it removed or stored them."""
 
 import pytest
 
@@ -44,7 +44,7 @@ def killed_at_delete(monkeypatch, hand, file_id):
             Files(hand.ledger).delete(file_id)
 
 
-def test_a_removal_that_was_killed_is_finished_later(monkeypatch, hand):
+def test_an_interrupted_removal_is_finished_later(monkeypatch, hand):
     file_id = store_file(hand.ledger, [DATA], "in.jsonl").id
     killed_at_delete(monkeypatch, hand, file_id)
     later(hand, 60).sweep()  # it may be under way
@@ -53,7 +53,7 @@ def test_a_removal_that_was_killed_is_finished_later(monkeypatch, hand):
     assert stored(hand, file_id) == {"file.json", "deleted.json"}
 
 
-def test_a_refused_removal_that_was_killed_is_taken_back(monkeypatch, hand):
+def test_an_interrupted_removal_of_a_file_in_use_is_undone(monkeypatch, hand):
     batch_id = hand.submit(DATA)
     file_id = hand.ledger.batch(batch_id).input_file_id
     Files(hand.ledger).use(file_id, batch_id)
@@ -63,7 +63,7 @@ def test_a_refused_removal_that_was_killed_is_taken_back(monkeypatch, hand):
     assert "content" in stored(hand, file_id)
 
 
-def test_content_that_became_no_file_is_removed_after_a_day(storage):
+def test_content_without_metadata_is_removed_after_a_day(storage):
     now = 2_000_000_000.0  # past the time in any id that is made now
     ledger = Ledger(storage, "p", lambda: now)
     lost = ledger.keys.content(new_file_id())
@@ -74,7 +74,7 @@ def test_content_that_became_no_file_is_removed_after_a_day(storage):
     assert storage.get(kept) == DATA
 
 
-def test_content_that_may_become_a_file_yet_stays(storage):
+def test_recent_content_without_metadata_is_kept(storage):
     ledger = Ledger(storage, "p")
     under_way = ledger.keys.content(new_file_id())
     storage.put(under_way, DATA)

@@ -1,4 +1,4 @@
-"""Pages of files: each file once, in order, and no more listed than a page needs."""
+"""Pages have each file once, in order, and list no more than they need."""
 
 from random import Random
 
@@ -92,25 +92,27 @@ def test_pages_hold_each_file_once(ledger, many, newest_first, limit, purpose):
 
 @pytest.mark.parametrize("newest_first", [True, False])
 @pytest.mark.parametrize("count", [0, 1, 299, 300, 301])
-def test_few_files_and_those_just_too_many_for_that(ledger, count, newest_first):
+def test_pages_are_complete_around_the_single_listing_limit(
+    ledger, count, newest_first
+):
     ids = [put_file(ledger, count - number, number).id for number in range(count)]
     seen = ids_of(ledger, newest_first=newest_first, limit=50)
     assert seen == sorted(ids, reverse=newest_first)
 
 
-def test_files_of_one_moment_are_all_there(ledger):
+def test_files_created_at_the_same_time_are_all_listed(ledger):
     ids = [put_file(ledger, 0, number).id for number in range(400)]
     assert ids_of(ledger, newest_first=True, limit=150) == ids[::-1]
     assert ids_of(ledger, newest_first=False, limit=150) == ids
 
 
-def test_a_clock_that_is_ahead_hides_no_file(ledger):
+def test_a_fast_clock_hides_no_file(ledger):
     ids = [put_file(ledger, -number * DAY, number).id for number in range(400)]
     assert ids_of(ledger, newest_first=True, limit=1_000) == ids[::-1]
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
-def test_a_page_of_many_files_needs_little_of_the_listing(ledger, newest_first):
+def test_a_page_reads_only_a_small_part_of_a_long_listing(ledger, newest_first):
     files = [put_file(ledger, 600 * number, number) for number in range(6_000)]
     middle = files[3_000].id
     for after in (None, middle):

@@ -1,4 +1,4 @@
-"""Every error can be named, and the drawing shows them all."""
+"""Every error has a code, and the docstring shows all of them."""
 
 import pytest
 
@@ -13,7 +13,7 @@ ALL = {
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_drawing_shows_every_error_under_its_base(name):
+def test_the_docstring_shows_every_error_below_its_base(name):
     drawing = str(errors.__doc__).splitlines()
     (at,) = [index for index, text in enumerate(drawing) if f" {name} " in f"{text} "]
     base = ALL[name].__bases__[0].__name__
@@ -28,7 +28,7 @@ def test_every_error_has_a_message_and_a_code(kind):
     assert isinstance(error.retryable, bool)
 
 
-def test_a_refusal_carries_what_its_error_line_says():
+def test_a_refused_request_has_the_fields_of_its_error_line():
     error = RequestRefusedError("no", code="c", param="body.n", status_code=413)
     assert (error.code, error.param, error.status_code) == ("c", "body.n", 413)
     assert RequestRefusedError("no").code == "invalid_request"

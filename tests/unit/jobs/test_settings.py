@@ -22,25 +22,25 @@ def test_one_file_holds_settings_and_models(config):
     assert load_catalog(settings.config).find("mine").source == "org/mine"
 
 
-def test_the_environment_wins_over_the_file(config, monkeypatch):
+def test_the_environment_takes_precedence_over_the_file(config, monkeypatch):
     config.write_text("shard_requests = 7\n")
     monkeypatch.setenv("BATCHCHAT_SHARD_REQUESTS", "8")
     assert load_settings().shard_requests == 8
 
 
-def test_a_wrong_setting_is_named(monkeypatch):
+def test_an_invalid_setting_is_an_error_with_its_name(monkeypatch):
     monkeypatch.setenv("BATCHCHAT_SHARD_REQUESTS", "many")
     with pytest.raises(ConfigError, match="BATCHCHAT_SHARD_REQUESTS"):
         load_settings()
 
 
-def test_a_file_that_is_no_toml_is_named(config):
+def test_an_invalid_toml_file_is_an_error_with_its_path(config):
     config.write_text("shard_requests =")
     with pytest.raises(ConfigError, match=r"batchchat\.toml"):
         load_settings()
 
 
 @pytest.mark.usefixtures("config")
-def test_a_file_that_is_not_there_is_named():
+def test_a_missing_config_file_is_an_error_with_its_path():
     with pytest.raises(ConfigError, match=r"batchchat\.toml"):
         load_settings()

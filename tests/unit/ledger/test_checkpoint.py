@@ -1,4 +1,4 @@
-"""A checkpoint gives back what was packed, or nothing at all."""
+"""A checkpoint returns exactly what was packed, or is corrupt."""
 
 import json
 
@@ -45,7 +45,7 @@ def test_a_checkpoint_is_lines_of_json(packed):
 
 
 @pytest.mark.parametrize("end", range(len(DATA)))
-def test_a_checkpoint_torn_at_any_byte_is_corrupt(end):
+def test_a_checkpoint_truncated_at_any_byte_is_corrupt(end):
     with pytest.raises(CorruptObjectError, match="the/key"):
         unpack(DATA[:end], "the/key")
 
@@ -60,7 +60,7 @@ def test_a_checkpoint_altered_at_any_byte_gives_no_other_results():
 
 
 @pytest.mark.parametrize("rest", [b"\n", b"{}", b"[4,1,9,1,4,0.25,{}]\n"])
-def test_a_checkpoint_with_more_at_its_end_is_corrupt(rest):
+def test_a_checkpoint_with_trailing_data_is_corrupt(rest):
     with pytest.raises(CorruptObjectError):
         unpack(DATA + rest, "key")
 
@@ -72,7 +72,7 @@ def test_another_checkpoint_than_the_committed_one_is_corrupt():
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"{}", b"\xff\n", b"[]\n", b"null\n"])
-def test_what_is_no_checkpoint_is_corrupt(data):
+def test_other_data_is_a_corrupt_checkpoint(data):
     with pytest.raises(CorruptObjectError):
         unpack(data, "key")
 

@@ -1,4 +1,4 @@
-"""Commits are added up as they come: each is read once."""
+"""Commits are added up as they appear, and each is read once."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ from tests.support.batch_records import BATCH, commit, new_ledger, plan
 
 
 @given(st.permutations(range(12)), st.lists(st.integers(0, 12), max_size=4))
-def test_in_whatever_order_they_come_the_sums_are_the_same(order, cuts):
+def test_the_order_of_commits_does_not_change_the_sums(order, cuts):
     done, at = CommitIndex(), 0
     for cut in [*sorted(cuts), len(order)]:
         done, at = (
@@ -63,7 +63,7 @@ def looked(ledger):
     return ledger.state(BATCH.id), watch.listed, watch.got
 
 
-def test_a_look_costs_what_is_new_not_what_there_is():
+def test_a_state_reads_only_new_commits():
     ledger = watched(1_500)
     assert looked(ledger)[1:] == (1_500, 1_500)
     assert looked(ledger)[1:] == (0, 0)
@@ -76,7 +76,7 @@ def test_a_look_costs_what_is_new_not_what_there_is():
     assert looked(ledger)[1:] == (1, 0)
 
 
-def test_a_commit_that_is_gone_is_missed_when_one_looks_again():
+def test_a_deleted_commit_is_noticed_after_the_caches_are_invalidated():
     ledger = watched(50)
     looked(ledger)
     ledger.storage.delete(ledger.keys.batch(BATCH.id).commit(7))
@@ -86,7 +86,7 @@ def test_a_commit_that_is_gone_is_missed_when_one_looks_again():
     assert state.counts().completed == 8 * 49
 
 
-def test_a_commit_out_of_order_that_is_gone_is_missed_at_once():
+def test_a_deleted_out_of_order_commit_is_noticed_at_once():
     ledger = watched(50)
     late = ledger.keys.batch(BATCH.id).commit(60)
     ledger.storage.put(late, records.encode(commit(60)))

@@ -1,4 +1,4 @@
-"""A batch ends when it comes to the most that it may cost."""
+"""A batch ends when it reaches its cost limit."""
 
 from decimal import Decimal
 
@@ -39,9 +39,7 @@ def whole(bench):
     return bench.run(bench.submit(lines(200))).cost()
 
 
-def test_it_ends_with_what_is_finished_and_passes_the_limit_by_no_more_than_ran(
-    bench, whole
-):
+def test_a_batch_exceeds_its_limit_only_by_running_requests(bench, whole):
     limit = whole / 2
     state = bench.run(bench.submit(lines(200), max_cost=limit))
     assert state.status == "cancelled"
@@ -61,7 +59,7 @@ def alike(bench):
     return b"".join(same % number for number in range(200))
 
 
-def test_requests_that_share_an_answer_pass_the_limit_by_no_more_either(bench, alike):
+def test_duplicate_requests_do_not_exceed_the_cost_limit_further(bench, alike):
     data = alike
     limit = bench.run(bench.submit(data)).cost() / 2
     state = bench.run(bench.submit(data, max_cost=limit))
@@ -69,7 +67,7 @@ def test_requests_that_share_an_answer_pass_the_limit_by_no_more_either(bench, a
     assert state.cost() <= limit + IN_ENGINE * DEAREST
 
 
-def test_what_was_finished_before_counts_too(bench, whole):
+def test_earlier_results_count_against_the_limit(bench, whole):
     batch_id = bench.submit(lines(200), max_cost=whole / 2)
     bench.stop.request(0)  # a run that is stopped at once
     bench.run(batch_id)
@@ -78,12 +76,12 @@ def test_what_was_finished_before_counts_too(bench, whole):
     assert bench.run(batch_id).status == "cancelled"
 
 
-def test_a_limit_that_is_not_reached_changes_nothing(bench, whole):
+def test_an_unreached_cost_limit_changes_nothing(bench, whole):
     state = bench.run(bench.submit(lines(200), max_cost=whole * 2))
     assert (state.status, state.cost()) == ("completed", whole)
 
 
-def test_a_model_without_a_price_has_no_limit_to_its_cost(tmp_path):
+def test_a_cost_limit_needs_a_price(tmp_path):
     bench = Bench(tmp_path)
     batch_id = bench.submit(lines(2), max_cost=Decimal(1), on_invalid="skip")
     state = bench.run(batch_id)
@@ -93,7 +91,9 @@ def test_a_model_without_a_price_has_no_limit_to_its_cost(tmp_path):
         check_cost_limit(Decimal(1), None, "echo")
 
 
-def test_the_dispatcher_ends_a_batch_by_what_is_committed_and_what_runs(monkeypatch):
+def test_the_dispatcher_counts_committed_and_running_shards_against_the_limit(
+    monkeypatch,
+):
     desk = Desk()
     monkeypatch.setattr("tests.support.ended.MODEL", PRICED)
     batch_id = desk.submit(8, max_cost=Decimal("0.0001"))
@@ -110,7 +110,7 @@ def test_the_dispatcher_ends_a_batch_by_what_is_committed_and_what_runs(monkeypa
 
 
 @pytest.mark.parametrize("elsewhere", [0, 40])
-def test_a_worker_stops_a_shard_itself_by_what_others_have_told_and_its_own(
+def test_a_worker_stops_its_shard_when_all_shards_together_reach_the_limit(
     bench, alike, elsewhere
 ):
     whole = bench.run(bench.submit(alike)).cost()

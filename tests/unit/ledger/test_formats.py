@@ -111,7 +111,7 @@ def test_a_newer_format_is_rejected_and_not_called_corrupt(name, other):
 
 
 @pytest.mark.parametrize("wrong", [0, -1, "2", None, 1.5])
-def test_a_format_that_cannot_be_is_corrupt(wrong):
+def test_an_impossible_format_is_corrupt(wrong):
     data = json.dumps({"created_at": 1, "format": wrong}).encode()
     with pytest.raises(CorruptObjectError):
         records.decode(Cancel, data, "cancel.json")

@@ -1,4 +1,4 @@
-"""Keys are made of checked ids only; ids sort by time."""
+"""Keys are made from checked ids only; ids sort by time."""
 
 import re
 import time
@@ -60,25 +60,25 @@ def test_an_id_passes_its_own_check_and_no_other(kind):
         *[f"batch_{DIGITS}\n", f" batch_{DIGITS}", DIGITS, "../x", f"batch_{DIGITS}/"],
     ],
 )
-def test_what_is_no_id_is_the_id_of_nothing(value):
+def test_an_invalid_id_is_not_found(value):
     with pytest.raises(NotFoundError):
         checked_id("batch", value)
 
 
 @pytest.mark.parametrize("name", ["default", "a", "0-a_b", "a" * 63])
-def test_a_project_s_name_may_be_plain(name):
+def test_a_plain_project_name_is_valid(name):
     assert checked_project(name) == name
 
 
 @pytest.mark.parametrize(
     "name", ["", "A", "-a", "_a", "a/b", "..", "a\n", "ä", "a" * 64]
 )
-def test_a_project_s_name_may_not_lead_elsewhere(name):
+def test_a_project_name_cannot_change_the_path(name):
     with pytest.raises(UsageError):
         Keys(name)
 
 
-def test_every_key_is_one_that_storages_take():
+def test_every_key_is_a_valid_storage_key():
     keys = Keys("default")
     of = keys.batch(new_batch_id())
     file, attempt = new_file_id(), new_attempt_id()
@@ -89,7 +89,7 @@ def test_every_key_is_one_that_storages_take():
     assert len(set(made)) == len(made)
 
 
-def test_what_lies_below_begins_with_what_is_above():
+def test_keys_begin_with_the_prefix_of_their_parent():
     keys = Keys("p")
     of = keys.batch(new_batch_id())
     assert of.batch.startswith(keys.batches() + "/")

@@ -1,4 +1,4 @@
-"""The ledger reads the objects of a batch and adds them up."""
+"""The ledger reads the records of a batch and adds them up."""
 
 from decimal import Decimal
 
@@ -41,13 +41,13 @@ def test_each_object_moves_the_status_on(ledger):
     assert seen == expected
 
 
-def test_a_plan_without_shards_is_a_refusal(ledger):
+def test_a_plan_without_shards_has_failed(ledger):
     write(ledger, "plan", plan(shards=0))
     assert ledger.state(BATCH.id).status == "failed"
     assert ledger.state(BATCH.id).is_terminal
 
 
-def test_a_wish_to_cancel_is_seen(ledger):
+def test_a_cancellation_request_is_read(ledger):
     assert ledger.cancel(BATCH.id) is None
     write(ledger, "cancel", Cancel(5))
     assert ledger.cancel(BATCH.id) == Cancel(5)
@@ -67,7 +67,7 @@ def test_counts_usage_and_cost_are_those_of_the_commits(ledger):
     assert state.engine_seconds() == 3.0
 
 
-def test_the_outcome_has_the_last_word(ledger):
+def test_the_final_record_determines_the_status(ledger):
     write(ledger, "plan", plan())
     write_commit(ledger, 0)
     write(ledger, "final", OUTCOME)
@@ -85,12 +85,12 @@ def test_a_batch_without_a_plan_counts_nothing(ledger):
 
 
 @pytest.mark.parametrize("batch_id", ["batch_" + "0" * 32, "batch_1", "../x", ""])
-def test_a_batch_that_is_not_there_is_not_found(ledger, batch_id):
+def test_an_unknown_batch_is_not_found(ledger, batch_id):
     with pytest.raises(NotFoundError):
         ledger.state(batch_id)
 
 
-def test_another_project_s_batch_is_not_there(ledger):
+def test_a_batch_of_another_project_is_not_found(ledger):
     with pytest.raises(NotFoundError):
         Ledger(ledger.storage, "other").state(BATCH.id)
 
@@ -114,7 +114,7 @@ def batch_made(at, number=0):
     return f"batch_{at * 1000:012x}{number:020x}"
 
 
-def test_ids_come_newest_first_and_old_ones_are_not_listed_before_they_are_read():
+def test_ids_are_newest_first_and_older_ones_are_listed_on_demand():
     storage = Counting()
     ledger = Ledger(storage, "p", lambda: NOW)
     ages = [*range(0, DAY, 3_600), *range(2 * DAY, 400 * DAY, DAY)]
@@ -133,7 +133,7 @@ def test_ids_come_newest_first_and_old_ones_are_not_listed_before_they_are_read(
     assert [*ledger.batch_ids(batch_made(0))] == []
 
 
-def test_a_clock_that_is_ahead_hides_nothing():
+def test_a_fast_clock_hides_no_batch():
     storage = Counting()
     ledger = Ledger(storage, "p", lambda: NOW)
     batch_id = batch_made(NOW + 9 * DAY)

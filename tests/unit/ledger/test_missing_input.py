@@ -1,4 +1,4 @@
-"""Batches whose input was removed from the storage by hand: they end, and say why."""
+"""A batch whose input was removed from the storage ends with a reason."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def planned(hand, batch_id, now):
     return ledger.state(batch_id)
 
 
-def test_one_that_was_not_planned_is_refused(hand):
+def test_an_unplanned_batch_without_input_fails(hand):
     batch_id = hand.submit(FIVE, plan=False)
     lose_input(hand, batch_id)
     state = planned(hand, batch_id, CREATED + 61)
@@ -55,7 +55,7 @@ def test_one_that_was_not_planned_is_refused(hand):
     assert state.batch.input_file_id in problem.message
 
 
-def test_a_young_one_may_not_be_seen_yet(hand):
+def test_the_missing_input_of_a_new_batch_may_appear_later(hand):
     batch_id = hand.submit(FIVE, plan=False)
     lose_input(hand, batch_id)
     with pytest.raises(ObjectMissingError):
@@ -63,7 +63,7 @@ def test_a_young_one_may_not_be_seen_yet(hand):
     assert hand.ledger.state(batch_id).plan is None
 
 
-def test_one_that_runs_keeps_what_is_finished_and_says_what_is_not(hand):
+def test_a_running_batch_without_input_keeps_results_and_gets_error_lines(hand):
     batch_id = hand.submit(FIVE, output_format="both")
     hand.run(batch_id, shards=1)
     lose_input(hand, batch_id)
@@ -83,7 +83,7 @@ def test_one_that_runs_keeps_what_is_finished_and_says_what_is_not(hand):
     assert state.final.parquet_file_id is None
 
 
-def test_a_young_one_that_runs_is_not_given_up(hand):
+def test_a_new_running_batch_is_not_given_up(hand):
     batch_id = hand.submit(FIVE)
     lose_input(hand, batch_id)
     with pytest.raises(ObjectMissingError):
@@ -100,7 +100,7 @@ def test_blank_lines_get_no_error(hand):
 
 
 class Emptied(MemoryStorage):
-    """Somebody removes the input as soon as it is planned, and time passes."""
+    """The input is removed as soon as it is planned, and time passes."""
 
     now = CREATED
 
@@ -113,7 +113,7 @@ class Emptied(MemoryStorage):
         return made
 
 
-def test_a_run_that_meets_it_fails_and_the_next_one_ends_the_batch(tmp_path):
+def test_a_run_without_its_input_fails_and_the_next_one_ends_the_batch(tmp_path):
     storage = Emptied()
     bench = Bench(tmp_path, storage, clock=lambda: storage.now)
     batch_id = bench.submit(lines(10))

@@ -1,4 +1,4 @@
-"""An old process leaves alone what a newer version of batchchat has written."""
+"""An old process does not touch what a newer version of batchchat has written."""
 
 import json
 from functools import partial

@@ -1,4 +1,4 @@
-"""Records are read as they were written, or not believed."""
+"""Records are read exactly as they were written, or are corrupt."""
 
 from decimal import Decimal
 
@@ -52,19 +52,19 @@ def test_a_record_comes_back_as_it_was_written(value):
 @pytest.mark.parametrize(
     "data", [b"", b"{}", b"[]", b"\xff", b"null", b'{"id": "\xff"}']
 )
-def test_what_was_not_written_is_corrupt_and_says_where(kind, data):
+def test_a_corrupt_record_is_an_error_with_its_key(kind, data):
     with pytest.raises(CorruptObjectError, match="the/key"):
         records.decode(kind, data, "the/key")
 
 
-def test_no_beginning_of_a_record_is_taken_for_it():
+def test_a_truncated_record_is_always_corrupt():
     data = records.encode(commit(0))
     for end in range(len(data)):
         with pytest.raises(CorruptObjectError):
             records.decode(Commit, data[:end], "key")
 
 
-def test_fields_of_a_newer_program_are_ignored():
+def test_unknown_fields_of_a_record_are_ignored():
     data = records.encode(BATCH)[:-1] + b', "invented": {"later": 1}}'
     assert records.decode(Batch, data, "key") == BATCH
 
@@ -80,7 +80,7 @@ def test_a_plan_with_shards_needs_a_model():
 
 
 @pytest.mark.parametrize(("shards", "tail"), [(1, 0), (7, 6), (16, 14), (1_000, 875)])
-def test_a_batch_ends_with_an_eighth_of_its_shards_and_with_one_at_least(shards, tail):
+def test_the_tail_is_an_eighth_of_the_shards_and_at_least_one(shards, tail):
     assert replace(plan(), shards=plan().shards[:1] * shards).first_tail_shard == tail
 
 
@@ -100,14 +100,14 @@ def test_a_batch_that_was_never_created_is_not_listed(ledger):
     assert list(ledger.batches()) == [BATCH]
 
 
-def test_a_file_is_found_or_not_found(ledger):
+def test_an_unknown_file_is_not_found(ledger):
     ledger.storage.put(ledger.keys.file(FILE.id), records.encode(FILE))
     assert ledger.file(FILE.id) == FILE
     with pytest.raises(NotFoundError):
         ledger.file(new_file_id())
 
 
-def test_a_torn_commit_is_not_counted_as_one_and_is_named(ledger):
+def test_a_truncated_commit_does_not_count_and_is_reported_as_corrupt(ledger):
     keys = ledger.keys.batch(BATCH.id)
     ledger.storage.put(keys.commit(0), records.encode(commit(0))[:-5])
     state = ledger.state(BATCH.id)
@@ -116,7 +116,7 @@ def test_a_torn_commit_is_not_counted_as_one_and_is_named(ledger):
         ledger.commit(keys, 0)
 
 
-def test_a_commit_is_read_once_and_a_missing_one_again(ledger):
+def test_a_commit_is_read_once_and_a_missing_one_is_read_again(ledger):
     keys = ledger.keys.batch(BATCH.id)
     assert ledger.commit(keys, 0) is None
     ledger.storage.put(keys.commit(0), records.encode(commit(0)))

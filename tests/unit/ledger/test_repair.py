@@ -1,4 +1,4 @@
-"""A record that can't be read is made again, and nothing is lost for it."""
+"""Corrupt records are written again, and no result is lost."""
 
 import pytest
 
@@ -64,7 +64,7 @@ def undisturbed(bench):
 
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize("what", ["plan", "commit", "final"])
-def test_what_can_not_be_read_is_made_again(bench, undisturbed, what, how):
+def test_corrupt_records_are_written_again(bench, undisturbed, what, how):
     batch_id = bench.submit(lines(REQUESTS))
     state = bench.run(batch_id)
     before, keys = stored(bench, batch_id), bench.ledger.keys.batch(batch_id)
@@ -78,7 +78,7 @@ def test_what_can_not_be_read_is_made_again(bench, undisturbed, what, how):
     assert not again.corrupt
 
 
-def test_what_could_not_be_read_is_kept_aside(bench):
+def test_corrupt_records_are_quarantined(bench):
     batch_id = bench.submit(lines(REQUESTS))
     half_run(bench, batch_id)
     keys = bench.ledger.keys.batch(batch_id)
@@ -88,9 +88,7 @@ def test_what_could_not_be_read_is_kept_aside(bench):
     assert bench.storage.get(keys.quarantined(keys.plan)) == torn
 
 
-def test_of_a_shard_whose_commit_and_checkpoint_are_damaged_that_is_run_again(
-    bench, undisturbed
-):
+def test_a_shard_with_a_corrupt_commit_and_checkpoint_runs_again(bench, undisturbed):
     batch_id = bench.submit(lines(REQUESTS))
     bench.run(batch_id)
     keys = bench.ledger.keys.batch(batch_id)
@@ -102,7 +100,7 @@ def test_of_a_shard_whose_commit_and_checkpoint_are_damaged_that_is_run_again(
 
 
 @pytest.mark.parametrize("what", ["plan", "commit"])
-def test_killed_at_any_write_while_it_mends_it_ends_the_same(tmp_path, what):
+def test_a_repair_killed_at_any_write_ends_with_the_same_results(tmp_path, what):
     deadline, survived = 0, False
     while not survived:
         deadline += 1
@@ -122,7 +120,7 @@ def test_killed_at_any_write_while_it_mends_it_ends_the_same(tmp_path, what):
     assert deadline > 5
 
 
-def test_a_batch_that_was_planned_by_other_settings_fails_and_says_so(bench):
+def test_a_plan_that_cannot_be_rebuilt_fails_the_batch_with_a_reason(bench):
     batch_id = bench.submit(lines(REQUESTS))
     half_run(bench, batch_id)
     damage(bench.storage, bench.ledger.keys.batch(batch_id).plan)
@@ -134,7 +132,7 @@ def test_a_batch_that_was_planned_by_other_settings_fails_and_says_so(bench):
     ]
 
 
-def test_a_wish_to_cancel_that_can_not_be_read_is_one(bench):
+def test_a_corrupt_cancellation_request_counts(bench):
     batch_id = bench.submit(lines(REQUESTS))
     half_run(bench, batch_id)
     cancel_batch(bench.ledger, batch_id)
@@ -142,7 +140,7 @@ def test_a_wish_to_cancel_that_can_not_be_read_is_one(bench):
     assert bench.run(batch_id).status == "cancelled"
 
 
-def test_a_batch_with_a_damaged_plan_is_cancelled_with_what_it_has(bench):
+def test_a_cancelled_batch_with_a_corrupt_plan_keeps_its_results(bench):
     batch_id = bench.submit(lines(REQUESTS))
     half_run(bench, batch_id)
     damage(bench.storage, bench.ledger.keys.batch(batch_id).plan)
@@ -154,7 +152,7 @@ def test_a_batch_with_a_damaged_plan_is_cancelled_with_what_it_has(bench):
     assert len(output) + len(errors) == REQUESTS
 
 
-def test_results_of_a_batch_with_a_damaged_plan_are_refused_not_left_out(bench):
+def test_results_with_a_corrupt_plan_are_an_error(bench):
     state = bench.run(bench.submit(lines(3)))
     damage(bench.storage, bench.ledger.keys.batch(state.batch.id).plan)
     state = bench.ledger.state(state.batch.id)
@@ -163,7 +161,7 @@ def test_results_of_a_batch_with_a_damaged_plan_are_refused_not_left_out(bench):
         list(finished_results(bench.ledger, state, 0))
 
 
-def test_a_commit_that_the_dispatcher_has_read_before_is_made_again(desk):
+def test_a_corrupt_commit_that_was_cached_is_written_again(desk):
     batch_id = desk.submit(4)
     desk.hand.run(batch_id)
     assert desk.sweep() == [WorkMessage("default", batch_id, FINALIZE)]
@@ -174,7 +172,7 @@ def test_a_commit_that_the_dispatcher_has_read_before_is_made_again(desk):
     assert desk.sweep(61.0) == [WorkMessage.for_shard("default", batch_id, 1)]
 
 
-def test_a_note_of_a_delivery_that_can_not_be_read_has_it_delivered_again(desk):
+def test_a_corrupt_delivery_receipt_repeats_the_delivery(desk):
     batch_id = desk.hand.submit(bare("hi") + b"\n", destination="s3://bucket/x")
     ActiveIndex(desk.hand.storage).add("default", batch_id)
     desk.hand.run(batch_id)

@@ -1,4 +1,4 @@
-"""The status is a fold over what exists: every combination, by the drawing."""
+"""The status follows from the records that exist; the table has every combination."""
 
 from itertools import product
 
@@ -38,6 +38,6 @@ def test_every_combination_has_its_status(final, cancelled, plan, all_committed)
     assert status in WORDS
 
 
-def test_the_table_is_complete():
+def test_the_status_table_is_complete():
     assert len(WITHOUT_FINAL) == 2 * 3 * 2
     assert set(WITHOUT_FINAL.values()) == WORDS - {"completed", "expired", "cancelled"}

@@ -1,4 +1,4 @@
-"""What a file will take is counted, and bounded by what there was before."""
+"""Estimates count prompt tokens and derive bounds from earlier batches."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def counted(data, model="echo"):
     return counter.counted
 
 
-def test_the_tokens_are_those_that_a_run_then_has(bench):
+def test_estimated_prompt_tokens_equal_those_of_a_run(bench):
     data = lines(600)
     state = bench.run(bench.submit(data))
     found = counted(data)
@@ -35,7 +35,7 @@ def test_the_tokens_are_those_that_a_run_then_has(bench):
 
 
 @pytest.mark.parametrize(("rows", "size"), [(1, 1 << 20), (64, 1), (7, 400), (64, 900)])
-def test_how_lines_are_taken_together_makes_no_difference(monkeypatch, rows, size):
+def test_the_block_size_does_not_change_the_counts(monkeypatch, rows, size):
     data = lines(300)
     whole = counted(data)
     monkeypatch.setattr(module, "_BLOCK_LINES", rows)
@@ -43,7 +43,7 @@ def test_how_lines_are_taken_together_makes_no_difference(monkeypatch, rows, siz
     assert counted(data) == whole
 
 
-def test_lines_that_are_bad_or_too_long_are_named():
+def test_invalid_and_overlong_lines_are_listed():
     data = lines(2) + b"{\n\n" + lines(1).replace(b"question 0", b"q" * 600) + lines(1)
     found = counted(data)
     assert found.lines == [3, 5]
@@ -56,7 +56,7 @@ def test_output_is_bounded_by_max_tokens_by_n_and_by_the_context():
     assert counted(lines(1, max_tokens=100_000)).max_output_tokens == 512 - one
 
 
-def test_later_turns_are_counted_without_the_answers_in_them():
+def test_later_turns_are_counted_without_earlier_answers():
     messages = [
         {"role": "user", "content": "abc"},
         {"role": "assistant", "generate": True},
@@ -66,11 +66,11 @@ def test_later_turns_are_counted_without_the_answers_in_them():
     assert (found.input_tokens, found.turns, found.max_output_tokens) == (8, 1, 8)
 
 
-def test_without_a_batch_before_nothing_is_known(bench):
+def test_without_earlier_batches_there_is_no_history(bench):
     assert model_history(bench.ledger, ECHO) is None
 
 
-def test_what_to_expect_lies_within_what_the_last_batches_took(bench):
+def test_expectations_are_within_the_range_of_the_history(bench):
     ended = [bench.run(bench.submit(lines(30), seed=seed)) for seed in range(3)]
     past = model_history(bench.ledger, ECHO)
     assert past is not None
@@ -87,7 +87,7 @@ def test_what_to_expect_lies_within_what_the_last_batches_took(bench):
     )
 
 
-def test_batches_of_another_model_say_nothing(bench):
+def test_batches_of_another_model_are_no_history(bench):
     bench.run(bench.submit(lines(3)))
     assert model_history(bench.ledger, ECHO.__class__(name="other", source="o")) is None
 

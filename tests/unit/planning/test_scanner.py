@@ -1,4 +1,4 @@
-"""A file becomes shards: every request is in one of them, once."""
+"""A file is divided into shards: every request is in exactly one of them."""
 
 import tracemalloc
 
@@ -35,7 +35,7 @@ def test_the_shards_hold_every_request_once_in_order(data, limits):
 
 
 @given(files, limits)
-def test_a_shard_knows_what_is_in_its_range(data, limits):
+def test_a_shard_describes_its_range(data, limits):
     for index, shard in enumerate(scanned(data, limits)[0].shards):
         lines = list(read_again(data, shard, limits))
         assert shard.index == index
@@ -85,14 +85,14 @@ def test_progress_is_reported_in_bytes_and_requests():
     assert heard == [(len(data), 4096)]
 
 
-def test_streams_that_were_asked_for_are_counted():
+def test_requests_that_set_stream_are_counted():
     stream = line(body={"messages": [{"role": "user", "content": ""}], "stream": True})
     found, _ = scanned(b"\n".join([stream, line(), stream]))
     assert found.streamed == 2
 
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
-def test_a_huge_line_is_an_error_and_is_not_held(end):
+def test_a_huge_line_is_an_error_and_is_not_held_in_memory(end):
     chunk = 1 << 20
     limits = Limits(shard_requests=10, shard_bytes=1 << 20, max_line_bytes=1 << 16)
 

@@ -1,4 +1,4 @@
-"""What is wrong with a file is all reported, in the order of its lines."""
+"""All problems of a file are reported, in the order of its lines."""
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ def lines(*custom_ids):
 
 
 @given(files, limits)
-def test_every_bad_line_is_reported_and_no_good_one(data, limits):
+def test_exactly_the_invalid_lines_are_reported(data, limits):
     found, problems = scanned(data, limits)
     own = {p.line for p in problems if p.code != "duplicate_custom_id"}
     parser = Parser("m")
@@ -37,7 +37,7 @@ def test_problems_come_in_the_order_of_the_lines(data, limits):
 
 
 @given(files, limits)
-def test_a_line_that_repeats_an_id_is_noted_in_its_shard(data, limits):
+def test_a_line_with_a_duplicate_id_is_recorded_in_its_shard(data, limits):
     found, problems = scanned(data, limits)
     repeated = [p.line for p in problems if p.code == "duplicate_custom_id"]
     noted = [number for shard in found.shards for number in shard.duplicate_lines]
@@ -60,7 +60,7 @@ def test_the_later_of_two_equal_ids_is_the_error():
     assert found.invalid == 3
 
 
-def test_a_bad_line_that_repeats_an_id_is_one_bad_line():
+def test_an_invalid_line_with_a_duplicate_id_counts_once():
     found, problems = scanned(lines("a") + b"\n" + line(custom_id="a", method="GET"))
     assert [p.code for p in problems] == [
         "invalid_method",
@@ -70,7 +70,7 @@ def test_a_bad_line_that_repeats_an_id_is_one_bad_line():
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b" \r\n\t\n", b"\xef\xbb\xbf"])
-def test_a_file_without_a_request_is_an_empty_file(data):
+def test_a_file_without_requests_is_an_error(data):
     found, problems = scanned(data)
     assert [(p.code, p.line) for p in problems] == [("empty_file", None)]
     assert (found.requests, found.shards) == (0, [])
@@ -95,33 +95,33 @@ class Check:
         return Problem("too_long", request.line, "") if request.line == 3 else None
 
 
-def test_a_check_of_prompts_sees_good_lines_and_reports():
+def test_the_prompt_check_sees_valid_lines_and_its_problems_are_reported():
     check = Check(max_unchecked_bytes=0)
     _, problems = scanned(line(custom_id="a") + b"\n{\n" + line(), check=check)
     assert check.seen == [(1, len(line()) + 1), (3, len(line()))]
     assert [(p.line, p.code) for p in problems][-1] == (3, "duplicate_custom_id")
 
 
-def test_a_check_of_prompts_is_spared_lines_that_are_safe():
+def test_short_lines_skip_the_prompt_check():
     check = Check(max_unchecked_bytes=len(line()) + 1)
     scanned(line(custom_id="x") + b"\n" + line() + b"\n" + line(), check=check)
     assert check.seen == [(1, len(line()) + 1), (2, len(line()) + 1)]
 
 
-def test_hostile_names_can_be_written_down():
+def test_hostile_file_names_are_stored_unchanged():
     hostile = {"\ud800": 1, "a\0b": 1, "\U0010ffff": 1, "x" * 200: 1}
     _, problems = scanned(with_body(**hostile))
     assert [p.code for p in problems] == ["unknown_parameter"] * 4
 
 
-def test_a_batch_object_gets_the_first_thousand():
+def test_a_batch_object_lists_the_first_thousand_problems():
     found = scan(lambda: [b"{\n" * (MAX_LISTED_PROBLEMS + 5)], Parser("m"), PLENTY)
     first = [problem.line for problem in found.first_problems()]
     assert first == list(range(1, MAX_LISTED_PROBLEMS + 1))
     assert len(listed(found)[1]) == found.problem_count == MAX_LISTED_PROBLEMS + 5
 
 
-def test_an_unreadable_line_takes_no_name_from_a_good_one():
+def test_an_unreadable_line_does_not_reserve_a_custom_id():
     _, problems = scanned(b"{\n" + line(custom_id="request-1"))
     assert [problem.code for problem in problems] == ["invalid_json_line"]
 

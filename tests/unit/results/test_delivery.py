@@ -1,4 +1,4 @@
-"""Results at their destination: whole, once it is there, whatever failed before."""
+"""Results are delivered completely, after any number of failures."""
 
 from io import BytesIO
 
@@ -36,7 +36,7 @@ class Yard:
         return self.place
 
     def ledger(self, seconds=0):
-        """The ledger so many seconds after the batch's end."""
+        """The ledger a number of seconds after the end of the batch."""
         return Ledger(self.hand.storage, "default", lambda: 1_000.0 + seconds)
 
     @property
@@ -63,7 +63,7 @@ def stored(place):
     return {entry.key: place.get(entry.key) for entry in place.list("")}
 
 
-def test_each_file_goes_there_under_the_batchs_name(yard):
+def test_each_delivered_file_is_named_after_its_batch(yard):
     state = yard.attempt()
     name, final = f"{yard.batch_id}_", state.final
     there = stored(yard.place)
@@ -82,20 +82,20 @@ def test_each_file_goes_there_under_the_batchs_name(yard):
     ("formats", "endings"),
     [("jsonl", {"error.jsonl", "output.jsonl"}), ("parquet", {"output.parquet"})],
 )
-def test_only_what_was_asked_for_goes_there(formats, endings):
+def test_only_requested_formats_are_delivered(formats, endings):
     yard = Yard(output_format=formats)
     yard.attempt()
     assert {key.rpartition("_")[2] for key in stored(yard.place)} == endings
 
 
-def test_a_folder_will_do(yard, tmp_path):
+def test_results_are_delivered_to_a_folder(yard, tmp_path):
     deliver(yard.ledger(), yard.state, lambda _: LocalStorage(tmp_path / "new" / "one"))
     [table] = tmp_path.rglob("*.parquet")
     assert parquet.read_table(table).num_rows == 4
     assert yard.state.delivery_receipt.files[2] == table.as_uri()
 
 
-def test_once_delivered_nobody_writes_again(yard):
+def test_delivered_results_are_not_written_again(yard):
     state = yard.attempt()
     assert state.is_delivered
     assert not is_due(state, 10**9)
@@ -110,7 +110,7 @@ def test_without_a_destination_there_is_nothing_to_deliver(yard):
     assert yard.opened == 0
 
 
-def test_a_refused_batch_has_nothing_to_deliver(yard):
+def test_a_failed_batch_has_nothing_to_deliver(yard):
     batch_id = yard.hand.submit(b"no JSON\n", destination="s3://bucket/x")
     state = yard.ledger().state(batch_id)
     assert state.status == "failed"
@@ -122,7 +122,7 @@ class Killed(BaseException):
 
 
 class Deadly(MemoryStorage):
-    """Kills whoever writes to it, after so many writes."""
+    """A storage that kills the writing process after a number of writes."""
 
     left = 0
 
@@ -134,11 +134,13 @@ class Deadly(MemoryStorage):
 
 
 @pytest.mark.parametrize("writes", range(4))
-def test_killed_at_any_write_the_next_one_delivers_the_same(yard, monkeypatch, writes):
+def test_a_delivery_killed_at_any_write_is_completed_by_the_next_one(
+    yard, monkeypatch, writes
+):
     yard.place = Deadly()
     yard.place.left = writes
     with monkeypatch.context() as patch:
-        if writes == 3:  # all are there, and nobody has noted it
+        if writes == 3:  # all files exist, but the receipt does not
 
             def die(*_):
                 raise Killed
@@ -176,7 +178,7 @@ def test_failed_deliveries_are_retried_at_growing_intervals(yard):
     assert yard.attempt(now).delivery_receipt.error is None
 
 
-def test_after_a_day_it_is_given_up(yard):
+def test_a_delivery_is_given_up_after_a_day(yard):
     yard.error = StorageError("away")
     yard.attempt(DAY - 1)
     state = yard.attempt(DAY + 1)
@@ -185,31 +187,31 @@ def test_after_a_day_it_is_given_up(yard):
     assert len(yard.hand.lines(state.final.output_file_id)) == 2
 
 
-def test_a_place_where_nothing_may_go_is_given_up_at_once(yard):
+def test_a_forbidden_destination_is_given_up_at_once(yard):
     yard.error = OutputError("not allowed any more")
     assert yard.attempt().delivery_receipt.error == "not allowed any more"
 
 
-def test_results_that_were_deleted_are_given_up_at_once(yard):
+def test_the_delivery_of_deleted_results_is_given_up_at_once(yard):
     Files(yard.ledger()).delete(yard.state.final.output_file_id)
     assert "deleted before it was delivered" in yard.attempt().delivery_receipt.error
 
 
-def test_a_parquet_file_that_was_deleted_is_made_anew(yard):
+def test_a_deleted_parquet_file_is_generated_for_the_export(yard):
     Files(yard.ledger()).delete(yard.state.final.parquet_file_id)
     yard.attempt()
     [table] = [data for key, data in stored(yard.place).items() if "parquet" in key]
     assert parquet.read_table(BytesIO(table)).num_rows == 4
 
 
-def test_a_bug_is_noted_without_what_it_says(yard, caplog):
+def test_a_bug_is_recorded_without_its_text(yard, caplog):
     yard.error = ValueError("the prompt")
     state = yard.attempt()
     assert "ValueError" in state.delivery_attempt.error
     assert "prompt" not in state.delivery_attempt.error + caplog.text
 
 
-def test_a_storage_that_fails_while_it_is_read_is_no_end(yard, monkeypatch):
+def test_a_temporarily_missing_object_is_retried(yard, monkeypatch):
     def fail(_key):
         raise ObjectMissingError("gone for a moment")
 

@@ -1,4 +1,4 @@
-"""Results arrive as whole files at the place that was asked for, or not at all."""
+"""Results are exported as whole files, or not at all."""
 
 import os
 import resource
@@ -58,7 +58,7 @@ def names(folder):
         (".jsonl", "jsonl", [".jsonl", ".jsonl.errors.jsonl", None]),
     ],
 )
-def test_each_format_has_its_place(tmp_path, output, formats, expected):
+def test_each_format_has_its_path(tmp_path, output, formats, expected):
     places = output_paths(tmp_path / output, formats)
     assert list(places) == [name and tmp_path / name for name in expected]
 
@@ -75,11 +75,11 @@ def test_both_formats_and_the_errors_are_written(hand, mixed, tmp_path):
     assert names(tmp_path) == ["out.errors.jsonl", "out.jsonl", "out.parquet"]
 
 
-def test_parquet_alone_leaves_other_files_alone(hand, mixed, tmp_path):
-    (tmp_path / "out.errors.jsonl").write_text("of somebody")
+def test_exporting_parquet_leaves_other_files_unchanged(hand, mixed, tmp_path):
+    (tmp_path / "out.errors.jsonl").write_text("of another run")
     [written] = export(hand.ledger, mixed.batch.id, tmp_path / "out.parquet", "parquet")
     assert written == tmp_path / "out.parquet"
-    assert (tmp_path / "out.errors.jsonl").read_text() == "of somebody"
+    assert (tmp_path / "out.errors.jsonl").read_text() == "of another run"
 
 
 def test_an_error_file_of_an_earlier_run_is_removed(hand, tmp_path):
@@ -92,7 +92,7 @@ def test_an_error_file_of_an_earlier_run_is_removed(hand, tmp_path):
     assert written[0].read_bytes() == hand.file(state.final.output_file_id)
 
 
-def test_without_an_answer_the_output_is_there_and_empty(hand, tmp_path):
+def test_without_answers_the_exported_output_is_empty(hand, tmp_path):
     batch_id = hand.submit(DATA)
     hand.finalize(batch_id, "cancelled")
     output, errors = export(hand.ledger, batch_id, tmp_path / "out.jsonl", "jsonl")
@@ -105,7 +105,7 @@ def test_missing_folders_are_made(hand, mixed, tmp_path):
     assert output in export(hand.ledger, mixed.batch.id, output, "jsonl")
 
 
-def test_a_link_stays_a_link(hand, mixed, tmp_path):
+def test_a_symlink_is_kept(hand, mixed, tmp_path):
     target = tmp_path / "disk" / "results"
     link = tmp_path / "out.jsonl"
     link.symlink_to(target)
@@ -139,7 +139,7 @@ def no_file_larger_than(size):
 
 
 @pytest.mark.parametrize("formats", ["jsonl", "parquet", "both"])
-def test_where_there_is_no_room_the_old_files_stay(hand, tmp_path, formats):
+def test_a_full_disk_keeps_the_old_files(hand, tmp_path, formats):
     words = iter(range(1_000_000))
     text = " ".join(f"{next(words) * 7919 % 1_000_003:x}" for _ in range(20_000))
     state = hand.ended(DATA, lambda _: completion(text))
@@ -167,7 +167,7 @@ def test_no_file_changes_before_all_are_written(hand, mixed, tmp_path, monkeypat
     assert (tmp_path / "out.jsonl").read_text() == "old"
 
 
-def test_a_torn_output_file_is_not_handed_out(hand, mixed, tmp_path):
+def test_a_truncated_output_file_is_not_exported(hand, mixed, tmp_path):
     key = hand.ledger.keys.content(mixed.final.output_file_id)
     hand.storage.put(key, hand.storage.get(key)[:-5])
     with pytest.raises(CorruptObjectError, match="bytes instead of"):
@@ -175,7 +175,7 @@ def test_a_torn_output_file_is_not_handed_out(hand, mixed, tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_good_place_is_left_as_it_was_but_for_its_folders(tmp_path):
+def test_checking_a_valid_output_only_creates_folders(tmp_path):
     (tmp_path / "out.jsonl").write_text("old")
     check_output(tmp_path / "out.jsonl", "both")
     check_output(tmp_path / "new" / "out.parquet", "parquet")
@@ -186,7 +186,7 @@ def test_a_good_place_is_left_as_it_was_but_for_its_folders(tmp_path):
 
 @contextmanager
 def unprivileged():
-    """Be nobody for a while where the tests run as root, whom nothing stops."""
+    """Drop root's privileges, which ignore file permissions, for the block."""
     root = os.geteuid() == 0
     if root:
         os.seteuid(65_534)
@@ -242,7 +242,7 @@ def not_jsonl(folder):
     "place",
     [in_the_way, deep_in_the_way, a_folder, the_root, a_device, too_long, not_jsonl],
 )
-def test_a_place_that_can_hold_no_results_is_refused(tmp_path, place):
+def test_an_unusable_output_is_an_error(tmp_path, place):
     path, reason = place(tmp_path)
     with pytest.raises(OutputError, match=reason) as raised:
         check_output(path, "jsonl")
@@ -251,7 +251,7 @@ def test_a_place_that_can_hold_no_results_is_refused(tmp_path, place):
     assert not list(tmp_path.glob(".batchchat-*"))
 
 
-def test_a_folder_in_the_place_of_the_second_file_is_refused(tmp_path):
+def test_a_folder_at_the_path_of_the_second_file_is_an_error(tmp_path):
     (tmp_path / "out.parquet").mkdir()
     with pytest.raises(OutputError, match="not a regular file"):
         check_output(tmp_path / "out.jsonl", "both")

@@ -1,4 +1,4 @@
-"""The end of a batch: once, in the order of the input, whoever dies meanwhile."""
+"""A batch ends once, with results in input order, even if processes die."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def contents(hand):
     return {entry.key for entry in entries if entry.key.endswith("/content")}
 
 
-def test_results_stand_in_the_order_of_the_input(hand):
+def test_results_are_in_the_order_of_the_input(hand):
     batch_id = hand.submit(FIVE)
     for shard in reversed(hand.plan(batch_id).shards):
         results = hand.results(batch_id, shard)
@@ -51,7 +51,7 @@ def test_the_record_sums_up_and_pins_one_attempt_a_shard(hand):
     assert final.engines == {"fp": {"version": "1"}}
 
 
-def test_its_files_are_visible_and_as_long_as_they_say(hand):
+def test_the_result_files_are_published_with_their_size(hand):
     state = hand.ended(FIVE)
     file = hand.ledger.file(state.final.output_file_id)
     assert file.bytes == len(hand.file(file.id)) == state.final.output_bytes
@@ -59,7 +59,7 @@ def test_its_files_are_visible_and_as_long_as_they_say(hand):
     assert file.purpose == "batch_output"
 
 
-def test_again_changes_nothing(hand):
+def test_finalizing_again_changes_nothing(hand):
     state = hand.ended(FIVE)
     before = contents(hand)
     assert hand.finalize(state.batch.id) == state
@@ -67,7 +67,7 @@ def test_again_changes_nothing(hand):
     assert contents(hand) == before
 
 
-def test_killed_before_the_files_are_visible_the_next_one_shows_them(hand, monkeypatch):
+def test_a_killed_finalizer_s_files_are_published_by_the_next_one(hand, monkeypatch):
     batch_id = hand.submit(FIVE)
     hand.run(batch_id)
     with monkeypatch.context() as patch:
@@ -94,7 +94,7 @@ class Overtaken(MemoryStorage):
         return super().create(key, data)
 
 
-def test_of_two_finalizers_one_counts_and_the_other_leaves_nothing():
+def test_of_two_finalizers_one_counts_and_the_other_deletes_its_files():
     storage = Overtaken()
     hand = Hand(storage)
     state = hand.ended(FIVE)
@@ -105,7 +105,7 @@ def test_of_two_finalizers_one_counts_and_the_other_leaves_nothing():
     assert contents(hand) == {keys.content(file_id) for file_id in mine if file_id}
 
 
-def test_where_both_finalizers_win_the_files_of_both_stay():
+def test_if_both_finalizers_succeed_both_keep_their_files():
     class BothWin(Overtaken):
         def create(self, key, data):
             return super().create(key, data) or key.endswith("/final.json")
@@ -115,7 +115,7 @@ def test_where_both_finalizers_win_the_files_of_both_stay():
     assert len(contents(hand)) == 3
 
 
-def test_a_batch_that_was_refused_meanwhile_stays_refused(hand):
+def test_a_batch_that_has_failed_meanwhile_stays_failed(hand):
     batch_id = hand.submit(FIVE + b"\n{")
     state = hand.finalize(batch_id, "expired")
     assert (state.status, state.final) == ("failed", None)
@@ -125,7 +125,9 @@ def test_a_batch_that_was_refused_meanwhile_stays_refused(hand):
     ("status", "code"),
     [("cancelled", "batch_cancelled"), ("expired", "batch_expired")],
 )
-def test_lines_that_never_ran_are_errors_that_did_not_fail(hand, status, code):
+def test_requests_that_never_ran_get_error_lines_but_do_not_count_as_failed(
+    hand, status, code
+):
     batch_id = hand.submit(FIVE)
     hand.run(batch_id, shards=1)
     state = hand.finalize(batch_id, status)
@@ -147,7 +149,7 @@ def test_a_cancelled_batch_keeps_what_was_checkpointed_without_a_commit(hand):
     assert state.usage().output_tokens == 5
 
 
-def test_a_batch_cancelled_before_its_plan_has_no_files(hand):
+def test_a_batch_cancelled_before_planning_has_no_files(hand):
     batch_id = hand.submit(FIVE, plan=False)
     final = hand.finalize(batch_id, "cancelled").final
     assert final.output_file_id is final.error_file_id is None
@@ -170,7 +172,7 @@ def test_of_two_results_for_one_line_the_first_counts(hand):
 
 
 @pytest.mark.parametrize("damage", ["altered", "gone"])
-def test_a_damaged_checkpoint_costs_its_own_results_alone(hand, damage):
+def test_a_corrupt_checkpoint_loses_only_its_own_results(hand, damage):
     batch_id = hand.submit(FIVE)
     hand.run(batch_id)
     keys = hand.ledger.keys.batch(batch_id)
@@ -187,7 +189,7 @@ def test_a_damaged_checkpoint_costs_its_own_results_alone(hand, damage):
     assert state.counts().done() == (3, 2)
 
 
-def test_a_torn_checkpoint_without_a_commit_is_left_out(hand):
+def test_a_truncated_uncommitted_checkpoint_is_skipped(hand):
     batch_id = hand.submit(FIVE)
     shard = hand.plan(batch_id).shards[0]
     hand.checkpoint(batch_id, 0, hand.results(batch_id, shard))
@@ -198,7 +200,7 @@ def test_a_torn_checkpoint_without_a_commit_is_left_out(hand):
     assert len(hand.lines(final.error_file_id)) == 5
 
 
-def test_nothing_is_shown_of_a_batch_that_has_not_ended(hand):
+def test_an_unfinished_batch_publishes_no_files(hand):
     state = hand.ledger.state(hand.submit(FIVE))
     before = contents(hand)
     module.publish_results(hand.ledger, state)
@@ -212,14 +214,14 @@ class Forgetful(MemoryStorage):
         return "/commits/" not in key and super().create(key, data)
 
 
-def test_a_commit_that_is_not_there_after_it_was_written_stops_it():
+def test_a_commit_that_disappears_after_its_write_stops_finalizing():
     hand = Hand(Forgetful())
     batch_id = hand.submit(FIVE)
     with pytest.raises(ObjectMissingError, match="commits/00000"):
         hand.finalize(batch_id, "cancelled")
 
 
-def test_bad_and_repeated_and_blank_lines_keep_their_places(hand):
+def test_invalid_duplicate_and_blank_lines_keep_their_positions(hand):
     data = (
         b"\xef\xbb\xbf" + whole("a", "x") + b"\r\n\r\n{\n" + whole("a", "y") + b"\n \n"
     )
@@ -229,7 +231,7 @@ def test_bad_and_repeated_and_blank_lines_keep_their_places(hand):
     assert (state.counts().completed, state.counts().failed) == (2, 2)
 
 
-def test_never_run_lines_without_a_custom_id_have_that_of_their_place(hand):
+def test_requests_that_never_ran_have_their_default_custom_id(hand):
     data = bare("x") + b"\r\n\r\n" + b"y" * (LINE_BYTES + 1) + b"\n" + bare("z")
     batch_id = hand.submit(data, on_invalid="skip")
     final = hand.finalize(batch_id, "expired").final

@@ -1,4 +1,4 @@
-"""The table of a batch: typed, complete, in bounded memory."""
+"""The Parquet file of a batch: typed, complete, in bounded memory."""
 
 from decimal import Decimal
 from io import BytesIO
@@ -78,7 +78,7 @@ def test_a_completed_request_has_every_column(hand):
     }
 
 
-def test_a_refused_request_says_why_and_has_its_response(hand):
+def test_a_refused_request_has_an_error_and_a_response(hand):
     [row] = read(hand, hand.ended(bare("x"), refuse))
     present = {name for name, value in row.items() if value is not None}
     assert present == {
@@ -119,7 +119,7 @@ def test_the_conversation_is_plain_text_with_its_answer(hand):
 
 
 @pytest.mark.parametrize("ends_in_slot", [False, True])
-def test_the_slots_of_a_conversation_are_filled(hand, ends_in_slot):
+def test_generated_turns_are_in_the_conversation(hand, ends_in_slot):
     slot = {"role": "assistant", "generate": True}
     asked = [{"role": "user", "content": "x"}, slot, {"role": "user", "content": "y"}]
     asked += [slot] * ends_in_slot
@@ -164,13 +164,13 @@ def test_conversations_stay_with_their_rows_between_failures(hand):
     assert said == ["1", None, "3", None, "5", None, "7"]
 
 
-def test_the_rows_stand_in_the_order_of_the_input_with_their_lines(hand):
+def test_rows_are_in_input_order_with_their_line_numbers(hand):
     data = b"\n\n" + THREE.replace(b"\n", b"\r\n\n")
     rows = read(hand, hand.ended(data))
     assert [row["line"] for row in rows] == [3, 5, 7]
 
 
-def test_the_columns_are_the_same_whatever_became_of_the_batch(hand):
+def test_the_columns_do_not_depend_on_the_results(hand):
     answered = opened(hand, hand.ended(THREE)).schema_arrow
     failed = opened(hand, hand.ended(THREE, refuse)).schema_arrow
     unplanned = hand.submit(THREE, plan=False)
@@ -192,12 +192,12 @@ def groups(file):
     return [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
 
 
-def test_a_row_group_has_so_many_rows_at_most(hand, monkeypatch):
+def test_a_row_group_has_a_maximum_number_of_rows(hand, monkeypatch):
     monkeypatch.setattr(module, "_GROUP_ROWS", 2)
     assert groups(opened(hand, hand.ended(THREE))) == [2, 1]
 
 
-def test_a_row_group_has_so_many_bytes_at_most(hand, monkeypatch):
+def test_a_row_group_has_a_maximum_size_in_bytes(hand, monkeypatch):
     monkeypatch.setattr(module, "_GROUP_BYTES", 1_000)
     monkeypatch.setattr(module, "_DECODED_BYTES", 1_000)
     state = hand.ended(THREE, lambda _: completion("x" * 900))
@@ -222,7 +222,7 @@ def test_a_free_model_costs_nothing(hand, monkeypatch):
     ("old", "new"),
     [(b'"choices"', b'"chioces"'), (b',"error":null}', b""), (b"re: 1", b"re: \xff")],
 )
-def test_a_damaged_result_is_named(hand, old, new):
+def test_a_corrupt_result_is_an_error_with_its_line(hand, old, new):
     state = hand.ended(THREE)
     key = hand.ledger.keys.content(state.final.output_file_id or "")
     hand.storage.put(key, hand.storage.get(key).replace(old, new))
@@ -230,6 +230,6 @@ def test_a_damaged_result_is_named(hand, old, new):
         read(hand, state)
 
 
-def test_a_batch_that_runs_has_no_table_yet(hand):
+def test_a_running_batch_has_no_parquet_file(hand):
     with pytest.raises(ConflictError):
         read(hand, hand.ledger.state(hand.submit(THREE)))

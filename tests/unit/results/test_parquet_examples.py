@@ -187,7 +187,7 @@ def test_metadata_is_in_the_line_and_in_the_row_even_of_a_failed_request(
     ]
 
 
-def test_a_line_that_was_too_long_is_not_read_into_a_row(hand, monkeypatch):
+def test_an_overlong_line_is_not_read_into_its_row(hand, monkeypatch):
     monkeypatch.setattr(joined_rows, "_LINE_BYTES", 200)
     data = whole("a", "x" * 5_000, metadata={"a": "b"}) + b"\n" + whole("b", "x" * 300)
     state = hand.ended(data, on_invalid="skip")

@@ -1,4 +1,4 @@
-"""The Parquet file that a batch keeps beside its output."""
+"""The stored Parquet file of a batch."""
 
 from io import BytesIO
 
@@ -26,7 +26,7 @@ def rows(data):
 
 
 @pytest.mark.parametrize("formats", ["parquet", "both"])
-def test_it_has_a_row_for_each_request_and_is_a_file_like_the_output(hand, formats):
+def test_the_parquet_file_has_a_row_per_request_and_is_a_file(hand, formats):
     state = hand.ended(DATA, output_format=formats)
     final = state.final
     file = Files(hand.ledger).get(final.parquet_file_id)
@@ -38,7 +38,7 @@ def test_it_has_a_row_for_each_request_and_is_a_file_like_the_output(hand, forma
     assert len(hand.lines(final.output_file_id)) == 5
 
 
-def test_without_being_asked_for_there_is_none(hand):
+def test_by_default_there_is_no_parquet_file(hand):
     assert hand.ended(DATA).final.parquet_file_id is None
 
 
@@ -50,18 +50,18 @@ def test_requests_that_never_ran_have_their_rows_too(hand):
     assert codes == [None, None, *["batch_cancelled"] * 3]
 
 
-def test_a_batch_that_was_never_planned_has_none(hand):
+def test_a_batch_without_a_plan_has_no_parquet_file(hand):
     batch_id = hand.submit(DATA, output_format="both", plan=False)
     assert hand.finalize(batch_id, "cancelled").final.parquet_file_id is None
 
 
-def test_it_is_kept_for_as_long_as_the_output(hand):
+def test_the_parquet_file_expires_with_the_output_file(hand):
     state = hand.ended(DATA, output_format="both", output_expires_after=3_600)
     assert hand.ledger.file(state.final.parquet_file_id).expires_at == 4_600
 
 
 @pytest.mark.parametrize("error", [CorruptObjectError("torn"), ValueError("secret")])
-def test_one_that_cannot_be_made_does_not_hold_up_the_batch(
+def test_a_failing_parquet_file_does_not_stop_the_batch_from_ending(
     hand, monkeypatch, caplog, error
 ):
     def fail(*_):
@@ -76,7 +76,7 @@ def test_one_that_cannot_be_made_does_not_hold_up_the_batch(
     assert "secret" not in caplog.text
 
 
-def test_a_storage_that_is_away_is_waited_for(hand, monkeypatch):
+def test_a_storage_error_stops_finalizing_until_a_retry(hand, monkeypatch):
     batch_id = hand.submit(DATA, output_format="both")
     hand.run(batch_id)
     with monkeypatch.context() as patch:
@@ -91,7 +91,7 @@ def away():
     raise StorageError("away")
 
 
-def test_results_are_exported_from_it_and_without_it(hand, tmp_path):
+def test_results_are_exported_with_and_without_the_stored_parquet_file(hand, tmp_path):
     state = hand.ended(DATA, lambda _: completion("x"), output_format="both")
     table = state.final.parquet_file_id
     place = tmp_path / "out.parquet"
@@ -115,7 +115,7 @@ class Overtaken(MemoryStorage):
         return super().create(key, data)
 
 
-def test_of_two_finalizers_one_table_is_left():
+def test_of_two_finalizers_one_parquet_file_remains():
     hand = Hand(Overtaken())
     state = hand.ended(DATA, output_format="both")
     assert state.final
@@ -124,7 +124,7 @@ def test_of_two_finalizers_one_table_is_left():
     assert contents == {hand.ledger.keys.content(file_id) for file_id in ids}
 
 
-def test_one_that_nobody_has_made_visible_yet_is_no_stray(hand):
+def test_unpublished_results_are_not_orphans(hand):
     state = hand.ended(DATA, output_format="both")
     table = state.final.parquet_file_id
     hand.storage.delete(hand.ledger.keys.file(table))

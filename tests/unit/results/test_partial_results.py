@@ -40,7 +40,11 @@ def test_checkpointed_results_count_as_finished(hand):
     assert state.counts().completed == 6
 
 
-def test_a_result_in_two_checkpoints_counts_once_and_the_earlier_one_is_read(hand):
+def test_a_result_in_two_checkpoints_counts_once_and_the_earlier_one_is_read(
+    hand, monkeypatch
+):
+    attempts = iter(["0" * 32, "1" * 32])  # ids of one millisecond are in random order
+    monkeypatch.setattr("tests.support.ended.new_attempt_id", lambda: next(attempts))
     batch_id = hand.submit(DATA)
     checkpointed(hand, batch_id, 0, 0)
     checkpointed(hand, batch_id, 0, 0, 1, answer=lambda _: completion("later"))

@@ -1,4 +1,4 @@
-"""A retry takes up what another run may still answer, and nothing else."""
+"""A retry has exactly the requests that another run may answer."""
 
 import json
 
@@ -37,20 +37,20 @@ def fails(*custom_ids, status_code=500):
     return answer
 
 
-def test_failed_requests_are_taken_as_they_were(hand):
+def test_failed_requests_are_retried_unchanged(hand):
     lines = [whole(f"q-{n}", str(n), seed=n) for n in range(5)]
     state = hand.ended(b"\n".join(lines), fails("q-1", "q-4"))
     assert retried(hand, state) == [lines[1] + b"\n", lines[4] + b"\n"]
 
 
-def test_they_are_counted_as_they_are_taken(hand):
+def test_a_retry_input_counts_its_requests(hand):
     state = hand.ended(bare("a") + b"\n" + bare("b"), fails("request-1", "request-2"))
     again = retry_input(hand.ledger, state)
     assert again.requests == 0
     assert len(list(again)) == again.requests == 2
 
 
-def test_requests_that_never_ran_are_taken(hand):
+def test_requests_that_never_ran_are_retried(hand):
     lines = [whole(f"q-{n}", str(n)) for n in range(5)]
     batch_id = hand.submit(b"\n".join(lines))
     hand.run(batch_id, shards=1)
@@ -58,7 +58,7 @@ def test_requests_that_never_ran_are_taken(hand):
     assert retried(hand, state) == [line + b"\n" for line in lines[2:]]
 
 
-def test_lines_that_never_ran_and_would_fail_again_are_left_out(hand):
+def test_requests_that_would_fail_again_are_left_out_of_a_retry(hand):
     lines = [
         b"{",
         whole("a", "first"),
@@ -74,7 +74,7 @@ def test_lines_that_never_ran_and_would_fail_again_are_left_out(hand):
     assert retried(hand, state) == [lines[1] + b"\r\n", lines[6] + b"\n"]
 
 
-def test_requests_refused_for_what_they_ask_are_left_out(hand):
+def test_refused_requests_are_not_retried(hand):
     state = hand.ended(
         bare("a") + b"\n" + bare("b"), fails("request-1", status_code=400)
     )
@@ -85,13 +85,13 @@ def test_requests_refused_for_what_they_ask_are_left_out(hand):
     )
 
 
-def test_the_first_of_two_with_one_custom_id_is_taken(hand):
+def test_the_first_of_two_lines_with_a_custom_id_is_retried(hand):
     lines = [whole("a", "first"), whole("a", "second")]
     state = hand.ended(b"\n".join(lines), fails("a"), on_invalid="skip")
     assert retried(hand, state) == [lines[0] + b"\n"]
 
 
-def test_a_custom_id_that_came_from_the_place_is_kept(hand):
+def test_a_default_custom_id_is_kept(hand):
     data = b"\xef\xbb\xbf" + bare("a") + b"\r\n\n \t" + bare("b") + b" \r\n" + bare("c")
     state = hand.ended(data, fails("request-1", "request-3"))
     first, second = retried(hand, state)
@@ -100,13 +100,13 @@ def test_a_custom_id_that_came_from_the_place_is_kept(hand):
     assert second.startswith(b'{"custom_id":"request-3","messages"')
 
 
-def test_a_custom_id_that_only_looks_so_stays_as_it_is(hand):
+def test_a_custom_id_that_looks_like_a_default_is_unchanged(hand):
     data = [whole("request-1", "a"), bare("b", custom_id="request-2")]
     state = hand.ended(b"\n".join(data), fails("request-1", "request-2"))
     assert retried(hand, state) == [line + b"\n" for line in data]
 
 
-def test_the_new_input_runs_and_asks_for_the_same(hand):
+def test_the_retry_input_repeats_the_requests(hand):
     data = b"\n".join(bare(str(n)) for n in range(4))
     state = hand.ended(data, fails("request-2", "request-4"))
     again = store_file(hand.ledger, retry_input(hand.ledger, state), "again.jsonl")
@@ -117,13 +117,13 @@ def test_the_new_input_runs_and_asks_for_the_same(hand):
     assert [text["content"] for text in texts] == ["re: 1", "re: 3"]
 
 
-def test_where_all_completed_there_is_nothing_to_retry(hand):
+def test_a_completed_batch_has_nothing_to_retry(hand):
     state = hand.ended(bare("a"))
     with pytest.raises(UsageError, match="all requests of"):
         retry_input(hand.ledger, state)
 
 
-def test_where_nothing_was_planned_there_is_nothing_to_retry(hand):
+def test_an_unplanned_batch_has_nothing_to_retry(hand):
     batch_id = hand.submit(bare("a"), plan=False)
     state = hand.finalize(batch_id, "cancelled")
     with pytest.raises(UsageError, match="before its input was checked"):
@@ -136,13 +136,13 @@ def test_a_batch_that_has_not_ended_is_not_retried(hand):
         retry_input(hand.ledger, state)
 
 
-def test_a_refused_batch_is_not_retried(hand):
+def test_a_failed_batch_cannot_be_retried(hand):
     state = hand.ledger.state(hand.submit(b"{"))
     with pytest.raises(ConflictError, match="failed, so it has no results"):
         retry_input(hand.ledger, state)
 
 
-def test_a_damaged_result_is_named(hand):
+def test_a_corrupt_result_is_an_error_with_its_line(hand):
     state = hand.ended(bare("a"), fails("request-1"))
     key = hand.ledger.keys.content(state.final.error_file_id or "")
     hand.storage.put(key, hand.storage.get(key).replace(b'"code"', b'"doce"'))

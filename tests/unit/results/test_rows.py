@@ -1,4 +1,4 @@
-"""Each request of an ended batch comes with its own result, whatever is beside it."""
+"""Each request of an ended batch is joined with its own result."""
 
 import json
 import random
@@ -97,7 +97,7 @@ def test_results_are_the_files_own_lines(hand):
     assert bad.result + b"\n" == hand.file(state.final.error_file_id)
 
 
-def test_a_long_line_is_read_again_when_it_is_wanted(hand, monkeypatch):
+def test_a_long_line_is_read_again_when_its_bytes_are_needed(hand, monkeypatch):
     monkeypatch.setattr(module, "_LINE_BYTES", 90)
     long = bare("x" * 100)
     rows = JoinedRows(
@@ -107,7 +107,7 @@ def test_a_long_line_is_read_again_when_it_is_wanted(hand, monkeypatch):
 
 
 @pytest.mark.parametrize("which", range(3))
-def test_a_missing_result_is_damage(hand, which):
+def test_a_missing_result_is_an_error(hand, which):
     state = hand.ended(b"\n".join(bare(str(n)) for n in range(3)))
     key = content_key(hand, state.final.output_file_id)
     lines = hand.storage.get(key).splitlines(keepends=True)
@@ -117,7 +117,7 @@ def test_a_missing_result_is_damage(hand, which):
         rows_of(hand, state)
 
 
-def test_a_result_too_many_is_damage(hand):
+def test_a_result_without_a_request_is_an_error(hand):
     state = hand.ended(bare("a"))
     key = content_key(hand, state.final.output_file_id)
     hand.storage.put(key, hand.storage.get(key) * 2)
@@ -125,24 +125,24 @@ def test_a_result_too_many_is_damage(hand):
         rows_of(hand, state)
 
 
-def test_a_batch_cancelled_before_its_plan_has_no_rows(hand):
+def test_a_batch_cancelled_before_planning_has_no_rows(hand):
     batch_id = hand.submit(bare("a"), plan=False)
     assert rows_of(hand, hand.finalize(batch_id, "cancelled")) == []
 
 
-def test_a_batch_that_runs_has_none_yet(hand):
+def test_an_unfinished_batch_has_no_rows(hand):
     state = hand.ledger.state(hand.submit(bare("a")))
     with pytest.raises(ConflictError, match="has not ended: it is in_progress"):
         JoinedRows(hand.ledger, state)
 
 
-def test_a_refused_batch_has_none(hand):
+def test_a_failed_batch_has_no_rows(hand):
     state = hand.ledger.state(hand.submit(b"{"))
     with pytest.raises(ConflictError, match="failed, so it has no results"):
         JoinedRows(hand.ledger, state)
 
 
-def test_large_results_are_cut_rightly_at_the_edges_of_chunks(hand):
+def test_large_results_are_split_correctly_at_chunk_borders(hand):
     source = random.Random(3)
     texts = ["x" * source.randint(1, 3_000_000) for _ in range(6)]
     answers = {f"q-{n}": completion(text) for n, text in enumerate(texts)}

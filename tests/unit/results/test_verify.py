@@ -1,4 +1,4 @@
-"""Running requests again: a sample, with their seeds, compared answer by answer."""
+"""A sample of requests is rerun with its seeds, and the answers are compared."""
 
 import json
 
@@ -34,13 +34,13 @@ def test_turns_within_a_conversation_are_compared_too(bench):
     assert verified(bench, two_turns(4)).identical == 4
 
 
-def test_bare_bodies_keep_the_names_they_were_given(bench):
+def test_bare_bodies_keep_their_custom_ids(bench):
     body = {"messages": [{"role": "user", "content": "a"}], "max_tokens": 5}
     data = b"\n".join(json.dumps(body).encode() for _ in range(8))
     assert verified(bench, data, most=3).identical == 3
 
 
-def test_answers_that_differ_are_named(bench):
+def test_different_answers_are_listed(bench):
     def change(line):
         one = json.loads(line)
         if one["custom_id"] == "q-3":
@@ -52,7 +52,7 @@ def test_answers_that_differ_are_named(bench):
     assert verdict.different == ["q-3"]
 
 
-def test_an_answer_that_is_now_an_error_is_another_one(bench):
+def test_an_answer_that_became_an_error_is_different(bench):
     def change(line):
         one = json.loads(line)
         one["body"]["messages"][0]["content"] = "long " * 200
@@ -77,7 +77,7 @@ def test_a_sample_is_the_same_each_time_and_in_order(bench):
     assert first != list(range(1, 11))
 
 
-def test_a_batch_without_answers_has_nothing_to_verify(bench):
+def test_a_batch_without_answers_cannot_be_verified(bench):
     state = bench.run(bench.submit(b"", on_invalid="skip"))
     with pytest.raises(UsageError):
         sample(bench.ledger, state, 1)

@@ -1,4 +1,4 @@
-"""Places that results may be written to, and those that they may not."""
+"""Allowed and forbidden destinations of results."""
 
 import pytest
 
@@ -40,13 +40,13 @@ BAD = [
 
 
 @pytest.mark.parametrize(("text", "url"), GOOD.items())
-def test_a_place_is_a_bucket_with_a_prefix_or_a_folder(text, url):
+def test_a_destination_is_a_bucket_prefix_or_a_folder(text, url):
     assert Destination.parse(text).url == url
     assert Destination.parse(url) == Destination.parse(text)
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_whatever_else_is_refused(text):
+def test_other_texts_are_not_destinations(text):
     with pytest.raises(OutputError):
         Destination.parse(text)
 
@@ -78,22 +78,22 @@ OUTSIDE = [
 
 
 @pytest.mark.parametrize(("text", "prefix", "other"), [(*i, "/x")[:3] for i in INSIDE])
-def test_below_a_prefix_it_is_allowed(text, prefix, other):
+def test_a_destination_below_a_prefix_is_allowed(text, prefix, other):
     allowed(text, prefix, other)
 
 
 @pytest.mark.parametrize("asked", OUTSIDE)
-def test_elsewhere_it_is_not(asked):
+def test_a_destination_outside_the_prefixes_is_rejected(asked):
     with pytest.raises(OutputError):
         allowed(*asked)
 
 
-def test_without_a_prefix_the_setting_is_named():
+def test_without_prefixes_the_error_names_the_setting():
     with pytest.raises(OutputError, match="BATCHCHAT_OUTPUT_PREFIXES"):
         allowed("s3://bucket/x")
 
 
-def test_a_link_leads_no_further_than_the_prefix(tmp_path):
+def test_a_symlink_cannot_leave_the_prefix(tmp_path):
     exports, secret = tmp_path / "exports", tmp_path / "secret"
     for folder in (exports, secret):
         folder.mkdir()
@@ -104,13 +104,13 @@ def test_a_link_leads_no_further_than_the_prefix(tmp_path):
         allowed(f"{exports}/out/x", f"{exports}")
 
 
-def test_a_link_to_itself_is_no_way_out(tmp_path):
+def test_a_symlink_loop_is_rejected(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(OutputError):
         allowed(f"{tmp_path}/loop/x", f"{tmp_path}/exports")
 
 
-def test_nothing_goes_into_the_storage_not_even_by_a_link(tmp_path):
+def test_a_destination_inside_the_storage_is_rejected_even_through_a_symlink(tmp_path):
     storage = tmp_path / "storage"
     storage.mkdir()
     (tmp_path / "link").symlink_to(storage)
@@ -136,7 +136,7 @@ def test_the_file_takes_a_list(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("prefix", ["exports", "s3://bucket/../x", "*"])
-def test_a_wrong_prefix_in_the_setting_is_named(monkeypatch, prefix):
+def test_an_invalid_prefix_in_the_setting_is_an_error(monkeypatch, prefix):
     monkeypatch.setenv("BATCHCHAT_OUTPUT_PREFIXES", prefix)
     with pytest.raises(ConfigError, match="BATCHCHAT_OUTPUT_PREFIXES"):
         load_settings()

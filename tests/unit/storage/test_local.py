@@ -1,4 +1,4 @@
-"""What only a folder can do wrong."""
+"""Failures that only a local folder can have."""
 
 import os
 import resource
@@ -32,7 +32,7 @@ def files(folder):
     return [path.name for path in folder.rglob("*") if path.is_file()]
 
 
-def test_the_folder_is_made_at_the_first_write(tmp_path):
+def test_the_folder_is_created_at_the_first_write(tmp_path):
     storage = LocalStorage(tmp_path / "new" / "folder")
     assert list(storage.list("")) == []
     assert not storage.folder.exists()
@@ -51,7 +51,7 @@ def test_no_write_leaves_a_partial_file_behind(tmp_path):
     assert sorted(files(tmp_path)) == ["a", "b"]
 
 
-def test_what_a_killed_writer_left_is_never_seen(tmp_path):
+def test_partial_files_of_a_killed_writer_are_invisible(tmp_path):
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / ".partial-0123").write_bytes(b"half")
     storage = LocalStorage(tmp_path)
@@ -61,7 +61,9 @@ def test_what_a_killed_writer_left_is_never_seen(tmp_path):
 
 @pytest.mark.parametrize("size", [2_000, 200_000])
 @pytest.mark.parametrize("write", ["create", "put"])
-def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, write, size):
+def test_a_full_disk_is_an_error_with_the_path_and_leaves_no_file(
+    tmp_path, write, size
+):
     storage = LocalStorage(tmp_path)
     with pytest.raises(StorageFullError) as raised, little_room(1_000):
         getattr(storage, write)("a", b"x" * size)
@@ -79,7 +81,7 @@ def test_a_write_that_fails_is_a_storage_error_with_its_path(tmp_path, write, ke
     assert raised.value.hint
 
 
-def test_what_a_killed_writer_left_is_removed_when_it_is_old(tmp_path):
+def test_old_partial_files_of_a_killed_writer_are_removed(tmp_path):
     storage = LocalStorage(tmp_path)
     storage.put("a/b", b"whole")
     old, new = (tmp_path / "a" / f".partial-{name}" for name in ("old", "new"))
@@ -110,6 +112,6 @@ def test_a_url_s_escapes_are_undone_and_made(tmp_path):
 
 
 @pytest.mark.parametrize("url", ["gopher://x/y", "file://elsewhere/x", "s4://b"])
-def test_a_storage_that_nobody_knows_is_a_wrong_setting(url):
+def test_an_unknown_storage_scheme_is_a_config_error(url):
     with pytest.raises(ConfigError, match="BATCHCHAT_STORAGE"):
         open_storage(url)

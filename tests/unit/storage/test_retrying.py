@@ -1,4 +1,4 @@
-"""A storage that fails for a while is waited for."""
+"""Calls of a storage are retried while it is unavailable."""
 
 import time
 
@@ -51,19 +51,19 @@ def patient(heard):
     return wrap
 
 
-def test_a_call_is_made_again_until_it_works(patient, heard):
+def test_a_call_is_retried_until_it_succeeds(patient, heard):
     failing = Failing(3)
     assert patient(failing).get("a") == b"x"
     assert failing.calls == 4
     assert heard == ["down", "down", "down", None]
 
 
-def test_nothing_but_the_end_of_trouble_is_told_of_a_call_that_works(patient, heard):
+def test_a_call_that_succeeds_at_once_reports_only_its_success(patient, heard):
     patient(Failing(0)).get("a")
     assert heard == [None]
 
 
-def test_it_gives_up_when_patience_is_over(patient):
+def test_retries_end_after_the_timeout(patient):
     failing = Failing(ALWAYS)
     begun = time.monotonic()
     with pytest.raises(StorageError, match="down"):
@@ -72,7 +72,7 @@ def test_it_gives_up_when_patience_is_over(patient):
     assert time.monotonic() - begun < 1
 
 
-def test_without_patience_a_call_is_made_once(patient):
+def test_without_a_timeout_a_call_is_made_once(patient):
     failing = Failing(ALWAYS)
     with pytest.raises(StorageError):
         patient(failing, patience=0).get("a")
@@ -80,21 +80,21 @@ def test_without_patience_a_call_is_made_once(patient):
 
 
 @pytest.mark.parametrize("kind", [ObjectMissingError, CorruptObjectError])
-def test_an_error_that_stays_is_raised_at_once(patient, heard, kind):
+def test_a_permanent_error_is_raised_at_once(patient, heard, kind):
     failing = Failing(ALWAYS, kind("a"))
     with pytest.raises(kind):
         patient(failing).get("a")
     assert (failing.calls, heard) == (1, [])
 
 
-def test_an_error_that_is_not_the_storage_s_is_not_waited_for(patient):
+def test_other_errors_are_not_retried(patient):
     failing = Failing(ALWAYS, ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         patient(failing).get("a")
     assert failing.calls == 1
 
 
-def test_it_gives_up_when_the_grace_of_a_stop_is_over(patient):
+def test_retries_end_when_the_grace_period_is_over(patient):
     failing, stop = Failing(ALWAYS), ShutdownSignal()
     stop.request(grace=0)
     with pytest.raises(StorageError):
@@ -102,13 +102,13 @@ def test_it_gives_up_when_the_grace_of_a_stop_is_over(patient):
     assert failing.calls == 1
 
 
-def test_it_goes_on_in_the_grace_of_a_stop(patient):
+def test_retries_continue_during_the_grace_period(patient):
     stop = ShutdownSignal()
     stop.request(grace=60)
     assert patient(Failing(2), stop=stop).get("a") == b"x"
 
 
-def test_a_listing_is_read_again_from_its_beginning(patient):
+def test_a_failed_listing_is_repeated_from_its_beginning(patient):
     class Torn(MemoryStorage):
         torn = False
 

@@ -1,4 +1,4 @@
-"""Answers that are cut off, as often as one likes."""
+"""Downloads continue after the connection was cut, any number of times."""
 
 import pytest
 from botocore.exceptions import ClientError, IncompleteReadError
@@ -69,18 +69,18 @@ def read(server, offset=0, end=None):
 
 @pytest.mark.parametrize("cuts", [[], [0], [1, 2, 3], [0, 5] * 20, [0] * 5, [99]])
 @pytest.mark.parametrize(("offset", "end"), [(0, None), (7, None), (7, 93), (7, 200)])
-def test_what_is_read_is_whole_however_often_it_was_cut(cuts, offset, end):
+def test_cut_downloads_are_continued_to_the_end(cuts, offset, end):
     assert read(Server(cuts), offset, end) == DATA[offset:end]
 
 
-def test_connections_that_bring_nothing_are_given_up():
+def test_a_download_gives_up_after_several_empty_connections():
     server = Server([0] * 6)
     with pytest.raises(IncompleteReadError):
         read(server)
     assert len(server.bodies) == 6
 
 
-def test_another_object_s_bytes_are_never_taken():
+def test_bytes_of_a_replaced_object_are_never_returned():
     with pytest.raises(StorageError, match="replaced"):
         read(Server([50], etags=["e", "other"]))
 
@@ -89,7 +89,7 @@ def test_there_are_no_bytes_after_the_end():
     assert read(Server([]), 100, 200) == b""
 
 
-def test_who_stops_early_leaves_no_connection_open():
+def test_a_reader_that_stops_early_closes_its_connection():
     server = Server([])
     pieces = download(server, {"Key": "k"}, 0, None)
     next(pieces)

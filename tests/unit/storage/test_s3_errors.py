@@ -1,4 +1,4 @@
-"""What S3 says, as our errors: whether to wait, and what to do."""
+"""S3 errors become storage errors with `retryable` and a hint."""
 
 import pytest
 from botocore import exceptions as boto
@@ -27,7 +27,7 @@ def answer(status, code, message="said so"):
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "404", "NotFound"])
-def test_a_missing_object_is_one(code):
+def test_a_missing_object_is_an_object_missing_error(code):
     assert isinstance(raised(answer(404, code)), ObjectMissingError)
 
 
@@ -40,7 +40,7 @@ def test_a_missing_object_is_one(code):
         *[(400, "BadDigest"), (404, "NoSuchUpload"), (403, "RequestLimitExceeded")],
     ],
 )
-def test_what_passes_is_worth_another_try(status, code):
+def test_transient_errors_are_retryable(status, code):
     error = raised(answer(status, code))
     assert error.retryable
     assert "said so" in error.message
@@ -63,7 +63,7 @@ def test_what_passes_is_worth_another_try(status, code):
         (400, "KeyTooLongError", None),
     ],
 )
-def test_what_stays_is_not_waited_for_and_says_what_to_set(status, code, hint):
+def test_permanent_errors_are_not_retryable_and_have_a_hint(status, code, hint):
     error = raised(answer(status, code))
     assert not error.retryable
     assert not isinstance(error, ObjectMissingError)
@@ -74,7 +74,7 @@ def test_what_stays_is_not_waited_for_and_says_what_to_set(status, code, hint):
     ("status", "code"),
     [(507, "InsufficientStorage"), (507, "507"), (403, "QuotaExceeded")],
 )
-def test_a_full_bucket_is_one(status, code):
+def test_a_full_bucket_is_a_storage_full_error(status, code):
     error = raised(answer(status, code))
     assert isinstance(error, StorageFullError)
     assert "quota" in str(error.hint)
@@ -97,23 +97,23 @@ def test_a_full_bucket_is_one(status, code):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_server_out_of_reach_is_worth_another_try(error):
+def test_an_unreachable_server_is_retryable(error):
     assert raised(error).retryable
     assert "BATCHCHAT_S3_ENDPOINT" in str(raised(error).hint)
 
 
-def test_missing_credentials_are_no_matter_of_patience():
+def test_missing_credentials_are_not_retryable():
     partial = boto.PartialCredentialsError(provider="env", cred_var="secret")
     for error in (boto.NoCredentialsError(), partial):
         assert not raised(error).retryable
         assert "AWS_ACCESS_KEY_ID" in str(raised(error).hint)
 
 
-def test_wrong_settings_of_boto_are_no_matter_of_patience():
+def test_invalid_boto_settings_are_not_retryable():
     assert not raised(boto.ConfigParseError(path="config")).retryable
 
 
-def test_an_error_of_ours_passes_unchanged():
+def test_a_batchchat_error_passes_unchanged():
     mine = KeyError("mine")
     with pytest.raises(KeyError) as caught, translate_errors(PLACE):
         raise mine

@@ -1,4 +1,4 @@
-"""From settings to a bucket, without asking any server."""
+"""Settings select the bucket; no request is needed."""
 
 import subprocess
 import sys
@@ -64,7 +64,7 @@ def test_the_bucket_is_in_the_host_at_aws_and_in_the_path_elsewhere():
         "https://key:geheim@s3.example.org/bucket",
     ],
 )
-def test_a_url_that_names_no_bucket_is_a_wrong_setting(url):
+def test_a_url_without_a_bucket_is_a_config_error(url):
     with pytest.raises(ConfigError, match="BATCHCHAT_STORAGE") as raised:
         open_storage(url)
     assert "geheim" not in f"{raised.value} {raised.value.hint}"
@@ -80,13 +80,13 @@ def test_an_endpoint_is_a_url_without_secrets(endpoint):
     assert "geheim" not in f"{raised.value} {raised.value.hint}"
 
 
-def test_a_profile_that_is_missing_is_a_wrong_setting(monkeypatch):
-    monkeypatch.setenv("AWS_PROFILE", "nobody")
-    with pytest.raises(ConfigError, match="nobody"):
+def test_a_missing_aws_profile_is_a_config_error(monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "missing")
+    with pytest.raises(ConfigError, match="missing"):
         open_storage("s3://bucket")
 
 
-def test_the_command_line_takes_all_from_the_environment(monkeypatch):
+def test_the_commands_read_the_s3_settings_from_the_environment(monkeypatch):
     monkeypatch.setenv("BATCHCHAT_STORAGE", "s3://bucket/p")
     monkeypatch.setenv("BATCHCHAT_S3_ENDPOINT", "http://s3.example.org")
     assert url_of(open_session().ledger.storage) == "http://s3.example.org/bucket/p/k"

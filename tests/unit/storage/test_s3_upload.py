@@ -1,4 +1,4 @@
-"""Answers that real servers seldom give."""
+"""Rare responses of S3 servers."""
 
 from types import SimpleNamespace
 
@@ -53,7 +53,7 @@ def storage(monkeypatch):
     return make
 
 
-def test_an_upload_that_is_gone_because_it_was_completed_is_a_success():
+def test_a_missing_upload_that_was_completed_is_a_success():
     client = Client(complete_multipart_upload=["NoSuchUpload"])
     large = upload(client)
     client.answers |= head(client.metadata)
@@ -61,7 +61,7 @@ def test_an_upload_that_is_gone_because_it_was_completed_is_a_success():
 
 
 @pytest.mark.parametrize("found", [{}, {"batchchat-write": "another's"}])
-def test_an_upload_that_is_gone_for_another_reason_is_none(found):
+def test_a_missing_upload_that_was_not_completed_is_an_error(found):
     client = Client(complete_multipart_upload=["NoSuchUpload"], **head(found))
     with pytest.raises(StorageError):
         upload(client).finish()
@@ -80,11 +80,11 @@ def test_a_put_that_conflicts_for_ever_is_given_up(storage):
     assert client.calls == ["put_object"] * 3
 
 
-def test_an_object_that_is_gone_when_it_is_looked_at_was_another_s(storage):
+def test_an_object_that_disappears_was_not_written_by_this_call(storage):
     client = Client(put_object=["PreconditionFailed"], head_object=["404"])
     assert not storage(client).create("k", b"")
 
 
-def test_what_can_t_be_aborted_is_left_to_the_server():
+def test_a_failed_abort_is_ignored():
     large = upload(Client(abort_multipart_upload=["InternalError"]))
     large.abort()

@@ -1,4 +1,4 @@
-"""What is meant as a URL is never taken for a path, however it is mistyped."""
+"""A mistyped URL is never taken for a path."""
 
 import pytest
 
@@ -38,7 +38,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize("text", MISTYPED)
-def test_a_mistyped_url_is_no_place_anywhere(text):
+def test_a_mistyped_url_is_not_a_destination(text):
     assert is_url(text)
     with pytest.raises(OutputError):
         absolute_output(text)
@@ -53,6 +53,6 @@ def test_a_path_is_no_url(text):
 
 
 @pytest.mark.parametrize("text", ["gs:/bucket", "http:/host", "s3:x", "s3:/x"])
-def test_a_mistyped_url_is_no_storage(text):
+def test_a_mistyped_url_is_not_a_storage(text):
     with pytest.raises(ConfigError, match="BATCHCHAT_STORAGE"):
         open_storage(text)
