@@ -22,9 +22,9 @@ def fail_request_on_bug(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except BatchchatError:
+    except (BatchchatError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
-    except Exception as error:  # noqa: BLE001 - every kind of bug
+    except BaseException as error:  # noqa: BLE001 - a Rust panic is no Exception
         kind = type(error).__name__
         calls = "".join(traceback.format_tb(error.__traceback__, limit=-_LOGGED_FRAMES))
         log.error("%s is rejected because of a bug: %s\n%s", name, kind, calls)  # noqa: TRY400 - without the exception's text

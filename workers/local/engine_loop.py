@@ -107,8 +107,8 @@ class EngineLoop:
                 continue
             queue = min(queues, key=lambda name: self._last_served_at.get(name, 0.0))
             try:
-                failure: Exception | None = self._serve(queue, queues[queue])
-            except Exception as error:  # noqa: BLE001 - `_record_result` logs it
+                failure: BaseException | None = self._serve(queue, queues[queue])
+            except BaseException as error:  # noqa: BLE001 - `_record_result` logs it
                 failure = error
             self._last_served_at[queue] = time.monotonic()
             self._record_result(queue, failure)
@@ -238,7 +238,7 @@ class EngineLoop:
         now = time.monotonic()
         return {queue for queue, until in self._put_off_until.items() if until > now}
 
-    def _record_result(self, queue: str, failure: Exception | None) -> None:
+    def _record_result(self, queue: str, failure: BaseException | None) -> None:
         """Restart an engine that died at once; put off a model that keeps failing.
 
         An engine that does not start is tried again only if it has run before: the

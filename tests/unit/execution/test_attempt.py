@@ -184,7 +184,11 @@ def test_prepare_receives_the_batch_id(bench):
     assert engine.prepared_for == {batch_id}
 
 
-@pytest.mark.parametrize("bug", [KeyError, RecursionError, OSError])
+class RustPanic(BaseException):
+    """A panic of a tokenizer, which is no `Exception`."""
+
+
+@pytest.mark.parametrize("bug", [KeyError, RecursionError, OSError, RustPanic])
 def test_a_bug_while_preparing_is_an_error_line(bench, bug, caplog):
     class Buggy(OddEngine):
         def prepare(self, request, batch_id):

@@ -171,6 +171,36 @@ def test_a_model_that_fails_to_load_does_not_delay_others(site):
     site.ended(stuck)
 
 
+class RustPanic(BaseException):
+    """A panic of a library, which is no `Exception`."""
+
+
+def test_the_runner_survives_panics(site, tmp_path):
+    panics = {"load", "plan"}
+
+    def panic(cause):
+        if cause in panics:
+            panics.remove(cause)
+            raise RustPanic
+
+    def start(_model):
+        panic("load")
+        return start_echo(renderer())
+
+    class Registry(EchoRegistry):
+        def get_if_local(self, name):
+            panic("plan")
+            return super().get_if_local(name)
+
+    site.start = start
+    site.registry = Registry(Catalog({"echo": ECHO}), tmp_path)
+    site.runner = site.make_runner(SETTINGS)
+    batch = site.submit(lines(5))
+    site.runner.start()
+    [state] = site.ended(batch)
+    assert (state.counts().completed, panics) == (5, set())
+
+
 def test_a_message_of_a_removed_batch_is_dropped(site):
     gone = WorkMessage.for_shard("default", new_batch_id(), 0)
     site.broker.send(queue_name(ECHO), gone)
