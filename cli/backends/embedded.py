@@ -9,6 +9,7 @@ from batchchat.cli.terminal.progress import ProgressDisplay, run_progress_line
 from batchchat.cli.terminal.signals import interruptible
 from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.execution.progress import Progress
+from batchchat.jobs.ledger.completion_window import NO_DEADLINE
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.results.finalize import finalize
 from batchchat.jobs.shutdown import ShutdownSignal
@@ -19,6 +20,8 @@ from batchchat.workers.local.single_batch import SingleBatchRun
 
 class EmbeddedBackend(StoredBackend):
     """Runs batches in this process; see `Backend`."""
+
+    default_completion_window = NO_DEADLINE
 
     @override
     def enqueue(self, batch_id: str) -> None:

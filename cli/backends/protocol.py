@@ -5,6 +5,7 @@ use `Backend` and do not depend on which of the three it is.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,18 @@ from typing import Protocol
 from batchchat.cli.backends.batch_view import LocalOutput, Page, View
 from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.ledger.records import BatchOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryOptions:
+    """How a retry differs from the batch that it repeats.
+
+    `max_cost` replaces the cost limit. With `merge` the local output also contains the
+    results of the original batch.
+    """
+
+    max_cost: Decimal | None = None
+    merge: bool = False
 
 
 class ResultSource(Protocol):
@@ -33,6 +46,9 @@ class Backend(Protocol):
 
     accepts_any_model: bool
     """Whether a model outside the catalog can be used, by Hugging Face ID or folder."""
+
+    default_completion_window: str
+    """The completion window of batches that are submitted without one."""
 
     def check_model(self, name: str, max_cost: Decimal | None = None) -> None:
         """Check that the model exists, and that its cost can be limited.
@@ -65,13 +81,13 @@ class Backend(Protocol):
         """
 
     def retry(
-        self, batch_id: str, output: LocalOutput | None, max_cost: Decimal | None
+        self, batch_id: str, output: LocalOutput | None, options: RetryOptions
     ) -> str:
         """Submit a batch's failed and unfinished requests; return the new batch's id.
 
         Raises:
             ConflictError: the batch has not ended.
-            UsageError: there is nothing to retry.
+            UsageError: there is nothing to retry, or `options` are not supported.
 
         """
 
@@ -83,6 +99,15 @@ class Backend(Protocol):
 
     def cancel(self, batch_id: str) -> View:
         """Cancel a batch. Raises `ConflictError` if it has ended otherwise."""
+
+    def extend(self, batch_id: str, window: str) -> None:
+        """Let a batch expire only at the end of a completion window that begins now.
+
+        Raises:
+            ConflictError: the batch has ended.
+            UsageError: the backend can't extend batches.
+
+        """
 
     def enqueue(self, batch_id: str) -> None:
         """Make sure that the processes that run batches will find this one."""

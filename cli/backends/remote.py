@@ -22,7 +22,7 @@ from batchchat.cli.backends.batch_view import (
 )
 from batchchat.cli.backends.follow import follow
 from batchchat.cli.backends.pending_outputs import PendingOutputs
-from batchchat.cli.backends.protocol import Backend, ResultSource
+from batchchat.cli.backends.protocol import Backend, ResultSource, RetryOptions
 from batchchat.cli.backends.remote_results import RemoteResults
 from batchchat.cli.client.download import fetch_parquet, file_chunks
 from batchchat.cli.client.http_client import ServerClient
@@ -59,6 +59,7 @@ class RemoteBackend(Backend):
     """Uses the server at BATCHCHAT_URL; see `Backend`."""
 
     accepts_any_model = False
+    default_completion_window = "24h"
 
     def __init__(self, server: ServerClient) -> None:
         """Use the batches that the API key of `server` gives access to."""
@@ -100,8 +101,14 @@ class RemoteBackend(Backend):
 
     @override
     def retry(
-        self, batch_id: str, output: LocalOutput | None, max_cost: Decimal | None
+        self, batch_id: str, output: LocalOutput | None, options: RetryOptions
     ) -> str:
+        if options.merge:
+            raise UsageError(
+                "`--merge` is not supported with a server",
+                hint="merge the two files by their custom_ids",
+            )
+        max_cost = options.max_cost
         limit = "" if max_cost is None else f"?max_cost={max_cost:f}"
         try:
             new_id = self._create(f"{_path(batch_id)}/retry{limit}")
@@ -132,6 +139,14 @@ class RemoteBackend(Backend):
     @override
     def cancel(self, batch_id: str) -> View:
         return self._view(self._server.post(f"{_path(batch_id)}/cancel"))
+
+    @override
+    def extend(self, batch_id: str, window: str) -> None:
+        raise UsageError(
+            "`--extend` is not supported with a server",
+            hint="run the remaining requests of an expired batch with"
+            f" `batchchat retry {batch_id}`",
+        )
 
     @override
     def enqueue(self, batch_id: str) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from typing_extensions import override
 
 from batchchat.cli.backends.batch_view import LocalOutput, Page, View
-from batchchat.cli.backends.protocol import Backend, ResultSource
+from batchchat.cli.backends.protocol import Backend, ResultSource, RetryOptions
 from batchchat.cli.backends.session import Session
 from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.catalog.model_object import model_objects
@@ -22,7 +22,7 @@ from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import BatchOptions, File
 from batchchat.jobs.ledger.stored_files import store_file
-from batchchat.jobs.ledger.submission import cancel_batch, create_batch
+from batchchat.jobs.ledger.submission import cancel_batch, create_batch, extend_batch
 from batchchat.jobs.storage.destination import AllowedDestinations
 
 
@@ -30,6 +30,8 @@ class StoredBackend(Backend):
     """A backend over the storage of a session; see `Backend`."""
 
     accepts_any_model = True
+
+    default_completion_window = "24h"
 
     runs_elsewhere = False
     """Whether other processes run what is submitted."""
@@ -68,25 +70,25 @@ class StoredBackend(Backend):
 
     @override
     def retry(
-        self, batch_id: str, output: LocalOutput | None, max_cost: Decimal | None
+        self, batch_id: str, output: LocalOutput | None, options: RetryOptions
     ) -> str:
         from batchchat.jobs.results.retry import retry_input, retry_options
 
         state = self.ledger.state(batch_id)
-        options = retry_options(state.batch, max_cost)
+        new = retry_options(state.batch, options.max_cost, merge=options.merge)
         if output is not None:
-            options = msgspec.structs.replace(
-                options,
+            new = msgspec.structs.replace(
+                new,
                 output=str(output.path),
                 output_format=output.formats,
                 destination=None,
             )
         model = state.plan.model if state.plan else None
         if model is not None:
-            check_cost_limit(options.max_cost, model.price, model.name)
+            check_cost_limit(new.max_cost, model.price, model.name)
         lines = retry_input(self.ledger, state)
         stored = store_file(self.ledger, lines, f"{batch_id}_retry.jsonl")
-        return self._create(stored, options)
+        return self._create(stored, new)
 
     def _create(self, file: File, options: BatchOptions) -> str:
         """Create the batch; first mark its input as used, so that it is not deleted."""
@@ -116,6 +118,10 @@ class StoredBackend(Backend):
         cancel_batch(self.ledger, batch_id)
         self._stop_running(batch_id)
         return View.of_state(self.ledger.state(batch_id))
+
+    @override
+    def extend(self, batch_id: str, window: str) -> None:
+        extend_batch(self.ledger, batch_id, window)
 
     @override
     def result_source(self, *, follow: bool) -> ResultSource:

@@ -1,10 +1,24 @@
 """`batchchat resume`: continue a batch that was stopped."""
 
+from typing import Annotated
+
+import typer
+
 from batchchat.cli.terminal import options, streams
+
+_Extend = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION",
+        parser=options.parse_completion_window,
+        help="Let the batch expire only after this time, such as 24h, or none.",
+    ),
+]
 
 
 def resume(
     batch_id: options.BatchId,
+    extend: _Extend = None,
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> int:
@@ -18,6 +32,8 @@ def resume(
     from batchchat.cli.backends.run import RunOptions, run_batch
 
     backend = open_backend()
+    if extend is not None:
+        backend.extend(batch_id, extend)
     if backend.get(batch_id).batch.is_terminal:
         streams.info(f"`{batch_id}` has already ended")
     else:

@@ -1,23 +1,44 @@
 """`batchchat retry`: run what failed as a new batch."""
 
+from typing import Annotated
+
+import typer
+
 from batchchat.cli.terminal import options, paths, streams
 from batchchat.cli.terminal.options import Format
+
+_Merge = Annotated[
+    bool,
+    typer.Option(
+        "--merge",
+        help="Also write the results that the original batch has, in the order of its"
+        " input.",
+    ),
+]
 
 
 def retry(
     batch_id: options.BatchId,
     output: options.Output = None,
     format_: options.OutputFormat = Format.JSONL,
+    merge: _Merge = False,
     max_cost: options.MaxCost = None,
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> int:
     """Retry failed and unfinished requests as a new batch.
 
-    batchchat retry batch_0199… --output more.jsonl
+    batchchat retry batch_0199… --output all.jsonl --merge
     """
+    if merge and output in {None, "-"}:
+        from batchchat.jobs.errors import UsageError
+
+        raise UsageError(
+            "`--merge` requires a file to write to", hint="name it with `--output PATH`"
+        )
     from batchchat.cli.backends.batch_view import LocalOutput
     from batchchat.cli.backends.open import open_backend
+    from batchchat.cli.backends.protocol import RetryOptions
     from batchchat.cli.backends.run import RunOptions, run_batch
 
     backend = open_backend()
@@ -28,7 +49,9 @@ def retry(
 
         local_output = LocalOutput(path, format_)
         check_output(*local_output)
-    new_id = backend.retry(batch_id, local_output, max_cost)
+    new_id = backend.retry(
+        batch_id, local_output, RetryOptions(max_cost=max_cost, merge=merge)
+    )
     streams.info(new_id) if json else streams.print_data(new_id)
     run_options = RunOptions(show_progress=progress, print_json=json)
     return run_batch(backend, new_id, run_options)

@@ -85,22 +85,23 @@ def parse_dollars(text: str) -> Decimal:
 def parse_completion_window(text: str) -> str:
     """Return a completion window as it was typed. Raises `BadParameter`."""
     from batchchat.jobs.errors import UsageError
-    from batchchat.jobs.ledger.completion_window import completion_window_seconds
+    from batchchat.jobs.ledger.completion_window import expiry
 
     try:
-        completion_window_seconds(text)
+        expiry(text, 0)
     except UsageError as error:
         raise typer.BadParameter(error.message) from None
     return text
 
 
 CompletionWindow = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="DURATION",
         parser=parse_completion_window,
         help="Time until the batch expires, from 1h to 30d, such as 90m, 24h or 7d;"
-        " finished results are kept.",
+        " finished results are kept.  [default: none if this process runs the batch,"
+        " otherwise 24h]",
     ),
 ]
 MaxCost = Annotated[

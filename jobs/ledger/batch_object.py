@@ -78,7 +78,13 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Problems in the input file, if there are any."),
     ]
     input_file_id: str
-    completion_window: str
+    completion_window: Annotated[
+        str,
+        Meta(
+            description="A duration, or `none` if a command created the batch without"
+            " a deadline."
+        ),
+    ]
     status: Annotated[
         str,
         Meta(
@@ -112,7 +118,9 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
     expired_at: int | None
     cancelling_at: int | None
     cancelled_at: int | None
-    expires_at: Annotated[int, Meta(description="When the completion window ends.")]
+    expires_at: Annotated[
+        int | None, Meta(description="When the completion window ends, null if never.")
+    ]
     request_counts: Counts
     usage: Annotated[BatchUsage, Meta(description="Number of input and output tokens.")]
     metadata: dict[str, str] | None
@@ -215,7 +223,7 @@ def batch_object(state: State) -> BatchObject:
         error_file_id=final.error_file_id if final else None,
         created_at=batch.created_at,
         **_times(state),
-        expires_at=batch.expires_at,
+        expires_at=state.expires_at,
         request_counts=state.counts(),
         usage=_usage(state.usage()),
         metadata=batch.metadata,

@@ -4,6 +4,9 @@ import re
 
 from batchchat.jobs.errors import UsageError
 
+NO_DEADLINE = "none"
+"""The completion window of a batch that never expires; only commands can ask for it."""
+
 COMPLETION_WINDOW_PATTERN = "^([0-9]{1,7}[dhms]){1,4}$"
 _MIN_SECONDS, _MAX_SECONDS = 3_600, 30 * 86_400
 _UNIT_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
@@ -26,3 +29,11 @@ def completion_window_seconds(text: str) -> int:
             " to 30d, such as 90m, 24h or 7d"
         )
     return seconds
+
+
+def expiry(window: str, now: int) -> int | None:
+    """Return when a window that begins at `now` ends, in Unix seconds.
+
+    None means never. Raises `UsageError` if the window is not valid.
+    """
+    return None if window == NO_DEADLINE else now + completion_window_seconds(window)

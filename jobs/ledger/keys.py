@@ -13,6 +13,7 @@
         plan.json                     create-once: the shards, or why there are none
         problems.jsonl                all problems of the input
         cancel.json                   create-once: a cancellation request
+        extension.json                a later deadline
         commits/00012.json            create-once: makes the shard's results final
         shards/00012/attempts/<attempt>.json         marks an attempt as started
         shards/00012/<attempt>/00003.jsonl           a checkpoint of the attempt
@@ -87,6 +88,7 @@ class BatchKeys:
         self.plan = f"{top}/plan.json"
         self.problems = f"{top}/problems.jsonl"
         self.cancel = f"{top}/cancel.json"
+        self.extension = f"{top}/extension.json"
         self.final = f"{top}/final.json"
         self.delivery_receipt = f"{top}/delivery_receipt.json"
         self.delivery_attempt = f"{top}/delivery_attempt.json"

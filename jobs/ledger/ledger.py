@@ -72,6 +72,7 @@ class Ledger:
             batch=batch,
             plan=self._read_or_mark_corrupt(corrupt, Plan, keys.plan, self._plans),
             cancel=self.cancel(batch_id),
+            extension=None if final else self._read_due_extension(batch),
             commits=CommitIndex() if final else self._read_commits(keys, corrupt),
             final=final,
             corrupt=corrupt,
@@ -151,6 +152,18 @@ class Ledger:
             return self._read_optional(records.Cancel, self.keys.batch(batch_id).cancel)
         except CorruptObjectError:
             return records.Cancel(self.batch(batch_id).created_at)
+
+    def extension(self, batch_id: str) -> records.Extension | None:
+        """Return the record that replaces the deadline; None if there is none."""
+        with suppress(CorruptObjectError):
+            key = self.keys.batch(batch_id).extension
+            return self._read_optional(records.Extension, key)
+        return None
+
+    def _read_due_extension(self, batch: Batch) -> records.Extension | None:
+        """Return the extension once it matters: when the original deadline is over."""
+        is_due = batch.expires_at is not None and self.now() >= batch.expires_at
+        return self.extension(batch.id) if is_due else None
 
     def invalidate_caches(self) -> None:
         """Forget what a repair may have replaced or removed since it was read."""

@@ -92,9 +92,14 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     on_invalid: str = "fail"
     completion_window: str = "24h"
+    """A duration, or `none`."""
+
     metadata: dict[str, str] | None = None
     retry_of: str | None = None
     """The batch that this one is a retry of."""
+
+    merge: bool = False
+    """Whether the local output of a retry also has the results of that batch."""
 
     output: str | None = None
     """Where the command line writes the results: an absolute path on its machine."""
@@ -127,9 +132,11 @@ class Batch(BatchOptions, frozen=True, kw_only=True):
     input_file_id: str
     endpoint: str
     created_at: int
-    expires_at: int
+    expires_at: int | None
+    """None if it never expires, which readers of format 1 do not know."""
+
     seed: int
-    format: Format = 1
+    format: Format = 2
 
 
 class Shard(msgspec.Struct, frozen=True, array_like=True):
@@ -192,6 +199,12 @@ class Cancel(Record, frozen=True):
 
     created_at: int
     reason: str | None = None
+
+
+class Extension(Record, frozen=True, kw_only=True):
+    """`extension.json`: replaces `expires_at` of the batch; None means never."""
+
+    expires_at: int | None
 
 
 class Part(msgspec.Struct, frozen=True):

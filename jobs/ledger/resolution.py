@@ -15,7 +15,7 @@ def final_status(state: State, now: int) -> str | None:
         return _status_of_commits(state)
     if state.cancelled_at is not None:
         return "cancelled"
-    return "expired" if now >= state.batch.expires_at else None
+    return "expired" if state.has_expired(now) else None
 
 
 def _status_of_commits(state: State) -> str:

@@ -56,6 +56,7 @@ class State:
     batch: Batch
     plan: Plan | None = None
     cancel: records.Cancel | None = None
+    extension: records.Extension | None = None
     commits: CommitIndex = field(default_factory=CommitIndex)
     final: Outcome | None = None
     delivery_receipt: records.DeliveryReceipt | None = None
@@ -69,6 +70,15 @@ class State:
     def cancelled_at(self) -> int | None:
         """When its cancellation was requested, in Unix seconds."""
         return self.cancel.created_at if self.cancel else None
+
+    @property
+    def expires_at(self) -> int | None:
+        """When it expires, in Unix seconds; None means never."""
+        return self.extension.expires_at if self.extension else self.batch.expires_at
+
+    def has_expired(self, now: int) -> bool:
+        """Return whether its deadline has passed at `now`, in Unix seconds."""
+        return self.expires_at is not None and now >= self.expires_at
 
     @property
     def status(self) -> str:

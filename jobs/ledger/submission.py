@@ -8,9 +8,15 @@ from batchchat.jobs.errors import ConflictError
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.active_index import ActiveIndex
-from batchchat.jobs.ledger.completion_window import completion_window_seconds
+from batchchat.jobs.ledger.completion_window import expiry
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import Batch, BatchOptions, Cancel, File
+from batchchat.jobs.ledger.records import (
+    Batch,
+    BatchOptions,
+    Cancel,
+    Extension,
+    File,
+)
 from batchchat.jobs.requests.schema import ENDPOINT
 
 
@@ -32,6 +38,7 @@ def create_batch(
 
     """
     now = ledger.now()
+    expires_at = expiry(options.completion_window, now)
     chosen = msgspec.structs.asdict(options)
     if options.seed is None:
         chosen["seed"] = secrets.randbelow(2**53)
@@ -43,7 +50,8 @@ def create_batch(
         input_file_id=input_file.id,
         endpoint=ENDPOINT,
         created_at=now,
-        expires_at=now + completion_window_seconds(options.completion_window),
+        expires_at=expires_at,
+        format=1 if expires_at else 2,
         **chosen,
     )
     if enqueue:
@@ -67,3 +75,22 @@ def cancel_batch(ledger: Ledger, batch_id: str) -> None:
         raise ConflictError(message)
     key = ledger.keys.batch(batch_id).cancel
     ledger.storage.create(key, records.encode(Cancel(ledger.now())))
+
+
+def extend_batch(ledger: Ledger, batch_id: str, window: str) -> None:
+    """Let the batch expire only when a completion window that begins now ends.
+
+    Raises:
+        ConflictError: it has ended.
+        UsageError: the completion window is not valid.
+
+    """
+    state = ledger.state(batch_id)
+    extension = Extension(expires_at=expiry(window, ledger.now()))
+    if state.is_terminal:
+        raise ConflictError(
+            f"`{batch_id}` can't be extended: its status is {state.status}",
+            hint=f"run the remaining requests with `batchchat retry {batch_id}`",
+        )
+    key = ledger.keys.batch(batch_id).extension
+    ledger.storage.put(key, records.encode(extension))

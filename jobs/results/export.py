@@ -12,6 +12,7 @@ from batchchat.jobs.errors import CorruptObjectError, OutputError
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.results.joined_rows import outcome_of
+from batchchat.jobs.results.merged_rows import MergedRows
 from batchchat.jobs.results.parquet import write_parquet
 from batchchat.jobs.results.parquet_file import parquet_file_id
 
@@ -115,6 +116,9 @@ def results_for(
 ) -> Iterator[tuple[Path, Write]]:
     """Yield the path of each file of an ended batch, and a function that writes it."""
     final = outcome_of(state)
+    if state.batch.merge:
+        yield from _merged(ledger, state, places)
+        return
     if places.jsonl:
         yield places.jsonl, _copy(ledger, final.output_file_id, final.output_bytes)
     if places.errors and final.error_file_id:
@@ -125,6 +129,23 @@ def results_for(
             yield places.parquet, _copy(ledger, table, final.parquet_bytes)
         else:
             yield places.parquet, lambda sink: write_parquet(ledger, state, sink)
+
+
+def _merged(
+    ledger: Ledger, state: State, places: OutputPaths
+) -> Iterator[tuple[Path, Write]]:
+    """Do the same for a retry and the batches that it repeats."""
+    rows = MergedRows(ledger, state)
+
+    def lines(*, completed: bool) -> Iterator[bytes]:
+        return (row.result + b"\n" for row in rows if row.completed == completed)
+
+    if places.jsonl:
+        yield places.jsonl, lambda sink: sink.writelines(lines(completed=True))
+    if places.errors and any(lines(completed=False)):
+        yield places.errors, lambda sink: sink.writelines(lines(completed=False))
+    if places.parquet:
+        yield places.parquet, lambda sink: write_parquet(ledger, state, sink, rows)
 
 
 def _copy(ledger: Ledger, file_id: str | None, size: int) -> Write:

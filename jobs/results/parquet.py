@@ -19,6 +19,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.results.arrow_columns import Columns
 from batchchat.jobs.results.joined_rows import JoinedRows, Row
+from batchchat.jobs.results.merged_rows import MergedRows
 from batchchat.jobs.results.nested_columns import CHOICE_FIELDS, MESSAGE_FIELDS
 
 _GROUP_ROWS = 8_192
@@ -51,8 +52,13 @@ _REPEATED = [
 """Columns with few distinct values, which are dictionary-encoded."""
 
 
-def write_parquet(ledger: Ledger, state: State, sink: BinaryIO | RawIOBase) -> int:
-    """Write a batch that has ended; return the number of rows.
+def write_parquet(
+    ledger: Ledger,
+    state: State,
+    sink: BinaryIO | RawIOBase,
+    merged: MergedRows | None = None,
+) -> int:
+    """Write a batch that has ended, or the `merged` rows; return the number of rows.
 
     Holds two row groups in memory: one is compressed while the next is read. `sink` is
     not closed.
@@ -75,7 +81,7 @@ def write_parquet(ledger: Ledger, state: State, sink: BinaryIO | RawIOBase) -> i
         ThreadPoolExecutor(1) as beside,
     ):
         writing: Future[None] | None = None
-        for group in _groups(JoinedRows(ledger, state), schema, model):
+        for group in _groups(merged or JoinedRows(ledger, state), schema, model):
             table = group.table()
             if writing is not None:
                 writing.result()
@@ -153,7 +159,7 @@ def _schema(batch_id: str) -> Any:
     return pa.schema(columns, metadata={"batchchat.batch_id": batch_id})
 
 
-def _request(rows: JoinedRows, row: Row) -> bytes:
+def _request(rows: JoinedRows | MergedRows, row: Row) -> bytes:
     """Return the line of a request; a line that was too long to be one is not read."""
     return rows.raw(row.line) if row.completed else row.line.raw or b""
 
@@ -169,7 +175,9 @@ def _struct(names: Iterable[str]) -> Any:
     return pa.struct({name: special.get(name, pa.string()) for name in names})
 
 
-def _groups(rows: JoinedRows, schema: Any, model: str | None) -> Iterator["_Group"]:
+def _groups(
+    rows: JoinedRows | MergedRows, schema: Any, model: str | None
+) -> Iterator["_Group"]:
     """Divide the rows into row groups of bounded size."""
     group = _Group(schema, model)
     for block, size in _blocks(rows):
@@ -181,7 +189,7 @@ def _groups(rows: JoinedRows, schema: Any, model: str | None) -> Iterator["_Grou
         yield group
 
 
-def _blocks(rows: JoinedRows) -> Iterator[tuple[list[Row], int]]:
+def _blocks(rows: JoinedRows | MergedRows) -> Iterator[tuple[list[Row], int]]:
     """Yield rows to decode together, with the size of their requests and results."""
     block: list[Row] = []
     size = 0

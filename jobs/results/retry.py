@@ -33,7 +33,9 @@ _named = msgspec.json.Decoder(_Named)
 _problem = msgspec.json.Decoder(Problem)
 
 
-def retry_options(original: Batch, max_cost: Decimal | None = None) -> BatchOptions:
+def retry_options(
+    original: Batch, max_cost: Decimal | None = None, *, merge: bool = False
+) -> BatchOptions:
     """Return the options of a retry: the original batch's, and maybe another limit.
 
     Only the local `output` is not copied: a retry never replaces its results.
@@ -43,6 +45,7 @@ def retry_options(original: Batch, max_cost: Decimal | None = None) -> BatchOpti
     return msgspec.structs.replace(
         options,
         retry_of=original.id,
+        merge=merge,
         output=None,
         max_cost=original.max_cost if max_cost is None else max_cost,
     )

@@ -10,7 +10,8 @@ pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "requests.jsonl"
 OWN = {
-    *("id", "input_file_id", "output_file_id", "engine_seconds", "expires_at"),
+    *("id", "input_file_id", "output_file_id", "output_parquet_file_id"),
+    *("engine_seconds", "completion_window", "expires_at"),
     *("created_at", "in_progress_at", "finalizing_at", "completed_at"),
 }
 """Fields of a Batch object that differ between any two batches."""

@@ -206,6 +206,7 @@ class _Batch:
     def _checkpointed(self) -> set[int]:
         """Return the lines that were checkpointed before the end was requested."""
         batch, bucket = self._state.batch, self._cluster.bucket
+        assert batch.expires_at is not None
         end = batch.expires_at - EPOCH
         if wish := bucket.history[self._keys.cancel]:
             end = min(end, wish[0][0])

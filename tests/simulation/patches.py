@@ -19,7 +19,7 @@ import batchchat.jobs.execution.engine_gate
 import batchchat.jobs.execution.progress
 import batchchat.jobs.execution.shard_feeder
 import batchchat.jobs.ids
-import batchchat.jobs.ledger.submission
+import batchchat.jobs.ledger.completion_window
 import batchchat.jobs.lru_cache
 import batchchat.jobs.shutdown
 import batchchat.jobs.storage.retrying
@@ -69,7 +69,7 @@ def simulated(world: VirtualWorld, redis: Redis, window: int) -> Iterator[None]:
     }
     names: dict[Any, dict[str, Any]] = {
         batchchat.jobs.backoff: {"random": world.rng},
-        batchchat.jobs.ledger.submission: {
+        batchchat.jobs.ledger.completion_window: {
             "completion_window_seconds": {"24h": 86_400, WINDOW: window}.__getitem__
         },
         batchchat.jobs.execution.engine_gate: {

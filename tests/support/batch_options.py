@@ -14,6 +14,7 @@ EVERY_OPTION = BatchOptions(
     completion_window="7d",
     metadata={"team": "blue"},
     retry_of=new_batch_id(),
+    merge=True,
     output="/home/user/results.jsonl",
     destination="s3://bucket/exports/default",
     output_format="both",

@@ -26,6 +26,7 @@ from batchchat.jobs.ledger.records import (
     Commit,
     DeliveryAttempt,
     DeliveryReceipt,
+    Extension,
     File,
     Outcome,
     Plan,
@@ -45,6 +46,7 @@ KINDS: dict[str, Any] = {
     "deleted": DeletionMark,
     "delivery_attempt": DeliveryAttempt,
     "delivery_receipt": DeliveryReceipt,
+    "extension": Extension,
     "file": File,
     "final": Outcome,
     "idempotency_record": IdempotencyRecord,
@@ -88,6 +90,13 @@ def test_format_1_is_read_without_loss(name):
     assert contains(written, json.loads(example(name)))
 
 
+def test_format_2_of_a_batch_is_read_without_loss():
+    data = (DATA / "format_2" / "batch.json").read_bytes()
+    record = records.decode(Batch, data, "batch")
+    assert (record.format, record.expires_at) == (2, None)
+    assert contains(json.loads(records.encode(record)), json.loads(data))
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_unknown_fields_are_skipped(name):
     stored = json.loads(example(name)) | {"from_the_future": [1, {"a": None}]}
@@ -99,12 +108,12 @@ def test_unknown_fields_are_skipped(name):
 @pytest.mark.parametrize("other", [True, False], ids=["other fields", "same fields"])
 def test_a_newer_format_is_rejected_and_not_called_corrupt(name, other):
     stored = {"all": "new"} if other else json.loads(example(name))
-    data = json.dumps(stored | {"format": 2}).encode()
+    data = json.dumps(stored | {"format": 9}).encode()
     with pytest.raises(NewerFormatError) as caught:
         records.decode(KINDS[name], data, f"some/{name}.json")
     assert caught.value.message == (
-        f"`some/{name}.json` has format 2, and this version of batchchat reads formats"
-        " up to 1"
+        f"`some/{name}.json` has format 9, and this version of batchchat reads formats"
+        f" up to {2 if name == 'batch' else 1}"
     )
     assert caught.value.hint == "upgrade batchchat on this machine"
     assert not caught.value.retryable

@@ -45,7 +45,7 @@ def make_newer(storage, key):
         stored = json.loads(header)
     except LookupError:
         stored, newline, rest = {}, b"", b""
-    newer = json.dumps(stored | {"format": 2}).encode()
+    newer = json.dumps(stored | {"format": 9}).encode()
     storage.put(key, newer + newline + rest)
 
 
@@ -69,9 +69,9 @@ def test_a_newer_record_is_not_quarantined(hand, name):
     if name == "cancel":
         hand.storage.delete(hand.ledger.keys.batch(batch_id).final)
     key = getattr(hand.ledger.keys.batch(batch_id), name)
-    hand.storage.put(key, b'{"format":2}')
+    hand.storage.put(key, b'{"format":9}')
     before = snapshot(hand.storage)
-    with pytest.raises(NewerFormatError, match="has format 2"):
+    with pytest.raises(NewerFormatError, match="has format 9"):
         quarantine_corrupt_records(hand.ledger, hand.ledger.state(batch_id))
     assert snapshot(hand.storage) == before
 
@@ -100,7 +100,7 @@ def test_a_run_leaves_a_batch_with_newer_objects_as_it_is(bench, part):
             "attempt_marker": keys.attempt_marker(shard, "0" * 32),
             "partial_turns": keys.partial_turns(shard, "0" * 32, 0),
         }[part]
-        bench.storage.put(key, b'{"format":2}\n')
+        bench.storage.put(key, b'{"format":9}\n')
     commits = {entry.key for entry in bench.storage.list(keys.commits)}
     with pytest.raises(NewerFormatError):
         bench.run(batch_id)
@@ -131,7 +131,7 @@ def test_a_dispatcher_leaves_a_newer_batch_alone_and_logs_it_once(desk, caplog):
     assert snapshot(desk.hand.storage) == before
     logged = [record for record in caplog.records if newer in record.getMessage()]
     assert len(logged) == 1
-    assert "has format 2" in logged[0].getMessage()
+    assert "has format 9" in logged[0].getMessage()
 
 
 def test_a_controller_leaves_a_newer_batch_alone_and_logs_it_once(hand, caplog):

@@ -5,6 +5,7 @@ import pytest
 
 from batchchat.cli.backends.batch_view import LocalOutput
 from batchchat.cli.backends.embedded import EmbeddedBackend
+from batchchat.cli.backends.protocol import RetryOptions
 from batchchat.cli.backends.session import Session
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.ledger.stored_files import store_file
@@ -14,7 +15,7 @@ from batchchat.jobs.settings import Settings
 from tests.support.batch_options import EVERY_OPTION, options_of
 from tests.support.ended import MODEL, Hand, bare
 
-NOT_COPIED = ("retry_of", "output")
+NOT_COPIED = ("output", "retry_of", "merge")
 """A retry names the batch it retries; it never overwrites that batch's local file."""
 
 
@@ -50,15 +51,15 @@ def test_a_retry_may_have_another_cost_limit(hand, ended):
 
 
 def test_every_option_survives_a_retry_from_the_command_line(hand, ended, backend):
-    retried = hand.ledger.batch(backend.retry(ended, None, None))
+    retried = hand.ledger.batch(backend.retry(ended, None, RetryOptions()))
     assert options_of(retried, *NOT_COPIED) == options_of(EVERY_OPTION, *NOT_COPIED)
     assert (retried.retry_of, retried.output) == (ended, None)
 
 
 def test_a_local_output_replaces_where_the_results_go(hand, ended, backend):
     output = LocalOutput(Path("/tmp/more.jsonl"), "jsonl")  # noqa: S108 - only named
-    retried = hand.ledger.batch(backend.retry(ended, output, None))
-    changed = ("output", "output_format", "destination", "retry_of")
+    retried = hand.ledger.batch(backend.retry(ended, output, RetryOptions()))
+    changed = ("output", "output_format", "destination", "retry_of", "merge")
     assert options_of(retried, *changed) == options_of(EVERY_OPTION, *changed)
     assert retried.output == "/tmp/more.jsonl"  # noqa: S108
     assert (retried.output_format, retried.destination) == ("jsonl", None)
