@@ -65,7 +65,7 @@ class Controller:
             with self._keeper.hold_unmonitored(message.name) as is_held:
                 if is_held:
                     self._handle(message)
-        except BaseException as error:  # a Rust panic is no Exception
+        except Exception as error:
             if isinstance(error, BatchchatError):
                 self._log_deferred_once(message, error)
             else:

@@ -156,8 +156,15 @@ class LocalRunner:
         while not self._broker.is_closed:
             message = self._broker.receive(CONTROL, _POLL_SECONDS)
             if message is not None:
-                self._controller.handle(message)
+                self._handle(message)
                 self._broker.finish(message)
+
+    def _handle(self, message: WorkMessage) -> None:
+        try:
+            self._controller.handle(message)
+        except BaseException as error:  # a Rust panic is no Exception
+            log.exception("%s failed", message.name)
+            self._environment.on_failure(error)
 
     def _count_batch(self, state: State) -> None:
         self._ended.batches_ended[state.status] += 1
