@@ -29,7 +29,7 @@ _Follow = Annotated[
 def results(
     batch_id: options.BatchId,
     output: options.Output = None,
-    format_: options.OutputFormat = Format.JSONL,
+    format_: options.OutputFormat = None,
     errors: _Errors = False,
     head: _Head = None,
     follow: _Follow = False,
@@ -43,6 +43,7 @@ def results(
     from batchchat.cli.backends.open import open_backend
     from batchchat.cli.backends.print_results import ResultPrinter
 
+    format_ = options.output_format(output, format_)
     path = paths.absolute_output(output)
     _check_options(path, format_, is_printing=errors or follow or head is not None)
     backend = open_backend()

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from batchchat.cli.terminal import options, paths, streams
-from batchchat.cli.terminal.options import Format
 
 _Merge = Annotated[
     bool,
@@ -20,7 +19,7 @@ _Merge = Annotated[
 def retry(
     batch_id: options.BatchId,
     output: options.Output = None,
-    format_: options.OutputFormat = Format.JSONL,
+    format_: options.OutputFormat = None,
     merge: _Merge = False,
     max_cost: options.MaxCost = None,
     progress: options.Progress = True,
@@ -41,6 +40,7 @@ def retry(
     from batchchat.cli.backends.protocol import RetryOptions
     from batchchat.cli.backends.run import RunOptions, run_batch
 
+    format_ = options.output_format(output, format_)
     backend = open_backend()
     backend.get(batch_id)  # report an unknown batch before checking the output
     local_output = None

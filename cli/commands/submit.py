@@ -55,7 +55,7 @@ def submit(
     file: options.File,
     model: options.Model = None,
     output: _Output = None,
-    format_: options.OutputFormat = Format.JSONL,
+    format_: options.OutputFormat = None,
     wait: _Wait = True,
     seed: _Seed = None,
     metadata: _Metadata = None,
@@ -77,6 +77,7 @@ def submit(
     from batchchat.cli.terminal.input_file import open_input
     from batchchat.jobs.ledger.records import BatchOptions
 
+    format_ = options.output_format(output, format_)
     to_stdout = output == "-"
     if to_stdout and (json or not wait or format_ is not Format.JSONL):
         _refuse_stdout()

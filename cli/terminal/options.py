@@ -67,8 +67,21 @@ Output = Annotated[
     ),
 ]
 OutputFormat = Annotated[
-    Format, typer.Option("--format", help="Format of the results.")
+    Format | None,
+    typer.Option(
+        "--format",
+        help="Format of the results.  [default: parquet if the name of the output ends"
+        " in .parquet, otherwise jsonl]",
+    ),
 ]
+
+
+def output_format(output: str | None, chosen: Format | None) -> Format:
+    """Return the format that was chosen, or else the one that the file name implies."""
+    if chosen is not None:
+        return chosen
+    is_parquet = output is not None and output.lower().endswith(".parquet")
+    return Format.PARQUET if is_parquet else Format.JSONL
 
 
 def parse_dollars(text: str) -> Decimal:

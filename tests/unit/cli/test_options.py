@@ -9,6 +9,8 @@ from batchchat.cli.backends.report import stream_note
 from batchchat.cli.main import app
 from batchchat.cli.terminal.format import count, duration, short, size
 from batchchat.cli.terminal.options import (
+    Format,
+    output_format,
     parse_completion_window,
     parse_dollars,
     parse_metadata,
@@ -84,3 +86,18 @@ def test_a_completion_window_is_kept_as_it_was_typed(text):
 def test_a_completion_window_outside_the_range_names_the_range(text):
     with pytest.raises(typer.BadParameter, match="from 1h to 30d"):
         parse_completion_window(text)
+
+
+@pytest.mark.parametrize(
+    ("output", "chosen", "expected"),
+    [
+        ("x.parquet", None, "parquet"),
+        ("X.PARQUET", None, "parquet"),
+        ("x.parquet", Format.BOTH, "both"),
+        ("x.jsonl", None, "jsonl"),
+        ("-", None, "jsonl"),
+        (None, None, "jsonl"),
+    ],
+)
+def test_the_name_of_the_output_implies_the_format(output, chosen, expected):
+    assert output_format(output, chosen) == expected

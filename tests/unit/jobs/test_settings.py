@@ -44,3 +44,10 @@ def test_an_invalid_toml_file_is_an_error_with_its_path(config):
 def test_a_missing_config_file_is_an_error_with_its_path():
     with pytest.raises(ConfigError, match=r"batchchat\.toml"):
         load_settings()
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch):
+    for name in ("CONFIG", "BROKER", "PORT"):
+        monkeypatch.setenv(f"BATCHCHAT_{name}", "")
+    settings = load_settings()
+    assert (settings.config, settings.broker, settings.port) == (None, None, 8000)
