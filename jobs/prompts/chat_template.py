@@ -9,6 +9,7 @@ import msgspec
 from jinja2 import TemplateError, meta
 
 from batchchat.jobs.errors import ConfigError, RequestRefusedError
+from batchchat.jobs.prompts.completeness import missing_message
 from batchchat.jobs.prompts.template_environment import template_environment
 from batchchat.jobs.requests.schema import Message
 from batchchat.jobs.requests.schema_types import Tool, ToolCall
@@ -64,13 +65,15 @@ class ChatTemplate:
         tools: list[Tool] | None = None,
         *,
         require_tool_support: bool = True,
+        require_all_messages: bool = False,
         transform: Callable[[str], str] = str,
         time: int | None = None,
         **arguments: Any,
     ) -> str:
         """Return the prompt, up to where the answer begins.
 
-        With `require_tool_support`, a template that ignores tools is an error.
+        With `require_tool_support`, a template that ignores tools is an error; with
+        `require_all_messages`, one that leaves out the content of a message.
         `transform` is applied to every text of the request. `arguments` are further
         variables of the template. A template that reads the clock reads `time`, which
         is in Unix seconds and shown in UTC, or the `strftime_now` of the arguments, in
@@ -88,7 +91,7 @@ class ChatTemplate:
         if self._reads_time:
             arguments[CLOCK] = _clock(time, arguments.get(CLOCK))
         try:
-            return self._template.render(
+            prompt = self._template.render(
                 messages=[map_texts(turn, transform) for turn in turns],
                 add_generation_prompt=True,
                 tools=tool_dicts or None,
@@ -102,6 +105,9 @@ class ChatTemplate:
                 code="invalid_messages",
                 param="body.messages",
             ) from None
+        if require_all_messages:
+            _check_messages(turns, prompt)
+        return prompt
 
     def _check(self, messages: list[Message], tools: list[Tool] | None) -> None:
         """Reject what the template would silently ignore."""
@@ -124,6 +130,18 @@ class ChatTemplate:
         if message.role == "developer" and not self._supports_developer:
             turn["role"] = "system"
         return turn
+
+
+def _check_messages(turns: list[dict[str, Any]], prompt: str) -> None:
+    missing = missing_message(turns, prompt)
+    if missing is not None:
+        raise RequestRefusedError(
+            f"the model's chat template leaves out message {missing + 1} of"
+            f" {len(turns)}, with the role `{turns[missing]['role']}`; set another"
+            " `chat_template` for the model in the catalog, or change the conversation",
+            code="invalid_messages",
+            param=f"body.messages[{missing}]",
+        )
 
 
 def message_for_template(message: Message) -> dict[str, Any]:

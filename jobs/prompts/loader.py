@@ -70,6 +70,7 @@ def _build(model: Model, folder: Path | None) -> PromptRenderer:
         guard=None if model.allow_special_tokens else _guard(model, tokens, tokenizer),
         count_many=_counter(tokenizer) if tokenizer else None,
         tool_template=templates.get(TOOL_USE),
+        require_all_messages=True,
     )
 
 

@@ -45,10 +45,12 @@ class PromptRenderer:
         guard: SpecialTokenGuard | None = None,
         count_many: Callable[[list[str]], list[int]] | None = None,
         tool_template: ChatTemplate | None = None,
+        require_all_messages: bool = False,
     ) -> None:
         """Render with `template` and tokenize with `encode`.
 
         Requests with tools are rendered with `tool_template` if the model has one.
+        With `require_all_messages`, a template must not leave out a message.
         `encode` is None if only the engine can load the tokenizer. `count_many` returns
         the numbers of tokens of many prompts at once. `parses_tool_calls` says that
         tool calls in the model's answers can be parsed. Without a `guard`, special
@@ -58,6 +60,7 @@ class PromptRenderer:
         self.count_many = count_many
         self.parses_tool_calls = parses_tool_calls
         self.template = template
+        self._require_all_messages = require_all_messages
         self._tool_template = tool_template or template
         self.encode = encode
         self.context_length = context_length
@@ -83,6 +86,7 @@ class PromptRenderer:
             request.body.messages,
             request.parameter("tools"),
             require_tool_support=has_tools(request),
+            require_all_messages=self._require_all_messages and transform is str,
             transform=transform,
             time=request.time,
             **template_arguments(request),

@@ -32,6 +32,7 @@ BOTH_REJECT = "both reject"
 REJECTED_ONLY_HERE = {
     "does not support tools": "the template ignores the request's tools",
     "does not support `tool_calls`": "the template ignores calls in messages",
+    "leaves out message": "the template ignores the content of a message",
 }
 """Parts of our errors for what transformers renders, and the reasons."""
 
@@ -82,10 +83,11 @@ def outcome(source: str, renderer: PromptRenderer, name: str) -> str:
     return f"different: {ours!r} is not {theirs!r}"
 
 
-def outcomes(template: Path) -> dict[str, str]:
+def outcomes(file: Path) -> dict[str, str]:
     """Return the outcome of each conversation with a template."""
-    source = template.read_text("utf-8")
-    renderer = PromptRenderer(ChatTemplate(source, TOKENS), None, None)
+    source = file.read_text("utf-8")
+    template = ChatTemplate(source, TOKENS)
+    renderer = PromptRenderer(template, None, None, require_all_messages=True)
     return {name: outcome(source, renderer, name) for name in CONVERSATIONS}
 
 

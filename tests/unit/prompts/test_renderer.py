@@ -96,7 +96,7 @@ def folder(tmp_path):
 
 
 def rendered(model, tmp_path):
-    return load_renderer(model, tmp_path).render(says(1))
+    return load_renderer(model, tmp_path).render(says(0))
 
 
 def test_the_template_is_read_from_the_tokenizer_config(folder, tmp_path):
@@ -116,7 +116,7 @@ NAMED = [
 
 
 def rendered_with_tools(model, tmp_path):
-    body = {"messages": [{"role": "user", "content": "x"}], "tools": TOOLS}
+    body = {"messages": [{"role": "user", "content": ""}], "tools": TOOLS}
     model = structs.replace(model, tool_parser="hermes")
     return load_renderer(model, tmp_path).render(parse_valid(encoded(body)))
 
