@@ -48,7 +48,7 @@ def follow(
         return _poll_until_over(backend, batch_id, watcher, on_view)
     except KeyboardInterrupt:
         display.stop()
-        streams.hint(still_running)
+        streams.hint(_blocked_hint(backend, batch_id) or still_running)
         return None
     except _AbandonedError:
         raise
@@ -57,6 +57,19 @@ def follow(
         raise
     finally:
         display.stop()
+
+
+def _blocked_hint(backend: Backend, batch_id: str) -> str | None:
+    """Return what to do if the batch does not continue by itself."""
+    try:
+        view = backend.get(batch_id)
+        if backend.is_abandoned(view):
+            return (
+                f"no process is running it; continue with `batchchat resume {batch_id}`"
+            )
+        return backend.blocked_reason(view)
+    except BatchchatError:
+        return None
 
 
 def _poll_until_over(
