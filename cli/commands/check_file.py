@@ -1,44 +1,55 @@
 """Check a local or S3 file in the way that the planner checks a batch's input."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from batchchat.cli.backends.session import Session
 from batchchat.cli.terminal.input_file import open_input
 from batchchat.cli.terminal.paths import expand_user
-from batchchat.jobs.errors import InputFileError
 from batchchat.jobs.planning.planner import PromptLengthCheck, find_model, plan_limits
 from batchchat.jobs.planning.scanner import Scan, scan
 from batchchat.jobs.requests.parser import Parser
+from batchchat.jobs.storage.protocol import CHUNK_BYTES
 
 
 def check_file(session: Session, file: str, model: str | None) -> Scan:
     """Return the problems of a file.
 
     Raises:
-        InputFileError: the file can't be read, or only once.
+        InputFileError: the file can't be read.
         ModelNotFoundError: there is no such `model`.
 
     """
     if model is not None:
         session.catalog.find(model)
-    _require_rereadable(file)
     parser = Parser(model, names=session.catalog.names)
     lengths = PromptLengthCheck(parser, session.renderers)
     settings = session.settings
-    found = scan(lambda: _read(file), parser, plan_limits(settings), check=lengths)
+    with _opened(file) as read:
+        found = scan(read, parser, plan_limits(settings), check=lengths)
     find_model(parser, session.catalog, found)
     return found
 
 
-def _require_rereadable(file: str) -> None:
-    """Raise `InputFileError` for stdin and pipes, which can be read only once."""
-    if file == "-" or not _is_rereadable(expand_user(file)):
-        raise InputFileError(
-            f"can't check `{file}`: stdin and pipes can be read only once, but checking"
-            " reads the input twice",
-            hint="save it to a file first",
-        )
+@contextmanager
+def _opened(file: str) -> Iterator[Callable[[], Iterator[bytes]]]:
+    """Yield a function that reads the file from its beginning, as often as needed.
+
+    Stdin and pipes can be read only once, so they are copied to a temporary file.
+    """
+    if file != "-" and _is_rereadable(expand_user(file)):
+        yield lambda: _read(file)
+        return
+    with TemporaryFile() as copy:
+        copy.writelines(_read(file))
+
+        def read() -> Iterator[bytes]:
+            copy.seek(0)
+            return iter(lambda: copy.read(CHUNK_BYTES), b"")
+
+        yield read
 
 
 def _is_rereadable(path: Path) -> bool:

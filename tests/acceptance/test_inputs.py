@@ -58,10 +58,14 @@ def test_input_may_come_from_stdin(place):
     assert content.read_bytes() == LINES
 
 
-def test_validate_rejects_stdin(place):
-    done = place.run("validate", "-", stdin=LINES)
-    assert (done.code, done.out) == (2, b"")
-    assert "hint: save it to a file first" in done.err
+def test_validate_reads_stdin_as_it_reads_a_file(place):
+    for data in (LINES, LINES + b"{\n"):
+        file = place.file("requests.jsonl", data)
+        read, piped = (
+            place.run("validate", source, "--model", "demo", "--json", stdin=data)
+            for source in (file, "-")
+        )
+        assert (piped.code, piped.out) == (read.code, read.out)
 
 
 UNREADABLE = {
