@@ -220,38 +220,38 @@ MUTATIONS: dict[str, Mutation] = {
     "the last result counts": Mutation(
         _changed(batchchat.jobs.results.finalize, "read_results", _last_counts),
         FaultProfile.racing,
-        3,
+        8,
     ),
     "results are counted twice": Mutation(
-        _changed(RecoveredResults, "add", _count_twice), FaultProfile.racing, 3
+        _changed(RecoveredResults, "add", _count_twice), FaultProfile.racing, 8
     ),
     "a lost create is not read back": Mutation(
-        _changed(_Writer, "_commit", _trust_own_commit), FaultProfile.racing, 416
+        _changed(_Writer, "_commit", _trust_own_commit), FaultProfile.racing, 234
     ),
     "no attempt is pinned": Mutation(_changed(_Writer, "write", _pin_nothing)),
     "later commits are pinned": Mutation(
-        _changed(_Writer, "write", _pin_later_commits), FaultProfile.racing, 160
+        _changed(_Writer, "write", _pin_later_commits), FaultProfile.racing, 51
     ),
     "a message is sent once": Mutation(_changed(Outbox, "send", _send_once), first=6),
     "one death convicts": Mutation(
-        _changed(CrashBisection, "poison_lines", _convict_after_one_death), first=164
+        _changed(CrashBisection, "poison_lines", _convict_after_one_death), first=72
     ),
     "a dead engine convicts later requests": Mutation(
         partial(_with_quick_conviction, _changed(Attempt, "finish", _mark_any_death)),
-        first=137,
+        first=836,
     ),
     "markers are not removed": Mutation(
         partial(_with_quick_conviction, _changed(Attempt, "withdraw", lambda _: None)),
-        first=137,
+        first=41,
     ),
     "the index entry follows the batch": Mutation(
-        _changed(cluster, "create_batch", _index_after_submit), first=7
+        _changed(cluster, "create_batch", _index_after_submit), first=0
     ),
     "the index entry is removed before the end": Mutation(
         _changed(
             batchchat.workers.control.controller, "finalize", _remove_from_index_first
         ),
-        first=2,
+        first=0,
     ),
     "a kill is swallowed": Mutation(_changed(ShardHost, "run", _swallow_kill)),
     "corrupt records are not quarantined": Mutation(
@@ -260,9 +260,9 @@ MUTATIONS: dict[str, Mutation] = {
             "quarantine_corrupt_records",
             _keep_corrupt,
         ),
-        first=160,
+        first=317,
     ),
-    "a corrupt plan counts as missing": Mutation(_end_without_its_plan, first=108),
+    "a corrupt plan counts as missing": Mutation(_end_without_its_plan, first=34),
     "no batch is finalized": Mutation(_changed(Controller, "handle", _plan_only)),
 }
 
