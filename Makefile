@@ -35,7 +35,7 @@ demo: $(READY)  ## Set up everything, then run a sample on vLLM with the tiny de
 test: $(READY)  ## Set up everything, then run the tests of every kind
 	$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
 
-test-all: $(READY)  ## Run every test, and search longer for faults (an hour)
+test-all: $(READY)  ## Run the slow variants too (an hour)
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --extended $(ARGS)
 
 chaos: $(READY)  ## Disturb clusters with real vLLM in every way there is (half an hour): make chaos ARGS='1 8'
