@@ -12,7 +12,7 @@ import tokenize
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 ALLOW = "words: allow"
@@ -54,16 +54,12 @@ class Finding(NamedTuple):
         return f'{self.path}:{self.line}: "{self.found}": {self.instead}'
 
 
-def load_list() -> dict[str, Any]:
-    """Read the list of words and of pending folders."""
-    return tomllib.loads((ROOT / "tools/words.toml").read_text("utf-8"))
-
-
 def load_words() -> list[Word]:
     """Return the words to avoid."""
+    listed = tomllib.loads((ROOT / "tools/words.toml").read_text("utf-8"))
     return [
         Word(re.compile(rf"\b(?:{key.replace(' ', _GAP)})\b", re.IGNORECASE), instead)
-        for key, instead in load_list()["words"].items()
+        for key, instead in listed["words"].items()
     ]
 
 
@@ -107,20 +103,11 @@ def tracked_files() -> Iterator[Path]:
 
 
 def main(prefixes: list[str]) -> int:
-    """Print the findings below the given paths, and return how many there are.
-
-    Without paths, check all files except those in pending folders.
-    """
+    """Print the findings below the paths, or in all files; return their number."""
     words = load_words()
-    pending = tuple(load_list().get("pending", ()))
     found = 0
     for path in tracked_files():
-        name = str(path)
-        if prefixes:
-            is_checked = name.startswith(tuple(prefixes))
-        else:
-            is_checked = not name.startswith(pending)
-        if not is_checked:
+        if not str(path).startswith(tuple(prefixes) or ""):
             continue
         text = (ROOT / path).read_text("utf-8")
         for finding in sorted(check_text(path, text, words)):

@@ -214,7 +214,7 @@ def test_a_missing_bucket_is_named_with_its_endpoint(server):
 
 
 def test_wrong_credentials_are_not_retryable_and_not_shown(swift):
-    for storage in (swift.open(secret="geheim"), swift.open(key="test:stranger")):
+    for storage in (swift.open(secret="geheim"), swift.open(key="test:unknown")):
         with pytest.raises(StorageError, match="s3://bucket") as raised:
             storage.get("a")
         assert not raised.value.retryable

@@ -72,15 +72,15 @@ def outcome(source: str, renderer: PromptRenderer, name: str) -> str:
     """Return how the two renderings of a conversation compare."""
     line = parse_valid(encoded(CONVERSATIONS[name]))
     request = msgspec.structs.replace(line, time=NOON)
-    ours, theirs = our_prompt(renderer, request), their_prompt(source, request)
-    if isinstance(ours, RequestRefusedError):
-        if isinstance(theirs, Exception):
+    own, reference = our_prompt(renderer, request), their_prompt(source, request)
+    if isinstance(own, RequestRefusedError):
+        if isinstance(reference, Exception):
             return BOTH_REJECT
-        reasons = [part for part in REJECTED_ONLY_HERE if part in ours.message]
-        return reasons[0] if reasons else f"only we reject: {ours.message}"
-    if ours == theirs:
+        reasons = [part for part in REJECTED_ONLY_HERE if part in own.message]
+        return reasons[0] if reasons else f"only we reject: {own.message}"
+    if own == reference:
         return EQUAL
-    return f"different: {ours!r} is not {theirs!r}"
+    return f"different: {own!r} is not {reference!r}"
 
 
 def outcomes(file: Path) -> dict[str, str]:

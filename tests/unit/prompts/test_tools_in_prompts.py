@@ -110,10 +110,12 @@ READS_BUDGET = (
 
 
 def test_a_request_can_set_any_variable_that_the_template_reads():
-    renderer = PromptRenderer(ChatTemplate(READS_BUDGET, {"bos_token": "b"}), None, 512)
+    renderer = PromptRenderer(
+        ChatTemplate(READS_BUDGET, {"bos_token": "<s>"}), None, 512
+    )
     said = {"thinking_budget": 512, "date_string": "1 May"}
     request = asked(CALLED[:1], chat_template_kwargs=said)
-    assert renderer.render(request) == "512 1 May bu"
+    assert renderer.render(request) == "512 1 May <s>u"
     assert renderer.check(request, 100) is None
 
 
