@@ -181,3 +181,5 @@ class EngineDeadError(EngineError):
 
     code = "engine_dead"
     retryable = True
+    reason = ""
+    """Why it died, in one line."""

@@ -130,7 +130,8 @@ class Settings(BaseSettings):
     the second on GPU)."""
 
     engine_log: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "error"
-    """vLLM's log level on stderr: `debug`, `info`, `warning` or `error`."""
+    """vLLM's log level: `debug`, `info`, `warning` or `error`. `batchchat logs` prints
+    the log of a batch; a worker of a cluster logs to stderr."""
 
     simulated_tokens_per_second: Annotated[float, Field(gt=0)] | None = None
     """For load tests: generate random text at this rate per request, without loading

@@ -14,6 +14,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.results.finalize import finalize
 from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import RetryingStorage
+from batchchat.workers.engine.log_file import engine_log_path
 from batchchat.workers.local.batch_lock import BatchLockedError, batch_lock, is_locked
 from batchchat.workers.local.single_batch import SingleBatchRun
 
@@ -82,11 +83,13 @@ class EmbeddedBackend(StoredBackend):
             locks=session.locks,
         )
         with (
-            streams.engine_output(session.engine_log),
+            streams.engine_output(engine_log_path(batch_id)),
             interruptible(batch_id, progress, stop, settings.grace_seconds),
         ):
             display = ProgressDisplay(
-                run_progress_line(progress), show_progress=show_progress
+                run_progress_line(progress),
+                show_progress=show_progress,
+                notices=progress.notices,
             )
             try:
                 return View.of_state(run.run(batch_id))

@@ -80,11 +80,6 @@ class Session:
         """The folder of this machine's lock files."""
         return data_folder() / "locks"
 
-    @property
-    def engine_log(self) -> Path:
-        """The file for the output of the engine's libraries."""
-        return data_folder() / "engine.log"
-
 
 def open_session() -> Session:
     """Open what the settings describe. Raises `ConfigError`."""

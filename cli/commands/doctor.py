@@ -80,8 +80,10 @@ def _try_model(session: "Session", name: str) -> "CheckResult":
     from batchchat.jobs.shutdown import ShutdownSignal
     from batchchat.jobs.storage import MemoryStorage
     from batchchat.workers.diagnostics import CheckResult
+    from batchchat.workers.engine.log_file import engine_log_path
     from batchchat.workers.local.single_batch import SingleBatchRun
 
+    progress = Progress()
     ledger = Ledger(MemoryStorage(), "default")
     batch = create_batch(
         ledger, store_file(ledger, [_LINE], "doctor.jsonl"), BatchOptions(model=name)
@@ -92,13 +94,14 @@ def _try_model(session: "Session", name: str) -> "CheckResult":
         session.renderers,
         start_engine=session.start_engine,
         stop=ShutdownSignal(),
-        progress=Progress(),
+        progress=progress,
         locks=session.locks,
     )
     start = time.monotonic()
+    log = engine_log_path("doctor")
     try:
         session.catalog.find(name)
-        with streams.engine_output(session.engine_log):
+        with streams.engine_output(log):
             state = run.run(batch.id)
     except BatchchatError as error:
         return CheckResult(
@@ -106,7 +109,9 @@ def _try_model(session: "Session", name: str) -> "CheckResult":
         )
     if state.counts().completed != 1:
         text = f"{name} did not complete the test request"
-        hint = f"see the engine's log, `{session.engine_log}`"
+        if progress.notices:
+            text += f": {progress.notices[-1]}"
+        hint = f"see the engine's log, `{log}`"
         return CheckResult(check="model", status="error", message=text, hint=hint)
     seconds = time.monotonic() - start
     text = f"{name} was loaded and completed a test request in {seconds:.0f}s"

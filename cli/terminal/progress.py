@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 from batchchat.cli.terminal import streams
@@ -27,9 +28,19 @@ DescribeProgress = Callable[[], ProgressLine]
 class ProgressDisplay:
     """Shows progress on stderr until it is stopped."""
 
-    def __init__(self, describe: DescribeProgress, *, show_progress: bool) -> None:
-        """Poll `describe` in a thread; do nothing unless `show_progress`."""
+    def __init__(
+        self,
+        describe: DescribeProgress,
+        *,
+        show_progress: bool,
+        notices: deque[str] | None = None,
+    ) -> None:
+        """Poll `describe` in a thread, and print `notices` once.
+
+        Without `show_progress`, only print the notices, at the end.
+        """
         self._describe = describe
+        self._notices = deque[str]() if notices is None else notices
         self._done = threading.Event()
         run = self._update_line if streams.stderr_is_terminal() else self._print_lines
         self._thread = threading.Thread(target=run, name="progress", daemon=True)
@@ -41,6 +52,11 @@ class ProgressDisplay:
         self._done.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_TIMEOUT_SECONDS)
+        self._print_notices(streams.info)
+
+    def _print_notices(self, print_line: Callable[[str], object]) -> None:
+        while self._notices:
+            print_line(self._notices.popleft())
 
     def _update_line(self) -> None:
         """Rewrite one line of the terminal."""
@@ -58,6 +74,7 @@ class ProgressDisplay:
         )
         with live:
             while not self._done.wait(_REFRESH_SECONDS):
+                self._print_notices(lambda text: console.print(text, markup=False))
                 text = fit(self._describe(), console.width - 1)
                 live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
 
@@ -65,6 +82,7 @@ class ProgressDisplay:
         """Print a line when the phase changes, otherwise one every few seconds."""
         last_phase, last_text, next_print = "", "", 0.0
         while not self._done.wait(_REFRESH_SECONDS):
+            self._print_notices(streams.info)
             line, now = self._describe(), time.monotonic()
             text = full_text(line)
             is_due = line.phase != last_phase or now >= next_print

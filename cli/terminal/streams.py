@@ -116,15 +116,16 @@ def engine_output(log: Path) -> Iterator[None]:
     They write progress bars and warnings to the process's file descriptors, which
     would corrupt both the data on stdout and the progress display.
     """
+    from batchchat.workers.engine.log_file import EngineLog
+
     sys.stdout.flush()
     sys.stderr.flush()
     saved = {number: os.dup(number) for number in (1, 2)}
     for number, descriptor in saved.items():
         _real_streams[number] = os.fdopen(os.dup(descriptor), "w", encoding="utf-8")
-    target = _open_log(log)
+    opened = EngineLog(log)
     for number in saved:
-        os.dup2(target, number)
-    os.close(target)
+        os.dup2(opened.descriptor, number)
     try:
         yield
     finally:
@@ -135,11 +136,4 @@ def engine_output(log: Path) -> Iterator[None]:
             os.close(descriptor)
             with suppress(OSError):
                 _real_streams.pop(number).close()
-
-
-def _open_log(log: Path) -> int:
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError:
-        return os.open(os.devnull, os.O_WRONLY)
+        opened.close()

@@ -76,10 +76,11 @@ class AnswerRecorder:
         result_id = request_id(self._context.batch.id, line.line)
         self._writer.add_failure(line.line, output_lines.invalid(result_id, line))
 
-    def record_poison(self, request: Request) -> None:
-        """Record that a request repeatedly crashed the engine."""
+    def record_poison(self, request: Request, reason: str) -> None:
+        """Record that a request repeatedly crashed the engine, and why if known."""
+        text = "this request repeatedly crashed the engine"
         error = RequestRefusedError(
-            "this request repeatedly crashed the engine",
+            f"{text}: {reason}" if reason else text,
             code="engine_error",
             status_code=500,
         )

@@ -100,7 +100,7 @@ class Attempt:
         if is_complete:
             self._writer.commit()
         elif lines_at_death and isinstance(failure, EngineDeadError):
-            self._write_marker(in_flight=tuple(lines_at_death))
+            self._write_marker(tuple(lines_at_death), failure.reason)
             raise failure
         self.withdraw()
         if failure:
@@ -126,7 +126,8 @@ class Attempt:
         self._feeder.deduplicate = False
         lines = {line.number: line for line in self._pending_lines()}
         for number in sorted(lines.keys() & self._bisection.poison_lines()):
-            self._feeder.reject_poison(self._reader.parse(lines.pop(number)))
+            reason = self._bisection.reason_of(number)
+            self._feeder.reject_poison(self._reader.parse(lines.pop(number)), reason)
         for numbers in self._bisection.probe_groups(lines):
             if self._feeder.should_stop:
                 return
@@ -147,13 +148,14 @@ class Attempt:
             self._holds_engine = False
             self._context.engine_gate.release(exclusive=self._bisection.needs_isolation)
 
-    def _write_marker(self, in_flight: tuple[int, ...] = ()) -> None:
+    def _write_marker(self, in_flight: tuple[int, ...] = (), reason: str = "") -> None:
         """Record that this attempt has started; a crash leaves the marker behind."""
         marker = AttemptMarker(
             created_at=self._context.ledger.now(),
             isolated=self._isolated_lines,
             in_flight=in_flight,
             engine_proven=self._engine_proven,
+            reason=reason,
         )
         self._context.storage.put(self._marker_key, records.encode(marker))
 

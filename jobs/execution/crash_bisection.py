@@ -35,14 +35,15 @@ class AttemptMarker(records.Record, frozen=True, kw_only=True):
     """`attempts/<attempt>.json`: an attempt that has started.
 
     `isolated` are the line numbers that had the engine to themselves, `in_flight`
-    those that the engine had when its death was observed. `engine_proven` is true if
-    the engine had computed other requests before.
+    those that the engine had when its death was observed, which was for `reason`.
+    `engine_proven` is true if the engine had computed other requests before.
     """
 
     created_at: int
     isolated: tuple[int, ...] = ()
     in_flight: tuple[int, ...] = ()
     engine_proven: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ class CrashBisection:
                 is_observed = marker.in_flight and marker.engine_proven
                 weights[marker.isolated[0]] += _OBSERVED_WEIGHT if is_observed else 1
         return {line for line, weight in weights.items() if weight >= _POISON_WEIGHT}
+
+    def reason_of(self, line: int) -> str:
+        """Return why the engine died when a line was alone in it, if that is known."""
+        reasons = [m.reason for m in self.markers if m.isolated == (line,) and m.reason]
+        return reasons[-1] if reasons else ""
 
     def probe_groups(self, lines: Iterable[int]) -> Iterator[tuple[int, ...]]:
         """Split `lines` into the groups to submit, most suspicious first.

@@ -1,6 +1,7 @@
 """What a run has done so far, for progress displays."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from threading import Lock
 
@@ -25,7 +26,8 @@ class Progress:
     the download of the model, if there is one. `recovered` counts the results from
     before this run. `activity` is that of the engine, None if it is not known. While
     the run is blocked, `waiting_for` names what it waits for, such as the storage, and
-    `waiting_reason` is the reason; otherwise `waiting_reason` is None.
+    `waiting_reason` is the reason; otherwise `waiting_reason` is None. `notices` are
+    messages that a display shows once and removes.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,6 +45,7 @@ class Progress:
         self.activity: EngineActivity | None = None
         self.on_result: Callable[[], object] = lambda: None
         self.checked_requests = 0
+        self.notices: deque[str] = deque()
         self._throughput = Throughput(clock)
         self._lock = Lock()
 

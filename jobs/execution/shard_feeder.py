@@ -87,12 +87,12 @@ class ShardFeeder:
             answered = self._writer.take_recovered_turns(line.line)
             self._submit_turn(Conversation(line, answered))
 
-    def reject_poison(self, line: ParsedLine) -> None:
+    def reject_poison(self, line: ParsedLine, reason: str) -> None:
         """Record an error for a request that repeatedly crashed the engine."""
         if isinstance(line, InvalidLine):
             self.submit(line)
         else:
-            self._recorder.record_poison(line)
+            self._recorder.record_poison(line, reason)
 
     def drain(self) -> None:
         """Wait for all answers, or until the grace period of a stop is over.

@@ -17,6 +17,7 @@ COMMANDS = [
     "resume",
     "retry",
     "verify",
+    "logs",
     "models",
     "worker",
     "controller",

@@ -158,6 +158,17 @@ def test_an_engine_that_dies_is_replaced_and_the_run_completes(on_vllm):
     )
     assert [key for key, _ in groupby(is_loading)].count(True) == 2
     assert "completed  600 of 600 requests" in done.err
+    assert "engine died (its process was killed by SIGKILL" in done.err
+    assert "); restarting, 1 of 8" in done.err
+
+
+@pytest.mark.engine
+def test_the_engine_s_log_covers_all_runs_and_has_no_prompts(on_vllm):
+    done = on_vllm.place.run("logs", on_vllm.batch_id)
+    assert done.code == 0
+    assert done.out.count(b"--- run of ") == len(on_vllm.ends)
+    assert b"Question" not in done.out
+    assert b"and then?" not in done.out
 
 
 def test_the_counts_are_those_of_an_undisturbed_run(disturbed):

@@ -50,6 +50,10 @@ class Core(Protocol):
         """Return whether the core can still compute."""
         ...
 
+    def death_reason(self) -> str | None:
+        """Return why the core died, None if the error of its step is the reason."""
+        ...
+
     def interrupt_step(self) -> None:
         """Make a `step` that waits for a dead process raise an error."""
         ...

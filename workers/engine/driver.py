@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from batchchat.jobs.prompts.renderer import Prompt, PromptRenderer
 from batchchat.jobs.requests.output_constraints import OutputConstraints, constraints_of
 from batchchat.jobs.requests.schema import Request
 from batchchat.workers.engine.core import Core
+from batchchat.workers.engine.log_file import EngineLog, log_hint
 
 _POLL_SECONDS = 0.5
 """Interval between checks for a dead process."""
@@ -44,7 +46,7 @@ _CLOSE_TIMEOUT_SECONDS = 10.0
 _LOST_PROCESS_SECONDS = 5.0
 """How long startup continues after the engine's child process has disappeared."""
 
-_LOG_HINT = "set BATCHCHAT_ENGINE_LOG=info to see vLLM's messages"
+_MAX_REASON_CHARACTERS = 300
 
 OnDone = Callable[[CompletionOrError], None]
 
@@ -163,7 +165,7 @@ class EngineDriver(Engine):
 
     def abandon(self, reason: str) -> None:
         """Fail all requests from another thread because a step does not return."""
-        self._death = self._death or EngineDeadError(reason)
+        self._death = self._death or EngineDeadError(reason, hint=log_hint())
         self._fail_all(self._death)
 
     def close(self) -> bool:
@@ -200,7 +202,8 @@ class EngineDriver(Engine):
                 last_seen = time.monotonic()
             elif time.monotonic() - last_seen > _LOST_PROCESS_SECONDS:
                 raise EngineStartError(
-                    "the engine process exited during startup", hint=_LOG_HINT
+                    _with_cause("the engine process exited during startup"),
+                    hint=log_hint(),
                 )
 
     def _run(self) -> None:
@@ -278,9 +281,10 @@ class EngineDriver(Engine):
 
     def _die(self, error: BaseException) -> None:
         """Fail all requests, then wait for `close`."""
-        death = EngineDeadError(
-            f"the engine died: {_first_line(error)}", hint=_LOG_HINT
-        )
+        traceback.print_exception(error)
+        reason = self._core.death_reason() or _describe(error)
+        death = EngineDeadError(f"the engine died: {reason}", hint=log_hint())
+        death.reason = reason
         death.__cause__ = error
         self._death = death
         self._fail_all(death)
@@ -308,14 +312,23 @@ class EngineDriver(Engine):
 def _as_start_error(error: BaseException) -> BatchchatError:
     if isinstance(error, BatchchatError):
         return error
-    return EngineStartError(
-        f"the engine did not start: {_first_line(error)}", hint=_LOG_HINT
-    )
+    reason = _describe(error)
+    if "Engine core" in reason:  # vLLM's words for an error in its child process
+        reason = _with_cause(reason)
+    return EngineStartError(f"the engine did not start: {reason}", hint=log_hint())
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().partition("\n")[0]
-    return text or type(error).__name__
+def _describe(error: BaseException) -> str:
+    """Return an error's type and the first line of its message."""
+    text = str(error).strip().partition("\n")[0][:_MAX_REASON_CHARACTERS]
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
+
+
+def _with_cause(text: str) -> str:
+    """Add the last error in the engine's log, if there is one."""
+    cause = EngineLog.current and EngineLog.current.last_error()
+    return f"{text}: {cause[:_MAX_REASON_CHARACTERS]}" if cause else text
 
 
 def _fingerprint(identity: dict[str, Any]) -> str:

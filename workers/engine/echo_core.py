@@ -105,6 +105,10 @@ class EchoCore(Core):
         return True
 
     @override
+    def death_reason(self) -> str | None:
+        return None
+
+    @override
     def interrupt_step(self) -> None:
         """Do nothing: a step returns within milliseconds."""
 

@@ -139,6 +139,7 @@ class EngineLoop:
         """Load the model of a shard and run all shards that wait for it.
 
         Return the error that ended the engine, unless it has computed results before.
+        Either way, report it.
 
         Raises:
             EngineError: the engine did not start.
@@ -172,7 +173,19 @@ class EngineLoop:
         if not (is_closed or self._broker.is_closed):  # another engine would not fit
             environment.on_failure(error or EngineDeadError("the engine hangs"))
             self._on_stuck()
-        return None if host.attempts.work_done().generated.total else error
+        if error is not None and host.attempts.work_done().generated.total:
+            self._report_death(error, deaths=1)
+            return None
+        return error
+
+    def _report_death(self, error: BaseException, deaths: int) -> None:
+        """Report why an engine died, unless it is not restarted."""
+        if self._broker.is_closed:
+            return
+        reason = getattr(error, "reason", "") or str(error)
+        text = f"engine died ({reason}); restarting, {deaths} of {_MAX_ENGINE_DEATHS}"
+        log.warning(text)
+        self._environment.progress.notices.append(text)
 
     def _drop_first(self, queue: str) -> None:
         """Drop a message; the dispatcher sends it again if its shard is to be run."""
@@ -251,6 +264,7 @@ class EngineLoop:
         failures = self._failures[queue]
         is_death = queue in self._died and isinstance(failure, EngineError)
         if is_death and failures < _MAX_ENGINE_DEATHS:
+            self._report_death(failure, failures)
             return
         if isinstance(failure, BatchchatError):
             log.warning("cannot run %s: %s", queue, failure.message)

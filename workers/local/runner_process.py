@@ -26,9 +26,10 @@ from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.logs import event_fields, start_logging
 from batchchat.jobs.prompts.registry import RendererRegistry
-from batchchat.jobs.settings import Settings, data_folder, load_settings
+from batchchat.jobs.settings import Settings, load_settings
 from batchchat.jobs.storage import CachedStorage, open_storage
 from batchchat.workers.broker.status_board import ShardProgress
+from batchchat.workers.engine.log_file import EngineLog, engine_log_path
 from batchchat.workers.engine.startup import start_engine
 from batchchat.workers.environment import WorkerEnvironment
 from batchchat.workers.local.in_process_broker import InProcessBroker
@@ -208,12 +209,9 @@ def _redirect_streams() -> tuple[TextIO, TextIO]:
     """Return stdout and stderr; send to a file what engines print to them."""
     status_stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     log_stream = os.fdopen(os.dup(2), "w", encoding="utf-8")
-    path = data_folder() / "engine.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(file)
+    log = EngineLog(engine_log_path("serve"))
+    os.dup2(log.descriptor, 1)
+    os.dup2(log.descriptor, 2)
     return status_stream, log_stream
 
 

@@ -84,6 +84,23 @@ def test_a_poison_request_is_an_error_line_and_all_others_complete(bench):
     assert len(deaths) <= 6
 
 
+def test_the_error_of_a_poison_request_gives_the_reason(bench):
+    state, _ = run(bench, bench.submit(lines(20)), {"question 7"})
+    _, (error,) = bench.results(state)
+    message = error["response"]["body"]["error"]["message"]
+    assert message.endswith("repeatedly crashed the engine: RuntimeError: poison")
+
+
+def test_each_death_of_the_engine_is_reported_with_its_reason(bench):
+    _, deaths = run(bench, bench.submit(lines(20)), {"question 7"})
+    notices = list(bench.progress.notices)
+    assert len(notices) == len(deaths)
+    assert {notice.partition(",")[0] for notice in notices} == {
+        "engine died (RuntimeError: poison); restarting"
+    }
+    assert all(notice.endswith(" of 8") for notice in notices)
+
+
 def test_all_poison_requests_of_a_shard_are_found(bench):
     poison = {"question 3", "question 4", "question 40", "question 99"}
     state, _ = run(bench, bench.submit(lines(120)), poison)

@@ -2,6 +2,7 @@
 
 import queue
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from threading import Event
 from typing import Any
 
@@ -14,6 +15,7 @@ from batchchat.jobs.prompts.renderer import Prompt
 from batchchat.jobs.requests.parser import Parser
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.echo_core import EchoCore
+from batchchat.workers.engine.log_file import EngineLog
 from tests.support.running import renderer
 from tests.support.wait import wait_until
 
@@ -137,3 +139,24 @@ def test_activity_counts_the_tokens_of_answers_and_the_requests_in_the_core():
     assert slow.activity().idle_seconds is not None
     engine.close()
     slow.close()
+
+
+def test_death_is_reported_with_its_type_and_the_path_of_the_log(tmp_path, capfd):
+    with closing(EngineLog(tmp_path / "x.log")):
+        engine = started(Failing(0, ValueError("first line\nsecond line")))
+        death = ask(engine).get(timeout=5)
+    engine.close()
+    assert death.message == "the engine died: ValueError: first line"
+    assert death.reason == "ValueError: first line"
+    assert str(tmp_path / "x.log") in (death.hint or "")
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_error_at_startup_has_the_path_of_the_log(tmp_path):
+    def fail():
+        raise ValueError("no such file")
+
+    with closing(EngineLog(tmp_path / "x.log")), pytest.raises(EngineStartError) as it:
+        EngineDriver(fail, renderer()).start()
+    assert it.value.message == "the engine did not start: ValueError: no such file"
+    assert str(tmp_path / "x.log") in (it.value.hint or "")
