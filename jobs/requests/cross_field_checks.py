@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from batchchat.jobs.requests import schema_types
+from batchchat.jobs.requests.json_schemas import SchemaProblem, find_backend
 from batchchat.jobs.requests.schema import Message, Request
 from batchchat.jobs.requests.type_checks import FieldProblem, missing_content
 
@@ -115,7 +116,11 @@ def _tool_problems(tools: Any, choice: Any, at: str) -> Iterator[FieldProblem]:
         yield "invalid_value", "two tools have the same name", f"{at}.tools"
     for index, tool in enumerate(tools or ()):
         where = f"{at}.tools[{index}].function.parameters"
-        yield from _schema_problems(tool.function.parameters, where)
+        yield from _schema_problems(
+            tool.function.parameters,
+            where,
+            is_enforced=_must_call(choice, tool.function),
+        )
     if choice in (None, "none"):
         return
     if tools is None:
@@ -167,8 +172,19 @@ def _response_format_problems(
         )
 
 
-def _schema_problems(schema: Any, at: str) -> Iterator[FieldProblem]:
-    """Yield why a schema is too large for the grammar compiler."""
+def _must_call(choice: Any, function: schema_types.Function) -> bool:
+    """Return whether answers must be calls of a function, with strict arguments."""
+    if isinstance(choice, schema_types.NamedToolChoice):
+        is_chosen = choice.function.name == function.name
+    else:
+        is_chosen = choice == "required"
+    return is_chosen and function.strict is True
+
+
+def _schema_problems(
+    schema: Any, at: str, *, is_enforced: bool = True
+) -> Iterator[FieldProblem]:
+    """Yield why a schema is too large, or cannot be enforced if it has to be."""
     if not isinstance(schema, dict):
         return
     size = len(msgspec.json.encode(schema))
@@ -178,6 +194,8 @@ def _schema_problems(schema: Any, at: str) -> Iterator[FieldProblem]:
     elif _is_deeper_than(schema, schema_types.MAX_SCHEMA_DEPTH):
         message = f"is nested deeper than {schema_types.MAX_SCHEMA_DEPTH} levels"
         yield "invalid_value", message, at
+    elif is_enforced and isinstance(found := find_backend(schema), SchemaProblem):
+        yield "invalid_value", found.message, f"{at}{found.path}"
 
 
 def _is_deeper_than(value: Any, levels: int) -> bool:

@@ -68,6 +68,27 @@ def test_grammars_that_crash_the_compiler_do_not_end_the_child(sandbox, process)
     assert process.pid == child
 
 
+@pytest.mark.parametrize(
+    ("grammar", "reason"),
+    [
+        ('start: "yes" | "no"', None),
+        ("start: yes", "unknown name"),
+        ('start: %json {"not": {}}', 'Unimplemented keys: ["not"]'),
+        ("start: " + "(" * 5000 + '"a"' + ")" * 5000, "too deeply nested"),
+    ],
+)
+def test_guidance_grammars_are_checked_too(process, grammar, reason):
+    child = process.pid
+    error = process.compile(("guidance", json.dumps(lark(grammar))), 10).error
+    assert (error is None) is (reason is None)
+    assert (reason or "") in (error or "")
+    assert process.pid == child
+
+
+def lark(grammar):
+    return {"grammars": [{"lark_grammar": grammar}]}
+
+
 WITHIN_LIMIT = {
     "((a{1,999}){1,999}){1,999}": False,
     "((a|aa)*)*b": False,

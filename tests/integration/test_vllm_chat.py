@@ -112,7 +112,8 @@ def test_slot_equals_a_pasted_answer(ask, how):
     (turn,) = answer(slotted)["turns"]
     (alone,) = ask(conversation(turns=1, **how))
     assert turn["message"] == choice(alone)["message"]
-    (pasted,) = ask(conversation(turn["message"]["content"], **how))
+    seed = choice(slotted)["seed"]
+    (pasted,) = ask(conversation(turn["message"]["content"], **how | {"seed": seed}))
     assert choice(slotted)["message"] == choice(pasted)["message"]
 
 
@@ -280,6 +281,7 @@ def test_reasoning_is_separated_from_the_answer(tmp_path):
     from transformers import PreTrainedTokenizerFast
 
     from batchchat.workers.engine.vllm_chat import ChatParserFactory
+    from batchchat.workers.engine.vllm_grammars import GrammarBuilder
 
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(demo_model(tmp_path) / "tokenizer.json")
@@ -288,7 +290,7 @@ def test_reasoning_is_separated_from_the_answer(tmp_path):
     model = Model(name="m", source="m", reasoning_parser="granite")
     text = "Here is my thought process: rain. Here is my response: Yes."
     output = Bag(text=text, token_ids=[5, 6], finish_reason="stop")
-    chats = ChatParserFactory(model, config, tokenizer)
+    chats = ChatParserFactory(model, config, tokenizer, GrammarBuilder({}))
     plain = chats.create(None)
     hidden = chats.create({"include_reasoning": False})
     assert plain is not None
@@ -303,9 +305,9 @@ def test_unknown_parser_in_the_catalog_is_a_config_error():
     from types import SimpleNamespace as Bag
 
     from batchchat.workers.engine.vllm_chat import ChatParserFactory
+    from batchchat.workers.engine.vllm_grammars import GrammarBuilder
 
     config = Bag(model="m", hf_config=Bag(model_type="llama"))
+    model = Model(name="m", source="m", tool_parser="no-such-parser")
     with pytest.raises(ConfigError, match="no-such-parser"):
-        ChatParserFactory(
-            Model(name="m", source="m", tool_parser="no-such-parser"), config, None
-        )
+        ChatParserFactory(model, config, None, GrammarBuilder({}))

@@ -15,6 +15,7 @@ _GROUPS = {
     "tests/conformance/": "server",
     "tests/integration/test_effects.py": "demo engine",
     "tests/integration/test_run_batch.py": "demo engine",
+    "tests/integration/test_structured_outputs.py": "demo engine",
     "tests/integration/test_vllm_chat.py": "demo engine",
     "tests/integration/test_vllm_engine.py": "demo engine",
 }

@@ -14,12 +14,19 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from batchchat.jobs.errors import EngineError
+from batchchat.workers.engine.grammar_compilers import (
+    Check,
+    GuidanceCompiler,
+    guidance_arguments,
+    xgrammar_checks,
+)
 from batchchat.workers.process_lifetime import kill_with_parent
 
 _START_TIMEOUT_SECONDS = 120.0
@@ -35,7 +42,10 @@ _LOG_PREFIX = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
 """Time and source position that precede the message of xgrammar's errors."""
 
 Grammar = tuple[str, str]
-"""A kind (`json`, `regex`, `grammar` or `structural_tag`) and a text of that kind."""
+"""A kind and a text of that kind.
+
+xgrammar compiles the kinds `json`, `regex`, `grammar` and `structural_tag`. The text of
+the kind `guidance` is a grammar as guidance serializes it."""
 
 
 class Verdict(NamedTuple):
@@ -59,6 +69,7 @@ class GrammarProcess:
         """`tokenizer` is the model's transformers tokenizer."""
         self._tokenizer = tokenizer
         self._vocabulary_size = vocabulary_size
+        self._guidance = guidance_arguments(tokenizer, vocabulary_size)
         self._child: tuple[Any, Connection] | None = None
         self._is_closed = False
 
@@ -113,7 +124,9 @@ class GrammarProcess:
         context = multiprocessing.get_context("spawn")
         connection, child_connection = context.Pipe()
         process = context.Process(
-            target=serve, args=(child_connection, info.serialize_json()), daemon=True
+            target=serve,
+            args=(child_connection, info.serialize_json(), self._guidance),
+            daemon=True,
         )
         process.start()
         child_connection.close()
@@ -131,22 +144,17 @@ class GrammarProcess:
         return process, connection
 
 
-def serve(connection: Connection, tokenizer_info: str) -> None:
+def serve(
+    connection: Connection, tokenizer_info: str, guidance: dict[str, Any] | None
+) -> None:
     """Compile the grammars received and reply with verdicts; runs in the child.
 
-    Returns when the parent has closed the connection or has exited.
+    `guidance` holds the arguments of its tokenizer, None if it does not support the
+    model's. Returns when the parent has closed the connection or has exited.
     """
-    import xgrammar
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is handled by the parent
-    info = xgrammar.TokenizerInfo.deserialize_json(tokenizer_info)
-    compiler = xgrammar.GrammarCompiler(info, max_threads=1, cache_enabled=False)
-    compile_by_kind: dict[str, Callable[[str], Any]] = {
-        "json": compiler.compile_json_schema,
-        "regex": compiler.compile_regex,
-        "grammar": compiler.compile_grammar,
-        "structural_tag": compiler.compile_structural_tag,
-    }
+    compiler = GuidanceCompiler(guidance)
+    checks = xgrammar_checks(tokenizer_info) | {"guidance": compiler.check}
     pages = Path("/proc/self/statm").read_text("utf-8").split()[0]
     limit = int(pages) * resource.getpagesize() + _MAX_MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -158,7 +166,10 @@ def serve(connection: Connection, tokenizer_info: str) -> None:
             kind, text, seconds = connection.recv()
         except EOFError:
             return
-        find_error = partial(_find_error, compile_by_kind[kind], text)
+        if kind == "guidance":
+            with suppress(Exception):  # the check will raise it again
+                compiler.load()  # not in each fork
+        find_error = partial(_find_error, checks[kind], text)
         connection.send(_run_in_fork(find_error, seconds))
 
 
@@ -187,13 +198,13 @@ def _run_in_fork(find_error: Callable[[], str], seconds: float) -> Verdict:
     return Verdict(error or None)
 
 
-def _find_error(compile_grammar: Callable[[str], Any], text: str) -> str:
+def _find_error(check: Check, text: str) -> str:
     """Return why the grammar cannot be used; empty if it can."""
     try:
-        compiled = compile_grammar(text)
-        return "" if _has_first_token(compiled) else "no text matches the grammar"
+        check(text)
     except Exception as error:  # noqa: BLE001 - any error here is the grammar's
         return _describe(error)
+    return ""
 
 
 def _limit_exceeded(resource_name: str, seconds: float) -> Verdict:
@@ -202,15 +213,6 @@ def _limit_exceeded(resource_name: str, seconds: float) -> Verdict:
         f"stopped after {seconds:g} s",
         seconds,
     )
-
-
-def _has_first_token(compiled: Any) -> bool:
-    """Return whether any token can begin an answer; a circular schema allows none."""
-    from xgrammar import GrammarMatcher, allocate_token_bitmask
-
-    mask = allocate_token_bitmask(1, compiled.tokenizer_info.vocab_size)
-    GrammarMatcher(compiled).fill_next_token_bitmask(mask)
-    return bool(mask.any())
 
 
 def _describe(error: Exception) -> str:

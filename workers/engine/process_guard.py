@@ -11,7 +11,6 @@ import os
 import signal
 from contextlib import suppress
 
-from batchchat.workers.engine.vllm_grammar_limits import limit_grammar_time
 from batchchat.workers.process_lifetime import kill_with_parent
 
 OWNER_VARIABLE = "BATCHCHAT_ENGINE_OF"
@@ -41,8 +40,14 @@ def install() -> None:
     parent = multiprocessing.parent_process()
     if parent is None or OWNER_VARIABLE not in os.environ:
         return
+    from batchchat.workers.engine.vllm_grammar_backends import (
+        select_backend_per_request,
+    )
+    from batchchat.workers.engine.vllm_grammar_limits import limit_grammar_time
+
     kill_with_parent(parent.pid)
     limit_grammar_time()
+    select_backend_per_request()
     with suppress(ValueError):  # raised outside the main thread
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -4,7 +4,6 @@ This module uses the request and parser classes of vLLM's server, so that a requ
 means the same here as there. The server itself is not started.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.errors import ConfigError, RequestRefusedError
 from batchchat.jobs.requests.output_constraints import OutputConstraints
 from batchchat.workers.engine.grammar_process import Grammar
+from batchchat.workers.engine.vllm_grammars import GrammarBuilder
 
 _MAX_REASON_CHARACTERS = 200
 
@@ -23,7 +23,9 @@ _MAX_REASON_CHARACTERS = 200
 class ChatParserFactory:
     """Creates the parsers of single requests; one instance serves an engine."""
 
-    def __init__(self, model: Model, config: Any, tokenizer: Any) -> None:
+    def __init__(
+        self, model: Model, config: Any, tokenizer: Any, grammars: GrammarBuilder
+    ) -> None:
         """`config` and `tokenizer` are vLLM's `ModelConfig` and tokenizer.
 
         Raises `ConfigError` if the catalog names a parser that cannot be used.
@@ -50,6 +52,7 @@ class ChatParserFactory:
         self._has_reasoning = bool(model.reasoning_parser)
         self._config = config
         self._tokenizer = tokenizer
+        self._grammars = grammars
 
     def create(self, constraints: OutputConstraints | None) -> "ChatParser | None":
         """Return the parser of a request's answers, None if they are plain text.
@@ -66,12 +69,16 @@ class ChatParserFactory:
             request = ChatCompletionRequest(messages=[], **constraints or {})
             parser = self._vllm_parser(request)
             structured_outputs = request.extract_structured_outputs()
+        grammar = None
+        if structured_outputs is not None and not structured_outputs.json_object:
+            with refuse_on_error(param := _constraining_param(constraints or {})):
+                grammar = self._grammars.build(structured_outputs), param
         return ChatParser(
             request,
             parser,
             structured_outputs,
+            grammar,
             has_reasoning=self._has_reasoning,
-            param=_constraining_param(constraints or {}),
         )
 
     def _vllm_parser(self, request: Any) -> Any:
@@ -98,33 +105,21 @@ class ChatParser:
         request: Any,
         parser: Any,
         structured_outputs: Any,
+        grammar: tuple[Grammar, str] | None,
         *,
         has_reasoning: bool,
-        param: str,
     ) -> None:
         """`request` is vLLM's `ChatCompletionRequest`, adjusted by vLLM's `parser`.
 
         `structured_outputs` is vLLM's `StructuredOutputsParams`, None if the answer
-        is unconstrained; `has_reasoning` states whether the model reasons; `param`
-        names the field of the request that errors in the grammar belong to.
+        is unconstrained; `grammar` is the one to compile, with the name of the
+        field that it comes from; `has_reasoning` states whether the model reasons.
         """
         self._request = request
         self._parser = parser
-        self._param = param
+        self.grammar = grammar
         self.structured_outputs = structured_outputs
         self.has_reasoning = has_reasoning
-
-    @property
-    def grammar(self) -> tuple[Grammar, str] | None:
-        """The grammar that the answer must match, and the field that it comes from.
-
-        None if there is no grammar to compile. Raises `RequestRefusedError`.
-        """
-        structured_outputs = self.structured_outputs
-        if structured_outputs is None or structured_outputs.json_object:
-            return None
-        with refuse_on_error(self._param):
-            return _grammar(structured_outputs), self._param
 
     @property
     def skips_special_tokens(self) -> bool:
@@ -190,30 +185,13 @@ def _constraining_param(constraints: OutputConstraints) -> str:
     return "body.tools"
 
 
-def _grammar(structured_outputs: Any) -> Grammar:
-    """Return the grammar that vLLM derives from a `StructuredOutputsParams`."""
-    from vllm.v1.structured_output.backend_xgrammar import (
-        has_xgrammar_unsupported_json_features,
-    )
-    from vllm.v1.structured_output.utils import choice_as_grammar
-
-    if structured_outputs.json is not None:
-        if has_xgrammar_unsupported_json_features(structured_outputs.json):
-            raise ValueError("the schema uses keywords that cannot be enforced")
-        return "json", json.dumps(structured_outputs.json)
-    if structured_outputs.choice is not None:
-        return "grammar", choice_as_grammar(structured_outputs.choice)
-    kinds = ("regex", "grammar", "structural_tag")
-    kind = next(kind for kind in kinds if getattr(structured_outputs, kind) is not None)
-    return kind, getattr(structured_outputs, kind)
-
-
 @contextmanager
 def refuse_on_error(param: str | None = None) -> Iterator[None]:
     """Convert any error of vLLM's request handling into `RequestRefusedError`."""
     try:
         yield
-    except RequestRefusedError:
+    except RequestRefusedError as error:
+        error.param = error.param or param
         raise
     except Exception as error:
         message = str(error)

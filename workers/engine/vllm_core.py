@@ -3,6 +3,7 @@
 The reasons for its unusual choices are in `docs/decisions/0004-engine-thread.md`.
 """
 
+import signal
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
@@ -18,9 +19,12 @@ from batchchat.workers.engine.core import Core
 from batchchat.workers.engine.detokenizer import Detokenizer
 from batchchat.workers.engine.grammar_process import GrammarProcess
 from batchchat.workers.engine.grammar_sandbox import GrammarSandbox
+from batchchat.workers.engine.log_file import EngineLog
 from batchchat.workers.engine.vllm_chat import ChatParser, ChatParserFactory
 from batchchat.workers.engine.vllm_choice_seeds import derive_choice_seeds
+from batchchat.workers.engine.vllm_grammar_backends import select_backend_per_request
 from batchchat.workers.engine.vllm_grammar_limits import limit_grammar_time
+from batchchat.workers.engine.vllm_grammars import GrammarBuilder
 from batchchat.workers.engine.vllm_output import AnswerBuilder
 
 _MAX_REASON_CHARACTERS = 200
@@ -77,7 +81,14 @@ class VllmCore(Core):
         from vllm.v1.engine.llm_engine import LLMEngine
 
         limit_grammar_time()
+        select_backend_per_request()
         derive_choice_seeds()
+        structured_outputs = arguments["structured_outputs_config"]
+        grammars = GrammarBuilder(structured_outputs)
+        if structured_outputs["backend"] == "auto":
+            # vLLM's `auto` would use one compiler for all requests.
+            structured_outputs = structured_outputs | {"backend": "xgrammar"}
+        arguments = arguments | {"structured_outputs_config": structured_outputs}
         # Without a usage context vLLM computes 128 requests at a time; with this one
         # it computes 1,024 on a large GPU, as `vllm.LLM` does.
         self._llm = LLMEngine.from_engine_args(
@@ -94,7 +105,9 @@ class VllmCore(Core):
         self.identity = _identity(model, config, template)
         self._builders: dict[str, AnswerBuilder] = {}
         tokenizer = self._llm.get_tokenizer()
-        self._parsers = ChatParserFactory(model, config.model_config, tokenizer)
+        self._parsers = ChatParserFactory(
+            model, config.model_config, tokenizer, grammars
+        )
         self._detokenizer = Detokenizer.for_tokenizer(tokenizer)
         vocabulary_size = config.model_config.get_vocab_size()
         self._grammars = GrammarSandbox(GrammarProcess(tokenizer, vocabulary_size))
@@ -165,6 +178,19 @@ class VllmCore(Core):
     @override
     def is_alive(self) -> bool:
         return self._child is None or not self._child.engine_dead
+
+    @override
+    def death_reason(self) -> str | None:
+        """Return the last error of the child process, or the signal that killed it."""
+        if self._child is None:
+            return None
+        processes = getattr(self._child.engine_manager, "processes", [])
+        statuses = [process.exitcode or 0 for process in processes]
+        killed = [signal.Signals(-status).name for status in statuses if status < 0]
+        if killed:
+            hint = ", perhaps for lack of memory" if killed[0] == "SIGKILL" else ""
+            return f"its process was killed by {killed[0]}{hint}"
+        return EngineLog.current.last_error() if EngineLog.current else None
 
     @override
     def interrupt_step(self) -> None:

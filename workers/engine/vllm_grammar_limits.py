@@ -21,23 +21,26 @@ _SECONDS_PER_TOKEN = 0.005
 
 def limit_grammar_time() -> None:
     """Make vLLM limit the CPU time of its grammars in this process."""
-    from vllm.v1.structured_output import backend_xgrammar
+    from vllm.v1.structured_output import backend_guidance, backend_xgrammar
 
     if not hasattr(backend_xgrammar.XgrammarGrammar, "seconds"):
         backend_xgrammar.XgrammarGrammar = _limited(backend_xgrammar.XgrammarGrammar)
+        backend_guidance.GuidanceGrammar = _limited(backend_guidance.GuidanceGrammar)
 
 
 def _limited(grammar: type[Any]) -> type[Any]:
     class TimeLimitedGrammar(grammar):  # type: ignore[misc]
         seconds = 0.0
+        accepted_tokens = 0
 
         @override
         def accept_tokens(self, request_id: str, tokens: list[int]) -> bool:
             began = time.thread_time()
             accepted: bool = super().accept_tokens(request_id, tokens)
             self.seconds += time.thread_time() - began
-            limit = _BASE_SECONDS + _SECONDS_PER_TOKEN * self.num_processed_tokens
-            return accepted and self.seconds <= limit
+            self.accepted_tokens += len(tokens)
+            limit = _BASE_SECONDS + _SECONDS_PER_TOKEN * self.accepted_tokens
+            return accepted and self.seconds <= limit and not _has_failed(self)
 
         @override
         def fill_bitmask(self, bitmask: Any, idx: int) -> None:
@@ -46,3 +49,9 @@ def _limited(grammar: type[Any]) -> type[Any]:
             self.seconds += time.thread_time() - began
 
     return TimeLimitedGrammar
+
+
+def _has_failed(grammar: Any) -> bool:
+    """Return whether guidance has given up, which vLLM takes for the answer's end."""
+    matcher = getattr(grammar, "ll_matcher", None)
+    return matcher is not None and matcher.is_error()

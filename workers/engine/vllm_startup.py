@@ -24,9 +24,8 @@ _CPU_ARGUMENTS = {
     "enforce_eager": True,
 }
 _STRUCTURED_OUTPUTS_CONFIG = {
-    # With `auto` the first request determines the backend of all later ones, and a
-    # request's answer would depend on other requests.
-    "backend": "xgrammar",
+    # The compiler that each request needs; or `xgrammar` or `guidance` for all.
+    "backend": "auto",
     # JSON allows unlimited whitespace, and weak models fill their answers with it.
     "disable_any_whitespace": True,
 }
@@ -173,14 +172,17 @@ def engine_arguments(
         "use_tqdm_on_load": False,
         "trust_remote_code": False,
         "seed": 0,
-        "structured_outputs_config": dict(_STRUCTURED_OUTPUTS_CONFIG),
     }
     if on_cpu:
         length = renderer.context_length or 0
         arguments |= _CPU_ARGUMENTS
         arguments["max_num_batched_tokens"] = max(length, _MIN_BATCHED_TOKENS)
         arguments["distributed_executor_backend"] = "uni"
+    structured_outputs = model.engine.get("structured_outputs_config", {})
     arguments |= model.engine
+    arguments["structured_outputs_config"] = (
+        _STRUCTURED_OUTPUTS_CONFIG | structured_outputs
+    )
     if model.reasoning_parser:
         # vLLM's own argument for the parser fails if the config is a dictionary.
         arguments["structured_outputs_config"] = arguments[

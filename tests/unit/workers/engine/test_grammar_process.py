@@ -18,11 +18,11 @@ from tests.support.wait import wait_until
 GRAMMAR = ("regex", "a")
 
 
-def exit_at_once(_connection, _busy):
+def exit_at_once(_connection, _busy, _guidance):
     pass
 
 
-def never_reply(connection, busy):
+def never_reply(connection, busy, _guidance):
     connection.send(True)
     connection.recv()
     Path(busy).touch()
