@@ -1,7 +1,7 @@
 """The file that collects what the engine and its libraries print during a run.
 
 A run writes to it directly, so that the last words of a process that crashes are in it.
-The file is bounded: past its limit, it is moved to `<name>.1` and starts anew.
+The file is bounded: past its limit, it is moved to `<name>.1` and starts again.
 """
 
 import os
