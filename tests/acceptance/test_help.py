@@ -75,7 +75,10 @@ WRONG = {
     "an unknown format": (["results", "x", "--format", "csv"], "'parquet'"),
     "a seed below zero": (["submit", "x", "--seed", "-1"], "--seed"),
     "an infinite cost": (["submit", "x", "--max-cost", "inf"], "--max-cost"),
-    "an empty project name": (["keys", "create", "--project", ""], "project name ``"),
+    "an empty project name": (
+        ["keys", "create", "--project", ""],
+        "not a valid project name",
+    ),
     "a limit of zero": (["list", "--limit", "0"], "--limit"),
     "a cost in words": (
         ["submit", "x", "--max-cost", "much"],

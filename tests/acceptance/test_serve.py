@@ -249,7 +249,7 @@ def test_keys_are_created_listed_and_revoked(place):
 def test_key_for_an_invalid_project_is_an_error(place):
     done = place.run("keys", "create", "--project", "../other")
     assert done.code == 2
-    assert "project name" in done.err
+    assert "not a valid project name" in done.err
 
 
 def test_revoking_an_unknown_key_is_an_error(place):

@@ -147,10 +147,15 @@ def test_an_unknown_purpose_is_rejected(api):
     assert (caught.value.param, caught.value.code) == ("purpose", "invalid_value")
 
 
-def test_a_filename_that_is_a_path_is_rejected(api):
+def test_a_path_is_reduced_to_its_filename(api):
     created = partial(
         api.client.files.create, file=("../up.jsonl", DATA), purpose="batch"
     )
+    assert api(created).filename == "up.jsonl"
+
+
+def test_a_filename_that_is_no_name_is_rejected(api):
+    created = partial(api.client.files.create, file=("..", DATA), purpose="batch")
     with pytest.raises(APIStatusError) as caught:
         api(created)
     assert caught.value.status_code == 400

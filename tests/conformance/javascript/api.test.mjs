@@ -160,7 +160,7 @@ for (const [name, call] of [
 
 for (const [param, value] of [
   ["endpoint", "/v1/embeddings"],
-  ["completion_window", "1h"],
+  ["completion_window", "31d"],
   ["seed", "seven"],
   ["colour", "blue"],
 ]) {
