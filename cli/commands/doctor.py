@@ -110,7 +110,8 @@ def _try_model(session: "Session", name: str) -> "CheckResult":
     if state.counts().completed != 1:
         text = f"{name} did not complete the test request"
         if progress.notices:
-            text += f": {progress.notices[-1]}"
+            death, _, _ = progress.notices[-1].partition("; restarting")
+            text += f": {death}"
         hint = f"see the engine's log, `{log}`"
         return CheckResult(check="model", status="error", message=text, hint=hint)
     seconds = time.monotonic() - start

@@ -44,7 +44,15 @@ def worker(
     if restart:
         from batchchat.workers.shards.supervisor import Supervisor
 
-        command = [sys.executable, "-P", "-m", "batchchat", "worker", "--model", model]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "batchchat.cli.main",
+            "worker",
+            "--model",
+            model,
+        ]
         return Supervisor([*command, "--no-restart"]).run()
     from batchchat.workers.shards.worker_process import Worker
 

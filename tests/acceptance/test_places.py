@@ -14,7 +14,6 @@ OUTPUTS = {
     "a name too long": "x" * 300,
     "invalid UTF-8": os.fsdecode(b"\xff.jsonl"),
     "the input": "requests.jsonl",
-    "the suffix of another format": "out.parquet",
 }
 
 

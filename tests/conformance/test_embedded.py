@@ -12,7 +12,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "requests.jsonl"
 OWN = {
     *("id", "input_file_id", "output_file_id", "output_parquet_file_id"),
     *("engine_seconds", "completion_window", "expires_at"),
-    *("created_at", "in_progress_at", "finalizing_at", "completed_at"),
+    *("created_at", "in_progress_at", "finalizing_at", "completed_at", "prompt_time"),
 }
 """Fields of a Batch object that differ between any two batches."""
 

@@ -281,7 +281,8 @@ class EngineDriver(Engine):
 
     def _die(self, error: BaseException) -> None:
         """Fail all requests, then wait for `close`."""
-        traceback.print_exception(error)
+        if EngineLog.current:  # on a worker, the reason in its log must do
+            traceback.print_exception(error)
         reason = self._core.death_reason() or _describe(error)
         death = EngineDeadError(f"the engine died: {reason}", hint=log_hint())
         death.reason = reason
