@@ -12,22 +12,23 @@ ARG PYTHON=python:3.12.14-slim-bookworm@sha256:0f5b26b9518d002b6173fd61daad821fa
 
 # --- The build tools, in no final image.
 FROM ${PYTHON} AS build
+ENV XDG_CACHE_HOME=/var/cache/build UV_LINK_MODE=copy
 WORKDIR /src
 COPY requirements ./requirements
-RUN --mount=type=cache,target=/root/.cache \
+RUN --mount=type=cache,target=/var/cache/build \
     pip install --root-user-action ignore --constraint requirements/unit.lock uv \
     && uv venv /opt/batchchat
 
 # --- What batchchat depends on, from a lock: a layer that code changes do not touch.
 FROM build AS dependencies-none
 COPY pyproject.toml ./
-RUN --mount=type=cache,target=/root/.cache UV_LINK_MODE=copy \
+RUN --mount=type=cache,target=/var/cache/build \
     uv pip install --python /opt/batchchat -r pyproject.toml \
         --constraint requirements/unit.lock
 
 FROM build AS dependencies-cpu
 COPY pyproject.toml ./
-RUN --mount=type=cache,target=/root/.cache UV_LINK_MODE=copy \
+RUN --mount=type=cache,target=/var/cache/build \
     uv pip install --python /opt/batchchat -r pyproject.toml --extra cpu \
         --torch-backend cpu --constraint requirements/dev-cpu.lock \
         --override requirements/overrides.txt
@@ -35,7 +36,7 @@ RUN --mount=type=cache,target=/root/.cache UV_LINK_MODE=copy \
 FROM build AS dependencies-gpu
 COPY pyproject.toml ./
 # PyPI's torch is the CUDA build.
-RUN --mount=type=cache,target=/root/.cache UV_LINK_MODE=copy \
+RUN --mount=type=cache,target=/var/cache/build \
     uv pip install --python /opt/batchchat -r requirements/gpu.lock
 
 FROM dependencies-${EXTRA} AS dependencies
@@ -48,7 +49,7 @@ COPY jobs ./jobs
 COPY workers ./workers
 COPY api ./api
 COPY cli ./cli
-RUN --mount=type=cache,target=/root/.cache uv build --wheel --out-dir /dist
+RUN --mount=type=cache,target=/var/cache/build uv build --wheel --out-dir /dist
 
 # --- The final images. Only those with an engine have a compiler: vLLM compiles small
 # kernels when it starts. libnuma binds its CPU threads.

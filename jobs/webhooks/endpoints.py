@@ -1,4 +1,4 @@
-"""Webhook endpoints: the URLs that a project wants to be notified at."""
+"""Webhook endpoints: the URLs to which a project's events are sent."""
 
 import base64
 import secrets
