@@ -13,6 +13,7 @@ from tests.acceptance.processes import engine_core, living
 LOADING = "loading "
 READY = "ready for shards"
 SUSPENDED = "suspended for"
+LEASE_LOST = "lost the lease on"
 RESTARTING = "; restarting in"
 ENGINE_DEAD = "exited with status 70"
 
