@@ -112,7 +112,7 @@ def shard_after_shard(engine: OneEngine, watch: Watch, data: bytes) -> Curve:
                 request_seed(request, 0),
                 engine.engine.remaining_context(prompt),
             )
-            work = EngineRequest(f"alone-{number}", prompt, sampling)
+            work = EngineRequest(f"alone-{number}", "", prompt, sampling)
             assert engine.engine.submit(work, partial(_release, done), _PATIENCE)
         for _ in shard:
             done.acquire()

@@ -55,9 +55,13 @@ class GeneratedTurn(msgspec.Struct, frozen=True):
 
 
 class EngineRequest(msgspec.Struct, frozen=True):
-    """One request in the form that the engine takes; `key` is unique in the process."""
+    """One request in the form that the engine takes; `key` is unique in the process.
+
+    Requests of different `project`s share no cached prefixes.
+    """
 
     key: str
+    project: str
     prompt: Prompt
     sampling: Sampling
     constraints: OutputConstraints | None = None

@@ -153,7 +153,9 @@ class ShardFeeder:
         turn_seed = nth_seed(seed, conversation.answered)
         sampling = sampling_for(request, context.model, turn_seed, available_tokens)
         key = f"{result_id}-{self._attempt_id}-{conversation.answered}"
-        engine_request = EngineRequest(key, prompt, sampling, constraints_of(request))
+        engine_request = EngineRequest(
+            key, context.batch.project, prompt, sampling, constraints_of(request)
+        )
         cache_key = (
             context.answer_cache.cache_key(request, engine_request)
             if self.deduplicate

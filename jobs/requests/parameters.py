@@ -131,7 +131,7 @@ PARAMETERS: dict[str, Parameter] = {
 UNSUPPORTED_FIELDS: dict[str, str] = {
     "add_generation_prompt": "the prompt always ends where the answer begins",
     "audio": "answers are text",
-    "cache_salt": "batches do not share prefix caches",
+    "cache_salt": "each project has a salt of its own",
     "chat_template": "the template belongs to the model, not to a request",
     "continue_final_message": "the assistant always starts a new message",
     "documents": "include them in a message",

@@ -46,6 +46,7 @@ class Batches:
     model: Model
     models: Path
     locks: Path
+    project: str = "default"
 
     def run(self, *bodies: dict[str, Any]) -> list[dict[str, Any]]:
         """Run bodies as one batch; return their results in the order of the bodies."""
@@ -54,6 +55,7 @@ class Batches:
             self.locks,
             renderers=RendererRegistry(catalog, self.models),
             start_engine=lambda _: Kept(self.engine),
+            project=self.project,
         )
         raw = b"\n".join(json.dumps(full(body)).encode() for body in bodies)
         batch_id = bench.submit(raw, model=self.model.name, on_invalid="skip")

@@ -67,7 +67,7 @@ def ask(engine, model, requests):
         prompt = engine.prepare(asked)
         seed = request_seed(asked, batch_seed=index)
         sampling = sampling_for(asked, model, seed, engine.remaining_context(prompt))
-        work = EngineRequest(f"r{index}", prompt, sampling)
+        work = EngineRequest(f"r{index}", "p", prompt, sampling)
         take = lambda answer, index=index: answers.put((index, answer))  # noqa: E731
         assert engine.submit(work, take, 60)
     return [answer for _, answer in sorted(answers.get(timeout=120) for _ in requests)]

@@ -43,7 +43,7 @@ def submit(engine, count, tokens):
     for index in range(count):
         sampling = Sampling(max_tokens=tokens, seed=index, ignore_eos=True)
         assert engine.submit(
-            EngineRequest(f"r{index}", prompt, sampling), answers.put, 5
+            EngineRequest(f"r{index}", "p", prompt, sampling), answers.put, 5
         )
     return answers
 

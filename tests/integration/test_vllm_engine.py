@@ -34,7 +34,7 @@ def ask(engine, requests):
         prompt = engine.prepare(asked)
         seed = request_seed(asked, batch_seed=index)
         sampling = sampling_for(asked, MODEL, seed, engine.remaining_context(prompt))
-        work = EngineRequest(f"r{index}", prompt, sampling)
+        work = EngineRequest(f"r{index}", "p", prompt, sampling)
         take = lambda answer, index=index: answers.put((index, answer))  # noqa: E731
         while not engine.submit(work, take, 1):
             pass
@@ -142,7 +142,7 @@ def test_token_outside_the_vocabulary_is_refused(engine):
 def test_request_that_vllm_refuses_does_not_affect_others(engine):
     good = request(max_tokens=4)
     prompt = engine.prepare(good)
-    bad = EngineRequest("bad", prompt, Sampling(max_tokens=4, seed=1, top_p=7.0))
+    bad = EngineRequest("bad", "p", prompt, Sampling(max_tokens=4, seed=1, top_p=7.0))
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     assert engine.submit(bad, answers.put, 5)
     assert isinstance(answers.get(timeout=30), RequestRefusedError)
@@ -155,8 +155,10 @@ def test_aborted_requests_free_their_slots_and_get_no_answer(engine):
     sampling = Sampling(max_tokens=1500, seed=1, ignore_eos=True)
     keys = [f"long-{index}" for index in range(engine.capacity)]
     for key in keys:
-        assert engine.submit(EngineRequest(key, prompt, sampling), answers.put, 5)
-    assert not engine.submit(EngineRequest("more", prompt, sampling), answers.put, 0.1)
+        assert engine.submit(EngineRequest(key, "p", prompt, sampling), answers.put, 5)
+    assert not engine.submit(
+        EngineRequest("more", "p", prompt, sampling), answers.put, 0.1
+    )
     engine.abort(keys)
     assert isinstance(ask(engine, [request(max_tokens=2)])[0], Completion)
     assert answers.empty()

@@ -246,5 +246,5 @@ def _expected(custom_id: str, content: str, max_tokens: int) -> tuple[str, int]:
     prompt = RENDERER.prepare(request)
     seed = derived_seed(1, custom_id)
     sampling = sampling_for(request, MODEL, seed, 512 - len(prompt.token_ids))
-    text = echo(EngineRequest("", prompt, sampling)).choices[0].text
+    text = echo(EngineRequest("", "", prompt, sampling)).choices[0].text
     return text or "", seed

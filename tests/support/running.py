@@ -75,11 +75,12 @@ class Bench:
     clock: Callable[[], float] = time.time
     renderers: RendererRegistry | None = None
     start_engine: StartEngine | None = None
+    project: str = "default"
 
     @property
     def ledger(self) -> Ledger:
         """A new ledger with empty caches."""
-        return Ledger(self.storage, "default", self.clock)
+        return Ledger(self.storage, self.project, self.clock)
 
     def submit(self, data: bytes, **options: object) -> str:
         """Submit a file; return the id of the batch."""
@@ -90,7 +91,7 @@ class Bench:
     def run(self, batch_id: str, storage: Storage | None = None) -> State:
         """Run the batch as in a new process."""
         return SingleBatchRun(
-            Ledger(storage or self.storage, "default", self.clock),
+            Ledger(storage or self.storage, self.project, self.clock),
             self.settings,
             self.renderers or EchoRegistry(Catalog({"echo": ECHO}), self.locks),
             start_engine=self.start_engine

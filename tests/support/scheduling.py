@@ -27,6 +27,7 @@ _SPLIT = ("tests/simulation/test_simulation.py", "tests/unit/workers/test_runner
 _LONGEST_FIRST = (
     "tests/chaos/",
     "tests/acceptance/test_recovery.py",
+    "tests/tenancy/test_prefix_cache.py",
     "tests/integration/test_",
     "tests/conformance/",
     "tests/acceptance/",

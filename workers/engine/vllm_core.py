@@ -15,6 +15,7 @@ from batchchat.jobs.engine.protocol import CompletionOrError, EngineRequest
 from batchchat.jobs.engine.sampling import Sampling
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.requests.output_constraints import OutputConstraints
+from batchchat.workers.engine.cache_salts import CacheSalts
 from batchchat.workers.engine.core import Core
 from batchchat.workers.engine.detokenizer import Detokenizer
 from batchchat.workers.engine.grammar_process import GrammarProcess
@@ -98,6 +99,7 @@ class VllmCore(Core):
         self._params_class = SamplingParams
         self._final_only = RequestOutputKind.FINAL_ONLY
         self._tokens_input = tokens_input
+        self._cache_salts = CacheSalts()
         self._dead_error = EngineDeadError
         config = self._llm.vllm_config
         self.context_length: int = config.model_config.max_model_len
@@ -125,7 +127,11 @@ class VllmCore(Core):
     @override
     def add(self, work: EngineRequest) -> None:
         try:
-            prompt = self._tokens_input(work.prompt.token_ids, prompt=work.prompt.text)
+            prompt = self._tokens_input(
+                work.prompt.token_ids,
+                prompt=work.prompt.text,
+                cache_salt=self._cache_salts.get(work.project),
+            )
             parser = self._parsers.create(work.constraints)
             params = self._sampling_params(work.sampling, parser)
             self._llm.add_request(work.key, prompt, params)

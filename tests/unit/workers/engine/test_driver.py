@@ -51,7 +51,7 @@ def started(core):
 def ask(engine):
     """Submit one request; return the queue that receives its answer."""
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    work = EngineRequest("k", Prompt("hi", [1, 2]), Sampling(max_tokens=2, seed=1))
+    work = EngineRequest("k", "p", Prompt("hi", [1, 2]), Sampling(max_tokens=2, seed=1))
     assert engine.submit(work, answers.put, 5)
     return answers
 

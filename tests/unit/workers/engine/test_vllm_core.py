@@ -9,16 +9,18 @@ from batchchat.jobs.engine.protocol import EngineRequest
 from batchchat.jobs.engine.sampling import Sampling
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.prompts.renderer import Prompt
+from batchchat.workers.engine.cache_salts import CacheSalts
 from batchchat.workers.engine.vllm_core import VllmCore
 from batchchat.workers.engine.vllm_output import AnswerBuilder
 
-WORK = EngineRequest("k", Prompt("hi", [1, 2]), Sampling(max_tokens=2, seed=1))
+WORK = EngineRequest("k", "p", Prompt("hi", [1, 2]), Sampling(max_tokens=2, seed=1))
 
 
 def core(**parts):
     """Return a core that consists of `parts` only."""
     one = VllmCore.__new__(VllmCore)
-    one._tokens_input = lambda ids, prompt: (ids, prompt)
+    one._tokens_input = lambda ids, prompt, cache_salt: (ids, prompt, cache_salt)
+    one._cache_salts = CacheSalts()
     one._dead_error = ConnectionError
     one._builders, one._detokenizer = {}, None
     for name, part in parts.items():
