@@ -31,7 +31,7 @@ def report_end(batch: BatchObject, written: list[Path]) -> int:
     )
     is_limited = batch.cancel_reason == MAX_COST_REACHED
     limit = " (stopped at `--max-cost`)" if is_limited else ""
-    streams.info(f"  cost     ${batch.estimated_cost:f}{limit}")
+    streams.info(f"  cost     {cost(batch)}{limit}")
     streams.info(f"  engine   {engine_time(batch)}")
     delivered = batch.delivery.files if batch.delivery else []
     for place in (*map(str, written), *delivered):
@@ -53,6 +53,15 @@ def _next_steps(batch: BatchObject, *, is_written: bool) -> int:
     if counts.completed + counts.failed < counts.total:
         streams.hint(f"run the remaining requests with `batchchat retry {batch.id}`")
     return INCOMPLETE
+
+
+def cost(batch: BatchObject) -> str:
+    """Return the estimated cost, or why it is unknown."""
+    if batch.estimated_cost is not None:
+        return f"${batch.estimated_cost:f}"
+    if batch.in_progress_at is None:
+        return "none" if batch.is_terminal else "not known yet"
+    return "unknown: the catalog has no price for the model"
 
 
 def engine_time(batch: BatchObject) -> str:

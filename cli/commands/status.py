@@ -42,7 +42,7 @@ def status(batch_id: options.BatchId, json: options.Json = False) -> int:
 
 
 def _rows(batch: "BatchObject") -> list[tuple[str, str]]:
-    from batchchat.cli.backends.report import engine_time
+    from batchchat.cli.backends.report import cost, engine_time
 
     counts, usage = batch.request_counts, batch.usage
     rows = [
@@ -51,7 +51,7 @@ def _rows(batch: "BatchObject") -> list[tuple[str, str]]:
         ("completed", count(counts.completed)),
         ("failed", count(counts.failed)),
         ("tokens", f"{short(usage.input_tokens)} in, {short(usage.output_tokens)} out"),
-        ("cost", f"${batch.estimated_cost:f}"),
+        ("cost", cost(batch)),
         ("engine", engine_time(batch)),
     ]
     if batch.shards:

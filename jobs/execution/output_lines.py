@@ -3,7 +3,6 @@
 `results.output_reader` decodes them.
 """
 
-from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
@@ -47,7 +46,7 @@ def completed(
         "choices": [_choice(choice, last_seed) for choice in completion.choices],
         "usage": {
             **_tokens(completion),
-            "estimated_cost": price.cost(usage) if price else Decimal(0),
+            "estimated_cost": price.cost(usage) if price else None,
         },
         "system_fingerprint": fingerprint,
         "seed": seed,

@@ -145,7 +145,11 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
     estimated_cost: Annotated[
-        Decimal, Meta(description="US dollars, at catalog prices.")
+        Decimal | None,
+        Meta(
+            description="US dollars, at catalog prices; null if the model has no price"
+            " or is not known yet."
+        ),
     ]
     engine_seconds: Annotated[float, Meta(description="Engine time used, in seconds.")]
     engine_cost: Annotated[

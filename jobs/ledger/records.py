@@ -236,7 +236,9 @@ class Outcome(Record, frozen=True, kw_only=True):
     created_at: int
     counts: Counts
     usage: Usage
-    estimated_cost: Decimal
+    estimated_cost: Decimal | None
+    """None if the model has no price, which readers of format 1 do not know."""
+
     engine_seconds: float
     output_file_id: str | None
     error_file_id: str | None
@@ -249,6 +251,8 @@ class Outcome(Record, frozen=True, kw_only=True):
 
     engines: dict[str, dict[str, Any]] = {}
     """The engines that took part, by fingerprint."""
+
+    format: Format = 2
 
     @property
     def file_ids(self) -> list[str]:

@@ -140,13 +140,18 @@ class State:
             return self.final.usage
         return sum((usage for _, usage in self._running_totals()), self.commits.usage)
 
-    def cost(self) -> Decimal:
-        """Return what the tokens used so far cost, in US dollars."""
-        if self.final:
-            return self.final.estimated_cost
+    def cost(self) -> Decimal | None:
+        """Return what the tokens used so far cost, in US dollars.
+
+        None if the catalog has no price for the model, or before the model is known.
+        """
         model = self.plan.model if self.plan else None
-        price = model.price if model else None
-        return price.cost(self.usage()) if price else Decimal(0)
+        if model is None:
+            return self.final.estimated_cost if self.final else None
+        price = model.price
+        if price is None:  # a final record of format 1 has 0
+            return None
+        return self.final.estimated_cost if self.final else price.cost(self.usage())
 
     def engine_seconds(self) -> float:
         """Return the engine time of the committed shards, in seconds."""

@@ -8,7 +8,6 @@ finds it publishes them, if the one that wrote it did not.
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
-from decimal import Decimal
 from itertools import islice
 
 from batchchat.jobs.catalog.usage import Usage
@@ -259,7 +258,8 @@ class _Writer:
             created_at=self._ledger.now(),
             counts=Counts(requests, self._counts.completed, self._counts.failed),
             usage=usage,
-            estimated_cost=price.cost(usage) if price else Decimal(0),
+            estimated_cost=price.cost(usage) if price else None,
+            format=1 if price else 2,
             engine_seconds=sum(commit.engine_seconds for commit in commits),
             output_file_id=output.file_id,
             error_file_id=errors.file_id,

@@ -55,13 +55,13 @@ class _Details(msgspec.Struct, gc=False):
 
 
 class Used(msgspec.Struct, gc=False):
-    """The tokens of one answer, and their cost."""
+    """The tokens of one answer, and their cost, None without a price."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: _Details
-    estimated_cost: Decimal
+    estimated_cost: Decimal | None
 
 
 class Body(msgspec.Struct, gc=False):

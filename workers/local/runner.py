@@ -168,7 +168,7 @@ class LocalRunner:
 
     def _count_batch(self, state: State) -> None:
         self._ended.batches_ended[state.status] += 1
-        self._ended.cost += state.cost()
+        self._ended.cost += state.cost() or 0
 
     def _make_thread(self, name: str, target: Callable[[], object]) -> Thread:
         def run() -> None:

@@ -97,6 +97,13 @@ def test_format_2_of_a_batch_is_read_without_loss():
     assert contains(json.loads(records.encode(record)), json.loads(data))
 
 
+def test_format_2_of_an_outcome_is_read_without_loss():
+    data = (DATA / "format_2" / "final.json").read_bytes()
+    record = records.decode(records.Outcome, data, "final")
+    assert (record.format, record.estimated_cost) == (2, None)
+    assert contains(json.loads(records.encode(record)), json.loads(data))
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_unknown_fields_are_skipped(name):
     stored = json.loads(example(name)) | {"from_the_future": [1, {"a": None}]}
@@ -113,7 +120,7 @@ def test_a_newer_format_is_rejected_and_not_called_corrupt(name, other):
         records.decode(KINDS[name], data, f"some/{name}.json")
     assert caught.value.message == (
         f"`some/{name}.json` has format 9, and this version of batchchat reads formats"
-        f" up to {2 if name == 'batch' else 1}"
+        f" up to {2 if name in {'batch', 'final'} else 1}"
     )
     assert caught.value.hint == "upgrade batchchat on this machine"
     assert not caught.value.retryable

@@ -79,7 +79,7 @@ def test_the_final_record_determines_the_status(ledger):
 def test_a_batch_without_a_plan_counts_nothing(ledger):
     state = ledger.state(BATCH.id)
     assert (state.counts(), state.usage()) == (Counts(), Usage())
-    assert (state.cost(), state.pending()) == (0, [])
+    assert (state.cost(), state.pending()) == (None, [])
     with pytest.raises(ConflictError):
         state.require_plan()
 

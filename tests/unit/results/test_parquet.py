@@ -212,10 +212,13 @@ def test_a_cost_with_too_many_decimals_is_rounded(hand, monkeypatch):
     assert [row["estimated_cost"] for row in rows] == [Decimal("0.000005"), None]
 
 
-def test_a_free_model_costs_nothing(hand, monkeypatch):
-    monkeypatch.setattr(ended, "PRICE", None)
+@pytest.mark.parametrize("price", [Price(Decimal(0), Decimal(0), "2026-11-21"), None])
+def test_the_cost_is_zero_for_a_free_model_and_null_without_a_price(
+    hand, monkeypatch, price
+):
+    monkeypatch.setattr(ended, "PRICE", price)
     [row] = read(hand, hand.ended(bare("x")))
-    assert row["estimated_cost"] == 0
+    assert row["estimated_cost"] == (None if price is None else 0)
 
 
 @pytest.mark.parametrize(
