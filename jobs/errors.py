@@ -16,6 +16,7 @@
     │  ├─ ObjectMissingError   there is no such object
     │  ├─ CorruptObjectError   an object does not hold what was written
     │  ├─ NewerFormatError     a newer version of batchchat wrote the object
+    │  ├─ StorageAccessError   this process may not use the storage: keys, clock, bucket
     │  └─ StorageFullError     the storage is full (retryable)
     ├─ BrokerError             Redis failed (retryable)
     ├─ ServerError             the API server failed (retryable)
@@ -134,6 +135,18 @@ class NewerFormatError(StorageError):
     """A newer version of batchchat wrote an object; this one must leave it alone."""
 
     code = "newer_format"
+    retryable = False
+
+
+class StorageAccessError(StorageError):
+    """The storage denies the call until an operator changes something.
+
+    Examples are invalid or expired keys, missing permissions, a wrong clock, or a
+    bucket that does not exist. All other errors of a storage either pass by themselves
+    or concern a single object.
+    """
+
+    code = "storage_access_denied"
     retryable = False
 
 

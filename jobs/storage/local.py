@@ -4,14 +4,20 @@ import errno
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
 from typing_extensions import override
 
-from batchchat.jobs.errors import ObjectMissingError, StorageError, StorageFullError
+from batchchat.jobs.errors import (
+    ObjectMissingError,
+    StorageAccessError,
+    StorageError,
+    StorageFullError,
+)
+from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.storage.protocol import (
     CHUNK_BYTES,
     Entry,
@@ -21,21 +27,27 @@ from batchchat.jobs.storage.protocol import (
 )
 
 _PARTIAL = ".partial-"
+_REMEMBERED_FOLDERS = 10_000
+"""Folders that are known to survive a power failure, so that they are synced once."""
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class LocalStorage(Storage):
     """Stores each object in a file.
 
     An object is written to a hidden file and synced, then linked (create) or renamed
-    (put) into place, and the folder is synced. So after a power failure it exists whole
-    or not at all, and of two racing creates `os.link` lets only one succeed.
+    (put) into place, and the folder is synced, as is the parent of each folder that
+    the object needs. So after a power failure a written object exists whole and a
+    deleted one does not, and of two racing creates `os.link` lets only one succeed.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         """Use `folder`, which is created at the first write."""
         self.folder = Path(folder).expanduser().absolute()
         self.url = self.folder.as_uri()
+        self._durable_folders = LruCache[Path, bool](_REMEMBERED_FOLDERS)
 
     @override
     def create(self, key: str, data: bytes) -> bool:
@@ -43,7 +55,7 @@ class LocalStorage(Storage):
         with _translate_errors(path):
             if path.exists():
                 return False
-        with _partial(path) as (writer, partial):
+        with self._partial(path) as (writer, partial):
             writer.write(data)
             writer.sync()
             with _translate_errors(path):
@@ -63,7 +75,7 @@ class LocalStorage(Storage):
     @contextmanager
     def writer(self, key: str) -> Iterator["_LocalWriter"]:
         path = self._path(key)
-        with _partial(path) as (writer, partial):
+        with self._partial(path) as (writer, partial):
             yield writer
             writer.sync()
             with _translate_errors(path):
@@ -119,8 +131,9 @@ class LocalStorage(Storage):
     @override
     def delete(self, key: str) -> None:
         path = self._path(key)
-        with _translate_errors(path):
-            path.unlink(missing_ok=True)
+        with suppress(ObjectMissingError), _translate_errors(path):
+            path.unlink()
+            _sync_folder(path.parent)
 
     def remove_leftovers(self, seconds: float) -> None:
         """Remove partial files that were last written more than `seconds` ago.
@@ -135,6 +148,39 @@ class LocalStorage(Storage):
 
     def _path(self, key: str) -> Path:
         return self.folder / checked_key(key)
+
+    @contextmanager
+    def _partial(self, path: Path) -> Iterator[tuple["_LocalWriter", Path]]:
+        """Open a hidden file beside `path`, and remove it at the end."""
+        partial = path.parent / f"{_PARTIAL}{uuid4().hex}"
+        try:
+            self._make_durable(path.parent)
+            file = partial.open("xb")
+        except OSError as error:
+            raise _storage_error(path, error) from error
+        try:
+            yield _LocalWriter(file, path), partial
+        finally:
+            with suppress(OSError):
+                file.close()
+            partial.unlink(missing_ok=True)
+
+    def _make_durable(self, folder: Path) -> None:
+        """Create a folder with its parents; return when all of them are on the disk.
+
+        A folder that exists may have been created by another process a moment ago,
+        so this process also syncs its entry once.
+        """
+        exists = folder.is_dir()
+        if exists and self._durable_folders.get(folder):
+            return
+        is_inside = folder != self.folder and folder.is_relative_to(self.folder)
+        if is_inside or not exists:
+            self._make_durable(folder.parent)
+            folder.mkdir(exist_ok=True)
+            with nullcontext() if is_inside else suppress(PermissionError):
+                _sync_folder(folder.parent)
+        self._durable_folders.put(folder, value=True)
 
 
 def _walk(folder: Path, prefix: str, first: str) -> Iterator[tuple[str, Path]]:
@@ -172,23 +218,6 @@ class _LocalWriter:
             os.fsync(self._file.fileno())
 
 
-@contextmanager
-def _partial(path: Path) -> Iterator[tuple[_LocalWriter, Path]]:
-    """Open a hidden file beside `path`, and remove it at the end."""
-    partial = path.parent / f"{_PARTIAL}{uuid4().hex}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = partial.open("xb")
-    except OSError as error:
-        raise _storage_error(path, error) from error
-    try:
-        yield _LocalWriter(file, path), partial
-    finally:
-        with suppress(OSError):
-            file.close()
-        partial.unlink(missing_ok=True)
-
-
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -214,7 +243,8 @@ def _storage_error(path: Path, error: OSError) -> StorageError:
             f"no room to write `{path}`: {error.strerror}",
             hint="free some space or set BATCHCHAT_STORAGE to another folder",
         )
-    return StorageError(
+    kind = StorageAccessError if error.errno in _DENIED else StorageError
+    return kind(
         f"storage failed at `{path}`: {error.strerror or error}",
         hint="check that the folder exists and is readable and writable",
     )

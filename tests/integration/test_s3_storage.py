@@ -1,5 +1,6 @@
 """What only a bucket, and the way to it, can do wrong."""
 
+import random
 import tracemalloc
 from contextlib import suppress
 
@@ -7,6 +8,7 @@ import pytest
 
 from batchchat.jobs.errors import ObjectMissingError, StorageError
 from batchchat.jobs.storage.s3 import download as s3_download
+from batchchat.jobs.storage.s3 import upload as s3_upload
 from batchchat.jobs.storage.s3.storage import S3Storage
 from batchchat.jobs.storage.s3.upload import PART_BYTES, Upload
 from tests.support.servers.s3_server import BUCKET, credentials
@@ -55,6 +57,23 @@ def write(storage, key, pieces, error=None):
 
 def open_uploads(server):
     return server.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
+
+
+def test_parts_of_growing_size_join_without_a_gap(server, storage, monkeypatch):
+    monkeypatch.setattr(s3_upload, "PART_BYTES", 5 * MIB)  # the smallest that S3 takes
+    monkeypatch.setattr(s3_upload, "_EQUAL_PARTS", 2)
+    monkeypatch.setattr(s3_upload, "_PARTS_PER_STEP", 1)
+    sizes = [s3_upload.part_bytes(number) // MIB for number in range(1, 6)]
+    assert sizes == [5, 5, 10, 15, 20]
+    pattern = random.Random(1).randbytes(37 * MIB + 1)
+    with storage.writer("a") as file:
+        for at in range(0, len(pattern), 777_777):
+            file.write(pattern[at : at + 777_777])
+    assert b"".join(storage.stream("a")) == pattern
+    for seam in (5, 10, 20, 35):
+        at = seam * MIB - 3
+        assert storage.read("a", at, 6) == pattern[at : at + 6]
+    assert open_uploads(server) == []
 
 
 def test_a_large_object_is_written_and_read_in_bounded_memory(server, storage):

@@ -1,5 +1,6 @@
 """Downloads that continue after the connection was cut."""
 
+import re
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -26,6 +27,10 @@ _MAX_EMPTY_CONNECTIONS = 6
 """How many connections in a row may end without delivering any bytes."""
 
 _FIRST_WAIT_SECONDS = 0.2
+
+_WHOLE_ETAG = re.compile(r'(W/)?"[^"]*"|[^"]*')
+"""A quoted ETag ends with its quote, unless the connection was cut within the header.
+Some servers send one without quotes, or none."""
 
 _FRAGMENT_BYTES = 256 * 1024
 """Size of a read, and so of what a cut connection loses at most."""
@@ -96,13 +101,14 @@ def checked_response(
     the object or the listing, for empty.
 
     Raises:
-        HTTPError: the response has no length, or is a page of a listing without the
-            field that every page has.
+        HTTPError: the response has no length or half an ETag, or is a page of a listing
+            without the field that every page has.
 
     """
     head = answer["ResponseMetadata"]["HTTPHeaders"]
-    has_length = "content-length" in head or "transfer-encoding" in head
-    if not has_length or (is_page and "IsTruncated" not in answer):
+    is_whole = "content-length" in head or "transfer-encoding" in head
+    is_whole &= _WHOLE_ETAG.fullmatch(answer.get("ETag", "")) is not None
+    if not is_whole or (is_page and "IsTruncated" not in answer):
         if "Body" in answer:
             answer["Body"].close()
         raise HTTPError("the connection was cut within the response headers")
@@ -135,6 +141,8 @@ def _ask(
     if etag and (answer is None or answer["ETag"] != etag):
         if answer:
             answer["Body"].close()
+        if answer and not answer["ETag"]:
+            raise HTTPError("the connection was cut within the response headers")
         raise StorageError(f"`{where['Key']}` was replaced during the download")
     return answer
 

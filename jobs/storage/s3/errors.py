@@ -18,30 +18,41 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from batchchat.jobs.errors import ObjectMissingError, StorageError, StorageFullError
+from batchchat.jobs.errors import (
+    ObjectMissingError,
+    StorageAccessError,
+    StorageError,
+    StorageFullError,
+)
+from batchchat.jobs.storage.s3.clock_skew import describe_clock_skew
 
 _KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) to keys that "
 _VALID_KEYS = (
     _KEYS + "are valid at this endpoint; BATCHCHAT_S3_ENDPOINT sets the endpoint"
 )
+_PERMITTED_KEYS = _KEYS + "may read, write, list and delete objects there"
+_TOKEN = "set AWS_SESSION_TOKEN to a token for these keys, or unset it"  # noqa: S105
+_NEW_TOKEN = "get new credentials; the token in AWS_SESSION_TOKEN has expired"  # noqa: S105
 _REGION = "set AWS_DEFAULT_REGION to the region of the bucket"
-_HINTS = {
-    "NoSuchBucket": "create the bucket, or use an existing one;"
-    " BATCHCHAT_STORAGE sets the bucket of the batches",
-    "InvalidAccessKeyId": _VALID_KEYS,
-    "SignatureDoesNotMatch": _VALID_KEYS,
-    "InvalidToken": "set AWS_SESSION_TOKEN to a token for these keys, or unset it",
-    "ExpiredToken": "get new credentials; the token in AWS_SESSION_TOKEN has expired",
-    "RequestTimeTooSkewed": "correct the clock of this machine",
+_BUCKET = (
+    "create the bucket, or use an existing one; BATCHCHAT_STORAGE sets the bucket of"
+    " the batches"
+)
+_CLOCK = "correct the clock of this machine"
+_ACCESS_HINTS = {
+    **dict.fromkeys(("NoSuchBucket", "InvalidBucketName"), _BUCKET),
+    **dict.fromkeys(("InvalidAccessKeyId", "SignatureDoesNotMatch"), _VALID_KEYS),
+    **dict.fromkeys(("InvalidToken", "TokenRefreshRequired"), _TOKEN),
+    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException"), _NEW_TOKEN),
+    "RequestTimeTooSkewed": _CLOCK,
     "AuthorizationHeaderMalformed": _REGION,
     "IllegalLocationConstraintException": _REGION,
     "PermanentRedirect": _REGION,
-    "NotImplemented": "use an S3 server that supports conditional puts (If-None-Match)",
 }
-_BY_STATUS = {
-    401: _VALID_KEYS,
-    403: _KEYS + "may read, write, list and delete objects there",
-}
+"""Codes of errors that last until an operator changes something, with what to do."""
+
+_ACCESS_HINTS_BY_STATUS = {301: _REGION, 401: _VALID_KEYS, 403: _PERMITTED_KEYS}
+_NO_CONDITIONS = "use an S3 server that supports conditional puts (If-None-Match)"
 _REACH = "check that the server is running and that BATCHCHAT_S3_ENDPOINT is correct"
 
 _FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull"}
@@ -54,6 +65,7 @@ _CONNECTION_ERRORS = (
     *(ConnectionError, CredentialRetrievalError, HTTPClientError),
     *(HTTPError, IncompleteReadError, ResponseParserError, ValueError),
 )
+_MISSING_CREDENTIALS = (NoCredentialsError, PartialCredentialsError)
 
 
 @contextmanager
@@ -74,8 +86,10 @@ def error_code(error: ClientError) -> str:
 
 
 def _from_response(place: str, error: ClientError) -> StorageError:
+    """Classify the response of a server; this is the only place that does."""
     code = error_code(error)
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    metadata = error.response.get("ResponseMetadata", {})
+    status = int(metadata.get("HTTPStatusCode", 0))
     if code == "NoSuchKey" or (
         status == HTTPStatus.NOT_FOUND and not code.startswith("NoSuch")
     ):
@@ -85,19 +99,29 @@ def _from_response(place: str, error: ClientError) -> StorageError:
     if status == HTTPStatus.INSUFFICIENT_STORAGE or code in _FULL:
         hint = "free some space in the bucket, or raise its quota"
         return StorageFullError(message, hint=hint)
-    failure = StorageError(message, hint=_HINTS.get(code) or _BY_STATUS.get(status))
-    failure.retryable = code in _TRANSIENT or status in _TRANSIENT_STATUSES
-    return failure
+    if code in _TRANSIENT or status in _TRANSIENT_STATUSES:
+        return StorageError(message)
+    fix = _ACCESS_HINTS.get(code) or _ACCESS_HINTS_BY_STATUS.get(status)
+    if fix:
+        skew = describe_clock_skew(metadata.get("HTTPHeaders", {}).get("date", ""))
+        return StorageAccessError(message, hint=f"{_CLOCK}: {skew}" if skew else fix)
+    unsupported = code == "NotImplemented"
+    return _final(StorageError(message, hint=_NO_CONDITIONS if unsupported else None))
 
 
 def _from_exception(place: str, error: Exception) -> StorageError:
     message = _redact_credentials(f"storage failed at {place}: {error}")
     if isinstance(error, _CONNECTION_ERRORS):
         return StorageError(message, hint=_REACH)
-    keys = isinstance(error, (NoCredentialsError, PartialCredentialsError))
-    failure = StorageError(message, hint=_VALID_KEYS if keys else None)
-    failure.retryable = False
-    return failure
+    if isinstance(error, _MISSING_CREDENTIALS):
+        return StorageAccessError(message, hint=_VALID_KEYS)
+    return _final(StorageError(message))
+
+
+def _final(error: StorageError) -> StorageError:
+    """Return the error as one that repeating the call cannot fix."""
+    error.retryable = False
+    return error
 
 
 def _redact_credentials(text: str) -> str:

@@ -5,12 +5,25 @@ from typing import Any
 from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
+from batchchat.jobs.errors import StorageError
+from batchchat.jobs.storage.s3.download import checked_response
 from batchchat.jobs.storage.s3.errors import error_code, translate_errors
 
 PART_BYTES = 16 * 1024 * 1024
-"""Size of a part. S3 accepts 10,000 parts, so an object has at most 160 GB. All parts
-but the last have the same size, as some servers require."""
+"""Size of each of the first parts. They are equal, as some servers require."""
+
+_EQUAL_PARTS = 1_000
+"""Parts of that size. An object of up to 16 GiB has no other parts but its last one."""
+
+_PARTS_PER_STEP = 125
+"""After the equal parts, each group of this many parts is larger by `PART_BYTES`.
+So 10,000 parts hold over 5 TiB, the largest object of AWS."""
+
+_MAX_PARTS = 10_000
+_MAX_SENDS = 6
+"""How often a part is sent if the response to it was cut."""
 
 _METADATA_KEY = "batchchat-write"
 
@@ -37,8 +50,14 @@ class WriteMarker:
         return self._value in found.values()
 
 
+def part_bytes(number: int) -> int:
+    """Return the size in bytes of part `number`, counted from 1."""
+    beyond = max(0, number - 1 - _EQUAL_PARTS + _PARTS_PER_STEP)
+    return PART_BYTES * (1 + beyond // _PARTS_PER_STEP)
+
+
 class Upload:
-    """Writes an object; holds up to two parts in memory.
+    """Writes an object of up to 5 TiB; holds up to two parts in memory.
 
     A small object is put at the end. A larger one is sent in parts, and appears when
     the upload is finished. All errors are raised as `StorageError`.
@@ -57,10 +76,10 @@ class Upload:
     def write(self, data: bytes) -> None:
         """Append `data`."""
         self._buffer += data
-        while len(self._buffer) > PART_BYTES:
+        while len(self._buffer) > (size := part_bytes(len(self._parts) + 1)):
             with translate_errors(self._place):
-                self._send(self._buffer[:PART_BYTES])
-            del self._buffer[:PART_BYTES]
+                self._send(self._buffer[:size])
+            del self._buffer[:size]
 
     def finish(self) -> None:
         """Make the object appear."""
@@ -84,10 +103,25 @@ class Upload:
             )
             self._id = begun["UploadId"]
         number = len(self._parts) + 1
-        sent = self._client.upload_part(
-            **self._where, UploadId=self._id, PartNumber=number, Body=part
-        )
-        self._parts.append({"ETag": sent["ETag"], "PartNumber": number})
+        if number > _MAX_PARTS:
+            failure = StorageError(
+                f"{self._place} is too large: an object has up to 5 TiB"
+            )
+            failure.retryable = False
+            raise failure
+        etag = self._send_part(number, part)
+        self._parts.append({"ETag": etag, "PartNumber": number})
+
+    def _send_part(self, number: int, part: bytearray) -> str:
+        """Send a part and return its ETag; send it again if the response was cut."""
+        for _ in range(_MAX_SENDS):
+            sent = self._client.upload_part(
+                **self._where, UploadId=self._id, PartNumber=number, Body=part
+            )
+            with suppress(HTTPError):
+                if etag := checked_response(sent).get("ETag"):
+                    return str(etag)
+        raise HTTPError("the connection was cut within the response headers")
 
     def _complete(self) -> None:
         """Join the parts.

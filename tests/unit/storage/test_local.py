@@ -1,14 +1,18 @@
 """Failures that only a local folder can have."""
 
+import errno
 import os
 import resource
+import shutil
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from batchchat.jobs.errors import (
     ConfigError,
     ObjectMissingError,
+    StorageAccessError,
     StorageError,
     StorageFullError,
 )
@@ -38,6 +42,57 @@ def test_the_folder_is_created_at_the_first_write(tmp_path):
     assert not storage.folder.exists()
     storage.put("a", b"x")
     assert files(storage.folder) == ["a"]
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """Collect the paths that are synced; a hidden file counts as its folder."""
+    seen = []
+
+    def record(descriptor):
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        seen.append(path.parent if path.name.startswith(".partial") else path)
+
+    monkeypatch.setattr(os, "fsync", record)
+    return seen
+
+
+@pytest.mark.parametrize("method", ["create", "put"])
+def test_a_write_syncs_each_folder_that_it_creates(tmp_path, synced, method):
+    top = tmp_path / "new" / "store"
+    getattr(LocalStorage(top), method)("a/b/c", b"x")
+    created = [tmp_path, tmp_path / "new", top, top / "a"]
+    assert synced == [*created, top / "a" / "b", top / "a" / "b"]
+
+
+def test_a_folder_that_another_process_created_is_synced_once(tmp_path, synced):
+    LocalStorage(tmp_path).put("a/b/c", b"x")
+    synced.clear()
+    storage = LocalStorage(tmp_path)
+    storage.put("a/b/c", b"y")
+    assert synced == [tmp_path, tmp_path / "a", *[tmp_path / "a" / "b"] * 2]
+    synced.clear()
+    storage.put("a/b/d", b"z")
+    assert synced == [tmp_path / "a" / "b"] * 2
+
+
+def test_a_folder_that_was_removed_is_created_and_synced_again(tmp_path, synced):
+    storage = LocalStorage(tmp_path)
+    storage.put("a/b", b"x")
+    shutil.rmtree(tmp_path / "a")
+    synced.clear()
+    storage.put("a/b", b"x")
+    assert synced == [tmp_path, *[tmp_path / "a"] * 2]
+
+
+def test_a_deletion_syncs_the_folder(tmp_path, synced):
+    storage = LocalStorage(tmp_path)
+    storage.put("a/b", b"x")
+    synced.clear()
+    storage.delete("a/b")
+    assert synced == [tmp_path / "a"]
+    storage.delete("a/b")
+    assert synced == [tmp_path / "a"]
 
 
 def test_no_write_leaves_a_partial_file_behind(tmp_path):
@@ -115,3 +170,14 @@ def test_a_url_s_escapes_are_undone_and_made(tmp_path):
 def test_an_unknown_storage_scheme_is_a_config_error(url):
     with pytest.raises(ConfigError, match="BATCHCHAT_STORAGE"):
         open_storage(url)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_folder_without_permission_is_a_denied_access(tmp_path, monkeypatch, number):
+    def refuse(*_, **__):
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(StorageAccessError, match="refused") as caught:
+        LocalStorage(tmp_path).create("a", b"x")
+    assert not caught.value.retryable

@@ -34,7 +34,7 @@ class Server:
 
     def __init__(self, cuts, etags=()):
         self.cuts = [*cuts, None]
-        self.etags = [*etags] or ["e"] * 99
+        self.etags = [*etags] or ['"e"'] * 99
         self.bodies = []
 
     def get_object(self, Key, Range="bytes=0-"):  # noqa: N803 - S3's own names
@@ -82,7 +82,19 @@ def test_a_download_gives_up_after_several_empty_connections():
 
 def test_bytes_of_a_replaced_object_are_never_returned():
     with pytest.raises(StorageError, match="replaced"):
-        read(Server([50], etags=["e", "other"]))
+        read(Server([50], etags=['"e"', '"other"']))
+
+
+@pytest.mark.parametrize(
+    "etags", [['"e', '"e"'], ['"e"', '"', '"e"'], ['"e"', "", '"e"'], ["", '"e"']]
+)
+def test_a_cut_etag_is_no_sign_of_another_object(etags):
+    assert read(Server([50, 0, 0], etags=[*etags, *['"e"'] * 9])) == DATA
+
+
+@pytest.mark.parametrize("etag", ["", "0a1b", 'W/"0a1b"'])
+def test_a_server_may_send_any_etag_or_none(etag):
+    assert read(Server([50], etags=[etag] * 9)) == DATA
 
 
 def test_there_are_no_bytes_after_the_end():

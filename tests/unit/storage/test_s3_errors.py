@@ -1,11 +1,19 @@
 """S3 errors become storage errors with `retryable` and a hint."""
 
+import time
+from email.utils import formatdate
+
 import pytest
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
 from urllib3.exceptions import ProtocolError, SSLError
 
-from batchchat.jobs.errors import ObjectMissingError, StorageError, StorageFullError
+from batchchat.jobs.errors import (
+    ObjectMissingError,
+    StorageAccessError,
+    StorageError,
+    StorageFullError,
+)
 from batchchat.jobs.storage.s3.errors import translate_errors
 
 PLACE = "`s3://bucket/key` at `http://user:geheim@endpoint`"
@@ -20,9 +28,9 @@ def raised(error):
     return caught.value
 
 
-def answer(status, code, message="said so"):
+def answer(status, code, message="said so", date=""):
     error = {"Code": code, "Message": message}
-    metadata = {"HTTPStatusCode": status}
+    metadata = {"HTTPStatusCode": status, "HTTPHeaders": {"date": date}}
     return ClientError({"Error": error, "ResponseMetadata": metadata}, "GetObject")
 
 
@@ -59,15 +67,48 @@ def test_transient_errors_are_retryable(status, code):
         (404, "NoSuchBucket", "create the bucket"),
         (400, "AuthorizationHeaderMalformed", "AWS_DEFAULT_REGION"),
         (301, "PermanentRedirect", "AWS_DEFAULT_REGION"),
-        (501, "NotImplemented", "If-None-Match"),
-        (400, "KeyTooLongError", None),
+        (403, "AllAccessDisabled", "AWS_ACCESS_KEY_ID"),
+        (401, "401", "AWS_ACCESS_KEY_ID"),
+        (400, "InvalidToken", "AWS_SESSION_TOKEN"),
     ],
 )
-def test_permanent_errors_are_not_retryable_and_have_a_hint(status, code, hint):
+def test_a_denied_access_is_permanent_and_has_a_hint(status, code, hint):
+    error = raised(answer(status, code))
+    assert isinstance(error, StorageAccessError)
+    assert not error.retryable
+    assert hint in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "hint"),
+    [
+        (501, "NotImplemented", "If-None-Match"),
+        (400, "KeyTooLongError", None),
+        (405, "MethodNotAllowed", None),
+    ],
+)
+def test_an_invalid_call_is_neither_retryable_nor_a_denied_access(status, code, hint):
     error = raised(answer(status, code))
     assert not error.retryable
-    assert not isinstance(error, ObjectMissingError)
+    assert not isinstance(error, ObjectMissingError | StorageAccessError)
     assert (hint or "None") in str(error.hint)
+
+
+@pytest.mark.parametrize("code", ["RequestTimeTooSkewed", "AccessDenied", "403"])
+@pytest.mark.parametrize(
+    ("minutes", "said"), [(60, "60 minutes ahead of"), (-90, "90 minutes behind")]
+)
+def test_a_wrong_clock_is_detected_from_the_date_of_the_response(code, minutes, said):
+    date = formatdate(time.time() - minutes * 60, usegmt=True)
+    hint = str(raised(answer(403, code, date=date)).hint)
+    assert "correct the clock of this machine" in hint
+    assert said in hint
+
+
+@pytest.mark.parametrize("date", ["", "soon", "Mon, 99 Foo 2026 00:00:00 GMT", None])
+def test_without_a_wrong_clock_the_hint_names_the_keys(date):
+    date = formatdate(usegmt=True) if date is None else date
+    assert "AWS_ACCESS_KEY_ID" in str(raised(answer(403, "403", date=date)).hint)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +146,7 @@ def test_an_unreachable_server_is_retryable(error):
 def test_missing_credentials_are_not_retryable():
     partial = boto.PartialCredentialsError(provider="env", cred_var="secret")
     for error in (boto.NoCredentialsError(), partial):
-        assert not raised(error).retryable
+        assert isinstance(raised(error), StorageAccessError)
         assert "AWS_ACCESS_KEY_ID" in str(raised(error).hint)
 
 
