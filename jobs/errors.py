@@ -103,7 +103,7 @@ class RequestRefusedError(BatchchatError):
         param: str | None = None,
         status_code: int = 400,
     ) -> None:
-        """`param` is the invalid field, such as `body.messages`."""
+        """`param` is the invalid field of the body, such as `messages[2].content`."""
         super().__init__(message)
         self.code = code or type(self).code
         self.param = param

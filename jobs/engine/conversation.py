@@ -109,7 +109,7 @@ class Conversation:
         return RequestRefusedError(
             f"turn {self.answered + 1} of {len(self._ends)}, {place}: {error.message}",
             code=error.code,
-            param=f"body.{place}" if is_generated_turn else error.param,
+            param=place if is_generated_turn else error.param,
             status_code=error.status_code,
         )
 

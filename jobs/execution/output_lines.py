@@ -12,6 +12,7 @@ from batchchat.jobs.engine.sampling import nth_seed
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.json_lines import encode
 from batchchat.jobs.requests.parser import InvalidLine
+from batchchat.jobs.requests.problems import Problem
 
 
 def usage_of(completion: Completion) -> Usage:
@@ -70,13 +71,22 @@ def refused(request_id: str, custom_id: str, error: RequestRefusedError) -> byte
 
 
 def invalid(request_id: str, bad: InvalidLine) -> bytes:
-    """Return the error line of an input line without a valid request."""
-    first = bad.problems[0]
-    message = "; ".join(
-        f"{p.param}: {p.message}" if p.param else p.message for p in bad.problems
-    )
-    body = _error_body(message, first.code, first.param, 400)
+    """Return the error line of an input line without a valid request.
+
+    Fields are named from the body on, as in answers to single requests. Without a
+    custom_id, the error has the number of the line.
+    """
+    problems = [(problem, _field(problem)) for problem in bad.problems]
+    message = "; ".join(f"{at}: {p.message}" if at else p.message for p, at in problems)
+    if bad.custom_id is None:
+        message = f"line {bad.line}: {message}"
+    first, param = problems[0]
+    body = _error_body(message, first.code, param, 400)
     return _line(request_id, bad.custom_id, _response(request_id, 400, body), None)
+
+
+def _field(problem: Problem) -> str | None:
+    return problem.param and problem.param.removeprefix("body.")
 
 
 def never_run(request_id: str, custom_id: str | None, code: str, message: str) -> bytes:

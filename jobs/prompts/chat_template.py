@@ -102,8 +102,8 @@ class ChatTemplate:
         except _TEMPLATE_ERRORS as error:
             raise RequestRefusedError(
                 f"the model's chat template rejects the conversation: {error}",
-                code="invalid_messages",
-                param="body.messages",
+                code="invalid_value",
+                param="messages",
             ) from None
         if require_all_messages:
             _check_messages(turns, prompt)
@@ -115,13 +115,13 @@ class ChatTemplate:
             raise RequestRefusedError(
                 "the model's chat template does not support tools",
                 code="unsupported_parameter",
-                param="body.tools",
+                param="tools",
             )
         if not self._supports_tool_calls and any(message.calls for message in messages):
             raise RequestRefusedError(
                 "the model's chat template does not support `tool_calls` in messages",
                 code="unsupported_parameter",
-                param="body.messages",
+                param="messages",
             )
 
     def _turn(self, message: Message) -> dict[str, Any]:
@@ -139,8 +139,8 @@ def _check_messages(turns: list[dict[str, Any]], prompt: str) -> None:
             f"the model's chat template leaves out message {missing + 1} of"
             f" {len(turns)}, with the role `{turns[missing]['role']}`; set another"
             " `chat_template` for the model in the catalog, or change the conversation",
-            code="invalid_messages",
-            param=f"body.messages[{missing}]",
+            code="invalid_value",
+            param=f"messages[{missing}]",
         )
 
 
@@ -206,8 +206,8 @@ def _call(call: ToolCall) -> dict[str, Any]:
 def _bad_call(reason: str) -> RequestRefusedError:
     return RequestRefusedError(
         f"the arguments of a tool call {reason}",
-        code="invalid_messages",
-        param="body.messages",
+        code="invalid_value",
+        param="messages",
     )
 
 
@@ -222,6 +222,6 @@ def _clock(time: int | None, chosen: Any) -> Callable[[str], str]:
             raise RequestRefusedError(
                 f"`{CLOCK}` must be a time in ISO 8601, such as `2026-07-01T12:00:00`",
                 code="invalid_value",
-                param=f"body.chat_template_kwargs.{CLOCK}",
+                param=f"chat_template_kwargs.{CLOCK}",
             ) from None
     return now.replace(tzinfo=None).strftime  # as in transformers, without a zone

@@ -151,7 +151,7 @@ class PromptRenderer:
                 f"the prompt has {len(token_ids):,} tokens, and the model's context"
                 f" of {self.context_length:,} leaves no room for an answer",
                 code="context_length_exceeded",
-                param="body.messages",
+                param="messages",
             )
         return Prompt(text, token_ids)
 
@@ -185,7 +185,7 @@ class PromptRenderer:
                 "tool calls are not supported for this model: its catalog entry has no"
                 " `tool_parser`",
                 code="unsupported_parameter",
-                param="body.tools",
+                param="tools",
             )
 
     def _check_template_arguments(self, request: Request) -> None:
@@ -202,7 +202,7 @@ class PromptRenderer:
                 f"the model's chat template does not read {names}; variables that"
                 f" requests can set: {known}",
                 code="unknown_parameter",
-                param=f"body.chat_template_kwargs.{unknown[0]}",
+                param=f"chat_template_kwargs.{unknown[0]}",
             )
 
     def _check_tokens(self, request: Request) -> None:
@@ -215,7 +215,7 @@ class PromptRenderer:
                 raise RequestRefusedError(
                     f"token {largest} is unknown: the model has {self.vocabulary:,}",
                     code="invalid_value",
-                    param=f"body.{name}",
+                    param=name,
                 )
 
 

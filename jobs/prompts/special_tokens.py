@@ -87,7 +87,7 @@ class SpecialTokenGuard:
         mark = next((mark for mark in _NONCHARACTERS if mark not in plain), None)
         if mark is None:
             message = "the request contains every noncharacter of Unicode"
-            raise _refusal(message, "body.messages")
+            raise _refusal(message, "messages")
         marked = render(
             lambda text: self._special.pattern.sub(_insert_mark(mark), text)
         )
@@ -131,7 +131,7 @@ def special_tokens(tokenizer: Tokenizer) -> list[str]:
 
 
 def _refusal(message: str, param: str) -> RequestRefusedError:
-    return RequestRefusedError(message, code="invalid_messages", param=param)
+    return RequestRefusedError(message, code="invalid_value", param=param)
 
 
 def _texts(request: Request) -> Iterable[tuple[str, str, bool]]:
@@ -141,7 +141,7 @@ def _texts(request: Request) -> Iterable[tuple[str, str, bool]]:
     of a tool call are JSON in a string, which may contain escapes.
     """
     for index, message in enumerate(request.body.messages):
-        at = f"body.messages[{index}]"
+        at = f"messages[{index}]"
         if (
             message.is_text_only
             and message.name is UNSET
@@ -162,10 +162,10 @@ def _texts(request: Request) -> Iterable[tuple[str, str, bool]]:
     arguments = request.parameter("chat_template_kwargs") or {}
     for name, value in arguments.items():
         if isinstance(value, str):
-            yield f"body.chat_template_kwargs.{name}", value, True
+            yield f"chat_template_kwargs.{name}", value, True
     for tool in request.parameter("tools") or ():
         yield from (
-            ("body.tools", text, True) for text in _texts_in(tool_for_template(tool))
+            ("tools", text, True) for text in _texts_in(tool_for_template(tool))
         )
 
 

@@ -20,7 +20,7 @@ def cross_field_problems(request: Request) -> Iterator[FieldProblem]:
     """Yield the problems of fields that contradict each other."""
     yield from _number_problems(request)
     yield from _conversation_problems(request)
-    yield from _constraint_problems(request.body, "body")
+    yield from _constraint_problems(request.body, "")
 
 
 def _number_problems(request: Request) -> Iterator[FieldProblem]:
@@ -28,22 +28,22 @@ def _number_problems(request: Request) -> Iterator[FieldProblem]:
     choices = parameter("n") or 1
     if choices > 1 and parameter("temperature") == 0:
         message = "must be 1 if `temperature` is 0: all choices would be identical"
-        yield "invalid_value", message, "body.n"
+        yield "invalid_value", message, "n"
     if parameter("top_logprobs") and not parameter("logprobs"):
-        yield "invalid_value", "requires `logprobs` to be true", "body.top_logprobs"
+        yield "invalid_value", "requires `logprobs` to be true", "top_logprobs"
     limit = _first(parameter("max_completion_tokens"), parameter("max_tokens"))
     if limit is not None and (parameter("min_tokens") or 0) > limit:
         message = f"must be at most the token limit, {limit}"
-        yield "invalid_value", message, "body.min_tokens"
+        yield "invalid_value", message, "min_tokens"
     if choices > 1 and any(turn.is_generated_turn for turn in request.body.messages):
         message = "must be 1 with generated turns, which continue one answer"
-        yield "invalid_value", message, "body.n"
+        yield "invalid_value", message, "n"
 
 
 def _conversation_problems(request: Request) -> Iterator[FieldProblem]:
     for index, message in enumerate(request.body.messages):
         if not message.is_text_only:
-            yield from _message_problems(message, f"body.messages[{index}]")
+            yield from _message_problems(message, f"messages[{index}]")
 
 
 def _message_problems(message: Message, at: str) -> Iterator[FieldProblem]:
@@ -96,11 +96,14 @@ def _generated_turn_problems(message: Message, at: str) -> Iterator[FieldProblem
     for name in ("content", "tool_calls", "reasoning", "reasoning_content"):
         if getattr(message, name) not in (UNSET, None):
             yield "invalid_value", "must be omitted on a generated turn", f"{at}.{name}"
-    yield from _constraint_problems(message, at)
+    yield from _constraint_problems(message, f"{at}.")
 
 
 def _constraint_problems(holder: Any, at: str) -> Iterator[FieldProblem]:
-    """Yield the problems of the tools and formats of a body or a generated turn."""
+    """Yield the problems of the tools and formats of a body or a generated turn.
+
+    `at` is the prefix of its fields.
+    """
     fields = {name: getattr(holder, name) for name in _OVERRIDES}
     fields = {
         name: value for name, value in fields.items() if value not in (UNSET, None)
@@ -113,9 +116,9 @@ def _constraint_problems(holder: Any, at: str) -> Iterator[FieldProblem]:
 def _tool_problems(tools: Any, choice: Any, at: str) -> Iterator[FieldProblem]:
     names = [tool.function.name for tool in tools or ()]
     if len({*names}) < len(names):
-        yield "invalid_value", "two tools have the same name", f"{at}.tools"
+        yield "invalid_value", "two tools have the same name", f"{at}tools"
     for index, tool in enumerate(tools or ()):
-        where = f"{at}.tools[{index}].function.parameters"
+        where = f"{at}tools[{index}].function.parameters"
         yield from _schema_problems(
             tool.function.parameters,
             where,
@@ -124,23 +127,23 @@ def _tool_problems(tools: Any, choice: Any, at: str) -> Iterator[FieldProblem]:
     if choice in (None, "none"):
         return
     if tools is None:
-        yield "invalid_value", "requires `tools`", f"{at}.tool_choice"
+        yield "invalid_value", "requires `tools`", f"{at}tool_choice"
     elif (
         isinstance(choice, schema_types.NamedToolChoice)
         and choice.function.name not in names
     ):
         message = "names a function that is not in `tools`"
-        yield "invalid_value", message, f"{at}.tool_choice.function.name"
+        yield "invalid_value", message, f"{at}tool_choice.function.name"
 
 
 def _format_problems(fields: dict[str, Any], at: str) -> Iterator[FieldProblem]:
     response_format = fields.get("response_format")
     if response_format is not None:
-        yield from _response_format_problems(response_format, f"{at}.response_format")
+        yield from _response_format_problems(response_format, f"{at}response_format")
     structured = fields.get("structured_outputs")
     if structured is None:
         return
-    where = f"{at}.structured_outputs"
+    where = f"{at}structured_outputs"
     if response_format is not None and response_format.type != "text":
         yield "invalid_value", "can't be combined with `response_format`", where
     if fields.get("tool_choice", "auto") not in ("none", "auto"):

@@ -6,13 +6,18 @@ decoder's types field by field. See `docs/decisions/0022-diagnosing-bad-lines.md
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import inspect
 
 from batchchat.jobs.requests.json_value import InvalidJsonError, JsonObject, read_json
 from batchchat.jobs.requests.problems import Problem
-from batchchat.jobs.requests.schema import BodyLine, Line, default_custom_id
+from batchchat.jobs.requests.schema import (
+    Body,
+    BodyLine,
+    Envelope,
+    default_custom_id,
+)
 from batchchat.jobs.requests.type_checks import (
     FieldProblem,
     describe,
@@ -20,51 +25,76 @@ from batchchat.jobs.requests.type_checks import (
     type_problems,
 )
 
-_LINE, _BODY_LINE = map(inspect.type_info, (Line, BodyLine))
+_ENVELOPE, _BODY, _BODY_LINE = map(inspect.type_info, (Envelope, Body, BodyLine))
 _CODES = {"method": "invalid_method", "url": "invalid_url"}
 """Fields whose invalid values have a code of their own."""
 
 _MAX_PROBLEMS_PER_LINE = 100
 
 
-def find_problems(raw: bytes, line: int) -> tuple[str | None, list[Problem]]:
-    """Return the custom_id of a line, None if it has none, and all its problems.
+class Diagnosis(NamedTuple):
+    """What is on a line; `problems` is empty if it is valid.
 
-    The list is empty if the line is valid.
+    `custom_id` is None if there is no readable one. `model` is the body's, None if
+    there is none or its type is wrong. `is_bare` lines are a body without the fields
+    around it.
     """
+
+    problems: list[Problem]
+    custom_id: str | None = None
+    model: str | None = None
+    is_bare: bool = False
+
+
+def diagnose(raw: bytes, line: int) -> Diagnosis:
+    """Return all problems of a line, those of its form first."""
     try:
         value = read_json(raw)
     except InvalidJsonError as error:
-        return None, [Problem("invalid_json_line", line, str(error))]
+        return Diagnosis([Problem("invalid_json_line", line, str(error))])
+    if not isinstance(value, JsonObject):
+        message = f"expected an object, got {describe(value)}"
+        return Diagnosis([Problem("invalid_request", line, message)])
+    is_bare = _is_body_only(value)
+    found = _bare_problems(value) if is_bare else _problems(value)
     problems = [
-        Problem(code, line, message, _printable(param))
-        for code, message, param in islice(_problems(value), _MAX_PROBLEMS_PER_LINE)
+        Problem(code, line, message, _printable(param), in_body=in_body)
+        for (code, message, param), in_body in islice(found, _MAX_PROBLEMS_PER_LINE)
     ]
-    return _custom_id(value, line), problems
-
-
-def _problems(value: Any) -> Iterator[FieldProblem]:
-    if not isinstance(value, JsonObject):
-        yield "invalid_request", f"expected an object, got {describe(value)}", ""
-    elif _is_body_only(value):
-        yield from type_problems(_BODY_LINE, value, "")
-    else:
-        for code, message, param in type_problems(_LINE, value, ""):
-            is_value = code == "invalid_value"
-            yield _CODES.get(param, code) if is_value else code, message, param
-
-
-def _custom_id(value: Any, line: int) -> str | None:
-    if not isinstance(value, JsonObject):
-        return None
-    default = default_custom_id(line) if _is_body_only(value) else None
+    default = default_custom_id(line) if is_bare else None
     custom_id = value.get("custom_id", default)
-    return custom_id if is_valid_text(custom_id) else None
+    body = value if is_bare else value.get("body")
+    model = body.get("model") if isinstance(body, JsonObject) else None
+    return Diagnosis(problems, _text(custom_id), _text(model), is_bare)
+
+
+def _problems(value: JsonObject) -> Iterator[tuple[FieldProblem, bool]]:
+    """Yield the problems of a line, and whether each is in the body."""
+    body, form = value.get("body"), JsonObject(value)
+    form.duplicate_keys = value.duplicate_keys
+    if isinstance(body, JsonObject):
+        form["body"] = JsonObject()
+    for code, message, param in type_problems(_ENVELOPE, form, ""):
+        is_value = code == "invalid_value"
+        own_code = _CODES.get(param, code) if is_value else code
+        yield (own_code, message, param), False
+    if isinstance(body, JsonObject):
+        yield from ((problem, True) for problem in type_problems(_BODY, body, ""))
+
+
+def _bare_problems(value: JsonObject) -> Iterator[tuple[FieldProblem, bool]]:
+    """Do the same for a line that is only a body; its form is the custom_id."""
+    found = [(p, p[2] != "custom_id") for p in type_problems(_BODY_LINE, value, "")]
+    return iter(sorted(found, key=lambda one: one[1]))
 
 
 def _is_body_only(value: JsonObject) -> bool:
     """Return whether the line is a body without the fields around it."""
     return "body" not in value and "messages" in value and "url" not in value
+
+
+def _text(value: Any) -> str | None:
+    return value if is_valid_text(value) else None
 
 
 def _printable(param: str) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from batchchat.jobs.requests.cross_field_checks import cross_field_problems
-from batchchat.jobs.requests.diagnostics import find_problems
+from batchchat.jobs.requests.diagnostics import Diagnosis, diagnose
 from batchchat.jobs.requests.fast_path import TextOnlyLine
 from batchchat.jobs.requests.line_reader import RawLine
 from batchchat.jobs.requests.problems import Problem
@@ -22,22 +22,31 @@ from batchchat.jobs.requests.schema import (
 class InvalidLine(msgspec.Struct, frozen=True):
     """A line without a valid request, and all its problems.
 
-    `custom_id` is None if the line has no readable one.
+    `custom_id` is None if the line has no readable one. The problems of the line's form
+    come first.
     """
 
     line: int
     custom_id: str | None
     problems: list[Problem]
 
+    @property
+    def has_form_problem(self) -> bool:
+        """Whether the problem is not only in the request's body."""
+        return not self.problems[0].in_body
+
 
 ParsedLine = Request | InvalidLine
+
+_NO_MODEL = "required: set the model here or with `--model`"
 
 
 class Parser:
     """Parses the lines of one batch.
 
     All lines must name the same `model`; with `model_optional` a line may name none.
-    If `model` is None, every line must name one, and the first valid line sets it.
+    If `model` is None, every line must name one, and the first line without a problem
+    of its form sets it.
     `names` returns all names of a model, of which lines may use any. `time` is the
     `time` of the requests.
     """
@@ -82,11 +91,11 @@ class Parser:
         try:
             decoded = self._decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            return _invalid(raw, line, error)
+            return self._invalid(diagnose(raw, line), line, error)
         if self._may_have_duplicate_keys(raw, decoded):
-            _, problems = find_problems(raw, line)
-            if problems:
-                return _invalid(raw, line, None)
+            diagnosis = diagnose(raw, line)
+            if diagnosis.problems:
+                return self._invalid(diagnosis, line, None)
         request = self._request(decoded, line)
         if self._model_optional and _is_text_only(request.body, self._names):
             return request
@@ -125,25 +134,44 @@ class Parser:
         return _colons(raw) != _colons(self._reencoded)
 
     def _problems(self, request: Request) -> list[Problem]:
-        """Return the problems between fields and with the model."""
-        found = [*cross_field_problems(request)]
-        model = request.parameter("model")
-        if model is None and not self._model_optional:
-            message = "required: set the model here or with `--model`"
-            found.append(("missing_required_parameter", message, "body.model"))
-        elif self.model is None and not found:
+        """Return the problems with the model and between fields."""
+        param = "model" if isinstance(request.body, BodyLine) else "body.model"
+        model = self._check_model(request.parameter("model"), request.line, param)
+        return model + [
+            Problem(code, request.line, message, at, in_body=True)
+            for code, message, at in cross_field_problems(request)
+        ]
+
+    def _check_model(self, model: str | None, line: int, param: str) -> list[Problem]:
+        """Return the problem with the model that a well-formed line names, if any.
+
+        A different model is a problem of the form, in `param`: a batch has one model.
+        """
+        if model is None:
+            if self._model_optional:
+                return []
+            code, message = "missing_required_parameter", _NO_MODEL
+            return [Problem(code, line, message, "model", in_body=True)]
+        if self.model is None:
             self.model = model
             self._names = {*self._all_names(model)}
-        elif model is not None and model not in self._names:
-            message = f"all lines of a batch must have the same model, `{self.model}`"
-            found.append(("mismatched_model", message, "body.model"))
-        is_bare = isinstance(request.body, BodyLine)
-        return [
-            Problem(
-                code, request.line, text, at.removeprefix("body.") if is_bare else at
-            )
-            for code, text, at in found
-        ]
+        if model in self._names:
+            return []
+        message = f"all lines of a batch must have the same model, `{self.model}`"
+        return [Problem("mismatched_model", line, message, param)]
+
+    def _invalid(
+        self, found: Diagnosis, line: int, error: Exception | None
+    ) -> InvalidLine:
+        problems = found.problems
+        if not problems:  # the decoder is stricter than the diagnosis
+            message = str(error)[:200]
+            problems = [Problem("invalid_request", line, message, in_body=True)]
+        if problems[0].in_body and all(one.param != "model" for one in problems):
+            param = "model" if found.is_bare else "body.model"
+            model = self._check_model(found.model, line, param)
+            problems = sorted(problems + model, key=lambda one: one.in_body)
+        return InvalidLine(line, found.custom_id, problems)
 
 
 def _colons(text: bytes | bytearray) -> int:
@@ -165,13 +193,6 @@ def _is_text_only(body: Any, names: Collection[str]) -> bool:
         and body.structured_outputs is unset
         and all_text_only(body.messages)
     )
-
-
-def _invalid(raw: bytes, line: int, error: Exception | None) -> InvalidLine:
-    custom_id, problems = find_problems(raw, line)
-    if not problems:  # the decoder is stricter than the diagnosis
-        problems = [Problem("invalid_request", line, str(error)[:200])]
-    return InvalidLine(line, custom_id, problems)
 
 
 def parse_line(parser: Parser, line: RawLine, max_line_bytes: int) -> ParsedLine:

@@ -13,14 +13,17 @@ MAX_LISTED_PROBLEMS = 1_000
 class Problem(msgspec.Struct, frozen=True):
     """One problem of an input file.
 
-    `line` counts from 1 and is None for the file as a whole. `param` is the field,
-    such as `body.messages[2].role`.
+    `line` counts from 1 and is None for the file as a whole. `param` is the field: of
+    the line, such as `custom_id`, or, with `in_body`, of the request's body, such as
+    `messages[2].role`. Problems of the file's form fail a batch, unless its options say
+    otherwise; those `in_body` are errors of one request.
     """
 
     code: str
     line: int | None
     message: str
     param: str | None = None
+    in_body: bool = False
 
 
 class ProblemLog:

@@ -160,12 +160,18 @@ Body: Any = msgspec.defstruct(
 """The body of a chat completion; an absent field is UNSET, and null means absent."""
 
 
-class Line(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """OpenAI's input line."""
+class Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """OpenAI's input line, with any body: the form of a line."""
 
     custom_id: CustomId
     method: Literal["POST"]
     url: Literal["/v1/chat/completions"]
+    body: dict[str, Any]
+
+
+class Line(Envelope, forbid_unknown_fields=True, gc=False):
+    """OpenAI's input line."""
+
     body: Body
 
 

@@ -15,7 +15,7 @@ from msgspec import inspect
 
 from batchchat.jobs.requests.json_value import JsonObject
 from batchchat.jobs.requests.parameters import UNSUPPORTED_FIELDS, describe_range
-from batchchat.jobs.requests.schema import Body, BodyLine, Line, Message
+from batchchat.jobs.requests.schema import Body, BodyLine, Envelope, Message
 
 FieldProblem = tuple[str, str, str]
 """A problem without its line: code, message, param."""
@@ -23,7 +23,7 @@ FieldProblem = tuple[str, str, str]
 _MAX_NAME_CHARS = 80
 """Longer names of fields are cut in `param`."""
 
-_TOP_LEVEL = {Line, Body, BodyLine}
+_TOP_LEVEL = {Envelope, Body, BodyLine}
 """Objects whose unsupported fields are explained."""
 
 _KINDS: dict[type[inspect.Type], tuple[str, Any]] = {

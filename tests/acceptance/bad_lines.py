@@ -110,8 +110,8 @@ def _wrong_messages() -> Iterator[Bad]:
         name = f"messages-{param}-{code}"
         return Bad([line(name, messages=[*messages])], code, param, name)
 
-    first = "body.messages[0]"
-    yield bad("invalid_value", "body.messages")
+    first = "messages[0]"
+    yield bad("invalid_value", "messages")
     yield bad("invalid_type", first, "Hi")
     yield bad("invalid_value", f"{first}.role", {"role": "bot", "content": "Hi"})
     yield bad("missing_required_parameter", f"{first}.content", {"role": "user"})
@@ -121,13 +121,13 @@ def _wrong_messages() -> Iterator[Bad]:
     picture = {"role": "user", "content": [{"type": "image_url", "image_url": {}}]}
     yield bad("invalid_value", f"{first}.content[0].type", picture)
     far = {"role": "user", "content": "word " * 3_000}
-    yield bad("context_length_exceeded", "body.messages", far)
+    yield bad("context_length_exceeded", "messages", far)
 
 
 def _body(code: str, name: str, value: Any, *, at: str = "", **more: Any) -> Bad:
     custom_id = f"{name}={value!r:.40}"
     raw = line(custom_id, **{name: value}, **more)
-    return Bad([raw], code, f"body.{name}{at}", custom_id)
+    return Bad([raw], code, f"{name}{at}", custom_id)
 
 
 def _wrong_types() -> Iterator[Bad]:
@@ -182,6 +182,7 @@ def _at_odds() -> Iterator[Bad]:
     yield _body("invalid_value", "min_tokens", 9)
     yield _body("unknown_parameter", "max_token", 1)
     yield _body("invalid_value", "tools", [])
-    yield _body("mismatched_model", "model", "another")
+    other = line("other", model="another")
+    yield Bad([other], "mismatched_model", "body.model", "other")
     twice = line("twice").replace(b'"max_tokens"', b'"max_tokens": 8, "max_tokens"')
-    yield Bad([twice], "duplicate_key", "body.max_tokens", "twice")
+    yield Bad([twice], "duplicate_key", "max_tokens", "twice")

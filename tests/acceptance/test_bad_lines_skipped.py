@@ -47,8 +47,8 @@ def test_each_invalid_line_has_one_error_with_its_custom_id(skipped):
     bad = list(skipped.file.bad.values())
     assert [one["custom_id"] for one in skipped.errors] == [it.custom_id for it in bad]
     said = [one["response"]["body"]["error"] for one in skipped.errors]
-    wanted = [(one.code, one.param) for one in bad]
-    assert [(one["code"], one["param"]) for one in said] == wanted
+    wanted = [(one.code, (one.param or "").removeprefix("body.")) for one in bad]
+    assert [(one["code"], one["param"] or "") for one in said] == wanted
     assert {one["response"]["status_code"] for one in skipped.errors} == {400}
 
 

@@ -21,7 +21,7 @@ def half(request):
     """Refuse every second request."""
     if request.line % 2:
         return completion(f"re: {request.custom_id}")
-    return RequestRefusedError("no", code="no", param="body.n")
+    return RequestRefusedError("no", code="no", param="n")
 
 
 @pytest.fixture(scope="module")

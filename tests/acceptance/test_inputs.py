@@ -121,4 +121,4 @@ def test_requests_without_a_model_are_invalid(place):
     file = place.file("requests.jsonl", LINES)
     done = place.run("submit", file)
     assert done.code == 1
-    assert "body.model: required: set the model here or with `--model`" in done.err
+    assert "model: required: set the model here or with `--model`" in done.err

@@ -181,8 +181,8 @@ def _constraining_param(constraints: OutputConstraints) -> str:
             "none",
             "auto",
         ):
-            return f"body.{name}"
-    return "body.tools"
+            return name
+    return "tools"
 
 
 @contextmanager

@@ -128,9 +128,9 @@ def test_calls_and_reasoning_are_part_of_the_next_turn():
 def test_the_error_of_a_turn_names_the_turn():
     one = turns(user("a"), GENERATED, user("b"), GENERATED, user("c"))
     one.add_answer(answer("A"))
-    error = one.locate_error(RequestRefusedError("too long", param="body.messages"))
+    error = one.locate_error(RequestRefusedError("too long", param="messages"))
     assert error.message == "turn 2 of 3, messages[3]: too long"
-    assert error.param == "body.messages[3]"
+    assert error.param == "messages[3]"
 
 
 def two_turns(requests, **body):

@@ -29,6 +29,6 @@ def test_every_error_has_a_message_and_a_code(kind):
 
 
 def test_a_refused_request_has_the_fields_of_its_error_line():
-    error = RequestRefusedError("no", code="c", param="body.n", status_code=413)
-    assert (error.code, error.param, error.status_code) == ("c", "body.n", 413)
+    error = RequestRefusedError("no", code="c", param="n", status_code=413)
+    assert (error.code, error.param, error.status_code) == ("c", "n", 413)
     assert RequestRefusedError("no").code == "invalid_request"

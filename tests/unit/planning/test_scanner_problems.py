@@ -129,4 +129,4 @@ def test_an_unreadable_line_does_not_reserve_a_custom_id():
 def test_without_a_batch_model_every_line_must_name_one():
     data = with_body(model="demo") + b"\n" + line(custom_id="b")
     _, problems = listed(scan(lambda: [data], Parser(), PLENTY))
-    assert [(p.line, p.param) for p in problems] == [(2, "body.model")]
+    assert [(p.line, p.param) for p in problems] == [(2, "model")]

@@ -33,7 +33,7 @@ def test_a_template_can_reject_a_request():
     with pytest.raises(RequestRefusedError, match="user first") as raised:
         render(USER_FIRST, ("assistant", "no"))
     error = raised.value
-    assert (error.code, error.param) == ("invalid_messages", "body.messages")
+    assert (error.code, error.param) == ("invalid_value", "messages")
     assert error.status_code == 400
 
 
@@ -155,4 +155,4 @@ def test_arguments_that_no_template_can_render_are_rejected(arguments, reason):
     turn = Message("assistant", tool_calls=[call])
     with pytest.raises(RequestRefusedError, match=reason) as raised:
         ChatTemplate("{{ messages[0].tool_calls }}", {}).render([turn])
-    assert raised.value.code == "invalid_messages"
+    assert raised.value.code == "invalid_value"

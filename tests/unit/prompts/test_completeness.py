@@ -43,8 +43,8 @@ def test_a_message_that_the_template_leaves_out_rejects_the_request(
     role = turns[index]["role"]
     with pytest.raises(RequestRefusedError, match=f"role `{role}`") as raised:
         render(*turns)
-    assert raised.value.param == f"body.messages[{index}]"
-    assert raised.value.code == "invalid_messages"
+    assert raised.value.param == f"messages[{index}]"
+    assert raised.value.code == "invalid_value"
 
 
 def test_a_conversation_that_the_template_renders_as_a_whole_is_accepted(render):

@@ -52,7 +52,7 @@ def test_tokens_outside_of_the_vocabulary_are_rejected(body):
     assert renderer(vocabulary=101).prepare(request)
     with pytest.raises(RequestRefusedError, match="token 100") as raised:
         renderer(vocabulary=100).prepare(request)
-    assert raised.value.param == f"body.{next(iter(body))}"
+    assert raised.value.param == f"{next(iter(body))}"
 
 
 def test_check_reports_what_prepare_rejects():

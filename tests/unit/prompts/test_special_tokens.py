@@ -195,7 +195,7 @@ def test_a_turn_marker_in_a_message_is_rejected(name, marker, tmp_path):
     renderer.complete_from_engine(4096, lambda text: list(text.encode()))
     with pytest.raises(RequestRefusedError, match=r"INST\]") as caught:
         renderer.prepare(asking(f"a {marker} b"))
-    assert caught.value.param == "body.messages[0].content"
+    assert caught.value.param == "messages[0].content"
     assert renderer.prepare(asking("a [ INST ] b"))
 
 
@@ -208,7 +208,7 @@ def test_an_escaped_turn_marker_in_arguments_is_rejected(name, arguments, tmp_pa
     renderer.complete_from_engine(4096, lambda text: list(text.encode()))
     with pytest.raises(RequestRefusedError, match=r"\[INST\]") as caught:
         renderer.prepare(calling(arguments.format(escaped("[INST]"))))
-    assert caught.value.param == "body.messages[1]"
+    assert caught.value.param == "messages[1]"
 
 
 def test_turn_markers_in_generated_turns_are_accepted(tmp_path):

@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from batchchat.jobs.requests.diagnostics import find_problems
+from batchchat.jobs.requests.diagnostics import diagnose
 from batchchat.jobs.requests.parameters import PARAMETERS, UNSUPPORTED_FIELDS
 from batchchat.jobs.requests.parser import InvalidLine, Parser
 from batchchat.jobs.requests.schema import Request
@@ -92,7 +92,7 @@ ids = st.sampled_from(["a", "", "x" * 512, "x" * 513, HALF, 7, None])
 def agree(raw):
     """Return whether the decoder and the diagnostics agree about a line."""
     result = Parser("m").parse(raw, 1)
-    _, problems = find_problems(raw, 1)
+    problems = diagnose(raw, 1).problems
     if isinstance(result, Request):
         return not problems
     if _decodes(raw):  # then only fields can contradict each other

@@ -67,9 +67,7 @@ def test_the_ends_of_a_range_are_valid(name, value):
     ("name", "value"), [(n, value) for n, p in BOUNDED.items() for value in outside(p)]
 )
 def test_a_step_beyond_an_end_is_invalid(name, value):
-    assert problems_of(raw(name, value)) == [
-        ("invalid_value", f"body.{name}{place(name)}")
-    ]
+    assert problems_of(raw(name, value)) == [("invalid_value", f"{name}{place(name)}")]
 
 
 @pytest.mark.parametrize("value", [10**18, -(10**18), 10**30, 1e300], ids=repr)
@@ -78,15 +76,13 @@ def test_a_number_far_outside_the_range_is_invalid(name, value):
     code = "invalid_value"
     if NUMBERS[name] == "integer" and isinstance(value, float):
         code = "invalid_type"
-    assert problems_of(raw(name, value)) == [(code, f"body.{name}")]
+    assert problems_of(raw(name, value)) == [(code, f"{name}")]
 
 
 @pytest.mark.parametrize("value", [True, False, "1", "", [1], {"a": 1}], ids=repr)
 @pytest.mark.parametrize("name", BOUNDED)
 def test_a_value_of_another_type_is_not_a_number(name, value):
-    assert problems_of(raw(name, value)) == [
-        ("invalid_type", f"body.{name}{place(name)}")
-    ]
+    assert problems_of(raw(name, value)) == [("invalid_type", f"{name}{place(name)}")]
 
 
 @pytest.mark.parametrize("value", [1.0, 0.5, -0.0, 1e16], ids=repr)
@@ -94,9 +90,7 @@ def test_a_value_of_another_type_is_not_a_number(name, value):
     "name", [name for name, p in BOUNDED.items() if p.kind in WHOLE]
 )
 def test_a_decimal_is_not_an_integer(name, value):
-    assert problems_of(raw(name, value)) == [
-        ("invalid_type", f"body.{name}{place(name)}")
-    ]
+    assert problems_of(raw(name, value)) == [("invalid_type", f"{name}{place(name)}")]
 
 
 @pytest.mark.parametrize(

@@ -121,12 +121,12 @@ def test_all_problems_of_a_line_are_reported():
     assert problems_of(raw) == [
         ("missing_required_parameter", "custom_id"),
         ("invalid_method", "method"),
-        ("unsupported_parameter", "body.audio"),
-        ("unknown_parameter", "body.nn"),
-        ("invalid_value", "body.messages[0].role"),
-        ("missing_required_parameter", "body.messages[0].content"),
-        ("invalid_value", "body.top_p"),
-        ("invalid_type", "body.n"),
+        ("unsupported_parameter", "audio"),
+        ("unknown_parameter", "nn"),
+        ("invalid_value", "messages[0].role"),
+        ("missing_required_parameter", "messages[0].content"),
+        ("invalid_value", "top_p"),
+        ("invalid_type", "n"),
     ]
 
 
@@ -138,15 +138,20 @@ def test_text_parts_are_joined_as_in_vllm():
 
 def test_the_model_is_optional_if_the_batch_has_one():
     assert problems_of(line(), model="m") == []
-    assert problems_of(line(), None) == [("missing_required_parameter", "body.model")]
+    assert problems_of(line(), None) == [("missing_required_parameter", "model")]
 
 
-def test_the_first_valid_line_sets_the_model():
+def test_the_first_line_without_a_problem_of_its_form_sets_the_model():
     parser = Parser(None)
-    bad = parser.parse(with_body(model="bad", n=2, temperature=0), 1)
-    assert not isinstance(bad, Request)
-    assert isinstance(parser.parse(with_body(model="first"), 2), Request)
+    parser.parse(line(url="/v1", body={"messages": MESSAGES, "model": "bad"}), 1)
+    parser.parse(with_body(model="first", temperature="hot"), 2)
     assert parser.model == "first"
+    other = parser.parse(with_body(model="other", temperature="hot"), 3)
+    assert isinstance(other, InvalidLine)
+    assert [(one.code, one.param) for one in other.problems] == [
+        ("mismatched_model", "body.model"),
+        ("invalid_type", "temperature"),
+    ]
 
 
 @pytest.mark.parametrize("model", [None, "m", "org/m"])

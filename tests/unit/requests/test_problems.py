@@ -13,7 +13,7 @@ def log():
 
 
 def problems(count, code="c"):
-    return [Problem(code, number, "wrong: é\n", "body.n") for number in range(count)]
+    return [Problem(code, number, "wrong: é\n", "n") for number in range(count)]
 
 
 @pytest.mark.parametrize("count", [0, 1, 30_000])

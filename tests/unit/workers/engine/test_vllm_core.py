@@ -39,11 +39,11 @@ def test_unreadable_constraints_refuse_the_request():
 
 def test_refusal_keeps_its_code_and_parameter():
     def create(_form):
-        raise RequestRefusedError("no", code="tools_unknown", param="body.tools")
+        raise RequestRefusedError("no", code="tools_unknown", param="tools")
 
     with pytest.raises(RequestRefusedError) as raised:
         core(_parsers=Bag(create=create)).add(WORK)
-    assert (raised.value.code, raised.value.param) == ("tools_unknown", "body.tools")
+    assert (raised.value.code, raised.value.param) == ("tools_unknown", "tools")
 
 
 def test_answer_whose_reasoning_cannot_be_counted_is_an_error():
