@@ -10,6 +10,7 @@ from batchchat.jobs.errors import NotFoundError, UsageError
 
 _HEX = "[0-9a-f]{32}"
 _ID = {kind: re.compile(f"{kind}_{_HEX}") for kind in ("batch", "file", "webhook")}
+_BATCH_PREFIX = re.compile(r"(?:batch_)?([0-9a-f]{1,32})")
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -89,6 +90,25 @@ def checked_id(kind: str, value: str) -> str:
         hint = f"a {kind} id looks like `{kind}_0199…`"
         raise NotFoundError(not_found_message(kind, value), hint=hint)
     return value
+
+
+def is_batch_id(value: str) -> bool:
+    """Return whether `value` is a whole, valid id of a batch."""
+    return bool(_ID["batch"].fullmatch(value))
+
+
+def batch_id_prefix(typed: str) -> str | None:
+    """Return the beginning of a batch's id that a user typed, None if it can't be one.
+
+    The leading `batch_` may be missing.
+    """
+    found = _BATCH_PREFIX.fullmatch(typed.lower())
+    return f"batch_{found[1]}" if found else None
+
+
+def last_id_with(prefix: str) -> str:
+    """Return the id that sorts last among those that begin with `prefix`."""
+    return prefix.ljust(len("batch_") + 32, "f")
 
 
 def not_found_message(kind: str, value: str) -> str:

@@ -91,6 +91,15 @@ class Backend(Protocol):
 
         """
 
+    def check_batch(self, batch_id: str) -> None:
+        """Check that the batch exists."""
+
+    def batch_ids(self, prefix: str = "") -> Iterator[str]:
+        """Yield the ids of batches, or of those whose id begins with `prefix`.
+
+        Without `prefix`, the newest batch comes first.
+        """
+
     def get(self, batch_id: str) -> View:
         """Return the current state of a batch."""
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from io import RawIOBase
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
@@ -37,7 +38,7 @@ from batchchat.jobs.errors import (
     ServerError,
     UsageError,
 )
-from batchchat.jobs.ids import checked_id
+from batchchat.jobs.ids import checked_id, last_id_with
 from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.batch_object import BatchObject
 from batchchat.jobs.ledger.records import BatchOptions
@@ -46,6 +47,9 @@ from batchchat.jobs.results.export import Write, output_paths, write_atomically
 from batchchat.jobs.storage.destination import Destination
 
 T = TypeVar("T")
+
+_FIRST_PAGE_SIZE = 21
+"""One more than `list` shows, to know whether there are more."""
 
 _MAX_PAGE_SIZE = 100
 
@@ -120,21 +124,40 @@ class RemoteBackend(Backend):
         return new_id
 
     @override
+    def check_batch(self, batch_id: str) -> None:
+        self.get(batch_id)
+
+    @override
+    def batch_ids(self, prefix: str = "") -> Iterator[str]:
+        after = last_id_with(prefix) if prefix else None
+        ids = (view.batch.id for view in self._newest_first(after))
+        return takewhile(lambda batch_id: batch_id.startswith(prefix), ids)
+
+    @override
     def get(self, batch_id: str) -> View:
         return self._view(self._server.get(_path(batch_id)))
 
     @override
     def newest(self, limit: int) -> Page:
-        views: list[View] = []
-        has_more = True
-        while has_more and len(views) < limit:
-            after = {"after": views[-1].batch.id} if views else {}
-            page_size = min(_MAX_PAGE_SIZE, limit - len(views))
-            text = self._server.get("batches", limit=page_size, **after)
+        found = list(islice(self._newest_first(), limit + 1))
+        return Page(found[:limit], has_more=len(found) > limit)
+
+    def _newest_first(self, after: str | None = None) -> Iterator[View]:
+        """Yield the batches, newest first, page by page; only those older than `after`.
+
+        A new page is larger than the one before, as most callers need only few.
+        """
+        page_size, has_more = _FIRST_PAGE_SIZE, True
+        while has_more:
+            start = {"after": after} if after else {}
+            text = self._server.get("batches", limit=page_size, **start)
             page = self._decode(partial(msgspec.json.decode, type=_List), text)
-            views += [self._view(bytes(text)) for text in page.data]
-            has_more = page.has_more
-        return Page(views, has_more)
+            for one in page.data:
+                view = self._view(bytes(one))
+                after = view.batch.id
+                yield view
+            has_more = page.has_more and bool(page.data)
+            page_size = _MAX_PAGE_SIZE
 
     @override
     def cancel(self, batch_id: str) -> View:

@@ -99,6 +99,16 @@ class StoredBackend(Backend):
         return batch_id
 
     @override
+    def check_batch(self, batch_id: str) -> None:
+        self.ledger.batch(batch_id)
+
+    @override
+    def batch_ids(self, prefix: str = "") -> Iterator[str]:
+        if prefix:
+            return self.ledger.batch_ids_with(prefix)
+        return self.ledger.batch_ids()
+
+    @override
     def get(self, batch_id: str) -> View:
         return View.of_state(self.session.state(batch_id))
 

@@ -8,8 +8,11 @@ def cancel(batch_id: options.BatchId, json: options.Json = False) -> int:
 
     batchchat cancel batch_0199…
     """
-    from batchchat.cli.backends.open import open_backend
+    from batchchat.cli.backends.resolve import open_batch
 
-    view = open_backend().cancel(batch_id)
+    backend, found_id = open_batch(batch_id)
+    if found_id != batch_id:
+        streams.info(f"cancelling `{found_id}`")
+    view = backend.cancel(found_id)
     streams.print_data(view.text.decode() if json else view.batch.status)
     return 0

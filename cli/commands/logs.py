@@ -11,11 +11,14 @@ def logs(batch_id: options.BatchId) -> int:
 
     batchchat logs batch_0199…
     """
+    from batchchat.cli.backends.resolve import open_batch
     from batchchat.jobs.errors import NotFoundError
-    from batchchat.jobs.ids import checked_id
+    from batchchat.jobs.ids import is_batch_id
     from batchchat.workers.engine.log_file import engine_log_path
 
-    path = engine_log_path(checked_id("batch", batch_id))
+    if not is_batch_id(batch_id):  # a whole id needs no storage
+        _, batch_id = open_batch(batch_id)
+    path = engine_log_path(batch_id)
     if not path.exists():
         shared = engine_log_path("serve")
         raise NotFoundError(

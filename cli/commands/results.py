@@ -40,13 +40,13 @@ def results(
 
     batchchat results batch_0199… --output results.parquet --format parquet
     """
-    from batchchat.cli.backends.open import open_backend
     from batchchat.cli.backends.print_results import ResultPrinter
+    from batchchat.cli.backends.resolve import open_batch
 
     format_ = options.output_format(output, format_)
     path = paths.absolute_output(output)
     _check_options(path, format_, is_printing=errors or follow or head is not None)
-    backend = open_backend()
+    backend, batch_id = open_batch(batch_id)
     batch = backend.get(batch_id).batch
     _require_valid_input(batch)
     if path is not None:

@@ -28,10 +28,10 @@ def resume(
 
     batchchat resume batch_0199…
     """
-    from batchchat.cli.backends.open import open_backend
+    from batchchat.cli.backends.resolve import open_batch
     from batchchat.cli.backends.run import RunOptions, run_batch
 
-    backend = open_backend()
+    backend, batch_id = open_batch(batch_id)
     if extend is not None:
         backend.extend(batch_id, extend)
     if backend.get(batch_id).batch.is_terminal:

@@ -36,13 +36,12 @@ def retry(
             "`--merge` requires a file to write to", hint="name it with `--output PATH`"
         )
     from batchchat.cli.backends.batch_view import LocalOutput
-    from batchchat.cli.backends.open import open_backend
     from batchchat.cli.backends.protocol import RetryOptions
+    from batchchat.cli.backends.resolve import open_batch
     from batchchat.cli.backends.run import RunOptions, run_batch
 
     format_ = options.output_format(output, format_)
-    backend = open_backend()
-    backend.get(batch_id)  # report an unknown batch before checking the output
+    backend, batch_id = open_batch(batch_id)
     local_output = None
     if (path := paths.absolute_output(output)) is not None:
         from batchchat.jobs.results.export import check_output

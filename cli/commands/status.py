@@ -16,10 +16,10 @@ def status(batch_id: options.BatchId, json: options.Json = False) -> int:
 
     batchchat status batch_0199…
     """
-    from batchchat.cli.backends.open import open_backend
     from batchchat.cli.backends.report import report_invalid_input
+    from batchchat.cli.backends.resolve import open_batch
 
-    backend = open_backend()
+    backend, batch_id = open_batch(batch_id)
     view = backend.get(batch_id)
     batch = view.batch
     if json:

@@ -32,10 +32,12 @@ def verify(
     batchchat verify batch_0199… --sample 50
     """
     from batchchat.cli.backends.report import INCOMPLETE
+    from batchchat.cli.backends.resolve import resolve_batch
     from batchchat.cli.backends.run import RunOptions, run_batch
     from batchchat.jobs.results import verify as verification
 
     backend = _open_stored_backend()
+    batch_id = resolve_batch(backend, batch_id)
     ledger = backend.ledger
     state = ledger.state(batch_id)
     rows = verification.sample(ledger, state, sample)

@@ -14,10 +14,9 @@ def watch(
 
     batchchat watch batch_0199…
     """
-    from batchchat.cli.backends.open import open_backend
+    from batchchat.cli.backends.resolve import open_batch
     from batchchat.cli.backends.run import RunOptions, follow_batch
 
-    backend = open_backend()
-    backend.get(batch_id)  # report an unknown batch before showing progress
+    backend, batch_id = open_batch(batch_id)
     run_options = RunOptions(show_progress=progress, print_json=json)
     return follow_batch(backend, batch_id, run_options)

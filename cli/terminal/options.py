@@ -44,7 +44,11 @@ File = Annotated[
     ),
 ]
 BatchId = Annotated[
-    str, typer.Argument(help="ID of the batch (batch_...).", metavar="ID")
+    str,
+    typer.Argument(
+        help="ID of the batch (batch_...), the beginning of it, or latest.",
+        metavar="ID",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 Model = Annotated[

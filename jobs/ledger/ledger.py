@@ -124,6 +124,11 @@ class Ledger:
             yield from reversed(found)
             end = begin
 
+    def batch_ids_with(self, prefix: str) -> Iterator[str]:
+        """Yield the ids of batches that begin with `prefix` and are longer, sorted."""
+        end = f"{prefix}g"  # sorts after all hex digits
+        return self.storage.folders(self.keys.batches(), prefix, end)
+
     def file(self, file_id: str) -> File:
         """Return the record of a file. Raises `NotFoundError`."""
         file = self._read_optional(File, self.keys.file(file_id))
