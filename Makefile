@@ -10,6 +10,10 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 READY := $(VENV)/.ready
 
+# Compiled modules are kept, whatever the environment says: importing vLLM takes half
+# the time then, and a test run starts hundreds of processes.
+export PYTHONDONTWRITEBYTECODE =
+
 # uv reads neither pip's certificates nor its links: pass on the latter, if they are set,
 # as the source of torch's CPU build; else uv finds that build by itself.
 UV_PIP = $(BIN)/python -m uv --quiet --system-certs pip
@@ -42,7 +46,7 @@ chaos: $(READY)  ## Disturb clusters with real vLLM in every way there is (half 
 	$(BIN)/python -m tests.chaos.main $(ARGS)
 
 unit: $(READY)  ## Run the fast tests, which need no torch: make unit ARGS='-k custom_id'
-	$(BIN)/python -m pytest tests/unit tests/contract -m "not server" --numprocesses $(JOBS) $(ARGS)
+	$(BIN)/python -m pytest tests/unit tests/contract -m "not server and not slow" --hypothesis-profile quick -p no:schemathesis --numprocesses $(JOBS) $(ARGS)
 
 coverage: $(READY)  ## Report the lines that the tests without an engine never run
 	$(BIN)/python -m pytest tests/unit tests/contract tests/api --numprocesses $(JOBS) --cov --cov-report=term:skip-covered $(ARGS)

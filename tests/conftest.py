@@ -21,6 +21,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # No deadlines, since machines differ.
 settings.register_profile("batchchat", deadline=None, max_examples=60)
+settings.register_profile("quick", deadline=None, max_examples=15)  # of `make unit`
 settings.load_profile("batchchat")
 
 

@@ -57,7 +57,8 @@ def test_render_prints_every_reference_prompt(model, tmp_path, monkeypatch, caps
     assert prompts == [vector["expected"] for vector in vectors]
 
 
-def test_rendering_is_offline_and_fast(tmp_path):
+@pytest.mark.slow
+def test_rendering_is_offline(tmp_path):
     file = tmp_path / "one.jsonl"
     file.write_bytes(encoded({"messages": VECTORS[0]["messages"]}))
     arguments = ["render", str(file), "--model", "WizardLM-2-7B", "--json"]
@@ -67,7 +68,12 @@ def test_rendering_is_offline_and_fast(tmp_path):
         environment = {"HF_ENDPOINT": place, "HF_HUB_OFFLINE": "0"}
         environment |= {"HF_HOME": str(tmp_path), "BATCHCHAT_STORAGE": str(tmp_path)}
         done = subprocess.run(
-            [sys.executable, "-c", "from cli.main import main; main()", *arguments],
+            [
+                sys.executable,
+                "-c",
+                "from batchchat.cli.main import main; main()",
+                *arguments,
+            ],
             env=os.environ | environment,
             capture_output=True,
             check=True,

@@ -138,6 +138,7 @@ def test_another_format_is_one_error_that_names_it_and_a_command(name, compresse
     assert command in str(caught.value.hint)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_command_converts_the_file(name, compressed, tmp_path, monkeypatch):

@@ -123,6 +123,7 @@ def test_another_model_is_served_when_the_first_is_idle(site):
     assert sorted(site.started) == ["echo", "other"]
 
 
+@pytest.mark.slow
 def test_a_busy_model_yields_after_its_time_slice(site, monkeypatch):
     monkeypatch.setattr(engine_loop, "_MAX_MODEL_SLICE_SECONDS", 0.1)
     site.start = lambda _model: start_echo(renderer(), latency=0.1, capacity=4)
@@ -209,6 +210,7 @@ def test_a_message_of_a_removed_batch_is_dropped(site):
     assert site.started == []
 
 
+@pytest.mark.slow
 def test_a_suspended_process_keeps_its_running_requests(site, monkeypatch):
     submitted = []
     skipped = [0.0]
@@ -297,6 +299,7 @@ def test_a_closed_runner_keeps_results_for_the_next_one(site):
     assert again.stats.requests_done["completed"] == 40 - done
 
 
+@pytest.mark.slow
 def test_the_progress_of_open_shards_is_published(site):
     site.start = lambda _model: start_echo(renderer(), latency=0.3, capacity=4)
     batch = site.submit(lines(20))
@@ -312,6 +315,7 @@ def test_the_progress_of_open_shards_is_published(site):
     assert set(seen) == {batch}
 
 
+@pytest.mark.slow
 def test_a_hanging_engine_is_abandoned(site, monkeypatch):
     monkeypatch.setattr(driver, "_CLOSE_TIMEOUT_SECONDS", 0.1)
 

@@ -57,6 +57,7 @@ def make_host():
     engine.close()
 
 
+@pytest.mark.slow
 def test_a_storage_outage_is_waited_out_and_leaves_no_crash_marker(
     bench, planned, make_host
 ):

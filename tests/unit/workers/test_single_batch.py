@@ -249,6 +249,7 @@ def hanging(bench, monkeypatch):
     released.set()
 
 
+@pytest.mark.slow
 def test_a_hanging_engine_that_can_be_closed_is_replaced(bench, hanging, monkeypatch):
     released, begun = hanging
     abandon = EngineDriver.abandon
@@ -263,6 +264,7 @@ def test_a_hanging_engine_that_can_be_closed_is_replaced(bench, hanging, monkeyp
     assert len(begun) > 1
 
 
+@pytest.mark.slow
 def test_a_hanging_engine_that_cannot_be_closed_ends_the_run(bench, hanging):
     released, begun = hanging
     batch_id = bench.submit(lines(20))
