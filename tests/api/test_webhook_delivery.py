@@ -18,28 +18,17 @@ from batchchat.jobs.ledger.repair import quarantine_corrupt_records
 from batchchat.jobs.planning.planner import make_plan
 from batchchat.jobs.planning.scanner import Limits
 from batchchat.jobs.webhooks.outbox import Outbox, PendingEvent
+from tests.support.clock import Clock
 from tests.support.ended import MODEL, EmptyRegistry, Hand, whole
 from tests.support.wait import wait_until
 
 DATA = whole("q", "the prompt") + b"\n"
 
 
-class Clock:
-    """A settable clock that starts at the real time.
-
-    OpenAI's client compares a signature's timestamp with the real time.
-    """
-
-    def __init__(self):
-        self.now = float(int(time.time()))
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    """Start at the real time: OpenAI's client compares it with that of a signature."""
+    return Clock(float(int(time.time())))
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ names listed here are others: clocks, threads and what they wait on, random ids,
 the three things outside of a process: Celery, Redis, the operating system.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
@@ -41,6 +41,9 @@ from tests.simulation.broker import (
 )
 from tests.simulation.virtual_time import VirtualWorld
 
+_Names = dict[ModuleType, dict[str, Any]]
+"""The names to replace in each module."""
+
 WINDOW = "soon"
 """A completion window that ends while a batch runs."""
 
@@ -48,78 +51,79 @@ WINDOW = "soon"
 @contextmanager
 def simulated(world: VirtualWorld, redis: Redis, window: int) -> Iterator[None]:
     """Run the product in `world`; the completion window `soon` has `window` seconds."""
+    windows = {"24h": 86_400, WINDOW: window}
+    names = _names_in_jobs(world, windows) | _names_in_workers(world, redis)
+    with ExitStack() as patches:
+        for module, new in names.items():
+            patches.enter_context(patch.multiple(module, **new))
+        yield
+
+
+def _names_in_jobs(world: VirtualWorld, windows: Mapping[str, int]) -> _Names:
     time = threads.Time(world)
     event, lock = partial(threads.Event, world), partial(threads.Lock, world)
-    thread = partial(threads.Thread, world)
-    uuid4 = partial(_uuid, world)
-    environment = partial(WorkerEnvironment, clock=time.time, monotonic=time.monotonic)
-
-    process: dict[str, Any] = {
-        "Consumer": SimulatedConsumer,
-        "CeleryQueue": SimulatedQueue,
-        "RedisLeases": SimulatedLeases,
-        "RedisStatusBoard": SimulatedStatusBoard,
-        "Thread": thread,
-        "make_app": lambda _: redis,
-        "open_redis": lambda _: redis,
-        "os": SimpleNamespace(_exit=partial(_exit, world)),
-        "time": time,
-        "uuid4": uuid4,
-        "worker_shutting_down": SimpleNamespace(connect=partial(_connect, world)),
-    }
-    names: dict[Any, dict[str, Any]] = {
+    condition = partial(threads.Condition, world)
+    urandom = SimpleNamespace(urandom=world.rng.randbytes)
+    return {
         batchchat.jobs.backoff: {"random": world.rng},
+        batchchat.jobs.ids: {"time": time, "os": urandom},
+        batchchat.jobs.lru_cache: {"Lock": lock},
+        batchchat.jobs.shutdown: {"time": time, "Event": event},
         batchchat.jobs.ledger.completion_window: {
-            "completion_window_seconds": {"24h": 86_400, WINDOW: window}.__getitem__
+            "completion_window_seconds": windows.__getitem__
         },
-        batchchat.jobs.execution.engine_gate: {
-            "Condition": partial(threads.Condition, world)
-        },
+        batchchat.jobs.execution.engine_gate: {"Condition": condition},
         batchchat.jobs.execution.checkpoint_writer: {"time": time},
+        batchchat.jobs.execution.progress: {"time": time, "Lock": lock},
         batchchat.jobs.execution.shard_feeder: {
             "SimpleQueue": partial(threads.Queue, world)
         },
-        batchchat.jobs.ids: {
-            "time": time,
-            "os": SimpleNamespace(urandom=world.rng.randbytes),
-        },
-        batchchat.jobs.lru_cache: {"Lock": lock},
-        batchchat.jobs.execution.progress: {"time": time, "Lock": lock},
-        batchchat.jobs.shutdown: {"time": time, "Event": event},
         batchchat.jobs.storage.retrying: {"time": time},
-        batchchat.workers.control.main: {
-            **process,
-            "WorkerEnvironment": environment,
-        },
-        batchchat.workers.control.controller: {
-            "Event": event,
-            "uuid4": uuid4,
-        },
-        batchchat.workers.shards.shard_host: {
-            "Lock": lock,
-            "time": time,
-        },
-        batchchat.workers.shards.host_status: {"uuid4": uuid4},
+    }
+
+
+def _names_in_workers(world: VirtualWorld, redis: Redis) -> _Names:
+    time = threads.Time(world)
+    event, lock = partial(threads.Event, world), partial(threads.Lock, world)
+    uuid4 = partial(_uuid, world)
+    process = _names_in_each_process(world, redis)
+    return {
         batchchat.workers.broker.lease_keeper: {
             "Event": event,
             "Lock": lock,
-            "Thread": thread,
+            "Thread": partial(threads.Thread, world),
         },
+        batchchat.workers.control.controller: {"Event": event, "uuid4": uuid4},
+        batchchat.workers.control.main: process,
+        batchchat.workers.shards.host_status: {"uuid4": uuid4},
+        batchchat.workers.shards.shard_host: {"Lock": lock, "time": time},
         batchchat.workers.shards.worker_process: {
             **process,
-            "WorkerEnvironment": environment,
             "stop_worker": partial(_stop_worker, world),
             "HangDetector": partial(HangDetector, clock=time.monotonic),
         },
     }
-    patches = [patch.multiple(module, **new) for module, new in names.items()]
-    for one in patches:
-        one.start()
-    try:
-        yield
-    finally:
-        for one in patches:
-            one.stop()
+
+
+def _names_in_each_process(world: VirtualWorld, redis: Redis) -> dict[str, Any]:
+    """Return what the controller's and the worker's main module both import."""
+    time = threads.Time(world)
+    return {
+        "Consumer": SimulatedConsumer,
+        "CeleryQueue": SimulatedQueue,
+        "RedisLeases": SimulatedLeases,
+        "RedisStatusBoard": SimulatedStatusBoard,
+        "Thread": partial(threads.Thread, world),
+        "WorkerEnvironment": partial(
+            WorkerEnvironment, clock=time.time, monotonic=time.monotonic
+        ),
+        "make_app": lambda _: redis,
+        "open_redis": lambda _: redis,
+        "os": SimpleNamespace(_exit=partial(_exit, world)),
+        "time": time,
+        "uuid4": partial(_uuid, world),
+        "worker_shutting_down": SimpleNamespace(connect=partial(_connect, world)),
+    }
 
 
 def _uuid(world: VirtualWorld) -> UUID:

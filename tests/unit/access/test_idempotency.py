@@ -5,21 +5,15 @@ import pytest
 from batchchat.jobs.access.idempotency import KEY_SECONDS, remove_expired, reserve
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.storage import MemoryStorage
+from tests.support.clock import Clock
 
 PASS = range(0, 16 * 600, 600)
 """Times at which each sixteenth of the records is checked once."""
 
 
-class Clock:
-    now = 1_000_000
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(1_000_000)
 
 
 @pytest.fixture

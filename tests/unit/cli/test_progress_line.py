@@ -10,16 +10,7 @@ from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.engine.protocol import EngineActivity
 from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.ledger.records import Counts
-
-
-class Clock:
-    """A clock that a test advances."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
+from tests.support.clock import Clock
 
 
 @pytest.fixture

@@ -3,16 +3,7 @@
 import pytest
 
 from batchchat.jobs.execution.throughput import Throughput
-
-
-class Clock:
-    """A clock that a test advances."""
-
-    def __init__(self):
-        self.now = 50.0
-
-    def __call__(self):
-        return self.now
+from tests.support.clock import Clock
 
 
 @pytest.fixture
