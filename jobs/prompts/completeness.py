@@ -14,22 +14,24 @@ def missing_message(turns: list[dict[str, Any]], prompt: str) -> int | None:
     Templates may trim and quote texts, and drop the reasoning of earlier answers.
     """
     end = 0
+    squeezed = ""  # takes long for a long prompt, and is rarely needed
     for index, turn in enumerate(turns):
         text = turn["content"].strip()
         begin = prompt.find(text, end)
         if begin >= 0:
             end = begin + len(text)
-        elif text not in prompt and not _is_changed(turn["role"], text, prompt):
-            return index
+        elif text not in prompt:
+            squeezed = squeezed or _without_spaces(prompt)
+            if not _is_changed(turn["role"], text, prompt, squeezed):
+                return index
     return None
 
 
-def _is_changed(role: str, text: str, prompt: str) -> bool:
+def _is_changed(role: str, text: str, prompt: str, squeezed: str) -> bool:
     """Return whether the prompt has the text in another form."""
     forms = [text]
     if role == "assistant":
         forms = [text.rpartition(_THINKING_END)[2], _THINKING.sub("", text)]
-    squeezed = _without_spaces(prompt)
     return any(
         _without_spaces(form) in squeezed or _quoted(form.strip(), prompt)
         for form in forms

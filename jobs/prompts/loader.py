@@ -10,6 +10,7 @@ from batchchat.jobs.catalog.catalog import Model, SpecialToken
 from batchchat.jobs.catalog.model_files import model_folder
 from batchchat.jobs.errors import ConfigError, ModelNotFoundError
 from batchchat.jobs.prompts.chat_template import ChatTemplate
+from batchchat.jobs.prompts.length_bound import LengthBound
 from batchchat.jobs.prompts.renderer import PromptRenderer
 from batchchat.jobs.prompts.special_tokens import SpecialTokenGuard, special_tokens
 from batchchat.jobs.prompts.template_files import (
@@ -71,6 +72,7 @@ def _build(model: Model, folder: Path | None) -> PromptRenderer:
         count_many=_counter(tokenizer) if tokenizer else None,
         tool_template=templates.get(TOOL_USE),
         require_all_messages=True,
+        length_bound=LengthBound(tokenizer),
     )
 
 

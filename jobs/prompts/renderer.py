@@ -8,6 +8,7 @@ from typing import NamedTuple
 from batchchat.jobs.errors import ConfigError, RequestRefusedError
 from batchchat.jobs.internal_errors import fail_request_on_bug
 from batchchat.jobs.prompts.chat_template import ChatTemplate
+from batchchat.jobs.prompts.length_bound import LengthBound
 from batchchat.jobs.prompts.special_tokens import SpecialTokenGuard
 from batchchat.jobs.requests.output_constraints import has_tools, template_arguments
 from batchchat.jobs.requests.problems import Problem
@@ -46,6 +47,7 @@ class PromptRenderer:
         count_many: Callable[[list[str]], list[int]] | None = None,
         tool_template: ChatTemplate | None = None,
         require_all_messages: bool = False,
+        length_bound: LengthBound | None = None,
     ) -> None:
         """Render with `template` and tokenize with `encode`.
 
@@ -54,9 +56,11 @@ class PromptRenderer:
         `encode` is None if only the engine can load the tokenizer. `count_many` returns
         the numbers of tokens of many prompts at once. `parses_tool_calls` says that
         tool calls in the model's answers can be parsed. Without a `guard`, special
-        tokens in the texts of a request have an effect.
+        tokens in the texts of a request have an effect. `length_bound` knows the
+        vocabulary.
         """
         self._guard = guard
+        self._length_bound = length_bound or LengthBound()
         self.count_many = count_many
         self.parses_tool_calls = parses_tool_calls
         self.template = template
@@ -145,15 +149,19 @@ class PromptRenderer:
         """
         self._check_tokens(request)
         text = self.render(request)
+        self._reject_far_too_long(text)
         token_ids = self.tokenize(request, text)
         if self.context_length and len(token_ids) >= self.context_length:
-            raise RequestRefusedError(
-                f"the prompt has {len(token_ids):,} tokens, and the model's context"
-                f" of {self.context_length:,} leaves no room for an answer",
-                code="context_length_exceeded",
-                param="messages",
-            )
+            raise _too_long(f"{len(token_ids):,}", self.context_length)
         return Prompt(text, token_ids)
+
+    def _reject_far_too_long(self, text: str) -> None:
+        """Reject a prompt that would take long to tokenize, and in vain."""
+        if self.encode is None or not self.context_length:
+            return
+        least = self._length_bound.find_excess(text, self.encode, self.context_length)
+        if least is not None:
+            raise _too_long(f"at least {least:,}", self.context_length)
 
     @property
     def max_unchecked_bytes(self) -> int:
@@ -217,6 +225,15 @@ class PromptRenderer:
                     code="invalid_value",
                     param=name,
                 )
+
+
+def _too_long(tokens: str, context_length: int) -> RequestRefusedError:
+    return RequestRefusedError(
+        f"the prompt has {tokens} tokens, and the model's context of"
+        f" {context_length:,} leaves no room for an answer",
+        code="context_length_exceeded",
+        param="messages",
+    )
 
 
 def _may_contain_special_token(guard: SpecialTokenGuard, request: Request) -> bool:
