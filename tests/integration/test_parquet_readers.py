@@ -11,6 +11,7 @@ import pytest
 from batchchat.jobs.engine.protocol import Choice
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.results.parquet import write_parquet
+from tests.support import duckdb_query
 from tests.support.ended import Hand, completion, whole
 
 COST = Decimal("0.000000650003")
@@ -53,11 +54,7 @@ def read_polars(file: Path, _cache: Path) -> list[dict[str, Any]]:
 
 def read_duckdb(file: Path, _cache: Path) -> list[dict[str, Any]]:
     """Read as DuckDB does."""
-    import duckdb
-
-    found = duckdb.connect().execute("SELECT * FROM read_parquet(?)", [str(file)])
-    names = [column[0] for column in found.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    return duckdb_query.query("SELECT * FROM read_parquet(?)", file)
 
 
 def read_datasets(file: Path, cache: Path) -> list[dict[str, Any]]:
@@ -166,7 +163,6 @@ def test_tools_choices_and_metadata_are_read(tmp_path, read):
 
 def test_failed_rows_can_be_left_out(tmp_path):
     import datasets
-    import duckdb
     import pandas as pd
     import polars as pl
 
@@ -183,7 +179,7 @@ def test_failed_rows_can_be_left_out(tmp_path):
         .filter(pl.col("status") == "completed")
         .collect()["custom_id"]
         .to_list(),
-        [row[0] for row in duckdb.connect().execute(query, [str(file)]).fetchall()],
+        [row["custom_id"] for row in duckdb_query.query(query, file)],
         list(loaded.filter(lambda row: row["status"] == "completed")["custom_id"]),
     ):
         assert kept == ["good"]
