@@ -16,7 +16,8 @@ ENV XDG_CACHE_HOME=/var/cache/build UV_LINK_MODE=copy
 WORKDIR /src
 COPY requirements ./requirements
 RUN --mount=type=cache,target=/var/cache/build \
-    pip install --root-user-action ignore --constraint requirements/unit.lock uv \
+    sed -n '/^uv==/,/[^\\]$/p' requirements/unit.lock \
+    | pip install --root-user-action ignore --require-hashes --requirement /dev/stdin \
     && uv venv /opt/batchchat
 
 # --- What batchchat depends on, from a lock: a layer that code changes do not touch.

@@ -19,9 +19,14 @@ export PYTHONDONTWRITEBYTECODE =
 UV_PIP = $(BIN)/python -m uv --quiet --system-certs pip
 CPU_TORCH := $(if $(PIP_FIND_LINKS),$(addprefix --find-links ,$(PIP_FIND_LINKS)),--torch-backend cpu)
 
-# A lock holds for every platform and for Python 3.11 and newer.
+# pip cannot take a constraint with hashes, so it gets uv's lines of the lock.
+PINNED_UV = sed -n '/^uv==/,/[^\\]$$/p' $(LOCK)
+
+# A lock holds for every platform and for Python 3.11 and newer, and has the hash of every
+# file that may be installed, except for torch's CPU build: it may come from a folder that
+# has one platform's file only.
 COMPILE = $(UV_PIP) compile pyproject.toml --universal --python-version 3.11 \
-	--no-annotate --no-emit-index-url --no-emit-find-links \
+	--no-annotate --no-emit-index-url --no-emit-find-links --generate-hashes \
 	--custom-compile-command 'make lock' $(ARGS)
 
 OLD_PYTHON = error: batchchat needs Python 3.11 or newer, $(PYTHON) is %d.%d\nhint: make $(or $(MAKECMDGOALS),demo) PYTHON=python3.12
@@ -83,6 +88,7 @@ docs: $(READY)  ## Write the pages that are generated
 
 lock: $(READY)  ## Compile the locks after a change of pyproject.toml (ARGS=--upgrade raises all)
 	$(COMPILE) $(CPU_TORCH) --group dev --extra cpu --override requirements/overrides.txt --output-file requirements/dev-cpu.lock
+	perl -0pi -e 's/^(torch==\S+\+cpu .*?) \\\n(?:    --hash=.*\n)+/$$1\n/m' requirements/dev-cpu.lock
 	$(COMPILE) $(CPU_TORCH) --group dev --constraint requirements/dev-cpu.lock --output-file requirements/unit.lock
 	$(COMPILE) --extra gpu --constraint requirements/unit.lock --output-file requirements/gpu.lock
 
@@ -91,7 +97,7 @@ clean:  ## Remove what was built and cached; the environment stays
 
 $(READY): pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("$(OLD_PYTHON)" % v[:2])'
-	@$(BIN)/python -m uv --version >/dev/null 2>&1 || { echo "making $(VENV) (a few minutes the first time)" && $(PYTHON) -m venv --clear $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK) uv; }
+	@$(BIN)/python -m uv --version >/dev/null 2>&1 || { echo "making $(VENV) (a few minutes the first time)" && $(PYTHON) -m venv --clear $(VENV) && $(PINNED_UV) | $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement /dev/stdin; }
 	$(UV_PIP) sync $(LOCK) --python $(BIN)/python $(CPU_TORCH)
 	$(UV_PIP) install --no-deps --python $(BIN)/python --editable .
 	@touch $@

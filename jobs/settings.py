@@ -120,6 +120,9 @@ class Settings(BaseSettings):
     requests_per_minute: Annotated[int, Field(ge=1)] | None = None
     """Maximum number of API requests of a project per minute; unset, no limit."""
 
+    metrics: bool = False
+    """Whether `GET /metrics` reports metrics for Prometheus, without an API key."""
+
     webhooks_allow_private: bool = False
     """Whether webhooks may be sent to private addresses and over plain HTTP."""
 

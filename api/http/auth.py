@@ -1,6 +1,7 @@
 """Authentication: an API key identifies the project of a request.
 
-A server that only its own machine can reach needs no key as long as none exists.
+A server that only its own machine can reach needs no key as long as none exists;
+`local_requests.py` decides which requests come from its own machine.
 """
 
 import time
@@ -21,7 +22,6 @@ _KEY_CACHE_SECONDS = 5.0
 
 _MAX_CACHED_KEYS = 10_000
 _MAX_KEY_LENGTH = 256
-_LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
 class Authenticator:
@@ -33,13 +33,12 @@ class Authenticator:
         self._projects: LruCache[str, tuple[float, str | None]] = LruCache(
             _MAX_CACHED_KEYS
         )
-        self._keyless: tuple[float, bool] = (0.0, False)
+        self._keyless: tuple[float, bool] = (0.0, True)
 
     async def authenticate(self, request: Request) -> str:
         """Return the project of a request. Raises `ApiError` (401 or 403)."""
         header = request.headers.get("authorization", "")
-        if await self._is_keyless():
-            _reject_web_pages(request)
+        if await self.is_keyless():
             return self._context.settings.project
         scheme, _, text = header.partition(" ")
         if scheme.lower() != "bearer" or not text.strip():
@@ -51,12 +50,15 @@ class Authenticator:
             raise _unauthorized("Incorrect API key provided.")
         return project
 
-    async def _is_keyless(self) -> bool:
-        """Return whether requests need no key: loopback only, and no key exists."""
+    async def is_keyless(self) -> bool:
+        """Return whether requests need no key: loopback only, and no key ever existed.
+
+        Raises `BatchchatError` if the storage fails.
+        """
         if not self._context.loopback_only:
             return False
         until, is_keyless = self._keyless
-        if time.monotonic() >= until:
+        if is_keyless and time.monotonic() >= until:
             is_keyless = not await to_thread.run_sync(self._context.keys.exist)
             self._keyless = (time.monotonic() + _KEY_CACHE_SECONDS, is_keyless)
         return is_keyless
@@ -71,19 +73,6 @@ class Authenticator:
             project = key.project if key else None
             self._projects.put(digest, (time.monotonic() + _KEY_CACHE_SECONDS, project))
         return project
-
-
-def _reject_web_pages(request: Request) -> None:
-    """Reject web pages, which reach the server through a browser on this machine.
-
-    Browsers mark cross-site requests. A foreign `Host` reveals DNS rebinding.
-    """
-    host = request.url.hostname or ""
-    is_foreign = request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}
-    if host not in _LOOPBACK_HOSTS or is_foreign:
-        message = "Without API keys this server accepts requests from programs on the"
-        message += " same machine only. Create a key with `batchchat keys create`."
-        raise ApiError(403, message, code="keys_needed")
 
 
 def _unauthorized(message: str) -> ApiError:

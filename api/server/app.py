@@ -11,9 +11,12 @@ from batchchat.api.context import AppContext
 from batchchat.api.http.access_log import AccessLog
 from batchchat.api.http.auth import Authenticator
 from batchchat.api.http.errors import add_error_handlers
+from batchchat.api.http.json_bodies import JsonBodies
+from batchchat.api.http.local_requests import LocalRequests
 from batchchat.api.http.rate_limit import RateLimiter
+from batchchat.api.http.security_headers import SecurityHeaders
 from batchchat.api.http.trailing_slash import TrailingSlash
-from batchchat.api.routes import batches, files, health, metrics, models, results
+from batchchat.api.routes import batches, docs, files, health, metrics, models, results
 from batchchat.api.routes import webhook_endpoints as webhooks
 from batchchat.api.routes.metrics import Metrics
 from batchchat.api.server.openapi import openapi_document
@@ -38,6 +41,8 @@ def make_app(context: AppContext, runner: RunnerProcess | None = None) -> FastAP
         version=version("batchchat"),
         description=_DESCRIPTION,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.context = context
@@ -48,11 +53,14 @@ def make_app(context: AppContext, runner: RunnerProcess | None = None) -> FastAP
     app.state.runner = runner
     app.state.metrics = Metrics(context, runner)
     app.state.is_shutting_down = lambda: False
-    for routes in (files, batches, results, models, webhooks, health, metrics):
+    for routes in (files, batches, results, models, webhooks, health, docs):
         app.include_router(routes.router)
+    if context.settings.metrics:
+        app.include_router(metrics.router)
     add_error_handlers(app)
-    app.add_middleware(TrailingSlash)
-    app.add_middleware(AccessLog)
+    for middleware in (JsonBodies, LocalRequests, TrailingSlash, AccessLog):
+        app.add_middleware(middleware)
+    app.add_middleware(SecurityHeaders)
     document = cache(lambda: openapi_document(app))
     app.openapi = document  # type: ignore[method-assign]
     return app

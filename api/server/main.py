@@ -4,6 +4,7 @@ import logging
 import sys
 
 from batchchat.api.context import AppContext, make_context
+from batchchat.api.server import descriptors
 from batchchat.api.server.app import make_app
 from batchchat.api.server.housekeeping import Housekeeping
 from batchchat.api.server.uvicorn_server import Server, is_loopback, listen
@@ -40,6 +41,7 @@ def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
     as_json = not sys.stderr.isatty()
     start_logging(sys.stderr, as_json=as_json)
     runner = RunnerProcess(as_json=as_json) if settings.broker is None else None
+    descriptors.raise_limit()
     with listen(settings.host, settings.port) as listener:
         if runner is not None:
             runner.start()

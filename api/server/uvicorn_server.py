@@ -16,6 +16,8 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from batchchat.api.http.errors import ApiError, error_response
+from batchchat.api.http.security_headers import SECURITY_HEADERS, SecurityHeaders
+from batchchat.api.server.descriptors import max_connections
 from batchchat.jobs.errors import ConfigError
 
 _MAX_HEADER_BYTES = 64 * 1024
@@ -25,7 +27,11 @@ _HEADER_TIMEOUT_SECONDS = 30.0
 """How long a client may take to send the request line and headers."""
 
 _MAX_CONNECTIONS = 4_096
-"""Connections served at the same time; requests on further ones get a 503."""
+"""Connections served at the same time, if the limit of open files allows; requests on
+further ones get a 503."""
+
+_MAX_EXCESS_CONNECTIONS = 128
+"""Further connections that get a response; beyond them, connections are cut."""
 
 _BACKLOG = 4_096
 
@@ -105,8 +111,12 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
-        if len(self.connections) > _MAX_CONNECTIONS:
+        excess = len(self.connections) - max_connections(_MAX_CONNECTIONS)
+        if excess > 0:
             self.app = _too_many_connections
+        if excess > _MAX_EXCESS_CONNECTIONS:
+            self.transport.abort()
+            return
         self._update_header_timer()
 
     def data_received(self, data: bytes) -> None:
@@ -143,19 +153,25 @@ class _Protocol(H11Protocol):
             "code": "invalid_http",
         }
         body = json.dumps({"error": error}).encode()
-        head = (
-            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
-            b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
-        )
-        self.transport.write(head + body)
+        headers = {
+            "content-type": "application/json",
+            "connection": "close",
+            "content-length": f"{len(body)}",
+            **SECURITY_HEADERS,
+        }
+        lines = (f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"HTTP/1.1 400 Bad Request\r\n{''.join(lines)}\r\n"
+        self.transport.write(head.encode() + body)
         self.transport.close()
 
 
-_too_many_connections = error_response(
-    ApiError(
-        503,
-        "The server has too many connections. Try again in a few seconds.",
-        code="too_many_connections",
-        headers={"retry-after": "2", "connection": "close"},
+_too_many_connections = SecurityHeaders(
+    error_response(
+        ApiError(
+            503,
+            "The server has too many connections. Try again in a few seconds.",
+            code="too_many_connections",
+            headers={"retry-after": "2", "connection": "close"},
+        )
     )
 )

@@ -46,10 +46,10 @@ class Serving:
         """The helper that plans, runs and ends batches."""
         return Hand(open_storage(str(self.place.storage)))
 
-    def start(self) -> Running:
+    def start(self, **how: Any) -> Running:
         """Start it, and wait until it listens."""
         command = ["serve", "--port", self.port]
-        running = self.place.start(*map(str, command), settings=self.settings)
+        running = self.place.start(*map(str, command), settings=self.settings, **how)
         running.until_it_says("listening on")
         return running
 

@@ -113,7 +113,8 @@ def test_runner_ends_with_the_server(server):
     wait_until(lambda: not Path(f"/proc/{runner}").exists(), "the end of the runner")
 
 
-def test_killed_runner_is_restarted_in_the_background(server):
+def test_killed_runner_is_restarted_in_the_background(start):
+    server = start(metrics=True)
     file_id = server.upload(b"no JSON\n")
     runner = server.run.until(server.runner)
     os.kill(runner, signal.SIGKILL)

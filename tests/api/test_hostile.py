@@ -46,7 +46,7 @@ PLACES = [
 
 @pytest.fixture(scope="module")
 def server():
-    served = ApiServer()
+    served = ApiServer(metrics=True)
     yield served
     served.close()
 

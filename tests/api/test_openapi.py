@@ -17,7 +17,7 @@ EXCLUDED_CHECK = "positive_data_acceptance"
 
 @pytest.fixture(scope="module")
 def server():
-    served = ApiServer(loopback_only=False)
+    served = ApiServer(loopback_only=False, metrics=True)
     yield served
     served.close()
 

@@ -15,6 +15,7 @@ from tests.api.api_server import LINE, error_of
 from tests.support.batch_options import EVERY_OPTION, options_of
 from tests.support.ended import Hand, whole
 
+JSON = {"content-type": "application/json"}
 DATA = b"".join(whole(f"q-{n}", f"text {n}") + b"\n" for n in range(7))
 
 
@@ -254,7 +255,7 @@ LOCAL = ("retry_of", "prompt_time", "output", "merge")
 def test_every_option_of_the_command_line_reaches_the_batch(exporting):
     file_id = exporting.upload(DATA)
     body = encode_json(_create_body(file_id, EVERY_OPTION))
-    created = exporting.client.post("/v1/batches", content=body).json()
+    created = exporting.client.post("/v1/batches", content=body, headers=JSON).json()
     batch = Hand(exporting.storage).ledger.batch(created["id"])
     assert options_of(batch, *LOCAL) == options_of(EVERY_OPTION, *LOCAL)
 
@@ -262,7 +263,9 @@ def test_every_option_of_the_command_line_reaches_the_batch(exporting):
 def test_every_option_survives_a_retry(exporting):
     file_id = exporting.upload(DATA)
     body = encode_json(_create_body(file_id, EVERY_OPTION))
-    batch_id = exporting.client.post("/v1/batches", content=body).json()["id"]
+    batch_id = exporting.client.post("/v1/batches", content=body, headers=JSON).json()[
+        "id"
+    ]
     hand = Hand(exporting.storage)
     hand.make_plan(batch_id)
     hand.finalize(batch_id, "expired")
