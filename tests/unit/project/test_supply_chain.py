@@ -28,7 +28,7 @@ def services(compose):
 def test_the_only_port_is_the_apis_and_on_loopback_by_default(services):
     published = {name: services[name].get("ports", []) for name in services}
     assert {name: ports for name, ports in published.items() if ports} == {
-        "api": ["${BATCHCHAT_BIND:-127.0.0.1}:${BATCHCHAT_PORT:-8000}:8000"]
+        "api": ["${API_BIND:-127.0.0.1}:${BATCHCHAT_PORT:-8000}:8000"]
     }
 
 
