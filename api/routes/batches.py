@@ -146,6 +146,8 @@ def retry(
     batch_id: str,
     request: Request,
     ledger: ProjectLedger,
+    context: Context,
+    *,
     key: IdempotencyKey = None,
     max_cost: MaxCost = None,
 ) -> Response:
@@ -156,7 +158,8 @@ def retry(
     state = ledger.state(batch_id)
     limit = None if max_cost is None else Decimal(repr(max_cost))
     options = retry_options(state.batch, limit)
-    model = state.plan.model if state.plan else None
+    planned = state.plan.model if state.plan else state.batch.resolved_model
+    model = context.catalog.find(planned.name) if planned else None
     if model is not None:
         check_cost_limit(options.max_cost, model.price, model.name)
     body = encode(["retry", batch_id, max_cost])
@@ -165,6 +168,7 @@ def retry(
         ledger,
         partial(_store_retry_input, ledger, state),
         options,
+        model,
         body=body,
         deduplication=deduplication,
     )

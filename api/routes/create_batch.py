@@ -22,6 +22,7 @@ from batchchat.jobs.access.idempotency import (
     KEY_SECONDS,
     reserve,
 )
+from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.errors import (
     ModelNotFoundError,
     NotFoundError,
@@ -38,6 +39,7 @@ from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, BatchOptions, File
 from batchchat.jobs.ledger.submission import create_batch
+from batchchat.jobs.planning.model_resolution import resolve_model
 from batchchat.jobs.webhooks.endpoints import EndpointStore
 from batchchat.jobs.webhooks.outbox import Outbox
 
@@ -150,8 +152,8 @@ def create(
         ApiError: the request is invalid.
 
     """
-    _check_model(context, body)
     file = _input_file(context, ledger, body.input_file_id)
+    model = _resolve_model(context, ledger, file, body)
     expires_after = body.output_expires_after
     options = BatchOptions(
         model=body.model,
@@ -167,7 +169,12 @@ def create(
     )
     text = encode(body.model_dump(mode="json"))
     return create_once(
-        ledger, lambda _: file, options, body=text, deduplication=deduplication
+        ledger,
+        lambda _: file,
+        options,
+        model,
+        body=text,
+        deduplication=deduplication,
     )
 
 
@@ -175,6 +182,7 @@ def create_once(
     ledger: Ledger,
     input_for: Callable[[str], File],
     options: BatchOptions,
+    model: Model | None,
     *,
     body: bytes,
     deduplication: Deduplication,
@@ -182,7 +190,8 @@ def create_once(
     """Create the batch for a request unless an identical request has created it.
 
     `input_for` returns the input file for the batch with a given id. It is called only
-    if a batch has to be created.
+    if a batch has to be created. The batch runs `model`, which is in the catalog, or
+    one that the planner finds there.
     """
     reservation = reserve(
         ledger, body, key=deduplication.key, seconds=deduplication.window_seconds
@@ -197,20 +206,30 @@ def create_once(
     if EndpointStore(ledger).exist():
         Outbox(ledger.storage).add(ledger.project, reservation.batch_id)
     return create_batch(
-        ledger, file, options, enqueue=True, batch_id=reservation.batch_id
+        ledger,
+        file,
+        options,
+        enqueue=True,
+        batch_id=reservation.batch_id,
+        resolved_model=model,
     )
 
 
-def _check_model(context: AppContext, body: CreateBatchRequest) -> None:
-    if body.model is None:
-        return
+def _resolve_model(
+    context: AppContext, ledger: Ledger, file: File, body: CreateBatchRequest
+) -> Model | None:
     try:
-        model = context.catalog.find(body.model)
-        check_cost_limit(body.max_cost, model.price, model.name)
+        model = resolve_model(ledger, file, context.catalog, body.model)
     except ModelNotFoundError as error:
-        raise ApiError(
-            404, error.message, param="model", code="model_not_found"
-        ) from None
+        raise ApiError(404, error.message, param="model", code=error.code) from None
+    if model is not None:
+        _check_price(body.max_cost, model)
+    return model
+
+
+def _check_price(max_cost: float | None, model: Model) -> None:
+    try:
+        check_cost_limit(max_cost, model.price, model.name)
     except UsageError as error:
         raise ApiError(
             400, error.message, param="max_cost", code="model_without_price"

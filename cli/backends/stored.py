@@ -13,6 +13,7 @@ from batchchat.cli.backends.batch_view import LocalOutput, Page, View
 from batchchat.cli.backends.protocol import Backend, ResultSource, RetryOptions
 from batchchat.cli.backends.session import Session
 from batchchat.cli.terminal.input_file import InputFile
+from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.model_object import model_objects
 from batchchat.jobs.errors import NewerFormatError
 from batchchat.jobs.files.files import Files
@@ -23,6 +24,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import BatchOptions, File
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import cancel_batch, create_batch, extend_batch
+from batchchat.jobs.planning.model_resolution import resolve_model
 from batchchat.jobs.storage.destination import AllowedDestinations
 
 
@@ -94,9 +96,24 @@ class StoredBackend(Backend):
         """Create the batch; first mark its input as used, so that it is not deleted."""
         batch_id = new_batch_id()
         Files(self.ledger).use(file.id, batch_id)
-        enqueue = self.runs_elsewhere
-        create_batch(self.ledger, file, options, enqueue=enqueue, batch_id=batch_id)
+        create_batch(
+            self.ledger,
+            file,
+            options,
+            enqueue=self.runs_elsewhere,
+            batch_id=batch_id,
+            resolved_model=self._resolve_model(file, options.model)
+            if self.runs_elsewhere
+            else None,
+        )
         return batch_id
+
+    def _resolve_model(self, file: File, name: str | None) -> Model | None:
+        """Return the model of a batch that another process runs.
+
+        That process accepts no other models than those of its catalog and this one.
+        """
+        return resolve_model(self.ledger, file, self.session.catalog, name)
 
     @override
     def check_batch(self, batch_id: str) -> None:

@@ -10,10 +10,13 @@ def controller() -> int:
     """
     from batchchat.cli.backends.session import open_session
     from batchchat.cli.commands.daemon import log_to_stderr, require_broker
+    from batchchat.jobs.prompts.registry import RendererRegistry
     from batchchat.workers.control.main import run_controller
 
     log_to_stderr()
     session = open_session()
     broker = require_broker(session.settings)
     storage = session.ledger.storage
-    return run_controller(storage, session.settings, broker, session.renderers)
+    # The names on the lines of a batch are untrusted: they are no paths and no hub ids.
+    renderers = RendererRegistry(session.catalog.restricted(), session.models)
+    return run_controller(storage, session.settings, broker, renderers)

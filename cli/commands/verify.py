@@ -86,8 +86,13 @@ def _create_sample_batch(
         prompt_time=state.batch.prompt_time,
         metadata={"verifies": batch_id},
     )
-    enqueue = backend.runs_elsewhere
-    return create_batch(ledger, input_file, options, enqueue=enqueue)
+    return create_batch(
+        ledger,
+        input_file,
+        options,
+        enqueue=backend.runs_elsewhere,
+        resolved_model=plan.model if plan else None,
+    )
 
 
 def _object(

@@ -136,6 +136,10 @@ class Batch(BatchOptions, frozen=True, kw_only=True):
     """None if it never expires, which readers of format 1 do not know."""
 
     seed: int
+    resolved_model: Model | None = None
+    """The model as it was found in the catalog when the batch was created; None if the
+    planner has to find it, from the name in `model` or on the lines."""
+
     format: Format = 2
 
 

@@ -4,6 +4,7 @@ import secrets
 
 import msgspec
 
+from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.errors import ConflictError
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.ledger import records
@@ -27,6 +28,7 @@ def create_batch(
     *,
     enqueue: bool = False,
     batch_id: str | None = None,
+    resolved_model: Model | None = None,
 ) -> Batch:
     """Store a batch and return it; from here on it exists.
 
@@ -52,6 +54,7 @@ def create_batch(
         created_at=now,
         expires_at=expires_at,
         format=1 if expires_at else 2,
+        resolved_model=resolved_model,
         **chosen,
     )
     if enqueue:

@@ -80,9 +80,9 @@ def _build_plan(
 ) -> Plan:
     """Check the input, write the report of its problems, and return the plan."""
     keys = ledger.keys.batch(batch.id)
-    parser = Parser(batch.model, names=renderers.catalog.names, time=batch.prompt_time)
+    parser = _parser(batch, renderers.catalog)
     content = ledger.keys.content(batch.input_file_id)
-    check = PromptLengthCheck(parser, renderers)
+    check = PromptLengthCheck(parser, renderers, batch.resolved_model)
     found = scan(
         lambda: ledger.storage.stream(content),
         parser,
@@ -90,7 +90,7 @@ def _build_plan(
         check=check,
         on_progress=on_progress,
     )
-    model = find_model(parser, renderers.catalog, found)
+    model = batch.resolved_model or find_model(parser, renderers.catalog, found)
     if model is not None:
         _check_limit(batch, model, found)
     plan = _plan(ledger, batch, found, model, sizes.max_line_bytes)
@@ -100,6 +100,19 @@ def _build_plan(
                 report.write(msgspec.json.encode(problem) + b"\n")
     found.problems.close()
     return plan
+
+
+def _parser(batch: Batch, catalog: Catalog) -> Parser:
+    """Return a parser that accepts the names of the batch's model."""
+    model, time = batch.resolved_model, batch.prompt_time
+    if model is None:
+        return Parser(batch.model, names=catalog.names, time=time)
+    return Parser(
+        model.name,
+        model_optional=batch.model is not None,
+        names=lambda name: {name, batch.model or name, *catalog.names(name)},
+        time=time,
+    )
 
 
 def _without_input(ledger: Ledger, batch: Batch) -> Plan:
@@ -133,17 +146,24 @@ def _write(ledger: Ledger, batch: Batch, plan: Plan) -> Plan:
 class PromptLengthCheck:
     """Finds prompts that are too long, as soon as the model is known."""
 
-    def __init__(self, parser: Parser, renderers: RendererRegistry) -> None:
-        """Check for the model of `parser`, once the parser knows it."""
+    def __init__(
+        self,
+        parser: Parser,
+        renderers: RendererRegistry,
+        model: Model | None = None,
+    ) -> None:
+        """Check for `model`; if None, for that of `parser` once the parser knows it."""
         self.max_unchecked_bytes = 0
         self._parser = parser
+        self._model = model
         self._renderers = renderers
         self._renderer: PromptRenderer | None = None
 
     def __call__(self, request: Request, size: int) -> Problem | None:
         """Return the problem of a prompt, if any; see `scanner.PromptCheck`."""
-        if not self.max_unchecked_bytes and self._parser.model is not None:
-            self._renderer = self._renderers.get_if_local(self._parser.model)
+        model = self._model or self._parser.model
+        if not self.max_unchecked_bytes and model is not None:
+            self._renderer = self._renderers.get_if_local(model)
             self.max_unchecked_bytes = (
                 self._renderer.max_unchecked_bytes if self._renderer else maxsize
             )

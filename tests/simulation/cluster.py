@@ -48,7 +48,7 @@ RENDERER = PromptRenderer(
 
 
 class _Registry(RendererRegistry):
-    def get(self, _name: str) -> PromptRenderer:
+    def get(self, _model: str | Model) -> PromptRenderer:
         return RENDERER
 
 

@@ -44,7 +44,7 @@ Answer = Completion | RequestRefusedError | None
 class EmptyRegistry(RendererRegistry):
     """Has no model's files at hand."""
 
-    def get_if_local(self, name: str) -> PromptRenderer | None:
+    def get_if_local(self, _model: str | Model) -> PromptRenderer | None:
         """Return none."""
 
 

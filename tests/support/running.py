@@ -37,7 +37,7 @@ def renderer() -> PromptRenderer:
 class EchoRegistry(RendererRegistry):
     """Returns the same renderer for every model."""
 
-    def get(self, _name: str) -> PromptRenderer:
+    def get(self, _model: str | Model) -> PromptRenderer:
         """Return the renderer."""
         return renderer()
 
