@@ -9,8 +9,9 @@ from uuid import uuid4
 import msgspec
 
 from batchchat.jobs.errors import BatchchatError, StorageError
+from batchchat.jobs.ledger.keys import TOP_FOLDERS
 from batchchat.jobs.settings import Settings
-from batchchat.jobs.storage import Storage
+from batchchat.jobs.storage import LocalStorage, Storage
 from batchchat.jobs.storage.protocol import stream_range
 from batchchat.workers.broker.messages import CONTROL
 from batchchat.workers.broker.redis_client import open_redis, redis_errors
@@ -33,6 +34,8 @@ def run_checks(settings: Settings, storage: Storage) -> Iterator[CheckResult]:
     """Yield the result of each check as soon as it is known."""
     yield _run("storage", lambda: _check_storage(storage))
     yield _run("conditions", lambda: _check_conditional_writes(storage))
+    if isinstance(storage, LocalStorage):
+        yield _check_permissions(storage)
     if settings.broker is None:
         message = "not configured: batches run in the process that submits them"
         yield CheckResult(check="broker", status="ok", message=message)
@@ -91,6 +94,20 @@ def _check_conditional_writes(storage: Storage) -> CheckResult:
         return CheckResult(check="conditions", status="warning", message=message)
     message = f"conditional writes are atomic, in {_RACES} of {_RACES} races"
     return CheckResult(check="conditions", status="ok", message=message)
+
+
+def _check_permissions(storage: LocalStorage) -> CheckResult:
+    exposed = storage.exposed(TOP_FOLDERS)
+    if not exposed:
+        message = "only this user can read the storage"
+        return CheckResult(check="permissions", status="ok", message=message)
+    names = ", ".join(f"`{path}`" for path in exposed)
+    return CheckResult(
+        check="permissions",
+        status="warning",
+        message=f"other users can read {names}",
+        hint=f"let the owner run `chmod -R go= {storage.folder}`",
+    )
 
 
 def _race(storage: Storage, key: str, pool: ThreadPoolExecutor) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from batchchat.cli.backends.batch_view import LocalOutput
+from batchchat.jobs.private_files import make_private_folder, write_private_file
 from batchchat.jobs.settings import data_folder
 
 _KEEP_SECONDS = 30 * 86_400
@@ -28,10 +29,10 @@ class PendingOutputs:
         """Store an output; in memory only if the data folder is not writable."""
         self._saved[batch_id] = output
         with suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self._folder)
             self._delete_old()
             text = msgspec.json.encode([str(output.path), output.formats])
-            (self._folder / f"{batch_id}.json").write_bytes(text)
+            write_private_file(self._folder / f"{batch_id}.json", text)
 
     def get(self, batch_id: str) -> LocalOutput | None:
         """Return the output of a batch, None if there is none."""

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from batchchat.jobs.catalog.catalog import Catalog, Model, load_catalog
 from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.ledger.checkpoint_reader import CheckpointReader
+from batchchat.jobs.ledger.keys import TOP_FOLDERS
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.state import State
+from batchchat.jobs.private_files import restrict
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.settings import Settings, data_folder, load_settings
-from batchchat.jobs.storage import open_storage
+from batchchat.jobs.storage import LocalStorage, open_storage
 
 if TYPE_CHECKING:
     from batchchat.workers.cluster_status import ClusterStatus
@@ -90,4 +92,7 @@ def open_session() -> Session:
         s3_endpoint=settings.s3_endpoint,
         s3_path_style=settings.s3_path_style,
     )
+    restrict(data_folder())
+    if isinstance(storage, LocalStorage):
+        storage.restrict(TOP_FOLDERS)
     return Session(settings, catalog, Ledger(storage, settings.project))

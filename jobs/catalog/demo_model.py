@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from batchchat.jobs.catalog.template_source import template_text
+from batchchat.jobs.private_files import create_folder
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -51,7 +52,8 @@ def demo_model(models_folder: Path) -> Path:
     folder = models_folder / f"demo-{DEMO_MODEL_VERSION}"
     if not folder.is_dir():
         temporary = models_folder / f".demo-{uuid4().hex}"
-        temporary.mkdir(parents=True)
+        create_folder(models_folder)
+        temporary.mkdir()
         _make(temporary)
         try:
             temporary.rename(folder)

@@ -29,6 +29,8 @@ Keys outside of projects: `keys/` (`api_keys.py`), `active/` (`active_index.py`)
 
 from batchchat.jobs.ids import checked_id, checked_project
 
+TOP_FOLDERS = ("projects", "keys", "active", "outbox")
+
 
 class Keys:
     """The keys of one project."""

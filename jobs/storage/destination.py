@@ -71,7 +71,7 @@ class Destination(NamedTuple):
     def open(self, endpoint: str | None, *, path_style: bool | None) -> Storage:
         """Return a storage for this destination; its keys are file names."""
         if self.folder is not None:
-            return LocalStorage(self.folder)
+            return LocalStorage(self.folder, private=False)
         return open_storage(self.url, s3_endpoint=endpoint, s3_path_style=path_style)
 
     def _check(self, text: str) -> None:

@@ -3,7 +3,7 @@
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +18,12 @@ from batchchat.jobs.errors import (
     StorageFullError,
 )
 from batchchat.jobs.lru_cache import LruCache
+from batchchat.jobs.private_files import (
+    FILE_MODE,
+    FOLDER_MODE,
+    is_private,
+    restrict,
+)
 from batchchat.jobs.storage.protocol import (
     CHUNK_BYTES,
     Entry,
@@ -29,6 +35,9 @@ from batchchat.jobs.storage.protocol import (
 _PARTIAL = ".partial-"
 _REMEMBERED_FOLDERS = 10_000
 """Folders that are known to survive a power failure, so that they are synced once."""
+
+_SHARED_FOLDER_MODE = 0o777
+_SHARED_FILE_MODE = 0o666
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -43,9 +52,15 @@ class LocalStorage(Storage):
     deleted one does not, and of two racing creates `os.link` lets only one succeed.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        """Use `folder`, which is created at the first write."""
+    def __init__(self, folder: str | os.PathLike[str], *, private: bool = True) -> None:
+        """Use `folder`, which is created at the first write.
+
+        Other users can access new files and folders as far as the umask allows, but
+        none of them if the storage is private.
+        """
         self.folder = Path(folder).expanduser().absolute()
+        self._folder_mode = FOLDER_MODE if private else _SHARED_FOLDER_MODE
+        self._file_mode = FILE_MODE if private else _SHARED_FILE_MODE
         self.url = self.folder.as_uri()
         self._durable_folders = LruCache[Path, bool](_REMEMBERED_FOLDERS)
 
@@ -135,6 +150,20 @@ class LocalStorage(Storage):
             path.unlink()
             _sync_folder(path.parent)
 
+    def restrict(self, names: Iterable[str]) -> None:
+        """Remove the permissions of other users on the folders with these names.
+
+        Earlier versions created them by the umask. The storage's own folder stays as it
+        is: it may be one that the user shares for other reasons.
+        """
+        for name in names:
+            restrict(self.folder / name)
+
+    def exposed(self, names: Iterable[str]) -> tuple[Path, ...]:
+        """Return the folders with these names that other users can access."""
+        paths = (self.folder / name for name in names)
+        return tuple(path for path in paths if not is_private(path))
+
     def remove_leftovers(self, seconds: float) -> None:
         """Remove partial files that were last written more than `seconds` ago.
 
@@ -155,7 +184,7 @@ class LocalStorage(Storage):
         partial = path.parent / f"{_PARTIAL}{uuid4().hex}"
         try:
             self._make_durable(path.parent)
-            file = partial.open("xb")
+            file = self._create_file(partial)
         except OSError as error:
             raise _storage_error(path, error) from error
         try:
@@ -164,6 +193,10 @@ class LocalStorage(Storage):
             with suppress(OSError):
                 file.close()
             partial.unlink(missing_ok=True)
+
+    def _create_file(self, path: Path) -> BinaryIO:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return os.fdopen(os.open(path, flags, self._file_mode), "wb")
 
     def _make_durable(self, folder: Path) -> None:
         """Create a folder with its parents; return when all of them are on the disk.
@@ -177,7 +210,7 @@ class LocalStorage(Storage):
         is_inside = folder != self.folder and folder.is_relative_to(self.folder)
         if is_inside or not exists:
             self._make_durable(folder.parent)
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(self._folder_mode, exist_ok=True)
             with nullcontext() if is_inside else suppress(PermissionError):
                 _sync_folder(folder.parent)
         self._durable_folders.put(folder, value=True)

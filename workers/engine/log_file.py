@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import ClassVar
 
+from batchchat.jobs.private_files import FILE_MODE, make_private_folder, restrict
 from batchchat.jobs.settings import data_folder
 
 _FOLDER = "logs"
@@ -37,10 +38,11 @@ class EngineLog:
         """Open the file at its end; without permission, discard what is written."""
         self.path: Path | None = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(path.parent)
             _delete_old(path.parent)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            self.descriptor = os.open(path, flags, 0o600)
+            self.descriptor = os.open(path, flags, FILE_MODE)
+            restrict(path)
         except OSError:
             self.path = None
             self.descriptor = os.open(os.devnull, os.O_WRONLY)
@@ -81,7 +83,7 @@ class EngineLog:
         while not self._closing.wait(_CHECK_SECONDS):
             if self.path and os.fstat(self.descriptor).st_size > _MAX_BYTES:
                 with suppress(OSError):
-                    shutil.copyfile(self.path, f"{self.path}.1")
+                    shutil.copy(self.path, f"{self.path}.1")  # with its mode
                 os.ftruncate(self.descriptor, 0)
 
 

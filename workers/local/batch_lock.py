@@ -12,8 +12,8 @@ from filelock import FileLock, Timeout
 
 from batchchat.jobs.errors import ConflictError, StorageError
 from batchchat.jobs.ids import checked_id
+from batchchat.jobs.private_files import FILE_MODE, make_private_folder
 
-_MODE = 0o600
 _TIMEOUT_SECONDS = 0.5
 """Longer than `is_locked` holds a lock."""
 
@@ -34,9 +34,9 @@ def batch_lock(folder: Path, batch_id: str) -> Iterator[None]:
 
     """
     path = _path(folder, batch_id)
-    lock = FileLock(path, mode=_MODE)
+    lock = FileLock(path, mode=FILE_MODE)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
         lock.acquire(timeout=_TIMEOUT_SECONDS)
     except Timeout:
         raise BatchLockedError(
@@ -58,7 +58,7 @@ def is_locked(folder: Path, batch_id: str) -> bool:
     if not path.exists():
         return False
     try:
-        with FileLock(path, mode=_MODE, blocking=False):
+        with FileLock(path, mode=FILE_MODE, blocking=False):
             return False
     except Timeout:
         return True
