@@ -1,12 +1,37 @@
 """The live status of a cluster, for its clients."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
+from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.errors import BrokerError
 from batchchat.jobs.ledger.state import State
 from batchchat.workers.broker.messages import CONTROL, queue_name
 from batchchat.workers.broker.redis_client import open_redis
 from batchchat.workers.broker.status_board import RedisStatusBoard, WorkerStatus
+
+
+def workers_of(model: Model, workers: Iterable[WorkerStatus]) -> list[WorkerStatus]:
+    """Return those workers that run a model."""
+    queue = queue_name(model)
+    return [worker for worker in workers if worker.queue == queue]
+
+
+def missing_process(
+    model: Model | None, workers: Collection[WorkerStatus]
+) -> str | None:
+    """Return what a batch of `model` lacks to make progress, None if nothing.
+
+    `model` is None if it is not known yet.
+    """
+    if not any(worker.queue == CONTROL for worker in workers):
+        return "no controller is running; start one with `batchchat controller`"
+    if model is not None and not workers_of(model, workers):
+        return (
+            f"no worker is running `{model.name}`; start one with"
+            f" `batchchat worker --model {model.name}`"
+        )
+    return None
 
 
 class ClusterStatus:
@@ -26,17 +51,6 @@ class ClusterStatus:
             return state
         running = {shard: (one.counts, one.usage) for shard, one in shards.items()}
         return replace(state, running=running)
-
-    def workers_of(self, state: State) -> list[WorkerStatus]:
-        """Return the workers that run the model of a batch."""
-        if state.plan is None or state.plan.model is None:
-            return []
-        queue = queue_name(state.plan.model)
-        return [worker for worker in self.workers() if worker.queue == queue]
-
-    def has_controller(self) -> bool:
-        """Return whether a controller is running."""
-        return any(worker.queue == CONTROL for worker in self.workers())
 
     def workers(self) -> list[WorkerStatus]:
         """Return all running workers and controllers.

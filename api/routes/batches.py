@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from batchchat.api.batch_view import BatchView
 from batchchat.api.http.auth import Context, ProjectLedger
+from batchchat.api.http.batch_filter import METADATA_PARAMETER, RequestedFilter
 from batchchat.api.http.errors import ApiError
 from batchchat.api.http.json_response import JsonResponse
 from batchchat.api.http.paging import AfterId, PageSize, list_object
@@ -32,6 +33,7 @@ from batchchat.api.routes.results import require_file, require_result_files
 from batchchat.jobs.errors import NewerFormatError, NotFoundError
 from batchchat.jobs.ids import checked_id, retry_file_id
 from batchchat.jobs.json_lines import encode
+from batchchat.jobs.ledger.batch_filter import BatchFilter
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, File
@@ -86,26 +88,31 @@ async def create_batch(
     return await to_thread.run_sync(_batch_response, request, ledger, batch)
 
 
-@router.get("", responses={200: {"model": BatchList}, **errors(404)})
+@router.get(
+    "",
+    responses={200: {"model": BatchList}, **errors(404)},
+    openapi_extra={"parameters": [METADATA_PARAMETER]},
+)
 def list_batches(
     request: Request,
     ledger: ProjectLedger,
+    wanted: RequestedFilter,
     after: AfterId = None,
     limit: PageSize = 20,
 ) -> Response:
     """List batches, newest first."""
     if after is not None:
         checked_id("batch", after)
-    render = partial(_render_if_created, request.app.state.batch_view, ledger)
+    render = partial(_render_if_wanted, request.app.state.batch_view, ledger, wanted)
     with ThreadPoolExecutor(_READ_CONCURRENCY) as pool:
         ids = ledger.batch_ids(after)
-        created = (
+        rendered = (
             pair
             for chunk in iter(lambda: list(islice(ids, _READ_CONCURRENCY)), [])
             for pair in pool.map(render, chunk)
             if pair is not None
         )
-        found = list(islice(created, limit + 1))
+        found = list(islice(rendered, limit + 1))
     page = found[:limit]
     data = [msgspec.Raw(text) for _, text in page]
     return list_object(data, [one for one, _ in page], has_more=len(found) > limit)
@@ -189,13 +196,22 @@ def _batch_response(request: Request, ledger: Ledger, batch: Batch) -> JsonRespo
     return JsonResponse(batch_view.render(ledger, batch.id))
 
 
-def _render_if_created(
-    batch_view: BatchView, ledger: Ledger, batch_id: str
+class _Status(msgspec.Struct):
+    status: str
+
+
+def _render_if_wanted(
+    batch_view: BatchView, ledger: Ledger, wanted: BatchFilter, batch_id: str
 ) -> tuple[str, bytes] | None:
+    """Return a batch, None if it is not selected, not created yet or not readable."""
     try:
-        return batch_id, batch_view.render(ledger, batch_id)
+        if not wanted.allows_metadata(ledger.batch(batch_id).metadata):
+            return None
+        text = batch_view.render(ledger, batch_id)
     except (NotFoundError, NewerFormatError):
         return None
+    status = msgspec.json.decode(text, type=_Status).status
+    return (batch_id, text) if wanted.allows_status(status) else None
 
 
 def _deduplication(request: Request, key: str | None) -> Deduplication:

@@ -1,17 +1,26 @@
 """The backend for batches that a cluster's workers run, over shared storage."""
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 from typing_extensions import override
 
 from batchchat.cli.backends.batch_view import View
 from batchchat.cli.backends.follow import follow
 from batchchat.cli.backends.session import Session
+from batchchat.cli.backends.speed import speed_of
 from batchchat.cli.backends.stored import StoredBackend
 from batchchat.cli.terminal import streams
-from batchchat.cli.terminal.format import short
-from batchchat.jobs.errors import BrokerError
+from batchchat.jobs.catalog.catalog import Model
+from batchchat.jobs.errors import BrokerError, UsageError
 from batchchat.jobs.ledger.active_index import ActiveIndex
-from batchchat.jobs.ledger.state import State
-from batchchat.workers.cluster_status import ClusterStatus
+from batchchat.workers.broker.status_board import WorkerStatus
+from batchchat.workers.cluster_status import (
+    ClusterStatus,
+    missing_process,
+    workers_of,
+)
+from batchchat.workers.local.live_speed import Speed
 
 
 class ClusterBackend(StoredBackend):
@@ -34,38 +43,63 @@ class ClusterBackend(StoredBackend):
         return follow(self, batch_id, show_progress=show_progress)
 
     @override
+    def runners(self, views: Sequence[View]) -> list[str]:
+        if all(view.batch.is_terminal for view in views):
+            return ["" for _ in views]
+        try:
+            workers = self._cluster.workers()
+        except BrokerError as error:
+            streams.info(f"{error.message}; {error.hint}")
+            return ["" if view.batch.is_terminal else "unknown" for view in views]
+        return [self._runner(view, workers) for view in views]
+
+    def _runner(self, view: View, workers: list[WorkerStatus]) -> str:
+        if view.batch.is_terminal:
+            return ""
+        is_missing = missing_process(self._model(view), workers) is not None
+        return "cluster" if view.started or not is_missing else "none"
+
+    @override
     def blocked_reason(self, view: View) -> str | None:
         try:
-            return self._missing_process(self.ledger.state(view.batch.id))
+            return missing_process(self._model(view), self._cluster.workers())
         except BrokerError as error:
-            return error.message
+            return f"{error.message}; {error.hint}"
 
-    def _missing_process(self, state: State) -> str | None:
-        if not self._cluster.has_controller():
-            return "no controller is running; start one with `batchchat controller`"
-        if state.plan and state.plan.model and not self._cluster.workers_of(state):
-            model = state.plan.model.name
-            return (
-                f"no worker is running `{model}`; start one with"
-                f" `batchchat worker --model {model}`"
-            )
+    def _model(self, view: View) -> Model | None:
+        """Return the model of a batch, None if it is not known yet."""
+        plan = self.ledger.plan(view.batch.id)
+        if plan is not None:
+            return plan.model
+        if view.batch.model is not None:
+            with suppress(UsageError):  # the planner will report an unknown model
+                return self.session.catalog.find(view.batch.model)
         return None
 
     @override
-    def status_rows(self, view: View) -> list[tuple[str, str]]:
-        rows = super().status_rows(view)
-        try:
-            workers = self._cluster.workers_of(self.ledger.state(view.batch.id))
-        except BrokerError as error:
-            return [*rows, ("workers", error.message)]
-        speed = sum(worker.tokens_per_second for worker in workers)
-        return [*rows, ("workers", f"{len(workers)}, {short(speed)} tokens/s")]
+    def speed(self, view: View) -> Speed | None:
+        workers = self._workers_of(view)
+        return speed_of(view.batch, sum(it.tokens_per_second for it in workers))
 
     @override
-    def next_hint(self, batch_id: str, status: str | None = None) -> str | None:
+    def status_rows(self, view: View) -> list[tuple[str, str]]:
+        number = len(self._workers_of(view))
+        return [*super().status_rows(view), ("workers", str(number))]
+
+    def _workers_of(self, view: View) -> list[WorkerStatus]:
+        """Return the workers that run the model of a batch."""
+        model = self._model(view)
+        with suppress(BrokerError):  # which `blocked_reason` reports
+            return workers_of(model, self._cluster.workers()) if model else []
+        return []
+
+    @override
+    def next_hint(self, batch_id: str) -> str:
         return f"follow it with `batchchat watch {batch_id}`"
 
     @override
     def _stop_running(self, batch_id: str) -> None:
         self.enqueue(batch_id)
-        streams.info("the workers stop; the controller writes the finished results")
+        blocked = self.blocked_reason(self.get(batch_id))
+        ends = "the workers stop; the controller writes the finished results"
+        streams.info(blocked or ends)

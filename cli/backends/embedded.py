@@ -1,5 +1,7 @@
 """The backend for batches that this process runs itself, without any service."""
 
+from collections.abc import Sequence
+
 from typing_extensions import override
 
 from batchchat.cli.backends.batch_view import View
@@ -9,13 +11,20 @@ from batchchat.cli.terminal.progress import ProgressDisplay, run_progress_line
 from batchchat.cli.terminal.signals import interruptible
 from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.execution.progress import Progress
+from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.completion_window import NO_DEADLINE
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.results.finalize import finalize
 from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import RetryingStorage
 from batchchat.workers.engine.log_file import engine_log_path
-from batchchat.workers.local.batch_lock import BatchLockedError, batch_lock, is_locked
+from batchchat.workers.local.batch_lock import (
+    BatchLockedError,
+    batch_lock,
+    is_locked,
+    is_served,
+)
+from batchchat.workers.local.live_speed import Speed, read_speed
 from batchchat.workers.local.single_batch import SingleBatchRun
 
 
@@ -45,16 +54,34 @@ class EmbeddedBackend(StoredBackend):
 
     @override
     def is_abandoned(self, view: View) -> bool:
-        is_unfinished = not view.batch.is_over
-        return is_unfinished and not is_locked(self.session.locks, view.batch.id)
+        return not view.batch.is_over and not self._is_run_here(view.batch.id)
+
+    def _is_run_here(self, batch_id: str) -> bool:
+        """Return whether a command or a server on this machine runs a batch."""
+        locks, storage = self.session.locks, self.ledger.storage
+        if is_locked(locks, batch_id):
+            return True
+        if not is_served(locks, storage.url):
+            return False
+        return ActiveIndex(storage).contains(self.ledger.project, batch_id)
 
     @override
-    def next_hint(self, batch_id: str, status: str | None = None) -> str | None:
-        if status is None:
-            return f"run it with `batchchat resume {batch_id}`"
-        if status == "cancelling":
-            return None
-        return f"if no process is running it, use `batchchat resume {batch_id}`"
+    def speed(self, view: View) -> Speed | None:
+        locks, batch_id = self.session.locks, view.batch.id
+        return read_speed(locks, batch_id) if is_locked(locks, batch_id) else None
+
+    @override
+    def runners(self, views: Sequence[View]) -> list[str]:
+        return [self._runner(view) for view in views]
+
+    def _runner(self, view: View) -> str:
+        if view.batch.is_terminal:
+            return ""
+        return "this machine" if self._is_run_here(view.batch.id) else "none"
+
+    @override
+    def next_hint(self, batch_id: str) -> str:
+        return f"run it with `batchchat resume {batch_id}`"
 
     @override
     def _stop_running(self, batch_id: str) -> None:

@@ -43,33 +43,41 @@ def follow(
     progress = Progress()
     watcher = _Watcher(backend, progress, show_warnings=show_progress)
     display = ProgressDisplay(run_progress_line(progress), show_progress=show_progress)
-    still_running = f"it keeps running; follow it with `batchchat watch {batch_id}`"
+    watch = f"`batchchat watch {batch_id}`"
     try:
         return _poll_until_over(backend, batch_id, watcher, on_view)
     except KeyboardInterrupt:
         display.stop()
-        streams.hint(_blocked_hint(backend, batch_id) or still_running)
+        blocked = _blocked_hint(backend, batch_id)
+        streams.hint(blocked or f"it keeps running; follow it with {watch}")
         return None
     except _AbandonedError:
         raise
     except BatchchatError as error:
-        error.hint = f"{error.hint}; {still_running}" if error.hint else still_running
+        follow_later = f"follow the batch with {watch}"
+        error.hint = (
+            f"{error.hint}; then {follow_later}" if error.hint else follow_later
+        )
         raise
     finally:
         display.stop()
 
 
 def _blocked_hint(backend: Backend, batch_id: str) -> str | None:
-    """Return what to do if the batch does not continue by itself."""
     try:
-        view = backend.get(batch_id)
-        if backend.is_abandoned(view):
-            return (
-                f"no process is running it; continue with `batchchat resume {batch_id}`"
-            )
-        return backend.blocked_reason(view)
+        return blocked_hint(backend, backend.get(batch_id))
     except BatchchatError:
         return None
+
+
+def blocked_hint(backend: Backend, view: View) -> str | None:
+    """Return what to do if the batch does not continue by itself."""
+    if view.batch.is_over:
+        return None
+    if backend.is_abandoned(view):
+        resume = f"`batchchat resume {view.batch.id}`"
+        return f"no process is running it; continue with {resume}"
+    return backend.blocked_reason(view)
 
 
 def _poll_until_over(
@@ -118,7 +126,7 @@ class _Watcher:
         self._progress = progress
         self._show_warnings = show_warnings
         self._tokens_at_start: int | None = None
-        self._next_check = time.monotonic() + _BLOCKED_CHECK_SECONDS
+        self._next_check = time.monotonic()
         self._shown_warnings: set[str] = set()
         self._changed_at = time.monotonic()
         self._last_text = b""

@@ -4,7 +4,7 @@ A backend runs batches in this process, on a cluster, or through a server. The c
 use `Backend` and do not depend on which of the three it is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +12,9 @@ from typing import Protocol
 
 from batchchat.cli.backends.batch_view import LocalOutput, Page, View
 from batchchat.cli.terminal.input_file import InputFile
+from batchchat.jobs.ledger.batch_filter import EVERY_BATCH, BatchFilter
 from batchchat.jobs.ledger.records import BatchOptions
+from batchchat.workers.local.live_speed import Speed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +105,14 @@ class Backend(Protocol):
     def get(self, batch_id: str) -> View:
         """Return the current state of a batch."""
 
-    def newest(self, limit: int) -> Page:
-        """Return the last `limit` batches, newest first."""
+    def newest(self, limit: int, wanted: BatchFilter = EVERY_BATCH) -> Page:
+        """Return the last `limit` batches that are `wanted`, newest first."""
+
+    def runners(self, views: Sequence[View]) -> list[str]:
+        """Return what runs each unfinished batch, such as `cluster`, or `none`.
+
+        It is empty for a batch that has ended.
+        """
 
     def cancel(self, batch_id: str) -> View:
         """Cancel a batch. Raises `ConflictError` if it has ended otherwise."""
@@ -142,8 +150,11 @@ class Backend(Protocol):
     def blocked_reason(self, view: View) -> str | None:
         """Return why the batch makes no progress, None if there is no known reason."""
 
+    def speed(self, view: View) -> Speed | None:
+        """Return how fast an unfinished batch runs, None if that is not known."""
+
     def status_rows(self, view: View) -> list[tuple[str, str]]:
         """Return names and values that `status` adds for an unfinished batch."""
 
-    def next_hint(self, batch_id: str, status: str | None = None) -> str | None:
-        """Return what to do about an unfinished batch; a new one has no `status`."""
+    def next_hint(self, batch_id: str) -> str:
+        """Return what to do next with a batch that was submitted and is not run yet."""

@@ -1,6 +1,7 @@
 """The backend for batches of the server at BATCHCHAT_URL."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
@@ -24,7 +25,9 @@ from batchchat.cli.backends.batch_view import (
 from batchchat.cli.backends.follow import follow
 from batchchat.cli.backends.pending_outputs import PendingOutputs
 from batchchat.cli.backends.protocol import Backend, ResultSource, RetryOptions
+from batchchat.cli.backends.remote_list import BatchList, newest_first, read_list
 from batchchat.cli.backends.remote_results import RemoteResults
+from batchchat.cli.backends.speed import average_speed
 from batchchat.cli.client.download import fetch_parquet, file_chunks
 from batchchat.cli.client.http_client import ServerClient
 from batchchat.cli.client.transfer_progress import Transfer
@@ -40,23 +43,15 @@ from batchchat.jobs.errors import (
 )
 from batchchat.jobs.ids import checked_id, last_id_with
 from batchchat.jobs.json_lines import encode
+from batchchat.jobs.ledger.batch_filter import EVERY_BATCH, BatchFilter
 from batchchat.jobs.ledger.batch_object import BatchObject
 from batchchat.jobs.ledger.records import BatchOptions
 from batchchat.jobs.requests.schema import ENDPOINT
 from batchchat.jobs.results.export import Write, output_paths, write_atomically
 from batchchat.jobs.storage.destination import Destination
+from batchchat.workers.local.live_speed import Speed
 
 T = TypeVar("T")
-
-_FIRST_PAGE_SIZE = 21
-"""One more than `list` shows, to know whether there are more."""
-
-_MAX_PAGE_SIZE = 100
-
-
-class _List(msgspec.Struct):
-    data: list[msgspec.Raw]
-    has_more: bool
 
 
 class RemoteBackend(Backend):
@@ -138,26 +133,23 @@ class RemoteBackend(Backend):
         return self._view(self._server.get(_path(batch_id)))
 
     @override
-    def newest(self, limit: int) -> Page:
-        found = list(islice(self._newest_first(), limit + 1))
+    def newest(self, limit: int, wanted: BatchFilter = EVERY_BATCH) -> Page:
+        views = self._newest_first(wanted=wanted)
+        found = list(islice(views, limit + 1))
         return Page(found[:limit], has_more=len(found) > limit)
 
-    def _newest_first(self, after: str | None = None) -> Iterator[View]:
-        """Yield the batches, newest first, page by page; only those older than `after`.
+    @override
+    def runners(self, views: Sequence[View]) -> list[str]:
+        return ["" if view.batch.is_terminal else "server" for view in views]
 
-        A new page is larger than the one before, as most callers need only few.
-        """
-        page_size, has_more = _FIRST_PAGE_SIZE, True
-        while has_more:
-            start = {"after": after} if after else {}
-            text = self._server.get("batches", limit=page_size, **start)
-            page = self._decode(partial(msgspec.json.decode, type=_List), text)
-            for one in page.data:
-                view = self._view(bytes(one))
-                after = view.batch.id
-                yield view
-            has_more = page.has_more and bool(page.data)
-            page_size = _MAX_PAGE_SIZE
+    def _newest_first(
+        self, after: str | None = None, wanted: BatchFilter = EVERY_BATCH
+    ) -> Iterator[View]:
+        return newest_first(self._read_page, self._view, wanted, after)
+
+    def _read_page(self, **params: Any) -> BatchList:
+        text = self._server.get("batches", **params)
+        return self._decode(read_list, text)
 
     @override
     def cancel(self, batch_id: str) -> View:
@@ -216,11 +208,15 @@ class RemoteBackend(Backend):
         return None
 
     @override
+    def speed(self, view: View) -> Speed | None:
+        return average_speed(view.batch, time.time())
+
+    @override
     def status_rows(self, view: View) -> list[tuple[str, str]]:
         return []
 
     @override
-    def next_hint(self, batch_id: str, status: str | None = None) -> str | None:
+    def next_hint(self, batch_id: str) -> str:
         return f"follow it with `batchchat watch {batch_id}`"
 
     def _upload(self, file: InputFile, *, show_progress: bool) -> str:

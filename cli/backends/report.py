@@ -61,7 +61,7 @@ def cost(batch: BatchObject) -> str:
         return f"${batch.estimated_cost:f}"
     if batch.in_progress_at is None:
         return "none" if batch.is_terminal else "not known yet"
-    return "unknown: the catalog has no price for the model"
+    return "unknown: no price in the catalog"
 
 
 def engine_time(batch: BatchObject) -> str:

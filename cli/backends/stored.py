@@ -19,6 +19,7 @@ from batchchat.jobs.errors import NewerFormatError
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.json_lines import encode
+from batchchat.jobs.ledger.batch_filter import EVERY_BATCH, BatchFilter
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import BatchOptions, File
@@ -130,15 +131,18 @@ class StoredBackend(Backend):
         return View.of_state(self.session.state(batch_id))
 
     @override
-    def newest(self, limit: int) -> Page:
-        found = list(islice(self._views(), limit + 1))
+    def newest(self, limit: int, wanted: BatchFilter = EVERY_BATCH) -> Page:
+        found = list(islice(self._views(wanted), limit + 1))
         return Page(found[:limit], has_more=len(found) > limit)
 
-    def _views(self) -> Iterator[View]:
-        """Yield all batches, newest first, except those of a newer version."""
+    def _views(self, wanted: BatchFilter) -> Iterator[View]:
+        """Yield the wanted batches, newest first, except those of a newer version."""
         for batch in self.ledger.batches():
-            with suppress(NewerFormatError):
-                yield self.get(batch.id)
+            if wanted.allows_metadata(batch.metadata):
+                with suppress(NewerFormatError):
+                    view = self.get(batch.id)
+                    if wanted.allows_status(view.batch.status):
+                        yield view
 
     @override
     def cancel(self, batch_id: str) -> View:

@@ -5,6 +5,7 @@ import re
 import httpx
 import msgspec
 
+from batchchat.cli.terminal.format import printable
 from batchchat.jobs.errors import (
     BatchchatError,
     ConfigError,
@@ -114,5 +115,4 @@ def _internal_error(reason: str, url: str) -> ServerError:
 
 
 def _printable(text: str) -> str:
-    """Return `text` without control characters, which a terminal would obey."""
-    return "".join(c if c.isprintable() else "?" for c in text[:_MAX_MESSAGE_CHARS])
+    return printable(text[:_MAX_MESSAGE_CHARS])

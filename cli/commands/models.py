@@ -7,8 +7,6 @@ from batchchat.cli.terminal import options, streams
 if TYPE_CHECKING:
     from batchchat.cli.backends.batch_view import ListedModel
 
-_HEADINGS = ("model", "context", "$/1M in", "$/1M out", "price date")
-
 
 def models(json: options.Json = False) -> int:
     """List the models of the catalog with their prices.
@@ -25,14 +23,7 @@ def models(json: options.Json = False) -> int:
     if json:
         streams.print_encoded(text)
         return 0
-    listed = [model for model in read_models(text) if model.id == model.root]
-    rows = [_HEADINGS, *map(_row, listed)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    streams.print_data(_line(_HEADINGS, widths))
-    for model, row in zip(listed, rows[1:], strict=True):
-        streams.print_data(_line(row, widths))
-        if model.description:
-            streams.print_data(f"  {model.description}")
+    _print([model for model in read_models(text) if model.id == model.root])
     if backend.accepts_any_model:
         streams.hint(
             "other models work too, by Hugging Face ID (`--model org/name`) or"
@@ -41,16 +32,27 @@ def models(json: options.Json = False) -> int:
     return 0
 
 
+def _print(models: "list[ListedModel]") -> None:
+    from batchchat.cli.terminal.table import Column, table
+
+    columns = [
+        Column("model"),
+        Column("context", is_number=True),
+        Column("$/1M in", is_number=True),
+        Column("$/1M out", is_number=True),
+        Column("price date"),
+    ]
+    heading, *lines = table(columns, list(map(_row, models)))
+    streams.print_data(heading)
+    for model, line in zip(models, lines, strict=True):
+        streams.print_data(line)
+        if model.description:
+            streams.print_data(f"  {model.description}")
+
+
 def _row(model: "ListedModel") -> tuple[str, ...]:
     length = f"{model.context_length:,}" if model.context_length else "default"
     price = model.price
     if price is None:
         return model.id, length, "-", "-", ""
     return model.id, length, f"{price.input:f}", f"{price.output:f}", price.date
-
-
-def _line(row: tuple[str, ...], widths: list[int]) -> str:
-    """Return a row with its name and date aligned left, its numbers right."""
-    name, *numbers, date = row
-    cells = map(str.rjust, numbers, widths[1:])
-    return "  ".join([name.ljust(widths[0]), *cells, date]).rstrip()

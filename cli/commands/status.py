@@ -1,14 +1,17 @@
 """`batchchat status`: show the status of a batch."""
 
+import time
 from typing import TYPE_CHECKING
 
 from batchchat.cli.terminal import options, streams
-from batchchat.cli.terminal.format import count, local_time, short
+from batchchat.cli.terminal.format import count, duration, local_time, short
 
 if TYPE_CHECKING:
     from batchchat.cli.backends.batch_view import View
     from batchchat.cli.backends.protocol import Backend
     from batchchat.jobs.ledger.batch_object import BatchObject
+
+Row = tuple[str, str]
 
 
 def status(batch_id: options.BatchId, json: options.Json = False) -> int:
@@ -21,54 +24,115 @@ def status(batch_id: options.BatchId, json: options.Json = False) -> int:
 
     backend, batch_id = open_batch(batch_id)
     view = backend.get(batch_id)
-    batch = view.batch
     if json:
         streams.print_encoded(view.text)
         return 0
-    counts = batch.request_counts
-    done = counts.completed + counts.failed
-    share = f" ({done / counts.total:.0%})" if counts.total else ""
-    progress = f"{count(done)} / {count(counts.total)} requests{share}"
-    streams.print_data(f"{batch.id}  {batch.status}  {progress}")
-    rows = _rows(batch)
-    if not batch.is_terminal:
-        rows += backend.status_rows(view)
-    for name, value in rows:
+    for line in _heading(view.batch):
+        streams.print_data(line)
+    for name, value in _rows(backend, view):
         streams.print_data(f"  {name:<10} {value}")
-    if batch.status == "failed":
-        report_invalid_input(batch)
+    if view.batch.status == "failed":
+        report_invalid_input(view.batch)
     streams.hint(_hint(backend, view))
     return 0
 
 
-def _rows(batch: "BatchObject") -> list[tuple[str, str]]:
+def _heading(batch: "BatchObject") -> list[str]:
+    """Return the first line, in two lines if the terminal is narrow."""
+    counts = batch.request_counts
+    done = sum(counts.done())
+    share = f" ({done / counts.total:.0%})" if counts.total else ""
+    name = f"{batch.id}  {batch.status}"
+    progress = f"{count(done)} / {count(counts.total)} requests{share}"
+    line, width = f"{name}  {progress}", streams.stdout_width()
+    if width is None or len(line) <= width:
+        return [line]
+    return [name, f"  {progress}"]
+
+
+def _rows(backend: "Backend", view: "View") -> list[Row]:
     from batchchat.cli.backends.report import cost, engine_time
 
+    batch = view.batch
     counts, usage = batch.request_counts, batch.usage
     rows = [
         ("model", batch.model or "not known yet"),
-        ("created", local_time(batch.created_at)),
+        ("priority", batch.priority),
+        *_time_rows(batch),
+        *_speed_rows(backend, view),
         ("completed", count(counts.completed)),
         ("failed", count(counts.failed)),
         ("tokens", f"{short(usage.input_tokens)} in, {short(usage.output_tokens)} out"),
         ("cost", cost(batch)),
         ("engine", engine_time(batch)),
+        *_output_rows(view),
     ]
     if batch.shards:
         shards = batch.shards
         rows.append(("shards", f"{shards.committed} of {shards.total} committed"))
-    if batch.delivery:
+    if not batch.is_terminal:
+        rows += backend.status_rows(view)
+    return rows
+
+
+def _time_rows(batch: "BatchObject") -> list[Row]:
+    """Return when the batch was created, how long it has taken, and its deadline."""
+    rows = [("created", local_time(batch.created_at))]
+    ended_at = (
+        batch.completed_at or batch.failed_at or batch.expired_at or batch.cancelled_at
+    )
+    now = ended_at or time.time()
+    rows.append(("elapsed", duration(max(0, now - batch.created_at))))
+    if not batch.is_terminal:
+        rows.append(("deadline", _deadline(batch.expires_at)))
+    return rows
+
+
+def _deadline(expires_at: int | None) -> str:
+    if expires_at is None:
+        return "none"
+    left = expires_at - time.time()
+    return f"{local_time(expires_at)}, " + (
+        f"in {duration(left)}" if left > 0 else "which has passed"
+    )
+
+
+def _speed_rows(backend: "Backend", view: "View") -> list[Row]:
+    """Return the speed of a running batch and the time that it still needs."""
+    from batchchat.cli.terminal.progress import time_left
+
+    speed = None if view.batch.is_terminal else backend.speed(view)
+    if speed is None:
+        return []
+    left = speed.seconds_left
+    return [
+        ("speed", f"{short(speed.tokens_per_second)} tokens/s"),
+        ("time left", "not known yet" if left is None else f"about {time_left(left)}"),
+    ]
+
+
+def _output_rows(view: "View") -> list[Row]:
+    """Return where the results are written or delivered, if the user chose a place."""
+    batch, local = view.batch, view.local_output
+    rows = []
+    if local is not None:
+        rows.append(("output", str(local.path)))
+    if batch.output is not None:
+        rows.append(("output", batch.output))
+    if batch.delivery is not None:
         error = f": {batch.delivery.error}" if batch.delivery.error else ""
         rows.append(("delivery", f"{batch.delivery.status}{error}"))
-    return rows
+    return rows or [("output", "kept in the storage")]
 
 
 def _hint(backend: "Backend", view: "View") -> str | None:
     """Return what to do next with the batch."""
+    from batchchat.cli.backends.follow import blocked_hint
+
     batch = view.batch
     if not batch.is_over:
-        blocked = None if batch.is_terminal else backend.blocked_reason(view)
-        return blocked or backend.next_hint(batch.id, batch.status)
+        follow = f"follow it with `batchchat watch {batch.id}`"
+        return blocked_hint(backend, view) or follow
     if batch.status == "failed":
         return f"list all problems with `batchchat status {batch.id} --json`"
     if batch.request_counts.completed:

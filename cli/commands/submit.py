@@ -101,12 +101,19 @@ def submit(
         batch_id = backend.submit(input_file, batch_options, show_progress=progress)
     streams.info(batch_id) if to_stdout or json else streams.print_data(batch_id)
     if not wait:
-        streams.hint(backend.next_hint(batch_id))
+        streams.hint(_next_step(backend, batch_id))
         return 0
     run_options = RunOptions(
         show_progress=progress, print_json=json, print_results=to_stdout
     )
     return run_batch(backend, batch_id, run_options)
+
+
+def _next_step(backend: "Backend", batch_id: str) -> str:
+    """Return how to continue with a batch that was only submitted."""
+    blocked = backend.blocked_reason(backend.get(batch_id))
+    next_step = backend.next_hint(batch_id)
+    return f"{blocked}; then {next_step}" if blocked else next_step
 
 
 def _refuse_stdout() -> None:

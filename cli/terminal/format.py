@@ -1,9 +1,12 @@
 """Format numbers and times for people."""
 
 from datetime import datetime
+from decimal import Decimal
 
 _TENTHS_BELOW_SECONDS = 10
 """Durations below this show tenths of a second."""
+
+_LEAST_SHOWN_DOLLARS = Decimal("0.0001")
 
 
 def count(number: int, noun: str = "") -> str:
@@ -40,6 +43,33 @@ def size(number: int) -> str:
         if number >= limit:
             return f"{number / limit:.1f} {unit}"
     return count(number, "byte")
+
+
+def age(seconds: float) -> str:
+    """Return a duration in whole units of the largest kind: `42s`, `5h`, `3d`."""
+    for size_of_unit, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= size_of_unit:
+            return f"{int(seconds // size_of_unit)}{unit}"
+    return f"{max(0, int(seconds))}s"
+
+
+def dollars(amount: Decimal | None) -> str:
+    """Return an amount with cents, or two digits if it is less: `$12.50`, `$0.0024`.
+
+    `-` stands for an unknown amount.
+    """
+    if amount is None:
+        return "-"
+    if 0 < amount < _LEAST_SHOWN_DOLLARS:
+        return f"<${_LEAST_SHOWN_DOLLARS}"
+    if amount >= 1 or not amount:
+        return f"${amount:,.2f}"
+    return f"${amount.quantize(Decimal(1).scaleb(amount.adjusted() - 1)):f}"
+
+
+def printable(text: str) -> str:
+    """Return `text` without control characters, which a terminal would obey."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def local_time(seconds: int) -> str:

@@ -1,6 +1,7 @@
 """The command-line options that several commands share."""
 
 from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated
 
@@ -134,6 +135,22 @@ MaxCost = Annotated[
 Progress = Annotated[
     bool, typer.Option("--progress/--no-progress", help="Show progress on stderr.")
 ]
+
+
+def parse_statuses(names: list[str] | None) -> frozenset[str]:
+    """Return the statuses that were named. Raises `BadParameter` for an unknown one."""
+    from batchchat.jobs.ledger.state import STATUSES
+
+    for name in names or []:
+        if name not in STATUSES:
+            near = get_close_matches(name, STATUSES, n=1)
+            meant = f"Did you mean {near[0]!r}? " if near else ""
+            known = ", ".join(STATUSES)
+            raise typer.BadParameter(
+                f"{name!r} is not a status. {meant}The statuses are {known}.",
+                param_hint="'--status'",
+            )
+    return frozenset(names or [])
 
 
 def parse_metadata(options: list[str] | None) -> dict[str, str] | None:

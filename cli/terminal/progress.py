@@ -126,7 +126,7 @@ def _running_line(progress: Progress) -> ProgressLine:
     share = done / total if total else 1.0
     left = progress.seconds_left()
     requests = f"{count(done)} / {count(total)}"
-    time_left = _time_left(left) if left is not None else ""
+    remaining = time_left(left) if left is not None else ""
     parts = (
         Part(f"{int(share * 100)}%"),  # 100% only at the end
         Part(f"{requests} requests", requests, rank=1),
@@ -134,13 +134,13 @@ def _running_line(progress: Progress) -> ProgressLine:
         _engine_part(progress),
         Part(_speed_text(progress), rank=3),
         Part(
-            time_left and f"about {time_left} left", time_left and f"{time_left} left"
+            remaining and f"about {remaining} left", remaining and f"{remaining} left"
         ),
     )
     return ProgressLine("running", parts, share)
 
 
-def _time_left(seconds: float) -> str:
+def time_left(seconds: float) -> str:
     """Return a duration in whole seconds: tenths would claim too much."""
     whole = max(1, round(seconds))
     return f"{whole}s" if whole < 10 else duration(whole)  # noqa: PLR2004

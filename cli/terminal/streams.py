@@ -1,6 +1,7 @@
 """Write to the terminal: data to stdout, everything else to stderr."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -100,6 +101,13 @@ def print_error(error: BatchchatError) -> None:
 def stderr_is_terminal() -> bool:
     """Return whether messages go to a terminal that can rewrite a line."""
     return stderr().isatty() and os.environ.get("TERM") != "dumb"
+
+
+def stdout_width() -> int | None:
+    """Return the width of the terminal that data goes to, None if it goes elsewhere."""
+    if not stdout().isatty():
+        return None
+    return shutil.get_terminal_size((0, 0)).columns or None
 
 
 def style(text: str, color: str) -> str:

@@ -7,6 +7,7 @@ this index and not the list of all batches.
 
 from collections.abc import Iterator
 
+from batchchat.jobs.errors import ObjectMissingError
 from batchchat.jobs.ids import checked_id, checked_project
 from batchchat.jobs.ledger import records
 from batchchat.jobs.storage import Storage
@@ -28,6 +29,14 @@ class ActiveIndex:
     def remove(self, project: str, batch_id: str) -> None:
         """Remove a batch; removing it again is harmless."""
         self._storage.delete(_key(project, batch_id))
+
+    def contains(self, project: str, batch_id: str) -> bool:
+        """Return whether a batch is in the index."""
+        try:
+            self._storage.size(_key(project, batch_id))
+        except ObjectMissingError:
+            return False
+        return True
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Yield the project and the id of each batch."""

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.ledger.records import Counts
-from batchchat.jobs.ledger.state import TERMINAL, State
+from batchchat.jobs.ledger.state import STATUSES, TERMINAL, State
 from batchchat.jobs.requests.problems import Problem
 
 
@@ -87,18 +87,7 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
     ]
     status: Annotated[
         str,
-        Meta(
-            extra_json_schema=_one_of(
-                "validating",
-                "failed",
-                "in_progress",
-                "finalizing",
-                "completed",
-                "expired",
-                "cancelling",
-                "cancelled",
-            )
-        ),
+        Meta(extra_json_schema=_one_of(*STATUSES)),
     ]
     output_file_id: Annotated[
         str | None,

@@ -28,6 +28,18 @@ from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.commit_index import CommitIndex
 from batchchat.jobs.ledger.records import Batch, Counts, Outcome, Plan
 
+STATUSES = (
+    "validating",
+    "failed",
+    "in_progress",
+    "finalizing",
+    "completed",
+    "expired",
+    "cancelling",
+    "cancelled",
+)
+"""The statuses of a batch, in OpenAI's order."""
+
 TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
 
 CorruptRecords = dict[str, type[records.HasFormat]]

@@ -46,4 +46,7 @@ def redis_errors() -> Iterator[None]:
     try:
         yield
     except (RedisError, OperationalError, OSError) as error:
-        raise BrokerError(f"Redis is not available: {error}") from error
+        raise BrokerError(
+            f"Redis is not available: {error}",
+            hint="check that it is running and that BATCHCHAT_BROKER is correct",
+        ) from error

@@ -5,7 +5,8 @@ holder dies.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -54,7 +55,10 @@ def batch_lock(folder: Path, batch_id: str) -> Iterator[None]:
 
 def is_locked(folder: Path, batch_id: str) -> bool:
     """Return whether a process of this machine runs the batch."""
-    path = _path(folder, batch_id)
+    return _is_held(_path(folder, batch_id))
+
+
+def _is_held(path: Path) -> bool:
     if not path.exists():
         return False
     try:
@@ -62,8 +66,33 @@ def is_locked(folder: Path, batch_id: str) -> bool:
             return False
     except Timeout:
         return True
-    except OSError:  # the lock belongs to another user, who may be running the batch
+    except OSError:  # the lock belongs to another user, whose process may hold it
         return True
+
+
+@contextmanager
+def server_lock(folder: Path, storage_url: str) -> Iterator[None]:
+    """Show that a server on this machine runs the batches of a storage.
+
+    A second server of the same storage, or a folder that is not writable, is no error.
+    """
+    lock = FileLock(_server_path(folder, storage_url), mode=FILE_MODE, blocking=False)
+    with suppress(Timeout, OSError):
+        make_private_folder(folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_served(folder: Path, storage_url: str) -> bool:
+    """Return whether a server on this machine runs the batches of a storage."""
+    return _is_held(_server_path(folder, storage_url))
+
+
+def _server_path(folder: Path, storage_url: str) -> Path:
+    return folder / f"server-{sha256(storage_url.encode()).hexdigest()[:16]}.lock"
 
 
 def _path(folder: Path, batch_id: str) -> Path:

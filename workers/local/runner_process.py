@@ -26,12 +26,13 @@ from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.logs import event_fields, start_logging
 from batchchat.jobs.prompts.registry import RendererRegistry
-from batchchat.jobs.settings import Settings, load_settings
-from batchchat.jobs.storage import CachedStorage, open_storage
+from batchchat.jobs.settings import Settings, data_folder, load_settings
+from batchchat.jobs.storage import CachedStorage, Storage, open_storage
 from batchchat.workers.broker.status_board import ShardProgress
 from batchchat.workers.engine.log_file import EngineLog, engine_log_path
 from batchchat.workers.engine.startup import start_engine
 from batchchat.workers.environment import WorkerEnvironment
+from batchchat.workers.local.batch_lock import server_lock
 from batchchat.workers.local.in_process_broker import InProcessBroker
 from batchchat.workers.local.runner import LocalRunner
 from batchchat.workers.process_lifetime import kill_with_parent
@@ -154,22 +155,22 @@ def main(arguments: list[str]) -> None:
     terminated = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: terminated.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    runner = _make_runner(settings)
-    runner.start()
-    while not terminated.wait(_STATUS_SECONDS):
-        status_stream.write(json.dumps(_status(runner)) + "\n")
-        status_stream.flush()
-    runner.close(settings.grace_seconds)
-
-
-def _make_runner(settings: Settings) -> LocalRunner:
-    models = Path(settings.model_cache).expanduser()
-
     storage = open_storage(
         settings.storage,
         s3_endpoint=settings.s3_endpoint,
         s3_path_style=settings.s3_path_style,
     )
+    runner = _make_runner(settings, storage)
+    with server_lock(data_folder() / "locks", storage.url):
+        runner.start()
+        while not terminated.wait(_STATUS_SECONDS):
+            status_stream.write(json.dumps(_status(runner)) + "\n")
+            status_stream.flush()
+        runner.close(settings.grace_seconds)
+
+
+def _make_runner(settings: Settings, storage: Storage) -> LocalRunner:
+    models = Path(settings.model_cache).expanduser()
     broker = InProcessBroker()
     environment = WorkerEnvironment(
         storage=CachedStorage(storage),

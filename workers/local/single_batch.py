@@ -23,6 +23,7 @@ from batchchat.workers.environment import WorkerEnvironment
 from batchchat.workers.local.batch_lock import batch_lock
 from batchchat.workers.local.engine_loop import StartEngine
 from batchchat.workers.local.in_process_broker import InProcessBroker
+from batchchat.workers.local.live_speed import SpeedFile
 from batchchat.workers.local.runner import LocalRunner
 
 _POLL_SECONDS = 0.1
@@ -99,20 +100,24 @@ class SingleBatchRun:
             on_loaded=self._on_loaded,
         )
         if not self._stop.requested:
-            self._wait(runner, index)
+            self._wait(runner, index, SpeedFile(self._locks, batch_id))
         if not failures:  # a stop may come after the last shard
             runner.handle(WorkMessage(self._ledger.project, batch_id, FINALIZE))
         if failures:
             raise failures[0]
         return self._ledger.state(batch_id)
 
-    def _wait(self, runner: LocalRunner, index: "_SingleBatchIndex") -> None:
+    def _wait(
+        self, runner: LocalRunner, index: "_SingleBatchIndex", speed: SpeedFile
+    ) -> None:
         """Run until the batch has ended, a failure or a stop."""
         runner.start()
         try:
             while not (self._stop.requested or index.has_ended(_POLL_SECONDS)):
                 self._update_progress(runner)
+                speed.update(self._progress)
         finally:
+            speed.remove()
             runner.close(self._stop.remaining)
             self._update_progress(runner)
 

@@ -38,7 +38,7 @@ def test_a_batch_of_a_model_without_a_price_has_no_cost(hand, status):
         hand.finalize(batch_id, status)
     batch = batch_object(hand.ledger.state(batch_id))
     assert b'"estimated_cost":null' in encode(batch)
-    assert cost(batch) == "unknown: the catalog has no price for the model"
+    assert cost(batch) == "unknown: no price in the catalog"
 
 
 @pytest.mark.parametrize(("ends", "text"), [(False, "not known yet"), (True, "none")])
