@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from batchchat.jobs.requests import schema_types
-from batchchat.jobs.requests.parameters import (
-    MAX_MESSAGES,
-    PARAMETERS,
+from batchchat.jobs.requests import schema, schema_types
+from batchchat.jobs.requests.extra_fields import (
+    EXTRA_FIELDS,
+    IGNORED_FIELDS,
     UNSUPPORTED_FIELDS,
-    Parameter,
+    ExtraField,
 )
+from batchchat.jobs.requests.parameters import MAX_MESSAGES, PARAMETERS, Parameter
 from batchchat.jobs.requests.parser import InvalidLine, Parser
 
 NOTES: dict[str, dict[str, str]] = tomllib.loads(
@@ -42,6 +43,18 @@ INVALID_STRUCTURES: dict[str, list[Any]] = {
 }
 """Invalid values for parameters that have a schema of their own."""
 
+_OBJECTS = {
+    "a message": schema.Message,
+    "a part of a message": schema.TextPart,
+    "a tool": schema_types.Tool,
+    "a tool's function": schema_types.Function,
+    "a tool call": schema_types.ToolCall,
+    "a tool call's function": schema_types.FunctionCall,
+    "`response_format`": schema_types.ResponseFormat,
+    "`structured_outputs`": schema_types.StructuredOutputs,
+}
+"""Objects in a body that may have fields of other servers, by their names."""
+
 _MAX_SHOWN_CHARACTERS = 24
 
 _HEAD = "field", "range", "rejected, with", "notes", "observed effect", "compared as"
@@ -60,7 +73,7 @@ def page() -> str:
 
 def _tables() -> dict[str, str]:
     used = [name for name, parameter in PARAMETERS.items() if parameter.has_effect]
-    unused = [f"`{name}`" for name in PARAMETERS if name not in used]
+    unused = [name for name in (*PARAMETERS, *IGNORED_FIELDS) if name not in used]
     limits = {
         "messages": f"{MAX_MESSAGES:,}",
         "a schema, or a tool's parameters": (
@@ -75,13 +88,45 @@ def _tables() -> dict[str, str]:
     }
     return {
         "fields": _table(_HEAD, map(_row, used)),
-        "unused": f"{', '.join(unused)}.",
+        "unused": f"{_names(unused)}.",
+        "neutral": f"{', '.join(_neutral_values())}.",
+        "extra": _table(("object", "ignored", "rejected"), map(_extra_row, _OBJECTS)),
         "refused": _table(
             ("field", "why"),
             ((f"`{name}`", why) for name, why in UNSUPPORTED_FIELDS.items()),
         ),
         "limits": _table(("", "at most"), limits.items()),
     }
+
+
+def _extra_row(name: str) -> tuple[str, ...]:
+    """Return the fields of other servers that an object may have."""
+    extras = EXTRA_FIELDS[_OBJECTS[name]]
+    ignored = [field for field, extra in extras.items() if not extra.reason]
+    rejected = (
+        f"`{field}`{_unless(extra)}: {extra.reason}"
+        for field, extra in extras.items()
+        if extra.reason
+    )
+    return name, _names(ignored), "; ".join(rejected)
+
+
+def _unless(extra: ExtraField) -> str:
+    values = [json.dumps(value) for value in extra.neutral]
+    if extra.copy_of:
+        return f" (unless {_names(extra.copy_of, ' or ')} repeats it)"
+    return f" (unless {_names(values, ' or ')})" if values else ""
+
+
+def _neutral_values() -> Iterable[str]:
+    """Yield the values of fields of the body that are accepted everywhere."""
+    for name, extra in EXTRA_FIELDS[schema.Body].items():
+        if extra.reason and extra.neutral:
+            yield f"`{json.dumps({name: extra.neutral[0]})[1:-1]}`"
+
+
+def _names(names: Iterable[str], separator: str = ", ") -> str:
+    return separator.join(f"`{name}`" for name in names)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -12,6 +12,7 @@ INCOMPLETE = 1
 """Exit status when the command worked, but not every request completed."""
 
 _MAX_SHOWN_PROBLEMS = 20
+_MAX_SHOWN_FIELDS = 8
 
 
 def report_end(batch: BatchObject, written: list[Path]) -> int:
@@ -36,8 +37,8 @@ def report_end(batch: BatchObject, written: list[Path]) -> int:
     delivered = batch.delivery.files if batch.delivery else []
     for place in (*map(str, written), *delivered):
         streams.info(f"  wrote    {streams.style(place, 'cyan')}")
-    if note := stream_note(batch.streamed_requests):
-        streams.info(f"  note     {note}")
+    if note := ignored_note(batch.ignored_fields):
+        streams.info(f"  {streams.style('warning', 'yellow')}  {note}")
     return _next_steps(batch, is_written=bool(written or delivered))
 
 
@@ -71,12 +72,19 @@ def engine_time(batch: BatchObject) -> str:
     return time if cost is None else f"{time}, ${cost:f} for the GPUs"
 
 
-def stream_note(requests: int) -> str | None:
-    """Return a note about requests with `stream: true`, None if there are none."""
-    if not requests:
+def ignored_note(fields: dict[str, int]) -> str | None:
+    """Return a warning about fields without effect, None if there are none.
+
+    `fields` are numbers of requests by field.
+    """
+    if not fields:
         return None
-    verb = "sets" if requests == 1 else "set"
-    return f"{count(requests, 'request')} {verb} `stream`, which batches ignore"
+    most = sorted(fields, key=lambda name: -fields[name])
+    shown = [f"`{name}` ({count(fields[name], 'request')})" for name in most]
+    more = len(shown) - _MAX_SHOWN_FIELDS
+    if more > 0:
+        shown = [*shown[:_MAX_SHOWN_FIELDS], f"and {count(more)} more"]
+    return f"fields without effect: {', '.join(shown)}"
 
 
 def report_invalid_input(batch: BatchObject) -> None:

@@ -21,7 +21,7 @@ def validate(
 
     batchchat validate requests.jsonl --model demo
     """
-    from batchchat.cli.backends.report import INCOMPLETE, show_problems, stream_note
+    from batchchat.cli.backends.report import INCOMPLETE, ignored_note, show_problems
     from batchchat.cli.backends.session import open_session
     from batchchat.cli.commands.check_file import check_file
 
@@ -29,19 +29,21 @@ def validate(
     valid = found.requests - found.invalid
     if json:
         counts = {"total": found.requests, "valid": valid, "invalid": found.invalid}
-        _print_json(counts, found.problems)
+        _print_json(counts, found.problems, found.ignored_fields)
     elif found.problem_count:
         problems = found.first_problems()
         show_problems(problems, found.invalid, found.requests, f"`{file}`")
         streams.hint(f"list all problems with `batchchat validate {file} --json`")
     else:
         streams.info(f"`{file}` is valid: {count(found.requests, 'request')}")
-    if not json and (note := stream_note(found.streamed)):
-        streams.info(f"note: {note}")
+    if not json and (note := ignored_note(found.ignored_fields)):
+        streams.info(f"{streams.style('warning:', 'yellow')} {note}")
     return INCOMPLETE if found.problem_count else 0
 
 
-def _print_json(counts: dict[str, int], problems: "Iterable[Problem]") -> None:
+def _print_json(
+    counts: dict[str, int], problems: "Iterable[Problem]", ignored: dict[str, int]
+) -> None:
     """Print one JSON object, problem by problem, as there may be millions."""
     from batchchat.jobs.json_lines import encode
 
@@ -51,4 +53,4 @@ def _print_json(counts: dict[str, int], problems: "Iterable[Problem]") -> None:
     for problem in problems:
         streams.print_bytes(separator + encode(problem))
         separator = b","
-    streams.print_bytes(b"]}}\n")
+    streams.print_bytes(b']},"ignored_fields":%b}\n' % encode(ignored))

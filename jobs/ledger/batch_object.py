@@ -178,6 +178,10 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(description="Number of requests that set `stream`, which batches ignore."),
     ]
+    ignored_fields: Annotated[
+        dict[str, int],
+        Meta(description="Numbers of requests, by fields that have no effect."),
+    ] = {}
     shards: Annotated[
         ShardCounts | None, Meta(description="Null unless the batch is running.")
     ]
@@ -204,6 +208,7 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
 def batch_object(state: State) -> BatchObject:
     """Return the Batch object of a batch."""
     batch, final, plan = state.batch, state.final, state.plan
+    ignored = plan.all_ignored_fields() if plan else {}
     return BatchObject(
         id=batch.id,
         endpoint=batch.endpoint,
@@ -234,7 +239,8 @@ def batch_object(state: State) -> BatchObject:
         prompt_time=batch.prompt_time,
         retry_of=batch.retry_of,
         invalid_lines=plan.invalid_lines if plan else 0,
-        streamed_requests=plan.streamed_requests if plan else 0,
+        streamed_requests=ignored.get("stream", 0),
+        ignored_fields=ignored,
         shards=_shards(state),
         engines=final.engines if final else {},
     )

@@ -177,11 +177,19 @@ class Plan(Record, frozen=True, kw_only=True):
     """The line limit of the planner, which all later readers of the input must use."""
 
     streamed_requests: int = 0
-    """Number of requests that set `stream`, which batches ignore."""
+    """Number of requests that set `stream`, in plans of older versions."""
+
+    ignored_fields: dict[str, int] = {}
+    """Numbers of requests, by fields that have no effect, such as `stream`."""
 
     def failed(self) -> bool:
         """Return whether the input was rejected, so that nothing runs."""
         return not self.shards
+
+    def all_ignored_fields(self) -> dict[str, int]:
+        """Return `ignored_fields`, in older plans what they know of it."""
+        streamed = self.streamed_requests
+        return self.ignored_fields or ({"stream": streamed} if streamed else {})
 
     @property
     def first_tail_shard(self) -> int:

@@ -210,5 +210,5 @@ def _plan(
         shards=found.shards if runs else [],
         problems=found.first_problems(),
         max_line_bytes=max_line_bytes,
-        streamed_requests=found.streamed,
+        ignored_fields=dict(found.ignored_fields),
     )

@@ -5,6 +5,7 @@ Eight bytes per custom_id are kept on disk. The input is not rewritten: a shard 
 range of its bytes.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import merge
@@ -15,7 +16,8 @@ from msgspec.structs import replace
 
 from batchchat.jobs.ledger.records import Shard
 from batchchat.jobs.requests.duplicate_ids import CustomIdHashes, find_duplicates
-from batchchat.jobs.requests.fast_path import TextOnlyLine
+from batchchat.jobs.requests.fast_path import TextOnlyLine, count_ignored
+from batchchat.jobs.requests.ignored_fields import ignored_fields
 from batchchat.jobs.requests.line_reader import (
     LineSplitter,
     RawLine,
@@ -58,7 +60,8 @@ class Scan:
 
     requests: int = 0
     invalid: int = 0
-    streamed: int = 0
+    ignored_fields: Counter[str] = field(default_factory=Counter)
+    """Numbers of valid requests, by fields that have no effect."""
     shards: list[Shard] = field(default_factory=list)
     problems: ProblemLog = field(default_factory=ProblemLog)
     problem_count: int = 0
@@ -160,7 +163,7 @@ class _Scanner:
 
     def _count(self, plain: list[TextOnlyLine]) -> None:
         self.found.requests += len(plain)
-        self.found.streamed += [line.body.stream for line in plain].count(True)
+        self.found.ignored_fields += count_ignored(plain)
         self._custom_ids.add_all([line.custom_id for line in plain])
 
     def _add_parsed(self, line: RawLine) -> None:
@@ -181,8 +184,9 @@ class _Scanner:
         result = parse_line(self._parser, line, self._limits.max_line_bytes)
         if isinstance(result, InvalidLine):
             return result.custom_id, result.problems
-        self.found.streamed += result.parameter("stream") is True
         problem = self._check(result, line.length) if self._check else None
+        if problem is None:
+            self.found.ignored_fields.update(ignored_fields(result))
         return result.custom_id, [problem] if problem else []
 
     def finish(self, again: Iterator[RawLine]) -> Scan:

@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from batchchat.jobs.requests import schema_types
 from batchchat.jobs.requests.json_schemas import SchemaProblem, find_backend
-from batchchat.jobs.requests.schema import Message, Request
+from batchchat.jobs.requests.schema import ANSWER_FIELDS, Message, Request
 from batchchat.jobs.requests.type_checks import FieldProblem, missing_content
 
 _OVERRIDES = ("tools", "tool_choice", "response_format", "structured_outputs")
@@ -58,14 +58,11 @@ def _message_problems(message: Message, at: str) -> Iterator[FieldProblem]:
             text = "requires `generate: true`; or set it in the body"
             yield "invalid_value", text, f"{at}.{name}"
     if message.role != "assistant":
-        for name in ("tool_calls", "reasoning", "reasoning_content"):
-            if getattr(message, name) not in (UNSET, None):
-                yield (
-                    "invalid_value",
-                    "allowed for the role `assistant` only",
-                    f"{at}.{name}",
-                )
-    if message.content in (UNSET, None) and not message.calls:
+        for name in ANSWER_FIELDS:
+            if getattr(message, name) is not UNSET:
+                text = "allowed for the role `assistant` only"
+                yield "invalid_value", text, f"{at}.{name}"
+    if message.content in (UNSET, None) and not message.has_more_than_content:
         yield missing_content(f"{at}.content", missing=message.content is UNSET)
     for index, call in enumerate(message.calls):
         where = f"{at}.tool_calls[{index}].function.arguments"
@@ -93,7 +90,7 @@ def _argument_problems(text: str, at: str) -> Iterator[FieldProblem]:
 def _generated_turn_problems(message: Message, at: str) -> Iterator[FieldProblem]:
     if message.role != "assistant":
         yield "invalid_value", "allowed for the role `assistant` only", f"{at}.generate"
-    for name in ("content", "tool_calls", "reasoning", "reasoning_content"):
+    for name in ("content", *ANSWER_FIELDS):
         if getattr(message, name) not in (UNSET, None):
             yield "invalid_value", "must be omitted on a generated turn", f"{at}.{name}"
     yield from _constraint_problems(message, f"{at}.")
@@ -165,9 +162,9 @@ def _response_format_problems(
         if response_format.json_schema is not UNSET:
             message = f"is not allowed if `type` is `{response_format.type}`"
             yield "invalid_value", message, f"{at}.json_schema"
-    elif response_format.json_schema is UNSET:
+    elif not response_format.json_schema:
         yield "missing_required_parameter", "required", f"{at}.json_schema"
-    elif response_format.json_schema.schema is UNSET:
+    elif not isinstance(response_format.json_schema.schema, dict):
         yield "missing_required_parameter", "required", f"{at}.json_schema.schema"
     else:
         yield from _schema_problems(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from msgspec import inspect
 
+from batchchat.jobs.requests.ignored_fields import is_body_only, remove_ignored_fields
 from batchchat.jobs.requests.json_value import InvalidJsonError, JsonObject, read_json
 from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import (
@@ -55,14 +56,16 @@ def diagnose(raw: bytes, line: int) -> Diagnosis:
     if not isinstance(value, JsonObject):
         message = f"expected an object, got {describe(value)}"
         return Diagnosis([Problem("invalid_request", line, message)])
-    is_bare = _is_body_only(value)
+    is_bare = is_body_only(value)
+    remove_ignored_fields(value)
     found = _bare_problems(value) if is_bare else _problems(value)
     problems = [
         Problem(code, line, message, _printable(param), in_body=in_body)
         for (code, message, param), in_body in islice(found, _MAX_PROBLEMS_PER_LINE)
     ]
-    default = default_custom_id(line) if is_bare else None
-    custom_id = value.get("custom_id", default)
+    custom_id = value.get("custom_id")
+    if custom_id is None and is_bare:
+        custom_id = default_custom_id(line)
     body = value if is_bare else value.get("body")
     model = body.get("model") if isinstance(body, JsonObject) else None
     return Diagnosis(problems, _text(custom_id), _text(model), is_bare)
@@ -86,11 +89,6 @@ def _bare_problems(value: JsonObject) -> Iterator[tuple[FieldProblem, bool]]:
     """Do the same for a line that is only a body; its form is the custom_id."""
     found = [(p, p[2] != "custom_id") for p in type_problems(_BODY_LINE, value, "")]
     return iter(sorted(found, key=lambda one: one[1]))
-
-
-def _is_body_only(value: JsonObject) -> bool:
-    """Return whether the line is a body without the fields around it."""
-    return "body" not in value and "messages" in value and "url" not in value
 
 
 def _text(value: Any) -> str | None:

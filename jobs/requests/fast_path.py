@@ -7,11 +7,13 @@ all other checks. Lines that do not fit these types may still be valid: they are
 in the ordinary way.
 """
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from batchchat.jobs.requests.ignored_fields import COUNTED_PARAMETERS
 from batchchat.jobs.requests.parameters import MAX_MESSAGES
 from batchchat.jobs.requests.schema import FIELDS, CustomId, String, TextPart
 
@@ -35,8 +37,15 @@ class _Message(
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart]
-    name: String | UnsetType = UNSET
-    tool_call_id: String | UnsetType = UNSET
+    name: String | UnsetType | None = UNSET
+    tool_call_id: String | UnsetType | None = UNSET
+    tool_calls: UnsetType | None = UNSET
+    reasoning: UnsetType | None = UNSET
+    reasoning_content: UnsetType | None = UNSET
+    refusal: UnsetType | None = UNSET
+    function_call: UnsetType | None = UNSET
+    audio: UnsetType | None = UNSET
+    annotations: Annotated[list[Any], Meta(max_length=0)] | UnsetType | None = UNSET
 
 
 class _ConversationFields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -44,9 +53,16 @@ class _ConversationFields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     model: str | UnsetType = UNSET
 
 
+COUNTED = ("stream", "user")
+"""Fields without effect that lines of the fast path may have."""
+
+_RARE = {name for name in COUNTED_PARAMETERS if name not in COUNTED}
+"""Fields without effect that are counted one line at a time."""
+
+
 _Body: Any = msgspec.defstruct(
     "_Body",
-    [field for field in FIELDS if field[0] not in _CROSS_CHECKED],
+    [field for field in FIELDS if field[0] not in _CROSS_CHECKED | _RARE],
     bases=(_ConversationFields,),
     forbid_unknown_fields=True,
     omit_defaults=True,
@@ -62,3 +78,11 @@ class TextOnlyLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     method: Literal["POST"]
     url: Literal["/v1/chat/completions"]
     body: _Body
+
+
+def count_ignored(lines: list[TextOnlyLine]) -> Counter[str]:
+    """Return how many lines ask for something with each of the `COUNTED` fields."""
+    return Counter(
+        stream=[line.body.stream for line in lines].count(True),
+        user=[line.body.user.__class__ for line in lines].count(str),
+    )

@@ -42,6 +42,20 @@ def read_json(raw: bytes) -> Any:
     raise InvalidJsonError(reason)
 
 
+def has_duplicate_keys(value: Any) -> bool:
+    """Return whether an object at any depth has a key more than once."""
+    pending = [value]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, JsonObject):
+            if value.duplicate_keys:
+                return True
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value
+    return False
+
+
 def _object(pairs: list[tuple[str, Any]]) -> JsonObject:
     value = JsonObject(pairs)
     if len(value) < len(pairs):

@@ -49,6 +49,10 @@ class Parameter:
     max_items: int = MAX_LIST_ITEMS
     has_effect: bool = True
     """Whether it affects the answer; other fields are accepted and ignored."""
+    neutral: tuple[Any, ...] = ()
+    """Values of an ignored field that ask for nothing, so that they are not counted."""
+    is_returned: bool = False
+    """Whether an ignored field is returned with the answer."""
     value_type: Any = None
     """The type of a `typed` field; see `schema_types`."""
 
@@ -79,20 +83,22 @@ def _typed(value_type: Any) -> Parameter:
     return Parameter(kind="typed", value_type=value_type)
 
 
-_UNUSED = Parameter(kind="anything", has_effect=False)
+def _ignored(kind: Kind, neutral: tuple[Any, ...] = ()) -> Parameter:
+    return Parameter(kind=kind, has_effect=False, neutral=neutral)
+
 
 PARAMETERS: dict[str, Parameter] = {
     "temperature": _number(minimum=0, maximum=2),
     "top_p": _number(exclusive_minimum=0, maximum=1),
     "min_p": _number(minimum=0, maximum=1),
-    "top_k": _integer(minimum=0, maximum=999),
+    "top_k": _integer(minimum=-1, maximum=999),  # -1 disables it, as in vLLM
     "max_tokens": _integer(minimum=0, maximum=1_000_000),
     "max_completion_tokens": _integer(minimum=0, maximum=1_000_000),
     "min_tokens": _integer(minimum=0, maximum=1_000_000),
     "presence_penalty": _number(minimum=-2, maximum=2),
     "frequency_penalty": _number(minimum=-2, maximum=2),
     "repetition_penalty": _number(minimum=0.01, maximum=5),
-    "seed": _integer(minimum=0, maximum=MAX_SEED),
+    "seed": _integer(minimum=-1, maximum=MAX_SEED),  # -1 is none, as in vLLM
     "n": _integer(minimum=1, maximum=128),
     "stop": Parameter(kind="stop", max_items=4),
     "stop_token_ids": Parameter(kind="integers", minimum=0, maximum=2**31 - 1),
@@ -117,43 +123,19 @@ PARAMETERS: dict[str, Parameter] = {
     "reasoning_effort": _typed(schema_types.ReasoningEffort),
     "include_reasoning": Parameter(kind="boolean"),
     "chat_template_kwargs": _typed(schema_types.TemplateArguments),
-    "stream": Parameter(kind="boolean", has_effect=False),
-    "user": Parameter(kind="string", has_effect=False),
-    "metadata": Parameter(kind="metadata", max_items=16, has_effect=False),
-    "store": Parameter(kind="boolean", has_effect=False),
-    "service_tier": Parameter(kind="string", has_effect=False),
-    "safety_identifier": Parameter(kind="string", has_effect=False),
-    "prompt_cache_key": Parameter(kind="string", has_effect=False),
-    "prompt_cache_retention": Parameter(kind="string", has_effect=False),
-    "stream_options": _UNUSED,
+    "stream": _ignored("boolean", (False,)),
+    "user": _ignored("string"),
+    "metadata": Parameter(
+        kind="metadata", max_items=16, has_effect=False, is_returned=True
+    ),
+    "store": _ignored("boolean", (False,)),
+    "service_tier": _ignored("string", ("auto", "default")),
+    "safety_identifier": _ignored("string"),
+    "prompt_cache_key": _ignored("string"),
+    "prompt_cache_retention": _ignored("string"),
+    "stream_options": _ignored("anything"),
 }
 
-UNSUPPORTED_FIELDS: dict[str, str] = {
-    "add_generation_prompt": "the prompt always ends where the answer begins",
-    "audio": "answers are text",
-    "cache_salt": "each project has a salt of its own",
-    "chat_template": "the template belongs to the model, not to a request",
-    "continue_final_message": "the assistant always starts a new message",
-    "documents": "include them in a message",
-    "echo": "the conversation is in the input file",
-    "function_call": "deprecated; use `tool_choice`",
-    "functions": "deprecated; use `tools`",
-    "guided_choice": "renamed; use `structured_outputs`",
-    "guided_grammar": "renamed; use `structured_outputs`",
-    "guided_json": "renamed; use `structured_outputs`",
-    "guided_regex": "renamed; use `structured_outputs`",
-    "modalities": "answers are text",
-    "moderation": "there is no moderation",
-    "prediction": "vLLM has no predicted outputs",
-    "prompt_logprobs": "log probabilities are available for answers only",
-    "truncate_prompt_tokens": "a prompt that is too long is an error",
-    "use_beam_search": "beam search is not supported",
-    "verbosity": "no model of the catalog supports it",
-    "web_search_options": "web search is not supported",
-}
-"""Fields of OpenAI's or vLLM's body that are not supported, and why."""
-
-ROLES = ("system", "developer", "user", "assistant", "tool")
 MAX_MESSAGES = 4096
 MAX_CUSTOM_ID_CHARS = 512
 """OpenAI does not publish its own limit."""

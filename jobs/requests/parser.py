@@ -5,9 +5,11 @@ from typing import Any
 
 import msgspec
 
+from batchchat.jobs.requests.canonical_form import make_canonical
 from batchchat.jobs.requests.cross_field_checks import cross_field_problems
 from batchchat.jobs.requests.diagnostics import Diagnosis, diagnose
 from batchchat.jobs.requests.fast_path import TextOnlyLine
+from batchchat.jobs.requests.ignored_fields import without_ignored_fields
 from batchchat.jobs.requests.line_reader import RawLine
 from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import (
@@ -39,6 +41,7 @@ class InvalidLine(msgspec.Struct, frozen=True):
 ParsedLine = Request | InvalidLine
 
 _NO_MODEL = "required: set the model here or with `--model`"
+_DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Parser:
@@ -79,7 +82,7 @@ class Parser:
         """
         try:
             lines = list(map(self._fast_decoder.decode, raws))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except _DECODE_ERRORS:
             return None
         models = {line.body.model for line in lines} - self._names
         if models and not (self._model_optional and models == {msgspec.UNSET}):
@@ -90,13 +93,16 @@ class Parser:
         """Return the request on a line, or its problems; never raises."""
         try:
             decoded = self._decode(raw)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            return self._invalid(diagnose(raw, line), line, error)
-        if self._may_have_duplicate_keys(raw, decoded):
-            diagnosis = diagnose(raw, line)
-            if diagnosis.problems:
-                return self._invalid(diagnosis, line, None)
-        request = self._request(decoded, line)
+        except _DECODE_ERRORS as error:
+            request = self._parse_without_ignored_fields(raw, line)
+            if request is None:
+                return self._invalid(diagnose(raw, line), line, error)
+        else:
+            if self._may_have_duplicate_keys(raw, decoded):
+                diagnosis = diagnose(raw, line)
+                if diagnosis.problems:
+                    return self._invalid(diagnosis, line, None)
+            request = self._request(decoded, raw, line)
         if self._model_optional and _is_text_only(request.body, self._names):
             return request
         problems = self._problems(request)
@@ -112,13 +118,26 @@ class Parser:
                 pass
             raise
 
-    def _request(self, decoded: Any, line: int) -> Request:
-        if isinstance(decoded, Line):
-            return Request(line, decoded.custom_id, decoded.body, self._time)
+    def _parse_without_ignored_fields(self, raw: bytes, line: int) -> Request | None:
+        """Return the request, None if the line is invalid even without such fields."""
+        rest = without_ignored_fields(raw)
+        if rest is None:
+            return None
+        try:
+            decoded = self._decode(rest.raw)
+        except _DECODE_ERRORS:
+            return None
+        return self._request(decoded, rest.raw, line, rest.removed)
+
+    def _request(
+        self, decoded: Any, raw: bytes, line: int, removed: tuple[str, ...] = ()
+    ) -> Request:
+        body = decoded.body if isinstance(decoded, Line) else decoded
+        make_canonical(body, raw)
         custom_id = decoded.custom_id
         if custom_id is msgspec.UNSET:
             custom_id = default_custom_id(line)
-        return Request(line, custom_id, decoded, self._time)
+        return Request(line, custom_id, body, self._time, removed)
 
     def _may_have_duplicate_keys(self, raw: bytes, decoded: Any) -> bool:
         """Return whether an object in the lines may have a key more than once.

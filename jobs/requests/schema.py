@@ -51,8 +51,8 @@ def _type(parameter: Parameter) -> Any:
         "stop": _Word | Annotated[list[_Word], most],
         "integers": Annotated[list[integer], most],  # type: ignore[valid-type]
         "strings": Annotated[list[_Word], most],
-        "logit_bias": Annotated[dict[_TokenKey, number], most],  # type: ignore[valid-type]
-        "metadata": Annotated[dict[String, String], most],
+        "logit_bias": Annotated[dict[_TokenKey, number | None], most],  # type: ignore[valid-type]
+        "metadata": Annotated[dict[String, String | None], most],
         "anything": Any,
         "typed": parameter.value_type,
     }
@@ -66,44 +66,65 @@ class TextPart(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     type: Literal["text"]
 
 
+ANSWER_FIELDS = (
+    "tool_calls",
+    "reasoning",
+    "reasoning_content",
+    "refusal",
+    "function_call",
+)
+"""What the assistant may say beside, or instead of, the content."""
+
+
 class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """One message of the conversation.
 
     `tool_call_id` is the call that a tool's message answers. With `generate` it is a
     generated turn: an assistant message that the model fills in. Its `tools` to
-    `structured_outputs` then replace those of the body. The last four fields belong to
-    answers that are sent back; they must be empty.
+    `structured_outputs` then replace those of the body. The last three fields belong to
+    answers that are sent back. `make_canonical` unsets `function_call`.
     """
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[TextPart] | UnsetType | None = UNSET
-    name: String | UnsetType = UNSET
-    tool_call_id: String | UnsetType = UNSET
+    name: String | UnsetType | None = UNSET
+    tool_call_id: String | UnsetType | None = UNSET
     tool_calls: schema_types.ToolCalls | UnsetType | None = UNSET
     reasoning: str | UnsetType | None = UNSET
     reasoning_content: str | UnsetType | None = UNSET
-    generate: bool | UnsetType = UNSET
-    tools: schema_types.Tools | UnsetType = UNSET
-    tool_choice: schema_types.ToolChoice | UnsetType = UNSET
-    response_format: schema_types.ResponseFormat | UnsetType = UNSET
-    structured_outputs: schema_types.StructuredOutputs | UnsetType = UNSET
-    refusal: UnsetType | None = UNSET
+    generate: bool | UnsetType | None = UNSET
+    tools: schema_types.Tools | UnsetType | None = UNSET
+    tool_choice: schema_types.ToolChoice | UnsetType | None = UNSET
+    response_format: schema_types.ResponseFormat | UnsetType | None = UNSET
+    structured_outputs: schema_types.StructuredOutputs | UnsetType | None = UNSET
+    refusal: str | UnsetType | None = UNSET
+    function_call: schema_types.FunctionCall | UnsetType | None = UNSET
     audio: UnsetType | None = UNSET
-    function_call: UnsetType | None = UNSET
     annotations: Annotated[list[Any], Meta(max_length=0)] | UnsetType | None = UNSET
 
     def text(self) -> str:
-        """Return the content as one string; parts are joined as in vLLM."""
+        """Return the content as one string; parts are joined as in vLLM.
+
+        A refusal is what the assistant said instead of, or after, the content.
+        """
+        text = ""
         if isinstance(self.content, str):
-            return self.content
-        if isinstance(self.content, list):
-            return "\n".join(part.text for part in self.content)
-        return ""
+            text = self.content
+        elif isinstance(self.content, list):
+            text = "\n".join(part.text for part in self.content)
+        if self.refusal:
+            return f"{text}\n{self.refusal}" if text else self.refusal
+        return text
 
     @property
     def is_generated_turn(self) -> bool:
         """Whether the model is to fill in the message."""
         return self.generate is True
+
+    @property
+    def has_more_than_content(self) -> bool:
+        """Whether the assistant said something beside the content."""
+        return any(getattr(self, name) for name in ANSWER_FIELDS)
 
     @property
     def calls(self) -> list[schema_types.ToolCall]:
@@ -125,6 +146,8 @@ def all_text_only(messages: Iterable[Message]) -> bool:
             and message.generate is UNSET
             and message.reasoning is UNSET
             and message.reasoning_content is UNSET
+            and message.refusal is UNSET
+            and message.function_call is UNSET
             and message.tools is UNSET
             and message.tool_choice is UNSET
             and message.response_format is UNSET
@@ -177,7 +200,7 @@ class Line(Envelope, forbid_unknown_fields=True, gc=False):
 
 BodyLine: Any = msgspec.defstruct(
     "BodyLine",
-    [("custom_id", CustomId | UnsetType, UNSET)],
+    [("custom_id", CustomId | UnsetType | None, UNSET)],
     bases=(Body,),
     forbid_unknown_fields=True,
     omit_defaults=True,
@@ -192,12 +215,14 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
     `line` counts from 1 in the input file. `body` is a `Body`. `time` is the time that
     chat templates read, in Unix seconds; None means the time of rendering.
+    `removed_fields` were on the line and have no effect; see `ignored_fields`.
     """
 
     line: int
     custom_id: str
     body: Any
     time: int | None = None
+    removed_fields: tuple[str, ...] = ()
 
     def parameter(self, name: str) -> Any:
         """Return a parameter of the body, None if it is absent or null."""

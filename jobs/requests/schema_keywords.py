@@ -20,6 +20,8 @@ SINGLE = (
 """Keywords whose values are schemas; `items` may be a list of them."""
 
 DEFINITIONS = ("$defs", "definitions")
+OTHER_SCHEMAS = ("not", "if", "then", "else", "contains", "contentSchema")
+"""Keywords that no compiler enforces, whose values are schemas."""
 
 LENGTHS = frozenset({"minLength", "maxLength"})
 BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})

@@ -93,7 +93,7 @@ class JsonSchema(_StrictStruct):
     """The schema that an answer must follow; `strict` has no effect."""
 
     name: _Name
-    schema: dict[str, Any] | UnsetType = UNSET
+    schema: dict[str, Any] | UnsetType | None = UNSET
     description: _Text | UnsetType | None = UNSET
     strict: bool | UnsetType | None = UNSET
 
@@ -102,21 +102,25 @@ class ResponseFormat(_StrictStruct):
     """OpenAI's `response_format`."""
 
     type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchema | UnsetType = UNSET
+    json_schema: JsonSchema | UnsetType | None = UNSET
 
 
 class StructuredOutputs(_StrictStruct):
     """vLLM's `structured_outputs`: exactly one of these fields."""
 
-    json: dict[str, Any] | UnsetType = UNSET
-    regex: Annotated[str, Meta(max_length=MAX_PATTERN_CHARS)] | UnsetType = UNSET
+    json: dict[str, Any] | UnsetType | None = UNSET
+    regex: Annotated[str, Meta(max_length=MAX_PATTERN_CHARS)] | UnsetType | None = UNSET
     choice: (
-        Annotated[list[_Choice], Meta(min_length=1, max_length=MAX_CHOICES)] | UnsetType
+        Annotated[list[_Choice], Meta(min_length=1, max_length=MAX_CHOICES)]
+        | UnsetType
+        | None
     ) = UNSET
     grammar: (
-        Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR_CHARS)] | UnsetType
+        Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR_CHARS)]
+        | UnsetType
+        | None
     ) = UNSET
-    json_object: bool | UnsetType = UNSET
+    json_object: bool | UnsetType | None = UNSET
 
 
 _TemplateArgument = (

@@ -13,9 +13,16 @@ from typing import Any
 
 from msgspec import inspect
 
+from batchchat.jobs.requests.extra_fields import EXTRA_FIELDS
 from batchchat.jobs.requests.json_value import JsonObject
-from batchchat.jobs.requests.parameters import UNSUPPORTED_FIELDS, describe_range
-from batchchat.jobs.requests.schema import Body, BodyLine, Envelope, Message
+from batchchat.jobs.requests.parameters import describe_range
+from batchchat.jobs.requests.schema import (
+    ANSWER_FIELDS,
+    Body,
+    BodyLine,
+    Envelope,
+    Message,
+)
 
 FieldProblem = tuple[str, str, str]
 """A problem without its line: code, message, param."""
@@ -178,13 +185,21 @@ def _struct(
             return
     yield from _unknown_fields(expected, value, at)
     for name, field in fields.items():
-        if name in value:
+        if name in value and not _reason_against(expected.cls, name):
             yield from type_problems(field.type, value[name], _joined(at, name))
-        elif field.required:
+        elif field.required and name not in value:
             yield "missing_required_parameter", "required", _joined(at, name)
-    has_substitute = value.get("tool_calls") or value.get("generate")
-    if expected.cls is Message and value.get("content") is None and not has_substitute:
+    if expected.cls is Message and not _may_lack_content(value):
         yield missing_content(f"{at}.content", missing="content" not in value)
+
+
+def _may_lack_content(message: JsonObject) -> bool:
+    """Return whether a message has content, or need not have any."""
+    return (
+        message.get("content") is not None
+        or ("content" in message and message.get("role") == "assistant")
+        or any(message.get(name) for name in ("generate", *ANSWER_FIELDS))
+    )
 
 
 def _unknown_fields(
@@ -192,15 +207,20 @@ def _unknown_fields(
 ) -> Iterator[FieldProblem]:
     known = [field.encode_name for field in struct.fields]
     for name in value:
-        if name in known:
-            continue
-        if name in UNSUPPORTED_FIELDS and struct.cls in _TOP_LEVEL:
-            reason = f"not supported: {UNSUPPORTED_FIELDS[name]}"
-            yield "unsupported_parameter", reason, _joined(at, name)
-        else:
+        reason = _reason_against(struct.cls, name)
+        if reason:
+            message = f"not supported: {reason}"
+            yield "unsupported_parameter", message, _joined(at, name)
+        elif name not in known:
             near = get_close_matches(name[:_MAX_NAME_CHARS], known, n=1)
             hint = f"; did you mean `{near[0]}`?" if near else ""
             yield "unknown_parameter", f"unknown field{hint}", _joined(at, name)
+
+
+def _reason_against(struct: type, name: str) -> str | None:
+    """Return why a field of an object is rejected, None if it is unknown."""
+    extra = EXTRA_FIELDS.get(Body if struct in _TOP_LEVEL else struct, {}).get(name)
+    return extra.reason if extra else None
 
 
 def _anything(_: inspect.AnyType, value: Any, at: str) -> Iterator[FieldProblem]:

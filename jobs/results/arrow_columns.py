@@ -12,6 +12,10 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from batchchat.jobs.json_lines import encode
+from batchchat.jobs.requests.canonical_form import (
+    may_call_functions,
+    replace_function_calls,
+)
 from batchchat.jobs.results.joined_rows import Row
 from batchchat.jobs.results.nested_columns import (
     CHOICE_FIELDS,
@@ -26,6 +30,7 @@ from batchchat.jobs.results.nested_columns import (
 from batchchat.jobs.results.output_reader import (
     AnsweredMessage,
     Body,
+    ToolCall,
     answers_of,
     decoded_all,
     failure_of,
@@ -42,7 +47,7 @@ _NULL = msgspec.Raw(b"null")
 class _Conversation(msgspec.Struct, gc=False):
     messages: list[Message] = []
     tools: msgspec.Raw = _NULL
-    metadata: dict[str, str] | None = None
+    metadata: dict[str, str | None] | None = None
 
 
 class _Request(_Conversation, gc=False):
@@ -52,7 +57,7 @@ class _Request(_Conversation, gc=False):
 
 
 class _Metadata(msgspec.Struct, gc=False):
-    metadata: dict[str, str] | None = None
+    metadata: dict[str, str | None] | None = None
 
 
 class _FailedRequest(_Metadata, gc=False):
@@ -157,7 +162,9 @@ def _answered(
         "custom_id": [answer.custom_id for answer in answers],
         "content": [choice.message.content for choice in choices],
         "finish_reason": [choice.finish_reason for choice in choices],
-        "messages": add_messages(nested.messages, _conversations(asked, bodies)),
+        "messages": add_messages(
+            nested.messages, _conversations(requests, asked, bodies)
+        ),
         "tools": [None if one.tools == _NULL else bytes(one.tools) for one in asked],
         "n_choices": [len(body.choices) for body in bodies],
         "choices": add_choices(nested.choices, [body.choices for body in bodies]),
@@ -168,18 +175,20 @@ def _answered(
         "estimated_cost": [usage.estimated_cost for usage in used],
         "seed": [body.seed for body in bodies],
         "system_fingerprint": [body.system_fingerprint for body in bodies],
-        "metadata": [one.metadata and encode(one.metadata) for one in asked],
+        "metadata": [_metadata(one.metadata) for one in asked],
         "response": responses_of(rows),
     }
 
 
 def _conversations(
-    asked: list[_Conversation], bodies: list[Body]
+    requests: list[bytes], asked: list[_Conversation], bodies: list[Body]
 ) -> list[list[Message]]:
     """Return the conversations with their generated turns and their answer."""
     found = []
-    for request, body in zip(asked, bodies, strict=True):
+    for raw, request, body in zip(requests, asked, bodies, strict=True):
         messages = request.messages
+        if may_call_functions(raw):
+            replace_function_calls(messages, ToolCall, None)
         for turn in body.turns:
             _fill(messages[turn.index], turn.message)
         if not messages[-1].generate:
@@ -219,7 +228,12 @@ def _metadata_of(request: bytes) -> bytes | None:
         line = _failed_request.decode(request)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    metadata = line.body.metadata if line.body else line.metadata
+    return _metadata(line.body.metadata if line.body else line.metadata)
+
+
+def _metadata(given: dict[str, str | None] | None) -> bytes | None:
+    """Return metadata as JSON, without its null values; None if there is none."""
+    metadata = {name: text for name, text in (given or {}).items() if text is not None}
     return encode(metadata) if metadata else None
 
 

@@ -11,8 +11,11 @@ from typing import Any
 import msgspec
 
 from batchchat.jobs.json_lines import encode
-from batchchat.jobs.requests.schema import TextPart
-from batchchat.jobs.results.output_reader import AnsweredChoice, ToolCall
+from batchchat.jobs.results.output_reader import (
+    AnsweredChoice,
+    CalledFunction,
+    ToolCall,
+)
 
 MESSAGE_FIELDS = (
     "role",
@@ -35,11 +38,20 @@ Fields = dict[str, list[Any]]
 """The values of each field, of all objects of all rows."""
 
 
+class _Part(msgspec.Struct, gc=False):
+    """A part of a message's content: a text, or a refusal."""
+
+    text: str = ""
+    refusal: str = ""
+
+
 class Message(msgspec.Struct, gc=False):
     """The fields of a message that a row keeps; see `jobs.requests.schema.Message`."""
 
     role: str
-    content: str | list[TextPart] | None = None
+    content: str | list[_Part] | None = None
+    refusal: str | None = None
+    function_call: CalledFunction | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
     tool_calls: list[ToolCall] | None = None
@@ -49,10 +61,13 @@ class Message(msgspec.Struct, gc=False):
 
     @property
     def text(self) -> str | None:
-        """The content as one string."""
-        if isinstance(self.content, list):
-            return "\n".join(part.text for part in self.content)
-        return self.content
+        """The content as one string, with the refusal of the assistant."""
+        text = self.content
+        if isinstance(text, list):
+            text = "\n".join(part.text or part.refusal for part in text)
+        if not self.refusal:
+            return text
+        return f"{text}\n{self.refusal}" if text else self.refusal
 
 
 def add_messages(fields: Fields, conversations: list[list[Message]]) -> list[int]:
@@ -60,7 +75,8 @@ def add_messages(fields: Fields, conversations: list[list[Message]]) -> list[int
     flat = [*chain.from_iterable(conversations)]
     fields["role"] += [message.role for message in flat]
     fields["content"] += [
-        m.content if m.content.__class__ is str else m.text for m in flat
+        m.content if m.content.__class__ is str and not m.refusal else m.text
+        for m in flat
     ]
     fields["reasoning_content"] += [m.reasoning_content or m.reasoning for m in flat]
     fields["tool_calls"] += [m.tool_calls and _calls(m.tool_calls) for m in flat]

@@ -14,7 +14,9 @@ _NEVER_RAN = b"null"
 T = TypeVar("T")
 
 
-class _CalledFunction(msgspec.Struct, gc=False):
+class CalledFunction(msgspec.Struct, gc=False):
+    """The function of a call, with its arguments as JSON."""
+
     name: str
     arguments: str
 
@@ -23,7 +25,7 @@ class ToolCall(msgspec.Struct, gc=False):
     """A tool call; the `arguments` of its function are JSON text."""
 
     id: str
-    function: _CalledFunction
+    function: CalledFunction
 
 
 class AnsweredMessage(msgspec.Struct, gc=False):

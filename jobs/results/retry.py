@@ -25,11 +25,7 @@ from batchchat.jobs.results.output_reader import (
 _PROBLEM_BYTES = 1024 * 1024
 
 
-class _Named(msgspec.Struct):
-    custom_id: str | None = None
-
-
-_named = msgspec.json.Decoder(_Named)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _problem = msgspec.json.Decoder(Problem)
 
 
@@ -141,8 +137,10 @@ def _is_refused(row: Row, result: ResultLine) -> bool:
 def _with_custom_id(raw: bytes, row: Row, result: ResultLine) -> bytes:
     """Return the line, with its default custom_id if it has none of its own."""
     if result.custom_id == default_custom_id(row.line.number):
-        named = decoded(_named, raw, "request", row)
-        if named.custom_id is None:
-            custom_id = msgspec.json.encode(result.custom_id)
+        custom_id = msgspec.json.encode(result.custom_id)
+        fields = decoded(_fields, raw, "request", row)
+        if "custom_id" not in fields:
             raw = b'{"custom_id":%b,%b' % (custom_id, raw.lstrip()[1:])
+        elif bytes(fields["custom_id"]) == b"null":
+            raw = msgspec.json.encode({**fields, "custom_id": msgspec.Raw(custom_id)})
     return escape_line_breaks(raw) + b"\n"

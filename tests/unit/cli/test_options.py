@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 import typer
 
-from batchchat.cli.backends.report import stream_note
+from batchchat.cli.backends.report import ignored_note
 from batchchat.cli.main import app
 from batchchat.cli.terminal.format import count, duration, short, size
 from batchchat.cli.terminal.options import (
@@ -68,9 +68,11 @@ def test_each_command_has_a_short_summary():
         (short(12_345), "12.3k"),
         (size(12), "12 bytes"),
         (size(3_400_000), "3.4 MB"),
-        (stream_note(0), None),
-        (stream_note(1), "1 request sets `stream`, which batches ignore"),
-        (stream_note(2), "2 requests set `stream`, which batches ignore"),
+        (ignored_note({}), None),
+        (
+            ignored_note({"user": 1, "stream": 2}),
+            "fields without effect: `stream` (2 requests), `user` (1 request)",
+        ),
     ],
 )
 def test_numbers_are_readable(text, expected):

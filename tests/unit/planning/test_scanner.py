@@ -1,6 +1,7 @@
 """A file is divided into shards: every request is in exactly one of them."""
 
 import tracemalloc
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -85,10 +86,29 @@ def test_progress_is_reported_in_bytes_and_requests():
     assert heard == [(len(data), 4096)]
 
 
-def test_requests_that_set_stream_are_counted():
-    stream = line(body={"messages": [{"role": "user", "content": ""}], "stream": True})
-    found, _ = scanned(b"\n".join([stream, line(), stream]))
-    assert found.streamed == 2
+def test_fields_without_effect_are_counted_by_request():
+    cached = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}
+    bodies: list[dict[str, Any]] = [
+        {"stream": True, "user": "u"},
+        {"stream": False, "user": None, "store": False, "metadata": {"a": "b"}},
+        {"stream": True, "n": 2, "store": True, "priority": 3},
+        {"messages": [{"role": "user", "content": [cached, cached]}] * 2},
+        {"stream": True, "temperature": 9},
+    ]
+    message = {"role": "user", "content": "a"}
+    lines = [
+        line(custom_id=str(at), body={"messages": [message]} | body)
+        for at, body in enumerate(bodies)
+    ]
+    found, _ = scanned(b"\n".join(lines))
+    assert found.invalid == 1
+    assert found.ignored_fields == {
+        "stream": 2,
+        "user": 1,
+        "store": 1,
+        "priority": 1,
+        "messages[].content[].cache_control": 1,
+    }
 
 
 @pytest.mark.parametrize("end", [b"", b"\n"])

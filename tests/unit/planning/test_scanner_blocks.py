@@ -46,7 +46,7 @@ def one_by_one(data):
 
 
 def told(found, problems):
-    return found.shards, found.requests, found.invalid, found.streamed, problems
+    return found.shards, found.requests, found.invalid, found.ignored_fields, problems
 
 
 @pytest.fixture(params=[400, 2_000, 64 * 1024], scope="module")

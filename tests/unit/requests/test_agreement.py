@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchchat.jobs.requests.diagnostics import diagnose
-from batchchat.jobs.requests.parameters import PARAMETERS, UNSUPPORTED_FIELDS
+from batchchat.jobs.requests.extra_fields import UNSUPPORTED_FIELDS
+from batchchat.jobs.requests.parameters import PARAMETERS
 from batchchat.jobs.requests.parser import InvalidLine, Parser
 from batchchat.jobs.requests.schema import Request
 from tests.support.input_lines import MESSAGES, encoded, line, with_body
