@@ -62,7 +62,12 @@ _RARE = {name for name in COUNTED_PARAMETERS if name not in COUNTED}
 
 _Body: Any = msgspec.defstruct(
     "_Body",
-    [field for field in FIELDS if field[0] not in _CROSS_CHECKED | _RARE],
+    [
+        (name, UnsetType | None, UNSET)
+        if name in _CROSS_CHECKED | _RARE
+        else (name, kind, default)
+        for name, kind, default in FIELDS
+    ],
     bases=(_ConversationFields,),
     forbid_unknown_fields=True,
     omit_defaults=True,

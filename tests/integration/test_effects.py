@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from batchchat.jobs.requests.extra_fields import IGNORED_FIELDS
 from batchchat.jobs.requests.parameters import PARAMETERS
 from tests.integration.chat_batches import NAMED, TOOLS, answer, choice
 
@@ -195,9 +196,10 @@ def test_every_effective_field_is_covered():
 def test_ignored_fields_have_no_effect(batches):
     unused = {name for name, known in PARAMETERS.items() if not known.has_effect}
     assert IGNORED.keys() == unused
+    extra = dict.fromkeys(IGNORED_FIELDS, "x")
     few = {
         "max_tokens": 8,
         "logprobs": True,
     }  # without logprobs it would be a duplicate
-    one, other = batches.run({"max_tokens": 8}, IGNORED | few)
+    one, other = batches.run({"max_tokens": 8}, IGNORED | extra | few)
     assert same(one, other)
