@@ -10,6 +10,8 @@ from examples.mt_bench.folder import PAIR, SINGLE, Folder
 from examples.mt_bench.judge_prompt import JudgePrompts
 from examples.mt_bench.judging import Bench
 
+REFUSED = Result(None, "too long", ran=True)
+NEVER_RUN = Result(None, "batch_expired", ran=False)
 JUDGE = "judge"
 MODELS = ["one", "three", "two"]
 QUESTIONS: list[dict[str, Any]] = [

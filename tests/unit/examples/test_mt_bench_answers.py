@@ -5,23 +5,11 @@ from collections import Counter
 
 import pytest
 
-from examples.batch import RecipeError, Result, read_lines, write_lines
+from examples.batch import RecipeError, read_lines, write_lines
 from examples.mt_bench import answer, question
 from examples.mt_bench.folder import Folder, Model
 from examples.mt_bench.question import read_questions
-from tests.support.mt_bench_run import (
-    QUESTIONS,
-    answered,
-    make_run,
-)
-
-REFUSED = Result(None, "too long", ran=True)
-NEVER_RUN = Result(None, "batch_expired", ran=False)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return make_run(tmp_path)
+from tests.support.mt_bench_run import NEVER_RUN, QUESTIONS, REFUSED, answered
 
 
 def ask(questions, choices=1, seed=0):

@@ -4,26 +4,20 @@ from collections import Counter
 
 import pytest
 
-from examples.batch import RecipeError, Result, read_lines, write_lines
+from examples.batch import RecipeError, read_lines, write_lines
 from examples.mt_bench import judge_prompt, judging
 from examples.mt_bench.folder import PAIR, SINGLE
 from examples.mt_bench.judge_prompt import JudgePrompts
 from examples.mt_bench.verdict import rating, winner
 from tests.support.mt_bench_run import (
     JUDGE,
+    NEVER_RUN,
     QUESTIONS,
+    REFUSED,
     bench_of,
     judge_run,
     make_run,
 )
-
-REFUSED = Result(None, "too long", ran=True)
-NEVER_RUN = Result(None, "batch_expired", ran=False)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return make_run(tmp_path)
 
 
 def test_shipped_prompts_have_fastchat_names():

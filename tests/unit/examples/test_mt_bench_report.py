@@ -6,27 +6,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from examples.batch import RecipeError, Result, write_lines
+from examples.batch import RecipeError, write_lines
 from examples.mt_bench import __main__ as recipe
 from examples.mt_bench.chart import bar_chart
 from examples.mt_bench.folder import PAIR, SINGLE
 from examples.mt_bench.report import Report
 from examples.mt_bench.score import ratings, standings
-from tests.support.mt_bench_run import (
-    CATEGORIES,
-    JUDGE,
-    bench_of,
-    judge_run,
-    make_run,
-)
-
-REFUSED = Result(None, "too long", ran=True)
-NEVER_RUN = Result(None, "batch_expired", ran=False)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return make_run(tmp_path)
+from tests.support.mt_bench_run import CATEGORIES, JUDGE, bench_of, judge_run
 
 
 def grade(model, number, turn, score):

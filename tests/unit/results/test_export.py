@@ -1,7 +1,6 @@
 """Results are exported as whole files, or not at all."""
 
 import os
-import resource
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from batchchat.jobs.errors import (
 from batchchat.jobs.results import export as module
 from batchchat.jobs.results.export import check_output, export, output_paths
 from tests.support.ended import Hand, bare, completion, echo
+from tests.support.file_limit import limit_file_size
 
 DATA = b"\n".join(bare(str(n)) for n in range(4))
 
@@ -127,17 +127,6 @@ def test_a_batch_that_has_not_ended_writes_nothing(hand, tmp_path):
     assert names(tmp_path) == []
 
 
-@contextmanager
-def no_file_larger_than(size):
-    """Fail writes as a full disk does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("formats", ["jsonl", "parquet", "both"])
 def test_a_full_disk_keeps_the_old_files(hand, tmp_path, formats):
     words = iter(range(1_000_000))
@@ -145,7 +134,7 @@ def test_a_full_disk_keeps_the_old_files(hand, tmp_path, formats):
     state = hand.ended(DATA, lambda _: completion(text))
     path = tmp_path / ("out.parquet" if formats == "parquet" else "out.jsonl")
     path.write_text("old")
-    with no_file_larger_than(20_000), pytest.raises(OutputError) as raised:
+    with limit_file_size(20_000), pytest.raises(OutputError) as raised:
         export(hand.ledger, state.batch.id, path, formats)
     assert str(raised.value) == f"can't write the results to `{path}`: File too large"
     assert f"`batchchat results {state.batch.id} --output PATH`" in str(

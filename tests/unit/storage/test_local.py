@@ -2,9 +2,8 @@
 
 import errno
 import os
-import resource
 import shutil
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,19 +16,9 @@ from batchchat.jobs.errors import (
     StorageFullError,
 )
 from batchchat.jobs.storage import LocalStorage, open_storage
+from tests.support.file_limit import limit_file_size
 
 LONG_NAME = "a" * 300
-
-
-@contextmanager
-def little_room(size):
-    """Let this process write no file beyond `size` bytes, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def files(folder):
@@ -120,7 +109,7 @@ def test_a_full_disk_is_an_error_with_the_path_and_leaves_no_file(
     tmp_path, write, size
 ):
     storage = LocalStorage(tmp_path)
-    with pytest.raises(StorageFullError) as raised, little_room(1_000):
+    with pytest.raises(StorageFullError) as raised, limit_file_size(1_000):
         getattr(storage, write)("a", b"x" * size)
     assert raised.value.retryable
     assert "BATCHCHAT_STORAGE" in str(raised.value.hint)
