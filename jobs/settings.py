@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     """How long to retry a failing storage, in seconds; workers of a cluster retry
     without a limit."""
 
-    lease_seconds: Annotated[float, Field(ge=1)] = 15.0
+    lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 15.0
     """Lease duration in seconds: a worker that does not renew its lease for this long
     loses its shards."""
 

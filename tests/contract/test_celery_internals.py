@@ -1,8 +1,9 @@
-"""The parts of Celery and kombu that are not public and that batchchat relies on.
+"""The parts of Celery, kombu and redis-py that are not public but relied on.
 
-If a test fails after an upgrade, read the changed code of Celery or kombu, adapt
-`workers/broker/celery_app.py`, run `tests/integration/test_consumer.py` and the chaos
-tests, and only then raise the bounds in `pyproject.toml` and `TESTED` below.
+If a test fails after an upgrade, read the changed code, adapt
+`workers/broker/celery_app.py` or `celery_transport.py`, run
+`tests/integration/test_redis_replies.py` and the chaos tests, and only then raise the
+bounds in `pyproject.toml` and `TESTED` below.
 """
 
 import inspect
@@ -10,18 +11,22 @@ import json
 from importlib.metadata import version
 
 import celery.apps.worker
+import celery.worker.consumer.consumer
 import celery.worker.consumer.tasks
 import celery.worker.state
 import pytest
 from celery.exceptions import WorkerShutdown
 from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
+from redis.connection import AbstractConnection
 
 from batchchat.workers.broker.celery_app import CeleryQueue, make_app, stop_worker
+from batchchat.workers.broker.celery_transport import RedisChannel, RedisTransport
 from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.broker.redis_client import open_redis
 from tests.support.servers.redis_server import redis_server
 
-TESTED = {"celery": {"5.6", "5.7"}, "kombu": {"5.6", "5.7"}}
+TESTED = {"celery": {"5.6", "5.7"}, "kombu": {"5.6", "5.7"}, "redis": {"8.1"}}
 ADVICE = f"see the docstring of {__name__}"
 
 
@@ -69,3 +74,42 @@ def test_a_queue_is_a_redis_list_from_whose_right_end_messages_are_taken(tmp_pat
         names = [envelope["headers"]["id"] for envelope in envelopes]
     assert names == [message.name for message in reversed(messages)], ADVICE
     assert "BRPOP" in inspect.getsource(kombu_redis.Channel._brpop_start), ADVICE
+
+
+@pytest.mark.server
+def test_celery_uses_the_transport_and_its_keys_are_lists(tmp_path):
+    with redis_server(tmp_path) as server:
+        redis = open_redis(server.url)
+        app = make_app(server.url)
+        with app.connection_for_write() as connection:
+            channel = connection.default_channel
+            assert isinstance(channel, RedisChannel), ADVICE
+            assert isinstance(connection.transport, RedisTransport), ADVICE
+            assert channel.priority_steps == [0], ADVICE
+        CeleryQueue(app, redis).send("q", WorkMessage("p", "batch_1", "plan"))
+        assert {key: redis.type(key) for key in redis.scan_iter()} == {
+            "batchchat:q": "list"
+        }, ADVICE
+
+
+def test_the_methods_that_the_transport_overrides_are_the_ones_that_kombu_calls():
+    channel = inspect.getsource(kombu_redis.Channel)
+    for call in (
+        "handlers = {'BRPOP': self._brpop_read",
+        "self._get_pool(asynchronous=True)",
+        "self.client.parse_response(self.client.connection",
+        "self.connection._deliver(",
+        "if channel._registered:",
+        "channel._on_connection_disconnect(self)",
+    ):
+        assert call in channel, ADVICE
+    assert "self._queue_bind(exchange" in inspect.getsource(virtual.Channel), ADVICE
+    consumer = inspect.getsource(celery.worker.consumer.consumer.Consumer)
+    assert "except recoverable_errors as exc" in consumer, ADVICE
+    assert "conn.ensure_connection(" in consumer, ADVICE
+
+
+def test_redis_py_authenticates_in_the_method_that_is_overridden():
+    source = inspect.getsource(AbstractConnection.on_connect_check_health)
+    assert '"HELLO"' in source, ADVICE
+    assert '"AUTH"' in source, ADVICE

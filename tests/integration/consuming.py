@@ -1,6 +1,7 @@
 """A worker that has room for one message, and prints those that it is given."""
 
-import sys
+import logging
+import os
 
 from batchchat.workers.broker.celery_app import Consumer, make_app
 from batchchat.workers.broker.messages import WorkMessage
@@ -10,6 +11,11 @@ def tell(message: WorkMessage) -> None:
     print(message.name, flush=True)  # noqa: T201 - the test reads it
 
 
+logging.basicConfig(level=logging.INFO)
 Consumer(
-    make_app(sys.argv[1]), "q", tell, threads=2, has_room=lambda here: not here
+    make_app(os.environ["BATCHCHAT_BROKER"]),
+    "q",
+    tell,
+    threads=2,
+    has_room=lambda here: not here,
 ).consume()

@@ -4,7 +4,6 @@ This module relies on parts of Celery and kombu that are not public:
 `tests/contract/test_celery_internals.py` checks them and has advice for upgrades.
 """
 
-import json
 import logging
 import os
 from collections.abc import Callable
@@ -20,24 +19,33 @@ from celery.signals import setup_logging, task_received
 from celery.worker.consumer.tasks import Tasks
 from typing_extensions import override
 
-from batchchat.workers.broker.messages import Queue, WorkMessage
-from batchchat.workers.broker.redis_client import (
-    KEY_PREFIX,
-    SOCKET_OPTIONS,
-    redis_errors,
+from batchchat.workers.broker.celery_transport import (
+    TASK_NAME,
+    BrokerLink,
+    RedisConnection,
+    RedisTransport,
+    message_name,
 )
-
-TASK_NAME = "batchchat.run"
+from batchchat.workers.broker.messages import Queue, WorkMessage
+from batchchat.workers.broker.redis_address import SOCKET_OPTIONS, RedisAddress
+from batchchat.workers.broker.redis_client import KEY_PREFIX, redis_errors
+from batchchat.workers.broker.redis_values import MAX_VALUE_BYTES, with_type
 
 _WAKE_BUFFER_BYTES = 4096
+_MAX_LISTED_MESSAGES = 10_000
+"""How many messages of a queue are read. It has far fewer, unless others fill it."""
 
 log = logging.getLogger(__name__)
 
 
 def make_app(broker: str) -> Celery:
-    """Return the Celery application on the Redis at `broker`."""
-    app = Celery("batchchat", broker=broker, set_as_current=False)
+    """Return the Celery application on the Redis at `broker`. Raises `ConfigError`."""
+    address = RedisAddress.parse(broker)
+    # The transport knows the address; Celery only demands that there is one.
+    app = Celery("batchchat", broker="redis://redis", set_as_current=False)
+    app.amqp.Connection = RedisConnection
     app.conf.update(
+        broker_transport=f"{RedisTransport.__module__}:{RedisTransport.__name__}",
         # Only data may come over the wire, never code.
         accept_content=["json"],
         task_serializer="json",
@@ -61,10 +69,9 @@ def make_app(broker: str) -> Celery:
         # The next sweep repeats a message that could not be sent.
         task_publish_retry=False,
         broker_transport_options={
+            "link": BrokerLink(address),
             "global_keyprefix": KEY_PREFIX,
-            # Never redeliver a message: the dispatcher sends a new one.
-            "visibility_timeout": 7 * 86_400,
-            **SOCKET_OPTIONS,
+            "health_check_interval": SOCKET_OPTIONS["health_check_interval"],
         },
         worker_redirect_stdouts=False,
     )
@@ -84,31 +91,38 @@ class CeleryQueue(Queue):
 
     @override
     def send(self, queue: str, message: WorkMessage, *, to_front: bool = False) -> None:
-        name = message.name
-        with redis_errors():
+        name, key = message.name, _key(queue)
+
+        def push() -> None:
             self._app.send_task(TASK_NAME, [name], task_id=name, queue=queue)
             if to_front:  # Celery appends on the left and takes from the right
-                key = f"{KEY_PREFIX}{queue}"
                 self._redis.lmove(key, key, "LEFT", "RIGHT")
+
+        with redis_errors():
+            with_type(self._redis, key, "list", push)
 
     @override
     def waiting(self, queue: str) -> set[str]:
+        key = _key(queue)
         with redis_errors():
-            envelopes = self._redis.lrange(f"{KEY_PREFIX}{queue}", 0, -1)
-        names = {_message_name(envelope) for envelope in envelopes}
+            envelopes = with_type(self._redis, key, "list", lambda: self._list(key))
+        names = {message_name(envelope) for envelope in envelopes}
         if None in names and not self._has_logged:
             self._has_logged = True
             log.warning("skipped a message in %s that this version cannot read", queue)
         return {name for name in names if name is not None}
 
+    def _list(self, key: str) -> list[str]:
+        """Return the messages in a queue; remove those that are too long for one."""
+        messages: list[str] = self._redis.lrange(key, -_MAX_LISTED_MESSAGES, -1)
+        for message in messages:
+            if len(message) > MAX_VALUE_BYTES:
+                self._redis.lrem(key, 0, message)
+        return messages
 
-def _message_name(envelope: str) -> str | None:
-    """Return the name of the work message in a message of Celery; None if unknown."""
-    try:
-        name = json.loads(envelope)["headers"]["id"]
-    except (ValueError, TypeError, LookupError):
-        return None
-    return name if WorkMessage.parse(name) is not None else None
+
+def _key(queue: str) -> str:
+    return f"{KEY_PREFIX}{queue}"
 
 
 class Consumer:
@@ -144,6 +158,8 @@ class Consumer:
         setup_logging.connect(_do_nothing, weak=False)
         task_received.connect(self._count_arrival, weak=False)
         celery.apps.worker.safe_say = _do_nothing
+        # The transport reports that Redis failed, at most once a minute.
+        logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.CRITICAL)
         self._app.task(self._run_task, name=TASK_NAME)
         self._app.steps["consumer"].add(_admission_step(self._attach))
         worker = self._app.Worker(

@@ -12,17 +12,30 @@ from uuid import uuid4
 from typing_extensions import override
 
 from batchchat.workers.broker.redis_client import KEY_PREFIX, redis_errors
+from batchchat.workers.broker.redis_values import (
+    VALUE_OF,
+    ExpiringValues,
+    with_type,
+)
 
 _SERVER_ID_KEY = f"{KEY_PREFIX}server"
+_ID_END = 63
+"""The last byte of the server's id that is read; there are 32 of them."""
 
-_RENEW = """
-local owner = redis.call('GET', KEYS[1])
+# `value_of` ignores what is no lease, which would otherwise be held for ever.
+_ACQUIRE = f"""{VALUE_OF}
+if value_of(KEYS[1]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+_RENEW = f"""{VALUE_OF}
+local owner = value_of(KEYS[1])
 if owner and owner ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
-_RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+_RELEASE = f"""{VALUE_OF}
+if value_of(KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 """
 
@@ -60,15 +73,16 @@ class RedisLeases(Leases):
         self._owner = owner
         self._milliseconds = int(seconds * 1000)
         self._server_id: str | None = None
+        self._values = ExpiringValues(redis)
+        self._acquire = redis.register_script(_ACQUIRE)
         self._renew = redis.register_script(_RENEW)
         self._release = redis.register_script(_RELEASE)
 
     @override
     def acquire(self, name: str) -> bool:
         with redis_errors():
-            return bool(
-                self._redis.set(_key(name), self._owner, nx=True, px=self._milliseconds)
-            )
+            arguments = [self._owner, self._milliseconds]
+            return bool(self._acquire(keys=[_key(name)], args=arguments))
 
     @override
     def renew(self, name: str) -> bool:
@@ -83,17 +97,18 @@ class RedisLeases(Leases):
 
     @override
     def held(self, names: Collection[str]) -> set[str]:
-        if not names:
-            return set()
         with redis_errors():
-            owners = self._redis.mget([_key(name) for name in names])
+            owners = self._values.get([_key(name) for name in names])
         return {name for name, owner in zip(names, owners, strict=True) if owner}
 
     @override
     def detect_flush(self) -> bool:
+        redis, key = self._redis, _SERVER_ID_KEY
         with redis_errors():
-            self._redis.set(_SERVER_ID_KEY, uuid4().hex, nx=True)
-            server_id = self._redis.get(_SERVER_ID_KEY)
+            redis.set(key, uuid4().hex, nx=True)
+            server_id = with_type(
+                redis, key, "string", lambda: redis.getrange(key, 0, _ID_END)
+            )
         previous, self._server_id = self._server_id, server_id
         return bool(server_id != previous)
 

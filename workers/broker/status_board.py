@@ -1,12 +1,13 @@
 """Live status of workers and shards in Redis, for display; it may be lost at any time.
 
-Entries may be written by processes of another version. Fields that this version does
-not have are ignored, and entries that it cannot decode are skipped.
+Entries may be written by processes of another version, or by something else. Fields
+that this version does not have are ignored, and entries that it cannot decode, or that
+no worker could have written, are skipped.
 """
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
 import msgspec.structs
@@ -15,12 +16,22 @@ from typing_extensions import override
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.ledger.records import Counts
 from batchchat.workers.broker.redis_client import KEY_PREFIX, redis_errors
+from batchchat.workers.broker.redis_values import (
+    MAX_EXPIRY_SECONDS,
+    MAX_VALUE_BYTES,
+    ExpiringValues,
+    delete_wrong_type,
+    is_wrong_type,
+    with_type,
+)
 
 log = logging.getLogger(__name__)
 
 _MAX_AGE_SECONDS = 30
-_STOP_REQUEST_SECONDS = 3600
+_STOP_REQUEST_SECONDS = MAX_EXPIRY_SECONDS
 _SCAN_COUNT = 1000
+_MAX_NUMBER = 1 << 53
+"""More than any count; clients read such numbers exactly."""
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
@@ -37,6 +48,13 @@ class ShardProgress(msgspec.Struct, frozen=True):
     at: float = 0.0
     in_flight: int = 0
 
+    def __post_init__(self) -> None:
+        """Reject impossible numbers; msgspec turns this into a ValidationError."""
+        parts = (self.counts, self.usage)
+        numbers = [n for part in parts for n in msgspec.structs.astuple(part)]
+        if not all(0 <= number <= _MAX_NUMBER for number in [*numbers, self.in_flight]):
+            raise ValueError("a count must be a number of at least 0")
+
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Status of a worker or controller; `shards` are the names of its open shards."""
@@ -45,8 +63,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     queue: str
     model: str
     host: str
-    since: float
-    tokens_per_second: float
+    since: Annotated[float, msgspec.Meta(ge=0, le=_MAX_NUMBER)]
+    tokens_per_second: Annotated[float, msgspec.Meta(ge=0, le=_MAX_NUMBER)]
     shards: list[str]
 
 
@@ -92,6 +110,7 @@ class RedisStatusBoard(StatusBoard):
     def __init__(self, redis: Any) -> None:
         """Use the server of the client `redis`."""
         self._redis = redis
+        self._values = ExpiringValues(redis)
         self._decoder = _LenientDecoder()
 
     @override
@@ -108,7 +127,17 @@ class RedisStatusBoard(StatusBoard):
                 key = _progress_key(batch_id)
                 pipe.hset(key, shard, msgspec.json.encode(stamped))
                 pipe.expire(key, _MAX_AGE_SECONDS)
-            pipe.execute()
+            self._execute(pipe, [_progress_key(batch_id) for batch_id, _ in shards])
+
+    def _execute(self, pipe: Any, hashes: list[str]) -> None:
+        """Send the commands of `pipe`; all are executed, even if one fails."""
+        for result in pipe.execute(raise_on_error=False):
+            if not isinstance(result, Exception):
+                continue
+            if not is_wrong_type(result):
+                raise result
+            for key in hashes:
+                delete_wrong_type(self._redis, key, "hash")  # the next tick writes it
 
     def _redis_time(self) -> float:
         """Return the time by the one clock that all machines share."""
@@ -125,22 +154,33 @@ class RedisStatusBoard(StatusBoard):
         with redis_errors():
             pattern = _worker_key("*")
             keys = sorted(self._redis.scan_iter(match=pattern, count=_SCAN_COUNT))
-            texts = self._redis.mget(keys) if keys else []
+            texts = self._values.get(keys)
         decoded = (self._decoder.decode(text, WorkerStatus) for text in texts if text)
         return [worker for worker in decoded if worker is not None]
 
     @override
     def shard_progress(self, batch_id: str) -> dict[int, ShardProgress]:
+        key = _progress_key(batch_id)
         with redis_errors():
-            found = self._redis.hgetall(_progress_key(batch_id))
-            oldest = self._redis_time() - _MAX_AGE_SECONDS
+            found = with_type(self._redis, key, "hash", lambda: self._fields(key))
+            now = self._redis_time()
         progress = {}
         for name, text in found.items():
             shard = self._decoder.number(name, int)
             decoded = self._decoder.decode(text, ShardProgress)
-            if shard is not None and decoded is not None and decoded.at > oldest:
+            if shard is None or decoded is None:
+                continue
+            if abs(now - decoded.at) < _MAX_AGE_SECONDS:
                 progress[shard] = decoded
         return progress
+
+    def _fields(self, key: str) -> dict[str, str]:
+        """Return the fields of a hash; delete those too long to be progress."""
+        fields: dict[str, str] = self._redis.hgetall(key)
+        long = [f for f, text in fields.items() if len(f) + len(text) > MAX_VALUE_BYTES]
+        if long:
+            self._redis.hdel(key, *long)
+        return fields
 
     @override
     def request_stop(self, batch_id: str, drain_seconds: float) -> None:
@@ -151,15 +191,13 @@ class RedisStatusBoard(StatusBoard):
     @override
     def stop_requests(self, batch_ids: Iterable[str]) -> dict[str, float]:
         ids = list(batch_ids)
-        if not ids:
-            return {}
         with redis_errors():
-            found = self._redis.mget([_stop_key(batch_id) for batch_id in ids])
+            found = self._values.get([_stop_key(batch_id) for batch_id in ids])
         requests = {}
         for batch_id, text in zip(ids, found, strict=True):
-            if text is not None:  # a request that cannot be decoded still says: stop
-                seconds = self._decoder.number(text, float)
-                requests[batch_id] = max(0.0, seconds or 0.0)
+            seconds = None if text is None else self._decoder.number(text, float)
+            if seconds is not None and 0 <= seconds <= _STOP_REQUEST_SECONDS:
+                requests[batch_id] = seconds
         return requests
 
 

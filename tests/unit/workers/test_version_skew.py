@@ -51,8 +51,8 @@ class FakeRedis:
     def scan_iter(self, **_):
         return [str(number) for number in range(len(self.values))]
 
-    def mget(self, keys):
-        return self.values[: len(keys)]
+    def register_script(self, _script):
+        return lambda keys: self.values[: len(keys)]
 
     def hgetall(self, _key):
         return self.fields
@@ -94,9 +94,9 @@ def test_progress_that_cannot_be_decoded_is_skipped(caplog):
 
 
 @pytest.mark.parametrize("text", ["soon", "{}", "-5", "nan", "2.5 seconds"])
-def test_a_stop_request_that_cannot_be_decoded_stops_at_once(text):
-    board = RedisStatusBoard(FakeRedis([None, text]))
-    assert board.stop_requests(["batch_1", "batch_2"]) == {"batch_2": 0.0}
+def test_a_stop_request_that_cannot_be_decoded_stops_nothing(text):
+    board = RedisStatusBoard(FakeRedis([text, "2.5"]))
+    assert board.stop_requests(["batch_1", "batch_2"]) == {"batch_2": 2.5}
 
 
 @pytest.mark.parametrize("name", [*UNKNOWN_NAMES, None, 3, ["p/b/00001"]])
