@@ -6,11 +6,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from jinja2 import TemplateError, meta
+from jinja2 import TemplateError
 
 from batchchat.jobs.errors import ConfigError, RequestRefusedError
 from batchchat.jobs.prompts.completeness import missing_message
-from batchchat.jobs.prompts.template_environment import template_environment
+from batchchat.jobs.prompts.limited_template import (
+    HINT,
+    LimitedTemplate,
+    RenderLimits,
+    TemplateLimitError,
+)
 from batchchat.jobs.requests.schema import Message
 from batchchat.jobs.requests.schema_types import Tool, ToolCall
 
@@ -32,32 +37,44 @@ CLOCK = "strftime_now"
 """The name of transformers' function that returns the current time."""
 
 
+_LIMITS = RenderLimits()
+_LIMIT_EXCEEDED = "template_limit_exceeded"
+_MAX_ERROR_CHARACTERS = 1_000
+
+
 class ChatTemplate:
     """A compiled template and the special tokens that it may refer to."""
 
-    def __init__(self, source: str, special_tokens: dict[str, str]) -> None:
-        """Compile `source`.
+    def __init__(
+        self,
+        source: str,
+        special_tokens: dict[str, str],
+        label: str = "the chat template",
+        limits: RenderLimits = _LIMITS,
+    ) -> None:
+        """Compile `source`; errors call it `label`.
 
         Raises:
             ConfigError: `source` is not a valid template.
 
         """
-        environment = template_environment()
-        try:
-            tree = environment.parse(source)
-            self._template = environment.from_string(tree)
-            # Jinja's own chain of maps is slow to copy, which it does for each prompt.
-            self._template.globals = {**self._template.globals}
-        except TemplateError as error:
-            raise ConfigError(f"the chat template is invalid: {error}") from None
+        self._template = LimitedTemplate(source, label, limits)
         self.source = source
         self._special_tokens = special_tokens
         self._supports_developer = "developer" in source
-        variables = meta.find_undeclared_variables(tree)
+        variables = self._template.variables
         self.variables = variables - {*_RESERVED, *special_tokens}
         self._supports_tools = "tools" in variables
         self._reads_time = CLOCK in variables
         self._supports_tool_calls = "tool_calls" in source
+
+    def check_limits(self) -> None:
+        """Raise `ConfigError` if even a short conversation exceeds a limit."""
+        try:
+            self.render([Message(role="user", content="Hello")])
+        except RequestRefusedError as error:
+            if error.code == _LIMIT_EXCEEDED:
+                raise ConfigError(error.message, hint=HINT) from None
 
     def render(
         self,
@@ -92,18 +109,21 @@ class ChatTemplate:
             arguments[CLOCK] = _clock(time, arguments.get(CLOCK))
         try:
             prompt = self._template.render(
-                messages=[map_texts(turn, transform) for turn in turns],
-                add_generation_prompt=True,
-                tools=tool_dicts or None,
-                documents=None,
-                **self._special_tokens,
-                **{k: map_texts(v, transform) for k, v in arguments.items()},
+                {
+                    "messages": [map_texts(turn, transform) for turn in turns],
+                    "add_generation_prompt": True,
+                    "tools": tool_dicts or None,
+                    "documents": None,
+                    **self._special_tokens,
+                    **{k: map_texts(v, transform) for k, v in arguments.items()},
+                }
             )
+        except TemplateLimitError as error:
+            raise _rejection(str(error), _LIMIT_EXCEEDED) from None
         except _TEMPLATE_ERRORS as error:
-            raise RequestRefusedError(
-                f"the model's chat template rejects the conversation: {error}",
-                code="invalid_value",
-                param="messages",
+            text = str(error)[:_MAX_ERROR_CHARACTERS]
+            raise _rejection(
+                f"the model's chat template rejects the conversation: {text}"
             ) from None
         if require_all_messages:
             _check_messages(turns, prompt)
@@ -130,6 +150,10 @@ class ChatTemplate:
         if message.role == "developer" and not self._supports_developer:
             turn["role"] = "system"
         return turn
+
+
+def _rejection(message: str, code: str = "invalid_value") -> RequestRefusedError:
+    return RequestRefusedError(message, code=code, param="messages")
 
 
 def _check_messages(turns: list[dict[str, Any]], prompt: str) -> None:

@@ -54,7 +54,14 @@ def _build(model: Model, folder: Path | None) -> PromptRenderer:
     settings = read_object(folder / "tokenizer_config.json") if folder else {}
     sources = _template_sources(model, folder, settings)
     tokens = _special_tokens(settings) | {**model.special_tokens}
-    templates = {name: ChatTemplate(text, tokens) for name, text in sources.items()}
+    templates = {
+        name: ChatTemplate(
+            text, tokens, f"the chat template `{name}` of model `{model.name}`"
+        )
+        for name, text in sources.items()
+    }
+    for template in templates.values():
+        template.check_limits()
     text_config = config.get("text_config") or config
     length = (
         model.context_length

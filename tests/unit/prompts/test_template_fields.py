@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from batchchat.jobs.prompts.template_environment import template_environment
+from batchchat.jobs.prompts.size_limit import SizeLimit
+from batchchat.jobs.prompts.template_environment import TemplateEnvironment
 
 NAMES = [
     *("content", "missing", "items", "get", "update", "pop", "keys"),
@@ -47,8 +48,8 @@ def outcome(environment: ImmutableSandboxedEnvironment, source: str, m: object) 
 @pytest.mark.parametrize("name", NAMES)
 def test_field_lookup_is_the_same_as_in_the_sandbox(form, name):
     source = form.replace("NAME", name)
-    ours, jinjas = template_environment(), template_environment()
-    jinjas.__class__ = ImmutableSandboxedEnvironment
+    ours = TemplateEnvironment(SizeLimit(10_000, 100_000))
+    jinjas = ImmutableSandboxedEnvironment()
     for message in MESSAGES:
         found = outcome(ours, source, {**message}), outcome(jinjas, source, {**message})
         assert without_places(found[0]) == without_places(found[1])

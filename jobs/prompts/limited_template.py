@@ -1,0 +1,113 @@
+"""Renders a template within limits of time and memory.
+
+Templates come with models, and a conversation can make a good one slow as well. Without
+limits, one request could occupy a planner or a worker forever.
+"""
+
+from typing import Any, NamedTuple
+
+from jinja2 import TemplateError, meta
+
+from batchchat.jobs.errors import ConfigError
+from batchchat.jobs.prompts.size_limit import SizeLimit, SizeLimitError
+from batchchat.jobs.prompts.template_environment import TemplateEnvironment
+from batchchat.jobs.prompts.time_limit import TimeLimitError, limit_cpu_time
+
+HINT = "set another `chat_template` for the model in the catalog"
+
+
+class RenderLimits(NamedTuple):
+    """The limits of one rendering, and of compiling a template."""
+
+    cpu_seconds: float = 5.0
+    min_cpu_seconds: float = 0.25
+    """Each rendering that takes too long halves the time of later ones, down to this.
+
+    Otherwise a batch could use the full time for each of its requests.
+    """
+
+    value_bytes: int = 32 * 1024 * 1024
+    """Of the prompt, and of any text or list in between."""
+
+    total_bytes: int = 512 * 1024 * 1024
+    """Of all texts and lists together."""
+
+    source_characters: int = 256 * 1024
+
+
+class TemplateLimitError(TemplateError):
+    """A rendering exceeds a limit."""
+
+
+class LimitedTemplate:
+    """A compiled template.
+
+    `variables` are the names that it reads and does not set.
+    """
+
+    def __init__(self, source: str, label: str, limits: RenderLimits) -> None:
+        """Compile `source`; errors call it `label`.
+
+        Raises:
+            ConfigError: `source` is not a valid template, or it is too large.
+
+        """
+        if len(source) > limits.source_characters:
+            raise ConfigError(
+                f"{label} has {len(source):,} characters, and"
+                f" {limits.source_characters:,} are allowed",
+                hint=HINT,
+            )
+        self._label = label
+        self._cpu_seconds = limits.cpu_seconds
+        self._min_cpu_seconds = limits.min_cpu_seconds
+        self._size = SizeLimit(limits.value_bytes, limits.total_bytes)
+        self.variables: set[str] = set()
+        try:
+            limit_cpu_time(limits.cpu_seconds, lambda: self._compile(source))
+        except TimeLimitError:
+            raise ConfigError(
+                f"{label} takes more than {limits.cpu_seconds:g}s to compile",
+                hint=HINT,
+            ) from None
+        except (RecursionError, MemoryError):  # Python's compiler raises both
+            raise ConfigError(f"{label} is nested too deeply", hint=HINT) from None
+        except Exception as error:  # noqa: BLE001 - the sandbox and Python raise many
+            raise ConfigError(f"{label} is invalid: {error}", hint=HINT) from None
+
+    def _compile(self, source: str) -> None:
+        self._size.restart()
+        environment = TemplateEnvironment(self._size)
+        tree = environment.parse(source)
+        self.variables = meta.find_undeclared_variables(tree)
+        self._template = environment.from_string(tree)
+        # Jinja's own chain of maps is slow to copy, which it does for each prompt.
+        self._template.globals = {**self._template.globals}
+
+    def render(self, variables: dict[str, Any]) -> str:
+        """Return the text.
+
+        Raises:
+            TemplateLimitError: it takes too much time or memory.
+            Exception: what the template raises.
+
+        """
+        self._size.restart()
+        seconds, template = self._cpu_seconds, self._template
+        try:
+            return limit_cpu_time(
+                seconds,
+                lambda: self._size.join(
+                    template.root_render_func(template.new_context(variables))
+                ),
+            )
+        except TimeLimitError:
+            self._cpu_seconds = max(self._cpu_seconds / 2, self._min_cpu_seconds)
+            reason = f"it takes more than {seconds:g}s of CPU time"
+        except SizeLimitError as error:
+            reason = str(error)
+        except MemoryError:
+            reason = "it needs more memory than is available"
+        raise TemplateLimitError(
+            f"{self._label} can't render the conversation: {reason}"
+        )
