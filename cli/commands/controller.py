@@ -1,7 +1,18 @@
 """`batchchat controller`: plan, dispatch and finalize the batches of a cluster."""
 
+from typing import Annotated
 
-def controller() -> int:
+import typer
+
+
+def controller(
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart/--no-restart", help="Restart the controller if it crashes."
+        ),
+    ] = True,
+) -> int:
     """Plan, dispatch and finalize the batches of a cluster.
 
     Runs until it is stopped with Ctrl-C or SIGTERM. A cluster needs at least one.
@@ -11,11 +22,15 @@ def controller() -> int:
     from batchchat.cli.backends.session import open_session
     from batchchat.cli.commands.daemon import log_to_stderr, require_broker
     from batchchat.jobs.prompts.registry import RendererRegistry
-    from batchchat.workers.control.main import run_controller
+    from batchchat.workers.supervisor import supervise
 
     log_to_stderr()
     session = open_session()
     broker = require_broker(session.settings)
+    if restart:
+        return supervise("controller")
+    from batchchat.workers.control.main import run_controller
+
     storage = session.ledger.storage
     # The names on the lines of a batch are untrusted: they are no paths and no hub ids.
     renderers = RendererRegistry(session.catalog.restricted(), session.models)

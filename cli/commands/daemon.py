@@ -13,7 +13,7 @@ def require_broker(settings: Settings) -> str:
 
     Raises:
         UsageError: none is set.
-        ConfigError: it is not a valid Redis URL.
+        ConfigError: it is not a valid Redis URL, or Redis rejects the password.
 
     """
     if settings.broker is None:
@@ -22,9 +22,9 @@ def require_broker(settings: Settings) -> str:
             hint="set it, for example with"
             " `export BATCHCHAT_BROKER=redis://localhost:6379/0`",
         )
-    from batchchat.workers.broker.redis_client import open_redis
+    from batchchat.workers.broker.redis_client import check_login
 
-    open_redis(settings.broker).close()
+    check_login(settings.broker)
     return settings.broker
 
 

@@ -30,8 +30,11 @@ def serve(
     """
     from batchchat.api.server.main import serve as serve_until_stopped
     from batchchat.cli.backends.session import open_session
+    from batchchat.cli.commands.daemon import require_broker
 
     session = open_session()
+    if session.settings.broker is not None:
+        require_broker(session.settings)
     given = {"host": host, "port": port}
     update = {name: value for name, value in given.items() if value is not None}
     settings = session.settings.model_copy(update=update)

@@ -1,7 +1,6 @@
 """`batchchat worker`: load a model and run its requests for a cluster."""
 
 import logging
-import sys
 from typing import Annotated
 
 import typer
@@ -22,7 +21,8 @@ def worker(
     restart: Annotated[
         bool,
         typer.Option(
-            "--restart/--no-restart", help="Restart the worker if the engine crashes."
+            "--restart/--no-restart",
+            help="Restart the worker if it or its engine crashes.",
         ),
     ] = True,
 ) -> int:
@@ -35,25 +35,15 @@ def worker(
     from batchchat.cli.backends.session import open_session
     from batchchat.cli.commands.daemon import log_to_stderr, require_broker
     from batchchat.jobs.errors import EngineStartError
-    from batchchat.workers.shards.exit_codes import ENGINE_DEAD
+    from batchchat.workers.exit_codes import ENGINE_DEAD
+    from batchchat.workers.supervisor import supervise
 
     log_to_stderr()
     session = open_session()
     broker = require_broker(session.settings)
     found = session.catalog.find(model)
     if restart:
-        from batchchat.workers.shards.supervisor import Supervisor
-
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "batchchat.cli.main",
-            "worker",
-            "--model",
-            model,
-        ]
-        return Supervisor([*command, "--no-restart"]).run()
+        return supervise("worker", "--model", model)
     from batchchat.workers.shards.worker_process import Worker
 
     try:

@@ -54,6 +54,12 @@ class Process:
         self.popen.kill()
         self.popen.wait()
 
+    def kill_both(self) -> None:
+        """Kill what was started and its child with -9."""
+        child = self.child
+        self.kill()
+        _send(signal.SIGKILL, child)
+
     def kill_child(self) -> int:
         """Kill the worker below the supervisor with -9; return its process id."""
         return _send(signal.SIGKILL, self.child)

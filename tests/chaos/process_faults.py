@@ -97,7 +97,7 @@ def kill_controllers(cluster: Cluster, load: Load) -> Seen:
     for written in ("/final.json", "/file.json", None):
         assert proxy.blocked.wait(PATIENCE_SECONDS)
         for controller in living:
-            controller.kill()
+            controller.kill_both()
         proxy.unblock()
         if written:
             proxy.block(written)

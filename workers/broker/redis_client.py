@@ -1,10 +1,10 @@
 """Clients of Redis, and its errors as `BrokerError`."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
-from batchchat.jobs.errors import BrokerError
+from batchchat.jobs.errors import BrokerError, ConfigError
 
 KEY_PREFIX = "batchchat:"
 """Prefix of all keys, including those of Celery."""
@@ -20,6 +20,30 @@ def open_redis(url: str) -> Any:
     from batchchat.workers.broker.redis_address import RedisAddress
 
     return RedisAddress.parse(url).client()
+
+
+def check_login(url: str) -> None:
+    """Check that Redis accepts the credentials; another failure may be temporary.
+
+    Raises:
+        ConfigError: `url` is invalid, Redis rejects its credentials, or the certificate
+            of Redis is not valid.
+
+    """
+    from redis.exceptions import RedisError
+
+    from batchchat.workers.broker.redis_replies import explain, is_permanent
+
+    with closing(open_redis(url)) as redis:
+        try:
+            redis.ping()
+        except RedisError as error:
+            if is_permanent(error):
+                found = explain(error)
+                text = f"BATCHCHAT_BROKER: {found.message}"
+                raise ConfigError(text, hint=found.hint) from None
+        except ValueError:  # it is no Redis, which the process reports when it runs
+            return
 
 
 @contextmanager
@@ -42,4 +66,7 @@ def redis_errors() -> Iterator[None]:
         ValueError,
     ) as error:
         # Whatever answers at the address of Redis, it does not speak its protocol.
-        raise BrokerError(f"Redis sent an invalid reply: {error!r}") from error
+        raise BrokerError(
+            f"Redis sent an invalid reply: {error!r}",
+            hint="check that BATCHCHAT_BROKER names a Redis",
+        ) from error

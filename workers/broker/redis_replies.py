@@ -49,7 +49,8 @@ def explain(error: BaseException) -> BrokerError:
     code, text = _code(cause), str(cause)
     if code is not None:
         said = text if text.startswith(code) else f"{code} {text}"
-        return BrokerError(f"Redis replied: {said}", hint=_HINTS.get(code))
+        hint = _HINTS.get(code, "see the log of Redis")
+        return BrokerError(f"Redis replied: {said}", hint=hint)
     if is_untrusted(error):
         return BrokerError(
             f"Redis is not available: {text}",
@@ -61,14 +62,15 @@ def explain(error: BaseException) -> BrokerError:
 
 
 def is_untrusted(error: BaseException) -> bool:
-    """Return whether the server failed to prove who it is, or speaks no TLS."""
+    """Return whether its certificate is not valid, or the server speaks no TLS."""
     found = (one for cause in _causes(error) for one in (cause, cause.__context__))
     return any(isinstance(one, ssl.SSLError) for one in found)
 
 
-def is_rejected(error: BaseException) -> bool:
-    """Return whether Redis rejected the credentials, or demands some."""
-    return any(isinstance(one, AuthenticationError) for one in _causes(error))
+def is_permanent(error: BaseException) -> bool:
+    """Return whether only another BATCHCHAT_BROKER can help."""
+    is_rejected = any(isinstance(one, AuthenticationError) for one in _causes(error))
+    return is_rejected or is_untrusted(error)
 
 
 def _causes(error: BaseException) -> list[BaseException]:

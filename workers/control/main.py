@@ -22,6 +22,7 @@ from batchchat.workers.control.controller import Controller
 from batchchat.workers.control.delivery_pool import DeliveryPool
 from batchchat.workers.control.dispatcher import Dispatcher
 from batchchat.workers.environment import WorkerEnvironment
+from batchchat.workers.exit_codes import SWEEPS_ENDED
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def run_controller(
 
     worker_shutting_down.connect(shut_down, weak=False)
     keeper.start(controller.publish_status)
-    Thread(target=controller.run_sweeps, name="dispatcher", daemon=True).start()
+    Thread(target=_sweep, args=(controller,), name="dispatcher", daemon=True).start()
     log.info("controlling the batches in %s", storage.url)
     return Consumer(
         app,
@@ -66,6 +67,15 @@ def run_controller(
         threads=_MAX_CONCURRENT_BATCHES,
         has_room=lambda active: active < _MAX_CONCURRENT_BATCHES,
     ).consume()
+
+
+def _sweep(controller: Controller) -> None:
+    """Sweep until the end; exit if that ends early, so that another process sweeps."""
+    try:
+        controller.run_sweeps()
+    except BaseException:  # such as a panic of a library in Rust
+        log.exception("the sweeps ended: stopping this controller")
+        os._exit(SWEEPS_ENDED)
 
 
 def _exit_after(seconds: float) -> None:

@@ -32,11 +32,11 @@ from batchchat.workers.broker.status_board import ShardProgress
 from batchchat.workers.engine.log_file import EngineLog, engine_log_path
 from batchchat.workers.engine.startup import start_engine
 from batchchat.workers.environment import WorkerEnvironment
+from batchchat.workers.exit_codes import ENGINE_DEAD
 from batchchat.workers.local.batch_lock import server_lock
 from batchchat.workers.local.in_process_broker import InProcessBroker
 from batchchat.workers.local.runner import LocalRunner
 from batchchat.workers.process_lifetime import kill_with_parent
-from batchchat.workers.shards.exit_codes import ENGINE_DEAD
 
 _logger = logging.getLogger(__name__)
 

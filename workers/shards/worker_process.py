@@ -25,7 +25,7 @@ from batchchat.workers.broker.status_board import RedisStatusBoard
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.hang_detector import HangDetector
 from batchchat.workers.environment import WorkerEnvironment
-from batchchat.workers.shards.exit_codes import BROKER_UNRESPONSIVE, ENGINE_DEAD
+from batchchat.workers.exit_codes import BROKER_UNRESPONSIVE, ENGINE_DEAD
 from batchchat.workers.shards.shard_host import ShardHost
 
 log = logging.getLogger(__name__)

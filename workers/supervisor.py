@@ -1,15 +1,17 @@
-"""Restarts a worker that died, until a signal arrives."""
+"""Restarts a worker or a controller that died, until a signal arrives."""
 
 import logging
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from functools import partial
 from types import FrameType
 
 from batchchat.jobs.backoff import Backoff
+from batchchat.workers.exit_codes import CANNOT_RUN
 from batchchat.workers.process_lifetime import kill_with_parent
 
 _BACKOFF = Backoff(first=1.0, longest=30.0)
@@ -17,41 +19,53 @@ _STABLE_SECONDS = 120.0
 """Run time after which the next restart is as quick as the first one."""
 
 _POLL_SECONDS = 0.1
-_CANNOT_RUN = 2
-"""Exit status of a worker whose configuration is wrong: a restart would not help."""
 
 log = logging.getLogger(__name__)
 
 
-class Supervisor:
-    """Keeps one worker process running.
+def supervise(name: str, *options: str) -> int:
+    """Keep the command `batchchat NAME` running; return its last exit status."""
+    command = [sys.executable, "-P", "-m", "batchchat.cli.main", name, *options]
+    return Supervisor(name, [*command, "--no-restart"]).run()
 
-    The worker has a session of its own, so that a Ctrl-C in a terminal reaches it
+
+class Supervisor:
+    """Keeps one process running.
+
+    The process has a session of its own, so that a Ctrl-C in a terminal reaches it
     once, through this process. It gets a SIGTERM when this process dies.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
-        """Start workers by `command`."""
+    def __init__(self, name: str, command: Sequence[str]) -> None:
+        """Start processes by `command`, and call them `name` in the log."""
+        self._name = name
         self._command = command
         self._child: subprocess.Popen[bytes] | None = None
         self._stop_requested = False
 
     def run(self) -> int:
-        """Return the exit status of the last worker."""
+        """Return the exit status of the last process.
+
+        A process that cannot run is restarted if an earlier one could: what it lacks,
+        such as a user of Redis, may have been removed by mistake.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._forward)
         deaths = 0
         while True:
             began = time.monotonic()
             status = self._run_once()
-            if self._stop_requested or status in {0, _CANNOT_RUN}:
+            is_final = status == 0 or (status == CANNOT_RUN and deaths == 0)
+            if self._stop_requested or is_final:
                 return status if status >= 0 else 128 - status
-            if time.monotonic() - began > _STABLE_SECONDS:
-                deaths = 0
-            deaths += 1
+            is_stable = time.monotonic() - began > _STABLE_SECONDS
+            deaths = 1 if is_stable else deaths + 1
             pause = _BACKOFF.seconds(deaths)
             log.warning(
-                "the worker exited with status %d; restarting in %.1fs", status, pause
+                "the %s exited with status %d; restarting in %.1fs",
+                self._name,
+                status,
+                pause,
             )
             if self._wait_for_stop(pause):
                 return 0
