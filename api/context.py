@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from batchchat.jobs.access.admission import EndedCosts
 from batchchat.jobs.access.api_keys import ApiKeys
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.ledger.active_index import ActiveIndex
@@ -11,6 +12,9 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import CachedStorage, LocalStorage, Storage
 from batchchat.jobs.storage.destination import AllowedDestinations
+
+_ENDED_COSTS = 100_000
+"""Ended batches whose cost is remembered."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class AppContext:
     keys: ApiKeys
     loopback_only: bool
     clock: Callable[[], float] = field(default=time.time)
+    ended_costs: EndedCosts = field(default_factory=lambda: EndedCosts(_ENDED_COSTS))
     local_storage: LocalStorage | None = None
     """The underlying storage if it is a local folder."""
 

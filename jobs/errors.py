@@ -9,7 +9,8 @@
     │  ├─ ConfigError          a setting or the model catalog is invalid
     │  ├─ ModelNotFoundError   unknown model
     │  ├─ NotFoundError        unknown batch, file, key or endpoint
-    │  ├─ OutputError          the results can't be written to the output
+    │  ├─ LimitExceededError   the project has reached one of its limits
+   │  ├─ OutputError          the results can't be written to the output
     │  └─ ConflictError        the state of the batch does not allow it
     ├─ RequestRefusedError     one request can't be answered; it gets an error line
     ├─ StorageError            the storage failed (retryable)
@@ -76,6 +77,18 @@ class NotFoundError(UsageError):
     """The project has no batch, file, key or endpoint with that id."""
 
     code = "not_found"
+
+
+class LimitExceededError(UsageError):
+    """The project has reached one of the limits that the operator has set for it."""
+
+    code = "limit_exceeded"
+
+    def __init__(self, message: str, *, limit: str = "") -> None:
+        """`limit` is the name of the limit in the settings."""
+        hint = "the operator of the server sets the limits of projects"
+        super().__init__(message, hint=hint)
+        self.limit = limit
 
 
 class OutputError(UsageError):

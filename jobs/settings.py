@@ -15,6 +15,7 @@ from pydantic_settings import (
 )
 
 from batchchat.jobs.errors import ConfigError, OutputError
+from batchchat.jobs.project_rules import ProjectRules, rules_of
 from batchchat.jobs.storage.destination import Destination
 
 
@@ -117,6 +118,10 @@ class Settings(BaseSettings):
     `s3://bucket/exports/{project}/` or `/srv/exports/`; unset, delivery is disabled.
     `{project}` is replaced by the name of the project."""
 
+    projects: dict[str, ProjectRules] = {}
+    """What each project may use, in tables `[projects.NAME]`; the rules of `*` hold for
+    each project that has none of its own."""
+
     requests_per_minute: Annotated[int, Field(ge=1)] | None = None
     """Maximum number of API requests of a project per minute; unset, no limit."""
 
@@ -145,6 +150,10 @@ class Settings(BaseSettings):
         """Whether vLLM's core gets a process of its own; None lets vLLM choose."""
         choices = {"in_process": False, "subprocess": True}
         return choices.get(self.engine_process)
+
+    def project_rules(self, project: str) -> ProjectRules:
+        """Return the rules of a project."""
+        return rules_of(project, self.projects)
 
     @field_validator("output_prefixes", mode="before")
     @classmethod

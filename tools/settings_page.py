@@ -1,7 +1,11 @@
 """Write `docs/settings.md` from the settings' own descriptions (`make docs`)."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+from pydantic import BaseModel
+
+from batchchat.jobs.project_rules import ProjectRules
 from batchchat.jobs.settings import Settings
 
 PAGE = Path(__file__).parents[1] / "docs/settings.md"
@@ -19,18 +23,47 @@ The environment takes precedence over the file.
 |---|---|---|
 """
 
+PROJECTS = """
+## Projects
+
+Each project may have a table in the file, and `"*"` stands for all projects without a
+value of their own.
+Servers and controllers read it when they start.
+
+```toml
+[projects."*"]
+max_open_batches = 100
+max_stored_bytes = 100_000_000_000
+
+[projects.research]
+share = 3
+max_daily_cost = 50
+```
+
+[Projects](projects.md) explains how limits are applied.
+
+| field | default | meaning |
+|---|---|---|
+"""
+
 
 def page() -> str:
     """Return the whole page."""
+    settings = _rows(Settings, lambda name: f"BATCHCHAT_{name.upper()}")
+    return HEAD + settings + PROJECTS + _rows(ProjectRules, str)
+
+
+def _rows(model: type[BaseModel], shown_name: Callable[[str], str]) -> str:
+    """Return the rows of a table that describes the fields of `model`."""
     rows = []
-    for name, field in Settings.model_fields.items():
+    for name, field in model.model_fields.items():
         default = (
             "in the user's data directory" if field.default_factory else field.default
         )
-        shown = "none" if default in {None, ()} else f"{default}"
+        shown = "none" if default in (None, (), {}) else f"{default}"
         text = " ".join((field.description or "").split())
-        rows.append(f"| `BATCHCHAT_{name.upper()}` | {shown} | {text} |\n")
-    return HEAD + "".join(rows)
+        rows.append(f"| `{shown_name(name)}` | {shown} | {text} |\n")
+    return "".join(rows)
 
 
 if __name__ == "__main__":

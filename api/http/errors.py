@@ -20,6 +20,7 @@ from batchchat.jobs.access.idempotency import ReusedKeyError
 from batchchat.jobs.errors import (
     BatchchatError,
     ConflictError,
+    LimitExceededError,
     ModelNotFoundError,
     NewerFormatError,
     NotFoundError,
@@ -31,6 +32,9 @@ _logger = logging.getLogger(__name__)
 
 NO_RETRY = {"x-should-retry": "false"}
 """Keeps OpenAI's clients from retrying a request that cannot succeed."""
+
+_FORBIDDEN = {"max_stored_bytes", "max_priority"}
+"""Limits of projects that waiting does not help against."""
 
 _CLIENT_CLOSED_REQUEST = 499
 
@@ -78,8 +82,8 @@ def to_api_error(error: BatchchatError) -> ApiError:
     match error:
         case NotFoundError() | ModelNotFoundError():
             return ApiError(404, message, code=error.code)
-        case ReusedKeyError():
-            return ApiError(422, message, code=error.code, headers=NO_RETRY)
+        case LimitExceededError() | ReusedKeyError():
+            return ApiError(_status(error), message, code=error.code, headers=NO_RETRY)
         case ConflictError():
             return ApiError(409, message, headers=NO_RETRY)
         case UsageError():
@@ -90,6 +94,13 @@ def to_api_error(error: BatchchatError) -> ApiError:
         case _:
             message = _MESSAGES.get(error.code, "Internal server error.")
             return ApiError(500, message, code=error.code)
+
+
+def _status(error: LimitExceededError | ReusedKeyError) -> int:
+    if isinstance(error, ReusedKeyError):
+        return HTTPStatus.UNPROCESSABLE_ENTITY
+    is_forbidden = error.limit in _FORBIDDEN
+    return HTTPStatus.FORBIDDEN if is_forbidden else HTTPStatus.TOO_MANY_REQUESTS
 
 
 def add_error_handlers(app: FastAPI) -> None:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from batchchat.api.batch_view import BatchView
+from batchchat.api.context import AppContext
 from batchchat.api.http.auth import Context, ProjectLedger
 from batchchat.api.http.batch_filter import METADATA_PARAMETER, RequestedFilter
 from batchchat.api.http.errors import ApiError
@@ -29,6 +30,7 @@ from batchchat.api.routes.create_batch import (
     create,
     create_once,
 )
+from batchchat.api.routes.project_limits import check_stored_bytes
 from batchchat.api.routes.results import require_file, require_result_files
 from batchchat.jobs.errors import NewerFormatError, NotFoundError
 from batchchat.jobs.ids import checked_id, retry_file_id
@@ -172,8 +174,9 @@ def retry(
     body = encode(["retry", batch_id, max_cost])
     deduplication = _deduplication(request, key)
     batch = create_once(
+        context,
         ledger,
-        partial(_store_retry_input, ledger, state),
+        partial(_store_retry_input, context, ledger, state),
         options,
         model,
         body=body,
@@ -182,8 +185,11 @@ def retry(
     return _batch_response(request, ledger, batch)
 
 
-def _store_retry_input(ledger: Ledger, state: State, new_batch_id: str) -> File:
+def _store_retry_input(
+    context: AppContext, ledger: Ledger, state: State, new_batch_id: str
+) -> File:
     """Store the failed and unprocessed requests of a batch as a new input file."""
+    check_stored_bytes(context, ledger)
     require_file(ledger, state.batch.input_file_id, "input")
     require_result_files(ledger, state)
     name = f"{state.batch.id}_retry.jsonl"

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from batchchat.api.context import AppContext
 from batchchat.api.http.errors import ApiError
+from batchchat.api.routes.project_limits import admitted, check_price, check_priority
 from batchchat.jobs.access.idempotency import (
     EXPLICIT_RETRY_SECONDS,
     IMPLICIT_DEDUP_SECONDS,
@@ -35,7 +36,6 @@ from batchchat.jobs.ledger.completion_window import (
     COMPLETION_WINDOW_PATTERN,
     completion_window_seconds,
 )
-from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, BatchOptions, File
 from batchchat.jobs.ledger.submission import create_batch
@@ -93,7 +93,7 @@ class CreateBatchRequest(BaseModel):
         description="Default seed for the requests that do not set `seed`.",
     )
     priority: Literal["low", "normal", "high"] = Field(
-        "normal", description="Batches with a higher priority run first."
+        "normal", description="Batches of the project with a higher priority run first."
     )
     max_cost: float | None = Field(
         None,
@@ -152,6 +152,7 @@ def create(
         ApiError: the request is invalid.
 
     """
+    check_priority(context, ledger, body.priority)
     file = _input_file(context, ledger, body.input_file_id)
     model = _resolve_model(context, ledger, file, body)
     expires_after = body.output_expires_after
@@ -169,6 +170,7 @@ def create(
     )
     text = encode(body.model_dump(mode="json"))
     return create_once(
+        context,
         ledger,
         lambda _: file,
         options,
@@ -179,6 +181,7 @@ def create(
 
 
 def create_once(
+    context: AppContext,
     ledger: Ledger,
     input_for: Callable[[str], File],
     options: BatchOptions,
@@ -201,18 +204,22 @@ def create_once(
             return ledger.batch(reservation.batch_id)
         except NotFoundError:  # the first request was interrupted before it did
             pass
-    file = input_for(reservation.batch_id)
-    Files(ledger).use(file.id, reservation.batch_id)
-    if EndpointStore(ledger).exist():
-        Outbox(ledger.storage).add(ledger.project, reservation.batch_id)
-    return create_batch(
-        ledger,
-        file,
-        options,
-        enqueue=True,
-        batch_id=reservation.batch_id,
-        resolved_model=model,
-    )
+    batch_id = reservation.batch_id
+    file = input_for(batch_id)
+    with admitted(
+        context, ledger, batch_id, file=file, options=options, model=model
+    ) as admitted_options:
+        Files(ledger).use(file.id, batch_id)
+        if EndpointStore(ledger).exist():
+            Outbox(ledger.storage).add(ledger.project, batch_id)
+        return create_batch(
+            ledger,
+            file,
+            admitted_options,
+            enqueue=True,
+            batch_id=batch_id,
+            resolved_model=model,
+        )
 
 
 def _resolve_model(
@@ -223,17 +230,8 @@ def _resolve_model(
     except ModelNotFoundError as error:
         raise ApiError(404, error.message, param="model", code=error.code) from None
     if model is not None:
-        _check_price(body.max_cost, model)
+        check_price(body.max_cost, model)
     return model
-
-
-def _check_price(max_cost: float | None, model: Model) -> None:
-    try:
-        check_cost_limit(max_cost, model.price, model.name)
-    except UsageError as error:
-        raise ApiError(
-            400, error.message, param="max_cost", code="model_without_price"
-        ) from None
 
 
 def _destination(context: AppContext, ledger: Ledger, output: str | None) -> str | None:

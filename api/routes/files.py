@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
+from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
@@ -11,6 +12,7 @@ from batchchat.api.http.filenames import content_disposition
 from batchchat.api.http.json_response import JsonResponse
 from batchchat.api.http.paging import AfterId, list_object
 from batchchat.api.http.schemas import DeletedFile, FileList, FileObject, errors
+from batchchat.api.routes.project_limits import check_stored_bytes, keep_within_limit
 from batchchat.api.routes.upload import PURPOSES, receive_file
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ids import checked_id
@@ -55,6 +57,9 @@ _FORM = {
         },
     }
 }
+_MAX_FORM_BYTES = 64 * 1024
+"""Bytes of an upload that may belong to the form, and not to the file."""
+
 _BYTES: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string"}}}
 
 
@@ -70,9 +75,12 @@ async def upload_file(
 
     The file exists once the upload is complete; an interrupted upload leaves nothing.
     """
-    return JsonResponse(
-        file_object(await receive_file(request, ledger, context.settings))
-    )
+    declared = request.headers.get("content-length", "")
+    more = max(1, int(declared) - _MAX_FORM_BYTES) if declared.isdigit() else 1
+    await to_thread.run_sync(check_stored_bytes, context, ledger, more)
+    file = await receive_file(request, ledger, context.settings)
+    await to_thread.run_sync(keep_within_limit, context, ledger, file)
+    return JsonResponse(file_object(file))
 
 
 @router.get("", responses={200: {"model": FileList}, **errors(404)})

@@ -6,13 +6,27 @@ this index and not the list of all batches.
 """
 
 from collections.abc import Iterator
+from decimal import Decimal
 
-from batchchat.jobs.errors import ObjectMissingError
+from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError
 from batchchat.jobs.ids import checked_id, checked_project
 from batchchat.jobs.ledger import records
 from batchchat.jobs.storage import Storage
 
 _PREFIX = "active/"
+
+
+class ActiveBatch(records.Record, frozen=True, kw_only=True):
+    """An entry: what the batch may need, which counts against its project's limits.
+
+    `max_cost` is in US dollars. Entries of older versions hold neither.
+    """
+
+    requests: int = 0
+    max_cost: Decimal | None = None
+
+
+_UNKNOWN = ActiveBatch()
 
 
 class ActiveIndex:
@@ -22,9 +36,21 @@ class ActiveIndex:
         """Use the index in `storage`."""
         self._storage = storage
 
-    def add(self, project: str, batch_id: str) -> None:
+    def add(self, project: str, batch_id: str, needs: ActiveBatch = _UNKNOWN) -> None:
         """Add a batch; adding it again is harmless."""
-        self._storage.put(_key(project, batch_id), records.MARKER)
+        self._storage.put(_key(project, batch_id), records.encode(needs))
+
+    def get(self, project: str, batch_id: str) -> ActiveBatch:
+        """Return what a batch may need; nothing if the entry is missing or corrupt."""
+        key = _key(project, batch_id)
+        try:
+            return records.decode(ActiveBatch, self._storage.get(key), key)
+        except (ObjectMissingError, CorruptObjectError):
+            return _UNKNOWN
+
+    def of_project(self, project: str) -> Iterator[str]:
+        """Yield the ids of a project's batches."""
+        yield from self._storage.folders(f"{_PREFIX}{checked_project(project)}")
 
     def remove(self, project: str, batch_id: str) -> None:
         """Remove a batch; removing it again is harmless."""

@@ -8,7 +8,7 @@ from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.errors import ConflictError
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.ledger import records
-from batchchat.jobs.ledger.active_index import ActiveIndex
+from batchchat.jobs.ledger.active_index import ActiveBatch, ActiveIndex
 from batchchat.jobs.ledger.completion_window import expiry
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import (
@@ -58,7 +58,8 @@ def create_batch(
         **chosen,
     )
     if enqueue:
-        ActiveIndex(ledger.storage).add(ledger.project, batch.id)
+        needs = ActiveBatch(requests=input_file.lines or 0, max_cost=options.max_cost)
+        ActiveIndex(ledger.storage).add(ledger.project, batch.id, needs)
     key = ledger.keys.batch(batch.id).batch
     if ledger.storage.create(key, records.encode(batch)):
         return batch

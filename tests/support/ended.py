@@ -82,11 +82,12 @@ class Hand:
 
     storage: Storage = field(default_factory=MemoryStorage)
     shard_requests: int = 2
+    project: str = "default"
 
     @property
     def ledger(self) -> Ledger:
         """The ledger, with nothing remembered."""
-        return Ledger(self.storage, "default", lambda: 1_000.0)
+        return Ledger(self.storage, self.project, lambda: 1_000.0)
 
     def submit(self, data: bytes, *, plan: bool = True, **options: object) -> str:
         """Hand a file in, and plan it unless told not to; return the batch's id."""

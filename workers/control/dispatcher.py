@@ -155,7 +155,8 @@ class Dispatcher:
             request_cost_cancellation(ledger, batch_id)  # the next sweep ends the batch
         else:
             queue = queue_name(state.plan.require_model())
-            runnable[queue].append(RunnableBatch(project, state))
+            rules = self._environment.settings.project_rules(project)
+            runnable[queue].append(RunnableBatch(project, state, rules))
 
     def _end(self, project: str, state: State) -> None:
         """Stop the shards of a batch; finalize it once no worker runs any of them."""

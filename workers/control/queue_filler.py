@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from batchchat.jobs.ledger.state import State
+from batchchat.jobs.project_rules import ProjectRules
 from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.control.lease_view import LeaseView
 from batchchat.workers.control.outbox import Outbox
@@ -20,8 +21,6 @@ seconds of work."""
 _LOOKUP_SIZE = 64
 """Shards whose leases are read with one call."""
 
-_PRIORITY_RANKS = {"high": 0, "normal": 1, "low": 2}
-
 _Pending = dict[str, set[int]]
 """The shards without a commit, by batch."""
 
@@ -32,6 +31,7 @@ class RunnableBatch:
 
     project: str
     state: State
+    rules: ProjectRules = field(default_factory=ProjectRules)
     free: list[WorkMessage] = field(default_factory=list)
 
     @cached_property
@@ -41,8 +41,8 @@ class RunnableBatch:
 
     @property
     def rank(self) -> int:
-        """Its rank by priority; the lowest is run first."""
-        return _PRIORITY_RANKS[self.state.batch.priority]
+        """Its rank by priority in its project; the lowest is run first."""
+        return self.rules.rank(self.state.batch.priority)
 
     def message(self, shard: int) -> WorkMessage:
         """Return the message to run a shard."""
@@ -61,8 +61,8 @@ class QueueFiller:
     def fill(self, queue: str, batches: list[RunnableBatch], workers: int) -> None:
         """Fill the queue of a model that has `workers` workers.
 
-        Among the batches of the highest priority, the project with the fewest running
-        shards goes first; among the batches of a project, the oldest.
+        The project with the fewest running shards for its share goes first; among its
+        batches, those of the highest priority, and among these the oldest.
         """
         pending = {batch.state.batch.id: {*batch.pending} for batch in batches}
         self._resend_lost(queue, pending)
@@ -76,9 +76,7 @@ class QueueFiller:
         for batch in batches:
             running[batch.project] += self._find_free(batch, queued, space)
         while space > 0 and (batches := [batch for batch in batches if batch.free]):
-            batch = min(
-                batches, key=lambda b: (b.rank, running[b.project], b.state.batch.id)
-            )
+            batch = _next(batches, running)
             message = batch.free.pop(0)
             self._outbox.send(queue, message)
             queued.add(message.name)
@@ -119,6 +117,15 @@ class QueueFiller:
             if len(batch.free) >= limit:
                 break
         return leased
+
+
+def _next(batches: list[RunnableBatch], running: Counter[str]) -> RunnableBatch:
+    """Return the batch whose shard should run next."""
+    project = min(
+        batches, key=lambda b: (running[b.project] / b.rules.share, b.state.batch.id)
+    ).project
+    own = (batch for batch in batches if batch.project == project)
+    return min(own, key=lambda b: (b.rank, b.state.batch.id))
 
 
 def _parse_pending(name: str, pending: _Pending) -> WorkMessage | None:

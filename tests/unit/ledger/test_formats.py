@@ -18,6 +18,7 @@ from batchchat.jobs.errors import CorruptObjectError, NewerFormatError
 from batchchat.jobs.execution.crash_bisection import AttemptMarker
 from batchchat.jobs.files.files import DeletionMark
 from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.active_index import ActiveBatch
 from batchchat.jobs.ledger.checkpoint import CheckpointHeader, pack, read_header, unpack
 from batchchat.jobs.ledger.partial_turns import PartialTurns
 from batchchat.jobs.ledger.records import (
@@ -37,6 +38,7 @@ from batchchat.jobs.webhooks.outbox import Attempt
 
 DATA = Path(__file__).parent / "data"
 KINDS: dict[str, Any] = {
+    "active_batch": ActiveBatch,
     "api_key": ApiKey,
     "api_key_revoked": Revocation,
     "attempt_marker": AttemptMarker,
