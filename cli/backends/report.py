@@ -11,7 +11,7 @@ from batchchat.jobs.requests.problems import MAX_LISTED_PROBLEMS, Problem
 INCOMPLETE = 1
 """Exit status when the command worked, but not every request completed."""
 
-_MAX_SHOWN_PROBLEMS = 20
+MAX_SHOWN_PROBLEMS = 20
 _MAX_SHOWN_FIELDS = 8
 
 
@@ -92,11 +92,12 @@ def report_invalid_input(batch: BatchObject) -> None:
     problems = batch.errors.data if batch.errors else []
     invalid, total = batch.invalid_lines, batch.request_counts.total
     show_problems(problems, invalid, total, f"the input of `{batch.id}`")
-    if invalid and invalid < total:
-        streams.hint(
-            "no request was run; fix the file, or run the valid lines with"
-            " `--on-invalid skip`"
-        )
+    hint = "no request was run; fix the file and submit it again"
+    if 0 < invalid < total:
+        hint += ", or run the valid lines with `--on-invalid skip`"
+    if len(problems) > MAX_SHOWN_PROBLEMS:
+        hint += f"; list all problems with `batchchat status {batch.id} --json`"
+    streams.hint(hint)
 
 
 def show_problems(
@@ -105,16 +106,19 @@ def show_problems(
     """Print the first problems of a file, aligned by line."""
     lines = f"{count(invalid)} of {count(requests, 'request')}"
     verb = "is" if invalid == 1 else "are"
-    what = f"{name}: {lines} {verb} invalid" if invalid else f"{name} can't be run"
+    has_bad_lines = invalid and any(problem.line for problem in problems)
+    what = (
+        f"{name}: {lines} {verb} invalid" if has_bad_lines else f"{name} can't be run"
+    )
     streams.info(f"{streams.style('error:', 'red')} {what}")
-    shown = problems[:_MAX_SHOWN_PROBLEMS]
+    shown = problems[:MAX_SHOWN_PROBLEMS]
     width = max((len(count(p.line or 0)) for p in shown), default=1)
     for problem in shown:
         where = f"line {count(problem.line):>{width}}" if problem.line else "the file"
         param = f"{problem.param}: " if problem.param else ""
         streams.info(f"  {where}  {param}{problem.message}")
-    if len(problems) > _MAX_SHOWN_PROBLEMS:
-        more = count(len(problems) - _MAX_SHOWN_PROBLEMS, "more problem")
+    if len(problems) > MAX_SHOWN_PROBLEMS:
+        more = count(len(problems) - MAX_SHOWN_PROBLEMS, "more problem")
         streams.info(
             f"  … and {'many more' if len(problems) == MAX_LISTED_PROBLEMS else more}"
         )

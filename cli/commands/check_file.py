@@ -8,6 +8,7 @@ from tempfile import TemporaryFile
 from batchchat.cli.backends.session import Session
 from batchchat.cli.terminal.input_file import open_input
 from batchchat.cli.terminal.paths import expand_user
+from batchchat.jobs.planning.file_problem import condense
 from batchchat.jobs.planning.planner import PromptLengthCheck, find_model, plan_limits
 from batchchat.jobs.planning.scanner import Scan, scan
 from batchchat.jobs.requests.parser import Parser
@@ -29,6 +30,7 @@ def check_file(session: Session, file: str, model: str | None) -> Scan:
     settings = session.settings
     with _opened(file) as read:
         found = scan(read, parser, plan_limits(settings), check=lengths)
+    condense(found, parser.model)
     find_model(parser, session.catalog, found)
     return found
 

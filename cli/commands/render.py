@@ -8,6 +8,7 @@ from batchchat.cli.terminal import options, streams
 if TYPE_CHECKING:
     from batchchat.cli.backends.session import Session
     from batchchat.jobs.prompts.renderer import PromptRenderer
+    from batchchat.jobs.requests.parser import InvalidLine
     from batchchat.jobs.requests.schema import Request
 
 
@@ -60,6 +61,7 @@ def _rendered(
                 continue
             parsed = parse_line(parser, line, max_bytes)
             if isinstance(parsed, InvalidLine):
+                _require_model(parsed, file)
                 texts = (
                     f"{p.param}: {p.message}" if p.param else p.message
                     for p in parsed.problems
@@ -67,6 +69,18 @@ def _rendered(
                 yield {"line": line.number, "error": "; ".join(texts)}
             else:
                 yield _prompt(renderers.get(str(parser.model)), parsed)
+
+
+def _require_model(line: "InvalidLine", file: str) -> None:
+    """Raise `UsageError` for a line that names no model, as others will be the same."""
+    from batchchat.jobs.errors import UsageError
+    from batchchat.jobs.requests.parser import NO_MODEL
+
+    if any(problem.message == NO_MODEL for problem in line.problems):
+        raise UsageError(
+            f"line {line.line:,} of `{file}` names no model",
+            hint=f"choose one: `batchchat render {file} --model demo`",
+        )
 
 
 def _prompt(renderer: "PromptRenderer", request: "Request") -> dict[str, Any]:

@@ -133,8 +133,6 @@ def _hint(backend: "Backend", view: "View") -> str | None:
     if not batch.is_over:
         follow = f"follow it with `batchchat watch {batch.id}`"
         return blocked_hint(backend, view) or follow
-    if batch.status == "failed":
-        return f"list all problems with `batchchat status {batch.id} --json`"
     if batch.request_counts.completed:
         return f"read the results with `batchchat results {batch.id}`"
     return None

@@ -21,7 +21,12 @@ def validate(
 
     batchchat validate requests.jsonl --model demo
     """
-    from batchchat.cli.backends.report import INCOMPLETE, ignored_note, show_problems
+    from batchchat.cli.backends.report import (
+        INCOMPLETE,
+        MAX_SHOWN_PROBLEMS,
+        ignored_note,
+        show_problems,
+    )
     from batchchat.cli.backends.session import open_session
     from batchchat.cli.commands.check_file import check_file
 
@@ -33,7 +38,12 @@ def validate(
     elif found.problem_count:
         problems = found.first_problems()
         show_problems(problems, found.invalid, found.requests, f"`{file}`")
-        streams.hint(f"list all problems with `batchchat validate {file} --json`")
+        again = f"`batchchat validate {file}"
+        streams.hint(
+            f"list all problems with {again} --json`"
+            if found.problem_count > MAX_SHOWN_PROBLEMS
+            else f"fix the file, and check it again with {again}`"
+        )
     else:
         streams.info(f"`{file}` is valid: {count(found.requests, 'request')}")
     if not json and (note := ignored_note(found.ignored_fields)):

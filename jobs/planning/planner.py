@@ -18,6 +18,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.missing_input import INPUT_MISSING, input_is_missing
 from batchchat.jobs.ledger.records import Batch, Plan
 from batchchat.jobs.ledger.repair import plan_matches_stored_results
+from batchchat.jobs.planning.file_problem import condense
 from batchchat.jobs.planning.scanner import Limits, Scan, scan
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.prompts.renderer import PromptRenderer
@@ -90,6 +91,7 @@ def _build_plan(
         check=check,
         on_progress=on_progress,
     )
+    condense(found, parser.model)
     model = batch.resolved_model or find_model(parser, renderers.catalog, found)
     if model is not None:
         _check_limit(batch, model, found)

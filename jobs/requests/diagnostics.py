@@ -30,7 +30,7 @@ _ENVELOPE, _BODY, _BODY_LINE = map(inspect.type_info, (Envelope, Body, BodyLine)
 _CODES = {"method": "invalid_method", "url": "invalid_url"}
 """Fields whose invalid values have a code of their own."""
 
-_MAX_PROBLEMS_PER_LINE = 100
+MAX_PROBLEMS_PER_LINE = 100
 
 
 class Diagnosis(NamedTuple):
@@ -61,7 +61,7 @@ def diagnose(raw: bytes, line: int) -> Diagnosis:
     found = _bare_problems(value) if is_bare else _problems(value)
     problems = [
         Problem(code, line, message, _printable(param), in_body=in_body)
-        for (code, message, param), in_body in islice(found, _MAX_PROBLEMS_PER_LINE)
+        for (code, message, param), in_body in islice(found, MAX_PROBLEMS_PER_LINE)
     ]
     custom_id = value.get("custom_id")
     if custom_id is None and is_bare:

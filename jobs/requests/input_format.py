@@ -1,5 +1,6 @@
 """Read an input file as JSON lines, or say which other format it has."""
 
+import csv
 import shlex
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -27,6 +28,11 @@ _PANDAS = (
     'python -c "import pandas, sys; pandas.read_parquet(sys.argv[1]).to_json('
     "'requests.jsonl', orient='records', lines=True)\" {}"
 )
+_READ_CSV = (
+    'python -c "import pandas, sys; pandas.read_csv(sys.argv[1], sep={separator})'
+    ".to_json('rows.jsonl', orient='records', lines=True)\" {{}}"
+)
+_MAX_COLUMNS = 12
 _ARRAY = _Format("a JSON array", "jq -c '.[]' {} > requests.jsonl")
 _PRETTY = _Format("pretty-printed JSON", "jq -c . {} > requests.jsonl")
 _COMMAS = _Format(
@@ -150,17 +156,44 @@ def _other_format(head: bytes) -> _Format | None:
     for start, encoding in _BY_ENCODING.items():
         if head.startswith(start):
             return _Format(f"{encoding} text", _ICONV.format(encoding=encoding))
-    text = head.removeprefix(BOM).lstrip()
+    return _other_text(head.removeprefix(BOM).lstrip())
+
+
+def _other_text(text: bytes) -> _Format | None:
     first, line_feed, rest = text.partition(b"\n")
     first = first.rstrip()
     is_continued = not rest.lstrip().startswith(b"{")
     if text.startswith(b"["):
         return _ARRAY if is_continued or not _is_json(first) else None
-    if not (line_feed and text.startswith(b"{")):
-        return None
-    if first.endswith(b",") and _is_json(first[:-1]):
+    if not text.startswith(b"{"):
+        return _delimited(first, rest)
+    if line_feed and first.endswith(b",") and _is_json(first[:-1]):
         return _COMMAS
-    return _PRETTY if is_continued and _is_incomplete(first) else None
+    is_pretty = line_feed and is_continued and _is_incomplete(first)
+    return _PRETTY if is_pretty else None
+
+
+def _delimited(first: bytes, rest: bytes) -> _Format | None:
+    """Return CSV or TSV if the first two lines have the same number of columns."""
+    second = rest.partition(b"\n")[0].strip()
+    for delimiter, name in ((b"\t", "TSV"), (b",", "CSV"), (b";", "CSV")):
+        columns = _split(first, delimiter)
+        if len(columns) > 1 and len(columns) == len(_split(second, delimiter)):
+            shown = ", ".join(f"`{column[:40]}`" for column in columns[:_MAX_COLUMNS])
+            command = _READ_CSV.format(separator=repr(delimiter.decode()))
+            return _Format(f"{name} with the columns {shown}", command)
+    return None
+
+
+def _split(line: bytes, delimiter: bytes) -> list[str]:
+    """Return the fields of a line, none if it is JSON or no text."""
+    try:
+        text = line.decode()
+        if _is_json(line) or not text.replace("\t", "").isprintable():
+            return []
+        return next(csv.reader([text], delimiter=delimiter.decode()), [])
+    except (UnicodeDecodeError, csv.Error):
+        return []
 
 
 def _is_json(text: bytes) -> bool:

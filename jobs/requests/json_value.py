@@ -5,6 +5,9 @@ from collections import Counter
 from math import isfinite
 from typing import Any, Never
 
+NO_JSON = "not JSON: Expecting value at column 1"
+"""The reason for text that does not begin like JSON."""
+
 
 class InvalidJsonError(Exception):
     """The text is not JSON, or not usable as JSON; the argument is the reason."""

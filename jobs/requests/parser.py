@@ -40,7 +40,7 @@ class InvalidLine(msgspec.Struct, frozen=True):
 
 ParsedLine = Request | InvalidLine
 
-_NO_MODEL = "required: set the model here or with `--model`"
+NO_MODEL = "required: set the model here or with `--model`"
 _DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -169,7 +169,7 @@ class Parser:
         if model is None:
             if self._model_optional:
                 return []
-            code, message = "missing_required_parameter", _NO_MODEL
+            code, message = "missing_required_parameter", NO_MODEL
             return [Problem(code, line, message, "model", in_body=True)]
         if self.model is None:
             self.model = model

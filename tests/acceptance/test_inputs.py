@@ -117,8 +117,9 @@ def test_file_name_may_be_invalid_utf8(place):
     assert place.run("submit", file, "--model", "demo", "--no-wait").code == 0
 
 
-def test_requests_without_a_model_are_invalid(place):
+def test_a_file_without_models_is_one_error(place):
     file = place.file("requests.jsonl", LINES)
     done = place.run("submit", file)
     assert done.code == 1
-    assert "model: required: set the model here or with `--model`" in done.err
+    assert done.err.count("names a model") == 1
+    assert "the file  model: no request names a model: add `--model NAME`" in done.err

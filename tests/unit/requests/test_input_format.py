@@ -177,3 +177,45 @@ def test_the_command_converts_the_file(name, compressed, tmp_path, monkeypatch):
 )
 def test_lines_are_passed_on_unchanged(data):
     assert read(data) == data
+
+
+TABLES = {
+    "CSV": (b'question,answer\n"a, b",c\n', ["question", "answer"]),
+    "CSV with semicolons": (b"question;answer\na;b\nc;d\n", ["question", "answer"]),
+    "TSV": (b"id\tquestion\n1\ta, b\n", ["id", "question"]),
+    "quoted CSV": (b'"my question","answer"\n"a","b"\n', ["my question", "answer"]),
+}
+
+
+@pytest.mark.parametrize(("data", "columns"), TABLES.values(), ids=TABLES)
+def test_a_table_is_one_error_that_names_its_columns(
+    data, columns, tmp_path, monkeypatch
+):
+    with pytest.raises(InputFileError) as caught:
+        read(data)
+    named = ", ".join(f"`{column}`" for column in columns)
+    assert f"SV with the columns {named}" in caught.value.message
+    monkeypatch.chdir(tmp_path)
+    Path("in.data").write_bytes(data)
+    assert caught.value.hint is not None
+    command = caught.value.hint.removeprefix("convert it: `").removesuffix("`")
+    command = command.replace("python ", f"{sys.executable} ", 1)
+    subprocess.run(command, shell=True, check=True)  # noqa: S602
+    rows = [json.loads(line) for line in Path("rows.jsonl").read_text().splitlines()]
+    assert [list(row) for row in rows] == [columns] * (data.count(b"\n") - 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"hello\nworld\n",
+        b"hello, you\nworld\n",
+        b"a,b\n" + LINES,
+        b'"a, b"\n"c, d"\n',
+        b"a,b",
+        b"\x01,\x02\n\x03,\x04\n",
+        b"\xff,\xfe\n\xff,\xfe\n",
+    ],
+)
+def test_other_text_is_no_table(data):
+    assert read(data) == data
