@@ -18,6 +18,11 @@ from batchchat.workers.engine.echo_core import start_echo
 from tests.support.running import ECHO, Bench, EchoRegistry, lines
 from tests.unit.prompts.hostile_templates import LARGE, SLOW, TEMPLATES
 
+# An interruption in `__del__` is ignored, and repeated later.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
 LIMITS = RenderLimits(cpu_seconds=0.1, min_cpu_seconds=0.1)
 QUADRATIC = (
     "{{ messages[0].content }}{% for a in messages[0].content %}"
