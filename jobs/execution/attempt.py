@@ -40,7 +40,7 @@ class Attempt:
         self._context = context
         self._shard = shard
         self._reader = ShardReader(context, shard)
-        self._writer = CheckpointWriter(context, shard.index, self.id)
+        self._writer = CheckpointWriter(context, shard, self.id)
         self._feeder = ShardFeeder(context, self._writer, self.id)
         self._bisection = CrashBisection()
         self._holds_engine = False
@@ -84,7 +84,7 @@ class Attempt:
     def finish(self) -> bool:
         """Wait for the answers, then commit the shard or hand it back.
 
-        Returns whether every line has a result.
+        Returns whether every line has a result, and the shard is still planned.
 
         Raises:
             StorageError: the storage was unavailable for too long.
@@ -97,7 +97,9 @@ class Attempt:
             self._release_engine()
         failure, lines_at_death = self._feeder.failure, self._feeder.lines_at_death
         is_complete = len(self._writer.lines) == self._shard.requests
-        if is_complete:
+        if is_complete and not self._context.is_planned():
+            is_complete = False  # the new plan has other shards
+        elif is_complete:
             self._writer.commit()
         elif lines_at_death and isinstance(failure, EngineDeadError):
             self._write_marker(tuple(lines_at_death), failure.reason)

@@ -19,7 +19,7 @@ from batchchat.jobs.execution.context import BatchContext
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.checkpoint import Result, pack
 from batchchat.jobs.ledger.partial_turns import PartialTurn, pack_turns, read_turns
-from batchchat.jobs.ledger.records import Part
+from batchchat.jobs.ledger.records import Part, Shard
 from batchchat.jobs.ledger.recovery import RecoveredResults, recover
 
 _MAX_BUFFERED_BYTES = 4 * 1024 * 1024
@@ -28,10 +28,11 @@ _MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 class CheckpointWriter:
     """The results of one attempt at one shard; for one thread."""
 
-    def __init__(self, context: BatchContext, shard: int, attempt_id: str) -> None:
+    def __init__(self, context: BatchContext, shard: Shard, attempt_id: str) -> None:
         """Start without results."""
         self._context = context
-        self._shard = shard
+        self._shard = shard.index
+        self._lines = shard.line_numbers
         self._attempt_id = attempt_id
         self._saved = RecoveredResults()
         self._recovered_turns: dict[int, list[Completion]] = {}
@@ -51,7 +52,7 @@ class CheckpointWriter:
     def recover(self) -> None:
         """Read the checkpoints of earlier attempts. Raises `StorageError`."""
         context = self._context
-        self._saved = recover(context.storage, context.keys, self._shard)
+        self._saved = recover(context.storage, context.keys, self._shard, self._lines)
         self._recovered_turns = read_turns(context.storage, context.keys, self._shard)
         context.progress.add_recovered(self._saved.counts, self._saved.usage)
 

@@ -1,5 +1,6 @@
 """What the attempts at one batch's shards share in a process."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from batchchat.jobs.catalog.catalog import Model
@@ -32,6 +33,9 @@ class BatchContext:
     max_line_bytes: int
     first_tail_shard: int
     checkpoint_seconds: float
+    is_planned: Callable[[], bool] = lambda: True
+    """Returns whether the plan that the attempt belongs to is still the batch's."""
+
     engine_gate: EngineGate = field(default_factory=EngineGate)
     answer_cache: AnswerCache = field(default_factory=AnswerCache)
 

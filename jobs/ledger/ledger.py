@@ -4,6 +4,7 @@ Most records never change once they are written, so they are cached. What a batc
 records add up to is its `State`; see `state.py`.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -27,6 +28,8 @@ from batchchat.jobs.storage import Storage
 _LISTING_WINDOWS_SECONDS = (86_400.0, 30 * 86_400.0, float("inf"))
 _CACHED_PLANS = 128
 _CACHED_RECORDS = 1_000
+_HEAD_BYTES = 128
+_CREATED_AT = re.compile(rb'"created_at":(\d+)')
 _MAX_SORTED_SHARD = 99_999
 """Keys sort like shard numbers up to this one."""
 
@@ -96,6 +99,29 @@ class Ledger:
     def plan(self, batch_id: str) -> Plan | None:
         """Return the plan of a batch, None if it has none yet."""
         return self._read_immutable(Plan, self.keys.batch(batch_id).plan, self._plans)
+
+    def current_plan(self, batch_id: str) -> Plan | None:
+        """Return the plan as it is stored now; None if it is missing or corrupt.
+
+        A corrupt plan is made again, perhaps with other shards, and a long-lived
+        process must not run the shards of the old one.
+        """
+        key = self.keys.batch(batch_id).plan
+        try:
+            plan = self.plan(batch_id)
+            if plan is None or self._is_stored(plan, key):
+                return plan
+            data = b"".join(self.storage.stream(key))  # past the cache of a storage
+            plan = records.decode(Plan, data, key)
+        except (CorruptObjectError, ObjectMissingError):
+            return None
+        self._plans.put(key, plan)
+        return plan
+
+    def _is_stored(self, plan: Plan, key: str) -> bool:
+        """Return whether `plan` is the stored one, of which only the head is read."""
+        created_at = _CREATED_AT.search(self.storage.read(key, 0, _HEAD_BYTES))
+        return created_at is not None and int(created_at[1]) == plan.created_at
 
     def outcome(self, batch_id: str) -> Outcome | None:
         """Return how a batch ended, None if it has not."""

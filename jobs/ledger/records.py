@@ -159,6 +159,11 @@ class Shard(msgspec.Struct, frozen=True, array_like=True):
     duplicate_lines: tuple[int, ...] = ()
     """Lines whose custom_id already occurs on an earlier line."""
 
+    @property
+    def line_numbers(self) -> range:
+        """The numbers of its lines in the input file."""
+        return range(self.first_line, self.first_line + self.lines)
+
 
 class Plan(Record, frozen=True, kw_only=True):
     """`plan.json`: the shards of a batch, or why there are none.

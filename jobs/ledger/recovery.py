@@ -1,5 +1,6 @@
 """Recovers the results that earlier attempts at a shard have checkpointed."""
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,8 +68,13 @@ class RecoveredResults:
         )
 
 
-def recover(storage: Storage, keys: BatchKeys, shard: int) -> RecoveredResults:
+def recover(
+    storage: Storage, keys: BatchKeys, shard: int, lines: Container[int] | None = None
+) -> RecoveredResults:
     """Return the checkpointed results of all attempts, without corrupt checkpoints.
+
+    With `lines`, those of the shard, checkpoints with results of other lines are left
+    out: they were made for the shard of a lost plan.
 
     Raises:
         NewerFormatError: a newer version of batchchat wrote one of the checkpoints.
@@ -82,6 +88,8 @@ def recover(storage: Storage, keys: BatchKeys, shard: int) -> RecoveredResults:
             data = storage.get(entry.key)
             results = unpack(data, entry.key)
         except (CorruptObjectError, ObjectMissingError):
+            continue
+        if lines is not None and not all(result.line in lines for result in results):
             continue
         head = read_header(data)
         kept.add(Part(entry.key, len(data), head.sha256), results, head.engines)

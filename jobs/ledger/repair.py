@@ -107,8 +107,7 @@ def _shard_matches(
     ledger: Ledger, keys: BatchKeys, shard: Shard, *, may_be_short: bool
 ) -> bool:
     """Return whether the results are of the shard's lines, and all if committed."""
-    lines = range(shard.first_line, shard.first_line + shard.lines)
     kept = recover(ledger.storage, keys, shard.index)
     commit = ledger.commit(keys, shard.index)
     is_whole = commit is None or commit.counts.total == shard.requests
-    return kept.lines.issubset(lines) and (is_whole or may_be_short)
+    return kept.lines.issubset(shard.line_numbers) and (is_whole or may_be_short)

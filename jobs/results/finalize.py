@@ -170,7 +170,7 @@ class _Writer:
         keys = self._ledger.keys.batch(self._batch.id)
         commit = self._ledger.commit(keys, shard.index)
         if commit is None:
-            kept = recover(self._ledger.storage, keys, shard.index)
+            kept = recover(self._ledger.storage, keys, shard.index, shard.line_numbers)
             made = kept.commit(shard.index, new_attempt_id(), self._ledger.now())
             key = keys.commit(shard.index)
             self._ledger.storage.create(key, records.encode(made))
@@ -207,8 +207,7 @@ class _Writer:
         except ObjectMissingError:
             if not input_is_missing(self._ledger, self._batch):
                 raise
-        lines = range(shard.first_line, shard.first_line + shard.lines)
-        missing = (line for line in lines if line not in done)
+        missing = (line for line in shard.line_numbers if line not in done)
         return [
             (
                 line,

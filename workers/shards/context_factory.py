@@ -40,6 +40,7 @@ class ContextFactory:
             max_line_bytes=plan.max_line_bytes,
             first_tail_shard=plan.first_tail_shard,
             checkpoint_seconds=self._settings.checkpoint_seconds,
+            is_planned=lambda: _is_planned(ledger, batch_id, plan),
             engine_gate=self._engine_gate,
             answer_cache=self._answer_cache(batch_id),
         )
@@ -51,3 +52,8 @@ class ContextFactory:
                 cache = AnswerCache(enabled=self._settings.deduplicate_requests)
                 self._answer_caches.put(batch_id, cache)
             return cache
+
+
+def _is_planned(ledger: Ledger, batch_id: str, plan: Plan) -> bool:
+    current = ledger.current_plan(batch_id)
+    return current is not None and current.created_at == plan.created_at

@@ -157,7 +157,7 @@ class ShardHost:
             return None
         ledger = self._ledgers.get(message.project)
         keys = ledger.keys.batch(message.batch_id)
-        plan = ledger.plan(message.batch_id)
+        plan = ledger.current_plan(message.batch_id)
         if plan is None or message.shard >= len(plan.shards):
             return None
         if ledger.is_committed(keys, message.shard) or ledger.outcome(message.batch_id):

@@ -12,7 +12,6 @@ import pytest
 from batchchat.jobs.prompts import time_limit
 from batchchat.jobs.prompts.time_limit import TimeLimitError, limit_cpu_time
 
-
 # An interruption in `__del__` is ignored, and repeated later.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning"

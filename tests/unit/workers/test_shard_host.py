@@ -4,7 +4,11 @@ import pytest
 
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import StorageError
+from batchchat.jobs.execution.attempt import Attempt
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.recovery import read_part
 from batchchat.jobs.planning.planner import make_plan, plan_limits
+from batchchat.jobs.storage import CachedStorage
 from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.engine.echo_core import start_echo
 from batchchat.workers.shards import shard_host as module
@@ -40,13 +44,17 @@ def bench(tmp_path, monkeypatch):
     return Bench(tmp_path)
 
 
+def plan(bench, batch_id, settings=SETTINGS):
+    ledger = bench.ledger
+    renderers = EchoRegistry(Catalog({"echo": ECHO}), bench.locks)
+    return make_plan(ledger, ledger.batch(batch_id), renderers, plan_limits(settings))
+
+
 @pytest.fixture
 def planned(bench):
     """Return the id of a batch with one shard."""
     batch_id = bench.submit(lines(5))
-    ledger = bench.ledger
-    renderers = EchoRegistry(Catalog({"echo": ECHO}), bench.locks)
-    make_plan(ledger, ledger.batch(batch_id), renderers, plan_limits(SETTINGS))
+    plan(bench, batch_id)
     return batch_id
 
 
@@ -78,3 +86,79 @@ def test_a_commit_that_disappears_is_written_again(bench, planned, make_host):
     bench.storage.delete(key)
     host.run(message)
     assert bench.storage.size(key)
+
+
+def replan(bench, batch_id):
+    """Lose the plan, and plan the batch again with smaller shards."""
+    bench.storage.delete(bench.ledger.keys.batch(batch_id).plan)
+    bench.now += 5
+    return plan(bench, batch_id, SETTINGS.model_copy(update={"shard_requests": 2}))
+
+
+class TimedBench(Bench):
+    """A bench whose clock a test can set."""
+
+    now = 1_800_000_000.0
+
+    @property
+    def ledger(self):
+        return Ledger(self.storage, "default", lambda: self.now)
+
+
+@pytest.fixture
+def timed(tmp_path):
+    return TimedBench(tmp_path)
+
+
+def lines_of_commit(bench, batch_id, shard):
+    keys = bench.ledger.keys.batch(batch_id)
+    parts = bench.ledger.commit(keys, shard).parts
+    return [line.line for part in parts for line in read_part(bench.storage, part)]
+
+
+def test_a_worker_runs_the_shards_of_a_plan_that_was_made_again(timed, make_host):
+    first, second = timed.submit(lines(5)), timed.submit(lines(5))
+    for batch_id in (first, second):
+        plan(timed, batch_id)
+    host = make_host(CachedStorage(timed.storage))
+    for batch_id in (first, second):  # 7 is no shard: only the plan is read
+        host.run(WorkMessage.for_shard("default", batch_id, 7))
+        replan(timed, batch_id)
+        for shard in range(3):
+            host.run(WorkMessage.for_shard("default", batch_id, shard))
+        found = [lines_of_commit(timed, batch_id, shard) for shard in range(3)]
+        assert found == [[1, 2], [3, 4], [5]]
+
+
+def test_an_attempt_does_not_commit_to_a_plan_that_was_made_meanwhile(
+    timed, make_host, monkeypatch
+):
+    batch_id = timed.submit(lines(5))
+    plan(timed, batch_id)
+    host = make_host(timed.storage)
+    feed = Attempt.feed
+
+    def feed_and_replan(attempt):
+        feed(attempt)
+        monkeypatch.setattr(Attempt, "feed", feed)
+        replan(timed, batch_id)
+
+    monkeypatch.setattr(Attempt, "feed", feed_and_replan)
+    host.run(WorkMessage.for_shard("default", batch_id, 0))
+    keys = timed.ledger.keys.batch(batch_id)
+    assert timed.ledger.commit(keys, 0) is None
+    assert list(timed.storage.list(keys.attempt_markers(0))) == []
+    for shard in range(3):
+        host.run(WorkMessage.for_shard("default", batch_id, shard))
+    found = [lines_of_commit(timed, batch_id, shard) for shard in range(3)]
+    assert found == [[1, 2], [3, 4], [5]]
+
+
+def test_a_worker_runs_nothing_while_a_batch_has_no_plan(timed, make_host):
+    batch_id = timed.submit(lines(5))
+    plan(timed, batch_id)
+    host = make_host(timed.storage)
+    host.run(WorkMessage.for_shard("default", batch_id, 7))
+    timed.storage.delete(timed.ledger.keys.batch(batch_id).plan)
+    host.run(WorkMessage.for_shard("default", batch_id, 0))
+    assert timed.ledger.commit(timed.ledger.keys.batch(batch_id), 0) is None
