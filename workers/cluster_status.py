@@ -7,8 +7,12 @@ from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.errors import BrokerError
 from batchchat.jobs.ledger.state import State
 from batchchat.workers.broker.messages import CONTROL, queue_name
+from batchchat.workers.broker.redis_check import check_writable
 from batchchat.workers.broker.redis_client import open_redis
 from batchchat.workers.broker.status_board import RedisStatusBoard, WorkerStatus
+
+START_CONTROLLER = "see its log, or start one with `batchchat controller`"
+"""What to do if no controller reports: one may run that cannot reach Redis."""
 
 
 def workers_of(model: Model, workers: Iterable[WorkerStatus]) -> list[WorkerStatus]:
@@ -25,10 +29,10 @@ def missing_process(
     `model` is None if it is not known yet.
     """
     if not any(worker.queue == CONTROL for worker in workers):
-        return "no controller is running; start one with `batchchat controller`"
+        return f"no controller reports to Redis; {START_CONTROLLER}"
     if model is not None and not workers_of(model, workers):
         return (
-            f"no worker is running `{model.name}`; start one with"
+            f"no worker reports that it runs `{model.name}`; start one with"
             f" `batchchat worker --model {model.name}`"
         )
     return None
@@ -39,7 +43,8 @@ class ClusterStatus:
 
     def __init__(self, broker: str) -> None:
         """Read from the Redis at `broker`. Raises `ConfigError`."""
-        self._board = RedisStatusBoard(open_redis(broker))
+        self._redis = open_redis(broker)
+        self._board = RedisStatusBoard(self._redis)
 
     def with_progress(self, state: State) -> State:
         """Return the state of a batch, including the results of its open shards."""
@@ -49,14 +54,23 @@ class ClusterStatus:
             shards = self._board.shard_progress(state.batch.id)
         except BrokerError:
             return state
-        running = {shard: (one.counts, one.usage) for shard, one in shards.items()}
+        sizes = {shard.index: shard.requests for shard in state.plan.shards}
+        running = {
+            number: (one.counts, one.usage)
+            for number, one in shards.items()
+            if sum(one.counts.done()) <= sizes.get(number, -1)
+        }
         return replace(state, running=running)
 
     def workers(self) -> list[WorkerStatus]:
         """Return all running workers and controllers.
 
         Raises:
-            BrokerError: Redis is not available.
+            BrokerError: Redis is not available, or no controller reports because it
+                accepts no writes.
 
         """
-        return self._board.workers()
+        found = self._board.workers()
+        if all(worker.queue != CONTROL for worker in found):
+            check_writable(self._redis)
+        return found

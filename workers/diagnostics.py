@@ -14,8 +14,9 @@ from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import LocalStorage, Storage
 from batchchat.jobs.storage.protocol import stream_range
 from batchchat.workers.broker.messages import CONTROL
-from batchchat.workers.broker.redis_client import open_redis, redis_errors
-from batchchat.workers.broker.status_board import RedisStatusBoard
+from batchchat.workers.broker.redis_check import check_redis
+from batchchat.workers.broker.redis_client import open_redis
+from batchchat.workers.cluster_status import START_CONTROLLER, ClusterStatus
 
 _RACES = 20
 _WRITERS_PER_RACE = 8
@@ -117,39 +118,31 @@ def _race(storage: Storage, key: str, pool: ThreadPoolExecutor) -> int:
 
 
 def _check_broker(url: str) -> CheckResult:
-    redis = open_redis(url)
-    with redis_errors():
-        began = time.monotonic()
-        redis.ping()
-        milliseconds = (time.monotonic() - began) * 1000
-        server, policy = redis.info("server"), redis.info("memory")
-    name = server.get("server_name", "redis")
-    number = server.get("valkey_version") or server["redis_version"]
-    text = f"{name} {number} responds in {milliseconds:.1f} ms"
-    if policy.get("maxmemory_policy", "noeviction") != "noeviction":
+    health = check_redis(open_redis(url))
+    if health.problem:
         return CheckResult(
             check="broker",
             status="warning",
-            message=f"{text}, but evicts keys when its memory is full",
-            hint="set its maxmemory-policy to noeviction, or work may be repeated",
+            message=f"{health.text}, but {health.problem}",
+            hint=health.hint,
         )
-    return CheckResult(check="broker", status="ok", message=text)
+    return CheckResult(check="broker", status="ok", message=health.text)
 
 
 def _check_cluster(url: str) -> CheckResult:
-    found = RedisStatusBoard(open_redis(url)).workers()
+    found = ClusterStatus(url).workers()
     controllers = sum(worker.queue == CONTROL for worker in found)
     models = sorted(worker.model for worker in found if worker.queue != CONTROL)
     text = f"controllers: {controllers}, workers: {len(models)}"
     if models:
         text += f" ({', '.join(models)})"
     if not controllers:
-        hint = "start one with `batchchat controller`"
-        return CheckResult(check="cluster", status="error", message=text, hint=hint)
-    if not models:
-        hint = "start one with `batchchat worker --model NAME`"
-        return CheckResult(check="cluster", status="warning", message=text, hint=hint)
-    return CheckResult(check="cluster", status="ok", message=text)
+        status, hint = "error", START_CONTROLLER
+    elif not models:
+        status, hint = "warning", "start one with `batchchat worker --model NAME`"
+    else:
+        status, hint = "ok", None
+    return CheckResult(check="cluster", status=status, message=text, hint=hint)
 
 
 def _check_engine() -> CheckResult:
