@@ -108,6 +108,7 @@ def main() -> NoReturn:
         streams.print_error(BatchchatError(message, hint=f"see `{path} --help`"))
         code = CANNOT_RUN
     except BatchchatError as error:
+        error.hint = error.hint or f"see `batchchat {sys.argv[1]} --help`"
         streams.print_error(error)
         code = CANNOT_RUN
     except streams.BrokenOutputError:

@@ -35,12 +35,14 @@ class BatchchatError(Exception):
 
     code = "error"
     retryable = False
+    default_hint: str | None = None
+    """What to do if an error has no hint of its own; most usage errors need one."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         """Create the error: `message` is what, where and why; `hint` is what to do."""
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.default_hint
 
 
 class UsageError(BatchchatError):
@@ -83,11 +85,11 @@ class LimitExceededError(UsageError):
     """The project has reached one of the limits that the operator has set for it."""
 
     code = "limit_exceeded"
+    default_hint = "the operator of the server sets the limits of projects"
 
     def __init__(self, message: str, *, limit: str = "") -> None:
         """`limit` is the name of the limit in the settings."""
-        hint = "the operator of the server sets the limits of projects"
-        super().__init__(message, hint=hint)
+        super().__init__(message)
         self.limit = limit
 
 
@@ -128,6 +130,7 @@ class StorageError(BatchchatError):
 
     code = "storage_error"
     retryable = True
+    default_hint = "check the storage with `batchchat doctor`"
 
 
 class ObjectMissingError(StorageError):
@@ -174,6 +177,7 @@ class BrokerError(BatchchatError):
 
     code = "broker_error"
     retryable = True
+    default_hint = "check Redis with `batchchat doctor`"
 
 
 class ServerError(BatchchatError):
@@ -181,6 +185,7 @@ class ServerError(BatchchatError):
 
     code = "server_error"
     retryable = True
+    default_hint = "try again in a moment; if it fails again, check the server's log"
 
     def __init__(
         self, message: str, *, hint: str | None = None, retry_after: float = 0.0
@@ -194,6 +199,7 @@ class EngineError(BatchchatError):
     """The engine failed."""
 
     code = "engine_error"
+    default_hint = "see the engine's log, which `batchchat logs ID` prints"
 
 
 class EngineStartError(EngineError):

@@ -111,6 +111,10 @@ def last_id_with(prefix: str) -> str:
     return prefix.ljust(len("batch_") + 32, "f")
 
 
+FILE_HINT = "it may have expired or been deleted: submit the requests again"
+"""The hint for an unknown file."""
+
+
 def not_found_message(kind: str, value: str) -> str:
     """Return the message for an unknown id; for files it is OpenAI's."""
     if kind == "file":

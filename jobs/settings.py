@@ -197,12 +197,21 @@ def load_settings() -> Settings:
     """
     named = os.environ.get("BATCHCHAT_CONFIG")
     if named and not Path(named).is_file():
-        raise ConfigError(f"BATCHCHAT_CONFIG: there is no file `{named}`")
+        raise ConfigError(
+            f"BATCHCHAT_CONFIG: there is no file `{named}`",
+            hint="set it to a TOML file, or run `unset BATCHCHAT_CONFIG`",
+        )
     try:
         return Settings()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"BATCHCHAT_CONFIG: can't read `{named}`: {error}") from None
+        raise ConfigError(
+            f"BATCHCHAT_CONFIG: can't read `{named}`: {error}",
+            hint="correct the file, or run `unset BATCHCHAT_CONFIG`",
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         name = "BATCHCHAT_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigError(f"{name}: {first['msg']}") from None
+        raise ConfigError(
+            f"{name}: {first['msg']}",
+            hint="correct the setting, or remove it; docs/settings.md describes it",
+        ) from None

@@ -31,6 +31,7 @@ class WebhookError(BatchchatError):
     """A webhook could not be sent."""
 
     code = "webhook_failed"
+    default_hint = "check the URL of the webhook endpoint"
 
 
 def safe_post(

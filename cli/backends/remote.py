@@ -37,6 +37,7 @@ from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.errors import (
     BatchchatError,
     ConfigError,
+    ConflictError,
     NotFoundError,
     ServerError,
     UsageError,
@@ -153,7 +154,11 @@ class RemoteBackend(Backend):
 
     @override
     def cancel(self, batch_id: str) -> View:
-        return self._view(self._server.post(f"{_path(batch_id)}/cancel"))
+        try:
+            return self._view(self._server.post(f"{_path(batch_id)}/cancel"))
+        except ConflictError as error:
+            error.hint = f"see how it ended with `batchchat status {batch_id}`"
+            raise
 
     @override
     def extend(self, batch_id: str, window: str) -> None:

@@ -6,6 +6,7 @@ from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.format import count, duration, short
 from batchchat.jobs.ledger.batch_object import BatchObject
 from batchchat.jobs.ledger.cost_limit import MAX_COST_REACHED
+from batchchat.jobs.ledger.records import Counts
 from batchchat.jobs.requests.problems import MAX_LISTED_PROBLEMS, Problem
 
 INCOMPLETE = 1
@@ -21,7 +22,7 @@ def report_end(batch: BatchObject, written: list[Path]) -> int:
         report_invalid_input(batch)
         return INCOMPLETE
     counts, usage = batch.request_counts, batch.usage
-    color = "green" if counts.completed == counts.total else "yellow"
+    color = "green" if _is_complete(counts) else "yellow"
     streams.info(
         f"{streams.style(batch.status, color)}  {count(counts.completed)} of"
         f" {count(counts.total, 'request')}"
@@ -47,13 +48,20 @@ def _next_steps(batch: BatchObject, *, is_written: bool) -> int:
     counts = batch.request_counts
     if counts.completed and not is_written:
         streams.hint(f"read the results with `batchchat results {batch.id}`")
-    if counts.completed == counts.total:
+    if _is_complete(counts):
         return 0
+    if not counts.total:
+        streams.hint("submit the file again: the batch ended before it was checked")
     if counts.failed:
         streams.hint(f"see the errors with `batchchat results {batch.id} --errors`")
     if counts.completed + counts.failed < counts.total:
         streams.hint(f"run the remaining requests with `batchchat retry {batch.id}`")
     return INCOMPLETE
+
+
+def _is_complete(counts: Counts) -> bool:
+    """Return whether all requests completed; a batch without a plan has none."""
+    return 0 < counts.total == counts.completed
 
 
 def cost(batch: BatchObject) -> str:

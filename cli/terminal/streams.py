@@ -68,7 +68,10 @@ def _stdout_writer() -> Iterator[TextIO]:
         _discard_buffer(stream)
         if isinstance(error, BrokenPipeError):
             raise BrokenOutputError from None
-        raise OutputError(f"can't write to stdout: {error.strerror}") from None
+        raise OutputError(
+            f"can't write to stdout: {error.strerror}",
+            hint="write to another place, such as a file with `--output PATH`",
+        ) from None
 
 
 def _discard_buffer(stream: TextIO) -> None:

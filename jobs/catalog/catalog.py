@@ -156,7 +156,8 @@ def _text(config: Path) -> str:
         return config.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         message = f"BATCHCHAT_CONFIG: can't read `{config}`: {error}"
-        raise ConfigError(message) from None
+        hint = "set it to a readable TOML file, or unset it"
+        raise ConfigError(message, hint=hint) from None
 
 
 def _models(text: str, origin: str, known: dict[str, Model]) -> dict[str, Model]:

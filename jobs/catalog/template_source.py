@@ -51,4 +51,7 @@ def _file(file: Path) -> str:
     try:
         return file.expanduser().read_text("utf-8")
     except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"chat_template: can't read `{file}`: {error}") from None
+        raise ConfigError(
+            f"chat_template: can't read `{file}`: {error}",
+            hint="correct the path in the model's catalog entry",
+        ) from None

@@ -18,7 +18,7 @@ from batchchat.jobs.errors import (
     ObjectMissingError,
 )
 from batchchat.jobs.files.listing import FileListing
-from batchchat.jobs.ids import id_created_at, not_found_message
+from batchchat.jobs.ids import FILE_HINT, id_created_at, not_found_message
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import File
@@ -62,7 +62,7 @@ class Files:
         """Return an existing file. Raises `NotFoundError`."""
         file = self._ledger.file(file_id)
         if self._is_expired(file) or self._exists(self._keys.deleted(file_id)):
-            raise NotFoundError(not_found_message("file", file_id))
+            raise NotFoundError(not_found_message("file", file_id), hint=FILE_HINT)
         return file
 
     def page(
@@ -181,7 +181,8 @@ class Files:
             self._storage.delete(mark)
             raise ConflictError(
                 f"`{file_id}` is the input of the unfinished batch `{reader}`:"
-                " cancel it or wait until it has ended"
+                " cancel it or wait until it has ended",
+                hint=f"cancel it with `batchchat cancel {reader}`",
             )
         self._storage.delete(self._keys.content(file_id))
 

@@ -26,7 +26,8 @@ def completion_window_seconds(text: str) -> int:
     if not _MIN_SECONDS <= seconds <= _MAX_SECONDS:
         raise UsageError(
             f"`{text[:80]}` is not a completion window: it must be a duration from 1h"
-            " to 30d, such as 90m, 24h or 7d"
+            " to 30d, such as 90m, 24h or 7d",
+            hint="choose another one with `--completion-window`",
         )
     return seconds
 

@@ -16,7 +16,12 @@ from batchchat.jobs.errors import (
     NotFoundError,
     ObjectMissingError,
 )
-from batchchat.jobs.ids import id_created_at, not_found_message, smallest_id_at
+from batchchat.jobs.ids import (
+    FILE_HINT,
+    id_created_at,
+    not_found_message,
+    smallest_id_at,
+)
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.commit_index import CommitIndex
 from batchchat.jobs.ledger.keys import BatchKeys, Keys, shard_of_commit
@@ -159,7 +164,7 @@ class Ledger:
         """Return the record of a file. Raises `NotFoundError`."""
         file = self._read_optional(File, self.keys.file(file_id))
         if file is None:
-            raise NotFoundError(not_found_message("file", file_id))
+            raise NotFoundError(not_found_message("file", file_id), hint=FILE_HINT)
         return file
 
     def commit(self, keys: BatchKeys, shard: int) -> Commit | None:

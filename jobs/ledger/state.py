@@ -126,7 +126,10 @@ class State:
         if Plan in self.corrupt.values():
             raise CorruptObjectError(f"the plan of `{self.batch.id}` is corrupt")
         if self.plan is None:
-            raise ConflictError(f"`{self.batch.id}` has not been planned yet")
+            raise ConflictError(
+                f"`{self.batch.id}` has not been planned yet",
+                hint=f"see its status with `batchchat status {self.batch.id}`",
+            )
         return self.plan
 
     def pending(self) -> list[int]:

@@ -76,7 +76,8 @@ def cancel_batch(ledger: Ledger, batch_id: str) -> None:
     state = ledger.state(batch_id)
     if state.is_terminal and state.status != "cancelled":
         message = f"Cannot cancel a batch with status '{state.status}'."
-        raise ConflictError(message)
+        hint = f"see how it ended with `batchchat status {batch_id}`"
+        raise ConflictError(message, hint=hint)
     key = ledger.keys.batch(batch_id).cancel
     ledger.storage.create(key, records.encode(Cancel(ledger.now())))
 

@@ -110,7 +110,10 @@ class PromptRenderer:
 
         """
         if self.encode is None:
-            raise ConfigError("the model's tokenizer is not available")
+            raise ConfigError(
+                "the model's tokenizer is not available",
+                hint="download the model where it runs, or use its folder as `source`",
+            )
         if self._guard is not None and self._guard.contains_special_token(request):
             return self._guard.encode(partial(self._rendered, request))
         return self.encode(text)

@@ -13,6 +13,7 @@ TOOL_USE = "tool_use"
 _TEMPLATE_FILE = "chat_template.jinja"
 _PROCESSOR_FILE = "chat_template.json"
 _ADDITIONAL_FOLDER = "additional_chat_templates"
+_HINT = "repair the model's folder, or set `chat_template` in its catalog entry"
 
 
 def chat_templates(folder: Path, tokenizer_config: dict[str, Any]) -> dict[str, str]:
@@ -32,7 +33,9 @@ def chat_templates(folder: Path, tokenizer_config: dict[str, Any]) -> dict[str, 
         found = _named(source)
     for name, template in found.items():
         if not isinstance(template, str):
-            raise ConfigError(f"`{folder}`: the chat template `{name}` is not a text")
+            raise ConfigError(
+                f"`{folder}`: the chat template `{name}` is not a text", hint=_HINT
+            )
     return found
 
 
@@ -48,7 +51,7 @@ def read_object(file: Path) -> dict[str, Any]:
     try:
         value = json.loads(file.read_text("utf-8"))
     except ValueError as error:
-        raise ConfigError(f"`{file}` is not JSON: {error}") from None
+        raise ConfigError(f"`{file}` is not JSON: {error}", hint=_HINT) from None
     return value if isinstance(value, dict) else {}
 
 
@@ -63,7 +66,9 @@ def _text(file: Path) -> str:
     try:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"can't read the chat template `{file}`: {error}") from None
+        raise ConfigError(
+            f"can't read the chat template `{file}`: {error}", hint=_HINT
+        ) from None
 
 
 def _named(source: Any) -> dict[str, Any]:

@@ -136,4 +136,5 @@ def _check_files_exist(ledger: Ledger, state: State) -> None:
             ledger.storage.size(ledger.keys.content(file_id))
         except ObjectMissingError:
             message = f"`{file_id}` was deleted before it was delivered"
-            raise OutputError(message) from None
+            hint = "run the requests again: `batchchat submit FILE --output URL`"
+            raise OutputError(message, hint=hint) from None

@@ -67,7 +67,10 @@ def sample(ledger: Ledger, state: State, most: int) -> list[Row]:
         elif (place := chance.randint(0, index)) < most:
             kept[place] = row
     if not kept:
-        raise UsageError(f"`{state.batch.id}` has no completed requests to verify")
+        raise UsageError(
+            f"`{state.batch.id}` has no completed requests to verify",
+            hint=f"see its status with `batchchat status {state.batch.id}`",
+        )
     return sorted(kept, key=lambda row: row.line.number)
 
 

@@ -16,6 +16,7 @@ from batchchat.jobs.storage import LocalStorage, Storage, open_storage
 from batchchat.jobs.storage.protocol import checked_key
 
 SETTING = "BATCHCHAT_OUTPUT_PREFIXES"
+_HINT = "choose a place such as `s3://bucket/prefix/` or `file:///folder/`"
 
 _MAX_URL_LENGTH = 1_024
 _S3 = re.compile(r"(s3://[A-Za-z0-9][A-Za-z0-9._-]{2,62})(?:/(.*))?")
@@ -36,7 +37,7 @@ class Destination(NamedTuple):
             message = (
                 f"`{text[:80]}…` is too long: up to {_MAX_URL_LENGTH:,} characters"
             )
-            raise OutputError(message)
+            raise OutputError(message, hint=_HINT)
         if found := _S3.fullmatch(text):
             place = cls(found[1], _segments(found[2] or ""))
         elif found := _FOLDER.fullmatch(text):
@@ -45,7 +46,7 @@ class Destination(NamedTuple):
         else:
             raise OutputError(
                 f"`{text}` is not a valid destination",
-                hint="use `s3://bucket/prefix/`, `file:///folder/` or `/folder/`",
+                hint=_HINT,
             )
         place._check(text)
         return place
@@ -78,7 +79,8 @@ class Destination(NamedTuple):
         plain = "".join(self.path).isprintable()
         if not plain or {"", ".", ".."} & {*self.path}:
             raise OutputError(
-                f"`{text}` must not contain `.`, `..`, `//` or control characters"
+                f"`{text}` must not contain `.`, `..`, `//` or control characters",
+                hint=_HINT,
             )
         try:
             if self.path and self.root != _LOCAL:
@@ -86,7 +88,8 @@ class Destination(NamedTuple):
         except ValueError:
             raise OutputError(
                 f"`{text}`: a prefix may contain letters, digits and `._-=`, and no"
-                " part of it may begin with `.`, `-` or `=`"
+                " part of it may begin with `.`, `-` or `=`",
+                hint=_HINT,
             ) from None
 
 
@@ -106,10 +109,13 @@ class AllowedDestinations:
             named = ", ".join(f"`{prefix}`" for prefix in allowed)
             raise OutputError(
                 f"`{text}` is not below a prefix in {SETTING}"
-                f" ({named or 'which is not set'})"
+                f" ({named or 'which is not set'})",
+                hint=f"choose a place below one of them, or add a prefix to {SETTING}",
             )
         if self._storage is not None and place.is_within(self._storage):
-            raise OutputError(f"`{text}` is within the storage of the batches")
+            raise OutputError(
+                f"`{text}` is within the storage of the batches", hint=_HINT
+            )
         return place
 
 

@@ -79,7 +79,8 @@ class EndpointStore:
             return records.decode(Endpoint, self._storage.get(key), key)
         except ObjectMissingError:
             message = f"no such webhook endpoint: `{endpoint_id}`"
-            raise NotFoundError(message) from None
+            hint = "`GET /v1/webhook_endpoints` lists those that exist"
+            raise NotFoundError(message, hint=hint) from None
 
     def change(self, endpoint_id: str, **changes: Any) -> Endpoint:
         """Change an endpoint's name, URL or events. Raises `NotFoundError`."""

@@ -139,3 +139,13 @@ def test_batch_without_a_run_is_cancelled_immediately(place):
     done = place.run("cancel", batch_id, "--json")
     assert (done.code, done.json()["status"]) == (0, "cancelled")
     assert done.json()["output_file_id"] is None
+
+
+@pytest.mark.parametrize("command", ["watch", "resume"])
+def test_a_batch_cancelled_before_it_was_checked_is_incomplete(place, command):
+    batch_id = place.hand_in(place.file("requests.jsonl", REQUESTS))
+    assert place.run("cancel", batch_id).out == b"cancelled\n"
+    done = place.run(command, batch_id)
+    assert done.code == 1
+    assert "cancelled  0 of 0 requests" in done.err
+    assert "hint: submit the file again" in done.err

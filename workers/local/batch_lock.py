@@ -46,7 +46,10 @@ def batch_lock(folder: Path, batch_id: str) -> Iterator[None]:
         ) from None
     except OSError as error:
         reason = error.strerror or error
-        raise StorageError(f"cannot make the lock `{path}`: {reason}") from None
+        raise StorageError(
+            f"cannot make the lock `{path}`: {reason}",
+            hint="set XDG_DATA_HOME to a folder that you can write to",
+        ) from None
     try:
         yield
     finally:

@@ -35,4 +35,7 @@ def s3_client(endpoint: str | None, *, path_style: bool | None) -> Any:
         session = boto3.session.Session()
         return session.client("s3", endpoint_url=endpoint, config=config)
     except BotoCoreError as error:
-        raise ConfigError(f"invalid S3 settings: {error}") from error
+        raise ConfigError(
+            f"invalid S3 settings: {error}",
+            hint="check BATCHCHAT_S3_ENDPOINT and the variables AWS_*",
+        ) from error
