@@ -18,6 +18,7 @@ SMALL = {
     "sweeps": "--shards 400",
     "serving": "--upload-mb 64 --polls 100 --creates 20",
     "throughput": "--requests 300 --runs 1",
+    "gpu_speed": "--speed 1b --requests 300",
     "where_time_goes": "--requests 500",
     "first_result": "--requests 100 1000 --runs 1",
     "levers": "--requests 200 --runs 1 --levers defaults compiled",

@@ -74,8 +74,19 @@ def long_tail(source: random.Random) -> int:
     return min(512, max(8, round(source.lognormvariate(3.6, 0.9))))
 
 
-def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
-    """Run the file as `batchchat submit` does, with the engine already loaded."""
+def run_batchchat(
+    path: Path,
+    models: Path,
+    shard: int,
+    *,
+    config: Path | None = None,
+    apart: bool = False,
+) -> Measured:
+    """Run the file as `batchchat submit` does, with the engine already loaded.
+
+    `config` extends the catalog; `apart` puts the engine's core into a process of its
+    own, as on a GPU.
+    """
     from batchchat.jobs.catalog.catalog import load_catalog
     from batchchat.jobs.execution.progress import Progress
     from batchchat.jobs.ledger.ledger import Ledger
@@ -89,10 +100,10 @@ def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
     from batchchat.workers.engine.vllm_startup import start_vllm
     from batchchat.workers.local.single_batch import SingleBatchRun
 
-    catalog = load_catalog()
+    catalog = load_catalog(config)
     began = time.perf_counter()
     engine = start_vllm(
-        catalog.find("demo"), models, in_subprocess=False, log_level="error"
+        catalog.find("demo"), models, in_subprocess=apart, log_level="error"
     )
     load = time.perf_counter() - began
     settings = Settings(shard_requests=shard, model_cache=str(models))
@@ -117,7 +128,14 @@ def run_batchchat(path: Path, models: Path, shard: int) -> Measured:
     return times | {"load": load, "steps": engine.steps, "answers": answers}
 
 
-def run_chat(path: Path, models: Path, shard: int | None) -> Measured:
+def run_chat(
+    path: Path,
+    models: Path,
+    shard: int | None,
+    *,
+    config: Path | None = None,
+    apart: bool = False,
+) -> Measured:
     """Run `LLM.chat` over everything, or shard by shard."""
     from batchchat.jobs.catalog.catalog import load_catalog
     from batchchat.jobs.catalog.model_files import model_folder
@@ -125,14 +143,16 @@ def run_chat(path: Path, models: Path, shard: int | None) -> Measured:
     from batchchat.workers.engine.vllm_startup import engine_arguments, set_environment
 
     set_environment("error")  # before vLLM's libraries read it
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # like batchchat
-    model = load_catalog().find("demo")
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(apart))  # like batchchat
+    model = load_catalog(config).find("demo")
     folder = str(model_folder(model, models))
     began = time.perf_counter()
     from vllm import LLM, SamplingParams
 
     renderer = load_renderer(model, models)
-    llm = LLM(**engine_arguments(model, folder, renderer, on_cpu=True))
+    arguments = engine_arguments(model, folder, renderer, on_cpu=True)
+    del arguments["structured_outputs_config"]  # batchchat's own default
+    llm = LLM(**arguments)
     load = time.perf_counter() - began
     steps = _counted(llm)
     clock = _Clock()
