@@ -23,10 +23,7 @@ def template_text(source: str) -> str:
 
     """
     if source in built_in_templates():
-        text = (_TEMPLATE_FOLDER / f"{source}{_SUFFIX}").read_text("utf-8")
-        return text.replace(
-            _TOOLS_INCLUDE, (_TEMPLATE_FOLDER / "tools.part").read_text("utf-8")
-        )
+        return _built_in(source)
     if source.endswith(_SUFFIX) and "\n" not in source:
         return _file(Path(source))
     if "{" not in source:  # it would render every conversation to the same prompt
@@ -36,6 +33,18 @@ def template_text(source: str) -> str:
             hint=f"the built-in templates are {known}; a path must end in `{_SUFFIX}`",
         )
     return source
+
+
+def is_built_in(text: str) -> bool:
+    """Return whether a text is that of a built-in template."""
+    return any(text == _built_in(name) for name in built_in_templates())
+
+
+@cache
+def _built_in(name: str) -> str:
+    text = (_TEMPLATE_FOLDER / f"{name}{_SUFFIX}").read_text("utf-8")
+    tools = (_TEMPLATE_FOLDER / "tools.part").read_text("utf-8")
+    return text.replace(_TOOLS_INCLUDE, tools)
 
 
 @cache

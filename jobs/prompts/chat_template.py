@@ -30,7 +30,11 @@ _TEMPLATE_ERRORS = (
 """What a template may raise for a conversation that it does not support."""
 
 
-_RESERVED = ("messages", "tools", "documents", "add_generation_prompt")
+ADDS_SPACE = "tokenizer_adds_space"
+"""A variable of built-in templates: whether the tokenizer puts a space after a special
+token; undefined without a tokenizer."""
+
+_RESERVED = ("messages", "tools", "documents", "add_generation_prompt", ADDS_SPACE)
 """Variables that the renderer sets, besides the special tokens."""
 
 CLOCK = "strftime_now"
@@ -51,8 +55,13 @@ class ChatTemplate:
         special_tokens: dict[str, str],
         label: str = "the chat template",
         limits: RenderLimits = _LIMITS,
+        *,
+        adds_space: bool | None = None,
     ) -> None:
         """Compile `source`; errors call it `label`.
+
+        With `adds_space`, the tokenizer itself puts a space after a special token; None
+        without a tokenizer.
 
         Raises:
             ConfigError: `source` is not a valid template.
@@ -61,6 +70,7 @@ class ChatTemplate:
         self._template = LimitedTemplate(source, label, limits)
         self.source = source
         self._special_tokens = special_tokens
+        self._spacing = {} if adds_space is None else {ADDS_SPACE: adds_space}
         self._supports_developer = "developer" in source
         variables = self._template.variables
         self.variables = variables - {*_RESERVED, *special_tokens}
@@ -115,6 +125,7 @@ class ChatTemplate:
                     "tools": tool_dicts or None,
                     "documents": None,
                     **self._special_tokens,
+                    **self._spacing,
                     **{k: map_texts(v, transform) for k, v in arguments.items()},
                 }
             )

@@ -19,6 +19,11 @@ from batchchat.jobs.prompts.template_files import (
     chat_templates,
     read_object,
 )
+from batchchat.jobs.prompts.tokenizer_loading import (
+    adds_space,
+    check_special_tokens,
+    load_tokenizer,
+)
 
 
 def load_renderer(model: Model, models_folder: Path) -> PromptRenderer:
@@ -54,21 +59,17 @@ def _build(model: Model, folder: Path | None) -> PromptRenderer:
     settings = read_object(folder / "tokenizer_config.json") if folder else {}
     sources = _template_sources(model, folder, settings)
     tokens = _special_tokens(settings) | {**model.special_tokens}
-    templates = {
-        name: ChatTemplate(
-            text, tokens, f"the chat template `{name}` of model `{model.name}`"
-        )
-        for name, text in sources.items()
-    }
-    for template in templates.values():
-        template.check_limits()
+    tokenizer = load_tokenizer(folder, settings) if folder else None
+    if tokenizer is not None:
+        for text in sources.values():
+            check_special_tokens(tokenizer, text, tokens, settings)
+    templates = _templates(model, sources, tokens, tokenizer)
     text_config = config.get("text_config") or config
     length = (
         model.context_length
         or model.engine.get("max_model_len")
         or text_config.get("max_position_embeddings")
     )
-    tokenizer = _tokenizer(folder)
     return PromptRenderer(
         templates[DEFAULT],
         _encoder(tokenizer) if tokenizer else None,
@@ -100,21 +101,33 @@ def _template_sources(
     return {name: found[name] for name in (DEFAULT, TOOL_USE) if name in found}
 
 
+def _templates(
+    model: Model,
+    sources: dict[str, str],
+    tokens: dict[str, str],
+    tokenizer: Tokenizer | None,
+) -> dict[str, ChatTemplate]:
+    beginning = tokens.get("bos_token", "")
+    templates = {
+        name: ChatTemplate(
+            text,
+            tokens,
+            f"the chat template `{name}` of model `{model.name}`",
+            adds_space=adds_space(tokenizer, beginning) if tokenizer else None,
+        )
+        for name, text in sources.items()
+    }
+    for template in templates.values():
+        template.check_limits()
+    return templates
+
+
 def _guard(
     model: Model, tokens: dict[str, str], tokenizer: Tokenizer | None
 ) -> SpecialTokenGuard:
-    special = special_tokens(tokenizer) if tokenizer else tokens.values()
+    named = tokens.values()
+    special = special_tokens(tokenizer, named) if tokenizer else named
     return SpecialTokenGuard(special, model.turn_markers, tokenizer)
-
-
-def _tokenizer(folder: Path | None) -> Tokenizer | None:
-    file = folder and folder / "tokenizer.json"
-    if file is None or not file.is_file():
-        return None
-    tokenizer = Tokenizer.from_file(str(file))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
 
 
 def _encoder(tokenizer: Tokenizer) -> Callable[[str], list[int]]:

@@ -14,12 +14,12 @@ Reasons, and how to allow both: `docs/decisions/0012-special-tokens.md`.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
 from msgspec import UNSET
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.prompts.chat_template import message_for_template, tool_for_template
@@ -27,6 +27,12 @@ from batchchat.jobs.requests.schema import Request
 
 _NONCHARACTERS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
 """Code points that Unicode permanently reserves as noncharacters."""
+
+_WHITESPACE = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
+    "\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+"""Unicode's whitespace, which some special tokens remove before or after them."""
 
 Encode = Callable[[str], list[int]]
 Render = Callable[[Callable[[str], str]], str]
@@ -94,17 +100,23 @@ class SpecialTokenGuard:
         first, later = self._plain_encoders
         ids: list[int] = []
         end = 0
-        for token in self._special.pattern.finditer(marked):
-            encode = later if end else first
-            ids += encode(marked[end : token.start()].replace(mark, ""))
-            ids.append(self._ids[token[0]])
-            end = token.end()
-        return ids + (later if end else first)(marked[end:].replace(mark, ""))
+        for found in self._special.pattern.finditer(marked):
+            number, token = self._added[found[0]]
+            text = marked[end : max(end, found.start())]
+            encode = later if ids else first
+            ids += encode(
+                (text.rstrip(_WHITESPACE) if token.lstrip else text).replace(mark, "")
+            )
+            ids.append(number)
+            end = found.end()
+            if token.rstrip:
+                end = len(marked) - len(marked[end:].lstrip(_WHITESPACE))
+        return ids + (later if ids else first)(marked[end:].replace(mark, ""))
 
     @cached_property
-    def _ids(self) -> dict[str, int]:
+    def _added(self) -> dict[str, tuple[int, AddedToken]]:
         tokens = self._known.get_added_tokens_decoder()
-        return {token.content: number for number, token in tokens.items()}
+        return {token.content: (number, token) for number, token in tokens.items()}
 
     @cached_property
     def _plain_encoders(self) -> tuple[Encode, Encode]:
@@ -112,10 +124,12 @@ class SpecialTokenGuard:
 
         They differ because some tokenizers insert a space only at the start of a text.
         """
-        source = self._known.to_str()
-        return _encoder(source), _encoder(
-            json.dumps(_without_initial_space(json.loads(source)))
-        )
+        value = json.loads(self._known.to_str())
+        for token in value["added_tokens"]:
+            token["special"] |= (
+                self._special.pattern.fullmatch(token["content"]) is not None
+            )
+        return _encoder(value), _encoder(_without_initial_space(value))
 
     @property
     def _known(self) -> Tokenizer:
@@ -124,10 +138,10 @@ class SpecialTokenGuard:
         return self._tokenizer
 
 
-def special_tokens(tokenizer: Tokenizer) -> list[str]:
-    """Return the special tokens of a tokenizer."""
+def special_tokens(tokenizer: Tokenizer, named: Collection[str] = ()) -> list[str]:
+    """Return the special tokens of a tokenizer, and the added ones that are `named`."""
     added = tokenizer.get_added_tokens_decoder().values()
-    return [token.content for token in added if token.special]
+    return [one.content for one in added if one.special or one.content in named]
 
 
 def _refusal(message: str, param: str) -> RequestRefusedError:
@@ -203,8 +217,9 @@ def _insert_mark(mark: str) -> Callable[[re.Match[str]], str]:
     return lambda found: f"{found[0][0]}{mark}{found[0][1:]}"
 
 
-def _encoder(source: str) -> Encode:
-    tokenizer = Tokenizer.from_str(source)
+def _encoder(value: Any) -> Encode:
+    """Return the encoder of plain text of a tokenizer, which is JSON."""
+    tokenizer = Tokenizer.from_str(json.dumps(value))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True

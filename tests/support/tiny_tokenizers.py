@@ -1,7 +1,8 @@
 """Small tokenizers of the same kinds as those of the five models."""
 
+import json
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 from tokenizers import (
     AddedToken,
@@ -34,6 +35,33 @@ def byte_level(special: list[str] = LLAMA_3) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     return trained(tokenizer, special, initial_alphabet=alphabet)
+
+
+def stripping() -> Tokenizer:
+    """Return a byte-level tokenizer whose special tokens remove spaces around them."""
+    tokenizer = byte_level()
+    kinds: list[dict[str, bool]] = [{}, {"lstrip": True, "rstrip": True}]
+    kinds += [{"rstrip": True}, {"lstrip": True}]
+    tokens = zip(LLAMA_3, kinds, strict=True)
+    return changed(tokenizer, dict(tokens))
+
+
+def changed(tokenizer: Tokenizer, options: dict[str, dict[str, bool]]) -> Tokenizer:
+    """Return the tokenizer with other options of its added tokens."""
+    value = json.loads(tokenizer.to_str())
+    for token in value["added_tokens"]:
+        token.update(options.get(token["content"], {}))
+    return Tokenizer.from_str(json.dumps(value))
+
+
+def respaced(
+    tokenizer: Tokenizer, scheme: Literal["first", "always", "never"]
+) -> Tokenizer:
+    """Return the newer form of a `legacy` tokenizer, with the same vocabulary."""
+    newer = Tokenizer.from_str(tokenizer.to_str())
+    newer.normalizer = None
+    newer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+    return newer
 
 
 def metaspace(scheme: str) -> Tokenizer:

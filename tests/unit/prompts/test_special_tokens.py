@@ -18,13 +18,22 @@ from tests.support.tiny_tokenizers import (
     LLAMA_2,
     LLAMA_3,
     byte_level,
+    changed,
     legacy,
     metaspace,
+    stripping,
 )
 
 KINDS = {
     "byte level": (byte_level, "L3-8B-Lunaris-v1", LLAMA_3),
     "metaspace first": (lambda: metaspace("first"), "WizardLM-2-7B", LLAMA_2),
+    "metaspace never": (lambda: metaspace("never"), "Llama-2-7b-chat-hf", LLAMA_2),
+    "stripping": (stripping, "L3-8B-Lunaris-v1", LLAMA_3),
+    "not special": (
+        lambda: changed(legacy(), {"</s>": {"special": False}}),
+        "Mistral-7B-Instruct-v0.2",
+        LLAMA_2,
+    ),
     "metaspace always": (lambda: metaspace("always"), "WizardLM-2-7B", LLAMA_2),
     "legacy": (legacy, "Llama-2-7b-chat-hf", LLAMA_2),
 }
@@ -146,7 +155,10 @@ def test_escaped_special_tokens_in_arguments_are_text(model, arguments):
         assert counts(tokenizer, prompt.token_ids, special) == expected
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+    | st.text(" \n\x1f\x85a", max_size=4)
+)
 def test_a_prompt_in_pieces_has_the_same_tokens(model, text):
     guarded, allowed, _, _ = model
     request = parse_valid(
