@@ -12,7 +12,11 @@ from batchchat.jobs.results.finalize import publish_results
 _SETTLE_SECONDS = 60
 """Age at which the outcome of a batch is final, even if writers race to record it."""
 
-_MAX_CACHED_BATCHES = 10_000
+MAX_CACHED_BYTES = 64 * 1024 * 1024
+"""Bytes of Batch objects in memory; one has from 2 KB to 0.5 MB."""
+
+_ENTRY_BYTES = 500
+"""The key of a batch, and what the cache itself needs for it."""
 
 AddProgress = Callable[[State], State]
 """Adds the progress of running shards to what is committed."""
@@ -24,7 +28,9 @@ class BatchView:
     def __init__(self, add_progress: AddProgress = lambda state: state) -> None:
         """Start with an empty cache."""
         self._add_progress = add_progress
-        self._cache: LruCache[str, bytes] = LruCache(_MAX_CACHED_BATCHES)
+        self._cache: LruCache[str, bytes] = LruCache(
+            MAX_CACHED_BYTES, lambda text: len(text) + _ENTRY_BYTES
+        )
 
     def cached(self, project: str, batch_id: str) -> bytes | None:
         """Return the cached JSON of an ended batch, if there is any."""

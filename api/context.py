@@ -9,11 +9,12 @@ from batchchat.jobs.access.api_keys import ApiKeys
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.record_caches import RecordCaches
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import CachedStorage, LocalStorage, Storage
 from batchchat.jobs.storage.destination import AllowedDestinations
 
-_ENDED_COSTS = 100_000
+_ENDED_COSTS = 20_000
 """Ended batches whose cost is remembered."""
 
 
@@ -31,13 +32,15 @@ class AppContext:
     keys: ApiKeys
     loopback_only: bool
     clock: Callable[[], float] = field(default=time.time)
+    caches: RecordCaches = field(default_factory=RecordCaches)
     ended_costs: EndedCosts = field(default_factory=lambda: EndedCosts(_ENDED_COSTS))
     local_storage: LocalStorage | None = None
     """The underlying storage if it is a local folder."""
 
     def ledger(self, project: str) -> Ledger:
         """Return the ledger of a project."""
-        return Ledger(self.storage, project, self.clock)
+        caches = RecordCaches(self.caches)
+        return Ledger(self.storage, project, self.clock, caches)
 
     @property
     def destinations(self) -> AllowedDestinations:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from threading import Lock
 
 from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.record_caches import RecordCaches
 from batchchat.jobs.storage import Storage
 
 
@@ -15,13 +16,16 @@ class LedgerCache:
         self._storage = storage
         self._clock = clock
         self._ledgers: dict[str, Ledger] = {}
+        self._caches = RecordCaches()
         self._lock = Lock()
 
     def get(self, project: str) -> Ledger:
         """Return the ledger of a project."""
         with self._lock:
             if project not in self._ledgers:
-                self._ledgers[project] = Ledger(self._storage, project, self._clock)
+                self._ledgers[project] = Ledger(
+                    self._storage, project, self._clock, self._caches
+                )
             return self._ledgers[project]
 
     def retain(self, projects: Collection[str]) -> None:

@@ -105,8 +105,22 @@ class Admission:
         """Return the unfinished batches of the project, without this one."""
         found = self._index.of_project(self._ledger.project)
         ids = [other for other in found if other != batch_id]
-        read = lambda other: self._index.get(self._ledger.project, other)  # noqa: E731
-        return _read_all(ids, read)
+        return _read_all(ids, self._needs)
+
+    def _needs(self, batch_id: str) -> ActiveBatch:
+        """Return what an unfinished batch needs.
+
+        An entry says nothing if it is of an older version or was written again.
+        """
+        needs = self._index.get(self._ledger.project, batch_id)
+        if needs != ActiveBatch():
+            return needs
+        try:
+            batch = self._ledger.batch(batch_id)
+            lines = self._ledger.file(batch.input_file_id).lines
+        except NotFoundError:
+            return needs
+        return ActiveBatch(requests=lines or 0, max_cost=batch.max_cost)
 
     def _spent_today(self, batch_id: str, others: dict[str, ActiveBatch]) -> Decimal:
         """Return what the batches created today have cost, or may cost at most."""

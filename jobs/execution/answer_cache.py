@@ -19,8 +19,11 @@ from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.requests.schema import Request
 
 _MAX_BYTES = 32 * 1024 * 1024
-_OVERHEAD_BYTES = 1_000
-"""Estimated size of an answer without its texts."""
+_OVERHEAD_BYTES = 500
+"""The key of an answer, and what the cache itself needs for it."""
+
+_BYTES_PER_ENCODED_BYTE = 2
+"""How much more memory the objects of an answer take than their JSON."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -65,5 +68,4 @@ def as_duplicate(answer: Completion) -> Completion:
 
 
 def _size(answer: Completion) -> int:
-    texts = sum(len(c.text or "") + len(c.reasoning or "") for c in answer.choices)
-    return _OVERHEAD_BYTES + texts
+    return _OVERHEAD_BYTES + _BYTES_PER_ENCODED_BYTE * len(_encoder.encode(answer))

@@ -25,14 +25,13 @@ from batchchat.jobs.ids import (
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.commit_index import CommitIndex
 from batchchat.jobs.ledger.keys import BatchKeys, Keys, shard_of_commit
+from batchchat.jobs.ledger.record_caches import RecordCaches
 from batchchat.jobs.ledger.records import Batch, Commit, File, Outcome, Plan
 from batchchat.jobs.ledger.state import CorruptRecords, State
 from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.storage import Storage
 
 _LISTING_WINDOWS_SECONDS = (86_400.0, 30 * 86_400.0, float("inf"))
-_CACHED_PLANS = 128
-_CACHED_RECORDS = 1_000
 _HEAD_BYTES = 128
 _CREATED_AT = re.compile(rb'"created_at":(\d+)')
 _MAX_SORTED_SHARD = 99_999
@@ -46,18 +45,23 @@ class Ledger:
     """
 
     def __init__(
-        self, storage: Storage, project: str, clock: Callable[[], float] = time.time
+        self,
+        storage: Storage,
+        project: str,
+        clock: Callable[[], float] = time.time,
+        caches: RecordCaches | None = None,
     ) -> None:
-        """Use the objects of `project` in `storage`."""
+        """Use the objects of `project` in `storage`, and perhaps shared `caches`."""
         self.storage = storage
         self.keys = Keys(project)
         self.project = project
         self.clock = clock
-        self._batches: LruCache[str, Batch] = LruCache(_CACHED_RECORDS)
-        self._plans: LruCache[str, Plan] = LruCache(_CACHED_PLANS)
-        self._commits: LruCache[str, Commit] = LruCache(_CACHED_RECORDS)
-        self._committed: LruCache[str, CommitIndex] = LruCache(_CACHED_RECORDS)
-        self._listed: LruCache[str, bool] = LruCache(_CACHED_RECORDS)
+        caches = caches or RecordCaches()
+        self._batches = caches.batches
+        self._plans = caches.plans
+        self._commits = caches.commits
+        self._committed = caches.committed
+        self._listed = caches.listed
 
     def now(self) -> int:
         """Return the time in whole Unix seconds."""

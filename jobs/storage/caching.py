@@ -15,6 +15,10 @@ _IMMUTABLE_KEY = re.compile(
 """`final.json` is excluded: a store that is not atomic may replace it once more."""
 
 
+_ENTRY_BYTES = 500
+"""The key of a record, and what the cache itself needs for it."""
+
+
 class CachedStorage(Storage):
     """Serves immutable records from memory.
 
@@ -25,7 +29,9 @@ class CachedStorage(Storage):
         """Cache the records of `storage`."""
         self.url = storage.url
         self._storage = storage
-        self._records = LruCache[str, bytes](max_bytes, size_of=len)
+        self._records = LruCache[str, bytes](
+            max_bytes, lambda data: len(data) + _ENTRY_BYTES
+        )
 
     @override
     def create(self, key: str, data: bytes) -> bool:

@@ -132,7 +132,7 @@ def answer(size, **more):
 
 
 def test_the_cache_is_bounded_and_drops_the_least_recently_used():
-    answer_cache = AnswerCache(max_bytes=7_000)
+    answer_cache = AnswerCache(max_bytes=11_000)
     for name in (b"a", b"b"):
         answer_cache.put(name, answer(2_000))
     assert answer_cache.get(b"a")
