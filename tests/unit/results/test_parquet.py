@@ -1,5 +1,6 @@
 """The Parquet file of a batch: typed, complete, in bounded memory."""
 
+import json
 from decimal import Decimal
 from io import BytesIO
 
@@ -116,6 +117,28 @@ def test_the_conversation_is_plain_text_with_its_answer(hand):
         ("assistant", "re: a\nb"),
     ]
     assert [m["content"] for m in second["messages"]] == ["c", "re: c"]
+
+
+def test_messages_of_every_form_are_in_the_conversation(hand):
+    part = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}
+    call = {"name": "f", "arguments": "{}"}
+    messages = [
+        {"role": "user", "content": [part, {"type": "input_text", "text": "b"}]},
+        {"role": "assistant", "content": None, "refusal": "no", "name": None},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "never"}]},
+        {"role": "assistant", "content": None, "function_call": call},
+        {"role": "function", "name": "f", "content": "7"},
+    ]
+    metadata = {"a": "b", "c": None}
+    data = whole("a", "", messages=messages, metadata=metadata)
+    [row] = read(hand, hand.ended(data))
+    asked = row["messages"][:-1]
+    texts = ["a\nb", "no", "never", None, "7"]
+    assert [message["content"] for message in asked] == texts
+    assert [message["role"] for message in asked[-2:]] == ["assistant", "tool"]
+    [made] = asked[-2]["tool_calls"]
+    assert json.loads(made)["id"] == asked[-1]["tool_call_id"] == "call00003"
+    assert json.loads(row["metadata"]) == {"a": "b"}
 
 
 @pytest.mark.parametrize("ends_in_slot", [False, True])

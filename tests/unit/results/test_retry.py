@@ -100,6 +100,14 @@ def test_a_default_custom_id_is_kept(hand):
     assert second.startswith(b'{"custom_id":"request-3","messages"')
 
 
+def test_a_custom_id_of_null_is_replaced_by_the_default(hand):
+    data = bare("a", custom_id=None)
+    state = hand.ended(data, fails("request-1"))
+    [line] = retried(hand, state)
+    assert line.count(b"custom_id") == 1
+    assert json.loads(line) == json.loads(bare("a")) | {"custom_id": "request-1"}
+
+
 def test_a_custom_id_that_looks_like_a_default_is_unchanged(hand):
     data = [whole("request-1", "a"), bare("b", custom_id="request-2")]
     state = hand.ended(b"\n".join(data), fails("request-1", "request-2"))
