@@ -113,6 +113,11 @@ class Settings(BaseSettings):
     upload_idle_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Idle timeout for uploads, in seconds."""
 
+    on_invalid: Annotated[str, Field(pattern="^(openai|fail|skip)$")] = "openai"
+    """Which invalid lines fail a batch that is created without `on_invalid`: `openai`
+    (those that are no request, such as invalid JSON; an error in a request's body is a
+    line of the error file), `fail` (all) or `skip` (none)."""
+
     output_prefixes: Annotated[tuple[str, ...], NoDecode] = ()
     """Prefixes below which the API may deliver results, separated by commas, such as
     `s3://bucket/exports/{project}/` or `/srv/exports/`; unset, delivery is disabled.

@@ -103,10 +103,13 @@ class CreateBatchRequest(BaseModel):
         description="Cost limit in US dollars. The batch is cancelled before its"
         " estimated cost exceeds the limit; finished results are kept.",
     )
-    on_invalid: Literal["fail", "skip"] = Field(
-        "fail",
-        description="What to do with invalid input lines: fail the whole batch, or"
-        " report them in the error file and run the other lines.",
+    on_invalid: Literal["openai", "fail", "skip"] | None = Field(
+        None,
+        description="Which invalid input lines fail the batch. `openai`: those that are"
+        " no request (not JSON, `custom_id` missing or repeated, wrong `method`, `url`"
+        " or model); an error in a request's body becomes a line of the error file."
+        " `fail`: all. `skip`: none; they all become lines of the error file. Null is"
+        " the server's BATCHCHAT_ON_INVALID, `openai` unless it is set.",
     )
     output_format: Literal["jsonl", "parquet", "both"] = Field(
         "jsonl",
@@ -159,7 +162,7 @@ def create(
     options = BatchOptions(
         model=body.model,
         seed=body.seed,
-        on_invalid=body.on_invalid,
+        on_invalid=body.on_invalid or context.settings.on_invalid,
         completion_window=body.completion_window,
         metadata=body.metadata,
         priority=body.priority,

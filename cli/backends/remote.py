@@ -61,6 +61,8 @@ class RemoteBackend(Backend):
     accepts_any_model = False
     default_completion_window = "24h"
 
+    default_on_invalid = None
+
     def __init__(self, server: ServerClient) -> None:
         """Use the batches that the API key of `server` gives access to."""
         self._server = server
@@ -298,8 +300,9 @@ def _create_body(file_id: str, options: BatchOptions) -> dict[str, Any]:
         "model": options.model,
         "seed": options.seed,
         "priority": options.priority,
-        "on_invalid": options.on_invalid,
     }
+    if options.on_invalid is not None:
+        body["on_invalid"] = options.on_invalid
     if options.max_cost is not None:
         body["max_cost"] = float(options.max_cost)
     if options.output_format != "jsonl":

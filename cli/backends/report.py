@@ -1,5 +1,7 @@
 """Report how a batch ended, and what to do next."""
 
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from batchchat.cli.terminal import streams
@@ -7,7 +9,7 @@ from batchchat.cli.terminal.format import count, duration, short
 from batchchat.jobs.ledger.batch_object import BatchObject
 from batchchat.jobs.ledger.cost_limit import MAX_COST_REACHED
 from batchchat.jobs.ledger.records import Counts
-from batchchat.jobs.requests.problems import MAX_LISTED_PROBLEMS, Problem
+from batchchat.jobs.requests.problems import MAX_LISTED_PROBLEMS, BatchError
 
 INCOMPLETE = 1
 """Exit status when the command worked, but not every request completed."""
@@ -109,24 +111,30 @@ def report_invalid_input(batch: BatchObject) -> None:
 
 
 def show_problems(
-    problems: list[Problem], invalid: int, requests: int, name: str
+    problems: list[BatchError], invalid: int, requests: int, name: str
 ) -> None:
     """Print the first problems of a file, aligned by line."""
+    has_bad_lines = any(problem.line for problem in problems)
+    show_invalid(invalid if has_bad_lines else 0, requests, name)
+    list_problems(problems, len(problems))
+
+
+def show_invalid(invalid: int, requests: int, name: str) -> None:
+    """Print how many requests of a file are invalid; 0 for a problem of the file."""
     lines = f"{count(invalid)} of {count(requests, 'request')}"
     verb = "is" if invalid == 1 else "are"
-    has_bad_lines = invalid and any(problem.line for problem in problems)
-    what = (
-        f"{name}: {lines} {verb} invalid" if has_bad_lines else f"{name} can't be run"
-    )
+    what = f"{name}: {lines} {verb} invalid" if invalid else f"{name} can't be run"
     streams.info(f"{streams.style('error:', 'red')} {what}")
-    shown = problems[:MAX_SHOWN_PROBLEMS]
+
+
+def list_problems(problems: Iterable[BatchError], total: int) -> None:
+    """Print the first of `total` problems, aligned by line."""
+    shown = list(islice(problems, MAX_SHOWN_PROBLEMS))
     width = max((len(count(p.line or 0)) for p in shown), default=1)
     for problem in shown:
         where = f"line {count(problem.line):>{width}}" if problem.line else "the file"
         param = f"{problem.param}: " if problem.param else ""
         streams.info(f"  {where}  {param}{problem.message}")
-    if len(problems) > MAX_SHOWN_PROBLEMS:
-        more = count(len(problems) - MAX_SHOWN_PROBLEMS, "more problem")
-        streams.info(
-            f"  … and {'many more' if len(problems) == MAX_LISTED_PROBLEMS else more}"
-        )
+    if total > len(shown):
+        more = count(total - len(shown), "more problem")
+        streams.info(f"  … and {'many more' if total == MAX_LISTED_PROBLEMS else more}")

@@ -46,6 +46,7 @@ class StoredBackend(Backend):
         """Use the storage and the catalog of `session`."""
         self.session = session
         self.ledger = session.ledger
+        self.default_on_invalid = session.settings.on_invalid
 
     @override
     def check_model(self, name: str, max_cost: Decimal | None = None) -> None:

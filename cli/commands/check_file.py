@@ -8,15 +8,14 @@ from tempfile import TemporaryFile
 from batchchat.cli.backends.session import Session
 from batchchat.cli.terminal.input_file import open_input
 from batchchat.cli.terminal.paths import expand_user
-from batchchat.jobs.planning.file_problem import condense
-from batchchat.jobs.planning.planner import PromptLengthCheck, find_model, plan_limits
-from batchchat.jobs.planning.scanner import Scan, scan
+from batchchat.jobs.planning.planner import check_input, plan_limits
+from batchchat.jobs.planning.scanner import Scan
 from batchchat.jobs.requests.parser import Parser
 from batchchat.jobs.storage.protocol import CHUNK_BYTES
 
 
-def check_file(session: Session, file: str, model: str | None) -> Scan:
-    """Return the problems of a file.
+def check_file(session: Session, file: str, model: str | None, on_invalid: str) -> Scan:
+    """Return the problems of a file for a batch with the option `on_invalid`.
 
     Raises:
         InputFileError: the file can't be read.
@@ -25,13 +24,15 @@ def check_file(session: Session, file: str, model: str | None) -> Scan:
     """
     if model is not None:
         session.catalog.find(model)
-    parser = Parser(model, names=session.catalog.names)
-    lengths = PromptLengthCheck(parser, session.renderers)
-    settings = session.settings
     with _opened(file) as read:
-        found = scan(read, parser, plan_limits(settings), check=lengths)
-    condense(found, parser.model)
-    find_model(parser, session.catalog, found)
+        found, _ = check_input(
+            read,
+            Parser(model, names=session.catalog.names),
+            session.renderers,
+            plan_limits(session.settings),
+            on_invalid=on_invalid,
+            every_prompt=True,
+        )
     return found
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from batchchat.cli.terminal import options, paths, streams
-from batchchat.cli.terminal.options import Format, OnInvalid, Priority
+from batchchat.cli.terminal.options import Format, Priority
 
 if TYPE_CHECKING:
     from batchchat.cli.backends.protocol import Backend
@@ -45,10 +45,6 @@ _Metadata = Annotated[
     ),
 ]
 _Priority = Annotated[Priority, typer.Option(help="Scheduling priority on a cluster.")]
-_OnInvalid = Annotated[
-    OnInvalid,
-    typer.Option(help="What to do with invalid lines: fail the batch, or skip them."),
-]
 
 
 def submit(
@@ -61,7 +57,7 @@ def submit(
     metadata: _Metadata = None,
     completion_window: options.CompletionWindow = None,
     priority: _Priority = Priority.NORMAL,
-    on_invalid: _OnInvalid = OnInvalid.FAIL,
+    on_invalid: options.OnInvalidOption = None,
     max_cost: options.MaxCost = None,
     progress: options.Progress = True,
     json: options.Json = False,
@@ -88,7 +84,7 @@ def submit(
     batch_options = BatchOptions(
         model=model,
         seed=seed,
-        on_invalid=on_invalid,
+        on_invalid=on_invalid or backend.default_on_invalid,
         completion_window=completion_window or backend.default_completion_window,
         metadata=options.parse_metadata(metadata),
         output=str(path) if path else None,

@@ -1,49 +1,38 @@
 """`batchchat validate`: list every problem of a file before it is run."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from batchchat.cli.terminal import options, streams
 from batchchat.cli.terminal.format import count
 
 if TYPE_CHECKING:
-    from batchchat.jobs.requests.problems import Problem
+    from batchchat.jobs.planning.scanner import Scan
 
 
 def validate(
     file: options.File,
     model: options.Model = None,
+    on_invalid: options.OnInvalidOption = None,
     json: options.Json = False,
 ) -> int:
     """Check a file of requests without running it.
 
-    Lists every problem with its line. The exit status is 1 if there are any.
+    Checks every line and renders every prompt as `submit` does, and lists every problem
+    with its line: those that fail the batch, and those that become lines of its error
+    file. The exit status is 1 if there are any, as that of `submit` would be.
 
     batchchat validate requests.jsonl --model demo
     """
-    from batchchat.cli.backends.report import (
-        INCOMPLETE,
-        MAX_SHOWN_PROBLEMS,
-        ignored_note,
-        show_problems,
-    )
+    from batchchat.cli.backends.report import INCOMPLETE, ignored_note
     from batchchat.cli.backends.session import open_session
     from batchchat.cli.commands.check_file import check_file
 
-    found = check_file(open_session(), file, model)
-    valid = found.requests - found.invalid
+    session = open_session()
+    found = check_file(session, file, model, on_invalid or session.settings.on_invalid)
     if json:
-        counts = {"total": found.requests, "valid": valid, "invalid": found.invalid}
-        _print_json(counts, found.problems, found.ignored_fields)
+        _print_json(found)
     elif found.problem_count:
-        problems = found.first_problems()
-        show_problems(problems, found.invalid, found.requests, f"`{file}`")
-        again = f"`batchchat validate {file}"
-        streams.hint(
-            f"list all problems with {again} --json`"
-            if found.problem_count > MAX_SHOWN_PROBLEMS
-            else f"fix the file, and check it again with {again}`"
-        )
+        _show(found, file)
     else:
         streams.info(f"`{file}` is valid: {count(found.requests, 'request')}")
     if not json and (note := ignored_note(found.ignored_fields)):
@@ -51,16 +40,46 @@ def validate(
     return INCOMPLETE if found.problem_count else 0
 
 
-def _print_json(
-    counts: dict[str, int], problems: "Iterable[Problem]", ignored: dict[str, int]
-) -> None:
+def _show(found: "Scan", file: str) -> None:
+    """Print the problems: those that fail the batch, then the others."""
+    from batchchat.cli.backends.report import (
+        MAX_SHOWN_PROBLEMS,
+        list_problems,
+        show_invalid,
+    )
+
+    has_bad_lines = any(problem.line for problem in found.problems)
+    show_invalid(found.invalid if has_bad_lines else 0, found.requests, f"`{file}`")
+    failing = found.failing_problems
+    others = found.problem_count - failing
+    if failing:
+        streams.info(f"{count(failing, 'problem')} would fail the batch:")
+        list_problems((p for p in found.problems if found.is_failing(p)), failing)
+    if others:
+        streams.info(f"{count(others, 'problem')} would be reported in the error file:")
+        list_problems((p for p in found.problems if not found.is_failing(p)), others)
+    again = f"`batchchat validate {file}"
+    streams.hint(
+        f"list all problems with {again} --json`"
+        if max(failing, others) > MAX_SHOWN_PROBLEMS
+        else f"fix the file, and check it again with {again}`"
+    )
+
+
+def _print_json(found: "Scan") -> None:
     """Print one JSON object, problem by problem, as there may be millions."""
     from batchchat.jobs.json_lines import encode
+    from batchchat.jobs.requests.problems import as_batch_error
 
-    head = b'{"request_counts":%b,"errors":{"object":"list","data":[' % encode(counts)
-    streams.print_bytes(head)
+    valid = found.requests - found.invalid
+    counts = {"total": found.requests, "valid": valid, "invalid": found.invalid}
+    summary = {"request_counts": counts, "fails_batch": found.failing_problems > 0}
+    head = encode(summary).removesuffix(b"}")
+    streams.print_bytes(head + b',"errors":{"object":"list","data":[')
     separator = b""
-    for problem in problems:
-        streams.print_bytes(separator + encode(problem))
+    for problem in found.problems:
+        error = encode(as_batch_error(problem)).removesuffix(b"}")
+        fails = encode(found.is_failing(problem))
+        streams.print_bytes(b'%b%b,"fails_batch":%b}' % (separator, error, fails))
         separator = b","
-    streams.print_bytes(b']},"ignored_fields":%b}\n' % encode(ignored))
+    streams.print_bytes(b']},"ignored_fields":%b}\n' % encode(found.ignored_fields))

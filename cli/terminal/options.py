@@ -23,8 +23,9 @@ class Format(StrEnum):
 
 
 class OnInvalid(StrEnum):
-    """What to do with a file that has invalid lines."""
+    """Which invalid lines fail a batch."""
 
+    OPENAI = "openai"
     FAIL = "fail"
     SKIP = "skip"
 
@@ -77,6 +78,17 @@ OutputFormat = Annotated[
         "--format",
         help="Format of the results.  [default: parquet if the name of the output ends"
         " in .parquet, otherwise jsonl]",
+    ),
+]
+
+
+OnInvalidOption = Annotated[
+    OnInvalid | None,
+    typer.Option(
+        "--on-invalid",
+        help="Which invalid lines fail the batch: `openai`, those that are no request,"
+        " while an error in a request's body becomes a line of the error file; `fail`,"
+        " all; `skip`, none.  [default: BATCHCHAT_ON_INVALID, or openai]",
     ),
 ]
 

@@ -11,7 +11,7 @@ so the engine finds most of its prompt in the prefix cache. The answer to the la
 is the answer to the request.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -24,6 +24,13 @@ from batchchat.jobs.requests.schema_types import FunctionCall, ToolCall
 
 _OVERRIDE_PAIRS = (("tools", "tool_choice"), ("response_format", "structured_outputs"))
 """Fields that override those of the body in pairs: setting one unsets the other."""
+
+
+_EMPTY_ANSWER = Completion(
+    choices=[Choice(index=0, text="", finish_reason="stop")],
+    prompt_tokens=0,
+    completion_tokens=0,
+)
 
 
 class Conversation:
@@ -119,6 +126,14 @@ class Conversation:
         for at, answer in zip(self._ends, self._answers, strict=False):
             messages[at] = _message(answer.choices[0])
         return messages
+
+
+def turns_with_empty_answers(request: Request) -> Iterator[Conversation]:
+    """Yield the conversation before each turn, as if all answers were empty."""
+    conversation = Conversation(request)
+    while not conversation.is_complete:
+        yield conversation
+        conversation.add_answer(_EMPTY_ANSWER)
 
 
 def _constraint_fields(

@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Meta
 
 from batchchat.jobs.catalog.usage import Usage
-from batchchat.jobs.ledger.records import Counts
+from batchchat.jobs.ledger.records import Counts, Plan
 from batchchat.jobs.ledger.state import STATUSES, TERMINAL, State
-from batchchat.jobs.requests.problems import Problem
+from batchchat.jobs.requests.problems import BatchError, as_batch_error
 
 
 def _one_of(*values: str | None) -> dict[str, Any]:
@@ -26,10 +26,13 @@ def _one_of(*values: str | None) -> dict[str, Any]:
 
 
 class BatchErrors(msgspec.Struct, frozen=True, kw_only=True):
-    """The first problems in an input file."""
+    """The first problems of an input file that failed the batch.
+
+    If the batch skips invalid lines, the first problems of these.
+    """
 
     object: Literal["list"] = "list"
-    data: list[Problem]
+    data: list[BatchError]
 
 
 class BatchUsage(msgspec.Struct, frozen=True):
@@ -75,7 +78,10 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None
     errors: Annotated[
         BatchErrors | None,
-        Meta(description="Problems in the input file, if there are any."),
+        Meta(
+            description="Problems that failed the batch. An error in a request's body"
+            " is a line of the error file instead."
+        ),
     ]
     input_file_id: str
     completion_window: Annotated[
@@ -170,8 +176,8 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
     invalid_lines: Annotated[
         int,
         Meta(
-            description="Number of invalid input lines; `errors` describes the first"
-            " ones."
+            description="Number of input lines that were found to be invalid before"
+            " anything was run."
         ),
     ]
     streamed_requests: Annotated[
@@ -213,7 +219,7 @@ def batch_object(state: State) -> BatchObject:
         id=batch.id,
         endpoint=batch.endpoint,
         model=_model(state),
-        errors=BatchErrors(data=plan.problems) if plan and plan.problems else None,
+        errors=_errors(plan),
         input_file_id=batch.input_file_id,
         completion_window=batch.completion_window,
         status=state.status,
@@ -244,6 +250,12 @@ def batch_object(state: State) -> BatchObject:
         shards=_shards(state),
         engines=final.engines if final else {},
     )
+
+
+def _errors(plan: Plan | None) -> BatchErrors | None:
+    if plan is None or not plan.problems:
+        return None
+    return BatchErrors(data=[*map(as_batch_error, plan.problems)])
 
 
 def _model(state: State) -> str | None:

@@ -19,6 +19,8 @@ from batchchat.jobs.requests.problems import Problem
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
+DEFAULT_ON_INVALID = "openai"
+
 Format = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -90,7 +92,10 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     prompt_time: int | None = None
     """The time that chat templates read, in Unix seconds; None when it is created."""
 
-    on_invalid: str = "fail"
+    on_invalid: str | None = None
+    """Which problems fail the batch: `openai`, `fail` or `skip`, see `fails_batch`;
+    None for the default of the place where it is created."""
+
     completion_window: str = "24h"
     """A duration, or `none`."""
 
@@ -136,6 +141,9 @@ class Batch(BatchOptions, frozen=True, kw_only=True):
     """None if it never expires, which readers of format 1 do not know."""
 
     seed: int
+    on_invalid: str = DEFAULT_ON_INVALID
+    """Readers of format 1 know `fail` and `skip` only."""
+
     resolved_model: Model | None = None
     """The model as it was found in the catalog when the batch was created; None if the
     planner has to find it, from the name in `model` or on the lines."""
@@ -168,8 +176,9 @@ class Shard(msgspec.Struct, frozen=True, array_like=True):
 class Plan(Record, frozen=True, kw_only=True):
     """`plan.json`: the shards of a batch, or why there are none.
 
-    `problems` holds the first 1,000 problems; `problems.jsonl` has all of them. With
-    `on_invalid=skip`, each of the `invalid_lines` gets an error line.
+    `problems` holds the first 1,000 problems that failed the batch, or, with
+    `on_invalid=skip`, those of all lines; `problems.jsonl` has all that were found.
+    Unless the batch failed, each of the `invalid_lines` gets an error line.
     """
 
     created_at: int
@@ -195,6 +204,11 @@ class Plan(Record, frozen=True, kw_only=True):
         """Return `ignored_fields`, in older plans what they know of it."""
         streamed = self.streamed_requests
         return self.ignored_fields or ({"stream": streamed} if streamed else {})
+
+    @property
+    def has_valid_lines(self) -> bool:
+        """Whether an engine is needed; otherwise all lines have problems."""
+        return self.invalid_lines < self.requests
 
     @property
     def first_tail_shard(self) -> int:

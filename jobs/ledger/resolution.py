@@ -24,7 +24,10 @@ def _status_of_commits(state: State) -> str:
     Some commits may lack results: a finalizer wrote them for a batch that was cancelled
     or had expired, and was killed before it wrote the final record.
     """
-    shards = state.require_plan().shards
+    plan = state.require_plan()
+    if not plan.has_valid_lines:  # its results are the problems of the plan
+        return "completed"
+    shards = plan.shards
     if state.commits.counts.total == sum(shard.requests for shard in shards):
         return "completed"
     return "expired" if state.cancelled_at is None else "cancelled"

@@ -133,8 +133,8 @@ class State:
         return self.plan
 
     def pending(self) -> list[int]:
-        """Return the shards without a commit."""
-        if self.final is not None or self.plan is None:
+        """Return the shards that have no commit, and need one."""
+        if self.final is not None or self.plan is None or not self.plan.has_valid_lines:
             return []
         shards = self.plan.shards[self.commits.contiguous_until :]
         return [s.index for s in shards if s.index not in self.commits]

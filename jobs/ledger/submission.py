@@ -12,6 +12,7 @@ from batchchat.jobs.ledger.active_index import ActiveBatch, ActiveIndex
 from batchchat.jobs.ledger.completion_window import expiry
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import (
+    DEFAULT_ON_INVALID,
     Batch,
     BatchOptions,
     Cancel,
@@ -41,7 +42,8 @@ def create_batch(
     """
     now = ledger.now()
     expires_at = expiry(options.completion_window, now)
-    chosen = msgspec.structs.asdict(options)
+    on_invalid = options.on_invalid or DEFAULT_ON_INVALID
+    chosen = msgspec.structs.asdict(options) | {"on_invalid": on_invalid}
     if options.seed is None:
         chosen["seed"] = secrets.randbelow(2**53)
     if options.prompt_time is None:
@@ -53,7 +55,7 @@ def create_batch(
         endpoint=ENDPOINT,
         created_at=now,
         expires_at=expires_at,
-        format=1 if expires_at else 2,
+        format=1 if expires_at and on_invalid != DEFAULT_ON_INVALID else 2,
         resolved_model=resolved_model,
         **chosen,
     )

@@ -17,8 +17,7 @@ from typing import NamedTuple
 
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.usage import Usage
-from batchchat.jobs.engine.conversation import Conversation
-from batchchat.jobs.engine.protocol import Choice, Completion
+from batchchat.jobs.engine.conversation import turns_with_empty_answers
 from batchchat.jobs.engine.sampling import requested_tokens
 from batchchat.jobs.errors import NewerFormatError, RequestRefusedError
 from batchchat.jobs.ledger.ledger import Ledger
@@ -42,12 +41,6 @@ _MAX_LISTED_LINES = 1_000
 _HISTORY_BATCHES = 5
 _MAX_BATCHES_SEARCHED = 200
 """How many batches are searched for the latest ones of a model."""
-
-_EMPTY_ANSWER = Completion(
-    choices=[Choice(index=0, text="", finish_reason="stop")],
-    prompt_tokens=0,
-    completion_tokens=0,
-)
 
 
 @dataclass
@@ -198,13 +191,9 @@ class TokenCounter:
 
     def _turns(self, request: Request) -> Iterator[Request]:
         """Yield the request once per prompt: each generated turn adds a prompt."""
-        turns = Conversation(request)
-        yield turns.next_request
-        turns.add_answer(_EMPTY_ANSWER)
-        while not turns.is_complete:
-            self.counted.turns += 1
-            yield turns.next_request
-            turns.add_answer(_EMPTY_ANSWER)
+        for conversation in turns_with_empty_answers(request):
+            self.counted.turns += conversation.answered > 0
+            yield conversation.next_request
 
     def _count_block(self, block: "_Block") -> None:
         each = zip(block.prompts, block.lengths.result(), strict=True)

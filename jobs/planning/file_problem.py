@@ -24,19 +24,22 @@ _Condense = Callable[[list[Problem]], Problem]
 
 
 def condense(found: Scan, model: str | None) -> None:
-    """Replace the problems that all lines have by one; `model` is that of the lines."""
-    whole = _problem_of_all_lines(found.problems, found.requests)
+    """Replace the problems that all lines have by one; `model` is that of the lines.
+
+    If invalid lines are skipped, each keeps its own. No batch can do without a model.
+    """
+    whole = None
+    if found.on_invalid != "skip":
+        whole = _problem_of_all_lines(found.problems, found.requests)
     if whole is not None:
-        kept = ProblemLog()
-        kept.add([whole])
-    elif model is None:
+        found.replace_problems([whole])
+    elif model is None and found.requests:
         kept = ProblemLog()
         found.invalid -= _without_missing_models(found.problems, kept)
-    else:
-        return
-    found.problems.close()
-    found.problems = kept
-    found.problem_count = sum(1 for _ in kept)
+        found.replace_problems(kept)
+        kept.close()
+        if not found.failing_problems:
+            found.add([_NO_MODEL_IN_FILE])
 
 
 def _problem_of_all_lines(problems: ProblemLog, lines: int) -> Problem | None:

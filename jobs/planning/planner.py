@@ -1,7 +1,6 @@
 """Plans a batch: checks its input and writes the plan."""
 
-from collections.abc import Callable
-from sys import maxsize
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -19,12 +18,11 @@ from batchchat.jobs.ledger.missing_input import INPUT_MISSING, input_is_missing
 from batchchat.jobs.ledger.records import Batch, Plan
 from batchchat.jobs.ledger.repair import plan_matches_stored_results
 from batchchat.jobs.planning.file_problem import condense
+from batchchat.jobs.planning.prompt_checker import PromptChecker
 from batchchat.jobs.planning.scanner import Limits, Scan, scan
 from batchchat.jobs.prompts.registry import RendererRegistry
-from batchchat.jobs.prompts.renderer import PromptRenderer
 from batchchat.jobs.requests.parser import Parser
 from batchchat.jobs.requests.problems import Problem
-from batchchat.jobs.requests.schema import Request
 from batchchat.jobs.settings import Settings
 
 _CANNOT_REBUILD = (
@@ -81,21 +79,20 @@ def _build_plan(
 ) -> Plan:
     """Check the input, write the report of its problems, and return the plan."""
     keys = ledger.keys.batch(batch.id)
-    parser = _parser(batch, renderers.catalog)
     content = ledger.keys.content(batch.input_file_id)
-    check = PromptLengthCheck(parser, renderers, batch.resolved_model)
-    found = scan(
+    found, model = check_input(
         lambda: ledger.storage.stream(content),
-        parser,
+        _parser(batch, renderers.catalog),
+        renderers,
         sizes,
-        check=check,
+        model=batch.resolved_model,
+        on_invalid=batch.on_invalid,
+        every_prompt=batch.on_invalid == "fail",
         on_progress=on_progress,
     )
-    condense(found, parser.model)
-    model = batch.resolved_model or find_model(parser, renderers.catalog, found)
     if model is not None:
         _check_limit(batch, model, found)
-    plan = _plan(ledger, batch, found, model, sizes.max_line_bytes)
+    plan = _plan(ledger, found, model, sizes.max_line_bytes)
     if found.problem_count:
         with ledger.storage.writer(keys.problems) as report:
             for problem in found.problems:
@@ -145,42 +142,44 @@ def _write(ledger: Ledger, batch: Batch, plan: Plan) -> Plan:
     return records.decode(Plan, ledger.storage.get(key), key)
 
 
-class PromptLengthCheck:
-    """Finds prompts that are too long, as soon as the model is known."""
+def check_input(
+    read: Callable[[], Iterable[bytes]],
+    parser: Parser,
+    renderers: RendererRegistry,
+    sizes: Limits,
+    *,
+    model: Model | None = None,
+    on_invalid: str,
+    every_prompt: bool,
+    on_progress: Callable[[int, int], object] = lambda _bytes, _requests: None,
+) -> tuple[Scan, Model | None]:
+    """Check a file in the way that `validate` and all planners do.
 
-    def __init__(
-        self,
-        parser: Parser,
-        renderers: RendererRegistry,
-        model: Model | None = None,
-    ) -> None:
-        """Check for `model`; if None, for that of `parser` once the parser knows it."""
-        self.max_unchecked_bytes = 0
-        self._parser = parser
-        self._model = model
-        self._renderers = renderers
-        self._renderer: PromptRenderer | None = None
+    `read` opens the file, and `model` is what the batch has been created for, if known.
+    Return what was found, and the model that the file is for; None if that is a
+    problem. Without `every_prompt`, only the first prompts are checked, until one can
+    be answered: in this way a batch without any needs no engine.
 
-    def __call__(self, request: Request, size: int) -> Problem | None:
-        """Return the problem of a prompt, if any; see `scanner.PromptCheck`."""
-        model = self._model or self._parser.model
-        if not self.max_unchecked_bytes and model is not None:
-            self._renderer = self._renderers.get_if_local(model)
-            self.max_unchecked_bytes = (
-                self._renderer.max_unchecked_bytes if self._renderer else maxsize
-            )
-        return self._renderer.check(request, size) if self._renderer else None
+    Raises:
+        ConfigError: the model's files are invalid.
+
+    """
+    check = PromptChecker(parser, renderers, model, every=every_prompt)
+    found = scan(
+        read, parser, sizes, check=check, on_invalid=on_invalid, on_progress=on_progress
+    )
+    condense(found, parser.model)
+    return found, model or _find_model(parser, renderers.catalog, found)
 
 
-def find_model(parser: Parser, catalog: Catalog, found: Scan) -> Model | None:
-    """Return the model that the lines name; add a problem if it is unknown."""
+def _find_model(parser: Parser, catalog: Catalog, found: Scan) -> Model | None:
+    """Return the model that the lines name; add a problem if there is none."""
     if parser.model is None:
         return None
     try:
         return catalog.find(parser.model)
     except ModelNotFoundError as error:
-        found.problem_count += 1
-        found.problems.add([Problem("model_not_found", None, error.message, "model")])
+        found.add([Problem("model_not_found", None, error.message, "model")])
         return None
 
 
@@ -189,27 +188,19 @@ def _check_limit(batch: Batch, model: Model, found: Scan) -> None:
     try:
         check_cost_limit(batch.max_cost, model.price, model.name)
     except UsageError as error:
-        found.is_unrecoverable = True
-        found.problem_count += 1
         problem = Problem("model_without_price", None, error.message, "max_cost")
-        found.problems.add([problem])
+        found.add([problem])
 
 
 def _plan(
-    ledger: Ledger, batch: Batch, found: Scan, model: Model | None, max_line_bytes: int
+    ledger: Ledger, found: Scan, model: Model | None, max_line_bytes: int
 ) -> Plan:
-    good = found.requests - found.invalid if model else 0
-    runs = (
-        good
-        and not found.is_unrecoverable
-        and (not found.problem_count or batch.on_invalid == "skip")
-    )
     return Plan(
         created_at=ledger.now(),
         model=model,
         requests=found.requests,
         invalid_lines=found.invalid,
-        shards=found.shards if runs else [],
+        shards=[] if found.failing_problems else found.shards,
         problems=found.first_problems(),
         max_line_bytes=max_line_bytes,
         ignored_fields=dict(found.ignored_fields),

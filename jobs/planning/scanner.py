@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import merge
 from io import BytesIO
+from itertools import islice
+from operator import attrgetter
 from typing import NamedTuple, Protocol, Self
 
 from msgspec.structs import replace
 
-from batchchat.jobs.ledger.records import Shard
+from batchchat.jobs.ledger.records import DEFAULT_ON_INVALID, Shard
 from batchchat.jobs.requests.duplicate_ids import CustomIdHashes, find_duplicates
 from batchchat.jobs.requests.fast_path import TextOnlyLine, count_ignored
 from batchchat.jobs.requests.ignored_fields import ignored_fields
@@ -25,7 +27,12 @@ from batchchat.jobs.requests.line_reader import (
     line_blocks,
 )
 from batchchat.jobs.requests.parser import InvalidLine, Parser, parse_line
-from batchchat.jobs.requests.problems import MAX_LISTED_PROBLEMS, Problem, ProblemLog
+from batchchat.jobs.requests.problems import (
+    MAX_LISTED_PROBLEMS,
+    Problem,
+    ProblemLog,
+    fails_batch,
+)
 from batchchat.jobs.requests.schema import Request
 
 _BLOCK_BYTES = 64 * 1024
@@ -44,20 +51,24 @@ class Limits(NamedTuple):
 
 
 class PromptCheck(Protocol):
-    """Checks whether a prompt is too long for its model."""
+    """Checks whether a model can answer a request."""
 
     max_unchecked_bytes: int
-    """Shorter lines of plain text need no check; 0 while that is unknown."""
+    """Shorter lines of plain text need no check; it may grow."""
 
-    def __call__(self, request: Request, size: int) -> Problem | None:
-        """Return the problem of a request whose line has `size` bytes, if any."""
+    def __call__(self, request: Request) -> Problem | None:
+        """Return the problem of a request, if any."""
         ...
 
 
 @dataclass(slots=True)
 class Scan:
-    """The result of a pass over the input."""
+    """The result of a pass over the input.
 
+    `failing_problems` counts those that fail a batch with the option `on_invalid`.
+    """
+
+    on_invalid: str = DEFAULT_ON_INVALID
     requests: int = 0
     invalid: int = 0
     ignored_fields: Counter[str] = field(default_factory=Counter)
@@ -65,17 +76,36 @@ class Scan:
     shards: list[Shard] = field(default_factory=list)
     problems: ProblemLog = field(default_factory=ProblemLog)
     problem_count: int = 0
-    is_unrecoverable: bool = False
-    """Whether the file has a problem that skipping lines does not fix."""
+    failing_problems: int = 0
+
+    def add(self, problems: list[Problem]) -> None:
+        """Add the next problems."""
+        self.problem_count += len(problems)
+        self.failing_problems += sum(map(self.is_failing, problems))
+        self.problems.add(problems)
+
+    def replace_problems(self, problems: Iterable[Problem]) -> None:
+        """Replace all problems; `problems` may be made from the present ones."""
+        replaced, self.problems = self.problems, ProblemLog()
+        self.problem_count = self.failing_problems = 0
+        added = iter(problems)
+        while some := list(islice(added, MAX_LISTED_PROBLEMS)):
+            self.add(some)
+        replaced.close()
+
+    def is_failing(self, problem: Problem) -> bool:
+        """Return whether a problem fails the batch."""
+        return fails_batch(problem, self.on_invalid)
 
     def first_problems(self) -> list[Problem]:
-        """Return the problems that a Batch object lists."""
-        return [
-            problem
-            for problem, _ in zip(
-                self.problems, range(MAX_LISTED_PROBLEMS), strict=False
-            )
-        ]
+        """Return the problems that a Batch object lists: those that failed it.
+
+        If none did and invalid lines are skipped, it lists the problems of these.
+        """
+        listed = iter(self.problems) if self.on_invalid == "skip" else iter(())
+        if self.failing_problems:
+            listed = filter(self.is_failing, self.problems)
+        return list(islice(listed, MAX_LISTED_PROBLEMS))
 
 
 def scan(
@@ -84,6 +114,7 @@ def scan(
     limits: Limits,
     *,
     check: PromptCheck | None = None,
+    on_invalid: str = DEFAULT_ON_INVALID,
     on_progress: Callable[[int, int], object] = lambda _bytes, _requests: None,
 ) -> Scan:
     """Check every line and divide the input into shards.
@@ -93,7 +124,7 @@ def scan(
     """
     lines = LineSplitter(limits.max_line_bytes)
     reported = 0
-    with _Scanner(parser, limits, check) as scanner:
+    with _Scanner(parser, limits, check, on_invalid) as scanner:
         for block in line_blocks(read(), _BLOCK_BYTES):
             scanner.add_block(block, lines)
             if lines.number - reported > _PROGRESS_EVERY_LINES:
@@ -106,9 +137,13 @@ def scan(
 
 class _Scanner:
     def __init__(
-        self, parser: Parser, limits: Limits, check: PromptCheck | None
+        self,
+        parser: Parser,
+        limits: Limits,
+        check: PromptCheck | None,
+        on_invalid: str,
     ) -> None:
-        self.found = Scan()
+        self.found = Scan(on_invalid)
         self._parser = parser
         self._limits = limits
         self._check = check
@@ -177,14 +212,13 @@ class _Scanner:
             self._custom_ids.add_all([custom_id])
         if problems:
             self.found.invalid += 1
-            self.found.problem_count += len(problems)
-            self.found.problems.add(problems)
+            self.found.add(problems)
 
     def _check_line(self, line: RawLine) -> tuple[str | None, list[Problem]]:
         result = parse_line(self._parser, line, self._limits.max_line_bytes)
         if isinstance(result, InvalidLine):
             return result.custom_id, result.problems
-        problem = self._check(result, line.length) if self._check else None
+        problem = self._check(result) if self._check else None
         if problem is None:
             self.found.ignored_fields.update(ignored_fields(result))
         return result.custom_id, [problem] if problem else []
@@ -197,10 +231,7 @@ class _Scanner:
         if hashes:
             self._add_duplicates(find_duplicates(again, hashes, self._custom_id_of))
         if not found.requests:
-            found.problem_count += 1
-            found.problems.add(
-                [Problem("empty_file", None, "the file has no requests")]
-            )
+            found.add([Problem("empty_file", None, "the file has no requests")])
         return found
 
     def _custom_id_of(self, line: RawLine) -> str | None:
@@ -210,19 +241,16 @@ class _Scanner:
         found = self.found
         bad = {problem.line for problem in found.problems}
         lines: list[int] = []
-        twice = ProblemLog()
+        twice = Scan(found.on_invalid)
         for line, earlier, custom_id in repeated:
             lines.append(line)
-            found.problem_count += 1
             found.invalid += line not in bad
             message = f"`{custom_id[:80]}` is already on line {earlier:,}"
             twice.add([Problem("duplicate_custom_id", line, message, "custom_id")])
         found.shards = list(_with_duplicate_lines(found.shards, lines))
-        both = ProblemLog()
-        both.add(merge(found.problems, twice, key=lambda problem: problem.line or 0))
-        found.problems.close()
-        twice.close()
-        found.problems = both
+        by_line = attrgetter("line")
+        found.replace_problems(merge(found.problems, twice.problems, key=by_line))
+        twice.problems.close()
 
 
 class _Cutter:

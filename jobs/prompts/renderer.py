@@ -6,17 +6,11 @@ from sys import maxsize
 from typing import NamedTuple
 
 from batchchat.jobs.errors import ConfigError, RequestRefusedError
-from batchchat.jobs.internal_errors import fail_request_on_bug
 from batchchat.jobs.prompts.chat_template import ChatTemplate
 from batchchat.jobs.prompts.length_bound import LengthBound
 from batchchat.jobs.prompts.special_tokens import SpecialTokenGuard
 from batchchat.jobs.requests.output_constraints import has_tools, template_arguments
-from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import Request
-
-_TEMPLATE_TOKENS = 512
-"""The most tokens that a template is assumed to add to the texts of a request."""
-
 
 _READ_BY_PARSERS = {"enable_thinking", "thinking"}
 """Variables that vLLM's reasoning parsers read, even if the template does not."""
@@ -78,9 +72,16 @@ class PromptRenderer:
         self.encode = self.encode or encode
 
     def render(self, request: Request) -> str:
-        """Return the prompt's text. Raises `RequestRefusedError`."""
+        """Return the prompt's text.
+
+        Raises:
+            RequestRefusedError: the template rejects the conversation, or the request
+                contains tokens or texts that the model does not support.
+
+        """
         self._check_tools(request)
         self._check_template_arguments(request)
+        self._check_tokens(request)
         if self._guard is not None:
             self._guard.check(request)
         return self._rendered(request, str)
@@ -145,18 +146,33 @@ class PromptRenderer:
         """Return the prompt with its tokens.
 
         Raises:
-            RequestRefusedError: the template rejects the conversation, the prompt is
-                too long for the model, or the request names tokens outside of the
-                vocabulary.
+            RequestRefusedError: `render` or `tokenize` raise it, or the prompt is too
+                long for the model.
 
         """
-        self._check_tokens(request)
         text = self.render(request)
+        return Prompt(text, self._fitting_tokens(request, text))
+
+    def check(self, request: Request) -> None:
+        """Raise the `RequestRefusedError` that `prepare` would raise, but faster.
+
+        No prompt has more tokens than bytes, so only long prompts are tokenized.
+        """
+        text = self.render(request)
+        if self.encode is None:  # only the engine can tokenize
+            return
+        has_special = self._guard and self._guard.contains_special_token(request)
+        length = self.context_length or maxsize
+        if has_special or len(text.encode()) >= length:
+            self._fitting_tokens(request, text)
+
+    def _fitting_tokens(self, request: Request, text: str) -> list[int]:
+        """Return the tokens of a prompt that leaves room for an answer."""
         self._reject_far_too_long(text)
         token_ids = self.tokenize(request, text)
         if self.context_length and len(token_ids) >= self.context_length:
             raise _too_long(f"{len(token_ids):,}", self.context_length)
-        return Prompt(text, token_ids)
+        return token_ids
 
     def _reject_far_too_long(self, text: str) -> None:
         """Reject a prompt that would take long to tokenize, and in vain."""
@@ -165,29 +181,6 @@ class PromptRenderer:
         least = self._length_bound.find_excess(text, self.encode, self.context_length)
         if least is not None:
             raise _too_long(f"at least {least:,}", self.context_length)
-
-    @property
-    def max_unchecked_bytes(self) -> int:
-        """The length in bytes below which a text-only line is never too long.
-
-        Tokenizing a file takes far longer than reading it. No prompt has more tokens
-        than bytes, so only long lines need to be tokenized.
-        """
-        if self.encode is None or not self.context_length:
-            return maxsize
-        return max(1, self.context_length - _TEMPLATE_TOKENS)
-
-    def check(self, request: Request, size: int) -> Problem | None:
-        """Return the problem of a request of `size` bytes, None if it is valid."""
-        try:
-            with fail_request_on_bug(f"line {request.line}"):
-                self._check_tools(request)
-                self._check_template_arguments(request)
-                if size >= self.max_unchecked_bytes:
-                    self.prepare(request)
-        except RequestRefusedError as error:
-            return Problem(error.code, request.line, error.message, error.param)
-        return None
 
     def _check_tools(self, request: Request) -> None:
         """Reject tools if the model's tool calls can't be parsed."""

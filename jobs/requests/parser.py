@@ -32,11 +32,6 @@ class InvalidLine(msgspec.Struct, frozen=True):
     custom_id: str | None
     problems: list[Problem]
 
-    @property
-    def has_form_problem(self) -> bool:
-        """Whether the problem is not only in the request's body."""
-        return not self.problems[0].in_body
-
 
 ParsedLine = Request | InvalidLine
 

@@ -10,20 +10,40 @@ MAX_LISTED_PROBLEMS = 1_000
 """The most problems that a batch object lists; the report lists all."""
 
 
-class Problem(msgspec.Struct, frozen=True):
-    """One problem of an input file.
-
-    `line` counts from 1 and is None for the file as a whole. `param` is the field: of
-    the line, such as `custom_id`, or, with `in_body`, of the request's body, such as
-    `messages[2].role`. Problems of the file's form fail a batch, unless its options say
-    otherwise; those `in_body` are errors of one request.
-    """
+class BatchError(msgspec.Struct, frozen=True):
+    """One problem of an input file, as OpenAI's Batch object lists it."""
 
     code: str
     line: int | None
     message: str
     param: str | None = None
+
+
+class Problem(BatchError, frozen=True):  # noqa: N818 - no exception
+    """One problem of an input file.
+
+    `line` counts from 1 and is None for the file as a whole. `param` is the field: of
+    the line, such as `custom_id`, or, with `in_body`, of the request's body, such as
+    `messages[2].role`. The others are problems of the form.
+    """
+
     in_body: bool = False
+
+
+def fails_batch(problem: Problem, on_invalid: str) -> bool:
+    """Return whether a problem fails a batch that has the option `on_invalid`.
+
+    A problem of the file as a whole always does. Of those of a line, `fail` is for all,
+    `skip` for none, and `openai` for those of the form.
+    """
+    if problem.line is None or on_invalid == "fail":
+        return True
+    return on_invalid != "skip" and not problem.in_body
+
+
+def as_batch_error(problem: Problem) -> BatchError:
+    """Return a problem as a Batch object lists it."""
+    return BatchError(problem.code, problem.line, problem.message, problem.param)
 
 
 class ProblemLog:

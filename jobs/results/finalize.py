@@ -6,25 +6,15 @@ finds it publishes them, if the one that wrote it did not.
 """
 
 import logging
-from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import islice
 
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import CorruptObjectError, NotFoundError, ObjectMissingError
-from batchchat.jobs.execution import output_lines
-from batchchat.jobs.ids import new_attempt_id, new_file_id, request_id
+from batchchat.jobs.ids import new_attempt_id, new_file_id
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.checkpoint import FinishedLine
-from batchchat.jobs.ledger.cost_limit import MAX_COST_REACHED
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.missing_input import (
-    INPUT_MISSING,
-    MISSING_INPUT_MESSAGE,
-    input_is_missing,
-)
 from batchchat.jobs.ledger.records import (
-    Batch,
     Commit,
     Counts,
     File,
@@ -36,31 +26,10 @@ from batchchat.jobs.ledger.recovery import read_part, recover
 from batchchat.jobs.ledger.repair import has_shard_results
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.ledger.stored_files import publish_file
-from batchchat.jobs.requests.line_reader import iter_lines
-from batchchat.jobs.requests.parser import Parser, parse_line
+from batchchat.jobs.results.missing_results import MissingResults
 from batchchat.jobs.results.parquet_file import with_parquet_file
-from batchchat.jobs.storage.protocol import stream_range
 
 log = logging.getLogger(__name__)
-
-_CORRUPT_RESULT = (
-    "result_damaged",
-    "The stored result of this request was damaged; retry the batch to rerun it.",
-)
-_COST_LIMIT_REACHED = (
-    MAX_COST_REACHED,
-    "This request was not executed because the batch reached its `max_cost`.",
-)
-_NEVER_RUN = {
-    "cancelled": (
-        "batch_cancelled",
-        "This request could not be executed before the batch was cancelled.",
-    ),
-    "expired": (
-        "batch_expired",
-        "This request could not be executed before the completion window expired.",
-    ),
-}
 
 
 def finalize(ledger: Ledger, batch_id: str, status: str) -> State:
@@ -76,7 +45,7 @@ def finalize(ledger: Ledger, batch_id: str, status: str) -> State:
     state = ledger.state(batch_id)
     if not state.is_terminal:
         _check_plan(ledger, state)
-        writer = _Writer(ledger, state.batch, status, _never_run_reason(status, state))
+        writer = _Writer(ledger, state, status)
         outcome = with_parquet_file(ledger, state, writer.write(state.plan))
         key = ledger.keys.batch(batch_id).final
         written = ledger.storage.create(key, records.encode(outcome))
@@ -94,14 +63,6 @@ def _check_plan(ledger: Ledger, state: State) -> None:
             f"the plan of `{state.batch.id}` is missing or corrupt, but it has results",
             hint=f"run `batchchat resume {state.batch.id}` to plan it again",
         )
-
-
-def _never_run_reason(status: str, state: State) -> tuple[str, str]:
-    """Return the error code and message for requests that never ran."""
-    reached = state.cancel is not None and state.cancel.reason == MAX_COST_REACHED
-    if status == "cancelled" and reached:
-        return _COST_LIMIT_REACHED
-    return _NEVER_RUN[status if status in _NEVER_RUN else "cancelled"]
 
 
 def publish_results(ledger: Ledger, state: State) -> None:
@@ -139,20 +100,16 @@ def _is_visible(ledger: Ledger, file_id: str) -> bool:
 class _Writer:
     """Writes the output file and the error file of one batch."""
 
-    def __init__(
-        self, ledger: Ledger, batch: Batch, status: str, why: tuple[str, str]
-    ) -> None:
+    def __init__(self, ledger: Ledger, state: State, status: str) -> None:
         self._ledger = ledger
-        self._batch = batch
+        self._batch = state.batch
         self._status = status
-        self._never_run_reason = why
-        self._max_line_bytes = 0
+        self._missing = MissingResults(ledger, state, status)
         self._counts = Counts()
 
     def write(self, plan: Plan | None) -> Outcome:
         """Write both files; return the final record that names them."""
         shards = plan.shards if plan else []
-        self._max_line_bytes = plan.max_line_bytes if plan else 0
         commits = [self._commit(shard) for shard in shards]
         with ExitStack() as stack:
             output, errors = (_Lines(self._ledger, stack) for _ in range(2))
@@ -184,63 +141,17 @@ class _Writer:
         results = read_results(self._ledger, commit)
         damaged = commit.counts.total - len(results)
         completed = sum(result.completed for result in results.values())
-        self._counts += Counts(0, completed, commit.counts.total - completed)
+        failed = commit.counts.total - completed
         if len(results) < shard.requests:
-            why = _CORRUPT_RESULT if damaged else self._never_run_reason
-            for line, text in self._never_run(shard, {*results}, why):
-                results[line] = FinishedLine(line, completed=False, text=text)
+            missing = self._missing.of_shard(shard, {*results}, are_damaged=damaged > 0)
+            failed += len(missing) if self._missing.are_failures else 0
+            results |= {line.line: line for line in missing}
+        self._counts += Counts(0, completed, failed)
         good: list[bytes] = []
         bad: list[bytes] = []
         for _, result in sorted(results.items()):
             (good if result.completed else bad).append(result.text)
         return good, bad
-
-    def _never_run(
-        self, shard: Shard, done: set[int], why: tuple[str, str]
-    ) -> list[tuple[int, bytes]]:
-        """Return an error line for each request that is not in `done`.
-
-        If the input file is missing, their custom_ids are unknown.
-        """
-        try:
-            return list(self._without_result(shard, done, why))
-        except ObjectMissingError:
-            if not input_is_missing(self._ledger, self._batch):
-                raise
-        missing = (line for line in shard.line_numbers if line not in done)
-        return [
-            (
-                line,
-                output_lines.never_run(
-                    self._name(line), None, INPUT_MISSING, MISSING_INPUT_MESSAGE
-                ),
-            )
-            for line in islice(missing, shard.requests - len(done))
-        ]
-
-    def _name(self, line: int) -> str:
-        return request_id(self._batch.id, line)
-
-    def _without_result(
-        self, shard: Shard, done: set[int], why: tuple[str, str]
-    ) -> Iterator[tuple[int, bytes]]:
-        """Yield an error line for each request that is not in `done`."""
-        code, message = why
-        key = self._ledger.keys.content(self._batch.input_file_id)
-        chunks = stream_range(self._ledger.storage, key, shard.offset, shard.length)
-        parser = Parser()
-        for line in iter_lines(
-            chunks,
-            self._max_line_bytes,
-            offset=shard.offset,
-            first_line=shard.first_line,
-        ):
-            blank = line.raw is not None and not line.raw.strip()
-            if not blank and line.number not in done:
-                custom_id = parse_line(parser, line, self._max_line_bytes).custom_id
-                name = self._name(line.number)
-                text = output_lines.never_run(name, custom_id, code, message)
-                yield line.number, text
 
     def _outcome(
         self,

@@ -6,13 +6,11 @@ from itertools import chain
 
 import msgspec
 
-from batchchat.jobs.errors import CorruptObjectError, UsageError
+from batchchat.jobs.errors import UsageError
 from batchchat.jobs.json_lines import escape_line_breaks
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, BatchOptions
 from batchchat.jobs.ledger.state import State
-from batchchat.jobs.requests.line_reader import iter_lines
-from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import default_custom_id
 from batchchat.jobs.results.joined_rows import JoinedRows, Row
 from batchchat.jobs.results.output_reader import (
@@ -21,12 +19,9 @@ from batchchat.jobs.results.output_reader import (
     failure_of,
     parse_result,
 )
-
-_PROBLEM_BYTES = 1024 * 1024
-
+from batchchat.jobs.results.problem_report import ProblemReport
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_problem = msgspec.json.Decoder(Problem)
 
 
 def retry_options(
@@ -105,28 +100,13 @@ def _nothing_to_retry(state: State) -> UsageError:
 
 def _retried(ledger: Ledger, state: State, rows: JoinedRows) -> Iterator[bytes]:
     """Yield the lines to retry."""
-    bad_lines = _bad_lines(ledger, state)
-    bad = next(bad_lines, None)
+    report = ProblemReport(ledger, state)
     for row in rows:
-        while bad is not None and bad < row.line.number:
-            bad = next(bad_lines, None)
-        if row.completed or bad == row.line.number:
+        if row.completed or report.of_line(row.line.number):
             continue
         result = parse_result(row)
         if not _is_refused(row, result):
             yield _with_custom_id(rows.raw(row.line), row, result)
-
-
-def _bad_lines(ledger: Ledger, state: State) -> Iterator[int]:
-    """Yield the numbers of the invalid lines, in order."""
-    if not state.plan or not state.plan.problems:
-        return
-    key = ledger.keys.batch(state.batch.id).problems
-    for line in iter_lines(ledger.storage.stream(key), _PROBLEM_BYTES):
-        try:
-            yield _problem.decode(line.raw or b"").line or 0
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise CorruptObjectError(f"`{key}` is corrupt: {error}") from None
 
 
 def _is_refused(row: Row, result: ResultLine) -> bool:

@@ -20,6 +20,14 @@ class Bad(NamedTuple):
     param: str | None
     custom_id: str | None
 
+    @property
+    def is_of_form(self) -> bool:
+        """Whether it fails the batch unless the user says otherwise."""
+        return self.param is None or self.param in _FORM
+
+
+_FORM = {"custom_id", "method", "url", "body", "bodi", "body.model"}
+
 
 class BadFile(NamedTuple):
     """The file, its number of lines, and the invalid ones by line number."""
@@ -29,10 +37,10 @@ class BadFile(NamedTuple):
     bad: dict[int, Bad]
 
 
-def write(path: Path) -> BadFile:
-    """Write the file."""
+def write(path: Path, *, with_form: bool = True) -> BadFile:
+    """Write the file, or one whose lines are requests, if with invalid bodies."""
     good = [line(f"good-{index}", f"Question {index}") for index in range(GOOD)]
-    kinds = list(bad_lines())
+    kinds = [bad for bad in bad_lines() if with_form or not bad.is_of_form]
     line_of: dict[int, Bad] = {}
     with path.open("wb") as out:
         for number, bad in enumerate(kinds):

@@ -46,13 +46,23 @@ def expected(file):
     return [(line, one.code, one.param) for line, one in file.bad.items()]
 
 
+def expected_to_fail(file):
+    """Return the errors that fail the batch."""
+    bad = {line: one for line, one in file.bad.items() if one.is_of_form}
+    return expected(file._replace(bad=bad))
+
+
 def test_file_has_many_kinds_of_invalid_lines(file):
     assert len(file.bad) == file.lines - GOOD > 80
 
 
 def test_validate_lists_exactly_the_invalid_lines(validated, file):
     assert validated.code == 1
-    assert reported(validated.json()["errors"]) == expected(file)
+    found = validated.json()
+    assert reported(found["errors"]) == expected(file)
+    assert found["fails_batch"] is True
+    failing = [one["line"] for one in found["errors"]["data"] if one["fails_batch"]]
+    assert failing == [line for line, _, _ in expected_to_fail(file)]
 
 
 def test_validate_counts_valid_and_invalid_lines(validated, file):
@@ -68,7 +78,12 @@ def test_validate_prints_the_first_problems_and_their_number(place, file):
     assert done.err.startswith(
         f"error: `{path}`: {bad} of {file.lines} requests are invalid\n"
     )
-    assert f"  … and {bad - 20} more problems" in done.err
+    failing = len(expected_to_fail(file))
+    assert f"\n{failing} problems would fail the batch:\n" in done.err
+    assert f"  … and {failing - 20} more problems" in done.err
+    others = bad - failing
+    assert f"\n{others} problems would be reported in the error file:\n" in done.err
+    assert f"  … and {others - 20} more problems" in done.err
     assert (
         f"hint: list all problems with `batchchat validate {path} --json`" in done.err
     )
@@ -86,11 +101,18 @@ def test_submit_fails_the_batch_without_an_engine(refused, file):
     assert refused.code == 1
     batch = refused.json()
     assert batch["status"] == "failed"
-    assert reported(batch["errors"]) == expected(file)
+    assert reported(batch["errors"]) == expected_to_fail(file)
     assert batch["failed_at"] >= batch["created_at"]
     assert batch["output_file_id"] is batch["error_file_id"] is None
     assert "no request was run" in refused.err
     assert "--on-invalid skip" in refused.err
+
+
+def test_on_invalid_fail_fails_the_batch_for_every_problem(place, file):
+    options = ("--model", "demo", "--on-invalid", "fail", "--json")
+    batch = place.run("submit", file.path, *options).json()
+    assert batch["status"] == "failed"
+    assert reported(batch["errors"]) == expected(file)
 
 
 def test_failed_batch_stays_failed(place, refused):

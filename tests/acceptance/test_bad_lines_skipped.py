@@ -1,4 +1,8 @@
-"""`--on-invalid skip`: the valid lines of a file are run."""
+"""Invalid lines are errors, and the valid lines of the file are run.
+
+By default this holds for errors in the body of a request, with `--on-invalid skip` for
+all lines.
+"""
 
 import json
 from typing import Any, NamedTuple
@@ -23,11 +27,12 @@ class Skipped(NamedTuple):
     errors: list[dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def skipped(make_place):
+@pytest.fixture(scope="module", params=[None, "skip"])
+def skipped(make_place, request):
     place = make_place()
-    file = bad_lines.write(place.folder / "bad.jsonl")
-    wish = ["--model", "demo", "--on-invalid", "skip", "--output", "out.jsonl"]
+    option = ["--on-invalid", request.param] if request.param else []
+    file = bad_lines.write(place.folder / "bad.jsonl", with_form=bool(option))
+    wish = ["--model", "demo", *option, "--output", "out.jsonl"]
     done = place.run("submit", file.path, *wish, "--json", settings=SIMULATED)
     names = ("out.jsonl", "out.errors.jsonl")
     written = [(place.folder / name).read_bytes().splitlines() for name in names]

@@ -40,7 +40,7 @@ def simulated(make_place):
     here, there = make_place(), make_place()
     asked = {
         "good": [EXAMPLE, *GOOD],
-        "bad": [here.file("bad.jsonl", BAD), "--model", "demo", "--no-progress"],
+        "bad": [here.file("bad.jsonl", BAD), *GOOD],
     }
     settings = {"simulated_tokens_per_second": 1_000}
     serve = there.start("serve", "--port", "0", settings=settings)

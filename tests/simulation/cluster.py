@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.errors import BatchchatError
@@ -189,7 +190,7 @@ class Cluster:
         options = BatchOptions(
             model="echo",
             seed=1,
-            on_invalid=rng.choice(["skip", "skip", "skip", "fail"]),
+            on_invalid=rng.choice(["skip", "openai", "skip", "fail"]),
             completion_window=rng.choice(["24h", "24h", WINDOW]),
             priority=rng.choice(["low", "normal", "high"]),
         )
@@ -322,6 +323,8 @@ def input_file(world: VirtualWorld) -> bytes:
     deadly = {rng.randrange(requests)} if rng.random() < 0.25 else set()
     bad = {rng.randrange(requests)} - deadly if rng.random() < 0.2 else set()
     twice = {requests - 1} - deadly - bad if rng.random() < 0.1 else set()
+    other = Random(f"{requests} {deadly} {bad}")
+    wrong = other.sample(range(requests), other.choice([0, 0, 0, 0, 1, requests]))
     lines = []
     for index in range(requests):
         content = f"question {index}" + (f" {DEADLY}" if index in deadly else "")
@@ -333,6 +336,7 @@ def input_file(world: VirtualWorld) -> bytes:
                 "body": {
                     "messages": [{"role": "user", "content": content}],
                     "max_tokens": 1 + index % 5,
+                    "temperature": 9 if index in wrong else 1,
                 },
             }
         )

@@ -177,8 +177,14 @@ class _Batch:
             yield "a file of results is not visible"
 
     def _of_pins(self, final: Outcome, rows: dict[int, bytes]) -> Iterator[str]:
-        """See that each row is the pinned attempt's, of all that ever committed."""
-        shards = self._state.require_plan().shards
+        """See that each row is the pinned attempt's, of all that ever committed.
+
+        A batch of invalid lines only has no attempts.
+        """
+        plan = self._state.require_plan()
+        if not plan.has_valid_lines:
+            return
+        shards = plan.shards
         if len(final.attempts) != len(shards):
             yield "it does not pin one attempt a shard"
             return

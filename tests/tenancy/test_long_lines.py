@@ -7,6 +7,7 @@ import pytest
 
 from batchchat.jobs.catalog.catalog import load_catalog
 from batchchat.jobs.catalog.demo_model import demo_model
+from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.prompts.chat_template import ChatTemplate
 from batchchat.jobs.prompts.completeness import missing_message
 from batchchat.jobs.prompts.loader import load_local_renderer
@@ -48,10 +49,11 @@ def test_a_line_that_is_far_too_long_is_rejected_without_tokenizing_it(
     raw = asks(text * (_LINE_BYTES // len(json.dumps(text)[1:-1])))
     request = parse_valid(raw)
     tracemalloc.start()
-    problem = demo.check(request, len(raw))
+    with pytest.raises(RequestRefusedError) as raised:
+        demo.check(request)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert problem.code == "context_length_exceeded"
+    assert raised.value.code == "context_length_exceeded"
     assert encode.characters < 100_000
     assert peak < 100_000_000
 
@@ -60,9 +62,9 @@ def test_a_template_that_repeats_a_text_cannot_make_a_prompt_of_unlimited_length
     encode = Counting(lambda text: list(text.encode()))
     template = ChatTemplate("{{ messages[0].content * 9 }}", {})
     request = parse_valid(asks("x" * 1_000_000))
-    problem = PromptRenderer(template, encode, 2_048).check(request, 1_000_000)
-    assert problem is not None
-    assert problem.code == "context_length_exceeded"
+    with pytest.raises(RequestRefusedError) as raised:
+        PromptRenderer(template, encode, 2_048).check(request)
+    assert raised.value.code == "context_length_exceeded"
     assert encode.characters < 100_000
 
 

@@ -1,9 +1,10 @@
 """When a batch expires, and how its deadline is moved."""
 
+import json
+
 import pytest
 
-from batchchat.jobs.errors import ConflictError, NewerFormatError, UsageError
-from batchchat.jobs.ledger import records
+from batchchat.jobs.errors import ConflictError, UsageError
 from batchchat.jobs.ledger.batch_object import batch_object
 from batchchat.jobs.ledger.resolution import final_status
 from batchchat.jobs.ledger.submission import extend_batch
@@ -39,22 +40,18 @@ def test_a_batch_without_a_deadline_never_expires(hand):
     assert (shown.completion_window, shown.expires_at) == ("none", None)
 
 
-def test_only_batches_without_a_deadline_need_a_newer_reader(hand):
-    ids = [hand.submit(DATA, completion_window=it) for it in ("24h", "none")]
-    formats = [
-        records.decode(records.Record, hand.storage.get(key), key).format
-        if window == "24h"
-        else None
-        for window, key in zip(
-            ("24h", "none"),
-            (hand.ledger.keys.batch(batch_id).batch for batch_id in ids),
-            strict=True,
-        )
-    ]
-    assert formats == [1, None]
-    key = hand.ledger.keys.batch(ids[1]).batch
-    with pytest.raises(NewerFormatError):
-        records.decode(records.Record, hand.storage.get(key), key)
+@pytest.mark.parametrize(
+    ("window", "on_invalid", "newest"),
+    [("24h", "fail", 1), ("24h", "skip", 1), ("24h", None, 2), ("none", "fail", 2)],
+)
+def test_only_what_older_versions_would_misunderstand_has_a_newer_format(
+    hand, window, on_invalid, newest
+):
+    options = {"completion_window": window, "on_invalid": on_invalid}
+    stored = hand.storage.get(
+        hand.ledger.keys.batch(hand.submit(DATA, **options)).batch
+    )
+    assert json.loads(stored)["format"] == newest
 
 
 @pytest.mark.parametrize(("window", "seconds"), [("2d", 2 * DAY), ("none", FOREVER)])

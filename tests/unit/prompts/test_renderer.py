@@ -55,24 +55,20 @@ def test_tokens_outside_of_the_vocabulary_are_rejected(body):
     assert raised.value.param == f"{next(iter(body))}"
 
 
-def test_check_reports_what_prepare_rejects():
-    problem = renderer().check(says(600), size=600)
-    assert (problem.code, problem.line) == ("context_length_exceeded", 7)
-    assert renderer().check(says(10), size=600) is None
+def test_check_rejects_what_prepare_rejects():
+    for reject in (renderer().check, renderer().prepare):
+        with pytest.raises(RequestRefusedError) as raised:
+            reject(says(600))
+        assert raised.value.code == "context_length_exceeded"
+        assert raised.value.param == "messages"
+    renderer().check(says(10))
 
 
-def test_a_bug_while_rendering_is_a_problem_of_one_line():
+def test_check_does_not_tokenize_short_prompts():
     def encode(_):
-        raise KeyError("secret")
+        raise AssertionError
 
-    problem = PromptRenderer(LAST, encode, 20).check(says(600), size=600)
-    assert problem is not None
-    assert (problem.code, problem.line) == ("internal_error", 7)
-    assert "secret" not in problem.message
-
-
-def test_check_does_not_tokenize_short_lines():
-    assert renderer(context_length=10_000).check(says(20_000), size=9_000) is None
+    PromptRenderer(LAST, encode, 20).check(says(19))
 
 
 def test_the_engine_completes_what_the_files_lack():
@@ -200,7 +196,7 @@ def test_a_catalog_entry_with_template_and_tokens_renders_without_files(tmp_path
     renderer = load_local_renderer(ALONE, tmp_path)
     assert renderer.render(says(1)) == "<s>x"
     assert (renderer.encode, renderer.context_length) == (None, 20)
-    assert renderer.check(says(600), size=600) is None
+    renderer.check(says(600))
 
 
 def test_a_model_with_files_tokenizes(tmp_path):

@@ -116,20 +116,19 @@ def test_a_request_can_set_any_variable_that_the_template_reads():
     said = {"thinking_budget": 512, "date_string": "1 May"}
     request = asked(CALLED[:1], chat_template_kwargs=said)
     assert renderer.render(request) == "512 1 May <s>u"
-    assert renderer.check(request, 100) is None
+    renderer.check(request)
 
 
 @pytest.mark.parametrize("name", ["budget", "messages", "tools", "bos_token"])
 def test_a_variable_that_the_template_does_not_read_is_named(name):
     renderer = PromptRenderer(ChatTemplate(READS_BUDGET, {"bos_token": "b"}), None, 512)
     request = asked(CALLED[:1], chat_template_kwargs={name: "x", "date_string": "y"})
-    problem = renderer.check(request, 100)
-    assert problem is not None
-    assert problem.code == "unknown_parameter"
-    assert f"does not read `{name}`" in problem.message
-    assert "`date_string`, `thinking_budget`" in problem.message
-    with pytest.raises(RequestRefusedError, match=name):
-        renderer.render(request)
+    for reject in (renderer.render, renderer.check):
+        with pytest.raises(RequestRefusedError) as raised:
+            reject(request)
+        assert raised.value.code == "unknown_parameter"
+        assert f"does not read `{name}`" in raised.value.message
+        assert "`date_string`, `thinking_budget`" in raised.value.message
 
 
 def test_reasoning_switches_are_accepted_by_every_template():
