@@ -68,7 +68,7 @@ for name, command in (
     ("doctor", doctor.doctor),
     ("serve", serve.serve),
 ):
-    add_command(app, name, command)
+    add_command(app, name, command, logs=name in {"worker", "controller", "serve"})
 app.add_typer(keys.app, name="keys")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from pydantic_settings import (
 from batchchat.jobs.errors import ConfigError, OutputError
 from batchchat.jobs.project_rules import ProjectRules, rules_of
 from batchchat.jobs.storage.destination import Destination
+from batchchat.jobs.unknown_names import unknown_keys, unknown_variables
 
 
 def data_folder() -> Path:
@@ -220,3 +222,18 @@ def load_settings() -> Settings:
             f"{name}: {first['msg']}",
             hint="correct the setting, or remove it; docs/settings.md describes it",
         ) from None
+
+
+def unknown_settings() -> list[str]:
+    """Return a warning for each name that is no setting, in the environment and file.
+
+    A file that can't be read has none: `load_settings` reports it.
+    """
+    fields = Settings.model_fields
+    found = [*unknown_variables(os.environ, fields)]
+    named = os.environ.get("BATCHCHAT_CONFIG")
+    if named:
+        with suppress(OSError, ValueError):
+            document = tomllib.loads(Path(named).read_text("utf-8"))
+            found += unknown_keys(document, named, fields)
+    return found

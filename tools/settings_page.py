@@ -18,6 +18,7 @@ HEAD = """\
 Set each one in the environment, or in the TOML file that `BATCHCHAT_CONFIG` names.
 In the file, names are in lower case and have no prefix: `BATCHCHAT_HOST` is `host`.
 The environment takes precedence over the file.
+A name that is no setting is ignored, with a warning.
 
 | setting | default | meaning |
 |---|---|---|

@@ -12,7 +12,7 @@ from batchchat.api.webhooks.sender import WebhookSender
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import ConfigError
 from batchchat.jobs.logs import event_fields, start_logging
-from batchchat.jobs.settings import Settings
+from batchchat.jobs.settings import Settings, unknown_settings
 from batchchat.jobs.storage import Storage
 from batchchat.workers.local.runner_process import RunnerProcess
 
@@ -40,6 +40,8 @@ def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
         )
     as_json = not sys.stderr.isatty()
     start_logging(sys.stderr, as_json=as_json)
+    for text in unknown_settings():
+        _logger.warning("%s", text)
     runner = RunnerProcess(as_json=as_json) if settings.broker is None else None
     descriptors.raise_limit()
     with listen(settings.host, settings.port) as listener:

@@ -20,7 +20,11 @@ def controller(
     BATCHCHAT_BROKER=redis://localhost:6379/0 batchchat controller
     """
     from batchchat.cli.backends.session import open_session
-    from batchchat.cli.commands.daemon import log_to_stderr, require_broker
+    from batchchat.cli.commands.daemon import (
+        log_to_stderr,
+        log_unknown_settings,
+        require_broker,
+    )
     from batchchat.jobs.prompts.registry import RendererRegistry
     from batchchat.workers.supervisor import supervise
 
@@ -29,6 +33,7 @@ def controller(
     broker = require_broker(session.settings)
     if restart:
         return supervise("controller")
+    log_unknown_settings()
     from batchchat.workers.control.main import run_controller
 
     storage = session.ledger.storage

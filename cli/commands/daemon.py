@@ -1,11 +1,14 @@
 """The common part of the commands that keep running."""
 
+import logging
 import sys
 import warnings
 
 from batchchat.jobs.errors import UsageError
 from batchchat.jobs.logs import start_logging
-from batchchat.jobs.settings import Settings
+from batchchat.jobs.settings import Settings, unknown_settings
+
+_log = logging.getLogger(__name__)
 
 
 def require_broker(settings: Settings) -> str:
@@ -26,6 +29,12 @@ def require_broker(settings: Settings) -> str:
 
     check_login(settings.broker)
     return settings.broker
+
+
+def log_unknown_settings() -> None:
+    """Log a warning for each name in the environment and file that is no setting."""
+    for text in unknown_settings():
+        _log.warning("%s", text)
 
 
 def log_to_stderr() -> None:

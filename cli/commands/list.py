@@ -52,7 +52,9 @@ def list_batches(
     metadata: _Metadata = None,
     json: options.Json = False,
 ) -> int:
-    """List batches, newest first, with their cost and what runs them.
+    """List batches, newest first.
+
+    Shows the model, tokens and cost of each batch, and what runs it.
 
     batchchat list --status in_progress --metadata team=search
     """

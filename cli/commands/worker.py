@@ -33,7 +33,11 @@ def worker(
     BATCHCHAT_BROKER=redis://localhost:6379/0 batchchat worker --model demo
     """
     from batchchat.cli.backends.session import open_session
-    from batchchat.cli.commands.daemon import log_to_stderr, require_broker
+    from batchchat.cli.commands.daemon import (
+        log_to_stderr,
+        log_unknown_settings,
+        require_broker,
+    )
     from batchchat.jobs.errors import EngineStartError
     from batchchat.workers.exit_codes import ENGINE_DEAD
     from batchchat.workers.supervisor import supervise
@@ -44,6 +48,7 @@ def worker(
     found = session.catalog.find(model)
     if restart:
         return supervise("worker", "--model", model)
+    log_unknown_settings()
     from batchchat.workers.shards.worker_process import Worker
 
     try:

@@ -5,11 +5,19 @@ from collections.abc import Callable
 
 import typer
 
+from batchchat.cli.terminal.setting_warnings import with_setting_warnings
 
-def add_command(app: typer.Typer, name: str, function: Callable[..., int]) -> None:
-    """Add a command whose docstring ends with a paragraph of examples."""
+
+def add_command(
+    app: typer.Typer, name: str, function: Callable[..., int], *, logs: bool = False
+) -> None:
+    """Add a command whose docstring ends with a paragraph of examples.
+
+    A command that `logs` reports mistyped settings in its log.
+    """
     text, _, example = (inspect.getdoc(function) or "").rpartition("\n\n")
-    app.command(name, help=text, epilog=example_section(example))(function)
+    command = function if logs else with_setting_warnings(function)
+    app.command(name, help=text, epilog=example_section(example))(command)
 
 
 def example_section(example: str) -> str:

@@ -1,8 +1,9 @@
 """The model catalog: sources, prices and engine arguments of models by name."""
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
+from difflib import get_close_matches
 from importlib import resources
 from math import prod
 from pathlib import Path
@@ -176,11 +177,19 @@ def _models(text: str, origin: str, known: dict[str, Model]) -> dict[str, Model]
 
 
 def _model(name: str, entry: dict[str, Any], base: Model | None) -> Model:
-    unknown = entry.keys() - set(Model.__struct_fields__)
-    if unknown:
-        raise ValueError(f"`{name}` has no field `{min(unknown)}`")
+    _check_names(name, entry, Model.__struct_fields__)
+    if isinstance(price := entry.get("price"), dict):
+        _check_names(f"price of {name}", price, Price.__struct_fields__)
     fields = msgspec.structs.asdict(base) if base else {}
     return msgspec.convert({**fields, **entry, "name": name}, Model)
+
+
+def _check_names(name: str, entry: dict[str, Any], fields: Collection[str]) -> None:
+    """Raise `ValueError` if an entry has a field that is not one of `fields`."""
+    for unknown in sorted(entry.keys() - set(fields)):
+        near = get_close_matches(unknown, fields, n=1)
+        meant = f"; did you mean `{near[0]}`?" if near else ""
+        raise ValueError(f"`{name}` has no field `{unknown}`{meant}")
 
 
 def _is_folder(name: str) -> bool:

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from batchchat.workers.process_lifetime import kill_with_parent
 
-OWNER_VARIABLE = "BATCHCHAT_ENGINE_OF"
+OWNER_VARIABLE = "_BATCHCHAT_ENGINE_OF"
 """Environment variable with the process id of the worker that owns the engine."""
 
 
