@@ -65,6 +65,7 @@ def _rows(backend: "Backend", view: "View") -> list[Row]:
         ("tokens", f"{short(usage.input_tokens)} in, {short(usage.output_tokens)} out"),
         ("cost", cost(batch)),
         ("engine", engine_time(batch)),
+        *_engine_rows(batch),
         *_output_rows(view),
     ]
     if batch.shards:
@@ -73,6 +74,16 @@ def _rows(backend: "Backend", view: "View") -> list[Row]:
     if not batch.is_terminal:
         rows += backend.status_rows(view)
     return rows
+
+
+def _engine_rows(batch: "BatchObject") -> list[Row]:
+    """Return how the engines that produced the results differ."""
+    from batchchat.jobs.catalog.engine_arguments import differing_fields
+
+    return [
+        (name.replace("_", " "), " and ".join(values))
+        for name, values in differing_fields(batch.engines.values()).items()
+    ]
 
 
 def _time_rows(batch: "BatchObject") -> list[Row]:

@@ -94,7 +94,7 @@ class Catalog:
             ConfigError: the chat template of the model can't be read.
 
         """
-        model = self._entry(name)
+        model = self.entry(name)
         if model is not None:
             return _with_template(model)
         if self._is_restricted:
@@ -113,16 +113,17 @@ class Catalog:
             hint=f"the catalog contains {known}; see `batchchat models`",
         )
 
+    def entry(self, name: str) -> Model | None:
+        """Return the entry that has this name or alias, None if there is none."""
+        return self._models.get(name) or self._aliases.get(name)
+
     def names(self, name: str) -> frozenset[str]:
         """Return all names of the model that `name` refers to."""
-        model = self._entry(name)
+        model = self.entry(name)
         if model is None:
             return frozenset([name])
-        aliases = (alias for alias in model.aliases if self._entry(alias) is model)
+        aliases = (alias for alias in model.aliases if self.entry(alias) is model)
         return frozenset([model.name, *aliases])
-
-    def _entry(self, name: str) -> Model | None:
-        return self._models.get(name) or self._aliases.get(name)
 
 
 def load_catalog(config: Path | None = None) -> Catalog:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from batchchat.jobs.catalog.catalog import Catalog, Model
+from batchchat.jobs.catalog.engine_arguments import with_current_engine
 from batchchat.jobs.errors import (
     ConfigError,
     ModelNotFoundError,
@@ -85,7 +86,7 @@ def _build_plan(
         _parser(batch, renderers.catalog),
         renderers,
         sizes,
-        model=batch.resolved_model,
+        model=_resolved_model(batch, renderers.catalog),
         on_invalid=batch.on_invalid,
         every_prompt=batch.on_invalid == "fail",
         on_progress=on_progress,
@@ -99,6 +100,12 @@ def _build_plan(
                 report.write(msgspec.json.encode(problem) + b"\n")
     found.problems.close()
     return plan
+
+
+def _resolved_model(batch: Batch, catalog: Catalog) -> Model | None:
+    """Return the model that was resolved with the batch, as its engine runs now."""
+    model = batch.resolved_model
+    return model and with_current_engine(model, catalog)
 
 
 def _parser(batch: Batch, catalog: Catalog) -> Parser:

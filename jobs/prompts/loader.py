@@ -66,8 +66,8 @@ def _build(model: Model, folder: Path | None) -> PromptRenderer:
     templates = _templates(model, sources, tokens, tokenizer)
     text_config = config.get("text_config") or config
     length = (
-        model.context_length
-        or model.engine.get("max_model_len")
+        _max_model_len(model)
+        or model.context_length
         or text_config.get("max_position_embeddings")
     )
     return PromptRenderer(
@@ -82,6 +82,12 @@ def _build(model: Model, folder: Path | None) -> PromptRenderer:
         require_all_messages=True,
         length_bound=LengthBound(tokenizer),
     )
+
+
+def _max_model_len(model: Model) -> int | None:
+    """Return the argument that the engine will use in place of `context_length`."""
+    length = model.engine.get("max_model_len")
+    return length if isinstance(length, int) and length > 0 else None
 
 
 def _template_sources(

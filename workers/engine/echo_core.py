@@ -31,11 +31,19 @@ class EchoCore(Core):
     """Answers each request after a configurable time."""
 
     def __init__(
-        self, *, capacity: int = 256, latency: float = 0.0, per_token: float = 0.0
+        self,
+        *,
+        capacity: int = 256,
+        latency: float = 0.0,
+        per_token: float = 0.0,
+        arguments: dict[str, Any] | None = None,
     ) -> None:
-        """An answer takes `latency` seconds plus `per_token` seconds for each token."""
+        """An answer takes `latency` seconds plus `per_token` seconds for each token.
+
+        `arguments` are those of the engine that is simulated.
+        """
         self.capacity = capacity
-        self.identity: dict[str, Any] = {"engine": "echo"}
+        self.identity: dict[str, Any] = {"engine": "echo", "arguments": arguments or {}}
         self._latency = latency
         self._per_token = per_token
         self._due: dict[str, tuple[float, EngineRequest]] = {}

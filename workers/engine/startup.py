@@ -33,7 +33,8 @@ def start_engine(
         from batchchat.workers.engine.echo_core import start_echo
 
         seconds = 1 / settings.simulated_tokens_per_second
-        return start_echo(load_renderer(model, models), per_token=seconds)
+        renderer = load_renderer(model, models)
+        return start_echo(renderer, per_token=seconds, arguments=model.engine)
     from batchchat.workers.engine.vllm_startup import start_vllm
 
     return start_vllm(

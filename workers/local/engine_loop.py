@@ -74,18 +74,21 @@ class EngineLoop:
         broker: InProcessBroker,
         start_engine: StartEngine,
         *,
+        current_model: Callable[[Model], Model] = lambda planned: planned,
         on_loaded: Callable[[WorkMessage], object] = lambda _: None,
         on_low_queue: Callable[[], object] = lambda: None,
         on_stuck: Callable[[], object] = lambda: None,
     ) -> None:
         """Run the messages of `broker`.
 
+        `current_model` returns a planned model with the current engine arguments.
         `on_loaded` gets the message that an engine was loaded for. `on_stuck` is called
         after an engine hung that could not be closed.
         """
         self._environment = environment
         self._broker = broker
         self._start_engine = start_engine
+        self._current_model = current_model
         self._on_loaded = on_loaded
         self._on_low_queue = on_low_queue
         self._on_stuck = on_stuck
@@ -152,9 +155,10 @@ class EngineLoop:
         if plan is None:  # the batch was removed, or is planned again
             self._drop_first(queue)
             return None
-        engine = self._load(plan.require_model())
+        model = self._current_model(plan.require_model())
+        engine = self._load(model)
         try:
-            host = self._make_host(plan.require_model(), engine)
+            host = self._make_host(model, engine)
             self._on_loaded(message)
             detector = HangDetector(engine, environment.settings.stall_seconds)
             host.keeper.start(partial(_tick, host, engine, detector))

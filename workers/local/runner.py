@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from threading import Thread
 
+from batchchat.jobs.catalog.engine_arguments import with_current_engine
 from batchchat.jobs.engine.protocol import EngineActivity
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.prompts.registry import RendererRegistry
@@ -88,6 +89,9 @@ class LocalRunner:
             environment,
             broker,
             start_engine,
+            current_model=lambda planned: with_current_engine(
+                planned, registry.catalog
+            ),
             on_loaded=on_loaded,
             on_low_queue=self._controller.wake,
             on_stuck=on_stuck,

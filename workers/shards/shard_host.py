@@ -7,10 +7,12 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 
 from batchchat.jobs.catalog.catalog import Model
+from batchchat.jobs.catalog.engine_arguments import describe_changes
 from batchchat.jobs.engine.protocol import Engine
 from batchchat.jobs.errors import BrokerError, EngineError, NotFoundError, StorageError
 from batchchat.jobs.execution.attempt import Attempt
 from batchchat.jobs.ledger.records import Plan, Shard
+from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import RetryingStorage
 from batchchat.workers.broker.messages import WorkMessage, queue_name
@@ -25,6 +27,7 @@ from batchchat.workers.shards.open_attempts import OpenAttempt, OpenAttempts
 log = logging.getLogger(__name__)
 
 _WITHDRAW_RETRY_SECONDS = 1.0
+_MAX_REPORTED_BATCHES = 1_000
 
 
 class ShardHost:
@@ -46,6 +49,8 @@ class ShardHost:
 
         self.engine = engine
         self._environment = environment
+        self._model = model
+        self._reported_batches: LruCache[str, bool] = LruCache(_MAX_REPORTED_BATCHES)
         # Finished results without a checkpoint would have to be generated again, so
         # they are kept for as long as the storage fails.
         storage = RetryingStorage(
@@ -137,6 +142,7 @@ class ShardHost:
             if pending is None or board.stop_requests([message.batch_id]):
                 return
             plan, shard = pending
+            self._report_changes(message.batch_id, plan.require_model())
             ledger = self._ledgers.get(message.project)
             context = self._contexts.make(message.batch_id, ledger, plan, attempt)
             attempt.attempt = Attempt(context, shard)
@@ -163,6 +169,17 @@ class ShardHost:
         if ledger.is_committed(keys, message.shard) or ledger.outcome(message.batch_id):
             return None
         return plan, plan.shards[message.shard]
+
+    def _report_changes(self, batch_id: str, planned: Model) -> None:
+        """Report once for each batch how the engine differs from the planned one."""
+        with self._lock:
+            if self._reported_batches.get(batch_id):
+                return
+            self._reported_batches.put(batch_id, value=True)
+        text = describe_changes(planned, self._model)
+        if text is not None:
+            log.warning("%s: %s", batch_id, text)
+            self._environment.progress.notices.append(text)
 
     def _withdraw(self, attempt: OpenAttempt) -> None:
         """Remove the mark of an attempt that the storage stopped, not the engine.

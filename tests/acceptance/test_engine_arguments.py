@@ -1,0 +1,43 @@
+"""A batch resumes with the engine arguments that the catalog has then."""
+
+import json
+import signal
+
+from tests.acceptance.inputs import few, line
+from tests.acceptance.stored import checkpointed, checkpoints
+
+SIMULATED = {"simulated_tokens_per_second": 5, "checkpoint_seconds": 0.2}
+QUICK = 20
+SLOW = line("fits", "Slow", max_tokens=400) + line(
+    "too-long", "Slow " * 300, max_tokens=400
+)
+CATALOG = b"[models.demo.engine]\nmax_model_len = %d\n"
+
+
+def test_resume_uses_the_current_arguments_and_reports_them(place):
+    file = place.file("requests.jsonl", few(QUICK) + SLOW)
+    large = place.file("large.toml", CATALOG % 2048)
+    small = place.file("small.toml", CATALOG % 256)
+    first = place.start(
+        "submit", file, "--model", "demo", settings=SIMULATED | {"config": large}
+    )
+    first.until(lambda: len(checkpointed(checkpoints(place.storage))) == QUICK)
+    first.signal(signal.SIGKILL)
+    first.process.wait()
+    batch_id = first.out.read_text().strip()
+    fast = {"simulated_tokens_per_second": 10_000, "config": small}
+    resumed = place.run("resume", batch_id, "--json", settings=fast)
+    assert resumed.code == 1  # one request failed
+    assert "max_model_len 2048 -> 256; max_model_len can affect" in resumed.err
+    batch = resumed.json()
+    assert batch["request_counts"] == {
+        "total": QUICK + 2,
+        "completed": QUICK + 1,
+        "failed": 1,
+    }
+    arguments = [engine["arguments"] for engine in batch["engines"].values()]
+    assert [it["max_model_len"] for it in arguments] == [2048, 256]
+    failed = place.run("results", batch_id, "--errors").out
+    assert json.loads(failed)["custom_id"] == "too-long"
+    status = place.run("status", batch_id).out.decode()
+    assert "max model len 2048 and 256" in status
