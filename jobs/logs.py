@@ -7,6 +7,10 @@ import json
 import logging
 from typing import Any, TextIO
 
+from typing_extensions import override
+
+from batchchat.jobs.printable import printable
+
 _NOISY_LOGGERS = (
     "boto3",
     "botocore",
@@ -22,13 +26,26 @@ _NOISY_LOGGERS = (
 def start_logging(stream: TextIO, *, as_json: bool) -> None:
     """Log to `stream`: JSON, or plain lines for a terminal."""
     handler = logging.StreamHandler(stream)
-    plain = logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S")
+    plain = _PlainLines("%(asctime)s  %(message)s", "%H:%M:%S")
     handler.setFormatter(_JsonLines() if as_json else plain)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     # It logs tracebacks of cut connections, which are handled.
     logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
+
+
+class _PlainLines(logging.Formatter):
+    """Formats each record as a line, and a traceback below it, indented."""
+
+    @override
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record))
+
+    @override
+    def formatException(self, ei: Any) -> str:
+        lines = super().formatException(ei).splitlines()
+        return "\n".join(f"  {printable(line)}" for line in lines)
 
 
 class _JsonLines(logging.Formatter):

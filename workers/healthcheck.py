@@ -8,6 +8,7 @@ import socket
 import sys
 
 from batchchat.jobs.errors import BatchchatError
+from batchchat.jobs.printable import printable
 from batchchat.jobs.settings import load_settings
 from batchchat.workers.cluster_status import ClusterStatus
 
@@ -22,7 +23,7 @@ def main() -> int:
             return 1
         hosts = {worker.host for worker in ClusterStatus(broker).workers()}
     except BatchchatError as error:
-        sys.stderr.write(f"{error.message}\n")
+        sys.stderr.write(f"{printable(error.message)}\n")
         return 1
     if host not in hosts:
         sys.stderr.write(f"no worker or controller on {host} has reported recently\n")

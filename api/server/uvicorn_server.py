@@ -81,6 +81,11 @@ class Server(uvicorn.Server):
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket. Raises `ConfigError`."""
+    if not (host.isascii() and host.isprintable()):
+        raise ConfigError(
+            f"cannot listen on `{host}`: not the name or address of a machine",
+            hint="use an address of this machine, such as 127.0.0.1",
+        )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)

@@ -1,6 +1,7 @@
 """Print the results of a batch to stdout, during and after the run."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 from batchchat.cli.backends.batch_view import View
 from batchchat.cli.backends.follow import follow
@@ -38,11 +39,10 @@ class ResultPrinter:
             return
         chunks = self._backend.content(file_id)
         if self._limit is None:
-            for chunk in chunks:
-                streams.print_bytes(chunk)
+            streams.print_results(chunks)
             return
-        for _, line in zip(range(self._limit), split_lines(chunks), strict=False):
-            streams.print_bytes(line.rstrip(b"\n") + b"\n")
+        first = islice(split_lines(chunks), self._limit)
+        streams.print_results(line.rstrip(b"\n") + b"\n" for line in first)
 
     def print_finished(self) -> None:
         """Print the finished results of a running batch.
@@ -87,7 +87,7 @@ class ResultPrinter:
     def _print(self, results: Iterator[tuple[bool, bytes]]) -> None:
         for completed, line in results:
             if completed != self._errors:
-                streams.print_bytes(line)
+                streams.print_results([line])
                 self._printed += 1
                 if self._printed == self._limit:
                     raise _LimitReachedError

@@ -28,7 +28,7 @@ from batchchat.cli.backends.protocol import Backend, ResultSource, RetryOptions
 from batchchat.cli.backends.remote_list import BatchList, newest_first, read_list
 from batchchat.cli.backends.remote_results import RemoteResults
 from batchchat.cli.backends.speed import average_speed
-from batchchat.cli.client.download import fetch_parquet, file_chunks
+from batchchat.cli.client.download import fetch_parquet, file_chunks, file_path
 from batchchat.cli.client.http_client import ServerClient
 from batchchat.cli.client.transfer_progress import Transfer
 from batchchat.cli.client.upload import upload
@@ -94,7 +94,7 @@ class RemoteBackend(Backend):
             batch_id = self._create("batches", encode(_create_body(file_id, options)))
         except UsageError:
             with suppress(BatchchatError):  # an unused file is harmless
-                self._server.delete(f"files/{file_id}")
+                self._server.delete(file_path(file_id))
             raise
         if options.output is not None:
             output = LocalOutput(Path(options.output), options.output_format)
@@ -247,7 +247,7 @@ class RemoteBackend(Backend):
         except KeyboardInterrupt:
             streams.hint(uncertain)
             raise
-        return self._decode(read_batch, text).id
+        return self._decode(_read_batch, text).id
 
     def _copier(self, file_id: str | None, transfer: Transfer) -> Write:
         """Return a function that copies a stored file; None gives an empty file."""
@@ -268,26 +268,33 @@ class RemoteBackend(Backend):
 
     def _file_exists(self, file_id: str) -> bool:
         try:
-            self._server.get(f"files/{file_id}")
+            self._server.get(file_path(file_id))
         except NotFoundError:
             return False
         return True
 
     def _view(self, text: bytes) -> View:
-        batch = self._decode(read_batch, text)
+        batch = self._decode(_read_batch, text)
         return View(text, batch, self._pending_outputs.get(batch.id))
 
     def _decode(self, decode: Callable[[bytes], T], text: bytes) -> T:
         """Return the decoded response. Raises `ConfigError` if it has another form."""
         try:
             return decode(text)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, NotFoundError) as error:
             raise ConfigError(
                 f"the server at {self._server.url} sent a response that this version"
                 f" of batchchat can't read: {error}",
                 hint="check that BATCHCHAT_URL is correct and that client and server"
                 " have the same version",
             ) from None
+
+
+def _read_batch(text: bytes) -> BatchObject:
+    """Decode a Batch object whose id is safe in paths and commands."""
+    batch = read_batch(text)
+    checked_id("batch", batch.id)
+    return batch
 
 
 def _create_body(file_id: str, options: BatchOptions) -> dict[str, Any]:

@@ -26,9 +26,9 @@ def report_end(batch: BatchObject, written: list[Path]) -> int:
     counts, usage = batch.request_counts, batch.usage
     color = "green" if _is_complete(counts) else "yellow"
     streams.info(
-        f"{streams.style(batch.status, color)}  {count(counts.completed)} of"
-        f" {count(counts.total, 'request')}"
-        + (f", {count(counts.failed)} failed" if counts.failed else "")
+        streams.Styled(batch.status, color),
+        f"  {count(counts.completed)} of {count(counts.total, 'request')}"
+        + (f", {count(counts.failed)} failed" if counts.failed else ""),
     )
     streams.info(
         f"  tokens   {short(usage.input_tokens)} in, {short(usage.output_tokens)} out"
@@ -39,9 +39,9 @@ def report_end(batch: BatchObject, written: list[Path]) -> int:
     streams.info(f"  engine   {engine_time(batch)}")
     delivered = batch.delivery.files if batch.delivery else []
     for place in (*map(str, written), *delivered):
-        streams.info(f"  wrote    {streams.style(place, 'cyan')}")
+        streams.info("  wrote    ", streams.Styled(place, "cyan"))
     if note := ignored_note(batch.ignored_fields):
-        streams.info(f"  {streams.style('warning', 'yellow')}  {note}")
+        streams.info("  ", streams.Styled("warning", "yellow"), f"  {note}")
     return _next_steps(batch, is_written=bool(written or delivered))
 
 
@@ -124,7 +124,7 @@ def show_invalid(invalid: int, requests: int, name: str) -> None:
     lines = f"{count(invalid)} of {count(requests, 'request')}"
     verb = "is" if invalid == 1 else "are"
     what = f"{name}: {lines} {verb} invalid" if invalid else f"{name} can't be run"
-    streams.info(f"{streams.style('error:', 'red')} {what}")
+    streams.info(streams.Styled("error:", "red"), f" {what}")
 
 
 def list_problems(problems: Iterable[BatchError], total: int) -> None:

@@ -54,8 +54,7 @@ def _write_results(backend: Backend, view: View, options: RunOptions) -> list[Pa
             hint=f"they are kept: `batchchat results {batch.id} --output PATH`",
         )
     if options.print_results and batch.output_file_id:
-        for chunk in backend.content(batch.output_file_id):
-            streams.print_bytes(chunk)
+        streams.print_results(backend.content(batch.output_file_id))
     if view.local_output is None or batch.status == "failed":
         return []
     return backend.export(view, view.local_output)

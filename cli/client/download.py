@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from io import RawIOBase
 from typing import BinaryIO
+from urllib.parse import quote
 
 import httpx
 
@@ -29,7 +30,7 @@ def file_chunks(
         headers = {"range": f"bytes={done}-"} if done else {}
         try:
             with server.stream(
-                "GET", f"files/{file_id}/content", headers=headers
+                "GET", f"{file_path(file_id)}/content", headers=headers
             ) as response:
                 total = _total_size(response, done, server.url)
                 if not done:
@@ -87,3 +88,8 @@ def _total_size(response: httpx.Response, begin: int, url: str) -> int:
     raise ServerError(
         f"the server at {url} sent part of a file without a valid Content-Range"
     )
+
+
+def file_path(file_id: str) -> str:
+    """Return the path of a file whose id a server has sent."""
+    return f"files/{quote(file_id, safe='')}"

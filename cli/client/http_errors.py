@@ -5,7 +5,6 @@ import re
 import httpx
 import msgspec
 
-from batchchat.cli.terminal.format import printable
 from batchchat.jobs.errors import (
     BatchchatError,
     ConfigError,
@@ -41,7 +40,7 @@ def error_from_response(response: httpx.Response, url: str) -> BatchchatError:
     status, error = response.status_code, _read_error(response)
     if error is None or error.code == "unknown_url":
         return _foreign_response_error(response, url)
-    message = _printable(error.message)
+    message = error.message[:_MAX_MESSAGE_CHARS]
     if status in {401, 403}:
         return _key_error(message, url)
     if status in {408, 429}:
@@ -65,7 +64,7 @@ def connection_error(error: httpx.HTTPError, url: str) -> BatchchatError:
     else:
         reason = re.sub(r"\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
     return ServerError(
-        f"can't reach the server at {url}: {_printable(reason)}",
+        f"can't reach the server at {url}: {reason[:_MAX_MESSAGE_CHARS]}",
         hint="check that it is running and that BATCHCHAT_URL is correct;"
         " then run `batchchat doctor`",
     )
@@ -88,7 +87,7 @@ def _foreign_response_error(response: httpx.Response, url: str) -> BatchchatErro
     """Return the error for a response that does not come from batchchat's API."""
     status = f"{response.status_code} {response.reason_phrase}".strip()
     if response.is_redirect:
-        target = _printable(response.headers["location"])
+        target = response.headers["location"][:_MAX_MESSAGE_CHARS]
         return ConfigError(
             f"the server at {url} redirected to {target}",
             hint="set BATCHCHAT_URL to the server's final address",
@@ -112,7 +111,3 @@ def _key_error(message: str, url: str) -> ConfigError:
 def _internal_error(reason: str, url: str) -> ServerError:
     hint = "try again in a moment; if it fails again, check the server's log"
     return ServerError(f"the server at {url} failed: {reason}", hint=hint)
-
-
-def _printable(text: str) -> str:
-    return printable(text[:_MAX_MESSAGE_CHARS])

@@ -14,5 +14,5 @@ def cancel(batch_id: options.BatchId, json: options.Json = False) -> int:
     if found_id != batch_id:
         streams.info(f"cancelling `{found_id}`")
     view = backend.cancel(found_id)
-    streams.print_data(view.text.decode() if json else view.batch.status)
+    streams.print_encoded(view.text) if json else streams.print_data(view.batch.status)
     return 0

@@ -3,6 +3,7 @@
 import io
 import time
 from collections.abc import Callable, Iterator
+from typing import BinaryIO, cast
 
 from batchchat.cli.backends.batch_view import read_models
 from batchchat.cli.backends.follow import follow
@@ -29,7 +30,8 @@ def try_model(backend: Backend, name: str, line: bytes) -> CheckResult:
     start = time.monotonic()
     try:
         backend.check_model(name)
-        file = InputFile("doctor.jsonl", io.BytesIO(line), len(line))
+        stream = cast("BinaryIO", io.BufferedReader(io.BytesIO(line)))
+        file = InputFile("doctor.jsonl", stream, len(line))
         batch_id = backend.submit(file, BatchOptions(model=name), show_progress=False)
         view = follow(backend, batch_id, show_progress=False)
     except BatchchatError as error:

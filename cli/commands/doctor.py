@@ -120,7 +120,7 @@ def _try_model(session: "Session", name: str) -> "CheckResult":
 
 
 def _show(result: "CheckResult") -> None:
-    status = streams.style(f"{result.status:<7}", _COLORS[result.status])
-    streams.print_data(f"{status} {result.check:<10} {result.message}")
+    status = streams.Styled(f"{result.status:<7}", _COLORS[result.status])
+    streams.print_data(status, f" {result.check:<11} {result.message}")
     if result.hint:
-        streams.print_data(f"{'':<19}{result.hint}")
+        streams.print_data(f"{'':<20}{result.hint}")

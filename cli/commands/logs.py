@@ -25,5 +25,6 @@ def logs(batch_id: options.BatchId) -> int:
             f"there is no engine log of `{batch_id}` on this machine",
             hint=f"`batchchat serve` writes to `{shared}`, and workers write to stderr",
         )
-    streams.print_bytes(path.read_bytes())
+    text = path.read_text("utf-8", "backslashreplace")  # progress bars end in `\r`
+    streams.print_text(text.replace("\r", "\n"))
     return 0

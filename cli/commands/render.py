@@ -19,8 +19,9 @@ def render(
 ) -> int:
     """Print the exact prompt of each request.
 
-    Shows the text that the model receives, and its number of tokens. For a request
-    with generated turns, it is the prompt of the first turn.
+    Shows the text that the model receives, with control characters escaped, and its
+    number of tokens. For a request with generated turns, it is the prompt of the first
+    turn.
 
     batchchat render requests.jsonl --model demo
     """
@@ -40,7 +41,7 @@ def render(
             streams.print_data(
                 f"── {line['custom_id']} · line {line['line']:,} · {count}"
             )
-            streams.print_data(line["prompt"])
+            streams.print_text(f"{line['prompt']}\n")
     return INCOMPLETE if invalid else 0
 
 

@@ -94,7 +94,7 @@ def _write(
         )
     view = backend.get(batch.id)
     for written in backend.export(view, LocalOutput(path, format_)):
-        streams.info(f"wrote {streams.style(str(written), 'cyan')}")
+        streams.info("wrote ", streams.Styled(str(written), "cyan"))
     return 0
 
 

@@ -36,7 +36,7 @@ def validate(
     else:
         streams.info(f"`{file}` is valid: {count(found.requests, 'request')}")
     if not json and (note := ignored_note(found.ignored_fields)):
-        streams.info(f"{streams.style('warning:', 'yellow')} {note}")
+        streams.info(streams.Styled("warning:", "yellow"), f" {note}")
     return INCOMPLETE if found.problem_count else 0
 
 
@@ -75,11 +75,12 @@ def _print_json(found: "Scan") -> None:
     counts = {"total": found.requests, "valid": valid, "invalid": found.invalid}
     summary = {"request_counts": counts, "fails_batch": found.failing_problems > 0}
     head = encode(summary).removesuffix(b"}")
-    streams.print_bytes(head + b',"errors":{"object":"list","data":[')
+    streams.print_encoded(head + b',"errors":{"object":"list","data":[', end="")
     separator = b""
     for problem in found.problems:
         error = encode(as_batch_error(problem)).removesuffix(b"}")
         fails = encode(found.is_failing(problem))
-        streams.print_bytes(b'%b%b,"fails_batch":%b}' % (separator, error, fails))
+        text = b'%b%b,"fails_batch":%b}' % (separator, error, fails)
+        streams.print_encoded(text, end="")
         separator = b","
-    streams.print_bytes(b']},"ignored_fields":%b}\n' % encode(found.ignored_fields))
+    streams.print_encoded(b']},"ignored_fields":%b}' % encode(found.ignored_fields))

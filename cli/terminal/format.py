@@ -67,11 +67,6 @@ def dollars(amount: Decimal | None) -> str:
     return f"${amount.quantize(Decimal(1).scaleb(amount.adjusted() - 1)):f}"
 
 
-def printable(text: str) -> str:
-    """Return `text` without control characters, which a terminal would obey."""
-    return "".join(char if char.isprintable() else "?" for char in text)
-
-
 def local_time(seconds: int) -> str:
     """Return a Unix time as local date and time: `2026-01-31 14:05`."""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -9,6 +9,7 @@ from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.format import count, duration, short, size
 from batchchat.cli.terminal.progress_line import Part, ProgressLine, fit, full_text
 from batchchat.jobs.execution.progress import Progress
+from batchchat.jobs.printable import printable
 
 _REFRESH_SECONDS = 0.25
 _PLAIN_LINE_SECONDS = 5.0
@@ -64,7 +65,7 @@ class ProgressDisplay:
         from rich.live import Live
         from rich.text import Text
 
-        console = Console(file=streams.stderr(), highlight=False)
+        console = Console(file=streams.stderr(), highlight=False, emoji=False)
         live = Live(
             console=console,
             transient=True,
@@ -74,8 +75,10 @@ class ProgressDisplay:
         )
         with live:
             while not self._done.wait(_REFRESH_SECONDS):
-                self._print_notices(lambda text: console.print(text, markup=False))
-                text = fit(self._describe(), console.width - 1)
+                self._print_notices(
+                    lambda text: console.print(printable(text), markup=False)
+                )
+                text = printable(fit(self._describe(), console.width - 1))
                 live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def _print_lines(self) -> None:

@@ -1,19 +1,31 @@
-"""Write to the terminal: data to stdout, everything else to stderr."""
+"""Write to the terminal: data to stdout, everything else to stderr.
+
+All that the commands print passes through this module, and it escapes what a terminal
+would obey (`jobs/printable.py`). Callers print one line at a time.
+"""
 
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from batchchat.jobs.errors import BatchchatError, OutputError
+from batchchat.jobs.printable import printable, printable_json
 
 _real_streams: dict[int, TextIO] = {}
 """The process's own stdout (1) and stderr (2) while `engine_output` redirects them."""
 
 _COLORS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36}
+
+
+class Styled(NamedTuple):
+    """Text in a color, if the stream is a terminal and NO_COLOR is not set."""
+
+    text: str
+    color: str
 
 
 class BrokenOutputError(Exception):
@@ -30,30 +42,45 @@ def stdout() -> TextIO:
     return _real_streams.get(1, sys.stdout)
 
 
-def print_data(text: str) -> None:
+def print_data(*parts: str | Styled) -> None:
     """Print a line of data. Raises `BrokenOutputError`, `OutputError`."""
     with _stdout_writer() as stream:
-        stream.write(text + "\n")
+        stream.write(_line(parts, stream))
 
 
-def print_bytes(data: bytes) -> None:
-    """Print encoded data as it is. Raises `BrokenOutputError`, `OutputError`."""
+def print_text(text: str) -> None:
+    """Print lines of text. Raises `BrokenOutputError`, `OutputError`."""
     with _stdout_writer() as stream:
-        stream.buffer.write(data)
+        stream.write(printable(text, keep="\n\t"))
+
+
+def print_results(chunks: Iterable[bytes]) -> None:
+    """Print lines of JSON: as they are to a file or pipe, escaped on a terminal.
+
+    Raises `BrokenOutputError`, `OutputError`.
+    """
+    from batchchat.jobs.requests.line_reader import split_lines
+
+    is_terminal = stdout().isatty()
+    for chunk in split_lines(chunks) if is_terminal else chunks:
+        with _stdout_writer() as stream:
+            if is_terminal:
+                stream.write(printable_json(chunk.decode(errors="replace")))
+            else:
+                stream.buffer.write(chunk)
 
 
 def print_json(value: Any) -> None:
     """Print data as one line of JSON. Raises `BrokenOutputError`, `OutputError`."""
     from batchchat.jobs.json_lines import encode
 
-    print_data(encode(value).decode())
+    print_encoded(encode(value))
 
 
-def print_encoded(json: bytes) -> None:
-    """Print encoded JSON as one line. Raises `BrokenOutputError`, `OutputError`."""
-    from batchchat.jobs.json_lines import escape_line_breaks
-
-    print_data(escape_line_breaks(json).decode())
+def print_encoded(json: bytes, end: str = "\n") -> None:
+    """Print encoded JSON. Raises `BrokenOutputError`, `OutputError`."""
+    with _stdout_writer() as stream:
+        stream.write(printable_json(json.decode(errors="replace")) + end)
 
 
 @contextmanager
@@ -81,10 +108,10 @@ def _discard_buffer(stream: TextIO) -> None:
     os.close(null)
 
 
-def info(text: str = "") -> None:
-    """Print a message to stderr."""
+def info(*parts: str | Styled) -> None:
+    """Print a line to stderr."""
     with suppress(BrokenPipeError):  # a closed stderr must not stop the work
-        stderr().write(text + "\n")
+        stderr().write(_line(parts, stderr()))
         stderr().flush()
 
 
@@ -92,18 +119,18 @@ def hint(text: str | None) -> None:
     """Print what to do next, if there is anything to do."""
     if text:
         info()
-        info(f"{style('hint:', 'cyan')} {text}")
+        info(Styled("hint:", "cyan"), f" {text}")
 
 
 def print_error(error: BatchchatError) -> None:
     """Print what went wrong, and how to fix it."""
-    info(f"{style('error:', 'red')} {error.message}")
+    info(Styled("error:", "red"), f" {error.message}")
     hint(error.hint)
 
 
 def stderr_is_terminal() -> bool:
     """Return whether messages go to a terminal that can rewrite a line."""
-    return stderr().isatty() and os.environ.get("TERM") != "dumb"
+    return _is_smart_terminal(stderr())
 
 
 def stdout_width() -> int | None:
@@ -113,11 +140,22 @@ def stdout_width() -> int | None:
     return shutil.get_terminal_size((0, 0)).columns or None
 
 
-def style(text: str, color: str) -> str:
-    """Return `text` in a color if stderr is a terminal and NO_COLOR is not set."""
-    if not stderr_is_terminal() or os.environ.get("NO_COLOR"):
-        return text
-    return f"\x1b[{_COLORS[color]}m{text}\x1b[0m"
+def _is_smart_terminal(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _line(parts: Iterable[str | Styled], stream: TextIO) -> str:
+    """Return a line whose only control characters are its own colors."""
+    has_colors = _is_smart_terminal(stream) and not os.environ.get("NO_COLOR")
+    text = ""
+    for part in parts:
+        if isinstance(part, str):
+            text += printable(part)
+        elif has_colors:
+            text += f"\x1b[{_COLORS[part.color]}m{printable(part.text)}\x1b[0m"
+        else:
+            text += printable(part.text)
+    return text + "\n"
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
-from batchchat.cli.terminal.format import printable
+from batchchat.jobs.printable import printable
 
 _GAP = "  "
 
@@ -29,7 +29,7 @@ Rows = Sequence[Sequence[str]]
 def table(columns: Sequence[Column], rows: Rows, width: int | None = None) -> list[str]:
     """Return the heading and the rows as lines of at most `width` cells, if possible.
 
-    Control characters in the rows become `?`. With `width` None nothing is cut.
+    Control characters in the rows are escaped. With `width` None nothing is cut.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     columns, cells = _without_ranks(columns, cells, width)

@@ -48,5 +48,5 @@ def test_fits_tells_whether_all_columns_stay():
     assert not fits(COLUMNS, ROWS, least - 1)
 
 
-def test_control_characters_are_replaced():
-    assert table([Column("model")], [["a\x1b[2Jb\n"]]) == ["model", "a?[2Jb?"]
+def test_control_characters_are_escaped():
+    assert table([Column("model")], [["a\x1b[2Jb\n"]]) == ["model", r"a\x1b[2Jb\n"]
