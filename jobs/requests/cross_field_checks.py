@@ -59,7 +59,7 @@ def _message_problems(message: Message, at: str) -> Iterator[FieldProblem]:
             yield "invalid_value", text, f"{at}.{name}"
     if message.role != "assistant":
         for name in ANSWER_FIELDS:
-            if getattr(message, name) is not UNSET:
+            if getattr(message, name):
                 text = "allowed for the role `assistant` only"
                 yield "invalid_value", text, f"{at}.{name}"
     if message.content in (UNSET, None) and not message.has_more_than_content:

@@ -1,8 +1,9 @@
 """The types of an input line, from which the strict decoder is made.
 
 The fields of a body come from the table of parameters, so a line that the decoder
-accepts is valid in every type and range. A line that it rejects goes to `diagnostics`,
-which reports all its problems.
+accepts is valid in every type and range. A line that it rejects may have fields of
+other servers that have no effect (`ignored_fields`). If it is invalid without them,
+`diagnostics` reports all its problems.
 """
 
 from collections.abc import Iterable

@@ -7,10 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchchat.jobs.requests.diagnostics import diagnose
-from batchchat.jobs.requests.extra_fields import UNSUPPORTED_FIELDS
+from batchchat.jobs.requests.extra_fields import EXTRA_FIELDS
 from batchchat.jobs.requests.parameters import PARAMETERS
 from batchchat.jobs.requests.parser import InvalidLine, Parser
-from batchchat.jobs.requests.schema import Request
+from batchchat.jobs.requests.schema import Body, Request
 from tests.support.input_lines import MESSAGES, encoded, line, with_body
 
 HALF = "\ud800"
@@ -37,8 +37,16 @@ values = st.recursive(
     ),
     max_leaves=5,
 )
-roles = st.sampled_from(["user", "assistant", "system", "developer", "tool", "x", None])
-parts = st.fixed_dictionaries({"type": st.sampled_from(["text", "image"])}) | scalars
+roles = st.sampled_from(
+    ["user", "assistant", "system", "developer", "tool", "function", "x", None]
+)
+parts = (
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["text", "input_text", "refusal", "image"])},
+        optional={"text": words, "refusal": words, "cache_control": values},
+    )
+    | scalars
+)
 contents = st.text(max_size=3) | scalars | st.lists(parts, max_size=2)
 calls = st.just(
     [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
@@ -56,11 +64,16 @@ turns = st.fixed_dictionaries(
         "response_format": values,
         "refusal": scalars,
         "annotations": values,
+        "function_call": st.just({"name": "f", "arguments": "{}"}) | values,
+        "audio": scalars,
+        "prefix": scalars,
+        "provider_specific_fields": values,
+        "thinking_blocks": values,
     },
 )
 conversations = st.just(MESSAGES) | st.lists(turns | scalars, max_size=3)
 names = st.sampled_from(
-    [*PARAMETERS, "model", "unknown", HALF, *list(UNSUPPORTED_FIELDS)[:2]]
+    [*PARAMETERS, "model", "unknown", HALF, *list(EXTRA_FIELDS[Body])[:5]]
 )
 near: dict[str, list[Any]] = {
     "tools": [

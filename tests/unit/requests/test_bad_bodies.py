@@ -71,7 +71,7 @@ IN_A_MESSAGE = {
     "name long": ({"name": "x" * 1025}, VALUE, "name"),
     "a call's id a number": ({"tool_call_id": 7}, TYPE, "tool_call_id"),
     "a field": ({"contents": "hi"}, UNKNOWN, "contents"),
-    "a user's tool calls": ({"tool_calls": []}, VALUE, "tool_calls"),
+    "a user's tool calls": ({"tool_calls": [CALL]}, VALUE, "tool_calls"),
     "a user's reasoning": ({"reasoning": "a"}, VALUE, "reasoning"),
     "a call without id": (
         {"role": "assistant", "tool_calls": [present(CALL | {"id": ABSENT})]},

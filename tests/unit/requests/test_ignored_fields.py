@@ -243,6 +243,13 @@ def test_every_answer_is_accepted_as_a_message(fields):
     assert [one.text() for one in request.body.messages[1:-1]] == [text] * len(messages)
 
 
+def test_empty_fields_of_answers_are_accepted_in_every_message():
+    empty = {"tool_calls": [], "reasoning_content": "", "refusal": ""}
+    for role in ("user", "system", "tool", "assistant"):
+        message = {"role": role, "content": "a"} | empty
+        assert problems_of(with_body(messages=[message])) == []
+
+
 def test_a_refusal_is_what_the_assistant_said():
     for content, text in ((None, "No."), ("", "No."), ("Well", "Well\nNo.")):
         message = present({"role": "assistant", "content": content, "refusal": "No."})
