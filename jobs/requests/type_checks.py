@@ -27,6 +27,20 @@ from batchchat.jobs.requests.schema import (
 FieldProblem = tuple[str, str, str]
 """A problem without its line: code, message, param."""
 
+_TOO_LONG, _TOO_SHORT = (
+    {
+        "characters": "string_above_max_length",
+        "items": "array_above_max_length",
+        "entries": "object_above_max_properties",
+    },
+    {
+        "characters": "string_below_min_length",
+        "items": "empty_array",
+        "entries": "object_below_min_properties",
+    },
+)
+"""OpenAI's codes, by the unit of the length; no array needs more than one item."""
+
 _MAX_NAME_CHARS = 80
 """Longer names of fields are cut in `param`."""
 
@@ -128,7 +142,7 @@ def _described(
     """Yield the problems of a type that says by itself what it accepts."""
     for code, message, param in type_problems(expected.type, value, at):
         reason = (expected.extra_json_schema or {}).get("description", message)
-        yield code, reason if code == "invalid_value" else message, param
+        yield code, message if code == "invalid_type" else reason, param
 
 
 def _string(expected: inspect.StrType, value: str, at: str) -> Iterator[FieldProblem]:
@@ -142,12 +156,12 @@ def _number(
     expected: inspect.IntType | inspect.FloatType, value: float, at: str
 ) -> Iterator[FieldProblem]:
     low, above, high = expected.ge, expected.gt, expected.le
-    if (
-        (low is not None and value < low)
-        or (above is not None and value <= above)
-        or (high is not None and value > high)
-    ):
-        yield "invalid_value", f"must be {describe_range(low, above, high)}", at
+    kind = "integer" if isinstance(expected, inspect.IntType) else "decimal"
+    message = f"must be {describe_range(low, above, high)}"
+    if (low is not None and value < low) or (above is not None and value <= above):
+        yield f"{kind}_below_min_value", message, at
+    elif high is not None and value > high:
+        yield f"{kind}_above_max_value", message, at
 
 
 def _array(
@@ -257,9 +271,11 @@ def _length(
     at: str,
 ) -> Iterator[FieldProblem]:
     low, high = expected.min_length or 0, expected.max_length
-    if len(value) < low or (high is not None and len(value) > high):
-        bounds = describe_range(low or None, None, high)
-        yield "invalid_value", f"must have {bounds} {unit}", at
+    message = f"must have {describe_range(low or None, None, high)} {unit}"
+    if len(value) < low:
+        yield _TOO_SHORT[unit], message, at
+    elif high is not None and len(value) > high:
+        yield _TOO_LONG[unit], message, at
 
 
 def _joined(at: str, name: str) -> str:

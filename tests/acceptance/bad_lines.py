@@ -9,6 +9,14 @@ from typing import Any, NamedTuple
 from tests.acceptance.inputs import line
 
 GOOD = 10
+_DECIMAL = {
+    "temperature",
+    "top_p",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+}
 MB = 1_000_000
 
 
@@ -101,8 +109,8 @@ def _misshapen() -> Iterator[Bad]:
     missing = "missing_required_parameter"
     yield bad(missing, "custom_id", custom_id=...)
     yield bad("invalid_type", "custom_id", custom_id=7)
-    yield bad("invalid_value", "custom_id", custom_id="")
-    yield bad("invalid_value", "custom_id", custom_id="y" * 513)
+    yield bad("string_below_min_length", "custom_id", custom_id="")
+    yield bad("string_above_max_length", "custom_id", custom_id="y" * 513)
     yield bad("duplicate_custom_id", "custom_id", custom_id="good-0")
     yield bad(missing, "method", method=...)
     yield bad("invalid_method", "method", method="GET")
@@ -119,7 +127,7 @@ def _wrong_messages() -> Iterator[Bad]:
         return Bad([line(name, messages=[*messages])], code, param, name)
 
     first = "messages[0]"
-    yield bad("invalid_value", "messages")
+    yield bad("empty_array", "messages")
     yield bad("invalid_type", first, "Hi")
     yield bad("invalid_value", f"{first}.role", {"role": "bot", "content": "Hi"})
     yield bad("missing_required_parameter", f"{first}.content", {"role": "user"})
@@ -173,14 +181,15 @@ def _one_step_outside() -> Iterator[Bad]:
         "n": (0, 129),
         "top_logprobs": (-1, 21),
     }.items():
-        for value in values:
-            yield _body("invalid_value", name, value)
-    yield _body("invalid_value", "logit_bias", {"7": 100.01}, at=".7")
+        for value, side in zip(values, ("below_min", "above_max"), strict=True):
+            kind = "decimal" if name in _DECIMAL else "integer"
+            yield _body(f"{kind}_{side}_value", name, value)
+    yield _body("decimal_above_max_value", "logit_bias", {"7": 100.01}, at=".7")
     yield _body("invalid_value", "logit_bias", {"seven": 1}, at=".seven")
-    yield _body("invalid_value", "stop_token_ids", [-1], at="[0]")
-    yield _body("invalid_value", "stop_token_ids", [2**31], at="[0]")
-    yield _body("invalid_value", "stop", ["a", "b", "c", "d", "e"])
-    yield _body("invalid_value", "stop", "")
+    yield _body("integer_below_min_value", "stop_token_ids", [-1], at="[0]")
+    yield _body("integer_above_max_value", "stop_token_ids", [2**31], at="[0]")
+    yield _body("array_above_max_length", "stop", ["a", "b", "c", "d", "e"])
+    yield _body("string_below_min_length", "stop", "")
 
 
 def _at_odds() -> Iterator[Bad]:
@@ -189,7 +198,7 @@ def _at_odds() -> Iterator[Bad]:
     yield _body("invalid_value", "top_logprobs", 3)
     yield _body("invalid_value", "min_tokens", 9)
     yield _body("unknown_parameter", "max_token", 1)
-    yield _body("invalid_value", "tools", [])
+    yield _body("empty_array", "tools", [])
     other = line("other", model="another")
     yield Bad([other], "mismatched_model", "body.model", "other")
     twice = line("twice").replace(b'"max_tokens"', b'"max_tokens": 8, "max_tokens"')

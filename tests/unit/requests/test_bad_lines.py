@@ -66,8 +66,11 @@ WRONG = {
     "no body": (line(body=ABSENT), missing("body")),
     "custom_id null": (line(custom_id=None), [("invalid_type", "custom_id")]),
     "custom_id number": (line(custom_id=7), [("invalid_type", "custom_id")]),
-    "custom_id empty": (line(custom_id=""), [("invalid_value", "custom_id")]),
-    "custom_id of 513": (line(custom_id="é" * 513), [("invalid_value", "custom_id")]),
+    "custom_id empty": (line(custom_id=""), [("string_below_min_length", "custom_id")]),
+    "custom_id of 513": (
+        line(custom_id="é" * 513),
+        [("string_above_max_length", "custom_id")],
+    ),
     "custom_id half": (line(custom_id="\ud800"), [("invalid_value", "custom_id")]),
     "method GET": (line(method="GET"), [("invalid_method", "method")]),
     "method lower": (line(method="post"), [("invalid_method", "method")]),
@@ -84,7 +87,7 @@ WRONG = {
     "bare, not a list": (b'{"messages": 7}', [("invalid_type", "messages")]),
     "bare, empty id": (
         encoded({"custom_id": "", "messages": MESSAGES}),
-        [("invalid_value", "custom_id")],
+        [("string_below_min_length", "custom_id")],
     ),
     "bare, with a method": (
         encoded({"method": "POST", "messages": MESSAGES}),

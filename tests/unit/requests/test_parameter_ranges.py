@@ -56,6 +56,14 @@ def place(name):
     return {"integers": "[0]", "logit_bias": ".5"}.get(PARAMETERS[name].kind, "")
 
 
+def range_code(name, value):
+    """Return OpenAI's code for a value outside of the range."""
+    kind = "integer" if PARAMETERS[name].kind in WHOLE else "decimal"
+    highest = PARAMETERS[name].maximum
+    side = "above_max" if value > highest else "below_min"
+    return f"{kind}_{side}_value"
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [(n, value) for n, p in BOUNDED.items() for value in inside(p)]
 )
@@ -67,13 +75,15 @@ def test_the_ends_of_a_range_are_valid(name, value):
     ("name", "value"), [(n, value) for n, p in BOUNDED.items() for value in outside(p)]
 )
 def test_a_step_beyond_an_end_is_invalid(name, value):
-    assert problems_of(raw(name, value)) == [("invalid_value", f"{name}{place(name)}")]
+    assert problems_of(raw(name, value)) == [
+        (range_code(name, value), f"{name}{place(name)}")
+    ]
 
 
 @pytest.mark.parametrize("value", [10**18, -(10**18), 10**30, 1e300], ids=repr)
 @pytest.mark.parametrize("name", sorted(set(NUMBERS) - {"seed"}))
 def test_a_number_far_outside_the_range_is_invalid(name, value):
-    code = "invalid_value"
+    code = range_code(name, value)
     if NUMBERS[name] == "integer" and isinstance(value, float):
         code = "invalid_type"
     assert problems_of(raw(name, value)) == [(code, f"{name}")]

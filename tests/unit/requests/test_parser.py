@@ -98,7 +98,7 @@ def test_problems_of_a_line_that_is_only_a_body_name_its_fields():
     raw = encoded({"messages": MESSAGES, "n": 0, "temperatures": 1})
     assert problems_of(raw) == [
         ("unknown_parameter", "temperatures"),
-        ("invalid_value", "n"),
+        ("integer_below_min_value", "n"),
     ]
 
 
@@ -125,7 +125,7 @@ def test_all_problems_of_a_line_are_reported():
         ("unknown_parameter", "nn"),
         ("invalid_value", "messages[0].role"),
         ("missing_required_parameter", "messages[0].content"),
-        ("invalid_value", "top_p"),
+        ("decimal_below_min_value", "top_p"),
         ("invalid_type", "n"),
     ]
 
