@@ -14,6 +14,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from batchchat.api.context import AppContext
 from batchchat.api.http.errors import ApiError
+from batchchat.api.http.failed_keys import FailedKeys
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.lru_cache import LruCache
 
@@ -33,6 +34,7 @@ class Authenticator:
         self._projects: LruCache[str, tuple[float, str | None]] = LruCache(
             _MAX_CACHED_KEYS
         )
+        self._failed_keys = FailedKeys()
         self._keyless: tuple[float, bool] = (0.0, True)
 
     async def authenticate(self, request: Request) -> str:
@@ -45,9 +47,12 @@ class Authenticator:
             raise _unauthorized(
                 "Missing API key. Send it in the header `Authorization: Bearer KEY`."
             )
-        project = await self._find_project(text.strip())
+        address = request.client.host if request.client else ""
+        project = await self._find_project(text.strip(), address)
         if project is None:
-            raise _unauthorized("Incorrect API key provided.")
+            raise _unauthorized(
+                "Incorrect API key provided, or it has expired or was revoked."
+            )
         return project
 
     async def is_keyless(self) -> bool:
@@ -63,15 +68,19 @@ class Authenticator:
             self._keyless = (time.monotonic() + _KEY_CACHE_SECONDS, is_keyless)
         return is_keyless
 
-    async def _find_project(self, text: str) -> str | None:
+    async def _find_project(self, text: str, address: str) -> str | None:
         digest = sha256(text.encode()).hexdigest()
         until, project = self._projects.get(digest) or (0.0, None)
+        if project is None:  # a key that was valid is looked up in any case
+            self._failed_keys.check(address)
         if time.monotonic() >= until:
             key = None
             if len(text) <= _MAX_KEY_LENGTH:
                 key = await to_thread.run_sync(self._context.keys.find, text)
             project = key.project if key else None
             self._projects.put(digest, (time.monotonic() + _KEY_CACHE_SECONDS, project))
+        if project is None:
+            self._failed_keys.count(address)
         return project
 
 

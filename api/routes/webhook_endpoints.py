@@ -1,5 +1,6 @@
 """/v1/webhook_endpoints, compatible with `client.webhooks` of OpenAI's clients."""
 
+import logging
 from typing import Annotated, Any, Literal
 
 from anyio import to_thread
@@ -31,6 +32,13 @@ from batchchat.jobs.ids import checked_id
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.webhooks.endpoints import Endpoint, EndpointStore
 from batchchat.jobs.webhooks.events import EVENT_TYPES, make_event
+
+_logger = logging.getLogger(__name__)
+
+_UNREACHABLE = (
+    "The test event could not be sent. The host must have public addresses only, accept"
+    " TLS connections with a valid certificate, and respond within ten seconds."
+)
 
 router = APIRouter(prefix="/v1", tags=["webhooks"])
 
@@ -236,8 +244,9 @@ def _send_test_event(
             allow_private=context.settings.webhooks_allow_private,
         )
     except WebhookError as error:
-        message = f"The test event could not be sent: {error.message}."
-        raise ApiError(400, message, param="url", code=error.code) from None
+        # The reason would tell a client which hosts and ports the server reaches.
+        _logger.info("test of webhook %s failed: %s", webhook_id, error.message)
+        raise ApiError(400, _UNREACHABLE, param="url", code=error.code) from None
 
 
 def _check_url(context: AppContext, url: str) -> None:

@@ -1,12 +1,16 @@
 """`batchchat keys`: manage the API keys of a server."""
 
-from typing import Annotated
+import time
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from batchchat.cli.terminal import options, streams
 from batchchat.cli.terminal.format import local_time
 from batchchat.cli.terminal.help import add_command, example_section
+
+if TYPE_CHECKING:
+    from batchchat.jobs.access.api_keys import ListedKey
 
 
 def create(
@@ -20,6 +24,13 @@ def create(
     name: Annotated[
         str, typer.Option(metavar="TEXT", help="Note on what the key is for.")
     ] = "",
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Time after which the key is no longer valid, such as 30d or 12h.",
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> int:
     """Create an API key for a project and print it.
@@ -34,10 +45,11 @@ def create(
     session = open_session()
     keys = ApiKeys(session.ledger.storage)
     key, secret = keys.create(
-        session.settings.project if project is None else project, name
+        session.settings.project if project is None else project, name, expires
     )
     if json:
-        streams.print_json({"id": key.id, "project": key.project, "key": secret})
+        fields = {"id": key.id, "project": key.project, "key": secret}
+        streams.print_json(fields | {"expires_at": key.expires_at})
         return 0
     streams.print_data(secret)
     streams.info(f"key of project `{key.project}`; it will not be shown again")
@@ -57,17 +69,41 @@ def list_keys(json: options.Json = False) -> int:
     if not (keys or json):
         streams.info("no keys")
         streams.hint("create one with `batchchat keys create --project NAME`")
-    for key, revoked_at in keys:
+    for one in keys:
         if json:
-            fields = {"id": key.id, "project": key.project, "name": key.name}
-            times = {"created_at": key.created_at, "revoked_at": revoked_at}
-            streams.print_json(fields | times)
-            continue
-        status = f"revoked {local_time(revoked_at)}" if revoked_at else "active"
-        created = local_time(key.created_at)
-        line = f"{key.id}  {key.project:<16}  created {created}  {status}  {key.name}"
-        streams.print_data(line.rstrip())
+            streams.print_json(_object(one))
+        else:
+            streams.print_data(_line(one))
     return 0
+
+
+def _object(listed: "ListedKey") -> dict[str, object]:
+    key = listed.key
+    return {
+        "id": key.id,
+        "project": key.project,
+        "name": key.name,
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "revoked_at": listed.revoked_at,
+        "last_used_at": listed.last_used_at,
+    }
+
+
+def _line(listed: "ListedKey") -> str:
+    key, revoked_at, used_at = listed
+    status = "active"
+    if revoked_at:
+        status = f"revoked {local_time(revoked_at)}"
+    elif key.expires_at:
+        word = "expired" if key.is_expired(time.time()) else "expires"
+        status = f"{word} {local_time(key.expires_at)}"
+    used = f"used {local_time(used_at)}" if used_at else "never used"
+    created = local_time(key.created_at)
+    line = (
+        f"{key.id}  {key.project:<16}  created {created}  {status}  {used}  {key.name}"
+    )
+    return line.rstrip()
 
 
 def revoke(

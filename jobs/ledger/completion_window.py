@@ -19,10 +19,7 @@ def completion_window_seconds(text: str) -> int:
         UsageError: it is no duration from 1 hour to 30 days.
 
     """
-    seconds = 0
-    if re.fullmatch(COMPLETION_WINDOW_PATTERN, text):
-        parts = re.findall("([0-9]+)([dhms])", text)
-        seconds = sum(int(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+    seconds = duration_seconds(text)
     if not _MIN_SECONDS <= seconds <= _MAX_SECONDS:
         raise UsageError(
             f"`{text[:80]}` is not a completion window: it must be a duration from 1h"
@@ -30,6 +27,14 @@ def completion_window_seconds(text: str) -> int:
             hint="choose another one with `--completion-window`",
         )
     return seconds
+
+
+def duration_seconds(text: str) -> int:
+    """Return the seconds of a duration such as `90m` or `30d`, 0 if it is not one."""
+    if not re.fullmatch(COMPLETION_WINDOW_PATTERN, text):
+        return 0
+    parts = re.findall("([0-9]+)([dhms])", text)
+    return sum(int(number) * _UNIT_SECONDS[unit] for number, unit in parts)
 
 
 def expiry(window: str, now: int) -> int | None:

@@ -10,7 +10,7 @@ from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.storage.protocol import Entry, Storage, Writer
 
 _IMMUTABLE_KEY = re.compile(
-    r".*/(batch|plan|cancel|file|key|commits/\d+)\.json|active/.+", re.DOTALL
+    r".*/(batch|plan|cancel|file|commits/\d+)\.json|active/.+", re.DOTALL
 )
 """`final.json` is excluded: a store that is not atomic may replace it once more."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import batchchat.jobs
-from batchchat.jobs.access.api_keys import ApiKey, Revocation
+from batchchat.jobs.access.api_keys import ApiKey, LastUse, Revocation
 from batchchat.jobs.access.idempotency import IdempotencyRecord
 from batchchat.jobs.errors import CorruptObjectError, NewerFormatError
 from batchchat.jobs.execution.crash_bisection import AttemptMarker
@@ -40,6 +40,7 @@ DATA = Path(__file__).parent / "data"
 KINDS: dict[str, Any] = {
     "active_batch": ActiveBatch,
     "api_key": ApiKey,
+    "api_key_last_use": LastUse,
     "api_key_revoked": Revocation,
     "attempt_marker": AttemptMarker,
     "batch": Batch,
@@ -99,6 +100,13 @@ def test_format_2_of_a_batch_is_read_without_loss():
     assert contains(json.loads(records.encode(record)), json.loads(data))
 
 
+def test_format_2_of_an_api_key_is_read_without_loss():
+    data = (DATA / "format_2" / "api_key.json").read_bytes()
+    record = records.decode(ApiKey, data, "key")
+    assert (record.format, record.expires_at) == (2, 1795279972)
+    assert contains(json.loads(records.encode(record)), json.loads(data))
+
+
 def test_format_2_of_an_outcome_is_read_without_loss():
     data = (DATA / "format_2" / "final.json").read_bytes()
     record = records.decode(records.Outcome, data, "final")
@@ -122,7 +130,7 @@ def test_a_newer_format_is_rejected_and_not_called_corrupt(name, other):
         records.decode(KINDS[name], data, f"some/{name}.json")
     assert caught.value.message == (
         f"`some/{name}.json` has format 9, and this version of batchchat reads formats"
-        f" up to {2 if name in {'batch', 'final'} else 1}"
+        f" up to {2 if name in {'api_key', 'batch', 'final'} else 1}"
     )
     assert caught.value.hint == "upgrade batchchat on this machine"
     assert not caught.value.retryable
