@@ -1,5 +1,6 @@
 """The backend for batches that a cluster's workers run, over shared storage."""
 
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -12,7 +13,7 @@ from batchchat.cli.backends.speed import speed_of
 from batchchat.cli.backends.stored import StoredBackend
 from batchchat.cli.terminal import streams
 from batchchat.jobs.catalog.catalog import Model
-from batchchat.jobs.errors import BrokerError, UsageError
+from batchchat.jobs.errors import BrokerError
 from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.workers.broker.status_board import WorkerStatus
 from batchchat.workers.cluster_status import (
@@ -21,6 +22,8 @@ from batchchat.workers.cluster_status import (
     workers_of,
 )
 from batchchat.workers.local.live_speed import Speed
+
+_READ_SECONDS = 1.0
 
 
 class ClusterBackend(StoredBackend):
@@ -33,6 +36,9 @@ class ClusterBackend(StoredBackend):
         """Use the storage of `session` and the workers of `cluster`."""
         super().__init__(session)
         self._cluster = cluster
+        self._found: list[WorkerStatus] = []
+        self._failure: BrokerError | None = None
+        self._next_read = 0.0
 
     @override
     def enqueue(self, batch_id: str) -> None:
@@ -47,9 +53,9 @@ class ClusterBackend(StoredBackend):
         if all(view.batch.is_terminal for view in views):
             return ["" for _ in views]
         try:
-            workers = self._cluster.workers()
+            workers = self._workers()
         except BrokerError as error:
-            streams.info(f"{error.message}; {error.hint}")
+            streams.warn(_one_line(error))
             return ["" if view.batch.is_terminal else "unknown" for view in views]
         return [self._runner(view, workers) for view in views]
 
@@ -62,36 +68,47 @@ class ClusterBackend(StoredBackend):
     @override
     def blocked_reason(self, view: View) -> str | None:
         try:
-            return missing_process(self._model(view), self._cluster.workers())
+            return missing_process(self._model(view), self._workers())
         except BrokerError as error:
-            return f"{error.message}; {error.hint}"
+            return _one_line(error)
+
+    def _workers(self) -> list[WorkerStatus]:
+        """Return the workers, with one request a second. Raises `BrokerError`."""
+        now = time.monotonic()
+        if now >= self._next_read:
+            self._next_read = now + _READ_SECONDS
+            try:
+                self._found, self._failure = self._cluster.workers(), None
+            except BrokerError as error:
+                self._failure = error
+        if self._failure is not None:
+            raise self._failure
+        return self._found
 
     def _model(self, view: View) -> Model | None:
         """Return the model of a batch, None if it is not known yet."""
         plan = self.ledger.plan(view.batch.id)
         if plan is not None:
             return plan.model
-        if view.batch.model is not None:
-            with suppress(UsageError):  # the planner will report an unknown model
-                return self.session.catalog.find(view.batch.model)
-        return None
+        return self.ledger.batch(view.batch.id).resolved_model
 
     @override
     def speed(self, view: View) -> Speed | None:
-        workers = self._workers_of(view)
+        workers = self._workers_of(view) or []
         return speed_of(view.batch, sum(it.tokens_per_second for it in workers))
 
     @override
     def status_rows(self, view: View) -> list[tuple[str, str]]:
-        number = len(self._workers_of(view))
-        return [*super().status_rows(view), ("workers", str(number))]
+        workers = self._workers_of(view)
+        number = "unknown" if workers is None else str(len(workers))
+        return [*super().status_rows(view), ("workers", number)]
 
-    def _workers_of(self, view: View) -> list[WorkerStatus]:
-        """Return the workers that run the model of a batch."""
+    def _workers_of(self, view: View) -> list[WorkerStatus] | None:
+        """Return the workers that run the model of a batch, None if not known."""
         model = self._model(view)
         with suppress(BrokerError):  # which `blocked_reason` reports
-            return workers_of(model, self._cluster.workers()) if model else []
-        return []
+            return workers_of(model, self._workers()) if model else []
+        return None
 
     @override
     def next_hint(self, batch_id: str) -> str:
@@ -103,3 +120,7 @@ class ClusterBackend(StoredBackend):
         blocked = self.blocked_reason(self.get(batch_id))
         ends = "the workers stop; the controller writes the finished results"
         streams.info(blocked or ends)
+
+
+def _one_line(error: BrokerError) -> str:
+    return f"{error.message.rstrip('.')}; {error.hint}"

@@ -22,6 +22,8 @@ _PHASES = {
     "finalizing": "finalizing",
     "cancelling": "finalizing",
 }
+_IDLE_PHASES = {"checking", "waiting", "finalizing"}
+"""Phases in which nothing happens while a process is missing."""
 
 
 def follow(
@@ -49,6 +51,8 @@ def follow(
     except KeyboardInterrupt:
         display.stop()
         blocked = _blocked_hint(backend, batch_id)
+        if blocked and watcher.has_shown(blocked):  # it needs no repetition
+            blocked = f"follow it later with {watch}"
         streams.hint(blocked or f"it keeps running; follow it with {watch}")
         return None
     except _AbandonedError:
@@ -127,6 +131,7 @@ class _Watcher:
         self._show_warnings = show_warnings
         self._tokens_at_start: int | None = None
         self._next_check = time.monotonic()
+        self._blocked: str | None = None
         self._shown_warnings: set[str] = set()
         self._changed_at = time.monotonic()
         self._last_text = b""
@@ -145,10 +150,14 @@ class _Watcher:
         phase = _PHASES.get(batch.status, "running")
         if batch.is_terminal:
             phase = "delivering"
-        progress.phase = self._record_counts(view) if phase == "running" else phase
+        if phase == "running":
+            phase = self._record_counts(view)
         if time.monotonic() >= self._next_check:
             self._next_check += _BLOCKED_CHECK_SECONDS
-            self._warn_once(self._backend.blocked_reason(view))
+            self._blocked = self._backend.blocked_reason(view)
+            self._warn_once(self._blocked)
+        is_idle = self._blocked is not None and phase in _IDLE_PHASES
+        progress.phase = "blocked" if is_idle else phase
 
     def _check_abandoned(self, view: View) -> None:
         """Raise `_AbandonedError` if no process runs the batch.
@@ -173,7 +182,15 @@ class _Watcher:
         self._progress.update_remote(counts, Usage(output_tokens=new_tokens))
         return "running"
 
+    def has_shown(self, text: str) -> bool:
+        """Return whether the user has seen a warning, whose details may differ."""
+        return _subject(text) in self._shown_warnings
+
     def _warn_once(self, text: str | None) -> None:
-        if text and self._show_warnings and text not in self._shown_warnings:
-            self._shown_warnings.add(text)
-            streams.info(text)
+        if text and self._show_warnings and not self.has_shown(text):
+            self._shown_warnings.add(_subject(text))
+            streams.warn(text)
+
+
+def _subject(text: str) -> str:
+    return text.partition(":")[0]

@@ -36,7 +36,7 @@ def validate(
     else:
         streams.info(f"`{file}` is valid: {count(found.requests, 'request')}")
     if not json and (note := ignored_note(found.ignored_fields)):
-        streams.info(streams.Styled("warning:", "yellow"), f" {note}")
+        streams.warn(note)
     return INCOMPLETE if found.problem_count else 0
 
 

@@ -10,7 +10,7 @@ def watch(
 ) -> int:
     """Follow a batch that runs elsewhere until it ends.
 
-    Ctrl-C stops watching; the batch keeps running.
+    Ctrl-C stops watching and not the batch.
 
     batchchat watch batch_0199…
     """

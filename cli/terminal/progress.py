@@ -21,6 +21,7 @@ _PHASES = {
     "finalizing": "writing the results",
     "delivering": "delivering the results",
     "waiting": "waiting for the first results",
+    "blocked": "waiting for the cluster",
 }
 
 DescribeProgress = Callable[[], ProgressLine]

@@ -14,7 +14,7 @@ def with_setting_warnings(function: Callable[..., int]) -> Callable[..., int]:
         from batchchat.jobs.settings import unknown_settings
 
         for text in unknown_settings():
-            streams.info(streams.Styled("warning:", "yellow"), f" {text}")
+            streams.warn(text)
         return function(*args, **options)
 
     return command

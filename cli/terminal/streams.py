@@ -122,6 +122,11 @@ def hint(text: str | None) -> None:
         info(Styled("hint:", "cyan"), f" {text}")
 
 
+def warn(text: str) -> None:
+    """Print something that does not stop the command but may surprise the user."""
+    info(Styled("warning:", "yellow"), f" {text}")
+
+
 def print_error(error: BatchchatError) -> None:
     """Print what went wrong, and how to fix it."""
     info(Styled("error:", "red"), f" {error.message}")

@@ -8,41 +8,14 @@ from batchchat.cli.backends.session import Session
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import BrokerError
 from batchchat.jobs.ledger.active_index import ActiveIndex
+from batchchat.jobs.ledger.records import BatchOptions
+from batchchat.jobs.ledger.stored_files import store_file
+from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.settings import Settings
-from batchchat.workers.broker.messages import CONTROL, queue_name
-from batchchat.workers.broker.status_board import WorkerStatus
-from batchchat.workers.cluster_status import ClusterStatus
+from batchchat.workers.broker.messages import CONTROL
 from batchchat.workers.local.batch_lock import batch_lock, server_lock
 from tests.support.ended import MODEL, Hand, bare
-
-
-class Cluster(ClusterStatus):
-    """A cluster whose processes are set by hand."""
-
-    def __init__(self, *queues, error=None):
-        self.queues = queues
-        self.error = error
-        self.asked = 0
-
-    def workers(self):
-        self.asked += 1
-        if self.error:
-            raise self.error
-        return [
-            WorkerStatus(
-                id=str(number),
-                queue=queue,
-                model="m",
-                host="h",
-                since=0.0,
-                tokens_per_second=100.0,
-                shards=[],
-            )
-            for number, queue in enumerate(self.queues)
-        ]
-
-
-WORKER = queue_name(MODEL)
+from tests.unit.cli.fake_cluster import WORKER, Cluster
 
 
 @pytest.fixture
@@ -104,7 +77,12 @@ def test_two_servers_of_a_storage_are_no_error(session):
 def test_a_cluster_runs_a_batch_with_a_controller_and_a_worker(
     session, hand, queues, missing, planned
 ):
-    batch_id = hand.submit(bare("a"), plan=planned)
+    if planned:
+        batch_id = hand.submit(bare("a"))
+    else:
+        file = store_file(hand.ledger, [bare("a")], "in.jsonl")
+        options = BatchOptions(model="m")
+        batch_id = create_batch(hand.ledger, file, options, resolved_model=MODEL).id
     backend = ClusterBackend(session, Cluster(*queues))
     assert runners(backend, batch_id) == ["none" if missing else "cluster"]
     reason = backend.blocked_reason(backend.get(batch_id))
@@ -116,7 +94,9 @@ def test_an_unreachable_redis_is_reported_once(session, hand, batch_id, capsys):
     backend = ClusterBackend(session, cluster)
     others = [hand.submit(bare("b")), hand.ended(bare("c")).batch.id]
     assert runners(backend, batch_id, *others) == ["unknown", "unknown", ""]
-    assert capsys.readouterr().err == "Redis is not available: no; start it\n"
+    assert capsys.readouterr().err == (
+        "warning: Redis is not available: no; start it\n"
+    )
     assert cluster.asked == 1
 
 
