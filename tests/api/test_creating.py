@@ -176,6 +176,17 @@ def test_all_options_are_stored_in_the_batch(served):
     assert (response["max_cost"], response["cancel_reason"]) == (0.5, None)
 
 
+@pytest.mark.parametrize("setting", ["openai", "fail", "skip"])
+def test_the_server_chooses_which_lines_fail_a_batch_unless_the_request_does(
+    serve, setting
+):
+    served = serve(on_invalid=setting)
+    ledger, file_id = served.context.ledger("default"), served.upload()
+    for asked, stored in ((None, setting), ("openai", "openai"), ("fail", "fail")):
+        batch_id = served.create(file_id, on_invalid=asked).json()["id"]
+        assert ledger.batch(batch_id).on_invalid == stored
+
+
 def test_only_catalog_models_are_accepted_not_server_paths(served, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({}))
     for name in (str(tmp_path), "org/name"):

@@ -27,6 +27,23 @@ def jsonl(*lines: Any) -> bytes:
 
 GOOD = [line(f"q-{number}") for number in range(6)]
 INVALID = line("invalid", logit_bias={"99999999": 1})
+BODY_ERRORS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "hot": ("temperature", "decimal_above_max_value", {"temperature": 9}),
+    "misspelled": ("max_token", "unknown_parameter", {"max_token": 1}),
+    "long": (
+        "messages",
+        "context_length_exceeded",
+        {"messages": [{"role": "user", "content": "word " * 3_000}]},
+    ),
+    "picture": (
+        "messages[0].content[0].type",
+        "invalid_value",
+        {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+    ),
+}
+"""Errors in the body of a request: `param`, `code`, and the fields that cause them."""
+
+WRONG = [line(name, **fields) for name, (_, _, fields) in BODY_ERRORS.items()]
 LONG = [
     line(f"slow-{number}", max_tokens=1_900, ignore_eos=True) for number in range(64)
 ]
@@ -67,6 +84,7 @@ class Stories:
     """The batches."""
 
     mixed: Batch
+    wrong_bodies: Batch
     all_failed: Batch
     invalid: Batch
     skipped: Batch
@@ -83,7 +101,8 @@ class Stories:
         skip = {"on_invalid": "skip"}
         return cls(
             mixed=start(client, jsonl(*GOOD, INVALID)),
-            all_failed=start(client, jsonl(INVALID)),
+            wrong_bodies=start(client, jsonl(*GOOD, *WRONG)),
+            all_failed=start(client, jsonl(INVALID, *WRONG)),
             invalid=start(client, BAD),
             skipped=start(client, BAD, extra_body=skip),
             seeded=start(client, jsonl(*warm), **seeded),

@@ -9,7 +9,15 @@ from openai import (
 )
 from openai.types import Batch
 
-from tests.conformance.stories import GOOD, LONG, URL, jsonl, lines_of
+from tests.conformance.stories import (
+    BODY_ERRORS,
+    GOOD,
+    LONG,
+    URL,
+    WRONG,
+    jsonl,
+    lines_of,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -72,6 +80,22 @@ def test_an_invalid_request_has_its_error_in_the_response_body(client, stories):
     assert refused["response"]["body"]["error"]["code"] == "invalid_value"
 
 
+def test_errors_of_bodies_are_lines_with_status_400_and_good_requests_run(
+    client, stories
+):
+    batch = stories.wrong_bodies
+    assert (batch.status, batch.errors) == ("completed", None)
+    assert batch.request_counts.failed == len(WRONG)
+    assert len(lines_of(client, batch.output_file_id)) == len(GOOD)
+    errors = lines_of(client, batch.error_file_id)
+    assert [one["custom_id"] for one in errors] == [*BODY_ERRORS]
+    for one, (param, code, _) in zip(errors, BODY_ERRORS.values(), strict=True):
+        assert (one["error"], one["response"]["status_code"]) == (None, 400)
+        error = one["response"]["body"]["error"]
+        assert (error["param"], error["code"]) == (param, code)
+        assert error["type"] == "invalid_request_error"
+
+
 def test_the_usage_of_a_batch_is_the_sum_of_its_results(api, client, stories):
     usage = api(api.client.batches.retrieve, stories.mixed.id).usage
     output = lines_of(client, stories.mixed.output_file_id)
@@ -84,8 +108,11 @@ def test_the_usage_of_a_batch_is_the_sum_of_its_results(api, client, stories):
 def test_a_batch_in_which_every_request_failed_is_completed(api, stories):
     batch = api(api.client.batches.retrieve, stories.all_failed.id)
     assert batch.status == "completed"
-    assert batch.request_counts.to_dict() == {"total": 1, "completed": 0, "failed": 1}
-    assert batch.output_file_id is None
+    total = 1 + len(WRONG)
+    counts = {"total": total, "completed": 0, "failed": total}
+    assert batch.request_counts.to_dict() == counts
+    assert (batch.output_file_id, batch.errors) == (None, None)
+    assert batch.usage.total_tokens == 0
     assert batch.error_file_id is not None
 
 
