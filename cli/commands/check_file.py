@@ -14,7 +14,9 @@ from batchchat.jobs.requests.parser import Parser
 from batchchat.jobs.storage.protocol import CHUNK_BYTES
 
 
-def check_file(session: Session, file: str, model: str | None, on_invalid: str) -> Scan:
+def check_file(
+    session: Session, file: str, model: str | None, on_invalid: str | None
+) -> Scan:
     """Return the problems of a file for a batch with the option `on_invalid`.
 
     Raises:
@@ -24,26 +26,41 @@ def check_file(session: Session, file: str, model: str | None, on_invalid: str) 
     """
     if model is not None:
         session.catalog.find(model)
-    with _opened(file) as read:
-        found, _ = check_input(
-            read,
-            Parser(model, names=session.catalog.names),
-            session.renderers,
-            plan_limits(session.settings),
-            on_invalid=on_invalid,
-            every_prompt=True,
-        )
+    with opened(file) as (read, _):
+        return check_text(session, read, model, on_invalid)
+
+
+def check_text(
+    session: Session,
+    read: Callable[[], Iterator[bytes]],
+    model: str | None,
+    on_invalid: str | None = None,
+    *,
+    every_prompt: bool = True,
+) -> Scan:
+    """Return the problems of a file that `read` opens."""
+    found, _ = check_input(
+        read,
+        Parser(model, names=session.catalog.names),
+        session.renderers,
+        plan_limits(session.settings),
+        on_invalid=on_invalid or session.settings.on_invalid,
+        every_prompt=every_prompt,
+    )
     return found
 
 
 @contextmanager
-def _opened(file: str) -> Iterator[Callable[[], Iterator[bytes]]]:
+def opened(file: str) -> Iterator[tuple[Callable[[], Iterator[bytes]], int | None]]:
     """Yield a function that reads the file from its beginning, as often as needed.
 
-    Stdin and pipes can be read only once, so they are copied to a temporary file.
+    Also yield the size of its text in bytes, None if it is unknown. Stdin and pipes can
+    be read only once, so they are copied to a temporary file.
     """
     if file != "-" and _is_rereadable(expand_user(file)):
-        yield lambda: _read(file)
+        with open_input(file) as input_file:
+            size = input_file.text_size
+        yield (lambda: _read(file)), size
         return
     with TemporaryFile() as copy:
         copy.writelines(_read(file))
@@ -52,7 +69,7 @@ def _opened(file: str) -> Iterator[Callable[[], Iterator[bytes]]]:
             copy.seek(0)
             return iter(lambda: copy.read(CHUNK_BYTES), b"")
 
-        yield read
+        yield read, copy.tell()
 
 
 def _is_rereadable(path: Path) -> bool:

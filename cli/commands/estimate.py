@@ -36,7 +36,7 @@ def estimate(
     """
     from batchchat.cli.backends.report import INCOMPLETE
     from batchchat.cli.backends.session import open_session
-    from batchchat.cli.terminal.input_file import open_input
+    from batchchat.cli.commands.check_file import check_text, opened
     from batchchat.cli.terminal.progress import ProgressDisplay
     from batchchat.jobs.errors import UsageError
     from batchchat.jobs.planning.estimator import TokenCounter, model_history
@@ -48,13 +48,15 @@ def estimate(
     if model is not None:
         session.catalog.find(model)
     counter = TokenCounter(model, session.renderers, session.settings.max_line_bytes)
-    with open_input(file) as source:
-        describe = _CountingProgress(counter, source.text_size)
+    with opened(file) as (read, file_size):
+        describe = _CountingProgress(counter, file_size)
         display = ProgressDisplay(describe, show_progress=progress)
         try:
-            counter.count(source.chunks())
+            checked = check_text(session, read, model, every_prompt=False)
+            counter.count(read(), checked.duplicate_lines())
         finally:
             display.stop()
+    checked.problems.close()
     counted = counter.counted
     if counter.model is None:
         raise UsageError(
@@ -64,13 +66,16 @@ def estimate(
     found = session.catalog.find(counter.model)
     past = model_history(session.ledger, found)
     if json:
-        streams.print_json(_object(counted, found, past))
+        fails_batch = checked.failing_problems > 0
+        streams.print_json(_object(counted, found, past) | {"fails_batch": fails_batch})
     else:
         _show(counted, found, past)
-    if counted.invalid and not json:
+        if failing := checked.failing_problems:
+            streams.info(f"{count(failing, 'problem')} would fail the batch")
+    is_bad = counted.lines or not counted.requests or checked.failing_problems
+    if is_bad and not json:
         streams.hint(f"list the problems with `batchchat validate {file}`")
-    unusable = counted.invalid + counted.too_long + counted.refused
-    return INCOMPLETE if unusable or not counted.requests else 0
+    return INCOMPLETE if is_bad else 0
 
 
 class _CountingProgress:

@@ -27,8 +27,7 @@ def validate(
     from batchchat.cli.backends.session import open_session
     from batchchat.cli.commands.check_file import check_file
 
-    session = open_session()
-    found = check_file(session, file, model, on_invalid or session.settings.on_invalid)
+    found = check_file(open_session(), file, model, on_invalid)
     if json:
         _print_json(found)
     elif found.problem_count:

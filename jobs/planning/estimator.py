@@ -8,7 +8,7 @@ Without such batches there is no expectation: no figure is a guess.
 import os
 from bisect import insort
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -49,7 +49,9 @@ class TokenCounts:
 
     `turns` counts the later prompts of requests with generated turns; the tokens of
     the generated turns themselves are not counted. `max_output_tokens` is the most
-    that the answers may have. `lines` lists the first lines that can't be answered.
+    that the answers may have. `lines` lists the first lines that can't be answered:
+    those that are `invalid`, `too_long` for the model, or `refused` for its template or
+    tokenizer, each counted once.
     """
 
     bytes: int = 0
@@ -84,7 +86,8 @@ class ModelHistory:
 
     def expected_output_tokens(self, counted: TokenCounts) -> Range:
         """Return how many output tokens to expect."""
-        answered = counted.requests - counted.invalid - counted.too_long
+        unusable = counted.invalid + counted.too_long + counted.refused
+        answered = counted.requests - unusable
         return Range(
             *(
                 min(counted.max_output_tokens, round(answered * each))
@@ -122,20 +125,27 @@ class TokenCounter:
         self._parser = Parser(model, names=renderers.catalog.names)
         self._renderers = renderers
         self._max_line_bytes = max_line_bytes
+        self._duplicate_lines: Collection[int] = ()
+        self._last_rejected = 0
 
     @property
     def model(self) -> str | None:
         """The given model, or the one that the lines name."""
         return self._parser.model
 
-    def count(self, chunks: Iterable[bytes]) -> None:
+    def count(
+        self, chunks: Iterable[bytes], duplicate_lines: Collection[int] = ()
+    ) -> None:
         """Count the tokens of a file; holds a few blocks of lines per core in memory.
+
+        `duplicate_lines` have the custom_id of an earlier line, so they are invalid.
 
         Raises:
             ModelNotFoundError: the model is unknown, or its files are not local.
             ConfigError: its tokenizer can't be read.
 
         """
+        self._duplicate_lines = duplicate_lines
         threads = os.cpu_count() or 1
         waiting: deque[_Block] = deque()
         with ThreadPoolExecutor(
@@ -170,7 +180,7 @@ class TokenCounter:
                 continue
             counted.requests += 1
             parsed = parse_line(self._parser, line, self._max_line_bytes)
-            if isinstance(parsed, InvalidLine):
+            if isinstance(parsed, InvalidLine) or parsed.line in self._duplicate_lines:
                 counted.invalid += 1
                 self._list_line(parsed.line)
             else:
@@ -179,20 +189,22 @@ class TokenCounter:
     def _render(
         self, requests: list[Request], renderer: PromptRenderer
     ) -> list[tuple[Request, str]]:
-        """Return the turns that can be rendered, with their prompts."""
+        """Return the turns of the requests that can be rendered, with their prompts."""
         prompts: list[tuple[Request, str]] = []
-        for turn in (turn for request in requests for turn in self._turns(request)):
+        for request in requests:
             try:
-                prompts.append((turn, renderer.render(turn)))
+                turns = [(turn, renderer.render(turn)) for turn in self._turns(request)]
             except RequestRefusedError:
                 self.counted.refused += 1
-                self._list_line(turn.line)
+                self._list_line(request.line)
+            else:
+                self.counted.turns += len(turns) - 1
+                prompts += turns
         return prompts
 
     def _turns(self, request: Request) -> Iterator[Request]:
         """Yield the request once per prompt: each generated turn adds a prompt."""
         for conversation in turns_with_empty_answers(request):
-            self.counted.turns += conversation.answered > 0
             yield conversation.next_request
 
     def _count_block(self, block: "_Block") -> None:
@@ -205,9 +217,11 @@ class TokenCounter:
     ) -> None:
         counted = self.counted
         if length is None or (context and length >= context):
-            counted.too_long += length is not None
-            counted.refused += length is None
-            self._list_line(request.line)
+            if request.line != self._last_rejected:  # by an earlier turn
+                self._last_rejected = request.line
+                counted.too_long += length is not None
+                counted.refused += length is None
+                self._list_line(request.line)
             return
         counted.input_tokens += length
         room = context - length if context else 0

@@ -93,6 +93,10 @@ class Scan:
             self.add(some)
         replaced.close()
 
+    def duplicate_lines(self) -> set[int]:
+        """Return the lines whose custom_id already occurs on an earlier line."""
+        return {line for shard in self.shards for line in shard.duplicate_lines}
+
     def is_failing(self, problem: Problem) -> bool:
         """Return whether a problem fails the batch."""
         return fails_batch(problem, self.on_invalid)

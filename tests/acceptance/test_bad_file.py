@@ -97,6 +97,16 @@ def test_long_lines_do_not_increase_memory(place, file):
     assert 30_000 < int(done.err) < 300_000
 
 
+def test_estimate_finds_the_same_lines(place, file):
+    done = place.run("estimate", file.path, "--model", "demo", "--json")
+    found = done.json()
+    assert (done.code, found["lines"]) == (1, sorted(file.bad))
+    assert found["fails_batch"] is True
+    counts = found["request_counts"]
+    assert counts.pop("total") == file.lines
+    assert sum(counts.values()) == len(file.bad)
+
+
 def test_submit_fails_the_batch_without_an_engine(refused, file):
     assert refused.code == 1
     batch = refused.json()

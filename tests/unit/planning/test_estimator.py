@@ -50,6 +50,19 @@ def test_invalid_and_overlong_lines_are_listed():
     assert (found.requests, found.invalid, found.too_long) == (5, 1, 1)
 
 
+def test_a_request_with_several_bad_turns_is_counted_once():
+    turn = {"role": "assistant", "generate": True}
+    long = {"role": "user", "content": "q" * 600}
+    found = counted(lines(1, messages=[long, turn, long]))
+    assert (found.too_long, found.lines, found.input_tokens) == (1, [1], 0)
+
+
+def test_duplicate_lines_are_invalid():
+    counter = TokenCounter("echo", EchoRegistry(Catalog({"echo": ECHO}), Path()), 999)
+    counter.count([lines(2) + lines(1)], {3})
+    assert (counter.counted.invalid, counter.counted.lines) == (1, [3])
+
+
 def test_output_is_bounded_by_max_tokens_by_n_and_by_the_context():
     one = len("question 0")
     assert counted(lines(1, max_tokens=7, n=3)).max_output_tokens == 21
