@@ -230,7 +230,8 @@ class RemoteBackend(Backend):
         try:
             return upload(self._server, file, show_progress=show_progress)
         except KeyboardInterrupt:
-            streams.info("\nstopped: nothing was submitted")
+            streams.info()
+            streams.info("stopped: nothing was submitted")
             raise
         except ServerError as error:
             error.hint = f"nothing was submitted; {error.hint}"

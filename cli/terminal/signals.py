@@ -34,8 +34,9 @@ def interruptible(
         if stop.requested or progress.phase in {"checking", "loading"}:
             _exit_immediately(batch_id)
         stop.request(grace)
+        streams.info()  # after the ^C that the terminal shows
         streams.info(
-            f"\nstopping: running requests get {duration(grace)} to finish;"
+            f"stopping: running requests get {duration(grace)} to finish;"
             " press Ctrl-C again to stop immediately"
         )
 
@@ -51,5 +52,6 @@ def interruptible(
 
 def _exit_immediately(batch_id: str) -> NoReturn:
     """End this process; the engine's processes end with it."""
-    streams.info(f"\nstopped; continue with `batchchat resume {batch_id}`")
+    streams.info()
+    streams.info(f"stopped; continue with `batchchat resume {batch_id}`")
     os._exit(INTERRUPTED)
