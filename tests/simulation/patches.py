@@ -94,7 +94,10 @@ def _names_in_workers(world: VirtualWorld, redis: Redis) -> _Names:
             "Thread": partial(threads.Thread, world),
         },
         batchchat.workers.control.controller: {"Event": event, "uuid4": uuid4},
-        batchchat.workers.control.main: process,
+        batchchat.workers.control.main: {  # `_sweep` would catch `Killed`
+            **process,
+            "_sweep": batchchat.workers.control.controller.Controller.run_sweeps,
+        },
         batchchat.workers.shards.host_status: {"uuid4": uuid4},
         batchchat.workers.shards.shard_host: {"Lock": lock, "time": time},
         batchchat.workers.shards.worker_process: {
