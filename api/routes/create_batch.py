@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -25,6 +26,7 @@ from batchchat.jobs.access.idempotency import (
 )
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.errors import (
+    ConfigError,
     ModelNotFoundError,
     NotFoundError,
     OutputError,
@@ -42,6 +44,7 @@ from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.planning.model_resolution import resolve_model
 from batchchat.jobs.webhooks.endpoints import EndpointStore
 from batchchat.jobs.webhooks.outbox import Outbox
+from batchchat.workers.engine.engine_check import check_engine_arguments
 
 _strict = ConfigDict(extra="forbid", strict=True)
 
@@ -234,7 +237,19 @@ def _resolve_model(
         raise ApiError(404, error.message, param="model", code=error.code) from None
     if model is not None:
         check_price(body.max_cost, model)
+        _check_engine(context, model)
     return model
+
+
+def _check_engine(context: AppContext, model: Model) -> None:
+    """Refuse a model whose engine cannot start, if this server runs the batches."""
+    settings = context.settings
+    if settings.broker is not None:
+        return
+    try:
+        check_engine_arguments(model, Path(settings.model_cache).expanduser(), settings)
+    except ConfigError as error:
+        raise ApiError(400, error.message, param="model", code=error.code) from None
 
 
 def _destination(context: AppContext, ledger: Ledger, output: str | None) -> str | None:

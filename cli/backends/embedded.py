@@ -9,15 +9,20 @@ from batchchat.cli.backends.stored import StoredBackend
 from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.progress import ProgressDisplay, run_progress_line
 from batchchat.cli.terminal.signals import interruptible
-from batchchat.jobs.errors import BatchchatError
+from batchchat.jobs.errors import BatchchatError, ConfigError
 from batchchat.jobs.execution.progress import Progress
+from batchchat.jobs.files.files import Files
 from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.completion_window import NO_DEADLINE
 from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.records import BatchOptions, File
+from batchchat.jobs.planning.model_resolution import resolve_model
 from batchchat.jobs.results.finalize import finalize
 from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import RetryingStorage
+from batchchat.workers.engine.engine_check import check_engine, check_installed
 from batchchat.workers.engine.log_file import engine_log_path
+from batchchat.workers.engine.vllm_arguments import check_arguments
 from batchchat.workers.local.batch_lock import (
     BatchLockedError,
     batch_lock,
@@ -32,6 +37,26 @@ class EmbeddedBackend(StoredBackend):
     """Runs batches in this process; see `Backend`."""
 
     default_completion_window = NO_DEADLINE
+
+    @override
+    def check_engine(self, model: str | None) -> None:
+        session = self.session
+        check_installed(session.settings)
+        if model is not None:
+            found = session.catalog.find(model)
+            check_engine(found, session.models, session.settings)
+
+    @override
+    def _create(self, file: File, options: BatchOptions) -> str:
+        """Create the batch, unless the engine arguments of its model are invalid."""
+        model = resolve_model(self.ledger, file, self.session.catalog, options.model)
+        try:
+            if model is not None:
+                check_arguments(model.name, model.engine)
+        except ConfigError:
+            Files(self.ledger).delete(file.id)
+            raise
+        return super()._create(file, options)
 
     @override
     def enqueue(self, batch_id: str) -> None:

@@ -64,6 +64,15 @@ class Backend(Protocol):
 
         """
 
+    def check_engine(self, model: str | None) -> None:
+        """Check that this process, if it runs batches, can start the model's engine.
+
+        Raises:
+            EngineStartError: vLLM is not installed.
+            ConfigError: the engine arguments are invalid, or need more GPUs.
+
+        """
+
     def models(self) -> bytes:
         """Return the catalog as JSON: OpenAI's list of Model objects."""
 

@@ -73,6 +73,10 @@ class RemoteBackend(Backend):
         self._server.get(f"models/{quote(name, safe='')}")  # `submit` checks the cost
 
     @override
+    def check_engine(self, model: str | None) -> None:
+        """Do nothing: the server checks it."""
+
+    @override
     def models(self) -> bytes:
         text = self._server.get("models")
         self._decode(read_models, text)

@@ -53,6 +53,10 @@ class StoredBackend(Backend):
         check_cost_limit(max_cost, self.session.catalog.find(name).price, name)
 
     @override
+    def check_engine(self, model: str | None) -> None:
+        """Do nothing: the workers check it."""
+
+    @override
     def models(self) -> bytes:
         data = model_objects(self.session.catalog)
         return encode({"object": "list", "data": data})

@@ -55,8 +55,26 @@ def _check_here(model: str | None) -> "Iterator[CheckResult]":
 
     session = open_session()
     yield from run_checks(session.settings, session.ledger.storage)
+    yield _check_arguments(session)
     if model is not None:
         yield _try_model(session, model)
+
+
+def _check_arguments(session: "Session") -> "CheckResult":
+    """Check the engine arguments of all models of the catalog."""
+    from batchchat.jobs.errors import ConfigError
+    from batchchat.workers.diagnostics import CheckResult
+    from batchchat.workers.engine.vllm_arguments import check_arguments
+
+    try:
+        for model in session.catalog:
+            check_arguments(model.name, model.engine)
+    except ConfigError as error:
+        return CheckResult(
+            check="arguments", status="error", message=error.message, hint=error.hint
+        )
+    text = "the engine arguments of the catalog are valid"
+    return CheckResult(check="arguments", status="ok", message=text)
 
 
 def _check_server(model: str | None) -> "Iterator[CheckResult]":

@@ -31,9 +31,12 @@ def serve(
     from batchchat.api.server.main import serve as serve_until_stopped
     from batchchat.cli.backends.session import open_session
     from batchchat.cli.commands.daemon import require_broker
+    from batchchat.workers.engine.engine_check import check_installed
 
     session = open_session()
-    if session.settings.broker is not None:
+    if session.settings.broker is None:
+        check_installed(session.settings)
+    else:
         require_broker(session.settings)
     given = {"host": host, "port": port}
     update = {name: value for name, value in given.items() if value is not None}

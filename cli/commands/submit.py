@@ -80,6 +80,8 @@ def submit(
     backend = open_backend()
     if model is not None:
         backend.check_model(model, max_cost)
+    if wait:
+        backend.check_engine(model)
     path, url = _output_target(backend, file, output, format_)
     batch_options = BatchOptions(
         model=model,

@@ -39,6 +39,7 @@ def worker(
         require_broker,
     )
     from batchchat.jobs.errors import EngineStartError
+    from batchchat.workers.engine.engine_check import check_engine
     from batchchat.workers.exit_codes import ENGINE_DEAD
     from batchchat.workers.supervisor import supervise
 
@@ -46,6 +47,7 @@ def worker(
     session = open_session()
     broker = require_broker(session.settings)
     found = session.catalog.find(model)
+    check_engine(found, session.models, session.settings)
     if restart:
         return supervise("worker", "--model", model)
     log_unknown_settings()

@@ -3,6 +3,8 @@
 import json
 import signal
 
+import pytest
+
 from tests.acceptance.inputs import few, line
 from tests.acceptance.stored import checkpointed, checkpoints
 
@@ -41,3 +43,44 @@ def test_resume_uses_the_current_arguments_and_reports_them(place):
     assert json.loads(failed)["custom_id"] == "too-long"
     status = place.run("status", batch_id).out.decode()
     assert "max model len 2048 and 256" in status
+
+
+INVALID = {
+    "max_modl_len = 2048": "did you mean `max_model_len`?",
+    "dtype = 'float17'": "must be `auto` or `bfloat16`",
+    "tensor_parallel_size = 64": "64 require 64 GPUs, and this process can use",
+    "pipeline_parallel_size = 64": "64 require 64 GPUs, and this process can use",
+}
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(("argument", "problem"), INVALID.items())
+def test_an_engine_that_cannot_start_is_an_error_before_a_batch_is_stored(
+    place, argument, problem
+):
+    file = place.file("requests.jsonl", few(1))
+    text = f"[models.demo.engine]\n{argument}\n"
+    local = {"config": place.file("catalog.toml", text.encode())}
+    cluster = local | {"broker": "redis://localhost:1/0"}
+    for command, settings in ((["submit", file], local), (["worker"], cluster)):
+        done = place.run(*command, "--model", "demo", engine=True, settings=settings)
+        assert done.code == 2
+        assert problem in done.err
+        assert "[models.demo.engine]" in done.err
+    assert place.run("list", "--json").json()["data"] == []
+
+
+@pytest.mark.engine
+def test_invalid_arguments_of_a_model_that_lines_name_are_an_error(place):
+    named = few(1).replace(b'"messages"', b'"model": "demo", "messages"')
+    file = place.file("requests.jsonl", named)
+    catalog = place.file("catalog.toml", b"[models.demo.engine]\nxyzzy = 1\n")
+    how = {"engine": True, "settings": {"config": catalog}}
+    done = place.run("submit", file, **how)
+    assert done.code == 2
+    assert "vLLM has no engine argument `xyzzy`" in done.err
+    assert place.run("list", "--json").json()["data"] == []
+    assert not list(place.storage.rglob("content"))
+    doctor = place.run("doctor", **how)
+    assert doctor.code == 1
+    assert "vLLM has no engine argument `xyzzy`" in doctor.out.decode()

@@ -11,7 +11,7 @@ from batchchat.api.context import AppContext
 from batchchat.api.server.app import make_app
 from batchchat.api.server.uvicorn_server import Server, listen
 from batchchat.jobs.access.api_keys import ApiKeys
-from batchchat.jobs.catalog.catalog import Catalog
+from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import CachedStorage, MemoryStorage, Storage
 from tests.support.ended import MODEL
@@ -28,6 +28,7 @@ class ApiServer:
         storage: Storage | None = None,
         *,
         loopback_only: bool = True,
+        model: Model = MODEL,
         clock: Callable[[], float] = time.time,
         **settings: Any,
     ) -> None:
@@ -35,7 +36,7 @@ class ApiServer:
         cached = CachedStorage(self.storage)
         self.context = AppContext(
             Settings(storage="memory://", **settings),
-            Catalog({"m": MODEL}).restricted(),
+            Catalog({"m": model}).restricted(),
             cached,
             ApiKeys(cached),
             loopback_only,

@@ -5,12 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from batchchat.jobs.errors import StorageError
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.storage import MemoryStorage
 from tests.api.api_server import error_of
+from tests.support.ended import MODEL
 
 RETRY = {"x-stainless-retry-count": "1"}
 FIRST = {"x-stainless-retry-count": "0"}
@@ -232,3 +234,18 @@ def test_an_expired_file_and_its_content_are_removed(serve):
     assert served.create(file_id).status_code == 404
     Files(served.context.ledger("default")).sweep()
     assert not [key for key in served.stored() if key.endswith("/content")]
+
+
+def test_a_model_whose_engine_cannot_start_is_refused_where_batches_run(serve):
+    impossible = replace(MODEL, engine={"tensor_parallel_size": 0})
+    refused = serve(model=impossible)
+    response = refused.create(refused.upload(), model="m")
+    assert response.status_code == 400
+    error = error_of(response)
+    assert error["param"] == "model"
+    assert "`tensor_parallel_size` must be at least 1" in error["message"]
+    assert ids(refused) == []
+    simulated = serve(model=impossible, simulated_tokens_per_second=1)
+    assert simulated.batch()
+    cluster = serve(model=impossible, broker="redis://localhost:1/0")
+    assert cluster.create(cluster.upload(), model="m").status_code == 200

@@ -8,6 +8,7 @@ from batchchat.jobs.catalog.download_watch import DownloadWatch
 from batchchat.jobs.prompts.loader import load_renderer
 from batchchat.jobs.settings import Settings
 from batchchat.workers.engine.driver import EngineDriver
+from batchchat.workers.engine.engine_check import check_engine
 
 OnStep = Callable[[str, DownloadWatch | None], object]
 """Receives what the start does next, and what measures a download in that step."""
@@ -26,6 +27,7 @@ def start_engine(
 
     Raises:
         EngineStartError: vLLM is not installed, or it can't load the model.
+        ConfigError: the engine arguments are invalid, or need more GPUs.
         ModelNotFoundError: the model's files are not at hand.
 
     """
@@ -35,6 +37,7 @@ def start_engine(
         seconds = 1 / settings.simulated_tokens_per_second
         renderer = load_renderer(model, models)
         return start_echo(renderer, per_token=seconds, arguments=model.engine)
+    check_engine(model, models, settings)
     from batchchat.workers.engine.vllm_startup import start_vllm
 
     return start_vllm(

@@ -10,10 +10,10 @@ from typing import Any
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.download_watch import DownloadWatch
 from batchchat.jobs.catalog.model_files import model_folder
-from batchchat.jobs.errors import EngineStartError
 from batchchat.jobs.prompts.loader import load_renderer
 from batchchat.jobs.prompts.renderer import PromptRenderer
 from batchchat.workers.engine.driver import EngineDriver
+from batchchat.workers.engine.engine_check import check_parallel_sizes
 from batchchat.workers.engine.process_guard import OWNER_VARIABLE
 from batchchat.workers.engine.vllm_core import VllmCore, release_closed_engines
 
@@ -110,6 +110,7 @@ def _build_core(
     if in_subprocess is None:
         in_subprocess = not on_cpu
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(in_subprocess))
+    check_parallel_sizes(model, _gpus(on_cpu=on_cpu))
     release_closed_engines()
     if not in_subprocess:
         sys.setswitchinterval(_THREAD_SWITCH_SECONDS)
@@ -124,7 +125,7 @@ def _build_core(
 
 
 def _import_vllm() -> bool:
-    """Import vLLM; return whether it runs on a CPU. Raises `EngineStartError`.
+    """Import vLLM; return whether it runs on a CPU.
 
     The import creates half a million objects that all stay alive. The garbage
     collector is off meanwhile, as it would take a tenth of the time and find nothing.
@@ -134,17 +135,19 @@ def _import_vllm() -> bool:
     try:
         import vllm.v1.engine.llm_engine  # noqa: F401 - imports most of vLLM
         from vllm.platforms import current_platform
-    except ModuleNotFoundError as error:
-        if error.name != "vllm":
-            raise
-        raise EngineStartError(
-            "vLLM, which generates the answers, is not installed",
-            hint="install it with `pip install 'batchchat[gpu]'` (or `[cpu]`)",
-        ) from None
     finally:
         if was_enabled:
             gc.enable()
     return bool(current_platform.is_cpu())
+
+
+def _gpus(*, on_cpu: bool) -> int | None:
+    """Return the number of GPUs that vLLM can use, None if that is unknown."""
+    if on_cpu:
+        return 0
+    import torch
+
+    return torch.cuda.device_count() or None
 
 
 def _set_compiler_use(*, is_needed: bool) -> None:
