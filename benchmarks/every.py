@@ -16,6 +16,7 @@ SMALL = {
     "control_path": "--requests 2000 --workers 1 2 --runs 1",
     "cluster_memory": "--requests 2000",
     "sweeps": "--shards 400",
+    "small_batches": "--milliseconds 4",
     "serving": "--upload-mb 64 --polls 100 --creates 20",
     "throughput": "--requests 300 --runs 1",
     "gpu_speed": "--speed 1b --requests 300",

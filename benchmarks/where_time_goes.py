@@ -35,7 +35,7 @@ PARTS = {
     "checkpoint": "batchchat.jobs.execution.checkpoint_writer.CheckpointWriter.flush",
     "commit": "batchchat.jobs.execution.checkpoint_writer.CheckpointWriter.commit",
     "store and check the file": "batchchat.workers.control.batch_planner.make_plan",
-    "finalize": "batchchat.workers.control.controller.finalize",
+    "finalize": "batchchat.workers.control.controller.finalize_state",
 }
 
 

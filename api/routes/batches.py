@@ -35,6 +35,7 @@ from batchchat.api.routes.results import require_file, require_result_files
 from batchchat.jobs.errors import NewerFormatError, NotFoundError
 from batchchat.jobs.ids import checked_id, retry_file_id
 from batchchat.jobs.json_lines import encode
+from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.batch_filter import BatchFilter
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger
@@ -143,6 +144,7 @@ def cancel(batch_id: str, request: Request, ledger: ProjectLedger) -> Response:
     Finished results are kept; the other requests go to the error file.
     """
     cancel_batch(ledger, batch_id)
+    ActiveIndex(ledger.storage).touch(ledger.project, batch_id)
     return JsonResponse(request.app.state.batch_view.render(ledger, batch_id))
 
 

@@ -116,7 +116,7 @@ class ClusterBackend(StoredBackend):
 
     @override
     def _stop_running(self, batch_id: str) -> None:
-        self.enqueue(batch_id)
+        ActiveIndex(self.ledger.storage).touch(self.ledger.project, batch_id)
         blocked = self.blocked_reason(self.get(batch_id))
         ends = "the workers stop; the controller writes the finished results"
         streams.info(blocked or ends)

@@ -1,6 +1,6 @@
 """The settings, the catalog and the ledger that a command uses."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,10 +57,7 @@ class Session:
 
         Raises `NotFoundError`.
         """
-        state = self.ledger.state(batch_id)
-        if not state.is_terminal:
-            extension = self.ledger.extension(batch_id)
-            state = replace(state, extension=extension)
+        state = self.ledger.state(batch_id, with_extension=True)
         if self.cluster:
             return self.cluster.with_progress(state)
         return self._checkpoints.add_checkpoints(state)

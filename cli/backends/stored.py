@@ -1,8 +1,9 @@
 """The common part of the backends that read and write the storage directly."""
 
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from batchchat.cli.backends.session import Session
 from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.model_object import model_objects
-from batchchat.jobs.errors import NewerFormatError
+from batchchat.jobs.errors import CorruptObjectError, NewerFormatError, NotFoundError
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.json_lines import encode
@@ -27,6 +28,10 @@ from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import cancel_batch, create_batch, extend_batch
 from batchchat.jobs.planning.model_resolution import resolve_model
 from batchchat.jobs.storage.destination import AllowedDestinations
+
+_CONCURRENT_READS = 32
+_READ_AT_ONCE = 256
+"""Most batches that a list reads before it returns the first of them."""
 
 
 class StoredBackend(Backend):
@@ -137,17 +142,27 @@ class StoredBackend(Backend):
 
     @override
     def newest(self, limit: int, wanted: BatchFilter = EVERY_BATCH) -> Page:
-        found = list(islice(self._views(wanted), limit + 1))
+        at_once = min(limit + 1, _READ_AT_ONCE)
+        found = list(islice(self._views(wanted, at_once), limit + 1))
         return Page(found[:limit], has_more=len(found) > limit)
 
-    def _views(self, wanted: BatchFilter) -> Iterator[View]:
-        """Yield the wanted batches, newest first, except those of a newer version."""
-        for batch in self.ledger.batches():
-            if wanted.allows_metadata(batch.metadata):
-                with suppress(NewerFormatError):
-                    view = self.get(batch.id)
-                    if wanted.allows_status(view.batch.status):
-                        yield view
+    def _views(self, wanted: BatchFilter, at_once: int) -> Iterator[View]:
+        """Yield the wanted batches, newest first; read `at_once` at a time."""
+        ids = self.ledger.batch_ids()
+        view = partial(self._view_if_wanted, wanted)
+        with ThreadPoolExecutor(_CONCURRENT_READS) as pool:
+            while some := list(islice(ids, at_once)):
+                yield from filter(None, pool.map(view, some))
+
+    def _view_if_wanted(self, wanted: BatchFilter, batch_id: str) -> View | None:
+        """Return a batch; None if it is not wanted, or this version cannot read it."""
+        try:
+            if wanted.allows_metadata(self.ledger.batch(batch_id).metadata):
+                view = self.get(batch_id)
+                return view if wanted.allows_status(view.batch.status) else None
+        except (CorruptObjectError, NewerFormatError, NotFoundError):
+            pass
+        return None
 
     @override
     def cancel(self, batch_id: str) -> View:

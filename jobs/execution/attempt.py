@@ -28,6 +28,7 @@ from batchchat.jobs.execution.shard_reader import ShardReader
 from batchchat.jobs.ids import new_attempt_id
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.records import Shard
+from batchchat.jobs.ledger.recovery import stored_keys
 from batchchat.jobs.requests.line_reader import RawLine
 
 
@@ -66,9 +67,11 @@ class Attempt:
             StorageError: the input or the checkpoints can't be read or written.
 
         """
-        self._writer.recover()
         context = self._context
-        markers = read_markers(context.storage, context.keys, self._shard.index)
+        place = context.storage, context.keys, self._shard.index
+        stored = stored_keys(*place)
+        self._writer.recover(stored)
+        markers = read_markers(*place, stored)
         self._bisection = CrashBisection(markers)
         isolated = self._bisection.needs_isolation
         self._holds_engine = context.engine_gate.acquire(

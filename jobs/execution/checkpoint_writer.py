@@ -49,11 +49,15 @@ class CheckpointWriter:
         """The lines whose results are in a checkpoint."""
         return self._saved.lines
 
-    def recover(self) -> None:
-        """Read the checkpoints of earlier attempts. Raises `StorageError`."""
+    def recover(self, stored: list[str]) -> None:
+        """Read the checkpoints of earlier attempts, whose keys are in `stored`.
+
+        Raises `StorageError`.
+        """
         context = self._context
-        self._saved = recover(context.storage, context.keys, self._shard, self._lines)
-        self._recovered_turns = read_turns(context.storage, context.keys, self._shard)
+        place = context.storage, context.keys, self._shard
+        self._saved = recover(*place, self._lines, stored)
+        self._recovered_turns = read_turns(*place, stored)
         context.progress.add_recovered(self._saved.counts, self._saved.usage)
 
     def take_recovered_turns(self, line: int) -> Sequence[Completion]:

@@ -106,14 +106,18 @@ class CrashBisection:
 
 
 def read_markers(
-    storage: Storage, keys: BatchKeys, shard: int
+    storage: Storage, keys: BatchKeys, shard: int, stored: Iterable[str]
 ) -> tuple[AttemptMarker, ...]:
-    """Return the markers of a shard's crashed attempts. Raises `StorageError`."""
+    """Return the markers of a shard's crashed attempts. Raises `StorageError`.
+
+    `stored` has the keys of all that attempts at the shard have stored.
+    """
     markers = []
-    for entry in list(storage.list(keys.attempt_markers(shard))):
+    for key in stored:
+        if not key.startswith(keys.attempt_markers(shard)):
+            continue
         try:
-            data = storage.get(entry.key)
-            markers.append(records.decode(AttemptMarker, data, entry.key))
+            markers.append(records.decode(AttemptMarker, storage.get(key), key))
         except CorruptObjectError:
             markers.append(AttemptMarker(created_at=0))
         except ObjectMissingError:  # its attempt has just ended

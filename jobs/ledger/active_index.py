@@ -7,6 +7,8 @@ this index and not the list of all batches.
 
 from collections.abc import Iterator
 from decimal import Decimal
+from secrets import randbelow
+from typing import NamedTuple
 
 from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError
 from batchchat.jobs.ids import checked_id, checked_project
@@ -14,6 +16,15 @@ from batchchat.jobs.ledger import records
 from batchchat.jobs.storage import Storage
 
 _PREFIX = "active/"
+_VERSIONS = 1_000
+
+
+class IndexEntry(NamedTuple):
+    """A batch of the index; its version differs after the batch was added again."""
+
+    project: str
+    batch_id: str
+    version: int
 
 
 class ActiveBatch(records.Record, frozen=True, kw_only=True):
@@ -39,6 +50,15 @@ class ActiveIndex:
     def add(self, project: str, batch_id: str, needs: ActiveBatch = _UNKNOWN) -> None:
         """Add a batch; adding it again is harmless."""
         self._storage.put(_key(project, batch_id), records.encode(needs))
+
+    def touch(self, project: str, batch_id: str) -> None:
+        """Add a batch again, so that the dispatcher reads its records soon.
+
+        Listings return the size of an entry, so the size serves as its version.
+        """
+        entry = records.encode(self.get(project, batch_id))
+        padding = b" " * (1 + randbelow(_VERSIONS))
+        self._storage.put(_key(project, batch_id), entry + padding)
 
     def get(self, project: str, batch_id: str) -> ActiveBatch:
         """Return what a batch may need; nothing if the entry is missing or corrupt."""
@@ -66,9 +86,14 @@ class ActiveIndex:
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Yield the project and the id of each batch."""
+        for entry in self.entries():
+            yield entry.project, entry.batch_id
+
+    def entries(self) -> Iterator[IndexEntry]:
+        """Yield each batch with the version of its entry."""
         for entry in self._storage.list(_PREFIX):
             _, project, batch_id = entry.key.split("/")
-            yield project, batch_id
+            yield IndexEntry(project, batch_id, entry.size)
 
 
 def _key(project: str, batch_id: str) -> str:

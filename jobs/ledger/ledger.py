@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import takewhile
 
 from batchchat.jobs.errors import (
     CorruptObjectError,
@@ -34,6 +35,9 @@ from batchchat.jobs.storage import Storage
 _LISTING_WINDOWS_SECONDS = (86_400.0, 30 * 86_400.0, float("inf"))
 _HEAD_BYTES = 128
 _CREATED_AT = re.compile(rb'"created_at":(\d+)')
+_SMALL_BATCH_SHARDS = 32
+"""A batch of up to this many shards has so few objects that one request lists them."""
+
 _MAX_SORTED_SHARD = 99_999
 """Keys sort like shard numbers up to this one."""
 
@@ -67,8 +71,15 @@ class Ledger:
         """Return the time in whole Unix seconds."""
         return int(self.clock())
 
-    def state(self, batch_id: str) -> State:
+    def state(
+        self, batch_id: str, *, by_listing: bool = False, with_extension: bool = False
+    ) -> State:
         """Return the state of a batch.
+
+        With `by_listing`, the records of a small batch are listed, and only those are
+        read that exist and are not cached: usually a single request. Some stores list
+        an object only seconds after it was written. With `with_extension`, a later
+        deadline is read even if the original one is not over.
 
         Raises:
             NotFoundError: the project has no such batch.
@@ -79,13 +90,29 @@ class Ledger:
         keys = self.keys.batch(batch_id)
         corrupt: CorruptRecords = {}
         batch = self.batch(batch_id)
-        final = self._read_or_mark_corrupt(corrupt, Outcome, keys.final)
+        listed = self._list_records(keys) if by_listing else None
+
+        def read(
+            kind: type[records.R],
+            key: str,
+            cache: LruCache[str, records.R] | None = None,
+        ) -> records.R | None:
+            if listed is not None and key not in listed:
+                return None
+            return self._read_or_mark_corrupt(corrupt, kind, key, cache)
+
+        final = read(Outcome, keys.final)
+        has_cancel = listed is None or keys.cancel in listed
         state = State(
             batch=batch,
-            plan=self._read_or_mark_corrupt(corrupt, Plan, keys.plan, self._plans),
-            cancel=self.cancel(batch_id),
-            extension=None if final else self._read_due_extension(batch),
-            commits=CommitIndex() if final else self._read_commits(keys, corrupt),
+            plan=read(Plan, keys.plan, self._plans),
+            cancel=self.cancel(batch_id) if has_cancel else None,
+            extension=None
+            if final
+            else self._read_extension(batch, is_due=with_extension),
+            commits=CommitIndex()
+            if final
+            else self._read_commits(keys, corrupt, listed),
             final=final,
             corrupt=corrupt,
         )
@@ -131,6 +158,10 @@ class Ledger:
         """Return whether `plan` is the stored one, of which only the head is read."""
         created_at = _CREATED_AT.search(self.storage.read(key, 0, _HEAD_BYTES))
         return created_at is not None and int(created_at[1]) == plan.created_at
+
+    def cache_plan(self, batch_id: str, plan: Plan) -> None:
+        """Remember a plan that this process has written."""
+        self._plans.put(self.keys.batch(batch_id).plan, plan)
 
     def outcome(self, batch_id: str) -> Outcome | None:
         """Return how a batch ended, None if it has not."""
@@ -200,9 +231,12 @@ class Ledger:
             return self._read_optional(records.Extension, key)
         return None
 
-    def _read_due_extension(self, batch: Batch) -> records.Extension | None:
-        """Return the extension once it matters: when the original deadline is over."""
-        is_due = batch.expires_at is not None and self.now() >= batch.expires_at
+    def _read_extension(
+        self, batch: Batch, *, is_due: bool
+    ) -> records.Extension | None:
+        """Return the extension if it `is_due`, or if the original deadline is over."""
+        if batch.expires_at is not None and self.now() >= batch.expires_at:
+            is_due = True
         return self.extension(batch.id) if is_due else None
 
     def invalidate_caches(self) -> None:
@@ -222,10 +256,28 @@ class Ledger:
         )
         return replace(state, delivery_attempt=attempt)
 
-    def _read_commits(self, keys: BatchKeys, corrupt: CorruptRecords) -> CommitIndex:
+    def _list_records(self, keys: BatchKeys) -> set[str] | None:
+        """Return the keys of a small batch's records; None if it is not small.
+
+        Keys are listed in order, and those of checkpoints come last.
+        """
+        plan = self._plans.get(keys.plan)
+        if plan is not None and len(plan.shards) > _SMALL_BATCH_SHARDS:
+            return None
+        entries = self.storage.list(f"{keys.top}/")
+        found = (entry.key for entry in entries)
+        return set(takewhile(lambda key: not key.startswith(keys.shards), found))
+
+    def _read_commits(
+        self, keys: BatchKeys, corrupt: CorruptRecords, listed: set[str] | None
+    ) -> CommitIndex:
         """Return the sum of all commits, of which only new ones are read."""
         known = self._committed.get(keys.top) or CommitIndex()
-        found = self._list_commits(keys, known)
+        if listed is None:
+            found = self._list_commits(keys, known)
+        else:
+            commits = (key for key in listed if key.startswith(keys.commits))
+            found = {shard_of_commit(key) for key in commits}
         if not known.is_subset_of(found):  # a known commit is gone
             known = CommitIndex()
         read = (

@@ -31,9 +31,11 @@ def pack_turns(turns: Iterable[PartialTurn]) -> bytes:
 
 
 def read_turns(
-    storage: Storage, keys: BatchKeys, shard: int
+    storage: Storage, keys: BatchKeys, shard: int, stored: Iterable[str]
 ) -> dict[int, list[Completion]]:
     """Return the answers to the first turns of a shard's requests, by line.
+
+    `stored` has the keys of all that attempts at the shard have stored.
 
     If a turn was answered twice, the answer that is listed first counts. A turn counts
     only if all turns before it are stored, too. Corrupt objects are left out.
@@ -43,13 +45,14 @@ def read_turns(
 
     """
     found: dict[tuple[int, int], Completion] = {}
-    for entry in list(storage.list(keys.turns(shard))):
+    for key in stored:
+        if not key.startswith(keys.turns(shard)):
+            continue
         try:
-            data = storage.get(entry.key)
-            stored = records.decode(PartialTurns, data, entry.key)
+            flushed = records.decode(PartialTurns, storage.get(key), key)
         except (CorruptObjectError, ObjectMissingError):
             continue
-        for turn in stored.turns:
+        for turn in flushed.turns:
             found.setdefault((turn.line, turn.number), turn.answer)
     answers: dict[int, list[Completion]] = {}
     for line, number in sorted(found):

@@ -68,31 +68,42 @@ class RecoveredResults:
         )
 
 
+def stored_keys(storage: Storage, keys: BatchKeys, shard: int) -> list[str]:
+    """Return the keys of all that attempts at a shard have stored, in order."""
+    return [entry.key for entry in storage.list(keys.shard(shard))]
+
+
 def recover(
-    storage: Storage, keys: BatchKeys, shard: int, lines: Container[int] | None = None
+    storage: Storage,
+    keys: BatchKeys,
+    shard: int,
+    lines: Container[int] | None = None,
+    stored: list[str] | None = None,
 ) -> RecoveredResults:
     """Return the checkpointed results of all attempts, without corrupt checkpoints.
 
     With `lines`, those of the shard, checkpoints with results of other lines are left
-    out: they were made for the shard of a lost plan.
+    out: they were made for the shard of a lost plan. `stored` has the keys of the
+    shard; None lists them.
 
     Raises:
         NewerFormatError: a newer version of batchchat wrote one of the checkpoints.
 
     """
     kept = RecoveredResults()
-    for entry in list(storage.list(keys.shard(shard))):
-        if entry.key.startswith((keys.attempt_markers(shard), keys.turns(shard))):
+    skipped = keys.attempt_markers(shard), keys.turns(shard)
+    for key in stored_keys(storage, keys, shard) if stored is None else stored:
+        if key.startswith(skipped):
             continue
         try:
-            data = storage.get(entry.key)
-            results = unpack(data, entry.key)
+            data = storage.get(key)
+            results = unpack(data, key)
         except (CorruptObjectError, ObjectMissingError):
             continue
         if lines is not None and not all(result.line in lines for result in results):
             continue
         head = read_header(data)
-        kept.add(Part(entry.key, len(data), head.sha256), results, head.engines)
+        kept.add(Part(key, len(data), head.sha256), results, head.engines)
     return kept
 
 

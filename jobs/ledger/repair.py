@@ -94,12 +94,15 @@ def plan_matches_stored_results(ledger: Ledger, batch: Batch, plan: Plan) -> boo
     """
     keys = ledger.keys.batch(batch.id)
     shards = {f"{shard.index:05d}": shard for shard in plan.shards}
+    stored = list(ledger.storage.folders(keys.shards))
+    if not stored:
+        return True
     has_expired = batch.expires_at is not None and ledger.now() >= batch.expires_at
     is_ending = has_expired or ledger.cancel(batch.id) is not None
     return all(
         name in shards
         and _shard_matches(ledger, keys, shards[name], may_be_short=is_ending)
-        for name in ledger.storage.folders(keys.shards)
+        for name in stored
     )
 
 

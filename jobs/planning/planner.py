@@ -145,6 +145,7 @@ def _write(ledger: Ledger, batch: Batch, plan: Plan) -> Plan:
         plan = _rejected(ledger, Problem("plan_damaged", None, _CANNOT_REBUILD, None))
     key = ledger.keys.batch(batch.id).plan
     if ledger.storage.create(key, records.encode(plan)):
+        ledger.cache_plan(batch.id, plan)
         return plan
     return records.decode(Plan, ledger.storage.get(key), key)
 

@@ -7,12 +7,14 @@ finds it publishes them, if the one that wrote it did not.
 
 import logging
 from contextlib import ExitStack
+from dataclasses import replace
 
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import CorruptObjectError, NotFoundError, ObjectMissingError
 from batchchat.jobs.ids import new_attempt_id, new_file_id
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.checkpoint import FinishedLine
+from batchchat.jobs.ledger.commit_index import CommitIndex
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import (
     Commit,
@@ -42,17 +44,23 @@ def finalize(ledger: Ledger, batch_id: str, status: str) -> State:
         CorruptObjectError: the batch has results, but its plan is missing or corrupt.
 
     """
-    state = ledger.state(batch_id)
+    return finalize_state(ledger, ledger.state(batch_id), status)
+
+
+def finalize_state(ledger: Ledger, state: State, status: str) -> State:
+    """End the batch whose state was just read; see `finalize`."""
+    written = False
     if not state.is_terminal:
         _check_plan(ledger, state)
         writer = _Writer(ledger, state, status)
         outcome = with_parquet_file(ledger, state, writer.write(state.plan))
-        key = ledger.keys.batch(batch_id).final
+        key = ledger.keys.batch(state.batch.id).final
         written = ledger.storage.create(key, records.encode(outcome))
-        state = ledger.state(batch_id)
+        final = ledger.outcome(state.batch.id)
+        state = replace(state, final=final, commits=CommitIndex())
         if not written:  # another finalizer was faster, or a retried create
             _delete_unless_chosen(ledger, outcome, state.final)
-    publish_results(ledger, state)
+    publish_results(ledger, state, is_new=written)
     return state
 
 
@@ -65,8 +73,11 @@ def _check_plan(ledger: Ledger, state: State) -> None:
         )
 
 
-def publish_results(ledger: Ledger, state: State) -> None:
-    """Make the files of a final record visible; repeating it is harmless."""
+def publish_results(ledger: Ledger, state: State, *, is_new: bool = False) -> None:
+    """Make the files of a final record visible; repeating it is harmless.
+
+    If the record `is_new`, they cannot be visible yet.
+    """
     final = state.final
     if final is None:
         return
@@ -77,7 +88,7 @@ def publish_results(ledger: Ledger, state: State) -> None:
     )
     kept = state.batch.output_expires_after
     for file_id, size, name in names:
-        if file_id is not None and not _is_visible(ledger, file_id):
+        if file_id is not None and (is_new or not _is_visible(ledger, file_id)):
             file = File(
                 id=file_id,
                 bytes=size,

@@ -34,7 +34,7 @@ from batchchat.jobs.ledger.records import (
 from batchchat.jobs.ledger.recovery import RecoveredResults, read_part, recover
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.ledger.submission import create_batch
-from batchchat.jobs.results.finalize import _Writer, finalize
+from batchchat.jobs.results.finalize import _Writer, finalize_state
 from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.control.controller import Controller
@@ -161,9 +161,9 @@ def _index_after_submit(
     return batch
 
 
-def _remove_from_index_first(ledger: Ledger, batch_id: str, how: str) -> State:
-    ActiveIndex(ledger.storage).remove(ledger.project, batch_id)
-    return finalize(ledger, batch_id, how)
+def _remove_from_index_first(ledger: Ledger, state: State, how: str) -> State:
+    ActiveIndex(ledger.storage).remove(ledger.project, state.batch.id)
+    return finalize_state(ledger, state, how)
 
 
 def _mark_any_death(attempt: Attempt) -> bool:
@@ -249,7 +249,9 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "the index entry is removed before the end": Mutation(
         _changed(
-            batchchat.workers.control.controller, "finalize", _remove_from_index_first
+            batchchat.workers.control.controller,
+            "finalize_state",
+            _remove_from_index_first,
         ),
         first=0,
     ),

@@ -19,12 +19,14 @@ import batchchat.jobs.execution.engine_gate
 import batchchat.jobs.execution.progress
 import batchchat.jobs.execution.shard_feeder
 import batchchat.jobs.ids
+import batchchat.jobs.ledger.active_index
 import batchchat.jobs.ledger.completion_window
 import batchchat.jobs.lru_cache
 import batchchat.jobs.shutdown
 import batchchat.jobs.storage.retrying
 import batchchat.workers.broker.lease_keeper
 import batchchat.workers.control.controller
+import batchchat.workers.control.dispatcher
 import batchchat.workers.control.main
 import batchchat.workers.shards.host_status
 import batchchat.workers.shards.shard_host
@@ -69,6 +71,7 @@ def _names_in_jobs(world: VirtualWorld, windows: Mapping[str, int]) -> _Names:
         batchchat.jobs.ids: {"time": time, "os": urandom},
         batchchat.jobs.lru_cache: {"Lock": lock},
         batchchat.jobs.shutdown: {"time": time, "Event": event},
+        batchchat.jobs.ledger.active_index: {"randbelow": world.rng.randrange},
         batchchat.jobs.ledger.completion_window: {
             "completion_window_seconds": windows.__getitem__
         },
@@ -86,6 +89,7 @@ def _names_in_workers(world: VirtualWorld, redis: Redis) -> _Names:
     time = threads.Time(world)
     event, lock = partial(threads.Event, world), partial(threads.Lock, world)
     uuid4 = partial(_uuid, world)
+    concurrently = partial(threads.map_concurrently, world)
     process = _names_in_each_process(world, redis)
     return {
         batchchat.workers.broker.lease_keeper: {
@@ -94,12 +98,17 @@ def _names_in_workers(world: VirtualWorld, redis: Redis) -> _Names:
             "Thread": partial(threads.Thread, world),
         },
         batchchat.workers.control.controller: {"Event": event, "uuid4": uuid4},
+        batchchat.workers.control.dispatcher: {"map_concurrently": concurrently},
         batchchat.workers.control.main: {  # `_sweep` would catch `Killed`
             **process,
             "_sweep": batchchat.workers.control.controller.Controller.run_sweeps,
         },
         batchchat.workers.shards.host_status: {"uuid4": uuid4},
-        batchchat.workers.shards.shard_host: {"Lock": lock, "time": time},
+        batchchat.workers.shards.shard_host: {
+            "Lock": lock,
+            "map_concurrently": concurrently,
+            "time": time,
+        },
         batchchat.workers.shards.worker_process: {
             **process,
             "stop_worker": partial(_stop_worker, world),

@@ -1,7 +1,7 @@
 """What `threading`, `queue` and `time` offer, by the virtual clock."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from queue import Empty
 from typing import Any, Self
 
@@ -128,3 +128,31 @@ class Time:
 
     def time_ns(self) -> int:
         return int(self.time() * 1e9)
+
+
+def map_concurrently(
+    world: VirtualWorld,
+    function: Callable[[Any], Any],
+    items: Collection[Any],
+    _threads: int,
+) -> list[Any]:
+    """Replace `workers.concurrently.map_concurrently`."""
+    results: dict[int, Any] = {}
+    errors: list[BaseException] = []
+    done = Event(world)
+
+    def call(index: int, item: object) -> None:
+        try:
+            results[index] = function(item)
+        except Exception as error:  # noqa: BLE001 - raised in the caller
+            errors.append(error)
+        if len(results) + len(errors) == len(items):
+            done.set()
+
+    for index, item in enumerate(items):
+        world.spawn(world.current.process, call, index, item)
+    if items:
+        done.wait()
+    if errors:
+        raise errors[0]
+    return [results[index] for index in range(len(items))]

@@ -12,7 +12,7 @@ from batchchat.jobs.ledger.repair import quarantine_corrupt_records
 from batchchat.jobs.ledger.resolution import final_status
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.lru_cache import LruCache
-from batchchat.jobs.results.finalize import finalize
+from batchchat.jobs.results.finalize import finalize_state
 from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.messages import CONTROL, FINALIZE, PLAN, WorkMessage
 from batchchat.workers.broker.status_board import WorkerStatus
@@ -24,6 +24,13 @@ log = logging.getLogger(__name__)
 
 _MAX_DEFERRED = 1_000
 """Messages whose last error is remembered, so that it is logged once."""
+
+
+_TOP_UPS = 4
+"""How often the queues are filled between two sweeps."""
+
+_IDLE_PAUSES = 9
+"""Without any batch, sweeps are more than twice as far apart."""
 
 
 class Controller:
@@ -71,6 +78,7 @@ class Controller:
             else:
                 log.exception("%s failed", message.name)
             self._environment.on_failure(error)
+        self._dispatcher.touch(message.batch_id)
         self.wake()
 
     def _log_deferred_once(self, message: WorkMessage, error: BatchchatError) -> None:
@@ -87,8 +95,17 @@ class Controller:
             if problem != logged:
                 log.warning("%s", problem or "all services are available again")
                 logged = problem
-            self._wake.wait(self._environment.settings.controller_interval_seconds)
-            self._wake.clear()
+            self._wait()
+
+    def _wait(self) -> None:
+        """Wait for the next sweep; keep the queues filled meanwhile."""
+        pause = self._environment.settings.controller_interval_seconds / _TOP_UPS
+        for _ in range(_IDLE_PAUSES if self._dispatcher.is_idle else _TOP_UPS):
+            if self._wake.wait(pause):
+                break
+            with suppress(BrokerError):
+                self._dispatcher.top_up()
+        self._wake.clear()
 
     def wake(self) -> None:
         """Have the next sweep start now."""
@@ -120,10 +137,11 @@ class Controller:
         return None
 
     def _handle(self, message: WorkMessage) -> None:
-        environment = self._environment
-        ledger = Ledger(environment.storage, message.project, environment.clock)
-        state = quarantine_corrupt_records(ledger, ledger.state(message.batch_id))
-        if message.work == PLAN and state.plan is None and not state.is_terminal:
+        ledger = self._dispatcher.ledger(message.project)
+        is_plan = message.work == PLAN
+        state = ledger.state(message.batch_id, by_listing=is_plan)
+        state = quarantine_corrupt_records(ledger, state)
+        if is_plan and state.plan is None and not state.is_terminal:
             plan = self._planner.plan(ledger, state.batch)
             log.info(
                 "planned %s: %d requests in %d shards",
@@ -140,8 +158,9 @@ class Controller:
         status = final_status(state, ledger.now())
         if status is not None:
             self._environment.progress.phase = "finalizing"
-            state = finalize(ledger, state.batch.id, status)
+            state = finalize_state(ledger, state, status)
             log.info("%s is %s", state.batch.id, state.status)
+            self._dispatcher.remove_ended(state)
             self._on_finalized(state)
 
     def _with_plan(self, ledger: Ledger, state: State) -> State:

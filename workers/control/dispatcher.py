@@ -1,9 +1,12 @@
 """The dispatcher: determines, again and again, which work is due.
 
 It is level-triggered: nothing depends on what an earlier sweep saw or sent. For each
-active batch it reads the state and works out what is pending: *planned - committed -
+active batch it knows the state and works out what is pending: *planned - committed -
 leased - queued*. So the first run, a resume, a lost message, a dead worker and a
 flushed Redis are one code path, and two dispatchers may run at the same time.
+
+A sweep reads the batches that may have changed, several at a time, and then decides
+for all batches, which needs Redis alone. Between two sweeps `top_up` fills the queues.
 """
 
 import logging
@@ -13,8 +16,9 @@ from typing import Protocol
 
 from batchchat.jobs.errors import BatchchatError, NotFoundError
 from batchchat.jobs.ids import id_created_at
-from batchchat.jobs.ledger.active_index import ActiveIndex
+from batchchat.jobs.ledger.active_index import ActiveIndex, IndexEntry
 from batchchat.jobs.ledger.cost_limit import drain_seconds, request_cost_cancellation
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.repair import quarantine_corrupt_records
 from batchchat.jobs.ledger.resolution import final_status
 from batchchat.jobs.ledger.state import State
@@ -29,9 +33,12 @@ from batchchat.workers.broker.messages import (
     WorkMessage,
     queue_name,
 )
+from batchchat.workers.concurrently import map_concurrently
+from batchchat.workers.control.batch_watch import BatchWatch
 from batchchat.workers.control.lease_view import LeaseView
 from batchchat.workers.control.outbox import Outbox
-from batchchat.workers.control.queue_filler import QueueFiller, RunnableBatch
+from batchchat.workers.control.queue_filler import QueueFiller
+from batchchat.workers.control.runnable_batch import RunnableBatch
 from batchchat.workers.cost_check import reaches_cost_limit
 from batchchat.workers.environment import WorkerEnvironment
 from batchchat.workers.ledger_cache import LedgerCache
@@ -47,14 +54,17 @@ slow."""
 _CACHE_SECONDS = 60.0
 """Time after which cached records are read again: they may be damaged by then."""
 
+_CONCURRENT_READS = 32
+"""Batches that a sweep reads at the same time."""
+
 _Runnable = dict[str, list[RunnableBatch]]
 
 
 class BatchIndex(Protocol):
     """The batches that a dispatcher works on."""
 
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Yield the project and the id of each batch."""
+    def entries(self) -> Iterator[IndexEntry]:
+        """Yield each batch; its version changes when its records should be read."""
         ...
 
     def remove(self, project: str, batch_id: str) -> None:
@@ -72,19 +82,22 @@ class Dispatcher:
         batches: BatchIndex | None = None,
     ) -> None:
         """Work on `batches`; by default on all active batches of the storage."""
-        monotonic = environment.monotonic
+        monotonic, settings = environment.monotonic, environment.settings
         self._environment = environment
         self._queue = queue
         self._batches = batches or ActiveIndex(environment.storage)
         self._ledgers = LedgerCache(environment.storage, environment.clock)
-        self._leases = LeaseView(
-            environment.leases, environment.settings.lease_seconds, monotonic
-        )
+        self._leases = LeaseView(environment.leases, settings.lease_seconds, monotonic)
         self._outbox = Outbox(queue, monotonic)
-        self._filler = QueueFiller(self._leases, self._outbox)
+        self._filler = QueueFiller(self._leases, self._outbox, monotonic)
+        self._watch = BatchWatch(settings.controller_interval_seconds)
         self._problems: dict[str, str] = {}
+        self._runnable: _Runnable = {}
+        self._workers: Counter[str] = Counter()
         self._control_queue: set[str] = set()
         self._caches_cleared_at = monotonic()
+        self.is_idle = False
+        """Whether the last sweep found no batch."""
 
     def sweep(self) -> list[WorkMessage]:
         """Inspect all batches once; return the deliveries that are due.
@@ -95,17 +108,38 @@ class Dispatcher:
         self._leases.start_sweep()
         self._outbox.expire()
         self._control_queue = self._queue.waiting(CONTROL)
-        deliveries: list[WorkMessage] = []
-        runnable: _Runnable = defaultdict(list)
-        batches = list(self._batches)
-        self._ledgers.retain({project for project, _ in batches})
-        for project, batch_id in batches:
-            self._inspect(project, batch_id, runnable, deliveries)
-        workers = Counter(w.queue for w in self._environment.status_board.workers())
-        for queue, ready in runnable.items():
-            self._filler.fill(queue, ready, workers[queue])
-        self._filler.retain(set(runnable))
+        entries = list(self._batches.entries())
+        self.is_idle = not entries
+        self._retain(entries)
+        deliveries = self._read_due(entries)
+        self._runnable = self._dispatch(entries)
+        workers = self._environment.status_board.workers()
+        self._workers = Counter(worker.queue for worker in workers)
+        for queue, ready in self._runnable.items():
+            self._filler.fill(queue, ready, self._workers[queue])
+        self._filler.retain(set(self._runnable))
         return deliveries
+
+    def top_up(self) -> None:
+        """Fill the queues from what the last sweep has found. Raises `BrokerError`."""
+        for queue, ready in self._runnable.items():
+            self._filler.top_up(queue, ready, self._workers[queue])
+
+    def ledger(self, project: str) -> Ledger:
+        """Return the ledger of a project, which caches what was read."""
+        return self._ledgers.get(project)
+
+    def touch(self, batch_id: str) -> None:
+        """Have the next sweep read a batch, because this process has changed it."""
+        self._watch.touch(batch_id)
+
+    def remove_ended(self, state: State) -> None:
+        """Remove a batch that has ended from the index, unless it is to be delivered.
+
+        Raises `StorageError`.
+        """
+        if state.is_terminal and state.is_delivered:
+            self._batches.remove(state.batch.project, state.batch.id)
 
     def _clear_old_caches(self) -> None:
         now = self._environment.monotonic()
@@ -113,50 +147,79 @@ class Dispatcher:
             self._caches_cleared_at = now
             self._ledgers.invalidate()
 
-    def _inspect(
-        self,
-        project: str,
-        batch_id: str,
-        runnable: _Runnable,
-        deliveries: list[WorkMessage],
-    ) -> None:
-        """Do what one batch needs next; an error does not affect other batches."""
+    def _retain(self, entries: list[IndexEntry]) -> None:
+        """Forget all batches but these."""
+        self._ledgers.retain({entry.project for entry in entries})
+        self._watch.retain(entries)
+
+    def _read_due(self, entries: list[IndexEntry]) -> list[WorkMessage]:
+        """Read the batches that may have changed; return the deliveries due."""
+        environment = self._environment
+        now, time = environment.monotonic(), int(environment.clock())
+        taken = map(WorkMessage.parse, self._filler.taken())
+        busy = {message.batch_id for message in taken if message}
+        due = self._watch.due(entries, busy, now, time)
+        states = map_concurrently(self._read, due, _CONCURRENT_READS)
+        return [
+            WorkMessage(state.batch.project, state.batch.id, DELIVER)
+            for state in states
+            if state is not None and state.is_terminal and is_due(state, time)
+        ]
+
+    def _read(self, entry: IndexEntry) -> State | None:
+        """Read the state of one batch; an error does not affect other batches."""
+        state, began = None, self._environment.monotonic()
         try:
-            self._dispatch_batch(project, batch_id, runnable, deliveries)
+            state = self._read_state(entry.project, entry.batch_id)
         except NotFoundError:
-            if self._environment.clock() - id_created_at(batch_id) > _ORPHAN_SECONDS:
-                self._batches.remove(project, batch_id)
+            age = self._environment.clock() - id_created_at(entry.batch_id)
+            if age > _ORPHAN_SECONDS:
+                self._batches.remove(entry.project, entry.batch_id)
         except BatchchatError as error:
             self._environment.on_failure(error)
-            self._log_problem_once(batch_id, error.message)
-            return
-        self._problems.pop(batch_id, None)
+            self._log_problem_once(entry.batch_id, error.message)
+            if error.retryable:
+                return None
+        else:
+            self._problems.pop(entry.batch_id, None)
+        self._watch.record(entry, state, began)
+        return state
 
-    def _dispatch_batch(
-        self,
-        project: str,
-        batch_id: str,
-        runnable: _Runnable,
-        deliveries: list[WorkMessage],
-    ) -> None:
+    def _read_state(self, project: str, batch_id: str) -> State:
+        """Return the state of a batch; publish and remove it if it has ended."""
         ledger = self._ledgers.get(project)
-        state = quarantine_corrupt_records(ledger, ledger.state(batch_id))
+        state = ledger.state(batch_id, by_listing=True)
+        state = quarantine_corrupt_records(ledger, state)
         if state.is_terminal:
             publish_results(ledger, state)
-            if state.is_delivered:
-                self._batches.remove(project, batch_id)
-            elif is_due(state, ledger.now()):
-                deliveries.append(WorkMessage(project, batch_id, DELIVER))
-        elif final_status(state, ledger.now()) is not None:
-            self._end(project, state)
-        elif state.plan is None:
-            self._send_to_controllers(WorkMessage(project, batch_id, PLAN))
-        elif self._reaches_cost_limit(state):
-            request_cost_cancellation(ledger, batch_id)  # the next sweep ends the batch
-        else:
-            queue = queue_name(state.plan.require_model())
-            rules = self._environment.settings.project_rules(project)
-            runnable[queue].append(RunnableBatch(project, state, rules))
+            self.remove_ended(state)
+        return state
+
+    def _dispatch(self, entries: list[IndexEntry]) -> _Runnable:
+        """Send what controllers have to do; return the batches with shards to run."""
+        runnable: _Runnable = defaultdict(list)
+        now = int(self._environment.clock())
+        for project, batch_id, _ in entries:
+            state, read_at = self._watch.last_read(batch_id)
+            if state is None or state.is_terminal:
+                continue
+            if final_status(state, now) is not None:
+                self._end(project, state)
+            elif state.plan is None:
+                self._send_to_controllers(WorkMessage(project, batch_id, PLAN))
+            elif self._reaches_cost_limit(state):
+                self._cancel(project, batch_id)
+            else:
+                queue = queue_name(state.plan.require_model())
+                rules = self._environment.settings.project_rules(project)
+                batch = RunnableBatch(project, state, rules, read_at)
+                runnable[queue].append(batch)
+        return runnable
+
+    def _cancel(self, project: str, batch_id: str) -> None:
+        """Request the end of a batch at its cost limit; the next sweep ends it."""
+        request_cost_cancellation(self._ledgers.get(project), batch_id)
+        self.touch(batch_id)
 
     def _end(self, project: str, state: State) -> None:
         """Stop the shards of a batch; finalize it once no worker runs any of them."""

@@ -18,8 +18,6 @@ class LeaseView:
         self._held: set[str] = set()
         self._flushed: set[str] = set()
         self._flushed_until = 0.0
-        self.held_before: set[str] = set()
-        """The names that were held at the previous sweep."""
 
     def start_sweep(self) -> None:
         """Begin a new sweep.
@@ -34,7 +32,6 @@ class LeaseView:
             self._flushed_until = now + self._lease_seconds
         elif now >= self._flushed_until:
             self._flushed = set()
-        self.held_before = self._held
         self._held = set()
 
     def held(self, names: Collection[str]) -> set[str]:

@@ -26,7 +26,7 @@ from batchchat.workers.exit_codes import SWEEPS_ENDED
 
 log = logging.getLogger(__name__)
 
-_MAX_CONCURRENT_BATCHES = 4
+_MAX_CONCURRENT_BATCHES = 16
 """Batches that are planned or finalized at the same time."""
 
 

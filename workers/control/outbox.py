@@ -36,6 +36,10 @@ class Outbox:
         """Forget a message whose work has a lease, or is done."""
         del self._sent_at[queue, name]
 
+    def waiting(self, queue: str) -> set[str]:
+        """Return the names of the messages that are queued."""
+        return self._queue.waiting(queue)
+
     def outstanding(self, queue: str) -> set[str]:
         """Return the names of the messages that are queued or in transit."""
-        return {*self.sent(queue), *self._queue.waiting(queue)}
+        return {*self.sent(queue), *self.waiting(queue)}

@@ -1,12 +1,14 @@
 """Runs one batch in this process, without services: a runner limited to that batch."""
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from threading import Event
 
 from typing_extensions import override
 
 from batchchat.jobs.execution.progress import Progress
+from batchchat.jobs.ledger.active_index import IndexEntry
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Counts
 from batchchat.jobs.ledger.state import State
@@ -153,6 +155,7 @@ class _SingleBatchIndex(BatchIndex):
 
     def __init__(self, project: str, batch_id: str) -> None:
         self._batch = project, batch_id
+        self._versions = count()  # other processes may write its records at any time
         self._ended = Event()
 
     def has_ended(self, timeout: float) -> bool:
@@ -160,9 +163,9 @@ class _SingleBatchIndex(BatchIndex):
         return self._ended.wait(timeout)
 
     @override
-    def __iter__(self) -> Iterator[tuple[str, str]]:
+    def entries(self) -> Iterator[IndexEntry]:
         if not self._ended.is_set():
-            yield self._batch
+            yield IndexEntry(*self._batch, next(self._versions))
 
     @override
     def remove(self, project: str, batch_id: str) -> None:

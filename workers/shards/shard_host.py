@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
+from typing import Any
 
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.engine_arguments import describe_changes
@@ -17,6 +18,7 @@ from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import RetryingStorage
 from batchchat.workers.broker.messages import WorkMessage, queue_name
 from batchchat.workers.broker.throttled_log import ThrottledLog
+from batchchat.workers.concurrently import map_concurrently
 from batchchat.workers.environment import WorkerEnvironment
 from batchchat.workers.ledger_cache import LedgerCache
 from batchchat.workers.shards.context_factory import ContextFactory
@@ -161,12 +163,14 @@ class ShardHost:
         """Return the plan and the shard; None if the shard need not run."""
         if not message.is_shard:
             return None
-        ledger = self._ledgers.get(message.project)
-        keys = ledger.keys.batch(message.batch_id)
-        plan = ledger.current_plan(message.batch_id)
-        if plan is None or message.shard >= len(plan.shards):
-            return None
-        if ledger.is_committed(keys, message.shard) or ledger.outcome(message.batch_id):
+        ledger, batch_id = self._ledgers.get(message.project), message.batch_id
+        keys = ledger.keys.batch(batch_id)
+        plan, is_committed, _ = _concurrently(
+            lambda: ledger.current_plan(batch_id),
+            lambda: ledger.is_committed(keys, message.shard),  # also once it has ended
+            lambda: ledger.batch(batch_id),  # the attempt reads it from the cache
+        )
+        if plan is None or message.shard >= len(plan.shards) or is_committed:
             return None
         return plan, plan.shards[message.shard]
 
@@ -219,3 +223,8 @@ class ShardHost:
             if self.stop.requested:  # the drain may have missed this attempt
                 attempt.stop.request(0)
             yield
+
+
+def _concurrently(*reads: Callable[[], Any]) -> list[Any]:
+    """Return the results of reads that wait for the storage at the same time."""
+    return map_concurrently(lambda read: read(), reads, len(reads))

@@ -11,6 +11,7 @@ from batchchat.jobs.engine.protocol import Choice, Completion
 from batchchat.jobs.engine.sampling import nth_seed
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.ledger.partial_turns import PartialTurn, pack_turns, read_turns
+from batchchat.jobs.ledger.recovery import stored_keys
 from tests.support.input_lines import encoded, parse_valid
 from tests.support.running import SETTINGS, Bench, text
 from tests.unit.execution.test_crashes import Killed, Mortal
@@ -229,8 +230,8 @@ def test_finished_turns_of_a_killed_run_are_recovered(tmp_path):
         batch_id = bench.submit(two_turns(9))
         with suppress(Killed):
             bench.run(batch_id, Mortal(bench.storage, deadline, after=True))
-        keys = bench.ledger.keys.batch(batch_id)
-        found = found or bool(read_turns(bench.storage, keys, 0))
+        place = bench.storage, bench.ledger.keys.batch(batch_id), 0
+        found = found or bool(read_turns(*place, stored_keys(*place)))
     assert found
 
 

@@ -71,7 +71,7 @@ def test_a_killed_finalizer_s_files_are_published_by_the_next_one(hand, monkeypa
     batch_id = hand.submit(FIVE)
     hand.run(batch_id)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "publish_results", lambda *_: 1 / 0)
+        patch.setattr(module, "publish_results", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             hand.finalize(batch_id)
     output = hand.ledger.state(batch_id).final.output_file_id

@@ -275,6 +275,7 @@ def test_an_ended_batch_stays_active_until_it_is_delivered(desk):
     assert list(ActiveIndex(desk.hand.storage)) == [("default", batch_id)]
     done = records.DeliveryReceipt(int(desk.now))
     desk.hand.storage.create(keys.delivery_receipt, records.encode(done))
+    desk.now += SETTINGS.controller_interval_seconds
     assert desk.dispatcher.sweep() == []
     assert list(ActiveIndex(desk.hand.storage)) == []
     assert not any(desk.queue.queues.values())
