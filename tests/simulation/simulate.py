@@ -15,7 +15,7 @@ from tests.simulation.cluster import SETTINGS, Cluster
 from tests.simulation.fault_profile import FaultProfile
 from tests.simulation.invariants import problems
 from tests.simulation.patches import simulated
-from tests.simulation.virtual_time import Killed, VirtualWorld
+from tests.simulation.virtual_time import VirtualWorld
 
 _MAX_RECOVERY = 180.0
 """Time after the last fault within which all batches must end."""
@@ -87,7 +87,7 @@ class _ErrorCollector(logging.Handler):
         self._world = world
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info and not isinstance(record.exc_info[1], Killed):
+        if record.exc_info:
             text = "".join(traceback.format_exception(*record.exc_info))
             self._world.problems.append(f"{record.getMessage()}: {text}")
 
