@@ -103,10 +103,14 @@ def test_the_methods_that_the_transport_overrides_are_the_ones_that_kombu_calls(
         "channel._on_connection_disconnect(self)",
     ):
         assert call in channel, ADVICE
-    assert "self._queue_bind(exchange" in inspect.getsource(virtual.Channel), ADVICE
+    source = inspect.getsource(virtual.Channel)
+    assert "self._queue_bind(exchange" in source, ADVICE
+    assert "return queue_declare_ok_t(queue, self._size(queue), 0)" in source, ADVICE
     consumer = inspect.getsource(celery.worker.consumer.consumer.Consumer)
     assert "except recoverable_errors as exc" in consumer, ADVICE
     assert "conn.ensure_connection(" in consumer, ADVICE
+    assert "warn('%s (%r)', CONNECTION_RETRY, exc)" in consumer, ADVICE
+    assert "error(CONNECTION_ERROR, conn.as_uri(), exc, next_step)" in consumer, ADVICE
 
 
 def test_redis_py_authenticates_in_the_method_that_is_overridden():

@@ -22,6 +22,7 @@ from typing_extensions import override
 from batchchat.workers.broker.celery_transport import (
     TASK_NAME,
     BrokerLink,
+    ConnectionFailures,
     RedisConnection,
     RedisTransport,
     message_name,
@@ -158,8 +159,9 @@ class Consumer:
         setup_logging.connect(_do_nothing, weak=False)
         task_received.connect(self._count_arrival, weak=False)
         celery.apps.worker.safe_say = _do_nothing
-        # The transport reports that Redis failed, at most once a minute.
-        logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.CRITICAL)
+        link = self._app.conf.broker_transport_options["link"]
+        consumer_log = logging.getLogger("celery.worker.consumer.consumer")
+        consumer_log.addFilter(ConnectionFailures(link))
         self._app.task(self._run_task, name=TASK_NAME)
         self._app.steps["consumer"].add(_admission_step(self._attach))
         worker = self._app.Worker(

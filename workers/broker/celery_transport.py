@@ -46,28 +46,31 @@ class BrokerLink:
         self.address = address
         self.redis = address.client()
         self._log = ThrottledLog("queue")
-        self._failure: Exception | None = None
+        self._is_unproven = False
         self._logged_queues: set[str] = set()
 
-    def report(self, error: Exception) -> None:
-        """Log an error, at most once a minute."""
-        self._log.report(explain(error).message)
+    def begin(self) -> None:
+        """Note that a connection is made; make Celery wait if the last did nothing.
 
-    def on_failure(self, error: Exception) -> None:
-        """Note that a connection failed, so that the next does not follow at once."""
-        self._failure = error
-        self.report(error)
+        Raises `UnprovenConnectionError`.
+        """
+        was_unproven, self._is_unproven = self._is_unproven, False
+        if was_unproven:
+            raise UnprovenConnectionError
 
-    def on_success(self) -> None:
-        """Note that Redis did what the consumer asked for."""
-        self._failure = None
+    def on_connected(self) -> None:
+        """Note that a connection was made, which has to prove itself."""
+        self._is_unproven = True
+
+    def on_reply(self) -> None:
+        """Note that Redis replied to the consumer."""
+        self._is_unproven = False
         self._log.report(None)
 
-    def raise_failure(self) -> None:
-        """Raise the last failure, once: Celery then waits before it connects."""
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+    def on_failure(self, error: Exception) -> None:
+        """Log why the consumer has to connect again, at most once a minute."""
+        if not isinstance(error, UnprovenConnectionError):
+            self._log.report(explain(error).message)
 
     def log_skipped(self, queue: str) -> None:
         """Log, once for each queue, that it has a message that cannot be read."""
@@ -76,6 +79,28 @@ class BrokerLink:
             log.warning(
                 "skipped a message in `%s` that this version cannot read", queue
             )
+
+
+class UnprovenConnectionError(Exception):
+    """The last connection failed before Redis replied to the consumer."""
+
+
+class ConnectionFailures(logging.Filter):
+    """Replaces what Celery logs about each failed connection by the log of a link."""
+
+    def __init__(self, link: BrokerLink) -> None:
+        """Report failures to `link`."""
+        super().__init__()
+        self._link = link
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return False for a record of Celery's consumer that is about an error."""
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        errors = [one for one in arguments if isinstance(one, Exception)]
+        for error in errors:
+            self._link.on_failure(error)
+        return not errors
 
 
 class RedisChannel(Channel):
@@ -99,6 +124,11 @@ class RedisChannel(Channel):
         """Store nothing: every message goes to the queue that it names."""
 
     @override
+    def _size(self, queue: str) -> int:
+        """Return 0: Celery declares queues and does not use their size."""
+        return 0
+
+    @override
     def _brpop_read(self, **options: Any) -> bool:
         """Deliver the message that the pending BRPOP returns."""
         popped = self._read_reply(options)
@@ -119,7 +149,6 @@ class RedisChannel(Channel):
             popped = (reply[0].decode(), reply[1]) if reply else None
         except Exception as error:
             connection.disconnect()
-            self.link.on_failure(error)
             if is_wrong_type(error):
                 for queue in self.active_queues:
                     key = f"{self.global_keyprefix}{queue}"
@@ -127,7 +156,7 @@ class RedisChannel(Channel):
             raise
         finally:
             self._in_poll = False
-        self.link.on_success()
+        self.link.on_reply()
         return popped
 
 
@@ -141,12 +170,10 @@ class RedisTransport(Transport):
     def establish_connection(self) -> Any:
         client: Any = self.client
         link: BrokerLink = client.transport_options["link"]
-        link.raise_failure()
-        try:
-            return super().establish_connection()  # type: ignore[no-untyped-call]
-        except self.connection_errors as error:
-            link.report(error)
-            raise
+        link.begin()
+        connection = super().establish_connection()  # type: ignore[no-untyped-call]
+        link.on_connected()
+        return connection
 
 
 class RedisConnection(Connection):

@@ -44,6 +44,7 @@ _ENCODE_HINT = (
     "percent-encode the special characters of the password: `/` is `%2F`, `?` is `%3F`,"
     " `#` is `%23`, `@` is `%40`"
 )
+_UNKNOWN_OPTION = re.compile(r"unexpected keyword argument '(\w+)'")
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:,;@\[\]]+)"
 _HOSTS = re.compile(rf"{_HOST}(?::\d{{1,5}})?(?:,{_HOST}(?::\d{{1,5}})?)*")
 
@@ -89,7 +90,9 @@ class RedisAddress:
         try:
             self.pool().make_connection()
         except (TypeError, ValueError, RedisError, OSError) as error:
-            raise ConfigError(f"BATCHCHAT_BROKER: {error}", hint=_HINT) from None
+            unknown = _UNKNOWN_OPTION.search(str(error))
+            problem = f"unknown option `{unknown[1]}`" if unknown else str(error)
+            raise ConfigError(f"BATCHCHAT_BROKER: {problem}", hint=_HINT) from None
 
     def pool(self, mixin: type | None = None, **options: Any) -> ConnectionPool:
         """Return a pool of connections, made on first use; `mixin` adds to their class.
