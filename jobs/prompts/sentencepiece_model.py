@@ -52,7 +52,7 @@ def sentencepiece_tokenizer(file: Path, settings: dict[str, Any]) -> Tokenizer |
     tokenizer = _converted(model)
     if any(tokenizer.encode(text).ids != model.encode(text) for text in _SAMPLES):
         raise _error(file, "is of a kind that can't be converted exactly")
-    if settings.get("legacy") is False:
+    if settings.get("legacy") is False and _adds_space(model):
         tokenizer.normalizer = None
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(
             prepend_scheme="first", split=False
@@ -77,9 +77,10 @@ def _converted(model: Any) -> Tokenizer:
             byte_fallback="<0x00>" in vocabulary,
         )
     )
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Prepend(_SPACE), normalizers.Replace(" ", _SPACE)]
-    )
+    spaces: list[normalizers.Normalizer] = [normalizers.Replace(" ", _SPACE)]
+    if _adds_space(model):
+        spaces.insert(0, normalizers.Prepend(_SPACE))
+    tokenizer.normalizer = normalizers.Sequence(spaces)
     tokenizer.decoder = decoders.Sequence(
         [
             decoders.Replace(_SPACE, " "),
@@ -93,6 +94,11 @@ def _converted(model: Any) -> Tokenizer:
         [AddedToken(token, normalized=False) for token in (unknown, *control)]
     )
     return tokenizer
+
+
+def _adds_space(model: Any) -> bool:
+    """Return whether a model puts a space before a text, as most do."""
+    return any(_SPACE in piece for piece in model.encode("x", out_type=str))
 
 
 def _is_normal(model: Any, number: int) -> bool:

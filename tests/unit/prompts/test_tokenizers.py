@@ -12,6 +12,7 @@ from tokenizers import AddedToken, Tokenizer
 from batchchat.jobs.catalog.catalog import Model, load_catalog
 from batchchat.jobs.errors import ConfigError
 from batchchat.jobs.prompts.loader import load_renderer
+from batchchat.jobs.prompts.tokenizer_loading import adds_space
 from tests.support.input_lines import encoded, parse_valid
 from tests.support.tiny_tokenizers import (
     CORPUS,
@@ -242,6 +243,27 @@ def test_a_converted_sentencepiece_model_gives_the_same_tokens(
     assert converted is not None
     plain = text.replace("\0", "")
     assert converted.encode(plain).ids == model.encode(plain)
+
+
+def test_a_sentencepiece_model_may_add_no_spaces(tmp_path):
+    from batchchat.jobs.prompts.sentencepiece_model import sentencepiece_tokenizer
+
+    file = _trained(tmp_path, model_type="bpe", add_dummy_prefix=False)
+    converted = sentencepiece_tokenizer(file, {"legacy": False})
+    assert converted is not None
+    assert adds_space(converted, "<s>") is False
+    assert converted.encode("Hello").tokens[0][0] == "H"
+
+
+def test_a_model_may_ask_for_the_newer_form(sentencepiece_file):
+    from batchchat.jobs.prompts.sentencepiece_model import sentencepiece_tokenizer
+
+    older = sentencepiece_tokenizer(sentencepiece_file, {})
+    newer = sentencepiece_tokenizer(sentencepiece_file, {"legacy": False})
+    assert older is not None
+    assert newer is not None
+    assert (adds_space(older, "<s>"), adds_space(newer, "<s>")) == (True, False)
+    assert older.encode("Hello").ids == newer.encode("Hello").ids
 
 
 def test_a_sentencepiece_model_of_another_kind_is_rejected(tmp_path):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from batchchat.jobs.requests.diagnostics import diagnose
 from batchchat.jobs.requests.extra_fields import EXTRA_FIELDS
+from batchchat.jobs.requests.ignored_fields import without_ignored_fields
 from batchchat.jobs.requests.parameters import PARAMETERS
 from batchchat.jobs.requests.parser import InvalidLine, Parser
 from batchchat.jobs.requests.schema import Body, Request
@@ -111,10 +112,17 @@ def agree(raw):
         return not problems
     if _decodes(raw):  # then only fields can contradict each other
         return all(problem in result.problems for problem in problems)
-    return bool(problems) and result.problems == problems
+    others = [one for one in result.problems if one.code != "mismatched_model"]
+    return bool(problems) and others == problems
 
 
 def _decodes(raw):
+    """Return whether a line, or the rest without ignored fields, has valid types."""
+    rest = without_ignored_fields(raw)
+    return any(map(_has_valid_types, [raw, *([rest.raw] if rest else [])]))
+
+
+def _has_valid_types(raw):
     try:
         Parser("m")._decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
