@@ -19,7 +19,11 @@ from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.engine.conversation import turns_with_empty_answers
 from batchchat.jobs.engine.sampling import requested_tokens
-from batchchat.jobs.errors import NewerFormatError, RequestRefusedError
+from batchchat.jobs.errors import (
+    CorruptObjectError,
+    NewerFormatError,
+    RequestRefusedError,
+)
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Outcome
 from batchchat.jobs.prompts.registry import RendererRegistry
@@ -255,7 +259,7 @@ def _recent_outcomes(ledger: Ledger, model: str) -> Iterator[Outcome]:
     for batch in islice(ledger.batches(), _MAX_BATCHES_SEARCHED):
         if batch.model not in (None, model):
             continue
-        with suppress(NewerFormatError):
+        with suppress(CorruptObjectError, NewerFormatError):
             end = ledger.outcome(batch.id)
             if end is None or not (end.counts.completed and _tokens(end.usage)):
                 continue

@@ -4,10 +4,12 @@ This is slow and thorough: it reads the JSON again, strictly, and compares it wi
 decoder's types field by field. See `docs/decisions/0022-diagnosing-bad-lines.md`.
 """
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
+import msgspec
 from msgspec import inspect
 
 from batchchat.jobs.requests.ignored_fields import is_body_only, remove_ignored_fields
@@ -16,6 +18,7 @@ from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import (
     Body,
     BodyLine,
+    CustomId,
     Envelope,
     default_custom_id,
 )
@@ -31,6 +34,10 @@ _CODES = {"method": "invalid_method", "url": "invalid_url"}
 """Fields whose invalid values have a code of their own."""
 
 MAX_PROBLEMS_PER_LINE = 100
+
+
+_CUSTOM_ID_FIRST = re.compile(rb'\s*\{\s*"custom_id"\s*:\s*("(?:[^"\\]|\\.)*")\s*,')
+_custom_id = msgspec.json.Decoder(CustomId)
 
 
 class Diagnosis(NamedTuple):
@@ -69,6 +76,18 @@ def diagnose(raw: bytes, line: int) -> Diagnosis:
     body = value if is_bare else value.get("body")
     model = body.get("model") if isinstance(body, JsonObject) else None
     return Diagnosis(problems, _text(custom_id), _text(model), is_bare)
+
+
+def first_custom_id(head: bytes) -> str | None:
+    """Return the custom_id of a line that begins with `head`, None unless it is first.
+
+    Then the error of a line that is too long to be read is that of one request.
+    """
+    found = _CUSTOM_ID_FIRST.match(head)
+    try:
+        return _custom_id.decode(found[1]) if found else None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def _problems(value: JsonObject) -> Iterator[tuple[FieldProblem, bool]]:

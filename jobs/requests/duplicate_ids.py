@@ -106,7 +106,9 @@ def _may_be_duplicate(
     line: RawLine, decoder: "msgspec.json.Decoder[_CustomIdOnly]", hashes: set[int]
 ) -> bool:
     """Return quickly whether the line may have one of the ids."""
-    if line.raw is None or not line.raw.strip():
+    if line.raw is None:
+        return bool(line.head)
+    if not line.raw.strip():
         return False
     try:
         custom_id = decoder.decode(line.raw).custom_id

@@ -11,17 +11,23 @@ _BLOCK_BYTES = 64 * 1024
 """Bytes that are split at once; few enough to stay in the processor's cache."""
 
 
+_HEAD_BYTES = 4096
+"""Bytes that are kept of a line that is longer than allowed."""
+
+
 class RawLine(msgspec.Struct, frozen=True, gc=False):
     """One line: its position in the file, and its bytes without the line feed.
 
     `number` counts from 1, `offset` and `length` are in bytes, and `length` includes
-    the line feed. `raw` is None if the line is longer than allowed.
+    the line feed. `raw` is None if the line is longer than allowed; then `head` is its
+    beginning.
     """
 
     number: int
     offset: int
     length: int
     raw: bytes | None
+    head: bytes = b""
 
 
 class LineSplitter:
@@ -40,6 +46,7 @@ class LineSplitter:
         self._max_line_bytes = max_line_bytes
         self._head = b""
         self._skipped = 0
+        self._start = b""
 
     @property
     def at_line_start(self) -> bool:
@@ -57,14 +64,17 @@ class LineSplitter:
             length = len(raw) + 1
             if skipped or length > max_line_bytes or not offset:
                 length += skipped
-                kept = raw if length <= max_line_bytes + 1 else None
-                yield RawLine(number, offset, length, _strip_bom(kept, offset))
+                is_too_long = length > max_line_bytes + 1
+                start = self._start if skipped else raw[:_HEAD_BYTES]
+                yield _line(number, offset, length, None if is_too_long else raw, start)
                 skipped = 0
             else:
                 yield RawLine(number, offset, length, raw)
             number += 1
             offset += length
         if len(head) > max_line_bytes:
+            if not skipped:
+                self._start = head[:_HEAD_BYTES]
             skipped += len(head)
             head = b""
         self.number, self.offset = number, offset
@@ -78,10 +88,9 @@ class LineSplitter:
     def finish(self) -> Iterator[RawLine]:
         """Yield the last line if it does not end with a line feed."""
         if self._head or self._skipped:
-            kept = None if self._skipped else self._head
+            raw = None if self._skipped else self._head
             length = self._skipped + len(self._head)
-            raw = _strip_bom(kept, self.offset)
-            yield RawLine(self.number, self.offset, length, raw)
+            yield _line(self.number, self.offset, length, raw, self._start)
 
 
 def iter_lines(
@@ -123,5 +132,14 @@ def _split(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield [head]
 
 
-def _strip_bom(raw: bytes | None, offset: int) -> bytes | None:
-    return raw.removeprefix(BOM) if raw is not None and offset == 0 else raw
+def _line(
+    number: int, offset: int, length: int, raw: bytes | None, start: bytes
+) -> RawLine:
+    """Return a line that begins with `start`, without a byte order mark."""
+    if raw is None:
+        return RawLine(number, offset, length, None, _strip_bom(start, offset))
+    return RawLine(number, offset, length, _strip_bom(raw, offset))
+
+
+def _strip_bom(text: bytes, offset: int) -> bytes:
+    return text.removeprefix(BOM) if offset == 0 else text

@@ -7,7 +7,7 @@ import msgspec
 
 from batchchat.jobs.requests.canonical_form import make_canonical
 from batchchat.jobs.requests.cross_field_checks import cross_field_problems
-from batchchat.jobs.requests.diagnostics import Diagnosis, diagnose
+from batchchat.jobs.requests.diagnostics import Diagnosis, diagnose, first_custom_id
 from batchchat.jobs.requests.fast_path import TextOnlyLine
 from batchchat.jobs.requests.ignored_fields import without_ignored_fields
 from batchchat.jobs.requests.line_reader import RawLine
@@ -214,5 +214,7 @@ def parse_line(parser: Parser, line: RawLine, max_line_bytes: int) -> ParsedLine
     if line.raw is not None:
         return parser.parse(line.raw, line.number)
     message = f"the line has {line.length:,} bytes; the limit is {max_line_bytes:,}"
-    problem = Problem("line_too_long", line.number, message)
-    return InvalidLine(line.number, None, [problem])
+    custom_id = first_custom_id(line.head)
+    is_known = custom_id is not None
+    problem = Problem("line_too_long", line.number, message, in_body=is_known)
+    return InvalidLine(line.number, custom_id, [problem])

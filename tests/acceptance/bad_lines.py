@@ -31,10 +31,10 @@ class Bad(NamedTuple):
     @property
     def is_of_form(self) -> bool:
         """Whether it fails the batch unless the user says otherwise."""
-        return self.param is None or self.param in _FORM
+        return self.code != "line_too_long" and self.param in _FORM
 
 
-_FORM = {"custom_id", "method", "url", "body", "bodi", "body.model"}
+_FORM = {None, "custom_id", "method", "url", "body", "bodi", "body.model"}
 
 
 class BadFile(NamedTuple):
@@ -90,7 +90,7 @@ def _unreadable() -> Iterator[Bad]:
         yield Bad([raw], "invalid_json_line", None, None)
     head, _, tail = line("long", "@").partition(b"@")
     long = chain([head], repeat(b"x" * MB, 100), [tail])
-    yield Bad(long, "line_too_long", None, None)
+    yield Bad(long, "line_too_long", None, "long")
 
 
 def _misshapen() -> Iterator[Bad]:

@@ -170,6 +170,30 @@ def test_with_skip_any_invalid_line_is_an_error_line(bench, kind):
     error_of(result)
 
 
+@pytest.mark.parametrize(
+    ("begin", "status"),
+    [('{"custom_id": "bad", "x": "', "completed"), ('{"x": "', "failed")],
+)
+def test_a_line_that_is_too_long_is_an_error_of_a_request_with_a_custom_id(
+    bench, begin, status
+):
+    bench.settings = bench.settings.model_copy(update={"max_line_bytes": 1_024})
+    long = begin.encode() + b"x" * 99_999 + b'"}'
+    state = bench.run(bench.submit(joined(whole("good", "x"), long)))
+    assert state.status == status
+    if status == "completed":
+        output, errors = bench.results(state)
+        assert (custom_ids(output), custom_ids(errors)) == (["good"], ["bad"])
+        assert error_of(errors[0])["code"] == "line_too_long"
+
+
+def test_the_custom_id_of_a_line_that_is_too_long_is_compared(bench):
+    bench.settings = bench.settings.model_copy(update={"max_line_bytes": 1_024})
+    long = b'{"custom_id": "good", "x": "' + b"x" * 99_999 + b'"}'
+    state = bench.run(bench.submit(joined(whole("good", "x"), long)))
+    assert [one.code for one in state.plan.problems] == ["duplicate_custom_id"]
+
+
 def test_the_error_of_an_unreadable_line_has_its_number(bench):
     data = joined(whole("good", "x"), b"", b"{", b"[]")
     state = bench.run(bench.submit(data, on_invalid="skip"))
