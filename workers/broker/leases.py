@@ -103,14 +103,17 @@ class RedisLeases(Leases):
 
     @override
     def detect_flush(self) -> bool:
-        redis, key = self._redis, _SERVER_ID_KEY
         with redis_errors():
-            redis.set(key, uuid4().hex, nx=True)
             server_id = with_type(
-                redis, key, "string", lambda: redis.getrange(key, 0, _ID_END)
+                self._redis, _SERVER_ID_KEY, "string", self._read_server_id
             )
         previous, self._server_id = self._server_id, server_id
-        return bool(server_id != previous)
+        return server_id != previous
+
+    def _read_server_id(self) -> str:
+        """Return the id that the first process gave to this server."""
+        self._redis.set(_SERVER_ID_KEY, uuid4().hex, nx=True)
+        return str(self._redis.getrange(_SERVER_ID_KEY, 0, _ID_END))
 
 
 def _key(name: str) -> str:
