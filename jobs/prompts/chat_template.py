@@ -224,7 +224,8 @@ def _call(call: ToolCall) -> dict[str, Any]:
     Arguments that are not a JSON object become an empty object, as in vLLM.
     """
     try:
-        arguments = json.loads(call.function.arguments or "{}")
+        given = call.function.arguments
+        arguments = json.loads(given or "{}") if isinstance(given, str) else given
         json.dumps(arguments, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise _bad_call("have an unpaired surrogate (such as `\\ud800`)") from None

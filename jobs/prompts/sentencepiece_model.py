@@ -12,7 +12,6 @@ from typing import Any
 from tokenizers import (
     AddedToken,
     Tokenizer,
-    decoders,
     models,
     normalizers,
     pre_tokenizers,
@@ -81,14 +80,6 @@ def _converted(model: Any) -> Tokenizer:
     if _adds_space(model):
         spaces.insert(0, normalizers.Prepend(_SPACE))
     tokenizer.normalizer = normalizers.Sequence(spaces)
-    tokenizer.decoder = decoders.Sequence(
-        [
-            decoders.Replace(_SPACE, " "),
-            decoders.ByteFallback(),
-            decoders.Fuse(),
-            decoders.Strip(content=" ", left=1),
-        ]
-    )
     control = [model.id_to_piece(number) for number in size if model.is_control(number)]
     tokenizer.add_special_tokens(
         [AddedToken(token, normalized=False) for token in (unknown, *control)]

@@ -1,8 +1,10 @@
 """Writes equal requests in one way, so that later code need not know the others."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+import msgspec
 from msgspec import UNSET, Struct
 
 from batchchat.jobs.requests.schema import Message
@@ -28,8 +30,12 @@ def make_canonical(body: Any, raw: bytes) -> None:
 
     - Null means that a field is absent. Templates and grammars would otherwise see it.
     - `top_k` -1 is 0, and `seed` -1 is none, as in vLLM.
+    - The arguments of calls are text.
     - Deprecated calls of functions, and their results, become those of tools.
     """
+    may_call = may_call_functions(raw)
+    if may_call:
+        _write_arguments(body.messages)
     if b"null" in raw:
         _unset_nulls(body)
         for message in body.messages:
@@ -38,8 +44,20 @@ def make_canonical(body: Any, raw: bytes) -> None:
         body.top_k = 0
     if body.seed == -1:
         body.seed = UNSET
-    if may_call_functions(raw):
+    if may_call:
         replace_function_calls(body.messages, _tool_call, UNSET)
+
+
+def _write_arguments(messages: list[Message]) -> None:
+    for message in messages:
+        functions = [call.function for call in message.calls]
+        if isinstance(message.function_call, FunctionCall):
+            functions.append(message.function_call)
+        for function in functions:
+            if isinstance(function.arguments, dict):
+                with suppress(RecursionError):  # then it is nested too deeply
+                    encoded = msgspec.json.encode(function.arguments)
+                    function.arguments = encoded.decode()
 
 
 def _tool_call(call_id: str, function: FunctionCall) -> ToolCall:

@@ -69,11 +69,11 @@ def _message_problems(message: Message, at: str) -> Iterator[FieldProblem]:
         yield from _argument_problems(call.function.arguments, where)
 
 
-def _argument_problems(text: str, at: str) -> Iterator[FieldProblem]:
+def _argument_problems(text: str | dict[str, Any], at: str) -> Iterator[FieldProblem]:
     """Yield why a template can't render arguments; it can if they are not JSON."""
     limit = schema_types.MAX_ARGUMENTS_DEPTH
     try:
-        value = json.loads(text or "{}")
+        value = json.loads(text or "{}") if isinstance(text, str) else text
         json.dumps(value, ensure_ascii=False).encode()
         is_deep = _is_deeper_than(value, limit)
     except UnicodeEncodeError:

@@ -75,10 +75,13 @@ class NamedToolChoice(_StrictStruct):
 
 
 class FunctionCall(_StrictStruct):
-    """A call of a function; `arguments` is the text that the model generated."""
+    """A call of a function; `arguments` is the text that the model generated.
+
+    `make_canonical` writes an object, as datasets have it, as text.
+    """
 
     name: _Name
-    arguments: str
+    arguments: str | dict[str, Any]
 
 
 class ToolCall(_StrictStruct):

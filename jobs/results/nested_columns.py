@@ -5,6 +5,7 @@ beside the number of objects in each row.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import accumulate, chain
 from typing import Any
 
@@ -149,10 +150,9 @@ def _calls(calls: Iterable[ToolCall]) -> list[str] | None:
 
 def _call(call: ToolCall) -> dict[str, Any]:
     arguments: Any = call.function.arguments
-    try:
-        msgspec.json.decode(arguments, type=dict)
-        arguments = msgspec.Raw(arguments.encode())
-    except (msgspec.MsgspecError, RecursionError):
-        pass
+    if isinstance(arguments, str):
+        with suppress(msgspec.MsgspecError, RecursionError):
+            msgspec.json.decode(arguments, type=dict)
+            arguments = msgspec.Raw(arguments.encode())
     function = {"name": call.function.name, "arguments": arguments}
     return {"id": call.id, "type": "function", "function": function}

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 from itertools import repeat
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 class CalledFunction(msgspec.Struct, gc=False):
-    """The function of a call, with its arguments as JSON."""
+    """The function of a call; a message may have its arguments as an object."""
 
     name: str
-    arguments: str
+    arguments: str | dict[str, Any]
 
 
 class ToolCall(msgspec.Struct, gc=False):

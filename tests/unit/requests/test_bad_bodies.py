@@ -85,7 +85,7 @@ IN_A_MESSAGE = {
     "a call's arguments": (
         {
             "role": "assistant",
-            "tool_calls": [CALL | {"function": {"name": "f", "arguments": {}}}],
+            "tool_calls": [CALL | {"function": {"name": "f", "arguments": [7]}}],
         },
         TYPE,
         "tool_calls[0].function.arguments",

@@ -243,6 +243,31 @@ def test_every_answer_is_accepted_as_a_message(fields):
     assert [one.text() for one in request.body.messages[1:-1]] == [text] * len(messages)
 
 
+def test_arguments_of_a_call_may_be_an_object():
+    given = {"town": "Köln", "unit": None, "days": [1, 2.5]}
+    for name in ("tool_calls", "function_call"):
+        both = []
+        for arguments in (given, json.dumps(given, ensure_ascii=False)):
+            function = {"name": "f", "arguments": arguments}
+            value = [CALL | {"function": function}] if name[0] == "t" else function
+            message = {"role": "assistant", name: value}
+            [parsed] = parse_valid(with_body(messages=[message])).body.messages
+            both.append(message_for_template(parsed))
+        assert both[0] == both[1]
+        assert both[0]["tool_calls"][0]["function"]["arguments"] == given
+
+
+def test_arguments_of_a_call_may_not_be_nested_too_deeply():
+    deep: dict[str, Any] = {}
+    for _ in range(70):
+        deep = {"a": deep}
+    call = CALL | {"function": {"name": "f", "arguments": deep}}
+    (problem,) = parse_invalid(
+        with_body(messages=[{"role": "assistant", "tool_calls": [call]}])
+    ).problems
+    assert "levels" in problem.message
+
+
 def test_empty_fields_of_answers_are_accepted_in_every_message():
     empty = {"tool_calls": [], "reasoning_content": "", "refusal": ""}
     for role in ("user", "system", "tool", "assistant"):

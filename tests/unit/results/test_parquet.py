@@ -3,6 +3,7 @@
 import json
 from decimal import Decimal
 from io import BytesIO
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -121,7 +122,7 @@ def test_the_conversation_is_plain_text_with_its_answer(hand):
 
 def test_messages_of_every_form_are_in_the_conversation(hand):
     part = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}
-    call = {"name": "f", "arguments": "{}"}
+    call: dict[str, Any] = {"name": "f", "arguments": {"a": 1}}
     messages = [
         {"role": "user", "content": [part, {"type": "input_text", "text": "b"}]},
         {"role": "assistant", "content": None, "refusal": "no", "name": None},
@@ -137,6 +138,7 @@ def test_messages_of_every_form_are_in_the_conversation(hand):
     assert [message["content"] for message in asked] == texts
     assert [message["role"] for message in asked[-2:]] == ["assistant", "tool"]
     [made] = asked[-2]["tool_calls"]
+    assert json.loads(made)["function"] == call
     assert json.loads(made)["id"] == asked[-1]["tool_call_id"] == "call00003"
     assert json.loads(row["metadata"]) == {"a": "b"}
 
