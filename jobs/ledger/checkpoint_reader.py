@@ -19,9 +19,10 @@ class CheckpointReader:
     shard at the same time, the commit has the results of one of them.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        """Read the batches of `ledger`."""
+    def __init__(self, ledger: Ledger, *, keep_text: bool = True) -> None:
+        """Read the batches of `ledger`; the results are empty unless `keep_text`."""
         self._ledger = ledger
+        self._keep_text = keep_text
         self._checkpoints: dict[str, list[Result]] = {}
 
     def add_checkpoints(self, state: State) -> State:
@@ -81,6 +82,8 @@ class CheckpointReader:
             read = unpack(self._ledger.storage.get(key), key)
         except (CorruptObjectError, ObjectMissingError):
             read = []
+        if not self._keep_text:
+            read = [result._replace(text=b"") for result in read]
         self._checkpoints[key] = read
         return read
 

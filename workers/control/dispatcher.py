@@ -39,7 +39,7 @@ from batchchat.workers.control.lease_view import LeaseView
 from batchchat.workers.control.outbox import Outbox
 from batchchat.workers.control.queue_filler import QueueFiller
 from batchchat.workers.control.runnable_batch import RunnableBatch
-from batchchat.workers.cost_check import reaches_cost_limit
+from batchchat.workers.cost_check import CostChecks
 from batchchat.workers.environment import WorkerEnvironment
 from batchchat.workers.ledger_cache import LedgerCache
 
@@ -91,6 +91,7 @@ class Dispatcher:
         self._outbox = Outbox(queue, monotonic)
         self._filler = QueueFiller(self._leases, self._outbox, monotonic)
         self._watch = BatchWatch(settings.controller_interval_seconds)
+        self._costs = CostChecks(monotonic)
         self._problems: dict[str, str] = {}
         self._runnable: _Runnable = {}
         self._workers: Counter[str] = Counter()
@@ -207,7 +208,7 @@ class Dispatcher:
                 self._end(project, state)
             elif state.plan is None:
                 self._send_to_controllers(WorkMessage(project, batch_id, PLAN))
-            elif self._reaches_cost_limit(state):
+            elif self._costs.reaches_limit(self._ledgers.get(project), state):
                 self._cancel(project, batch_id)
             else:
                 queue = queue_name(state.plan.require_model())
@@ -239,20 +240,6 @@ class Dispatcher:
         is_queued = is_sent or name in self._control_queue
         if not is_queued and not self._leases.held([name]):
             self._outbox.send(CONTROL, message)
-
-    def _reaches_cost_limit(self, state: State) -> bool:
-        """Return whether finished and running requests reach the cost limit."""
-        if state.batch.max_cost is None:
-            return False
-        board = self._environment.status_board
-        progress = {
-            shard: one
-            for shard, one in board.shard_progress(state.batch.id).items()
-            if shard not in state.commits
-        }
-        done = {shard: (one.counts, one.usage) for shard, one in progress.items()}
-        in_flight = sum(one.in_flight for one in progress.values())
-        return reaches_cost_limit(state, done, in_flight)
 
     def _log_problem_once(self, batch_id: str, problem: str) -> None:
         """Log a batch's problem, unless the last sweep met the same."""

@@ -2,8 +2,8 @@
 
 The dispatcher checks the limit for all workers, once per sweep. Between two sweeps,
 thousands of requests that share an answer may finish. So each worker also checks it
-after every result: with its own shards as they are, and with those of other workers
-as they were when it last opened a shard.
+after every result: with its own shards as they are, and with the checkpoints of other
+workers as they were when it last opened a shard.
 """
 
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from threading import Lock
 
 from batchchat.jobs.catalog.usage import Usage
+from batchchat.jobs.ledger.checkpoint_reader import CheckpointReader
 from batchchat.jobs.ledger.cost_limit import DRAIN_SECONDS, request_cost_cancellation
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Counts
 from batchchat.jobs.ledger.state import State
 from batchchat.workers.broker.messages import WorkMessage
-from batchchat.workers.broker.status_board import StatusBoard
 from batchchat.workers.cost_check import reaches_cost_limit
 from batchchat.workers.shards.open_attempts import OpenAttempt
 
@@ -26,9 +26,8 @@ _Progress = dict[int, tuple[Counts, Usage]]
 class CostMonitor:
     """Watches all batches with a cost limit that run in this process."""
 
-    def __init__(self, status_board: StatusBoard) -> None:
-        """`status_board` has the progress of the other workers."""
-        self._status_board = status_board
+    def __init__(self) -> None:
+        """Start without a batch."""
         self._batches: dict[str, _WatchedBatch] = {}
         self._lock = Lock()
 
@@ -38,7 +37,7 @@ class CostMonitor:
     ) -> Iterator[None]:
         """Check the limit after each result of an attempt during the block.
 
-        Raises `StorageError`, `BrokerError`.
+        Raises `StorageError`.
         """
         batch_id, shard = message.batch_id, message.shard
         if ledger.batch(batch_id).max_cost is None:
@@ -48,7 +47,7 @@ class CostMonitor:
             batch = self._batches.setdefault(batch_id, _WatchedBatch(ledger))
             batch.open(shard, attempt)
         try:
-            batch.refresh(ledger.state(batch_id), self._status_board)
+            batch.refresh(ledger.state(batch_id))
             attempt.progress.on_result = batch.check
             batch.check()  # the commits since the last result may reach the limit
             yield
@@ -65,6 +64,7 @@ class _WatchedBatch:
     def __init__(self, ledger: Ledger) -> None:
         self._attempts: dict[int, OpenAttempt] = {}
         self._ledger = ledger
+        self._reader = CheckpointReader(ledger, keep_text=False)
         self._state: State | None = None
         self._elsewhere: _Progress = {}
         self._finished: _Progress = {}
@@ -78,10 +78,9 @@ class _WatchedBatch:
         with self._lock:
             self._attempts[shard] = attempt
 
-    def refresh(self, state: State, status_board: StatusBoard) -> None:
-        """Take over the commits and what other workers have published."""
-        published = status_board.shard_progress(state.batch.id)
-        elsewhere = {n: (one.counts, one.usage) for n, one in published.items()}
+    def refresh(self, state: State) -> None:
+        """Take over the commits and the checkpoints of other workers."""
+        elsewhere = self._reader.add_checkpoints(state).running
         with self._lock:
             self._state = state
             self._elsewhere = elsewhere

@@ -62,7 +62,7 @@ class ShardHost:
             ThrottledLog("storage").report,
         )
         self._ledgers = LedgerCache(storage, environment.clock)
-        self._cost_monitor = CostMonitor(environment.status_board)
+        self._cost_monitor = CostMonitor()
         self._contexts = ContextFactory(engine, environment.settings)
         self._status = HostStatus(
             environment, self.queue, model.name, engine, self.attempts

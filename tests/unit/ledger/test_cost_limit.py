@@ -1,6 +1,8 @@
 """A batch ends when it reaches its cost limit."""
 
+from dataclasses import replace
 from decimal import Decimal
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -8,15 +10,15 @@ import pytest
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.catalog.usage import Price, Usage
 from batchchat.jobs.errors import UsageError
+from batchchat.jobs.ledger.checkpoint_reader import CheckpointReader
 from batchchat.jobs.ledger.cost_limit import MAX_COST_REACHED, check_cost_limit
 from batchchat.jobs.ledger.records import Counts
 from batchchat.jobs.planning.planner import make_plan, plan_limits
 from batchchat.jobs.results.finalize import finalize
 from batchchat.workers.broker.messages import WorkMessage
-from batchchat.workers.broker.status_board import ShardProgress
 from batchchat.workers.engine.echo_core import start_echo
 from batchchat.workers.shards.shard_host import ShardHost
-from tests.support.memory_broker import MemoryStatusBoard, memory_environment
+from tests.support.memory_broker import memory_environment
 from tests.support.running import ECHO, Bench, EchoRegistry, lines, renderer
 from tests.unit.workers.test_dispatcher import Desk
 
@@ -91,17 +93,14 @@ def test_a_cost_limit_needs_a_price(tmp_path):
         check_cost_limit(Decimal(1), None, "echo")
 
 
-def test_the_dispatcher_counts_committed_and_running_shards_against_the_limit(
-    monkeypatch,
-):
+def test_the_dispatcher_counts_committed_and_checkpointed_results(monkeypatch):
     desk = Desk()
     monkeypatch.setattr("tests.support.ended.MODEL", PRICED)
-    batch_id = desk.submit(8, max_cost=Decimal("0.0001"))
-    done = ShardProgress(Counts(2, 2, 0), Usage(40, 0, 20), in_flight=1)
-    desk.status_board.runs[batch_id] = {0: done}
+    batch_id = desk.submit(8, max_cost=Decimal("0.00001"))
     desk.sweep()
     assert desk.ledger.state(batch_id).status == "in_progress"
-    desk.status_board.runs[batch_id] = {0: msgspec.structs.replace(done, in_flight=2)}
+    shard = desk.hand.plan(batch_id).shards[1]
+    desk.hand.checkpoint(batch_id, 1, desk.hand.results(batch_id, shard))
     desk.sweep()
     assert desk.ledger.state(batch_id).cancel.reason == MAX_COST_REACHED
     desk.sweep()
@@ -109,23 +108,40 @@ def test_the_dispatcher_counts_committed_and_running_shards_against_the_limit(
     assert desk.status_board.grace > 0
 
 
+@pytest.mark.parametrize("tokens", [10**12, -(10**12)])
+def test_progress_in_redis_decides_nothing(monkeypatch, tokens):
+    desk = Desk()
+    monkeypatch.setattr("tests.support.ended.MODEL", PRICED)
+    batch_id = desk.submit(8, max_cost=Decimal("0.00001"))
+    told = SimpleNamespace(counts=Counts(2, 2, 0), usage=Usage(tokens), in_flight=9)
+    desk.status_board.runs[batch_id] = {0: told}
+    desk.sweep()
+    assert desk.ledger.state(batch_id).status == "in_progress"
+    shard = desk.hand.plan(batch_id).shards[1]
+    desk.hand.checkpoint(batch_id, 1, desk.hand.results(batch_id, shard))
+    desk.sweep()
+    assert desk.ledger.state(batch_id).cancel.reason == MAX_COST_REACHED
+
+
 @pytest.mark.parametrize("elsewhere", [0, 40])
 def test_a_worker_stops_its_shard_when_all_shards_together_reach_the_limit(
-    bench, alike, elsewhere
+    bench, alike, elsewhere, monkeypatch
 ):
     whole = bench.run(bench.submit(alike)).cost()
     batch_id, ledger = bench.submit(alike, max_cost=whole / 2), bench.ledger
     make_plan(
         ledger, ledger.batch(batch_id), bench.renderers, plan_limits(bench.settings)
     )
-    status_board = MemoryStatusBoard()
     each = Usage(10, 0, 1)
     told = Usage(elsewhere * each.input_tokens, 0, elsewhere * each.output_tokens)
-    status_board.runs[batch_id] = {9: ShardProgress(Counts(0, elsewhere, 0), told)}
-    engine = start_echo(renderer(), **bench.speed)
-    environment = memory_environment(
-        bench.storage, bench.settings, status_board=status_board
+    running = {9: (Counts(0, elsewhere, 0), told)}
+    monkeypatch.setattr(
+        CheckpointReader,
+        "add_checkpoints",
+        lambda _, state: replace(state, running=running),
     )
+    engine = start_echo(renderer(), **bench.speed)
+    environment = memory_environment(bench.storage, bench.settings)
     host = ShardHost(environment, PRICED, engine)
     host.run(WorkMessage.for_shard("default", batch_id, 0))
     engine.close()
