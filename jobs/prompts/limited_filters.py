@@ -117,7 +117,7 @@ def _limited_filter(name: str, function: Function, limit: SizeLimit) -> Function
     if name in _CHEAP_FILTERS:
         return function
     if name in _LINEAR_FILTERS:
-        return _linear(function, limit, measures=name not in ("list", "reverse"))
+        return _linear(name, function, limit)
     checks = {
         "format": lambda pattern, *values: check_format(limit, pattern, "%", values),
         "join": lambda items, glue="", *_: _check_join(limit, items, glue),
@@ -129,13 +129,16 @@ def _limited_filter(name: str, function: Function, limit: SizeLimit) -> Function
     return limited(limit, function, check)
 
 
-def _linear(function: Function, limit: SizeLimit, *, measures: bool) -> Function:
+def _linear(name: str, function: Function, limit: SizeLimit) -> Function:
+    measures = name not in ("list", "reverse")
     first = int(hasattr(function, "jinja_pass_arg"))
 
     @wraps(function)
     def linear(*args: Any, **kwargs: Any) -> Any:
         if measures and args[first].__class__ is not str:
             limit.measure(args[first])
+        if name == "trim" and (kwargs or len(args) > first + 1):
+            check_product(limit, [*args[first:], *kwargs.values()])
         return limit.charged(function(*args, **kwargs))
 
     return linear

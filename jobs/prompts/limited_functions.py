@@ -42,25 +42,23 @@ _LINEAR_METHODS = frozenset(
         "items",
         "keys",
         "lower",
-        "lstrip",
         "partition",
         "removeprefix",
         "removesuffix",
-        "rfind",
-        "rindex",
-        "rpartition",
-        "rsplit",
-        "rstrip",
         "split",
         "splitlines",
         "startswith",
-        "strip",
         "swapcase",
         "title",
         "upper",
         "values",
     ]
 )
+"""Methods whose time and result are at most a few times as large as their text.
+
+`rsplit` and `strip` are not: Python compares all of their text with all of an argument.
+"""
+
 SEQUENCES = (list, tuple)
 _LONG_NUMBER = re.compile(r"\d{3,}")
 _HAS_WIDTHS_IN_VALUES = re.compile(r"%[^a-zA-Z]*\*|\{[^}]*\{")
@@ -175,9 +173,13 @@ def check_product(limit: SizeLimit, values: Iterable[Any]) -> None:
     """Raise `SizeLimitError` if the product of the values' sizes is too large."""
     size = 1
     for value in values:
-        is_count = isinstance(value, int)
-        size *= max(1, abs(value) if is_count else limit.measure(value))
-        limit.check(size)
+        if value.__class__ is str:
+            size *= len(value) or 1
+        elif value is not None:
+            is_count = isinstance(value, int)
+            size *= max(1, abs(value) if is_count else limit.measure(value))
+        if size > limit.value_bytes:
+            limit.check(size)
 
 
 def check_replace(

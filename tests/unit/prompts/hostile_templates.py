@@ -189,6 +189,14 @@ LARGE = {
     + "{% set ns.l = [ns.l, range(99999) | list] %}{% endfor %}",
     "split": "{% set ns = namespace(l=[], s='xy ' * 999999) %}"
     "{% for i in range(999) %}{% set ns.l = [ns.l, ns.s.split()] %}{% endfor %}",
+    "strip of many characters": "{% set s = 'b' * 999999 ~ 'a' %}"
+    "{{ ('a' * 999999).strip(s) }}",
+    "trim of many characters": "{% set s = 'b' * 999999 ~ 'a' %}"
+    "{{ ('a' * 999999) | trim(chars=s) }}",
+    "search from the end": "{% set s = 'ab' ~ 'a' * 999999 %}"
+    "{{ ('a' * 1999999).rfind(s) }}",
+    "split from the end": "{% set s = 'ab' ~ 'a' * 999999 %}"
+    "{{ ('a' * 1999999).rsplit(s) }}",
     "large prompt": "{% set s = 'x' * 999999 %}" + _LOOP + "{{ s }}{% endfor %}",
 }
 TEMPLATES = SLOW | LARGE
