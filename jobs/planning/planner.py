@@ -1,6 +1,7 @@
 """Plans a batch: checks its input and writes the plan."""
 
 from collections.abc import Callable, Iterable
+from sys import maxsize
 
 import msgspec
 
@@ -25,6 +26,9 @@ from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.requests.parser import Parser
 from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.settings import Settings
+
+_MAX_SLOW_PROMPTS = 32
+"""Prompts of a batch whose rendering may take too long before no more are rendered."""
 
 _CANNOT_REBUILD = (
     "the plan is corrupt and can't be rebuilt, because the shard settings have changed"
@@ -89,6 +93,7 @@ def _build_plan(
         model=_resolved_model(batch, renderers.catalog),
         on_invalid=batch.on_invalid,
         every_prompt=batch.on_invalid == "fail",
+        max_slow_prompts=_MAX_SLOW_PROMPTS,
         on_progress=on_progress,
     )
     if model is not None:
@@ -159,6 +164,7 @@ def check_input(
     model: Model | None = None,
     on_invalid: str,
     every_prompt: bool,
+    max_slow_prompts: int = maxsize,
     on_progress: Callable[[int, int], object] = lambda _bytes, _requests: None,
 ) -> tuple[Scan, Model | None]:
     """Check a file in the way that `validate` and all planners do.
@@ -166,13 +172,16 @@ def check_input(
     `read` opens the file, and `model` is what the batch has been created for, if known.
     Return what was found, and the model that the file is for; None if that is a
     problem. Without `every_prompt`, only the first prompts are checked, until one can
-    be answered: in this way a batch without any needs no engine.
+    be answered: in this way a batch without any needs no engine. For
+    `max_slow_prompts` see `PromptChecker`.
 
     Raises:
         ConfigError: the model's files are invalid.
 
     """
-    check = PromptChecker(parser, renderers, model, every=every_prompt)
+    check = PromptChecker(
+        parser, renderers, model, every=every_prompt, max_slow=max_slow_prompts
+    )
     found = scan(
         read, parser, sizes, check=check, on_invalid=on_invalid, on_progress=on_progress
     )

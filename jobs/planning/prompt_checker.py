@@ -6,6 +6,7 @@ from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.engine.conversation import turns_with_empty_answers
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.internal_errors import fail_request_on_bug
+from batchchat.jobs.prompts.chat_template import LIMIT_EXCEEDED
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.prompts.renderer import PromptRenderer
 from batchchat.jobs.requests.parser import Parser
@@ -17,7 +18,8 @@ class PromptChecker:
     """Renders the prompts of requests, and tokenizes those that may be too long.
 
     It checks every request, or only until one has passed: then the batch needs an
-    engine, which checks the others.
+    engine, which checks the others. After `max_slow` prompts that took too long to
+    render, it checks no more, so that a file cannot occupy a planner for hours.
     """
 
     def __init__(
@@ -27,6 +29,7 @@ class PromptChecker:
         model: Model | None = None,
         *,
         every: bool,
+        max_slow: int = maxsize,
     ) -> None:
         """Check for `model`, or else for that of `parser` once the parser knows it."""
         self.max_unchecked_bytes = 0
@@ -34,6 +37,7 @@ class PromptChecker:
         self._model = model
         self._renderers = renderers
         self._every = every
+        self._slow_left = max_slow
 
     def __call__(self, request: Request) -> Problem | None:
         """Return the problem of a prompt, if any; see `scanner.PromptCheck`."""
@@ -42,7 +46,8 @@ class PromptChecker:
         model = self._model or str(self._parser.model)
         renderer = self._renderers.get_if_local(model)
         problem = _problem_of(renderer, request) if renderer else None
-        if renderer is None or not (self._every or problem):
+        self._slow_left -= problem is not None and problem.code == LIMIT_EXCEEDED
+        if not (renderer and (self._every or problem) and self._slow_left):
             self.max_unchecked_bytes = maxsize
         return problem
 

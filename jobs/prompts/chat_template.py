@@ -42,7 +42,7 @@ CLOCK = "strftime_now"
 
 
 _LIMITS = RenderLimits()
-_LIMIT_EXCEEDED = "template_limit_exceeded"
+LIMIT_EXCEEDED = "template_limit_exceeded"
 _MAX_ERROR_CHARACTERS = 1_000
 
 
@@ -83,7 +83,7 @@ class ChatTemplate:
         try:
             self.render([Message(role="user", content="Hello")])
         except RequestRefusedError as error:
-            if error.code == _LIMIT_EXCEEDED:
+            if error.code == LIMIT_EXCEEDED:
                 raise ConfigError(error.message, hint=HINT) from None
 
     def render(
@@ -130,7 +130,7 @@ class ChatTemplate:
                 }
             )
         except TemplateLimitError as error:
-            raise _rejection(str(error), _LIMIT_EXCEEDED) from None
+            raise _rejection(str(error), LIMIT_EXCEEDED) from None
         except _TEMPLATE_ERRORS as error:
             text = str(error)[:_MAX_ERROR_CHARACTERS]
             raise _rejection(
