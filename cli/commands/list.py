@@ -166,9 +166,9 @@ def _total(views: "Sequence[View]", *, is_wide: bool) -> list[str]:
 
 
 def _done(done: int, total: int, *, is_wide: bool) -> str:
-    return (
-        f"{count(done)}/{count(total)}" if is_wide else f"{short(done)}/{short(total)}"
-    )
+    if is_wide:
+        return f"{count(done)} / {count(total)}"
+    return f"{short(done)}/{short(total)}"
 
 
 def _short_ids(ids: Sequence[str]) -> list[str]:

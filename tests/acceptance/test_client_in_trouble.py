@@ -216,7 +216,9 @@ def test_invalid_url_is_an_error(place, url):
 def test_doctor_checks_the_server(server):
     done = server.ask("doctor")
     assert done.code == 1
-    assert done.out.decode().startswith("error   server     can't reach the server")
+    status, check, problem = done.out.decode().split(maxsplit=2)
+    assert (status, check) == ("error", "server")
+    assert problem.startswith("can't reach the server")
     server.start()
     done = server.ask("doctor", "--json")
     found = {finding["check"]: finding["status"] for finding in done.json()}
