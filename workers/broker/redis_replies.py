@@ -4,6 +4,7 @@ import re
 import ssl
 
 from redis.exceptions import AuthenticationError, ResponseError
+from redis.sentinel import MasterNotFoundError
 
 from batchchat.jobs.errors import BrokerError
 
@@ -58,6 +59,8 @@ def explain(error: BaseException) -> BrokerError:
             " `rediss://host:6379/0?ssl_ca_certs=/path/to/ca.pem`",
         )
     hint = "check that it is running and that BATCHCHAT_BROKER is correct"
+    if isinstance(cause, MasterNotFoundError):
+        hint = "check that the Sentinels run, and the name of the master at the end"
     return BrokerError(f"Redis is not available: {text}", hint=hint)
 
 

@@ -33,11 +33,11 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, empty, on the same port as before."""
-        self.port = self.port or _free_port()
-        binary = shutil.which("redis-server") or get_binary_path()
+        self.port = self.port or free_port()
         options = f"--port {self.port} --bind 127.0.0.1 --appendonly no --dir".split()
         self.process = subprocess.Popen(
-            [binary, *options, self.folder, "--save", ""], stdout=subprocess.DEVNULL
+            [server_binary(), *options, self.folder, "--save", ""],
+            stdout=subprocess.DEVNULL,
         )
         for _ in range(100):
             try:
@@ -67,7 +67,13 @@ def redis_server(folder: Path) -> Iterator[RedisServer]:
         server.stop()
 
 
-def _free_port() -> int:
+def server_binary() -> str:
+    """Return the path of the server, which is also a Sentinel."""
+    return shutil.which("redis-server") or str(get_binary_path())
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
