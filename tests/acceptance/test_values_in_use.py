@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.command import Place
+from tests.acceptance.command import Done, Place
 
 pytestmark = pytest.mark.slow
 SIMULATED = {"simulated_tokens_per_second": 1_000}
@@ -35,6 +35,13 @@ def place(make_place) -> Place:
     return place
 
 
+@pytest.fixture(scope="module")
+def submitted(place) -> Done:
+    arguments = ["submit", "in.jsonl", "--model", "demo", "--output", "out.jsonl"]
+    done: Done = place.run(*arguments, settings=SIMULATED)
+    return done
+
+
 def test_validate_warns_about_fields_without_effect(place):
     done = place.run("validate", "in.jsonl", "--model", "demo")
     assert done.code == 0
@@ -46,15 +53,14 @@ def test_validate_warns_about_fields_without_effect(place):
     assert listed.json()["ignored_fields"] == IGNORED
 
 
-def test_submit_runs_them_and_warns(place):
-    arguments = ["submit", "in.jsonl", "--model", "demo", "--output", "out.jsonl"]
-    done = place.run(*arguments, settings=SIMULATED)
-    assert done.code == 0
-    assert "`priority` (1 request)" in done.err
+def test_submit_runs_them_and_warns(place, submitted):
+    assert submitted.code == 0
+    assert "`priority` (1 request)" in submitted.err
     status = place.run("status", "latest", "--json").json()
     assert (status["ignored_fields"], status["streamed_requests"]) == (IGNORED, 2)
 
 
+@pytest.mark.usefixtures("submitted")
 def test_answers_are_accepted_as_messages(place):
     lines = (place.folder / "out.jsonl").read_text().splitlines()
     bodies = [json.loads(line)["response"]["body"] for line in lines]
