@@ -16,9 +16,9 @@ START_CONTROLLER = "see its log, or start one with `batchchat controller`"
 
 
 def workers_of(model: Model, workers: Iterable[WorkerStatus]) -> list[WorkerStatus]:
-    """Return those workers that run a model."""
+    """Return those workers that run a model and can use the storage."""
     queue = queue_name(model)
-    return [worker for worker in workers if worker.queue == queue]
+    return [it for it in workers if it.queue == queue and not it.storage_problem]
 
 
 def missing_process(
@@ -28,13 +28,42 @@ def missing_process(
 
     `model` is None if it is not known yet.
     """
-    if not any(worker.queue == CONTROL for worker in workers):
+    controllers = [worker for worker in workers if worker.queue == CONTROL]
+    if not controllers:
         return f"no controller reports to Redis; {START_CONTROLLER}"
+    if all(controller.storage_problem for controller in controllers):
+        return storage_problem(controllers)
     if model is not None and not workers_of(model, workers):
-        return (
+        queue = queue_name(model)
+        idle = storage_problem(worker for worker in workers if worker.queue == queue)
+        return idle or (
             f"no worker reports that it runs `{model.name}`; start one with"
             f" `batchchat worker --model {model.name}`"
         )
+    return None
+
+
+def storage_problem(workers: Iterable[WorkerStatus]) -> str | None:
+    """Return which of the processes may not use the storage, and why; None if all may.
+
+    Only the first problem is described.
+    """
+    stopped = [worker for worker in workers if worker.storage_problem]
+    if not stopped:
+        return None
+    names = ", ".join(
+        f"{'controller' if it.queue == CONTROL else 'worker'} on {it.host or '?'}"
+        for it in stopped
+    )
+    return f"{names}: no access to the storage: {stopped[0].storage_problem}"
+
+
+def batch_problem(batch_id: str, workers: Iterable[WorkerStatus]) -> str | None:
+    """Return why a worker or a controller cannot read a batch; None if all can."""
+    for worker in workers:
+        if text := worker.batch_problems.get(batch_id):
+            kind = "controller" if worker.queue == CONTROL else "worker"
+            return f"the {kind} on {worker.host or '?'} cannot read it: {text}"
     return None
 
 

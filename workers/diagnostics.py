@@ -8,15 +8,19 @@ from uuid import uuid4
 
 import msgspec
 
-from batchchat.jobs.errors import BatchchatError, StorageError
+from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.ledger.keys import TOP_FOLDERS
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import LocalStorage, Storage
-from batchchat.jobs.storage.protocol import stream_range
+from batchchat.jobs.storage.probe import PROBE_CALLS, probe
 from batchchat.workers.broker.messages import CONTROL
 from batchchat.workers.broker.redis_check import check_redis
 from batchchat.workers.broker.redis_client import open_redis
-from batchchat.workers.cluster_status import START_CONTROLLER, ClusterStatus
+from batchchat.workers.cluster_status import (
+    START_CONTROLLER,
+    ClusterStatus,
+    storage_problem,
+)
 
 _RACES = 20
 _WRITERS_PER_RACE = 8
@@ -58,18 +62,9 @@ def _run(name: str, check: Callable[[], CheckResult]) -> CheckResult:
 
 def _check_storage(storage: Storage) -> CheckResult:
     """Write, read, list and delete an object."""
-    key, data = f"doctor/{uuid4().hex}", b"0123456789" * 1000
     began = time.monotonic()
-    storage.put(key, data)
-    try:
-        whole = storage.get(key) == data
-        part = b"".join(stream_range(storage, key, 10, 10)) == data[10:20]
-        listed = [entry.key for entry in storage.list(key)] == [key]
-    finally:
-        storage.delete(key)
-    if not (whole and part and listed):
-        raise StorageError(f"`{storage.url}` does not return what was written")
-    milliseconds = (time.monotonic() - began) * 1000 / 5
+    probe(storage)
+    milliseconds = (time.monotonic() - began) * 1000 / PROBE_CALLS
     message = f"{storage.url} works, with {milliseconds:.0f} ms per operation"
     return CheckResult(check="storage", status="ok", message=message)
 
@@ -136,7 +131,9 @@ def _check_cluster(url: str) -> CheckResult:
     text = f"controllers: {controllers}, workers: {len(models)}"
     if models:
         text += f" ({', '.join(models)})"
-    if not controllers:
+    if problem := storage_problem(found):
+        status, hint = "error", problem
+    elif not controllers:
         status, hint = "error", START_CONTROLLER
     elif not models:
         status, hint = "warning", "start one with `batchchat worker --model NAME`"

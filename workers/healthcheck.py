@@ -10,7 +10,7 @@ import sys
 from batchchat.jobs.errors import BatchchatError
 from batchchat.jobs.printable import printable
 from batchchat.jobs.settings import load_settings
-from batchchat.workers.cluster_status import ClusterStatus
+from batchchat.workers.cluster_status import ClusterStatus, storage_problem
 
 
 def main() -> int:
@@ -21,11 +21,14 @@ def main() -> int:
         if broker is None:
             sys.stderr.write("BATCHCHAT_BROKER is not set\n")
             return 1
-        hosts = {worker.host for worker in ClusterStatus(broker).workers()}
+        here = [it for it in ClusterStatus(broker).workers() if it.host == host]
     except BatchchatError as error:
         sys.stderr.write(f"{printable(error.message)}\n")
         return 1
-    if host not in hosts:
+    if here and all(worker.storage_problem for worker in here):
+        sys.stderr.write(f"{storage_problem(here)}\n")
+        return 1
+    if not here:
         sys.stderr.write(f"no worker or controller on {host} has reported recently\n")
         return 1
     return 0

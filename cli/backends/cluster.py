@@ -18,7 +18,9 @@ from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.workers.broker.status_board import WorkerStatus
 from batchchat.workers.cluster_status import (
     ClusterStatus,
+    batch_problem,
     missing_process,
+    storage_problem,
     workers_of,
 )
 from batchchat.workers.local.live_speed import Speed
@@ -68,7 +70,9 @@ class ClusterBackend(StoredBackend):
     @override
     def blocked_reason(self, view: View) -> str | None:
         try:
-            return missing_process(self._model(view), self._workers())
+            workers = self._workers()
+            missing = missing_process(self._model(view), workers)
+            return missing or batch_problem(view.batch.id, workers)
         except BrokerError as error:
             return _one_line(error)
 
@@ -101,7 +105,12 @@ class ClusterBackend(StoredBackend):
     def status_rows(self, view: View) -> list[tuple[str, str]]:
         workers = self._workers_of(view)
         number = "unknown" if workers is None else str(len(workers))
-        return [*super().status_rows(view), ("workers", number)]
+        rows = [*super().status_rows(view), ("workers", number)]
+        with suppress(BrokerError):
+            found = self._workers()
+            problems = storage_problem(found), batch_problem(view.batch.id, found)
+            rows += [("problem", problem) for problem in problems if problem]
+        return rows
 
     def _workers_of(self, view: View) -> list[WorkerStatus] | None:
         """Return the workers that run the model of a batch, None if not known."""

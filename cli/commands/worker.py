@@ -38,7 +38,12 @@ def worker(
         log_unknown_settings,
         require_broker,
     )
-    from batchchat.jobs.errors import EngineStartError
+    from batchchat.jobs.errors import (
+        EngineStartError,
+        StorageAccessError,
+        StorageError,
+    )
+    from batchchat.jobs.storage.probe import probe
     from batchchat.workers.engine.engine_check import check_engine
     from batchchat.workers.exit_codes import ENGINE_DEAD
     from batchchat.workers.supervisor import supervise
@@ -53,11 +58,17 @@ def worker(
     log_unknown_settings()
     from batchchat.workers.shards.worker_process import Worker
 
+    storage = session.ledger.storage
+    try:
+        probe(storage)
+    except StorageAccessError:  # which the command reports, before a model is loaded
+        raise
+    except StorageError as error:
+        _log.warning("storage: %s", error.message)
     try:
         _log.info("loading %s", found.name)
         engine = session.start_engine(found)
     except EngineStartError as error:  # GPU memory may be freed until the next start
         _log.error("%s", error.message)
         return ENGINE_DEAD
-    storage = session.ledger.storage
     return Worker(storage, session.settings, broker, found, engine).run()

@@ -8,7 +8,7 @@ from io import BytesIO
 from itertools import islice
 from typing import TypeVar
 
-from batchchat.jobs.errors import StorageError, StorageFullError
+from batchchat.jobs.errors import StorageAccessError, StorageError, StorageFullError
 from batchchat.jobs.storage import MemoryStorage
 from batchchat.jobs.storage.protocol import Entry
 from tests.simulation.fault_profile import FaultProfile
@@ -29,6 +29,9 @@ class Bucket(MemoryStorage):
         self.atomic = atomic
         self.away = False
         self.full = False
+        self.denied_until: dict[str, float] = {}
+        """When processes may use the bucket again, by their name."""
+
         self.history: dict[str, list[tuple[float, bytes]]] = defaultdict(list)
         self._world = world
 
@@ -166,6 +169,8 @@ class BucketClient:
         self.calls += 1
         self._peril()
         world.sleep(self._latency())
+        if world.now < self._bucket.denied_until.get(world.current.process.name, 0.0):
+            raise StorageAccessError("the keys have expired")
         if self._bucket.away:
             world.sleep(world.rng.uniform(0, 2))
             raise StorageError("the bucket does not answer")

@@ -94,6 +94,7 @@ class Cluster:
         for which, rate in (("redis", "redis_goes"), ("bucket", "store_goes")):
             self._operate(self._take_away, which, rate)
         self._operate(self._fill)
+        self._operate(self._deny)
         self._operate(self._damage)
         self._operate(self._end_faults)
 
@@ -291,6 +292,13 @@ class Cluster:
             self.world.sleep(20 * self.world.rng.random())
             self.bucket.full = False
 
+    def _deny(self) -> None:
+        """Deny a process the bucket, and those that are started in its place."""
+        while self._now_and_then("store_denies"):
+            if victim := self._victim():
+                until = self.world.now + 30 * self.world.rng.random()
+                self.bucket.denied_until[victim.name] = until
+
     def _damage(self) -> None:
         """Truncate a record of an unfinished batch."""
         while self._now_and_then("damages"):
@@ -314,6 +322,7 @@ class Cluster:
         self.world.sleep(self.faults_until)
         self.faults.end_faults()
         self.bucket.full = self.bucket.away = self.redis.away = False
+        self.bucket.denied_until.clear()
 
 
 def input_file(world: VirtualWorld) -> bytes:

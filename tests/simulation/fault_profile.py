@@ -66,6 +66,9 @@ class FaultProfile:
     redis_goes: float = 0.0
     store_goes: float = 0.0
     store_fills: float = 0.0
+    store_denies: float = 0.0
+    """Processes that may not use the bucket for a while, as with expired keys."""
+
     damages: float = 0.0
     """Records that are truncated in the bucket."""
 
@@ -121,5 +124,6 @@ _MAX_PROBABILITIES = {
     "redis_goes": 0.05,
     "store_goes": 0.05,
     "store_fills": 0.05,
+    "store_denies": 0.1,
     "damages": 1.0,
 }

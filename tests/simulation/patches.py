@@ -23,6 +23,7 @@ import batchchat.jobs.ledger.active_index
 import batchchat.jobs.ledger.completion_window
 import batchchat.jobs.lru_cache
 import batchchat.jobs.shutdown
+import batchchat.jobs.storage.probe
 import batchchat.jobs.storage.retrying
 import batchchat.workers.broker.lease_keeper
 import batchchat.workers.control.controller
@@ -30,6 +31,7 @@ import batchchat.workers.control.dispatcher
 import batchchat.workers.control.main
 import batchchat.workers.shards.host_status
 import batchchat.workers.shards.shard_host
+import batchchat.workers.shards.storage_guard
 import batchchat.workers.shards.worker_process
 from batchchat.workers.engine.hang_detector import HangDetector
 from batchchat.workers.environment import WorkerEnvironment
@@ -81,6 +83,7 @@ def _names_in_jobs(world: VirtualWorld, windows: Mapping[str, int]) -> _Names:
         batchchat.jobs.execution.shard_feeder: {
             "SimpleQueue": partial(threads.Queue, world)
         },
+        batchchat.jobs.storage.probe: {"uuid4": partial(_uuid, world)},
         batchchat.jobs.storage.retrying: {"time": time},
     }
 
@@ -104,6 +107,7 @@ def _names_in_workers(world: VirtualWorld, redis: Redis) -> _Names:
             "_sweep": batchchat.workers.control.controller.Controller.run_sweeps,
         },
         batchchat.workers.shards.host_status: {"uuid4": uuid4},
+        batchchat.workers.shards.storage_guard: {"Lock": lock, "time": time},
         batchchat.workers.shards.shard_host: {
             "Lock": lock,
             "map_concurrently": concurrently,

@@ -1,7 +1,9 @@
 """Leases, the status board and queues in memory, in place of Redis."""
 
 from collections import defaultdict
+from uuid import uuid4
 
+from batchchat.workers.broker.status_board import WorkerStatus
 from batchchat.workers.environment import WorkerEnvironment
 
 
@@ -82,6 +84,13 @@ class MemoryStatusBoard:
 
     def stop_requests(self, batches):
         return dict.fromkeys(self.stops & set(batches), self.grace)
+
+
+def worker_status(queue, **changes):
+    """Return the status of a worker that reports from the host gpu-1."""
+    fields = {"id": uuid4().hex, "queue": queue, "model": "echo", "host": "gpu-1"}
+    fields |= {"since": 0, "tokens_per_second": 0, "shards": []}
+    return WorkerStatus(**fields | changes)
 
 
 def memory_environment(storage, settings, *, leases=None, status_board=None, **others):

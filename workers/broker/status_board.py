@@ -66,6 +66,11 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     since: Annotated[float, msgspec.Meta(ge=0, le=_MAX_NUMBER)]
     tokens_per_second: Annotated[float, msgspec.Meta(ge=0, le=_MAX_NUMBER)]
     shards: list[str]
+    storage_problem: str | None = None
+    """Why it may not use the storage and so does no work; None if it may."""
+
+    batch_problems: dict[str, str] = {}
+    """Why it cannot read some batches, by their id."""
 
 
 class StatusBoard(Protocol):

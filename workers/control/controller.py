@@ -6,7 +6,14 @@ from contextlib import suppress
 from threading import Event
 from uuid import uuid4
 
-from batchchat.jobs.errors import BatchchatError, BrokerError, StorageError
+import msgspec
+
+from batchchat.jobs.errors import (
+    BatchchatError,
+    BrokerError,
+    StorageAccessError,
+    StorageError,
+)
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.repair import quarantine_corrupt_records
 from batchchat.jobs.ledger.resolution import final_status
@@ -72,9 +79,12 @@ class Controller:
             with self._keeper.hold_unmonitored(message.name) as is_held:
                 if is_held:
                     self._handle(message)
+                    self._dispatcher.note_denied(message.batch_id, None)
         except Exception as error:
             if isinstance(error, BatchchatError):
                 self._log_deferred_once(message, error)
+                if isinstance(error, StorageAccessError):
+                    self._dispatcher.note_denied(message.batch_id, _describe(error))
             else:
                 log.exception("%s failed", message.name)
             self._environment.on_failure(error)
@@ -92,10 +102,19 @@ class Controller:
         logged: str | None = None
         while not self._stopped.is_set():
             problem = self._sweep()
+            self._note_problems(problem)
             if problem != logged:
                 log.warning("%s", problem or "all services are available again")
                 logged = problem
             self._wait()
+
+    def _note_problems(self, problem: str | None) -> None:
+        """Take over what a sweep could not read into the published status."""
+        self._status = msgspec.structs.replace(
+            self._status,
+            storage_problem=problem,
+            batch_problems=self._dispatcher.problems,
+        )
 
     def _wait(self) -> None:
         """Wait for the next sweep; keep the queues filled meanwhile."""
@@ -131,7 +150,7 @@ class Controller:
         except Exception as error:
             self._environment.on_failure(error)
             if isinstance(error, BrokerError | StorageError):
-                return error.message
+                return _describe(error)
             log.exception("a sweep failed")
             return str(error)
         return None
@@ -178,3 +197,7 @@ class Controller:
             log.exception("%s ends without a check of its input", state.batch.id)
             return state
         return ledger.state(state.batch.id)
+
+
+def _describe(error: BatchchatError) -> str:
+    return f"{error.message}; {error.hint}" if error.hint else error.message

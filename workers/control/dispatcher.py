@@ -12,6 +12,7 @@ for all batches, which needs Redis alone. Between two sweeps `top_up` fills the 
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from typing import Protocol
 
 from batchchat.jobs.errors import BatchchatError, NotFoundError
@@ -54,6 +55,10 @@ slow."""
 _CACHE_SECONDS = 60.0
 """Time after which cached records are read again: they may be damaged by then."""
 
+_DENIED_SECONDS = 60.0
+"""Time between two attempts to plan or end a batch that may not be read."""
+
+_MAX_PUBLISHED_PROBLEMS = 100
 _CONCURRENT_READS = 32
 """Batches that a sweep reads at the same time."""
 
@@ -93,6 +98,7 @@ class Dispatcher:
         self._watch = BatchWatch(settings.controller_interval_seconds)
         self._costs = CostChecks(monotonic)
         self._problems: dict[str, str] = {}
+        self._denied: dict[str, tuple[float, str]] = {}
         self._runnable: _Runnable = {}
         self._workers: Counter[str] = Counter()
         self._control_queue: set[str] = set()
@@ -114,12 +120,37 @@ class Dispatcher:
         self._retain(entries)
         deliveries = self._read_due(entries)
         self._runnable = self._dispatch(entries)
-        workers = self._environment.status_board.workers()
-        self._workers = Counter(worker.queue for worker in workers)
+        self._note_workers()
         for queue, ready in self._runnable.items():
             self._filler.fill(queue, ready, self._workers[queue])
         self._filler.retain(set(self._runnable))
         return deliveries
+
+    def _note_workers(self) -> None:
+        """Count the workers that can work, and note the batches they may not read."""
+        workers = self._environment.status_board.workers()
+        self._workers = Counter(it.queue for it in workers if not it.storage_problem)
+        denied = {batch_id for worker in workers for batch_id in worker.batch_problems}
+        for batches in self._runnable.values():
+            for batch in batches:
+                batch.is_denied = batch.state.batch.id in denied
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Why some batches could not be read, by their id."""
+        denied = {batch_id: text for batch_id, (_, text) in self._denied.items()}
+        problems = (denied | self._problems).items()
+        return dict(islice(problems, _MAX_PUBLISHED_PROBLEMS))
+
+    def note_denied(self, batch_id: str, problem: str | None) -> None:
+        """Send no work on a batch to controllers for a while: they may not read it.
+
+        None ends that, because the work succeeded.
+        """
+        self._denied.pop(batch_id, None)
+        if problem is not None:
+            until = self._environment.monotonic() + _DENIED_SECONDS
+            self._denied[batch_id] = until, problem
 
     def top_up(self) -> None:
         """Fill the queues from what the last sweep has found. Raises `BrokerError`."""
@@ -152,6 +183,9 @@ class Dispatcher:
         """Forget all batches but these."""
         self._ledgers.retain({entry.project for entry in entries})
         self._watch.retain(entries)
+        ids = {entry.batch_id for entry in entries}
+        self._problems = {k: v for k, v in list(self._problems.items()) if k in ids}
+        self._denied = {k: v for k, v in list(self._denied.items()) if k in ids}
 
     def _read_due(self, entries: list[IndexEntry]) -> list[WorkMessage]:
         """Read the batches that may have changed; return the deliveries due."""
@@ -178,7 +212,8 @@ class Dispatcher:
                 self._batches.remove(entry.project, entry.batch_id)
         except BatchchatError as error:
             self._environment.on_failure(error)
-            self._log_problem_once(entry.batch_id, error.message)
+            text = f"{error.message}; {error.hint}" if error.hint else error.message
+            self._log_problem_once(entry.batch_id, text)
             if error.retryable:
                 return None
         else:
@@ -237,6 +272,9 @@ class Dispatcher:
         """Send a message to the controllers, unless one of them has it already."""
         name = message.name
         is_sent = self._outbox.is_in_transit(CONTROL, name)
+        until, _ = self._denied.get(message.batch_id, (0.0, ""))
+        if self._environment.monotonic() < until:
+            return
         is_queued = is_sent or name in self._control_queue
         if not is_queued and not self._leases.held([name]):
             self._outbox.send(CONTROL, message)

@@ -134,6 +134,8 @@ class QueueFiller:
 
 def _next(batches: list[RunnableBatch], running: Counter[str]) -> RunnableBatch:
     """Return the batch whose shard should run next."""
+    if not all(batch.is_denied for batch in batches):
+        batches = [batch for batch in batches if not batch.is_denied]
     project = min(
         batches, key=lambda b: (running[b.project] / b.rules.share, b.state.batch.id)
     ).project

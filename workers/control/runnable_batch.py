@@ -12,13 +12,15 @@ from batchchat.workers.broker.messages import WorkMessage
 class RunnableBatch:
     """A batch with shards to run, as it was read at `read_at` by the monotonic clock.
 
-    `free` lists some shards that no worker has.
+    `free` lists some shards that no worker has. If a worker was denied to read the
+    batch, `is_denied` is true, and all other batches are run first.
     """
 
     project: str
     state: State
     rules: ProjectRules = field(default_factory=ProjectRules)
     read_at: float = 0.0
+    is_denied: bool = False
     free: list[WorkMessage] = field(default_factory=list)
 
     @cached_property

@@ -2,11 +2,14 @@
 
 from uuid import uuid4
 
+from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.engine.protocol import Engine
 from batchchat.jobs.execution.throughput import Throughput
+from batchchat.workers.broker.messages import queue_name
 from batchchat.workers.broker.status_board import ShardProgress, WorkerStatus
 from batchchat.workers.environment import WorkerEnvironment
 from batchchat.workers.shards.open_attempts import OpenAttempts
+from batchchat.workers.shards.storage_guard import StorageGuard
 
 
 class HostStatus:
@@ -15,16 +18,17 @@ class HostStatus:
     def __init__(
         self,
         environment: WorkerEnvironment,
-        queue: str,
-        model: str,
+        model: Model,
         engine: Engine,
         attempts: OpenAttempts,
+        guard: StorageGuard,
     ) -> None:
-        """`queue` and `model` are names; `attempts` run on `engine`."""
+        """`attempts` at shards of `model` run on `engine`."""
+        self._guard = guard
         self.worker_id = uuid4().hex
         self._environment = environment
-        self._queue = queue
-        self._model = model
+        self._queue = queue_name(model)
+        self._model = model.name
         self._engine = engine
         self._attempts = attempts
         self._since = environment.clock()
@@ -41,6 +45,8 @@ class HostStatus:
             since=self._since,
             tokens_per_second=self._tokens_per_second(),
             shards=[message.name for message in attempts],
+            storage_problem=self._guard.problem,
+            batch_problems=self._guard.denied_batches(),
         )
         shards = {
             (message.batch_id, message.work): ShardProgress(

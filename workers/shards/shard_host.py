@@ -10,7 +10,13 @@ from typing import Any
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.engine_arguments import describe_changes
 from batchchat.jobs.engine.protocol import Engine
-from batchchat.jobs.errors import BrokerError, EngineError, NotFoundError, StorageError
+from batchchat.jobs.errors import (
+    BrokerError,
+    EngineError,
+    NotFoundError,
+    StorageAccessError,
+    StorageError,
+)
 from batchchat.jobs.execution.attempt import Attempt
 from batchchat.jobs.ledger.records import Plan, Shard
 from batchchat.jobs.lru_cache import LruCache
@@ -25,10 +31,12 @@ from batchchat.workers.shards.context_factory import ContextFactory
 from batchchat.workers.shards.cost_monitor import CostMonitor
 from batchchat.workers.shards.host_status import HostStatus
 from batchchat.workers.shards.open_attempts import OpenAttempt, OpenAttempts
+from batchchat.workers.shards.storage_guard import StorageGuard, sleep_unless
 
 log = logging.getLogger(__name__)
 
 _WITHDRAW_RETRY_SECONDS = 1.0
+_ACCESS_RETRY_SECONDS = 5.0
 _MAX_REPORTED_BATCHES = 1_000
 
 
@@ -64,16 +72,16 @@ class ShardHost:
         self._ledgers = LedgerCache(storage, environment.clock)
         self._cost_monitor = CostMonitor()
         self._contexts = ContextFactory(engine, environment.settings)
-        self._status = HostStatus(
-            environment, self.queue, model.name, engine, self.attempts
-        )
+        self.guard = StorageGuard(environment.storage, environment.monotonic)
+        self._status = HostStatus(environment, model, engine, self.attempts, self.guard)
         self._active_messages = 0
         self._last_warning = ""
         self._lock = Lock()
 
     def has_room(self, active: int) -> bool:
         """Return whether a shard may start while `active` messages are being run."""
-        return active <= self.attempts.fully_fed and not self._is_stopping
+        may_start = not self._is_stopping and self.guard.problem is None
+        return may_start and active <= self.attempts.fully_fed
 
     @property
     def is_busy(self) -> bool:
@@ -87,11 +95,14 @@ class ShardHost:
             with self._counted():
                 if not self._is_stopping:
                     self._run(message, attempt)
+                    self.guard.succeeded()
         except BrokerError as error:
             log.warning("deferred %s: %s", message.name, error)
         except StorageError as error:
             self._log_once("deferred %s: %s", message, error)
             self._environment.on_failure(error)
+            if isinstance(error, StorageAccessError):
+                self._wait_for_access(message, error)
             self._withdraw(attempt)
         except NotFoundError as error:
             log.warning("dropped %s: %s", message.name, error)
@@ -184,6 +195,21 @@ class ShardHost:
         if text is not None:
             log.warning("%s: %s", batch_id, text)
             self._environment.progress.notices.append(text)
+
+    def _wait_for_access(self, message: WorkMessage, error: StorageAccessError) -> None:
+        """Wait until this process may use the storage again; hand back all shards.
+
+        Meanwhile this counts as a running shard. If only the batch is denied, pause.
+        """
+        with self._counted():
+            if not self.guard.is_denied():
+                pause = self.guard.denied_batch(message.batch_id, error)
+                sleep_unless(lambda: self._is_stopping, pause)
+            while self.guard.problem and not self._is_stopping:
+                for open_attempt in self.attempts.items().values():
+                    open_attempt.stop.request(0)
+                sleep_unless(lambda: self._is_stopping, _ACCESS_RETRY_SECONDS)
+                self.guard.is_denied()
 
     def _withdraw(self, attempt: OpenAttempt) -> None:
         """Remove the mark of an attempt that the storage stopped, not the engine.

@@ -25,7 +25,7 @@ from batchchat.workers.broker.status_board import RedisStatusBoard
 from batchchat.workers.engine.driver import EngineDriver
 from batchchat.workers.engine.hang_detector import HangDetector
 from batchchat.workers.environment import WorkerEnvironment
-from batchchat.workers.exit_codes import BROKER_UNRESPONSIVE, ENGINE_DEAD
+from batchchat.workers.exit_codes import BROKER_UNRESPONSIVE, CANNOT_RUN, ENGINE_DEAD
 from batchchat.workers.shards.shard_host import ShardHost
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,10 @@ class Worker:
     def run(self) -> int:
         """Run until the end; return the exit status once all work is handed back."""
         worker_shutting_down.connect(self._on_signal, weak=False)
+        if self._host.guard.is_denied():
+            log.error("this worker may not use the storage: stopping it")
+            self._engine.close()
+            return CANNOT_RUN
         self._host.keeper.start(self._tick)
         log.info("ready for shards from %s", self._host.queue)
         try:
@@ -104,6 +108,9 @@ class Worker:
         if self._host.engine_error or not self._engine.is_alive:
             log.error("the engine died or hangs: stopping this worker")
             self._stop(ENGINE_DEAD, 0)
+        elif self._host.guard.problem and not self._host.guard.has_worked:
+            log.error("this worker may not use the storage: stopping it")
+            self._stop(CANNOT_RUN, 0)
         elif self._is_broker_unresponsive():
             log.error("the queue has messages but none arrives: stopping this worker")
             self._stop(BROKER_UNRESPONSIVE, 0)

@@ -11,7 +11,13 @@ from batchchat.jobs.ledger.submission import cancel_batch
 from batchchat.workers.broker.messages import CONTROL, WorkMessage, queue_name
 from batchchat.workers.control.dispatcher import Dispatcher
 from tests.support.ended import MODEL, Hand, bare
-from tests.support.memory_broker import MemoryLeases, MemoryQueue, memory_environment
+from tests.support.memory_broker import (
+    MemoryLeases,
+    MemoryQueue,
+    MemoryStatusBoard,
+    memory_environment,
+    worker_status,
+)
 from tests.support.running import SETTINGS
 
 QUEUE = queue_name(MODEL)
@@ -45,11 +51,13 @@ class Office:
         self.hand = Hand()
         self.storage = CountedStorage(self.hand.storage)
         self.leases, self.queue = MemoryLeases(), MemoryQueue()
+        self.board = MemoryStatusBoard()
         self.now = 1_000.0
         environment = memory_environment(
             self.storage,
             SETTINGS,
             leases=self.leases,
+            status_board=self.board,
             clock=lambda: self.now,
             monotonic=lambda: self.now,
         )
@@ -204,3 +212,31 @@ def test_a_shard_is_not_sent_again_before_its_batch_is_read_again(office):
         office.dispatcher.top_up()
         office.dispatcher.sweep()
     assert office.queue.queues[QUEUE] == []
+
+
+def test_a_batch_that_may_not_be_planned_is_tried_once_a_minute_and_reported(office):
+    batch_id = office.submit(plan=False)
+    office.sweep()
+    sent = 0
+    for _ in range(60):
+        if office.queue.queues[CONTROL]:
+            office.queue.take(CONTROL)
+            sent += 1
+            office.dispatcher.note_denied(batch_id, "AccessDenied")
+        office.sweep(3.0)
+    assert 3 <= sent <= 4
+    assert office.dispatcher.problems == {batch_id: "AccessDenied"}
+    office.dispatcher.note_denied(batch_id, None)
+    assert office.dispatcher.problems == {}
+
+
+def test_a_batch_that_a_worker_cannot_read_is_run_after_all_others(office):
+    bad, good = office.submit(40), office.submit(40)
+    office.board.told = [
+        worker_status(QUEUE, batch_problems={bad: "AccessDenied"}),
+        worker_status(QUEUE, storage_problem="the clock is wrong"),
+    ]
+    office.sweep()
+    sent = office.queue.queues[QUEUE]
+    assert len(sent) == 8, "a worker that may not use the storage does not count"
+    assert {message.batch_id for message in sent} == {good}
