@@ -73,7 +73,7 @@ def differing_fields(engines: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
     names = sorted({name for identity in identities for name in identity})
     values = {name: [one.get(name) for one in identities] for name in names}
     return {
-        name: list(dict.fromkeys(map(str, found)))
+        name: list(dict.fromkeys("unset" if it is None else str(it) for it in found))
         for name, found in values.items()
         if any(value != found[0] for value in found)
     }

@@ -48,8 +48,8 @@ def test_resume_uses_the_current_arguments_and_reports_them(place):
 INVALID = {
     "max_modl_len = 2048": "did you mean `max_model_len`?",
     "dtype = 'float17'": "must be `auto` or `bfloat16`",
-    "tensor_parallel_size = 64": "64 require 64 GPUs, and this process can use",
-    "pipeline_parallel_size = 64": "64 require 64 GPUs, and this process can use",
+    "tensor_parallel_size = 64": "64 requires 64 GPUs, and this process can use",
+    "pipeline_parallel_size = 64": "64 requires 64 GPUs, and this process can use",
 }
 
 

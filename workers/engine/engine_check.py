@@ -85,8 +85,8 @@ def check_parallel_sizes(model: Model, gpus: int | None) -> None:
     given = [f"`{name}` {size}" for name, size in sizes.items() if size > 1]
     raise _invalid(
         model,
-        f"{' and '.join(given)} require {needed} GPUs, and this process can use"
-        f" {gpus or 'none'}",
+        f"{' and '.join(given)} {'requires' if len(given) == 1 else 'require'}"
+        f" {needed} GPUs, and this process can use {gpus or 'none'}",
         max(sizes, key=lambda name: sizes[name]),
     )
 

@@ -79,5 +79,5 @@ def test_engines_differ_in_fields_and_arguments():
     assert differing_fields([one]) == {}
     assert differing_fields([one, other]) == {
         "dtype": ["bfloat16", "float16"],
-        "max_model_len": ["None", "9"],
+        "max_model_len": ["unset", "9"],
     }

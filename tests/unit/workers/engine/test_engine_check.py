@@ -62,13 +62,17 @@ def test_the_arguments_of_the_built_in_catalog_are_valid():
 @pytest.mark.parametrize(
     ("engine", "gpus", "message"),
     [
-        ({"tensor_parallel_size": 4}, 2, "require 4 GPUs, and this process can use 2"),
+        ({"tensor_parallel_size": 4}, 2, "requires 4 GPUs, and this process can use 2"),
         (
             {"tensor_parallel_size": 2},
             0,
-            "require 2 GPUs, and .* can use none",
+            "requires 2 GPUs, and .* can use none",
         ),
-        ({"pipeline_parallel_size": 2}, 1, "`pipeline_parallel_size` 2 require 2 GPUs"),
+        (
+            {"pipeline_parallel_size": 2},
+            1,
+            "`pipeline_parallel_size` 2 requires 2 GPUs",
+        ),
         (
             {"tensor_parallel_size": 2, "pipeline_parallel_size": 3},
             4,
