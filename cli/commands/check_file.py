@@ -6,10 +6,13 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from batchchat.cli.backends.session import Session
+from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.input_file import open_input
 from batchchat.cli.terminal.paths import expand_user
+from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.planning.planner import check_input, plan_limits
 from batchchat.jobs.planning.scanner import Scan
+from batchchat.jobs.prompts.renderer import PromptRenderer
 from batchchat.jobs.requests.parser import Parser
 from batchchat.jobs.storage.protocol import CHUNK_BYTES
 
@@ -39,15 +42,28 @@ def check_text(
     every_prompt: bool = True,
 ) -> Scan:
     """Return the problems of a file that `read` opens."""
-    found, _ = check_input(
+    renderers = session.renderers
+    found, known = check_input(
         read,
         Parser(model, names=session.catalog.names),
-        session.renderers,
+        renderers,
         plan_limits(session.settings),
         on_invalid=on_invalid or session.settings.on_invalid,
         every_prompt=every_prompt,
     )
+    if every_prompt and known is not None:
+        _warn_of_missing_files(known, renderers.get_if_local(known))
     return found
+
+
+def _warn_of_missing_files(model: Model, renderer: PromptRenderer | None) -> None:
+    """Report what cannot be checked here, because the model's files are missing."""
+    if renderer is not None and renderer.encode is not None:
+        return
+    what = "prompts" if renderer is None else "lengths of the prompts"
+    streams.warn(
+        f"the {what} are not checked, because files of `{model.name}` are not available"
+    )
 
 
 @contextmanager
