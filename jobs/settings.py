@@ -48,9 +48,9 @@ class Settings(BaseSettings):
     """Whether URLs contain the bucket in their path; the default is yes with an
     endpoint, and no without."""
 
-    broker: str | None = None
-    """The Redis of a cluster, such as `redis://host:6379/0`; unset, no cluster is
-    used."""
+    broker: Annotated[str | None, Field(repr=False)] = None
+    """The Redis of a cluster, such as `redis://host:6379/0`, or its Sentinels; unset,
+    no cluster is used. `docs/redis.md` has all forms."""
 
     url: str | None = None
     """The server that the commands use, such as `http://host:8000`; unset, they use the
