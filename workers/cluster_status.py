@@ -61,9 +61,11 @@ def storage_problem(workers: Iterable[WorkerStatus]) -> str | None:
 def batch_problem(batch_id: str, workers: Iterable[WorkerStatus]) -> str | None:
     """Return why a worker or a controller cannot read a batch; None if all can."""
     for worker in workers:
-        if text := worker.batch_problems.get(batch_id):
-            kind = "controller" if worker.queue == CONTROL else "worker"
-            return f"the {kind} on {worker.host or '?'} cannot read it: {text}"
+        kind = "controller" if worker.queue == CONTROL else "worker"
+        for found in worker.batch_problems:
+            if found.batch_id == batch_id:
+                where = f"the {kind} on {worker.host or '?'}"
+                return f"{where} cannot read it: {found.problem}"
     return None
 
 

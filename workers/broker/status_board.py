@@ -56,6 +56,18 @@ class ShardProgress(msgspec.Struct, frozen=True):
             raise ValueError("a count must be a number of at least 0")
 
 
+class BatchProblem(msgspec.Struct, frozen=True):
+    """Why a worker or controller cannot read a batch."""
+
+    batch_id: str
+    problem: str
+
+
+def as_problems(by_batch: dict[str, str]) -> list[BatchProblem]:
+    """Return the problems of batches for a status, from their texts by batch id."""
+    return [BatchProblem(batch_id, text) for batch_id, text in by_batch.items()]
+
+
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Status of a worker or controller; `shards` are the names of its open shards."""
 
@@ -69,8 +81,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     storage_problem: str | None = None
     """Why it may not use the storage and so does no work; None if it may."""
 
-    batch_problems: dict[str, str] = {}
-    """Why it cannot read some batches, by their id."""
+    batch_problems: list[BatchProblem] = []
+    """Batches that it cannot read."""
 
 
 class StatusBoard(Protocol):

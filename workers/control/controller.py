@@ -22,7 +22,7 @@ from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.results.finalize import finalize_state
 from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.messages import CONTROL, FINALIZE, PLAN, WorkMessage
-from batchchat.workers.broker.status_board import WorkerStatus
+from batchchat.workers.broker.status_board import WorkerStatus, as_problems
 from batchchat.workers.control.batch_planner import BatchPlanner
 from batchchat.workers.control.dispatcher import Dispatcher
 from batchchat.workers.environment import WorkerEnvironment
@@ -113,7 +113,7 @@ class Controller:
         self._status = msgspec.structs.replace(
             self._status,
             storage_problem=problem,
-            batch_problems=self._dispatcher.problems,
+            batch_problems=as_problems(self._dispatcher.problems),
         )
 
     def _wait(self) -> None:

@@ -130,7 +130,7 @@ class Dispatcher:
         """Count the workers that can work, and note the batches they may not read."""
         workers = self._environment.status_board.workers()
         self._workers = Counter(it.queue for it in workers if not it.storage_problem)
-        denied = {batch_id for worker in workers for batch_id in worker.batch_problems}
+        denied = {it.batch_id for worker in workers for it in worker.batch_problems}
         for batches in self._runnable.values():
             for batch in batches:
                 batch.is_denied = batch.state.batch.id in denied

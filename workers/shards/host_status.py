@@ -6,7 +6,11 @@ from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.engine.protocol import Engine
 from batchchat.jobs.execution.throughput import Throughput
 from batchchat.workers.broker.messages import queue_name
-from batchchat.workers.broker.status_board import ShardProgress, WorkerStatus
+from batchchat.workers.broker.status_board import (
+    ShardProgress,
+    WorkerStatus,
+    as_problems,
+)
 from batchchat.workers.environment import WorkerEnvironment
 from batchchat.workers.shards.open_attempts import OpenAttempts
 from batchchat.workers.shards.storage_guard import StorageGuard
@@ -46,7 +50,7 @@ class HostStatus:
             tokens_per_second=self._tokens_per_second(),
             shards=[message.name for message in attempts],
             storage_problem=self._guard.problem,
-            batch_problems=self._guard.denied_batches(),
+            batch_problems=as_problems(self._guard.denied_batches()),
         )
         shards = {
             (message.batch_id, message.work): ShardProgress(

@@ -11,6 +11,7 @@ from batchchat.jobs.errors import StorageAccessError, StorageError
 from batchchat.jobs.planning.planner import make_plan, plan_limits
 from batchchat.jobs.storage import MemoryStorage
 from batchchat.workers.broker.messages import CONTROL, WorkMessage, queue_name
+from batchchat.workers.broker.status_board import as_problems
 from batchchat.workers.cluster_status import (
     batch_problem,
     missing_process,
@@ -136,7 +137,8 @@ def test_one_denied_batch_is_reported_and_stops_no_other_one(bench, gate, host):
     host.run(bad)
     assert host.guard.problem is None
     status, _ = host._status.current()
-    assert status.batch_problems == {bad.batch_id: "denied; correct the clock"}
+    problems = as_problems({bad.batch_id: "denied; correct the clock"})
+    assert status.batch_problems == problems
     assert host.has_room(0)
     host.run(good)
     assert is_committed(bench, good)
@@ -174,7 +176,9 @@ def test_a_denied_batch_is_reported_for_a_minute():
 
 
 def worker(queue, problem=None, batches=None):
-    return worker_status(queue, storage_problem=problem, batch_problems=batches or {})
+    return worker_status(
+        queue, storage_problem=problem, batch_problems=as_problems(batches or {})
+    )
 
 
 def test_a_worker_without_access_does_not_count_as_a_worker():

@@ -9,6 +9,7 @@ from batchchat.jobs.errors import StorageAccessError, StorageError
 from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.submission import cancel_batch
 from batchchat.workers.broker.messages import CONTROL, WorkMessage, queue_name
+from batchchat.workers.broker.status_board import as_problems
 from batchchat.workers.control.dispatcher import Dispatcher
 from tests.support.ended import MODEL, Hand, bare
 from tests.support.memory_broker import (
@@ -233,7 +234,7 @@ def test_a_batch_that_may_not_be_planned_is_tried_once_a_minute_and_reported(off
 def test_a_batch_that_a_worker_cannot_read_is_run_after_all_others(office):
     bad, good = office.submit(40), office.submit(40)
     office.board.told = [
-        worker_status(QUEUE, batch_problems={bad: "AccessDenied"}),
+        worker_status(QUEUE, batch_problems=as_problems({bad: "AccessDenied"})),
         worker_status(QUEUE, storage_problem="the clock is wrong"),
     ]
     office.sweep()
