@@ -144,6 +144,7 @@ class Consumer:
         that is not taken stays in the queue, where other workers see it.
         """
         self._app = app
+        self._link: BrokerLink = app.conf.broker_transport_options["link"]
         self._queue = queue
         self._run = run
         self._threads = threads
@@ -159,9 +160,8 @@ class Consumer:
         setup_logging.connect(_do_nothing, weak=False)
         task_received.connect(self._count_arrival, weak=False)
         celery.apps.worker.safe_say = _do_nothing
-        link = self._app.conf.broker_transport_options["link"]
         consumer_log = logging.getLogger("celery.worker.consumer.consumer")
-        consumer_log.addFilter(ConnectionFailures(link))
+        consumer_log.addFilter(ConnectionFailures(self._link))
         self._app.task(self._run_task, name=TASK_NAME)
         self._app.steps["consumer"].add(_admission_step(self._attach))
         worker = self._app.Worker(
@@ -175,6 +175,11 @@ class Consumer:
         )
         worker.start()
         return int(worker.exitcode or 0)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether no message can arrive because Redis fails, which is logged."""
+        return self._link.is_refused
 
     def wake(self) -> None:
         """Have `has_room` checked now; callable from any thread."""

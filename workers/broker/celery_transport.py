@@ -22,6 +22,7 @@ from uuid import uuid4
 
 from kombu.connection import Connection
 from kombu.transport.redis import Channel, Transport
+from redis.exceptions import RedisError
 from typing_extensions import override
 
 from batchchat.workers.broker.messages import WorkMessage
@@ -47,6 +48,9 @@ class BrokerLink:
         self.redis = address.client()
         self._log = ThrottledLog("queue")
         self._is_unproven = False
+        self.is_refused = False
+        """Whether Redis could not be reached, or replied with an error."""
+
         self._logged_queues: set[str] = set()
 
     def begin(self) -> None:
@@ -64,12 +68,13 @@ class BrokerLink:
 
     def on_reply(self) -> None:
         """Note that Redis replied to the consumer."""
-        self._is_unproven = False
+        self._is_unproven = self.is_refused = False
         self._log.report(None)
 
     def on_failure(self, error: Exception) -> None:
         """Log why the consumer has to connect again, at most once a minute."""
         if not isinstance(error, UnprovenConnectionError):
+            self.is_refused = isinstance(error, RedisError | OSError)
             self._log.report(explain(error).message)
 
     def log_skipped(self, queue: str) -> None:

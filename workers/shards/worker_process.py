@@ -130,9 +130,13 @@ class Worker:
         Thread(target=kill, name="shutdown-timeout", daemon=True).start()
 
     def _is_broker_unresponsive(self) -> bool:
-        """Return whether this worker was idle for long beside a non-empty queue."""
+        """Return whether this worker was idle for long beside a non-empty queue.
+
+        An error of Redis is a response: the consumer connects again.
+        """
         now = time.monotonic()
-        if self._host.is_busy or not self._has_waiting_messages():
+        is_refused = self._consumer.is_refused
+        if self._host.is_busy or is_refused or not self._has_waiting_messages():
             self._last_busy_at = now
         return now - self._last_busy_at > _UNRESPONSIVE_AFTER_SECONDS
 

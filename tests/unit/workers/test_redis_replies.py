@@ -7,6 +7,8 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from batchchat.jobs.errors import BrokerError
+from batchchat.workers.broker.celery_transport import BrokerLink
+from batchchat.workers.broker.redis_address import RedisAddress
 from batchchat.workers.broker.redis_client import redis_errors
 from batchchat.workers.broker.redis_handshake import DiscreetHandshake
 from batchchat.workers.broker.redis_replies import explain
@@ -69,3 +71,19 @@ def test_a_server_that_repeats_the_password_does_not_reveal_it():
         Connection().on_connect_check_health()
     assert str(failed.value) == "unknown command 'HELLO'"
     assert "secret" not in repr(failed.value.args)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_an_error_reply_is_no_silent_connection(code):
+    """Only a silent connection makes an idle worker exit."""
+    link = BrokerLink(RedisAddress.parse("redis://host"))
+    error = BaseParser.parse_error(f"{code} some words")
+    seen = []
+    for event in (
+        lambda: link.on_failure(error),
+        link.on_reply,
+        lambda: link.on_failure(KeyError("a fault of Celery")),
+    ):
+        event()
+        seen.append(link.is_refused)
+    assert seen == [True, False, False]
