@@ -74,8 +74,11 @@ class InputFile:
         check_format(self._peek(), self.source)
 
     def _peek(self) -> bytes:
-        """Return the next bytes without reading past them."""
-        return cast("BufferedReader", self.stream).peek(HEAD_BYTES)
+        """Return the next bytes, but do not move on. Raises `InputFileError`."""
+        try:
+            return cast("BufferedReader", self.stream).peek(HEAD_BYTES)
+        except OSError as error:
+            raise _unreadable(self.source, error) from None
 
 
 def _size(source: str, stream: BinaryIO) -> int | None:

@@ -78,7 +78,7 @@ UNREADABLE = {
 }
 
 
-@pytest.mark.parametrize("command", ["submit", "validate", "render"])
+@pytest.mark.parametrize("command", ["submit", "validate", "estimate", "render"])
 @pytest.mark.parametrize("file", UNREADABLE.values(), ids=UNREADABLE)
 def test_unreadable_input_is_an_error_with_a_hint(place, command, file):
     place.file("a-file", b"")
