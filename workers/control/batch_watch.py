@@ -12,6 +12,10 @@ from batchchat.jobs.ledger.active_index import IndexEntry
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.results.delivery import is_due
 
+_BUSY_WAIT = 0.75
+"""Time until a batch that workers have is read again, in intervals between sweeps: a
+sweep may begin early, because a controller has finished some work."""
+
 _LONGEST_WAIT = 15
 """Longest time until a batch is read again, in intervals between sweeps."""
 
@@ -68,14 +72,14 @@ class BatchWatch:
             state is not None
             and (is_due(state, time) if state.is_terminal else state.has_expired(time))
         )
-        wait = self._interval / 2 if changes else watched.wait
+        wait = _BUSY_WAIT * self._interval if changes else watched.wait
         return now - watched.read_at >= wait
 
     def record(self, entry: IndexEntry, state: State | None, now: float) -> None:
         """Remember the state that was read at `now`; None if it could not be read."""
         earlier = self._watched.get(entry.batch_id)
         is_unchanged = earlier is not None and earlier.state == state
-        wait = self._interval
+        wait = 2 * self._interval
         if earlier is not None and is_unchanged and earlier.version == entry.version:
             wait = min(2 * earlier.wait, _LONGEST_WAIT * self._interval)
         self._watched[entry.batch_id] = _Watched(entry.version, now, wait, state)

@@ -158,7 +158,7 @@ class Controller:
     def _handle(self, message: WorkMessage) -> None:
         ledger = self._dispatcher.ledger(message.project)
         is_plan = message.work == PLAN
-        state = ledger.state(message.batch_id, by_listing=is_plan)
+        state = ledger.state(message.batch_id, by_listing=True)
         state = quarantine_corrupt_records(ledger, state)
         if is_plan and state.plan is None and not state.is_terminal:
             plan = self._planner.plan(ledger, state.batch)
