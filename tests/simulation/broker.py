@@ -188,6 +188,9 @@ class SimulatedQueue:
 class SimulatedConsumer:
     """Replaces `Consumer`."""
 
+    is_refused = False
+    """Outages are shorter than what makes an idle worker exit."""
+
     def __init__(
         self,
         app: Redis,
