@@ -122,6 +122,11 @@ def not_found_message(kind: str, value: str) -> str:
     return f"no such {kind}: `{value[:80]}`"
 
 
+def is_project(name: str) -> bool:
+    """Return whether `name` is a valid name of a project."""
+    return bool(_PROJECT.fullmatch(name))
+
+
 def checked_project(name: str) -> str:
     """Return `name` if it is valid in a storage key.
 
@@ -129,7 +134,7 @@ def checked_project(name: str) -> str:
         UsageError: it may not.
 
     """
-    if not _PROJECT.fullmatch(name):
+    if not is_project(name):
         message = f"`{name[:80]}` is not a valid project name"
         hint = "use up to 63 lower-case letters, digits, `-` and `_`"
         raise UsageError(message, hint=hint)

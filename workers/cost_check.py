@@ -65,6 +65,6 @@ class CostChecks:
         checked = self._checked.get(batch_id) or _Checked(ledger)
         self._checked.put(batch_id, checked)
         if now - checked.read_at >= _READ_SECONDS:
-            checked.read_at = now
             checked.running = checked.reader.add_checkpoints(state).running
+            checked.read_at = now
         return reaches_cost_limit(state, checked.running)

@@ -11,7 +11,7 @@ from secrets import randbelow
 from typing import NamedTuple
 
 from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError
-from batchchat.jobs.ids import checked_id, checked_project
+from batchchat.jobs.ids import checked_id, checked_project, is_batch_id, is_project
 from batchchat.jobs.ledger import records
 from batchchat.jobs.storage import Storage
 
@@ -70,7 +70,8 @@ class ActiveIndex:
 
     def of_project(self, project: str) -> Iterator[str]:
         """Yield the ids of a project's batches."""
-        yield from self._storage.folders(f"{_PREFIX}{checked_project(project)}")
+        names = self._storage.folders(f"{_PREFIX}{checked_project(project)}")
+        yield from filter(is_batch_id, names)
 
     def remove(self, project: str, batch_id: str) -> None:
         """Remove a batch; removing it again is harmless."""
@@ -90,10 +91,11 @@ class ActiveIndex:
             yield entry.project, entry.batch_id
 
     def entries(self) -> Iterator[IndexEntry]:
-        """Yield each batch with the version of its entry."""
+        """Yield each batch with the version of its entry; skip foreign objects."""
         for entry in self._storage.list(_PREFIX):
-            _, project, batch_id = entry.key.split("/")
-            yield IndexEntry(project, batch_id, entry.size)
+            project, _, batch_id = entry.key.removeprefix(_PREFIX).partition("/")
+            if is_project(project) and is_batch_id(batch_id):
+                yield IndexEntry(project, batch_id, entry.size)
 
 
 def _key(project: str, batch_id: str) -> str:

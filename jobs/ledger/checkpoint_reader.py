@@ -40,8 +40,8 @@ class CheckpointReader:
         if not pending:
             return []
         shards = self._keys(state).shards
-        found = {int(name) for name in self._ledger.storage.folders(shards)}
-        return [shard for shard in pending if shard in found]
+        found = {*self._ledger.storage.folders(shards)}
+        return [shard for shard in pending if f"{shard:05d}" in found]
 
     def results(self, state: State, shard: int) -> dict[int, Result]:
         """Return the results by line; of two for one line the earlier one counts."""

@@ -27,7 +27,12 @@ Keys outside of projects: `keys/` (`api_keys.py`), `active/` (`active_index.py`)
 `outbox/` (`outbox.py`).
 """
 
+import re
+from collections.abc import Iterable
+
 from batchchat.jobs.ids import checked_id, checked_project
+
+_COMMIT = re.compile(r"([0-9]{5,})\.json")
 
 TOP_FOLDERS = ("projects", "keys", "active", "outbox")
 
@@ -131,6 +136,7 @@ class BatchKeys:
         return f"{self.top}/quarantine/{name}"
 
 
-def shard_of_commit(key: str) -> int:
-    """Return the shard number in the key of a commit."""
-    return int(key.rpartition("/")[2].removesuffix(".json"))
+def shards_of_commits(keys: Iterable[str]) -> set[int]:
+    """Return the shard numbers in the keys of commits; skip foreign objects."""
+    found = (_COMMIT.fullmatch(key.rpartition("/")[2]) for key in keys)
+    return {int(match[1]) for match in found if match}

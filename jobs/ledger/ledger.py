@@ -25,7 +25,7 @@ from batchchat.jobs.ids import (
 )
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.commit_index import CommitIndex
-from batchchat.jobs.ledger.keys import BatchKeys, Keys, shard_of_commit
+from batchchat.jobs.ledger.keys import BatchKeys, Keys, shards_of_commits
 from batchchat.jobs.ledger.record_caches import RecordCaches
 from batchchat.jobs.ledger.records import Batch, Commit, File, Outcome, Plan
 from batchchat.jobs.ledger.state import CorruptRecords, State
@@ -276,8 +276,9 @@ class Ledger:
         if listed is None:
             found = self._list_commits(keys, known)
         else:
-            commits = (key for key in listed if key.startswith(keys.commits))
-            found = {shard_of_commit(key) for key in commits}
+            found = shards_of_commits(
+                key for key in listed if key.startswith(keys.commits)
+            )
         if not known.is_subset_of(found):  # a known commit is gone
             known = CommitIndex()
         read = (
@@ -303,7 +304,7 @@ class Ledger:
         )
         after = keys.commit(known.contiguous_until - 1) if is_listed else ""
         entries = self.storage.list(keys.commits, after)
-        found = {shard_of_commit(entry.key) for entry in entries}
+        found = shards_of_commits(entry.key for entry in entries)
         self._listed.put(keys.top, value=True)
         return found.union(range(known.contiguous_until)) if after else found
 

@@ -22,10 +22,14 @@ _LONGEST_WAIT = 15
 
 @dataclass
 class _Watched:
-    """What is known of a batch; `wait` is the time between two reads, in seconds."""
+    """What is known of a batch; `wait` is the time between two reads, in seconds.
+
+    It was read at `read_at` by the monotonic clock, and at `time` in Unix seconds.
+    """
 
     version: int
     read_at: float
+    time: int
     wait: float
     state: State | None = None
 
@@ -53,7 +57,8 @@ class BatchWatch:
 
         `now` is by the monotonic clock, `time` in Unix seconds.
         """
-        touched, self._touched = self._touched, set()
+        touched = self._touched.copy()
+        self._touched -= touched  # what other threads add meanwhile stays
         return [
             entry
             for entry in entries
@@ -75,20 +80,27 @@ class BatchWatch:
         wait = _BUSY_WAIT * self._interval if changes else watched.wait
         return now - watched.read_at >= wait
 
-    def record(self, entry: IndexEntry, state: State | None, now: float) -> None:
+    def record(
+        self, entry: IndexEntry, state: State | None, now: float, time: int
+    ) -> None:
         """Remember the state that was read at `now`; None if it could not be read."""
         earlier = self._watched.get(entry.batch_id)
         is_unchanged = earlier is not None and earlier.state == state
         wait = 2 * self._interval
         if earlier is not None and is_unchanged and earlier.version == entry.version:
             wait = min(2 * earlier.wait, _LONGEST_WAIT * self._interval)
-        self._watched[entry.batch_id] = _Watched(entry.version, now, wait, state)
+        self._watched[entry.batch_id] = _Watched(entry.version, now, time, wait, state)
 
     def touch(self, batch_id: str) -> None:
         """Have a batch read by the next sweep, even if one is reading it now."""
         self._touched.add(batch_id)
 
-    def last_read(self, batch_id: str) -> tuple[State | None, float]:
-        """Return the last known state of a batch, and when it was read."""
+    def last_read(self, batch_id: str) -> tuple[State | None, float, int]:
+        """Return the last known state of a batch, and when it was read by both clocks.
+
+        Decide about its deadline by that time: an extension is read only after it.
+        """
         watched = self._watched.get(batch_id)
-        return (watched.state, watched.read_at) if watched else (None, 0.0)
+        if watched is None:
+            return None, 0.0, 0
+        return watched.state, watched.read_at, watched.time

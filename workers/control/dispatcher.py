@@ -6,7 +6,8 @@ leased - queued*. So the first run, a resume, a lost message, a dead worker and 
 flushed Redis are one code path, and two dispatchers may run at the same time.
 
 A sweep reads the batches that may have changed, several at a time, and then decides
-for all batches, which needs Redis alone. Between two sweeps `top_up` fills the queues.
+for all batches, which needs Redis alone. So what is wrong with one batch in the storage
+affects no other. Between two sweeps `top_up` fills the queues.
 """
 
 import logging
@@ -138,7 +139,7 @@ class Dispatcher:
     @property
     def problems(self) -> dict[str, str]:
         """Why some batches could not be read, by their id."""
-        denied = {batch_id: text for batch_id, (_, text) in self._denied.items()}
+        denied = {batch_id: text for batch_id, (_, text) in list(self._denied.items())}
         problems = (denied | self._problems).items()
         return dict(islice(problems, _MAX_PUBLISHED_PROBLEMS))
 
@@ -203,29 +204,40 @@ class Dispatcher:
 
     def _read(self, entry: IndexEntry) -> State | None:
         """Read the state of one batch; an error does not affect other batches."""
-        state, began = None, self._environment.monotonic()
+        environment = self._environment
+        state, began, time = None, environment.monotonic(), int(environment.clock())
         try:
             state = self._read_state(entry.project, entry.batch_id)
         except NotFoundError:
-            age = self._environment.clock() - id_created_at(entry.batch_id)
+            age = environment.clock() - id_created_at(entry.batch_id)
             if age > _ORPHAN_SECONDS:
                 self._batches.remove(entry.project, entry.batch_id)
         except BatchchatError as error:
-            self._environment.on_failure(error)
+            environment.on_failure(error)
             text = f"{error.message}; {error.hint}" if error.hint else error.message
             self._log_problem_once(entry.batch_id, text)
             if error.retryable:
+                self.touch(entry.batch_id)
                 return None
+        except Exception as error:
+            environment.on_failure(error)
+            log.exception("%s cannot be read", entry.batch_id)
         else:
             self._problems.pop(entry.batch_id, None)
-        self._watch.record(entry, state, began)
+        self._watch.record(entry, state, began, time)
         return state
 
     def _read_state(self, project: str, batch_id: str) -> State:
-        """Return the state of a batch; publish and remove it if it has ended."""
+        """Return the state of a batch; publish and remove it if it has ended.
+
+        If it reaches its cost limit, request its cancellation.
+        """
         ledger = self._ledgers.get(project)
         state = ledger.state(batch_id, by_listing=True)
         state = quarantine_corrupt_records(ledger, state)
+        if self._is_running(state) and self._costs.reaches_limit(ledger, state):
+            request_cost_cancellation(ledger, batch_id)
+            state = ledger.state(batch_id)
         if state.is_terminal:
             publish_results(ledger, state)
             self.remove_ended(state)
@@ -234,17 +246,14 @@ class Dispatcher:
     def _dispatch(self, entries: list[IndexEntry]) -> _Runnable:
         """Send what controllers have to do; return the batches with shards to run."""
         runnable: _Runnable = defaultdict(list)
-        now = int(self._environment.clock())
         for project, batch_id, _ in entries:
-            state, read_at = self._watch.last_read(batch_id)
+            state, read_at, time = self._watch.last_read(batch_id)
             if state is None or state.is_terminal:
                 continue
-            if final_status(state, now) is not None:
+            if final_status(state, time) is not None:
                 self._end(project, state)
             elif state.plan is None:
                 self._send_to_controllers(WorkMessage(project, batch_id, PLAN))
-            elif self._costs.reaches_limit(self._ledgers.get(project), state):
-                self._cancel(project, batch_id)
             else:
                 queue = queue_name(state.plan.require_model())
                 rules = self._environment.settings.project_rules(project)
@@ -252,10 +261,10 @@ class Dispatcher:
                 runnable[queue].append(batch)
         return runnable
 
-    def _cancel(self, project: str, batch_id: str) -> None:
-        """Request the end of a batch at its cost limit; the next sweep ends it."""
-        request_cost_cancellation(self._ledgers.get(project), batch_id)
-        self.touch(batch_id)
+    def _is_running(self, state: State) -> bool:
+        """Return whether a batch may have running shards and need not end."""
+        now = int(self._environment.clock())
+        return bool(state.pending()) and final_status(state, now) is None
 
     def _end(self, project: str, state: State) -> None:
         """Stop the shards of a batch; finalize it once no worker runs any of them."""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from batchchat.jobs.errors import CorruptObjectError, NotFoundError
 from batchchat.jobs.ids import new_file_id
 from batchchat.jobs.ledger import records
-from batchchat.jobs.ledger.keys import shard_of_commit
+from batchchat.jobs.ledger.keys import shards_of_commits
 from batchchat.jobs.ledger.records import (
     Batch,
     Commit,
@@ -134,4 +134,4 @@ def test_a_cost_is_a_number_in_json():
 
 @pytest.mark.parametrize("shard", [0, 7, 99_999, 123_456])
 def test_a_commit_s_key_names_its_shard(ledger, shard):
-    assert shard_of_commit(ledger.keys.batch(BATCH.id).commit(shard)) == shard
+    assert shards_of_commits([ledger.keys.batch(BATCH.id).commit(shard)]) == {shard}
