@@ -13,6 +13,7 @@ from batchchat.workers.broker.leases import RedisLeases
 from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.broker.redis_client import open_redis
 from batchchat.workers.broker.status_board import (
+    STOP_REQUEST_SECONDS,
     RedisStatusBoard,
     ShardProgress,
     WorkerStatus,
@@ -131,6 +132,7 @@ def test_a_stop_request_names_a_batch(redis):
     status_board.request_stop("batch_1", 2.5)
     assert status_board.stop_requests(["batch_1", "batch_2"]) == {"batch_1": 2.5}
     assert status_board.stop_requests([]) == {}
+    assert 0 < redis.ttl("batchchat:stop:batch_1") <= STOP_REQUEST_SECONDS
 
 
 def test_an_unavailable_redis_raises_broker_errors(tmp_path):

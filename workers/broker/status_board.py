@@ -28,7 +28,10 @@ from batchchat.workers.broker.redis_values import (
 log = logging.getLogger(__name__)
 
 _MAX_AGE_SECONDS = 30
-_STOP_REQUEST_SECONDS = MAX_EXPIRY_SECONDS
+STOP_REQUEST_SECONDS = 60
+"""Time after which a stop request ends. The dispatcher repeats it until the batch has
+ended, so it must not outlive that need: the batch may get a later deadline."""
+
 _SCAN_COUNT = 1000
 _MAX_NUMBER = 1 << 53
 """More than any count; clients read such numbers exactly."""
@@ -110,7 +113,7 @@ class StatusBoard(Protocol):
         ...
 
     def request_stop(self, batch_id: str, drain_seconds: float) -> None:
-        """Ask all workers to stop the shards of a batch.
+        """Ask all workers to stop the shards of a batch, for the next minute.
 
         Requests that an engine has may finish within `drain_seconds`.
         """
@@ -203,7 +206,7 @@ class RedisStatusBoard(StatusBoard):
     def request_stop(self, batch_id: str, drain_seconds: float) -> None:
         with redis_errors():
             key = _stop_key(batch_id)
-            self._redis.set(key, repr(drain_seconds), ex=_STOP_REQUEST_SECONDS)
+            self._redis.set(key, repr(drain_seconds), ex=STOP_REQUEST_SECONDS)
 
     @override
     def stop_requests(self, batch_ids: Iterable[str]) -> dict[str, float]:
@@ -213,7 +216,7 @@ class RedisStatusBoard(StatusBoard):
         requests = {}
         for batch_id, text in zip(ids, found, strict=True):
             seconds = None if text is None else self._decoder.number(text, float)
-            if seconds is not None and 0 <= seconds <= _STOP_REQUEST_SECONDS:
+            if seconds is not None and 0 <= seconds <= MAX_EXPIRY_SECONDS:
                 requests[batch_id] = seconds
         return requests
 

@@ -1,5 +1,6 @@
 """Queues, leases and the status board in one process, in place of Redis."""
 
+import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from threading import Condition
@@ -9,6 +10,7 @@ from typing_extensions import override
 from batchchat.workers.broker.leases import Leases
 from batchchat.workers.broker.messages import CONTROL, Queue, WorkMessage
 from batchchat.workers.broker.status_board import (
+    STOP_REQUEST_SECONDS,
     ShardProgress,
     StatusBoard,
     WorkerStatus,
@@ -32,7 +34,7 @@ class InProcessBroker(Queue, Leases, StatusBoard):
         self._leases: set[str] = set()
         self._received: set[str] = set()
         self._queues: dict[str, dict[str, WorkMessage]] = defaultdict(dict)
-        self._stop_requests: dict[str, float] = {}
+        self._stop_requests: dict[str, tuple[float, float]] = {}
         self.shards: dict[tuple[str, str], ShardProgress] = {}
         """Progress of the open shards, by batch id and shard number as text."""
 
@@ -155,7 +157,8 @@ class InProcessBroker(Queue, Leases, StatusBoard):
     def request_stop(self, batch_id: str, drain_seconds: float) -> None:
         """Stop a batch's shards, and drop its messages: they need no model loaded."""
         with self._changed:
-            self._stop_requests[batch_id] = drain_seconds
+            until = time.monotonic() + STOP_REQUEST_SECONDS
+            self._stop_requests[batch_id] = drain_seconds, until
             for queue, waiting in self._queues.items():
                 if queue != CONTROL:
                     self._queues[queue] = {
@@ -166,5 +169,12 @@ class InProcessBroker(Queue, Leases, StatusBoard):
 
     @override
     def stop_requests(self, batch_ids: Iterable[str]) -> dict[str, float]:
-        requests = self._stop_requests
-        return {b: requests[b] for b in batch_ids if b in requests}
+        with self._changed:
+            now = time.monotonic()
+            requests = {
+                batch_id: (seconds, until)
+                for batch_id, (seconds, until) in self._stop_requests.items()
+                if until > now
+            }
+            self._stop_requests = requests
+            return {b: requests[b][0] for b in batch_ids if b in requests}
