@@ -32,9 +32,8 @@ from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage.memory import MemoryStorage
 from batchchat.workers.broker.messages import CONTROL
-from batchchat.workers.control import main as control
 from batchchat.workers.control.batch_planner import BatchPlanner
-from batchchat.workers.control.controller import Controller
+from batchchat.workers.control.controller import MAX_CONCURRENT_WORK, Controller
 from batchchat.workers.control.dispatcher import Dispatcher
 from batchchat.workers.engine.echo_core import start_echo
 from batchchat.workers.environment import WorkerEnvironment
@@ -95,9 +94,7 @@ class Cluster:
                     self.broker.finish(message)
 
         threads = [Thread(target=controller.run_sweeps)]
-        threads += [
-            Thread(target=handle) for _ in range(control._MAX_CONCURRENT_BATCHES)
-        ]
+        threads += [Thread(target=handle) for _ in range(2 * MAX_CONCURRENT_WORK)]
         with _running(threads):
             try:
                 yield controller

@@ -1,6 +1,7 @@
 """Plans a batch: checks its input and writes the plan."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from sys import maxsize
 
 import msgspec
@@ -49,10 +50,13 @@ def make_plan(
     renderers: RendererRegistry,
     sizes: Limits,
     on_progress: Callable[[int, int], object] = lambda _bytes, _requests: None,
+    *,
+    paced: Callable[[Iterable[bytes]], Iterable[bytes]] = lambda chunks: chunks,
 ) -> Plan:
     """Plan a batch, unless it has a plan; return the plan.
 
-    Two concurrent planners make the same plan, and one of them writes it.
+    Two concurrent planners make the same plan, and one of them writes it. The input is
+    read through `paced`, which may wait while others compute.
 
     Raises:
         ConfigError: the model's files are invalid.
@@ -60,7 +64,10 @@ def make_plan(
 
     """
     try:
-        plan = _build_plan(ledger, batch, renderers, sizes, on_progress)
+        read = partial(_read_input, ledger, batch, paced)
+        plan = _build_plan(
+            ledger, batch, read, renderers, sizes, on_progress=on_progress
+        )
     except ObjectMissingError:
         if not input_is_missing(ledger, batch):
             raise
@@ -75,18 +82,27 @@ def reject(ledger: Ledger, batch: Batch, error: ConfigError) -> Plan:
     return _write(ledger, batch, _rejected(ledger, problem))
 
 
+def _read_input(
+    ledger: Ledger,
+    batch: Batch,
+    paced: Callable[[Iterable[bytes]], Iterable[bytes]],
+) -> Iterable[bytes]:
+    return paced(ledger.storage.stream(ledger.keys.content(batch.input_file_id)))
+
+
 def _build_plan(
     ledger: Ledger,
     batch: Batch,
+    read: Callable[[], Iterable[bytes]],
     renderers: RendererRegistry,
     sizes: Limits,
+    *,
     on_progress: Callable[[int, int], object],
 ) -> Plan:
     """Check the input, write the report of its problems, and return the plan."""
     keys = ledger.keys.batch(batch.id)
-    content = ledger.keys.content(batch.input_file_id)
     found, model = check_input(
-        lambda: ledger.storage.stream(content),
+        read,
         _parser(batch, renderers.catalog),
         renderers,
         sizes,

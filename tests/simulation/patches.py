@@ -28,6 +28,7 @@ import batchchat.jobs.storage.retrying
 import batchchat.workers.broker.lease_keeper
 import batchchat.workers.control.controller
 import batchchat.workers.control.dispatcher
+import batchchat.workers.control.fair_turns
 import batchchat.workers.control.main
 import batchchat.workers.shards.host_status
 import batchchat.workers.shards.shard_host
@@ -105,6 +106,9 @@ def _names_in_workers(world: VirtualWorld, redis: Redis) -> _Names:
         batchchat.workers.control.main: {  # `_sweep` would catch `Killed`
             **process,
             "_sweep": batchchat.workers.control.controller.Controller.run_sweeps,
+        },
+        batchchat.workers.control.fair_turns: {
+            "Condition": partial(threads.Condition, world)
         },
         batchchat.workers.shards.host_status: {"uuid4": uuid4},
         batchchat.workers.shards.storage_guard: {"Lock": lock, "time": time},

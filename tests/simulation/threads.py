@@ -1,5 +1,6 @@
 """What `threading`, `queue` and `time` offer, by the virtual clock."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection
 from queue import Empty
@@ -70,6 +71,14 @@ class Condition(Lock):
         self.__exit__()
         self._changed.wait(timeout)
         self.__enter__()
+
+    def wait_for(
+        self, predicate: Callable[[], object], timeout: float = math.inf
+    ) -> bool:
+        while not (found := predicate()) and timeout > 0:
+            self.wait(1.0)
+            timeout -= 1.0
+        return bool(found)
 
     def notify_all(self) -> None:
         self._changed.set()

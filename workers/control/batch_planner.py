@@ -1,11 +1,17 @@
 """Plans batches with the prompt renderers and the limits of this process."""
 
+from functools import partial
+
 from batchchat.jobs.errors import ConfigError
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, Plan
 from batchchat.jobs.planning.planner import make_plan, plan_limits, reject
 from batchchat.jobs.prompts.registry import RendererRegistry
+from batchchat.workers.control.fair_turns import FairTurns, paused
 from batchchat.workers.environment import WorkerEnvironment
+
+_CONCURRENT_PLANS = 16
+"""Batches that are checked at the same time; others wait for their turn."""
 
 
 class BatchPlanner:
@@ -27,6 +33,7 @@ class BatchPlanner:
         self._limits = plan_limits(environment.settings)
         self._progress = environment.progress
         self._fail_unusable = fail_unusable
+        self._turns = FairTurns(_CONCURRENT_PLANS, clock=environment.monotonic)
 
     def plan(self, ledger: Ledger, batch: Batch) -> Plan:
         """Return the batch's plan; make it if there is none.
@@ -38,9 +45,15 @@ class BatchPlanner:
         """
         self._progress.phase = "checking"
         try:
-            return make_plan(
-                ledger, batch, self._registry, self._limits, self._progress.on_checked
-            )
+            with self._turns.taking(ledger.project) as pause:
+                return make_plan(
+                    ledger,
+                    batch,
+                    self._registry,
+                    self._limits,
+                    self._progress.on_checked,
+                    paced=partial(paused, pause=pause),
+                )
         except ConfigError as error:
             if not self._fail_unusable:
                 raise

@@ -25,9 +25,16 @@ from batchchat.workers.broker.messages import CONTROL, FINALIZE, PLAN, WorkMessa
 from batchchat.workers.broker.status_board import WorkerStatus, as_problems
 from batchchat.workers.control.batch_planner import BatchPlanner
 from batchchat.workers.control.dispatcher import Dispatcher
+from batchchat.workers.control.fair_turns import FairPlaces
 from batchchat.workers.environment import WorkerEnvironment
 
 log = logging.getLogger(__name__)
+
+MAX_CONCURRENT_WORK = 32
+"""Batches that are planned or finalized at the same time."""
+
+WAITING_WORK = 32
+"""Further messages that may wait for a place."""
 
 _MAX_DEFERRED = 1_000
 """Messages whose last error is remembered, so that it is logged once."""
@@ -51,9 +58,14 @@ class Controller:
         keeper: LeaseKeeper,
         *,
         deliver: Callable[[WorkMessage], object],
+        places: int = MAX_CONCURRENT_WORK,
         on_finalized: Callable[[State], object] = lambda _: None,
     ) -> None:
-        """`deliver` gets each ended batch whose results are due for delivery."""
+        """Work on up to `places` messages at the same time.
+
+        `deliver` gets each ended batch whose results are due for delivery.
+        """
+        self._places = FairPlaces(places)
         self._environment = environment
         self._planner = planner
         self._dispatcher = dispatcher
@@ -74,7 +86,15 @@ class Controller:
         self._stopped = Event()
 
     def handle(self, message: WorkMessage) -> None:
-        """Plan or end a batch, unless another controller does. Raises no error."""
+        """Plan or end a batch, unless another controller does. Raises no error.
+
+        If the project has enough work here, the message is dropped: it is sent again.
+        """
+        with self._places.taken(message.project) as may_start:
+            if may_start:
+                self._handle_safely(message)
+
+    def _handle_safely(self, message: WorkMessage) -> None:
         try:
             with self._keeper.hold_unmonitored(message.name) as is_held:
                 if is_held:

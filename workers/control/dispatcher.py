@@ -63,6 +63,9 @@ _MAX_PUBLISHED_PROBLEMS = 100
 _CONCURRENT_READS = 32
 """Batches that a sweep reads at the same time."""
 
+_MAX_CONTROL_WORK_OF_PROJECT = 64
+"""Batches of a project that controllers plan or end, or are asked to, at a time."""
+
 _Runnable = dict[str, list[RunnableBatch]]
 
 
@@ -246,19 +249,22 @@ class Dispatcher:
     def _dispatch(self, entries: list[IndexEntry]) -> _Runnable:
         """Send what controllers have to do; return the batches with shards to run."""
         runnable: _Runnable = defaultdict(list)
+        control: list[WorkMessage] = []
         for project, batch_id, _ in entries:
             state, read_at, time = self._watch.last_read(batch_id)
             if state is None or state.is_terminal:
                 continue
             if final_status(state, time) is not None:
-                self._end(project, state)
+                if self._is_stopped(project, state):
+                    control.append(WorkMessage(project, batch_id, FINALIZE))
             elif state.plan is None:
-                self._send_to_controllers(WorkMessage(project, batch_id, PLAN))
+                control.append(WorkMessage(project, batch_id, PLAN))
             else:
                 queue = queue_name(state.plan.require_model())
                 rules = self._environment.settings.project_rules(project)
                 batch = RunnableBatch(project, state, rules, read_at)
                 runnable[queue].append(batch)
+        self._send_to_controllers(control)
         return runnable
 
     def _is_running(self, state: State) -> bool:
@@ -266,27 +272,30 @@ class Dispatcher:
         now = int(self._environment.clock())
         return bool(state.pending()) and final_status(state, now) is None
 
-    def _end(self, project: str, state: State) -> None:
-        """Stop the shards of a batch; finalize it once no worker runs any of them."""
-        batch_id = state.batch.id
+    def _is_stopped(self, project: str, state: State) -> bool:
+        """Stop the shards of a batch; return whether no worker runs any of them."""
         batch = RunnableBatch(project, state)
         if batch.pending:
             board = self._environment.status_board
-            board.request_stop(batch_id, drain_seconds(state))
+            board.request_stop(state.batch.id, drain_seconds(state))
         shards = [batch.message(shard).name for shard in batch.pending]
-        if not self._leases.held(shards):
-            self._send_to_controllers(WorkMessage(project, batch_id, FINALIZE))
+        return not self._leases.held(shards)
 
-    def _send_to_controllers(self, message: WorkMessage) -> None:
-        """Send a message to the controllers, unless one of them has it already."""
-        name = message.name
-        is_sent = self._outbox.is_in_transit(CONTROL, name)
-        until, _ = self._denied.get(message.batch_id, (0.0, ""))
-        if self._environment.monotonic() < until:
-            return
-        is_queued = is_sent or name in self._control_queue
-        if not is_queued and not self._leases.held([name]):
-            self._outbox.send(CONTROL, message)
+    def _send_to_controllers(self, messages: list[WorkMessage]) -> None:
+        """Send the messages that no controller has, the oldest of each project first.
+
+        Only some of a project's are sent, so that no project waits for all of another.
+        """
+        held = self._leases.held([message.name for message in messages])
+        outstanding = held | self._control_queue | {*self._outbox.sent(CONTROL)}
+        sent = Counter(m.project for m in messages if m.name in outstanding)
+        now = self._environment.monotonic()
+        for message in sorted(messages, key=lambda message: message.batch_id):
+            denied_until, _ = self._denied.get(message.batch_id, (0.0, ""))
+            is_due = message.name not in outstanding and now >= denied_until
+            if is_due and sent[message.project] < _MAX_CONTROL_WORK_OF_PROJECT:
+                sent[message.project] += 1
+                self._outbox.send(CONTROL, message)
 
     def _log_problem_once(self, batch_id: str, problem: str) -> None:
         """Log a batch's problem, unless the last sweep met the same."""

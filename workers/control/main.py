@@ -18,7 +18,11 @@ from batchchat.workers.broker.messages import CONTROL
 from batchchat.workers.broker.redis_client import open_redis
 from batchchat.workers.broker.status_board import RedisStatusBoard
 from batchchat.workers.control.batch_planner import BatchPlanner
-from batchchat.workers.control.controller import Controller
+from batchchat.workers.control.controller import (
+    MAX_CONCURRENT_WORK,
+    WAITING_WORK,
+    Controller,
+)
 from batchchat.workers.control.delivery_pool import DeliveryPool
 from batchchat.workers.control.dispatcher import Dispatcher
 from batchchat.workers.environment import WorkerEnvironment
@@ -26,8 +30,7 @@ from batchchat.workers.exit_codes import SWEEPS_ENDED
 
 log = logging.getLogger(__name__)
 
-_MAX_CONCURRENT_BATCHES = 16
-"""Batches that are planned or finalized at the same time."""
+_THREADS = MAX_CONCURRENT_WORK + WAITING_WORK
 
 
 def run_controller(
@@ -64,8 +67,8 @@ def run_controller(
         app,
         CONTROL,
         controller.handle,
-        threads=_MAX_CONCURRENT_BATCHES,
-        has_room=lambda active: active < _MAX_CONCURRENT_BATCHES,
+        threads=_THREADS,
+        has_room=lambda active: active < _THREADS,
     ).consume()
 
 

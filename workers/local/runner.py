@@ -30,7 +30,7 @@ from batchchat.workers.shards.open_attempts import WorkDone
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
-_MAX_CONCURRENT_BATCHES = 2
+_MAX_CONCURRENT_BATCHES = 4
 """Batches that are planned or finalized at the same time."""
 
 
@@ -83,6 +83,7 @@ class LocalRunner:
             Dispatcher(environment, broker, batches),
             keeper,
             deliver=deliver or DeliveryPool(environment, keeper).start,
+            places=_MAX_CONCURRENT_BATCHES,
             on_finalized=self._count_batch,
         )
         self._engines = EngineLoop(
@@ -101,7 +102,7 @@ class LocalRunner:
             self._make_thread("engines", self._engines.run),
             *(
                 self._make_thread(f"control-{number}", self._handle_control)
-                for number in range(_MAX_CONCURRENT_BATCHES)
+                for number in range(2 * _MAX_CONCURRENT_BATCHES)
             ),
         ]
 
