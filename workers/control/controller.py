@@ -215,8 +215,7 @@ class Controller:
             raise
         except Exception:
             log.exception("%s ends without a check of its input", state.batch.id)
-            return state
-        return ledger.state(state.batch.id)
+        return ledger.state(state.batch.id)  # another controller may have planned it
 
 
 def _describe(error: BatchchatError) -> str:

@@ -63,3 +63,17 @@ def test_a_batch_that_cannot_be_planned_can_be_cancelled(hand, error):
     batch_id = hand.submit(bare("hi") + b"\n", plan=False)
     cancel_batch(hand.ledger, batch_id)
     assert do(hand, error, batch_id, PLAN, FINALIZE).is_terminal
+
+
+def test_a_plan_that_another_controller_makes_meanwhile_counts(hand):
+    batch_id = hand.submit(bare("hi") + b"\n", plan=False)
+    cancel_batch(hand.ledger, batch_id)
+
+    class SlowError(RuntimeError):
+        def __init__(self):
+            super().__init__("a bug")
+            hand.make_plan(batch_id)
+
+    state = do(hand, SlowError, batch_id, FINALIZE)
+    assert (state.status, state.counts().total) == ("cancelled", 1)
+    assert state.final.error_file_id is not None
