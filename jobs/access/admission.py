@@ -20,6 +20,9 @@ from batchchat.jobs.project_rules import ProjectRules
 
 _READ_CONCURRENCY = 16
 _DAY_SECONDS = 86_400
+_RESERVATION_SECONDS = 3_600
+"""Age after which a place without a batch is free: a server failed to create it. The
+clocks of two servers may differ by as much."""
 
 _TEXTS = {
     "max_open_batches": "{:,} unfinished batches",
@@ -65,7 +68,13 @@ class Admission:
         return reserved
 
     def release(self, batch_id: str, reserved: ActiveBatch) -> None:
-        """Give up the place of a batch, unless another server has created it."""
+        """Give up the place of a batch, unless another server has created it.
+
+        A batch that exists leaves the index only when it has ended, or nothing would
+        run it if this process died.
+        """
+        if self._exists(batch_id):
+            return
         self._index.remove(self._ledger.project, batch_id)
         if self._exists(batch_id):
             self.confirm(batch_id, reserved)
@@ -105,14 +114,18 @@ class Admission:
         """Return the unfinished batches of the project, without this one."""
         found = self._index.of_project(self._ledger.project)
         ids = [other for other in found if other != batch_id]
-        return _read_all(ids, self._needs)
+        needs = _read_all(ids, self._needs)
+        return {other: one for other, one in needs.items() if one is not None}
 
-    def _needs(self, batch_id: str) -> ActiveBatch:
-        """Return what an unfinished batch needs.
+    def _needs(self, batch_id: str) -> ActiveBatch | None:
+        """Return what an unfinished batch needs; None if it was never created.
 
         An entry says nothing if it is of an older version or was written again.
         """
         needs = self._index.get(self._ledger.project, batch_id)
+        age = self._ledger.clock() - id_created_at(batch_id)
+        if age > _RESERVATION_SECONDS and not self._exists(batch_id):
+            return None
         if needs != ActiveBatch():
             return needs
         try:
