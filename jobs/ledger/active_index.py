@@ -10,7 +10,11 @@ from decimal import Decimal
 from secrets import randbelow
 from typing import NamedTuple
 
-from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError
+from batchchat.jobs.errors import (
+    CorruptObjectError,
+    NewerFormatError,
+    ObjectMissingError,
+)
 from batchchat.jobs.ids import checked_id, checked_project, is_batch_id, is_project
 from batchchat.jobs.ledger import records
 from batchchat.jobs.storage import Storage
@@ -56,16 +60,20 @@ class ActiveIndex:
 
         Listings return the size of an entry, so the size serves as its version.
         """
-        entry = records.encode(self.get(project, batch_id))
+        key = _key(project, batch_id)
+        try:
+            entry = self._storage.get(key).rstrip()  # perhaps of a newer version
+        except ObjectMissingError:
+            entry = records.encode(_UNKNOWN)
         padding = b" " * (1 + randbelow(_VERSIONS))
-        self._storage.put(_key(project, batch_id), entry + padding)
+        self._storage.put(key, entry + padding)
 
     def get(self, project: str, batch_id: str) -> ActiveBatch:
-        """Return what a batch may need; nothing if the entry is missing or corrupt."""
+        """Return what a batch may need; nothing if its entry cannot be read."""
         key = _key(project, batch_id)
         try:
             return records.decode(ActiveBatch, self._storage.get(key), key)
-        except (ObjectMissingError, CorruptObjectError):
+        except (ObjectMissingError, CorruptObjectError, NewerFormatError):
             return _UNKNOWN
 
     def of_project(self, project: str) -> Iterator[str]:
