@@ -100,6 +100,7 @@ def batchchat(
 
 def main() -> NoReturn:
     """Run the command; exit with 0 (success), 1 (incomplete), 2 (could not run)."""
+    streams.open_closed()
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except _UsageError as error:

@@ -32,6 +32,26 @@ class BrokenOutputError(Exception):
     """The reader of stdout, such as `head`, has closed the pipe."""
 
 
+def open_closed() -> None:
+    """Open stdin, stdout and stderr if the process was started without them.
+
+    Otherwise the next file that it opens would take the descriptor of stdout, and what
+    libraries print would end up in that file. Messages are discarded; data can't be
+    written, which is reported as for a full disk.
+    """
+    for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # takes the lowest free number
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+
+
 def stderr() -> TextIO:
     """Return the stream for messages."""
     return _real_streams.get(2, sys.stderr)

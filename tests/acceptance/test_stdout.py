@@ -1,5 +1,7 @@
 """Commands handle a closed or full stdout."""
 
+import pytest
+
 
 def into(target):
     """Return a wrapper that redirects a command's stdout in a shell."""
@@ -22,3 +24,16 @@ def test_full_disk_is_an_error_for_binary_output(place):
     done = place.run("validate", "in.jsonl", "--json", through=into("> /dev/full"))
     assert done.code == 2
     assert done.err.startswith("error: can't write to stdout: No space left on device")
+
+
+@pytest.mark.parametrize("command", [("models",), ("models", "--json")])
+def test_closed_stdout_is_an_error(place, command):
+    done = place.run(*command, through=into(">&-"))
+    assert done.code == 2
+    assert done.err.startswith("error: can't write to stdout: Bad file descriptor")
+
+
+def test_command_runs_without_stdin_and_stderr(place):
+    done = place.run("models", through=into("<&- 2>&-"))
+    assert (done.code, done.err) == (0, "")
+    assert b"demo" in done.out
