@@ -55,16 +55,15 @@ class ShardReader:
         """Return the request on a line, or why there is none.
 
         A line whose custom_id is already on an earlier line holds no valid request.
+        That is its first problem, as in the planner's report.
         """
         parsed = parse_line(self._parser, line, self._context.max_line_bytes)
-        if (
-            isinstance(parsed, InvalidLine)
-            or parsed.line not in self._shard.duplicate_lines
-        ):
+        if parsed.line not in self._shard.duplicate_lines:
             return parsed
+        others = parsed.problems if isinstance(parsed, InvalidLine) else []
         message = "the custom_id is already on an earlier line"
         problem = Problem("duplicate_custom_id", parsed.line, message, "custom_id")
-        return InvalidLine(parsed.line, parsed.custom_id, [problem])
+        return InvalidLine(parsed.line, parsed.custom_id, [problem, *others])
 
     def _check_count(self, found: int) -> None:
         """Check that the shard has as many requests as when it was planned.

@@ -253,7 +253,7 @@ class _Scanner:
             twice.add([Problem("duplicate_custom_id", line, message, "custom_id")])
         found.shards = list(_with_duplicate_lines(found.shards, lines))
         by_line = attrgetter("line")
-        found.replace_problems(merge(found.problems, twice.problems, key=by_line))
+        found.replace_problems(merge(twice.problems, found.problems, key=by_line))
         twice.problems.close()
 
 

@@ -14,6 +14,9 @@ from tests.acceptance.bad_lines import GOOD, BadFile
 from tests.acceptance.command import Done, Place
 
 pytestmark = pytest.mark.slow
+TWICE = b"""{"custom_id": "a", "messages": [{"role": "user", "content": "hi"}]}
+{"custom_id": "a", "messages": [{"content": "hi"}]}
+"""
 SIMULATED = {"simulated_tokens_per_second": 1_000}
 
 
@@ -55,6 +58,18 @@ def test_each_invalid_line_has_one_error_with_its_custom_id(skipped):
     wanted = [(one.code, (one.param or "").removeprefix("body.")) for one in bad]
     assert [(one["code"], one["param"] or "") for one in said] == wanted
     assert {one["response"]["status_code"] for one in skipped.errors} == {400}
+
+
+def test_repeated_id_is_the_first_problem_of_an_invalid_line(make_place):
+    place = make_place()
+    place.file("in.jsonl", TWICE)
+    options = ["in.jsonl", "--model", "demo", "--on-invalid", "skip"]
+    listed = place.run("validate", *options, "--json").json()["errors"]["data"]
+    place.run("submit", *options, "--output", "out.jsonl", settings=SIMULATED)
+    (line,) = (place.folder / "out.errors.jsonl").read_bytes().splitlines()
+    error = json.loads(line)["response"]["body"]["error"]
+    assert listed[0]["code"] == error["code"] == "duplicate_custom_id"
+    assert "; messages[0].role: required" in error["message"]
 
 
 def test_counts_match_the_files(skipped):
