@@ -4,7 +4,7 @@ import os
 import tomllib
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     upload_idle_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Idle timeout for uploads, in seconds."""
 
-    on_invalid: Annotated[str, Field(pattern="^(openai|fail|skip)$")] = "openai"
+    on_invalid: Literal["openai", "fail", "skip"] = "openai"
     """Which invalid lines fail a batch that is created without `on_invalid`: `openai`
     (those that are no request, such as invalid JSON; an error in a request's body is a
     line of the error file), `fail` (all) or `skip` (none)."""
@@ -138,13 +138,11 @@ class Settings(BaseSettings):
     webhooks_allow_private: bool = False
     """Whether webhooks may be sent to private addresses and over plain HTTP."""
 
-    engine_process: Annotated[str, Field(pattern="^(auto|in_process|subprocess)$")] = (
-        "auto"
-    )
+    engine_process: Literal["auto", "in_process", "subprocess"] = "auto"
     """Where vLLM's core runs: `in_process`, `subprocess`, or `auto` (the first on CPU,
     the second on GPU)."""
 
-    engine_log: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "error"
+    engine_log: Literal["debug", "info", "warning", "error"] = "error"
     """vLLM's log level: `debug`, `info`, `warning` or `error`. `batchchat logs` prints
     the log of a batch; a worker of a cluster logs to stderr."""
 

@@ -17,10 +17,11 @@ _MAX_SHOWN_CHARS = 80
 
 def unknown_variables(names: Iterable[str], fields: Collection[str]) -> Iterator[str]:
     """Yield a warning for each variable that begins like a setting and is none."""
-    known = [PREFIX + field.upper() for field in fields]
+    known = [field.upper() for field in fields]
     for name in sorted(names):
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            yield _warning(f"`{name[:_MAX_SHOWN_CHARS]}`", name.upper(), known)
+        own = name.upper().removeprefix(PREFIX)
+        if name.upper().startswith(PREFIX) and own not in known:
+            yield _warning(f"`{name[:_MAX_SHOWN_CHARS]}`", own, known, PREFIX)
 
 
 def unknown_keys(
@@ -43,7 +44,11 @@ def unknown_keys(
         yield _warning(f"`{what[:_MAX_SHOWN_CHARS]}` in `{file}`", plain, known)
 
 
-def _warning(what: str, name: str, known: Collection[str]) -> str:
+def _warning(what: str, name: str, known: Collection[str], prefix: str = "") -> str:
+    """Return the warning; `prefix` is what all names have, but not `name`.
+
+    With it, any two names would be similar.
+    """
     near = get_close_matches(name, known, n=1)
-    meant = f"; did you mean `{near[0]}`?" if near else ""
+    meant = f"; did you mean `{prefix}{near[0]}`?" if near else ""
     return f"{what} is not a setting and is ignored{meant}"

@@ -34,6 +34,13 @@ def test_an_invalid_setting_is_an_error_with_its_name(monkeypatch):
         load_settings()
 
 
+@pytest.mark.parametrize("name", ["ON_INVALID", "ENGINE_PROCESS", "ENGINE_LOG"])
+def test_an_unknown_choice_is_an_error_that_lists_the_choices(monkeypatch, name):
+    monkeypatch.setenv(f"BATCHCHAT_{name}", "never")
+    with pytest.raises(ConfigError, match=r"Input should be '\w+', .*or '\w+'"):
+        load_settings()
+
+
 def test_an_invalid_toml_file_is_an_error_with_its_path(config):
     config.write_text("shard_requests =")
     with pytest.raises(ConfigError, match=r"batchchat\.toml"):
