@@ -39,6 +39,9 @@ _COMMAS = _Format(
     "JSON with a comma after each line",
     "sed 's/[[:space:]]*,[[:space:]]*$//' {} > requests.jsonl",
 )
+_RETURNS = _Format(
+    "text whose lines end with carriage returns", "tr '\\r' '\\n' < {} > requests.jsonl"
+)
 _BY_MAGIC = {
     b"PK\x03\x04": _Format("a zip archive", "unzip -p {} > requests.jsonl"),
     b"\x28\xb5\x2f\xfd": _Format("Zstandard data", "zstd -dc {} > requests.jsonl"),
@@ -169,6 +172,9 @@ def _other_text(text: bytes) -> _Format | None:
         return _delimited(first, rest)
     if line_feed and first.endswith(b",") and _is_json(first[:-1]):
         return _COMMAS
+    first_of_returns, _, others = text.partition(b"\r")
+    if b"\n" not in text and others.strip() and _is_json(first_of_returns):
+        return _RETURNS
     is_pretty = line_feed and is_continued and _is_incomplete(first)
     return _PRETTY if is_pretty else None
 

@@ -123,6 +123,7 @@ FORMATS = {
     "pretty-printed, long": (LONG, "pretty-printed JSON", "jq"),
     "commas": (LINES.replace(b"\n", b",\n"), "comma", "sed"),
     "commas, CRLF": (LINES.replace(b"\n", b" ,\r\n"), "comma", "sed"),
+    "carriage returns": (LINES.replace(b"\n", b"\r"), "carriage returns", "tr"),
     "parquet": (as_parquet(), "Parquet", "pandas"),
 }
 
