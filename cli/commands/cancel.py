@@ -11,8 +11,8 @@ def cancel(batch_id: options.BatchId, json: options.Json = False) -> int:
     from batchchat.cli.backends.resolve import open_batch
 
     backend, found_id = open_batch(batch_id)
+    view = backend.cancel(found_id)
     if found_id != batch_id:
         streams.info(f"cancelling `{found_id}`")
-    view = backend.cancel(found_id)
     streams.print_encoded(view.text) if json else streams.print_data(view.batch.status)
     return 0

@@ -1,5 +1,6 @@
 """Check a local or S3 file in the way that the planner checks a batch's input."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,14 @@ def check_file(
         session.catalog.find(model)
     with opened(file) as (read, _):
         return check_text(session, read, model, on_invalid)
+
+
+def validate_command(file: str, model: str | None, on_invalid: str | None) -> str:
+    """Return the command that checks a file, ready to be pasted into a shell."""
+    words = ["batchchat", "validate", file]
+    words += ["--model", model] if model else []
+    words += ["--on-invalid", on_invalid] if on_invalid else []
+    return shlex.join(words)
 
 
 def check_text(

@@ -1,6 +1,7 @@
 """`batchchat estimate`: estimate the tokens, cost and time of a file."""
 
 import os
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from batchchat.cli.terminal import options, streams
@@ -36,7 +37,7 @@ def estimate(
     """
     from batchchat.cli.backends.report import INCOMPLETE
     from batchchat.cli.backends.session import open_session
-    from batchchat.cli.commands.check_file import check_text, opened
+    from batchchat.cli.commands.check_file import check_text, opened, validate_command
     from batchchat.cli.terminal.progress import ProgressDisplay
     from batchchat.jobs.errors import UsageError
     from batchchat.jobs.planning.estimator import TokenCounter, model_history
@@ -61,7 +62,7 @@ def estimate(
     if counter.model is None:
         raise UsageError(
             f"`{file}` has no valid request that names a model",
-            hint=f"choose one: `batchchat estimate {file} --model demo`",
+            hint=f"choose one: `batchchat estimate {shlex.quote(file)} --model demo`",
         )
     found = session.catalog.find(counter.model)
     past = model_history(session.ledger, found)
@@ -74,7 +75,8 @@ def estimate(
             streams.info(f"{count(failing, 'problem')} would fail the batch")
     is_bad = counted.lines or not counted.requests or checked.failing_problems
     if is_bad and not json:
-        streams.hint(f"list the problems with `batchchat validate {file}`")
+        again = validate_command(file, model, None)
+        streams.hint(f"list the problems with `{again}`")
     return INCOMPLETE if is_bad else 0
 
 

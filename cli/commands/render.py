@@ -1,5 +1,6 @@
 """`batchchat render`: print the exact prompt of each request."""
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,7 @@ def _require_model(line: "InvalidLine", file: str) -> None:
     if any(problem.message == NO_MODEL for problem in line.problems):
         raise UsageError(
             f"line {line.line:,} of `{file}` names no model",
-            hint=f"choose one: `batchchat render {file} --model demo`",
+            hint=f"choose one: `batchchat render {shlex.quote(file)} --model demo`",
         )
 
 

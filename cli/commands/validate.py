@@ -25,13 +25,13 @@ def validate(
     """
     from batchchat.cli.backends.report import INCOMPLETE, ignored_note
     from batchchat.cli.backends.session import open_session
-    from batchchat.cli.commands.check_file import check_file
+    from batchchat.cli.commands.check_file import check_file, validate_command
 
     found = check_file(open_session(), file, model, on_invalid)
     if json:
         _print_json(found)
     elif found.problem_count:
-        _show(found, file)
+        _show(found, file, validate_command(file, model, on_invalid))
     else:
         streams.info(f"`{file}` is valid: {count(found.requests, 'request')}")
     if not json and (note := ignored_note(found.ignored_fields)):
@@ -39,13 +39,17 @@ def validate(
     return INCOMPLETE if found.problem_count else 0
 
 
-def _show(found: "Scan", file: str) -> None:
-    """Print the problems: those that fail the batch, then the others."""
+def _show(found: "Scan", file: str, again: str) -> None:
+    """Print the problems: those that fail the batch, then the others.
+
+    `again` is the command that checks the file.
+    """
     from batchchat.cli.backends.report import (
         MAX_SHOWN_PROBLEMS,
         list_problems,
         show_invalid,
     )
+    from batchchat.jobs.planning.file_problem import NO_MODEL_IN_FILE
 
     has_bad_lines = any(problem.line for problem in found.problems)
     show_invalid(found.invalid if has_bad_lines else 0, found.requests, f"`{file}`")
@@ -57,12 +61,12 @@ def _show(found: "Scan", file: str) -> None:
     if others:
         streams.info(f"{count(others, 'problem')} would be reported in the error file:")
         list_problems((p for p in found.problems if not found.is_failing(p)), others)
-    again = f"`batchchat validate {file}"
-    streams.hint(
-        f"list all problems with {again} --json`"
-        if max(failing, others) > MAX_SHOWN_PROBLEMS
-        else f"fix the file, and check it again with {again}`"
-    )
+    if any(problem.message == NO_MODEL_IN_FILE for problem in found.problems):
+        streams.hint(f"choose a model: `{again} --model NAME`")
+    elif max(failing, others) > MAX_SHOWN_PROBLEMS:
+        streams.hint(f"list all problems with `{again} --json`")
+    else:
+        streams.hint(f"fix the file, and check it again with `{again}`")
 
 
 def _print_json(found: "Scan") -> None:

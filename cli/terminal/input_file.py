@@ -1,6 +1,7 @@
 """Open the input that a user names: a file, an S3 object, or stdin."""
 
 import os
+import shlex
 import stat
 import sys
 from collections.abc import Iterator
@@ -142,7 +143,7 @@ def _is_s3(source: str) -> bool:
 
 def _unreadable(name: str, error: OSError) -> InputFileError:
     message = f"can't read `{name}`: {error.strerror}"
-    return InputFileError(message, hint=f"check it with `ls -l {name}`")
+    return InputFileError(message, hint=f"check it with `ls -l {shlex.quote(name)}`")
 
 
 def refuse_to_overwrite(source: str, output: Path, formats: str) -> None:

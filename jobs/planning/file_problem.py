@@ -19,6 +19,10 @@ _MAX_COLUMNS = 12
 _PROMPT_COLUMNS = ("prompt", "question", "instruction", "query", "input", "text")
 """Columns that usually hold what is asked, the most likely one first."""
 
+NO_MODEL_IN_FILE = (
+    "no request names a model: add `--model NAME`, or a `model` to each request"
+)
+
 _Condense = Callable[[list[Problem]], Problem]
 """Returns the problem of the file, by the problems of its first line."""
 
@@ -39,7 +43,7 @@ def condense(found: Scan, model: str | None) -> None:
         found.replace_problems(kept)
         kept.close()
         if not found.failing_problems:
-            found.add([_NO_MODEL_IN_FILE])
+            found.add([_NO_MODEL])
 
 
 def _problem_of_all_lines(problems: ProblemLog, lines: int) -> Problem | None:
@@ -64,7 +68,7 @@ def _without_missing_models(problems: ProblemLog, kept: ProblemLog) -> int:
     Return the number of lines that have no other problem.
     """
     if any(problem.message == NO_MODEL for problem in problems):
-        kept.add([_NO_MODEL_IN_FILE])
+        kept.add([_NO_MODEL])
     bare = 0
     for line in _by_line(problems):
         others = [problem for problem in line if problem.message != NO_MODEL]
@@ -73,12 +77,7 @@ def _without_missing_models(problems: ProblemLog, kept: ProblemLog) -> int:
     return bare
 
 
-_NO_MODEL_IN_FILE = Problem(
-    "missing_required_parameter",
-    None,
-    "no request names a model: add `--model NAME`, or a `model` to each request",
-    "model",
-)
+_NO_MODEL = Problem("missing_required_parameter", None, NO_MODEL_IN_FILE, "model")
 
 
 def _by_line(problems: ProblemLog) -> Iterator[list[Problem]]:

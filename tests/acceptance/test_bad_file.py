@@ -85,8 +85,24 @@ def test_validate_prints_the_first_problems_and_their_number(place, file):
     assert f"\n{others} problems would be reported in the error file:\n" in done.err
     assert f"  … and {others - 20} more problems" in done.err
     assert (
-        f"hint: list all problems with `batchchat validate {path} --json`" in done.err
+        f"hint: list all problems with `batchchat validate {path} --model demo --json`"
+        in done.err
     )
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "command"),
+    [
+        (b"{}\n", ("--model", "demo"), "validate 'my file' --model demo`"),
+        (b"{}\n", ("-m", "demo", "--on-invalid", "skip"), "--on-invalid skip`"),
+        (b'{"messages": [{"role": "user", "content": "a"}]}', (), "--model NAME`"),
+    ],
+)
+def test_hint_repeats_the_command_with_its_options(place, lines, options, command):
+    place.file("my file", lines)
+    hint = place.run("validate", "my file", *options).err.rpartition("hint: ")[2]
+    assert "`batchchat validate 'my file'" in hint
+    assert hint.strip().endswith(command)
 
 
 def test_long_lines_do_not_increase_memory(place, file):
