@@ -29,7 +29,7 @@ WORDS = ["the", "of", "and", "to", "in", "that", "was", "his", "he", "it", "with
 def prepare(folder: Path, requests: int) -> str:
     """Make a batch whose shards are all committed; return its id."""
     from batchchat.jobs.ledger import records
-    from batchchat.jobs.ledger.records import BatchOptions
+    from batchchat.jobs.ledger.batch_options import BatchOptions
     from batchchat.jobs.ledger.stored_files import store_file
     from batchchat.jobs.ledger.submission import create_batch
 

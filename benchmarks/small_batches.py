@@ -25,8 +25,8 @@ from batchchat.cli.backends.cluster import ClusterBackend
 from batchchat.cli.backends.session import Session
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.ledger.active_index import ActiveIndex
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import BatchOptions
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.settings import Settings

@@ -18,16 +18,10 @@ from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.ids import new_attempt_id
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.active_index import ActiveIndex
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.keys import BatchKeys
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import (
-    BatchOptions,
-    Commit,
-    Counts,
-    Part,
-    Plan,
-    Shard,
-)
+from batchchat.jobs.ledger.records import Commit, Counts, Part, Plan, Shard
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.settings import Settings

@@ -89,8 +89,8 @@ def run_batchchat(
     """
     from batchchat.jobs.catalog.catalog import load_catalog
     from batchchat.jobs.execution.progress import Progress
+    from batchchat.jobs.ledger.batch_options import BatchOptions
     from batchchat.jobs.ledger.ledger import Ledger
-    from batchchat.jobs.ledger.records import BatchOptions
     from batchchat.jobs.ledger.stored_files import store_file
     from batchchat.jobs.ledger.submission import create_batch
     from batchchat.jobs.prompts.registry import RendererRegistry

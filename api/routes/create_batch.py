@@ -34,12 +34,13 @@ from batchchat.jobs.errors import (
 )
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.json_lines import encode
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.completion_window import (
     COMPLETION_WINDOW_PATTERN,
     completion_window_seconds,
 )
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import Batch, BatchOptions, File
+from batchchat.jobs.ledger.records import Batch, File
 from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.planning.model_resolution import resolve_model
 from batchchat.jobs.webhooks.endpoints import EndpointStore

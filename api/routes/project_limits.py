@@ -14,9 +14,10 @@ from batchchat.jobs.errors import LimitExceededError, UsageError
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.files.stored_bytes import stored_bytes
 from batchchat.jobs.ledger.active_index import ActiveBatch
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import BatchOptions, File
+from batchchat.jobs.ledger.records import File
 from batchchat.jobs.project_rules import PRIORITIES
 
 

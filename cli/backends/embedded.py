@@ -13,9 +13,10 @@ from batchchat.jobs.errors import BatchchatError, ConfigError
 from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ledger.active_index import ActiveIndex
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.completion_window import NO_DEADLINE
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import BatchOptions, File
+from batchchat.jobs.ledger.records import File
 from batchchat.jobs.planning.model_resolution import resolve_model
 from batchchat.jobs.results.finalize import finalize
 from batchchat.jobs.shutdown import ShutdownSignal

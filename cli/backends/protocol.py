@@ -13,7 +13,7 @@ from typing import Protocol
 from batchchat.cli.backends.batch_view import LocalOutput, Page, View
 from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.ledger.batch_filter import EVERY_BATCH, BatchFilter
-from batchchat.jobs.ledger.records import BatchOptions
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.workers.local.live_speed import Speed
 
 

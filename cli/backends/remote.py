@@ -46,7 +46,7 @@ from batchchat.jobs.ids import checked_id, last_id_with
 from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.batch_filter import EVERY_BATCH, BatchFilter
 from batchchat.jobs.ledger.batch_object import BatchObject
-from batchchat.jobs.ledger.records import BatchOptions
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.requests.schema import ENDPOINT
 from batchchat.jobs.results.export import Write, output_paths, write_atomically
 from batchchat.jobs.storage.destination import Destination

@@ -21,9 +21,10 @@ from batchchat.jobs.files.files import Files
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.batch_filter import EVERY_BATCH, BatchFilter
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import BatchOptions, File
+from batchchat.jobs.ledger.records import File
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import cancel_batch, create_batch, extend_batch
 from batchchat.jobs.planning.model_resolution import resolve_model

@@ -12,7 +12,7 @@ from batchchat.cli.client.http_client import ServerClient
 from batchchat.cli.terminal.format import count
 from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.errors import BatchchatError
-from batchchat.jobs.ledger.records import BatchOptions
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.workers.diagnostics import CheckResult
 
 

@@ -91,8 +91,8 @@ def _try_model(session: "Session", name: str) -> "CheckResult":
     """Load the model, and run a batch of one request in memory."""
     from batchchat.jobs.errors import BatchchatError
     from batchchat.jobs.execution.progress import Progress
+    from batchchat.jobs.ledger.batch_options import BatchOptions
     from batchchat.jobs.ledger.ledger import Ledger
-    from batchchat.jobs.ledger.records import BatchOptions
     from batchchat.jobs.ledger.stored_files import store_file
     from batchchat.jobs.ledger.submission import create_batch
     from batchchat.jobs.shutdown import ShutdownSignal

@@ -71,7 +71,7 @@ def submit(
     from batchchat.cli.backends.open import open_backend
     from batchchat.cli.backends.run import RunOptions, run_batch
     from batchchat.cli.terminal.input_file import open_input
-    from batchchat.jobs.ledger.records import BatchOptions
+    from batchchat.jobs.ledger.batch_options import BatchOptions
 
     format_ = options.output_format(output, format_)
     to_stdout = output == "-"

@@ -72,7 +72,7 @@ def _open_stored_backend() -> "StoredBackend":
 def _create_sample_batch(
     backend: "StoredBackend", state: "State", rows: "list[Row]"
 ) -> "Batch":
-    from batchchat.jobs.ledger.records import BatchOptions
+    from batchchat.jobs.ledger.batch_options import BatchOptions
     from batchchat.jobs.ledger.stored_files import store_file
     from batchchat.jobs.ledger.submission import create_batch
     from batchchat.jobs.results import verify as verification

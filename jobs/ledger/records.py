@@ -15,11 +15,10 @@ import msgspec
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import CorruptObjectError, NewerFormatError
+from batchchat.jobs.ledger.batch_options import DEFAULT_ON_INVALID, BatchOptions
 from batchchat.jobs.requests.problems import Problem
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
-
-DEFAULT_ON_INVALID = "openai"
 
 Format = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -76,53 +75,6 @@ class File(Record, frozen=True, kw_only=True):
     expires_at: int | None = None
     lines: int | None = None
     """The number of line feeds in it, None if they were not counted."""
-
-
-class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user may ask of a batch, besides its input.
-
-    Creating, storing and retrying a batch copy these fields as a whole, so that a new
-    option is declared here and nowhere else.
-    """
-
-    model: str | None = None
-    """The model of requests that name none."""
-
-    seed: int | None = None
-    prompt_time: int | None = None
-    """The time that chat templates read, in Unix seconds; None when it is created."""
-
-    on_invalid: str | None = None
-    """Which problems fail the batch: `openai`, `fail` or `skip`, see `fails_batch`;
-    None for the default of the place where it is created."""
-
-    completion_window: str = "24h"
-    """A duration, or `none`."""
-
-    metadata: dict[str, str] | None = None
-    retry_of: str | None = None
-    """The batch that this one is a retry of."""
-
-    merge: bool = False
-    """Whether the local output of a retry also has the results of that batch."""
-
-    output: str | None = None
-    """Where the command line writes the results: an absolute path on its machine."""
-
-    destination: str | None = None
-    """The URL that the results are delivered to; see `storage/destination.py`."""
-
-    output_format: str = "jsonl"
-    """With `parquet` or `both` the batch has a Parquet file beside its output."""
-
-    priority: str = "normal"
-    """Which batches run first if several wait: `low`, `normal` or `high`."""
-
-    output_expires_after: int | None = None
-    """How long its output and error files are kept, in seconds; None for ever."""
-
-    max_cost: Decimal | None = None
-    """Cost limit in US dollars; see `cost_limit.py`."""
 
 
 class Batch(BatchOptions, frozen=True, kw_only=True):

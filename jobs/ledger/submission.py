@@ -9,16 +9,10 @@ from batchchat.jobs.errors import ConflictError
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.active_index import ActiveBatch, ActiveIndex
+from batchchat.jobs.ledger.batch_options import DEFAULT_ON_INVALID, BatchOptions
 from batchchat.jobs.ledger.completion_window import expiry
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import (
-    DEFAULT_ON_INVALID,
-    Batch,
-    BatchOptions,
-    Cancel,
-    Extension,
-    File,
-)
+from batchchat.jobs.ledger.records import Batch, Cancel, Extension, File
 from batchchat.jobs.requests.schema import ENDPOINT
 
 

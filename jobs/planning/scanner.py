@@ -16,7 +16,8 @@ from typing import NamedTuple, Protocol, Self
 
 from msgspec.structs import replace
 
-from batchchat.jobs.ledger.records import DEFAULT_ON_INVALID, Shard
+from batchchat.jobs.ledger.batch_options import DEFAULT_ON_INVALID
+from batchchat.jobs.ledger.records import Shard
 from batchchat.jobs.requests.duplicate_ids import CustomIdHashes, find_duplicates
 from batchchat.jobs.requests.fast_path import TextOnlyLine, count_ignored
 from batchchat.jobs.requests.ignored_fields import ignored_fields

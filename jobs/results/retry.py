@@ -8,8 +8,9 @@ import msgspec
 
 from batchchat.jobs.errors import UsageError
 from batchchat.jobs.json_lines import escape_line_breaks
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import Batch, BatchOptions
+from batchchat.jobs.ledger.records import Batch
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.requests.schema import default_custom_id
 from batchchat.jobs.results.joined_rows import JoinedRows, Row

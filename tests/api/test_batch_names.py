@@ -12,7 +12,7 @@ from batchchat.cli.backends.session import Session
 from batchchat.cli.client.http_client import ServerClient
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import NotFoundError, UsageError
-from batchchat.jobs.ledger.records import BatchOptions
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.settings import Settings

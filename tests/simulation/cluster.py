@@ -10,8 +10,8 @@ from random import Random
 
 from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.errors import BatchchatError
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import BatchOptions
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import cancel_batch, create_batch
 from batchchat.jobs.prompts.chat_template import ChatTemplate

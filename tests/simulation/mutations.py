@@ -19,11 +19,11 @@ from batchchat.jobs.execution.checkpoint_writer import CheckpointWriter
 from batchchat.jobs.execution.crash_bisection import CrashBisection
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.active_index import ActiveIndex
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.checkpoint import FinishedLine, Result
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import (
     Batch,
-    BatchOptions,
     Commit,
     File,
     Outcome,

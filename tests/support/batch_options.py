@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from batchchat.jobs.ids import new_batch_id
-from batchchat.jobs.ledger.records import BatchOptions
+from batchchat.jobs.ledger.batch_options import BatchOptions
 
 EVERY_OPTION = BatchOptions(
     model="m",

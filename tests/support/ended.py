@@ -14,9 +14,10 @@ from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.execution import output_lines
 from batchchat.jobs.ids import new_attempt_id, request_id
 from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.checkpoint import Result, pack
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import BatchOptions, Part, Plan, Shard
+from batchchat.jobs.ledger.records import Part, Plan, Shard
 from batchchat.jobs.ledger.recovery import RecoveredResults
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.ledger.stored_files import store_file

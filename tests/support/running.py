@@ -9,8 +9,8 @@ from typing import Any
 
 from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.execution.progress import Progress
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import BatchOptions
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import create_batch

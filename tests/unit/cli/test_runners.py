@@ -8,7 +8,7 @@ from batchchat.cli.backends.session import Session
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import BrokerError
 from batchchat.jobs.ledger.active_index import ActiveIndex
-from batchchat.jobs.ledger.records import BatchOptions
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.settings import Settings

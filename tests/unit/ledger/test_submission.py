@@ -1,6 +1,6 @@
 import pytest
 
-from batchchat.jobs.ledger.records import BatchOptions
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import create_batch
 from tests.support.batch_options import EVERY_OPTION, options_of

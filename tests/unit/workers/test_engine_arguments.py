@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.execution.progress import Progress
-from batchchat.jobs.ledger.records import BatchOptions
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.prompts.chat_template import ChatTemplate

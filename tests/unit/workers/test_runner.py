@@ -11,8 +11,8 @@ from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.errors import EngineStartError
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.ledger.active_index import ActiveIndex
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import BatchOptions
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import cancel_batch, create_batch
 from batchchat.jobs.storage import MemoryStorage
