@@ -6,7 +6,11 @@ from typing import TypeVar
 
 from batchchat.jobs.errors import BrokerError
 from batchchat.workers.broker.messages import WorkMessage
-from batchchat.workers.broker.status_board import ShardProgress, WorkerStatus
+from batchchat.workers.broker.status_board import (
+    STOP_REQUEST_SECONDS,
+    ShardProgress,
+    WorkerStatus,
+)
 from tests.simulation.fault_profile import FaultProfile
 from tests.simulation.virtual_time import VirtualWorld
 
@@ -31,7 +35,8 @@ class Redis:
         self.leases: dict[str, tuple[str, float]] = {}
         self.queues: dict[str, deque[str]] = defaultdict(deque)
         self.workers: dict[str, tuple[WorkerStatus, float]] = {}
-        self.stopped: set[str] = set()
+        self.stopped: dict[str, float] = {}
+        """When the stop request of a batch ends."""
 
     def call(self, effect: Callable[[], T]) -> T:
         """Run `effect` on the server. Raises `BrokerError`."""
@@ -155,7 +160,12 @@ class SimulatedStatusBoard:
 
     def request_stop(self, batch_id: str, grace: float) -> None:
         del grace  # no batch of the simulation has a cost limit
-        self._redis.call(lambda: self._redis.stopped.add(batch_id))
+
+        def effect() -> None:
+            until = self._redis.world.now + STOP_REQUEST_SECONDS
+            self._redis.stopped[batch_id] = until
+
+        self._redis.call(effect)
 
     def stop_requests(self, batches: Iterable[str]) -> dict[str, float]:
         asked = set(batches)
@@ -163,7 +173,12 @@ class SimulatedStatusBoard:
             return {}
         if self._redis.world.chance(self._redis.faults.leases_split):
             return {}
-        return self._redis.call(lambda: dict.fromkeys(self._redis.stopped & asked, 0.0))
+
+        def effect() -> dict[str, float]:
+            now, stopped = self._redis.world.now, self._redis.stopped
+            return {one: 0.0 for one in sorted(asked) if stopped.get(one, 0.0) > now}
+
+        return self._redis.call(effect)
 
 
 class SimulatedQueue:
