@@ -132,10 +132,10 @@ class _Batch:
         """Return the codes that a line may fail with."""
         status = self._state.status
         reasons = {_NEVER_RUN[status]} if status in _NEVER_RUN else set()
-        if isinstance(parsed, InvalidLine):
-            return {*reasons, *(problem.code for problem in parsed.problems)}
         if parsed.custom_id == "q-0" and number > 1:
             return {*reasons, "duplicate_custom_id"}
+        if isinstance(parsed, InvalidLine):
+            return {*reasons, *(problem.code for problem in parsed.problems)}
         deaths = self._cluster.deaths_alone[self._state.batch.id, number]
         if DEADLY in parsed.body.messages[-1].text() or len(deaths) > 1:
             reasons.add("engine_error")

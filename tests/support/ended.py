@@ -123,7 +123,7 @@ class Hand:
         ):
             if line.raw is None or line.raw.strip():
                 parsed = parse_line(parser, line, LINE_BYTES)
-                if isinstance(parsed, Request) and parsed.line in shard.duplicate_lines:
+                if parsed.line in shard.duplicate_lines:
                     problem = Problem("duplicate_custom_id", parsed.line, "twice")
                     parsed = InvalidLine(parsed.line, parsed.custom_id, [problem])
                 found.append(_result(batch_id, parsed, answer))
