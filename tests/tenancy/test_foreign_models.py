@@ -36,7 +36,7 @@ def registry(monkeypatch):
     given = []
     monkeypatch.setattr(control, "run_controller", lambda *args: given.append(args))
     monkeypatch.setenv("BATCHCHAT_BROKER", "redis://nowhere")
-    controller.controller()
+    controller.controller(restart=False)
     return given[0][3]
 
 
