@@ -67,8 +67,8 @@ class RedisCluster:
         logs = self.logs()
         assert all(process.process.poll() is None for process in self.processes), logs
         assert logs.count("ready for shards") == 1, logs
-        assert "restarting in" not in logs
-        assert "Traceback" not in logs
+        assert "restarting in" not in logs, logs
+        assert "Traceback" not in logs, logs
 
     def _start(self, *arguments: str) -> Running:
         return self.place.start(*arguments, settings=self._settings({}))

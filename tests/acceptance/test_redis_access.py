@@ -42,6 +42,7 @@ def cluster(make_place, redis):
 
 
 def test_the_documented_user_runs_a_batch(cluster, redis):
+    redis.client.acl_log_reset()
     cluster.start()
     batch_id = cluster.submit(60, tokens=10)
     cluster.run("cancel", cluster.submit(20, tokens=100))

@@ -109,5 +109,5 @@ def test_a_test_event_is_not_sent_to_a_private_address(api):
         event_types=["batch.completed"],
     )
     inside = api(created)
-    with pytest.raises(BadRequestError, match="resolves to a private address"):
+    with pytest.raises(BadRequestError, match="must have public addresses only"):
         api(api.client.webhooks.test, inside.id, event_type="batch.completed")
