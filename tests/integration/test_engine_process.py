@@ -36,6 +36,15 @@ def start(models):
     return lambda: start_vllm(MODEL, models, in_subprocess=True, log_level="error")
 
 
+@pytest.fixture
+def children():
+    """Return the child processes started since; the session's engine may have one."""
+    others = set(multiprocessing.active_children())
+    return lambda: [
+        one for one in multiprocessing.active_children() if one not in others
+    ]
+
+
 def submit(engine, count, tokens):
     """Request `count` answers of `tokens` tokens; return the queue of answers."""
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -48,36 +57,33 @@ def submit(engine, count, tokens):
     return answers
 
 
-def core():
-    """Return the process id of the engine core."""
-    (child,) = multiprocessing.active_children()
-    return child.pid
-
-
-def test_signals_do_not_truncate_answers_and_a_crash_fails_them_at_once(start):
+def test_signals_do_not_truncate_answers_and_a_crash_fails_them_at_once(
+    start, children
+):
     engine = start()
+    [core] = children()
     try:
         answers = submit(engine, 20, 200)
         for number in (signal.SIGINT, signal.SIGTERM):
-            os.kill(core(), number)
+            os.kill(core.pid, number)
         whole = [answers.get(timeout=60) for _ in range(20)]
         assert all(isinstance(answer, Completion) for answer in whole)
         assert {answer.completion_tokens for answer in whole} == {200}
 
         answers = submit(engine, 20, 1500)
-        os.kill(core(), signal.SIGKILL)
+        core.kill()
         dead = [answers.get(timeout=30) for _ in range(20)]
         assert all(isinstance(answer, EngineDeadError) for answer in dead)
         with pytest.raises(EngineDeadError):
             submit(engine, engine.capacity + 1, 1)
     finally:
         engine.close()
-    assert multiprocessing.active_children() == []
+    assert children() == []
 
 
-def test_core_that_dies_during_startup_is_an_error(start):
+def test_core_that_dies_during_startup_is_an_error(start, children):
     def kill_first_child():
-        wait_until(multiprocessing.active_children)[0].kill()
+        wait_until(children)[0].kill()
 
     threading.Thread(target=kill_first_child, daemon=True).start()
     with pytest.raises(EngineStartError):
