@@ -176,7 +176,7 @@ def test_an_output_elsewhere_is_rejected_and_no_batch_is_created(exporting, outp
 
 def test_a_malformed_output_error_shows_the_expected_form(exporting):
     response = exporting.create(exporting.upload(), output="s3:/bucket/exports/default")
-    assert "use `s3://bucket/prefix/`" in error_of(response)["message"]
+    assert "such as `s3://bucket/prefix/`" in error_of(response)["message"]
 
 
 def test_without_allowed_prefixes_the_error_names_the_setting(served):
