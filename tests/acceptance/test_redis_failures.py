@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import contextmanager
 
 import pytest
 
@@ -13,12 +14,26 @@ from tests.support.wait import wait_until
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 
+@contextmanager
+def started_cluster(place, folder):
+    with redis_server(folder) as redis:
+        cluster = RedisCluster(place, redis, redis.url)
+        cluster.start()
+        yield cluster
+
+
 @pytest.fixture(scope="module")
 def cluster(make_place, tmp_path_factory):
-    with redis_server(tmp_path_factory.mktemp("redis")) as redis:
-        one = RedisCluster(make_place(), redis, redis.url)
-        one.start()
-        yield one
+    """A cluster whose processes never restart."""
+    with started_cluster(make_place(), tmp_path_factory.mktemp("redis")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def own_cluster(make_place, tmp_path):
+    """A cluster for a test that kills its processes."""
+    with started_cluster(make_place(), tmp_path) as cluster:
+        yield cluster
 
 
 def fail_over(redis):
@@ -79,10 +94,10 @@ def test_a_batch_survives_and_status_and_doctor_say_what_redis_replies(cluster, 
     assert cluster.batch(batch_id)["request_counts"]["completed"] == 100
 
 
-def test_a_controller_that_dies_is_restarted(cluster):
-    controller = cluster.processes[0]
+def test_a_controller_that_dies_is_restarted(own_cluster):
+    controller = own_cluster.processes[0]
     [child] = [one for one in living() if one.parent == controller.pid]
     os.kill(child.pid, signal.SIGKILL)
     controller.until_it_says("the controller exited with status -9; restarting in")
-    batch_id = cluster.submit(20, tokens=2)
-    cluster.wait_for(batch_id, "completed")
+    batch_id = own_cluster.submit(20, tokens=2)
+    own_cluster.wait_for(batch_id, "completed")
