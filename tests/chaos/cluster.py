@@ -118,11 +118,14 @@ class Cluster:
         return self.ledger.state(batch_id)
 
     def wait_until_committed(self, batch_id: str, shards: int) -> None:
-        """Wait until `shards` shards are committed."""
+        """Wait until `shards` shards are committed, or the batch has ended."""
         ledger = self.ledger
-        until(
-            lambda: len(ledger.state(batch_id).commits) >= shards, f"{shards} commits"
-        )
+
+        def are_committed() -> bool:
+            state = ledger.state(batch_id)
+            return state.is_terminal or len(state.commits) >= shards
+
+        until(are_committed, f"{shards} commits")
 
     def read(self, url: str) -> bytes:
         """Return an object that was delivered to the bucket."""

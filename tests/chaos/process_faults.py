@@ -186,5 +186,10 @@ def _starts(cluster: Cluster) -> int:
 
 def _are_committed(cluster: Cluster, names: dict[str, float]) -> bool:
     messages = [WorkMessage(*name.split("/")) for name in names]
-    commits = {batch: cluster.state(batch).commits for _, batch, _ in messages}
-    return all(message.shard in commits[message.batch_id] for message in messages)
+    states = {batch: cluster.state(batch) for _, batch, _ in messages}
+    # The state of an ended batch has no commits: its results are in its files.
+    return all(
+        states[message.batch_id].is_terminal
+        or message.shard in states[message.batch_id].commits
+        for message in messages
+    )

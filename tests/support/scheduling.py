@@ -25,6 +25,8 @@ _SPLIT = ("tests/simulation/test_simulation.py", "tests/unit/workers/test_runner
 """Modules whose tests take long and share no fixture: each test is its own group."""
 
 _LONGEST_FIRST = (
+    # Before the shared demo engine: vLLM creates the group of experts only once.
+    "tests/integration/test_architectures.py",
     "tests/chaos/",
     "tests/acceptance/test_recovery.py",
     "tests/tenancy/test_prefix_cache.py",
