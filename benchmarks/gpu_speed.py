@@ -28,7 +28,13 @@ from benchmarks.gpu_executor import (
     TIMES_VARIABLE,
 )
 from benchmarks.report import report
-from benchmarks.throughput import MARK, long_tail, run_batchchat, run_chat
+from benchmarks.throughput import (
+    MARK,
+    long_tail,
+    request_line,
+    run_batchchat,
+    run_chat,
+)
 
 Measured = dict[str, Any]
 
@@ -52,20 +58,8 @@ def write_requests(path: Path, requests: int, lengths: str) -> None:
     with path.open("w", encoding="utf-8") as file:
         for index in range(requests):
             words = " ".join(source.choices(_WORDS, k=150))
-            body = {
-                "model": "demo",
-                "messages": [{"role": "user", "content": f"{index}: {words}"}],
-                "max_tokens": 32 if lengths == "short" else long_tail(source),
-                "ignore_eos": True,
-                "seed": index,
-            }
-            line = {
-                "custom_id": f"q-{index}",
-                "method": "POST",
-                "url": "/v1/chat/completions",
-                "body": body,
-            }
-            file.write(json.dumps(line) + "\n")
+            tokens = 32 if lengths == "short" else long_tail(source)
+            file.write(request_line(index, f"{index}: {words}", tokens))
 
 
 def main() -> None:

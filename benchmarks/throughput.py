@@ -53,20 +53,25 @@ def write_requests(path: Path, requests: int, lengths: str) -> None:
             tokens = 32
             if lengths == "long-tail":
                 tokens = long_tail(source)
-            body = {
-                "model": "demo",
-                "messages": [{"role": "user", "content": f"Tell me about {index}."}],
-                "max_tokens": tokens,
-                "ignore_eos": True,
-                "seed": index,
-            }
-            line = {
-                "custom_id": f"q-{index}",
-                "method": "POST",
-                "url": "/v1/chat/completions",
-                "body": body,
-            }
-            file.write(json.dumps(line) + "\n")
+            file.write(request_line(index, f"Tell me about {index}.", tokens))
+
+
+def request_line(index: int, content: str, max_tokens: int) -> str:
+    """Return an input line whose answer has exactly `max_tokens` tokens."""
+    body = {
+        "model": "demo",
+        "messages": [{"role": "user", "content": content}],
+        "max_tokens": max_tokens,
+        "ignore_eos": True,
+        "seed": index,
+    }
+    line = {
+        "custom_id": f"q-{index}",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": body,
+    }
+    return json.dumps(line) + "\n"
 
 
 def long_tail(source: random.Random) -> int:
