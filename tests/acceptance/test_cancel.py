@@ -1,6 +1,7 @@
 """A running batch that runs out of disk space for a while, and is cancelled."""
 
 import json
+import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +62,9 @@ def cancelled(make_place):
     run.limit_files()
     before = len(checkpoints(place.storage))
     run.until(lambda: len(checkpoints(place.storage)) > before + 1)
+    run.signal(signal.SIGSTOP)  # or it might end before the command looks again
     cancel = place.run("cancel", batch_id)
+    run.signal(signal.SIGCONT)
     return Cancelled(place, looks, cancel, run.end())
 
 
