@@ -7,6 +7,7 @@ from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError
 from batchchat.jobs.execution.context import BatchContext
 from batchchat.jobs.ledger.missing_input import input_is_missing, record_missing_input
 from batchchat.jobs.ledger.records import Shard
+from batchchat.jobs.ledger.request_lines import request_lines_key
 from batchchat.jobs.requests.line_reader import RawLine, iter_lines
 from batchchat.jobs.requests.parser import InvalidLine, ParsedLine, Parser, parse_line
 from batchchat.jobs.requests.problems import Problem
@@ -32,7 +33,7 @@ class ShardReader:
         """
         context, shard = self._context, self._shard
         found = 0
-        key = context.ledger.keys.content(context.batch.input_file_id)
+        key = request_lines_key(context.ledger.keys, context.batch)
         chunks = stream_range(context.storage, key, shard.offset, shard.length)
         try:
             for line in iter_lines(

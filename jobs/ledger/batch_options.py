@@ -4,6 +4,8 @@ from decimal import Decimal
 
 import msgspec
 
+from batchchat.jobs.rows.row_options import RowOptions
+
 DEFAULT_ON_INVALID = "openai"
 
 
@@ -52,3 +54,6 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     max_cost: Decimal | None = None
     """Cost limit in US dollars; see `cost_limit.py`."""
+
+    rows: RowOptions | None = None
+    """How the rows of the input become requests; None if it holds requests."""

@@ -12,6 +12,7 @@
         batch.json                    create-once: the batch and its options
         plan.json                     create-once: the shards, or why there are none
         problems.jsonl                all problems of the input
+        requests.jsonl                the requests that were made of the input's rows
         cancel.json                   create-once: a cancellation request
         extension.json                a later deadline
         commits/00012.json            create-once: makes the shard's results final
@@ -94,6 +95,7 @@ class BatchKeys:
         self.batch = f"{top}/batch.json"
         self.plan = f"{top}/plan.json"
         self.problems = f"{top}/problems.jsonl"
+        self.requests = f"{top}/requests.jsonl"
         self.cancel = f"{top}/cancel.json"
         self.extension = f"{top}/extension.json"
         self.final = f"{top}/final.json"

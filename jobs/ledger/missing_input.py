@@ -10,6 +10,7 @@ from batchchat.jobs.errors import ObjectMissingError
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, Cancel
+from batchchat.jobs.ledger.request_lines import request_lines_key
 
 INPUT_MISSING = "input_file_missing"
 """The error code, and the reason of the cancellation."""
@@ -22,12 +23,17 @@ _VISIBILITY_DELAY_SECONDS = 60
 """How long a storage may hide an object after it was written."""
 
 
-def input_is_missing(ledger: Ledger, batch: Batch) -> bool:
-    """Return whether the input no longer exists. Raises `StorageError`."""
+def input_is_missing(ledger: Ledger, batch: Batch, key: str | None = None) -> bool:
+    """Return whether the batch's request lines, or else `key`, no longer exist.
+
+    Raises:
+        StorageError: the storage can't be read.
+
+    """
     if ledger.now() - batch.created_at <= _VISIBILITY_DELAY_SECONDS:
         return False
     try:
-        ledger.storage.size(ledger.keys.content(batch.input_file_id))
+        ledger.storage.size(key or request_lines_key(ledger.keys, batch))
     except ObjectMissingError:
         return True
     return False

@@ -100,7 +100,7 @@ class Batch(BatchOptions, frozen=True, kw_only=True):
     """The model as it was found in the catalog when the batch was created; None if the
     planner has to find it, from the name in `model` or on the lines."""
 
-    format: Format = 2
+    format: Format = 3
 
 
 class Shard(msgspec.Struct, frozen=True, array_like=True):

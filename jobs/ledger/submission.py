@@ -49,7 +49,7 @@ def create_batch(
         endpoint=ENDPOINT,
         created_at=now,
         expires_at=expires_at,
-        format=1 if expires_at and on_invalid != DEFAULT_ON_INVALID else 2,
+        format=_oldest_format(options, expires_at, on_invalid),
         resolved_model=resolved_model,
         **chosen,
     )
@@ -60,6 +60,15 @@ def create_batch(
     if ledger.storage.create(key, records.encode(batch)):
         return batch
     return ledger.batch(batch.id)
+
+
+def _oldest_format(
+    options: BatchOptions, expires_at: int | None, on_invalid: str
+) -> int:
+    """Return the oldest format whose readers understand the batch."""
+    if options.rows is not None:
+        return 3
+    return 1 if expires_at and on_invalid != DEFAULT_ON_INVALID else 2
 
 
 def cancel_batch(ledger: Ledger, batch_id: str) -> None:

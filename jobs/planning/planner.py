@@ -20,6 +20,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.missing_input import INPUT_MISSING, input_is_missing
 from batchchat.jobs.ledger.records import Batch, Plan
 from batchchat.jobs.ledger.repair import plan_matches_stored_results
+from batchchat.jobs.ledger.request_lines import request_lines_key
 from batchchat.jobs.planning.file_problem import condense
 from batchchat.jobs.planning.prompt_checker import PromptChecker
 from batchchat.jobs.planning.scanner import Limits, Scan, scan
@@ -69,7 +70,9 @@ def make_plan(
             ledger, batch, read, renderers, sizes, on_progress=on_progress
         )
     except ObjectMissingError:
-        if not input_is_missing(ledger, batch):
+        if not input_is_missing(
+            ledger, batch, ledger.keys.content(batch.input_file_id)
+        ):
             raise
         plan = _without_input(ledger, batch)
     return _write(ledger, batch, plan)
@@ -87,7 +90,7 @@ def _read_input(
     batch: Batch,
     paced: Callable[[Iterable[bytes]], Iterable[bytes]],
 ) -> Iterable[bytes]:
-    return paced(ledger.storage.stream(ledger.keys.content(batch.input_file_id)))
+    return paced(ledger.storage.stream(request_lines_key(ledger.keys, batch)))
 
 
 def _build_plan(

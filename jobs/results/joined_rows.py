@@ -8,6 +8,7 @@ from batchchat.jobs.errors import ConflictError, CorruptObjectError
 from batchchat.jobs.ids import request_ids
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Outcome
+from batchchat.jobs.ledger.request_lines import request_lines_key
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.requests.line_reader import RawLine, iter_lines, split_lines
 
@@ -73,13 +74,13 @@ class JoinedRows:
         """Return the bytes of a line of the input, however long it is."""
         if line.raw is not None:
             return line.raw
-        key = self._keys.content(self._batch.input_file_id)
+        key = request_lines_key(self._keys, self._batch)
         return self._storage.read(key, line.offset, line.length)
 
     def _lines(self) -> Iterator[RawLine]:
         if not self._final.counts.total:  # cancelled before it was planned
             return iter(())
-        key = self._keys.content(self._batch.input_file_id)
+        key = request_lines_key(self._keys, self._batch)
         return iter_lines(self._storage.stream(key), _LINE_BYTES)
 
     def _results(self, file_id: str | None) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from batchchat.jobs.ledger.missing_input import (
     input_is_missing,
 )
 from batchchat.jobs.ledger.records import Shard
+from batchchat.jobs.ledger.request_lines import request_lines_key
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.requests.line_reader import RawLine, iter_lines
 from batchchat.jobs.requests.parser import InvalidLine, Parser, parse_line
@@ -92,7 +93,7 @@ class MissingResults:
 
     def _lines(self, shard: Shard) -> Iterator[RawLine]:
         """Yield the lines of a shard that are not blank."""
-        key = self._ledger.keys.content(self._batch.input_file_id)
+        key = request_lines_key(self._ledger.keys, self._batch)
         chunks = stream_range(self._ledger.storage, key, shard.offset, shard.length)
         for line in iter_lines(
             chunks,

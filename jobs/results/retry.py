@@ -30,7 +30,8 @@ def retry_options(
 ) -> BatchOptions:
     """Return the options of a retry: the original batch's, and maybe another limit.
 
-    Only the local `output` is not copied: a retry never replaces its results.
+    The local `output` is not copied, as a retry never replaces results, nor are `rows`,
+    as its input holds requests.
     """
     names = BatchOptions.__struct_fields__
     options = BatchOptions(**{name: getattr(original, name) for name in names})
@@ -39,6 +40,7 @@ def retry_options(
         retry_of=original.id,
         merge=merge,
         output=None,
+        rows=None,
         max_cost=original.max_cost if max_cost is None else max_cost,
     )
 

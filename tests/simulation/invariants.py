@@ -15,6 +15,7 @@ from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.checkpoint import unpack
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Commit, Outcome
+from batchchat.jobs.ledger.request_lines import request_lines_key
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.requests.line_reader import iter_lines
 from batchchat.jobs.requests.parser import InvalidLine, Parser
@@ -53,7 +54,7 @@ class _Batch:
         self._ledger = ledger
         self._state = state
         self._keys = ledger.keys.batch(state.batch.id)
-        key = ledger.keys.content(state.batch.input_file_id)
+        key = request_lines_key(ledger.keys, state.batch)
         data = cluster.bucket.get(key)
         self._input = list(iter_lines([data], 1 << 20))
         parser = Parser("echo")

@@ -5,6 +5,7 @@ from typing import Any
 
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.ledger.batch_options import BatchOptions
+from batchchat.jobs.rows.row_options import RowOptions
 
 EVERY_OPTION = BatchOptions(
     model="m",
@@ -21,6 +22,7 @@ EVERY_OPTION = BatchOptions(
     priority="high",
     output_expires_after=7_200,
     max_cost=Decimal("2.5"),
+    rows=RowOptions(prompt="{{ question }}", samples=3),
 )
 
 

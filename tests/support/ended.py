@@ -19,6 +19,7 @@ from batchchat.jobs.ledger.checkpoint import Result, pack
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Part, Plan, Shard
 from batchchat.jobs.ledger.recovery import RecoveredResults
+from batchchat.jobs.ledger.request_lines import request_lines_key
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import create_batch
@@ -115,7 +116,7 @@ class Hand:
     ) -> list[Result]:
         """Return a shard's results, in the order of the input."""
         batch = self.ledger.batch(batch_id)
-        data = self.storage.get(self.ledger.keys.content(batch.input_file_id))
+        data = self.storage.get(request_lines_key(self.ledger.keys, batch))
         mine = data[shard.offset : shard.offset + shard.length]
         parser, found = Parser("m"), []
         for line in iter_lines(

@@ -82,7 +82,15 @@ def test_every_key_is_a_valid_storage_key():
     keys = Keys("default")
     of = keys.batch(new_batch_id())
     file, attempt = new_file_id(), new_attempt_id()
-    made = [of.batch, of.plan, of.problems, of.cancel, of.final, of.commit(3)]
+    made = [
+        of.batch,
+        of.plan,
+        of.problems,
+        of.requests,
+        of.cancel,
+        of.final,
+        of.commit(3),
+    ]
     made += [of.attempt_marker(3, attempt), of.checkpoint(3, attempt, 1)]
     made += [keys.file(file), keys.content(file)]
     assert [checked_key(key) for key in made] == made

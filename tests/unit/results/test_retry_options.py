@@ -2,6 +2,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from batchchat.cli.backends.batch_view import LocalOutput
 from batchchat.cli.backends.embedded import EmbeddedBackend
@@ -15,8 +16,9 @@ from batchchat.jobs.settings import Settings
 from tests.support.batch_options import EVERY_OPTION, options_of
 from tests.support.ended import MODEL, Hand, bare
 
-NOT_COPIED = ("output", "retry_of", "merge")
-"""A retry names the batch it retries; it never overwrites that batch's local file."""
+NOT_COPIED = ("output", "retry_of", "merge", "rows")
+"""A retry names the batch it retries, and never overwrites that batch's local file. Its
+input holds requests, even if that of the batch holds rows."""
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def hand():
 def ended(hand):
     """The id of an ended batch with every option, one of its requests unanswered."""
     input_file = store_file(hand.ledger, [bare("a")], "in.jsonl")
-    batch = create_batch(hand.ledger, input_file, EVERY_OPTION)
+    batch = create_batch(hand.ledger, input_file, replace(EVERY_OPTION, rows=None))
     hand.make_plan(batch.id)
     hand.finalize(batch.id, "expired")
     return batch.id
@@ -40,7 +42,9 @@ def backend(hand):
 
 
 def test_every_option_survives_a_retry(hand, ended):
-    options = retry_options(hand.ledger.batch(ended))
+    original = replace(hand.ledger.batch(ended), rows=EVERY_OPTION.rows)
+    options = retry_options(original)
+    assert options.rows is None
     assert options_of(options, *NOT_COPIED) == options_of(EVERY_OPTION, *NOT_COPIED)
     assert (options.retry_of, options.output) == (ended, None)
 
@@ -59,7 +63,7 @@ def test_every_option_survives_a_retry_from_the_command_line(hand, ended, backen
 def test_a_local_output_replaces_where_the_results_go(hand, ended, backend):
     output = LocalOutput(Path("/tmp/more.jsonl"), "jsonl")  # noqa: S108 - only named
     retried = hand.ledger.batch(backend.retry(ended, output, RetryOptions()))
-    changed = ("output", "output_format", "destination", "retry_of", "merge")
+    changed = (*NOT_COPIED, "output_format", "destination")
     assert options_of(retried, *changed) == options_of(EVERY_OPTION, *changed)
     assert retried.output == "/tmp/more.jsonl"  # noqa: S108
     assert (retried.output_format, retried.destination) == ("jsonl", None)

@@ -1,0 +1,1 @@
+"""Tables as input: rows that planning makes requests of."""
