@@ -1,0 +1,64 @@
+"""Rows of a Parquet file."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from batchchat.jobs.errors import InputFileError
+from batchchat.jobs.rows.row_reader import RowReader, SeekableBinary
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BUFFER_BYTES = 1024 * 1024
+"""Size of a read of a column."""
+
+_BATCH_BYTES = 8 * 1024 * 1024
+_BATCH_ROWS = 8_192
+"""Average size and largest number of rows of a batch."""
+
+
+class ParquetRows(RowReader):
+    """Reads column chunks in pieces, so that a large row group is no problem."""
+
+    def __init__(self, file: SeekableBinary, name: str) -> None:
+        """Read the footer of `file`. Raises `InputFileError`."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._name = name
+        try:
+            self._file = pq.ParquetFile(
+                file, buffer_size=_BUFFER_BYTES, pre_buffer=False
+            )
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(error) from None
+
+    @property
+    @override
+    def schema(self) -> "pa.Schema":
+        return self._file.schema_arrow
+
+    @override
+    def batches(self) -> Iterator["pa.RecordBatch"]:
+        import pyarrow as pa
+
+        try:
+            yield from self._file.iter_batches(self._batch_rows())
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(error) from None
+
+    def _batch_rows(self) -> int:
+        """Return the number of rows that have the size of a batch on average."""
+        metadata = self._file.metadata
+        groups = map(metadata.row_group, range(metadata.num_row_groups))
+        size = sum(group.total_byte_size for group in groups)
+        row_bytes = max(1, size // max(1, metadata.num_rows))
+        return int(min(_BATCH_ROWS, max(1, _BATCH_BYTES // row_bytes)))
+
+    def _damaged(self, error: Exception) -> InputFileError:
+        return InputFileError(
+            f"`{self._name}` is a damaged Parquet file: {error}",
+            hint="write it again, or copy it again",
+        )
