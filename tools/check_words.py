@@ -27,7 +27,10 @@ _SKIPPED = re.compile(
 _PROSE_TOKENS = {
     tokenize.COMMENT,
     tokenize.STRING,
-    getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING),  # Python 3.12 and newer
+    *(  # an f-string is one token before Python 3.12, and three or more since
+        getattr(tokenize, name, tokenize.STRING)
+        for name in ("FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END")
+    ),
 }
 _TEST_NAME = re.compile(r"^ *(?:async )?def (test_\w+)", re.MULTILINE)
 # A line break inside a phrase, with the comment sign or the quotes of a Python file.
