@@ -6,6 +6,7 @@
                                     content          the bytes
                                     deleted.json     create-once: it is deleted
                                     uses/<batch>     a batch that reads it
+    projects/<project>/deletions/<batch>.json        a batch that is or was deleted
     projects/<project>/idempotency/<digest>.json     the batch that a request created
     projects/<project>/webhooks/<endpoint>.json      a webhook endpoint
     projects/<project>/batches/<batch>/
@@ -23,6 +24,7 @@
         delivery_receipt.json         create-once: the result of the delivery
         delivery_attempt.json         the last failed attempt at the delivery
         quarantine/…                  corrupt records; see `repair.py`
+        readers/<reader>.json         a batch that reads the results of this one
 
 Keys outside of projects: `keys/` (`api_keys.py`), `active/` (`active_index.py`) and
 `outbox/` (`outbox.py`).
@@ -77,6 +79,14 @@ class Keys:
         """Return the prefix of all idempotency records."""
         return f"{self._top}/idempotency/"
 
+    def deletion(self, batch_id: str) -> str:
+        """Return the key of the record that a batch is or was deleted."""
+        return f"{self.deletions()}{checked_id('batch', batch_id)}.json"
+
+    def deletions(self) -> str:
+        """Return the prefix of all records of deleted batches."""
+        return f"{self._top}/deletions/"
+
     def webhooks(self) -> str:
         """Return the prefix of all webhook endpoints, without a trailing `/`."""
         return f"{self._top}/webhooks"
@@ -102,11 +112,16 @@ class BatchKeys:
         self.delivery_receipt = f"{top}/delivery_receipt.json"
         self.delivery_attempt = f"{top}/delivery_attempt.json"
         self.commits = f"{top}/commits/"
+        self.readers = f"{top}/readers/"
         self.shards = f"{top}/shards"
 
     def commit(self, shard: int) -> str:
         """Return the key of a shard's commit."""
         return f"{self.commits}{shard:05d}.json"
+
+    def reader(self, reader_id: str) -> str:
+        """Return the key of the marker of a batch that reads this one's results."""
+        return f"{self.readers}{checked_id('batch', reader_id)}.json"
 
     def shard(self, shard: int) -> str:
         """Return the prefix of a shard's attempts."""

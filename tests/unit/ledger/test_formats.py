@@ -20,7 +20,9 @@ from batchchat.jobs.files.files import DeletionMark
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.active_index import ActiveBatch
 from batchchat.jobs.ledger.checkpoint import CheckpointHeader, pack, read_header, unpack
+from batchchat.jobs.ledger.deletions import Deletion
 from batchchat.jobs.ledger.partial_turns import PartialTurns
+from batchchat.jobs.ledger.readers import Reader
 from batchchat.jobs.ledger.records import (
     Batch,
     Cancel,
@@ -47,6 +49,7 @@ KINDS: dict[str, Any] = {
     "cancel": Cancel,
     "commit": Commit,
     "deleted": DeletionMark,
+    "deletion": Deletion,
     "delivery_attempt": DeliveryAttempt,
     "delivery_receipt": DeliveryReceipt,
     "extension": Extension,
@@ -56,6 +59,7 @@ KINDS: dict[str, Any] = {
     "marker": Record,
     "partial_turns": PartialTurns,
     "plan": Plan,
+    "reader": Reader,
     "webhook_attempt": Attempt,
     "webhook_endpoint": Endpoint,
 }
