@@ -42,6 +42,7 @@ from batchchat.jobs.ledger.completion_window import (
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, File
 from batchchat.jobs.ledger.submission import create_batch
+from batchchat.jobs.ledger.table_options import TableOptions
 from batchchat.jobs.planning.model_resolution import resolve_model
 from batchchat.jobs.webhooks.endpoints import EndpointStore
 from batchchat.jobs.webhooks.outbox import Outbox
@@ -125,6 +126,20 @@ class CreateBatchRequest(BaseModel):
         description="Also deliver the results to this S3 prefix or folder. It must be"
         " below one of the server's BATCHCHAT_OUTPUT_PREFIXES.",
     )
+    output_columns: list[str] | None = Field(
+        None,
+        description="Columns of the input's rows in the results; null for all of them."
+        " The JSONL output and error files never have them.",
+    )
+    output_response: bool = Field(
+        True,  # noqa: FBT003 - pydantic's default
+        description="Whether the Parquet file has the column `response`.",
+    )
+    output_only: Literal["all", "completed"] = Field(
+        "all",
+        description="`completed` leaves requests that failed or never ran out of the"
+        " Parquet file.",
+    )
 
 
 @dataclass(frozen=True)
@@ -174,6 +189,7 @@ def create(
         max_cost=None if body.max_cost is None else Decimal(repr(body.max_cost)),
         output_format=body.output_format,
         destination=_destination(context, ledger, body.output),
+        table=_table_options(body),
     )
     text = encode(body.model_dump(mode="json"))
     return create_once(
@@ -184,6 +200,15 @@ def create(
         model,
         body=text,
         deduplication=deduplication,
+    )
+
+
+def _table_options(body: CreateBatchRequest) -> TableOptions:
+    names = body.output_columns
+    return TableOptions(
+        columns=None if names is None else tuple(names),
+        response=body.output_response,
+        only_completed=body.output_only == "completed",
     )
 
 

@@ -22,6 +22,7 @@ from batchchat.cli.backends.batch_view import (
     read_batch,
     read_models,
 )
+from batchchat.cli.backends.create_body import create_body
 from batchchat.cli.backends.follow import follow
 from batchchat.cli.backends.pending_outputs import PendingOutputs
 from batchchat.cli.backends.protocol import Backend, ResultSource, RetryOptions
@@ -47,7 +48,6 @@ from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.batch_filter import EVERY_BATCH, BatchFilter
 from batchchat.jobs.ledger.batch_object import BatchObject
 from batchchat.jobs.ledger.batch_options import BatchOptions
-from batchchat.jobs.requests.schema import ENDPOINT
 from batchchat.jobs.results.export import Write, output_paths, write_atomically
 from batchchat.jobs.storage.destination import Destination
 from batchchat.workers.local.live_speed import Speed
@@ -95,7 +95,7 @@ class RemoteBackend(Backend):
         file.check_format()
         file_id = self._upload(file, show_progress=show_progress)
         try:
-            batch_id = self._create("batches", encode(_create_body(file_id, options)))
+            batch_id = self._create("batches", encode(create_body(file_id, options)))
         except UsageError:
             with suppress(BatchchatError):  # an unused file is harmless
                 self._server.delete(file_path(file_id))
@@ -300,31 +300,6 @@ def _read_batch(text: bytes) -> BatchObject:
     batch = read_batch(text)
     checked_id("batch", batch.id)
     return batch
-
-
-def _create_body(file_id: str, options: BatchOptions) -> dict[str, Any]:
-    """Return the body of `POST /v1/batches`."""
-    body: dict[str, Any] = {
-        "input_file_id": file_id,
-        "endpoint": ENDPOINT,
-        "completion_window": options.completion_window,
-        "metadata": options.metadata,
-        "model": options.model,
-        "seed": options.seed,
-        "priority": options.priority,
-    }
-    if options.on_invalid is not None:
-        body["on_invalid"] = options.on_invalid
-    if options.max_cost is not None:
-        body["max_cost"] = float(options.max_cost)
-    if options.output_format != "jsonl":
-        body["output_format"] = options.output_format
-    if options.destination is not None:
-        body["output"] = options.destination
-    if options.output_expires_after is not None:
-        seconds = options.output_expires_after
-        body["output_expires_after"] = {"anchor": "created_at", "seconds": seconds}
-    return body
 
 
 def _hint_if_not_retryable(batch: BatchObject) -> str:

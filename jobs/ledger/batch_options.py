@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
+from batchchat.jobs.ledger.table_options import TableOptions
 from batchchat.jobs.rows.row_options import RowOptions
 
 DEFAULT_ON_INVALID = "openai"
@@ -57,3 +58,14 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: RowOptions | None = None
     """How the rows of the input become requests; None if it holds requests."""
+
+    rows_of: str | None = None
+    """The batch whose rows the requests belong to, if this one is a retry of it."""
+
+    table: TableOptions = TableOptions()
+    """What the Parquet file contains, and the JSON lines of a batch with rows."""
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether results have the columns of rows."""
+        return self.rows is not None or self.rows_of is not None

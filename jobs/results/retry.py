@@ -41,6 +41,7 @@ def retry_options(
         merge=merge,
         output=None,
         rows=None,
+        rows_of=original.id if original.rows else original.rows_of,
         max_cost=original.max_cost if max_cost is None else max_cost,
     )
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.ledger.batch_options import BatchOptions
+from batchchat.jobs.ledger.table_options import TableOptions
 from batchchat.jobs.rows.row_options import RowOptions
 
 EVERY_OPTION = BatchOptions(
@@ -23,6 +24,8 @@ EVERY_OPTION = BatchOptions(
     output_expires_after=7_200,
     max_cost=Decimal("2.5"),
     rows=RowOptions(prompt="{{ question }}", samples=3),
+    rows_of=new_batch_id(),
+    table=TableOptions(columns=("id",), response=False, only_completed=True),
 )
 
 

@@ -16,7 +16,7 @@ from batchchat.jobs.settings import Settings
 from tests.support.batch_options import EVERY_OPTION, options_of
 from tests.support.ended import MODEL, Hand, bare
 
-NOT_COPIED = ("output", "retry_of", "merge", "rows")
+NOT_COPIED = ("output", "retry_of", "merge", "rows", "rows_of")
 """A retry names the batch it retries, and never overwrites that batch's local file. Its
 input holds requests, even if that of the batch holds rows."""
 
