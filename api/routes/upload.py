@@ -16,12 +16,8 @@ from batchchat.jobs.ids import new_file_id
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import File
 from batchchat.jobs.ledger.stored_files import publish_file, store_file
-from batchchat.jobs.requests.input_format import (
-    HEAD_BYTES,
-    check_format,
-    is_gzip,
-    plain_lines,
-)
+from batchchat.jobs.requests.decompression import compression_of, plain_name
+from batchchat.jobs.requests.input_format import HEAD_BYTES, check_format, plain_lines
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage.protocol import CHUNK_BYTES, Writer
 
@@ -77,7 +73,7 @@ async def receive_file(request: Request, ledger: Ledger, settings: Settings) -> 
             expires_at=created_at + lifetime if lifetime else None,
             lines=content.lines(),
         )
-    if purpose == "batch" and is_gzip(content.head):
+    if purpose == "batch" and compression_of(content.head):
         limit = settings.max_file_bytes
         return await to_thread.run_sync(_store_decompressed, ledger, file, limit)
     await to_thread.run_sync(publish_file, ledger, file)
@@ -85,7 +81,7 @@ async def receive_file(request: Request, ledger: Ledger, settings: Settings) -> 
 
 
 def _store_decompressed(ledger: Ledger, file: File, max_bytes: int) -> File:
-    """Store the text of an uploaded gzip file in its place; return its record.
+    """Store the text of a compressed upload in its place; return its record.
 
     Batches are divided into byte ranges, which compressed files don't have. If the
     process is killed, the upload stays invisible and is deleted as an orphan.
@@ -97,7 +93,7 @@ def _store_decompressed(ledger: Ledger, file: File, max_bytes: int) -> File:
             return store_file(
                 ledger,
                 plain_lines(stored, file.filename, max_bytes),
-                file.filename.removesuffix(".gz"),
+                plain_name(file.filename),
                 file.purpose,
                 expires_at=file.expires_at,
             )

@@ -28,6 +28,7 @@ from batchchat.jobs.ledger.records import File
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import cancel_batch, create_batch, extend_batch
 from batchchat.jobs.planning.model_resolution import resolve_model
+from batchchat.jobs.requests.decompression import plain_name
 from batchchat.jobs.storage.destination import AllowedDestinations
 
 _CONCURRENT_READS = 32
@@ -79,8 +80,8 @@ class StoredBackend(Backend):
     def submit(
         self, file: InputFile, options: BatchOptions, *, show_progress: bool
     ) -> str:
-        name = file.name.removesuffix(".gz")
-        return self._create(store_file(self.ledger, file.chunks(), name), options)
+        stored = store_file(self.ledger, file.chunks(), plain_name(file.name))
+        return self._create(stored, options)
 
     @override
     def retry(

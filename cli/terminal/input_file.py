@@ -13,12 +13,8 @@ from typing import BinaryIO, Self, cast
 
 from batchchat.cli.terminal.paths import expand_user, valid_utf8
 from batchchat.jobs.errors import InputFileError, OutputError
-from batchchat.jobs.requests.input_format import (
-    HEAD_BYTES,
-    check_format,
-    is_gzip,
-    plain_lines,
-)
+from batchchat.jobs.requests.decompression import compression_of
+from batchchat.jobs.requests.input_format import HEAD_BYTES, check_format, plain_lines
 from batchchat.jobs.results.export import output_paths
 from batchchat.jobs.storage.protocol import CHUNK_BYTES
 from batchchat.jobs.storage.urls import is_url
@@ -54,7 +50,7 @@ class InputFile:
             raise _unreadable(self.source, error) from None
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the file's text in chunks, decompressed if it is gzip.
+        """Yield the file's text in chunks, decompressed if necessary.
 
         Raises:
             InputFileError: the file can't be read, or has another format than JSONL.
@@ -68,7 +64,7 @@ class InputFile:
     @property
     def text_size(self) -> int | None:
         """The size of the text in bytes; None if it is compressed or unknown."""
-        return None if is_gzip(self._peek()) else self.size
+        return None if compression_of(self._peek()) else self.size
 
     def check_format(self) -> None:
         """Raise `InputFileError` if the file has another format than JSONL."""

@@ -1,12 +1,26 @@
 """Decompress gzip as it arrives, in bounded memory."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 GZIP_MAGIC = b"\x1f\x8b"
 
 _PIECE_BYTES = 1024 * 1024
 _GZIP_WINDOW_BITS = 31
+
+
+def gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what a stream of one or more members decompresses to.
+
+    Raises:
+        EOFError: the stream is truncated.
+        ValueError: it is damaged.
+
+    """
+    decoder = GzipDecoder()
+    yield from chain.from_iterable(map(decoder.feed, chunks))
+    yield from decoder.finish()
 
 
 class GzipDecoder:

@@ -8,8 +8,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from batchchat.jobs.errors import InputFileError, InputTooLargeError
-from batchchat.jobs.requests.gzip_decoder import GZIP_MAGIC, GzipDecoder
+from batchchat.jobs.errors import InputFileError
+from batchchat.jobs.requests.decompression import (
+    GZIP,
+    ZSTD,
+    Compression,
+    compression_of,
+    decompress,
+    plain_head,
+)
 from batchchat.jobs.requests.line_reader import BOM
 
 HEAD_BYTES = 64 * 1024
@@ -44,12 +51,12 @@ _RETURNS = _Format(
 )
 _BY_MAGIC = {
     b"PK\x03\x04": _Format("a zip archive", "unzip -p {} > requests.jsonl"),
-    b"\x28\xb5\x2f\xfd": _Format("Zstandard data", "zstd -dc {} > requests.jsonl"),
     b"\xfd7zXZ\0": _Format("xz data", "xz -dc {} > requests.jsonl"),
     b"BZh": _Format("bzip2 data", "bzip2 -dc {} > requests.jsonl"),
     b"7z\xbc\xaf\x27\x1c": _Format("a 7z archive", "7z e -so {} > requests.jsonl"),
     b"PAR1": _Format("a Parquet file", _PANDAS),
-    GZIP_MAGIC: _Format("compressed twice", "gunzip -c {} > requests.jsonl"),
+    GZIP.magic: _Format("compressed twice", "gzip -dc {} > requests.jsonl"),
+    ZSTD.magic: _Format("compressed twice", "zstd -dc {} > requests.jsonl"),
 }
 _BY_ENCODING = {
     b"\xff\xfe\0\0": "UTF-32",
@@ -67,28 +74,25 @@ _BY_ENCODING = {
 def plain_lines(
     chunks: Iterable[bytes], source: str, max_bytes: int
 ) -> Iterator[bytes]:
-    """Yield the bytes of an input file; gzip is decompressed, in bounded memory.
+    """Yield the bytes of an input file; gzip and Zstandard are decompressed.
 
-    `source` names the file in errors. `max_bytes` limits what gzip decompresses to.
+    It takes bounded memory. `source` names the file in errors, and `max_bytes` limits
+    what it decompresses to.
 
     Raises:
         InputFileError: the file has another format, which the error names; or its
-            gzip data is truncated, damaged or too large.
+            compressed data is truncated, damaged or too large.
 
     """
     head, rest = _split_head(chunks)
-    compressed = is_gzip(head)
-    if compressed:
-        head, rest = _split_head(_decompress(chain([head], rest), source, max_bytes))
-    _check_format(head, source, compressed=compressed)
+    compression = compression_of(head)
+    if compression is not None:
+        packed = chain([head], rest)
+        head, rest = _split_head(decompress(packed, compression, source, max_bytes))
+    _check_format(head, source, compression)
     if head:
         yield head
     yield from rest
-
-
-def is_gzip(head: bytes) -> bool:
-    """Return whether a file that starts with `head` is compressed with gzip."""
-    return head.startswith(GZIP_MAGIC)
 
 
 def check_format(head: bytes, source: str) -> None:
@@ -97,23 +101,18 @@ def check_format(head: bytes, source: str) -> None:
     The file may be compressed. Wrong lines are no matter of this check: the planner
     reports each of them.
     """
-    text = head
-    if is_gzip(head):
-        try:
-            text = next(GzipDecoder().feed(head), b"")
-        except ValueError:
-            return
-    _check_format(text, source, compressed=text is not head)
+    _check_format(plain_head(head), source, compression_of(head))
 
 
-def _check_format(text: bytes, source: str, *, compressed: bool) -> None:
+def _check_format(text: bytes, source: str, compression: Compression | None) -> None:
     found = _other_format(text)
     if found is None:
         return
     file = "FILE" if source == "-" else shlex.quote(source)
     command = found.command.format(file)
-    if compressed:
-        command = f"gunzip -c {file} > plain && {found.command.format('plain')}"
+    if compression is not None:
+        unpack = f"{compression.command} -dc {file} > plain"
+        command = f"{unpack} && {found.command.format('plain')}"
     raise InputFileError(
         f"`{source}` is not a JSONL file, but {found.description}",
         hint=f"convert it: `{command}`",
@@ -125,30 +124,6 @@ def _split_head(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
     while len(head) < HEAD_BYTES and (chunk := next(rest, None)) is not None:
         head += chunk
     return head, rest
-
-
-def _decompress(
-    chunks: Iterable[bytes], source: str, max_bytes: int
-) -> Iterator[bytes]:
-    decoder, size = GzipDecoder(), 0
-    again = f"test it: `gzip -t {shlex.quote(source)}`; then copy it again"
-    try:
-        for piece in chain.from_iterable(
-            chain(map(decoder.feed, chunks), map(GzipDecoder.finish, [decoder]))
-        ):
-            size += len(piece)
-            if size > max_bytes:
-                raise InputTooLargeError(
-                    f"`{source}` decompresses to more than {max_bytes:,} bytes",
-                    hint="split it, or raise BATCHCHAT_MAX_FILE_BYTES",
-                )
-            yield piece
-    except EOFError:
-        message = f"`{source}` is truncated: its gzip data ends too early"
-        raise InputFileError(message, hint=again) from None
-    except ValueError as error:
-        message = f"the gzip data of `{source}` is damaged: {error}"
-        raise InputFileError(message, hint=again) from None
 
 
 def _other_format(head: bytes) -> _Format | None:

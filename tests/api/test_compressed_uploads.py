@@ -4,6 +4,7 @@ import gzip
 import zlib
 
 import httpx
+import pyarrow as pa
 import pytest
 
 from batchchat.jobs.storage import LocalStorage
@@ -26,10 +27,15 @@ def form(data):
     return request.read(), {"content-type": request.headers["content-type"]}
 
 
+def zstd(data):
+    return pa.compress(data, codec="zstd", asbytes=True)
+
+
+@pytest.mark.parametrize(("pack", "end"), [(gzip.compress, "gz"), (zstd, "zst")])
 @pytest.mark.parametrize("file_first", [False, True])
-def test_an_uploaded_gzip_file_is_stored_as_text(serve, tmp_path, file_first):
-    served = serve(LocalStorage(tmp_path))
-    shown = upload(served, gzip.compress(LINES), file_first=file_first).json()
+def test_a_compressed_upload_is_stored_as_text(serve, tmp_path, pack, end, file_first):
+    served, name = serve(LocalStorage(tmp_path)), f"in.jsonl.{end}"
+    shown = upload(served, pack(LINES), name=name, file_first=file_first).json()
     assert (shown["bytes"], shown["filename"]) == (len(LINES), "in.jsonl")
     content = served.client.get(f"/v1/files/{shown['id']}/content")
     assert content.content == LINES
@@ -61,7 +67,10 @@ def test_gzip_for_another_purpose_is_stored_unchanged(served):
     [
         (gzip.compress(LINES)[:-9], 400, "truncated"),
         (gzip.compress(LINES)[:20] + b"x" * 99, 400, "damaged"),
+        (zstd(LINES)[:-9], 400, "truncated"),
+        (zstd(LINES)[:12] + b"x" * 99, 400, "damaged"),
         (BOMB, 413, "1,000,000 bytes"),
+        (zstd(b" " * 3_000_000), 413, "1,000,000 bytes"),
         (b"PK\x03\x04" + b"x" * 99, 400, "zip archive: convert it: `unzip -p"),
         (b"[" + LINE + b"]", 400, "JSON array: convert it: `jq -c"),
         (LINES.decode().encode("utf-16"), 400, "UTF-16 text: convert it: `iconv"),

@@ -5,6 +5,7 @@ import io
 import sys
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 
 from batchchat.cli.terminal.input_file import open_input
@@ -12,6 +13,10 @@ from batchchat.jobs.errors import InputFileError
 from tests.support.ended import bare
 
 LINES = b"".join(bare(str(n)) + b"\n" for n in range(20_000))
+
+
+def zstd(data):
+    return pa.compress(data, codec="zstd", asbytes=True)
 
 
 @pytest.fixture(params=["file", "stdin"])
@@ -31,7 +36,7 @@ def source(request, tmp_path, monkeypatch):
 
 
 def test_an_input_is_read_as_it_is_or_decompressed(source):
-    for data in (LINES, gzip.compress(LINES)):
+    for data in (LINES, gzip.compress(LINES), zstd(LINES)):
         with open_input(source(data)) as file:
             file.check_format()
             assert b"".join(file.chunks()) == LINES
@@ -39,7 +44,11 @@ def test_an_input_is_read_as_it_is_or_decompressed(source):
 
 def test_the_size_of_a_compressed_text_is_unknown(tmp_path):
     path = tmp_path / "in"
-    for data, size in ((LINES, len(LINES)), (gzip.compress(LINES), None)):
+    for data, size in (
+        (LINES, len(LINES)),
+        (gzip.compress(LINES), None),
+        (zstd(LINES), None),
+    ):
         path.write_bytes(data)
         with open_input(str(path)) as file:
             assert file.text_size == size

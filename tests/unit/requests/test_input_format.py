@@ -33,47 +33,75 @@ def read(data, *, step=4096, limit=1 << 20, source="in.data"):
     return b"".join(plain_lines(pieces, source, limit))
 
 
+def zstd(data):
+    return pa.compress(data, codec="zstd", asbytes=True)
+
+
+PACK = {"gzip": gzip.compress, "Zstandard": zstd}
+"""Compressions that are accepted."""
+
+
+@pytest.mark.parametrize("pack", PACK.values(), ids=PACK)
 @given(st.binary(max_size=200_000), st.integers(1, 5_000), st.integers(1, 3))
-def test_gzip_is_decompressed_wherever_its_bytes_are_split(data, step, members):
+def test_a_file_is_decompressed_wherever_its_bytes_are_split(pack, data, step, members):
     lines = b'{"a":1}\n' + data.replace(b"\0", b"")
-    packed = gzip.compress(lines) * members
-    assert read(packed, step=step) == lines * members
+    assert read(pack(lines) * members, step=step) == lines * members
 
 
 def test_gzip_may_be_padded_with_zeros():
     assert read(gzip.compress(LINES) + bytes(512)) == LINES
 
 
+def test_zstandard_may_have_skippable_frames():
+    frame = b"\x50\x2a\x4d\x18\x04\0\0\0rest"
+    assert read(zstd(LINES) + frame + zstd(LINES) + frame) == LINES * 2
+
+
 def test_an_empty_file_is_no_error():
-    assert read(b"") == read(gzip.compress(b"")) == b""
+    for data in (b"", gzip.compress(b""), zstd(b"")):
+        assert read(data) == b""
 
 
-@pytest.mark.parametrize("end", [2, 9, 30, -9, -1])
+@pytest.mark.parametrize(("name", "pack"), PACK.items(), ids=PACK)
+@pytest.mark.parametrize("end", [4, 9, 20, -9, -1])
 @pytest.mark.parametrize("step", [1, 4096])
-def test_truncated_gzip_is_an_error(end, step):
-    data = gzip.compress(LINES * 100)[:end]
-    with pytest.raises(InputFileError, match=r"`in\.data`.*truncated"):
+def test_a_truncated_file_is_an_error(name, pack, end, step):
+    data = pack(LINES * 100)[:end]
+    with pytest.raises(InputFileError, match=rf"`in\.data`.*truncated.*{name}"):
         read(data, step=step)
 
 
-def test_damaged_gzip_is_an_error():
-    data = bytearray(gzip.compress(LINES * 100))
-    data[len(data) // 2] ^= 255
-    for broken in (bytes(data), gzip.compress(LINES) + b"rest"):
-        with pytest.raises(InputFileError, match=r"gzip data of `in\.data`"):
+def flipped(data, at):
+    return data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize(("name", "pack"), PACK.items(), ids=PACK)
+def test_a_damaged_file_is_an_error(name, pack):
+    header = flipped(pack(LINES), 5 if name == "Zstandard" else 2)
+    for broken in (header, pack(LINES) + b"rest"):
+        with pytest.raises(InputFileError, match=rf"{name} data of `in\.data`"):
             read(broken)
 
 
-def test_gzip_is_limited_in_size_and_memory():
-    data = gzip.compress(bytes(50_000_000).replace(b"\0", b" "))
+def test_gzip_whose_checksum_is_wrong_is_an_error():
+    data = gzip.compress(LINES * 100)
+    with pytest.raises(InputFileError, match=r"gzip data of `in\.data`"):
+        read(flipped(data, len(data) // 2))
+
+
+@pytest.mark.parametrize("pack", PACK.values(), ids=PACK)
+def test_a_compressed_file_is_limited_in_size_and_memory(pack):
+    data = pack(bytes(50_000_000).replace(b"\0", b" "))
     with pytest.raises(InputFileError, match="1,048,576 bytes") as caught:
         read(data)
     assert "BATCHCHAT_MAX_FILE_BYTES" in str(caught.value.hint)
 
 
-def test_data_that_decompresses_to_gzip_is_named():
-    with pytest.raises(InputFileError, match="compressed twice"):
-        read(gzip.compress(gzip.compress(LINES)))
+def test_data_that_decompresses_to_compressed_data_is_named():
+    for outer in PACK.values():
+        for inner in PACK.values():
+            with pytest.raises(InputFileError, match="compressed twice"):
+                read(outer(inner(LINES)))
 
 
 def zipped():
@@ -89,17 +117,12 @@ def as_parquet():
     return sink.getvalue()
 
 
-def as_zstd():
-    return pa.compress(LINES, codec="zstd", asbytes=True)
-
-
 PRETTY = "\n".join(json.dumps(row, indent=2) for row in ROWS).encode()
 LONG = json.dumps([{"custom_id": "a", "content": "x" * 200_000}], indent=1).encode()[
     1:-2
 ]
 FORMATS = {
     "zip": (zipped(), "zip", "unzip"),
-    "zstd": (as_zstd(), "Zstandard", "zstd"),
     "xz": (lzma.compress(LINES), "xz", "xz"),
     "utf-16": (TEXT.encode("utf-16"), "UTF-16", "iconv"),
     "utf-16-be": (b"\xfe\xff" + TEXT.encode("utf-16-be"), "UTF-16", "iconv"),
@@ -129,11 +152,11 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("compressed", [False, True])
-def test_another_format_is_one_error_that_names_it_and_a_command(name, compressed):
+@pytest.mark.parametrize("pack", [bytes, *PACK.values()])
+def test_another_format_is_one_error_that_names_it_and_a_command(name, pack):
     data, expected, command = FORMATS[name]
     with pytest.raises(InputFileError) as caught:
-        read(gzip.compress(data) if compressed else data, step=1_000)
+        read(pack(data), step=1_000)
     assert expected in caught.value.message
     assert "`in.data`" in caught.value.message
     assert command in str(caught.value.hint)
