@@ -42,7 +42,9 @@ def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
     start_logging(sys.stderr, as_json=as_json)
     for text in unknown_settings():
         _logger.warning("%s", text)
-    runner = RunnerProcess(as_json=as_json) if settings.broker is None else None
+    runner = None
+    if settings.broker is None:
+        runner = RunnerProcess(as_json=as_json, engine=catalog.engine)
     descriptors.raise_limit()
     with listen(settings.host, settings.port) as listener:
         if runner is not None:

@@ -1,10 +1,14 @@
 """The backend for batches that this process runs itself, without any service."""
 
+import dataclasses
 from collections.abc import Sequence
 
+from msgspec.structs import replace
 from typing_extensions import override
 
 from batchchat.cli.backends.batch_view import View
+from batchchat.cli.backends.engine_options import EngineOptions
+from batchchat.cli.backends.session import Session
 from batchchat.cli.backends.stored import StoredBackend
 from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.progress import ProgressDisplay, run_progress_line
@@ -40,6 +44,10 @@ class EmbeddedBackend(StoredBackend):
     default_completion_window = NO_DEADLINE
 
     @override
+    def use_engine(self, options: EngineOptions) -> None:
+        self.session.catalog = self.session.catalog.with_engine(options.arguments)
+
+    @override
     def check_engine(self, model: str | None) -> None:
         session = self.session
         check_installed(session.settings)
@@ -50,14 +58,16 @@ class EmbeddedBackend(StoredBackend):
     @override
     def _create(self, file: File, options: BatchOptions) -> str:
         """Create the batch, unless the engine arguments of its model are invalid."""
-        model = resolve_model(self.ledger, file, self.session.catalog, options.model)
+        arguments = options.engine | self.session.catalog.engine
+        catalog = self.session.catalog.with_engine(arguments)
+        model = resolve_model(self.ledger, file, catalog, options.model)
         try:
             if model is not None:
                 check_arguments(model.name, model.engine)
         except ConfigError:
             Files(self.ledger).delete(file.id)
             raise
-        return super()._create(file, options)
+        return super()._create(file, replace(options, engine=arguments))
 
     @override
     def enqueue(self, batch_id: str) -> None:
@@ -117,8 +127,15 @@ class EmbeddedBackend(StoredBackend):
         except BatchLockedError:
             streams.info("the process that runs it will stop within seconds")
 
+    def _session_of(self, batch_id: str) -> Session:
+        """Return the session, with the engine arguments of the batch."""
+        catalog = self.session.catalog
+        arguments = self.ledger.batch(batch_id).engine | catalog.engine
+        return dataclasses.replace(self.session, catalog=catalog.with_engine(arguments))
+
     def _run(self, batch_id: str, *, show_progress: bool) -> View:
-        session, progress, stop = self.session, Progress(), ShutdownSignal()
+        progress, stop = Progress(), ShutdownSignal()
+        session = self._session_of(batch_id)
         settings = session.settings
         storage = RetryingStorage(
             self.ledger.storage,

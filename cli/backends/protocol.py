@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from batchchat.cli.backends.batch_view import LocalOutput, Page, View
+from batchchat.cli.backends.engine_options import EngineOptions
 from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.ledger.batch_filter import EVERY_BATCH, BatchFilter
 from batchchat.jobs.ledger.batch_options import BatchOptions
@@ -63,6 +64,15 @@ class Backend(Protocol):
             UsageError: `max_cost` is given, and the model has no price.
 
         """
+
+    def use_engine(self, options: EngineOptions) -> None:
+        """Run batches with these options.
+
+        Raises:
+            UsageError: there are some, but other processes run the batches.
+
+        """
+        options.refuse()
 
     def check_engine(self, model: str | None) -> None:
         """Check that this process, if it runs batches, can start the model's engine.

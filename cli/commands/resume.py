@@ -19,6 +19,7 @@ _Extend = Annotated[
 def resume(
     batch_id: options.BatchId,
     extend: _Extend = None,
+    engine: options.EngineArguments = None,
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> int:
@@ -28,10 +29,12 @@ def resume(
 
     batchchat resume batch_0199…
     """
+    from batchchat.cli.backends.engine_options import engine_options
     from batchchat.cli.backends.resolve import open_batch
     from batchchat.cli.backends.run import RunOptions, run_batch
 
     backend, batch_id = open_batch(batch_id)
+    backend.use_engine(engine_options(engine))
     if extend is not None:
         backend.extend(batch_id, extend)
     if backend.get(batch_id).batch.is_terminal:

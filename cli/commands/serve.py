@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from batchchat.cli.terminal import options
+
 
 def serve(
     host: Annotated[
@@ -21,6 +23,7 @@ def serve(
             help="Port to listen on.  [default: 8000]",
         ),
     ] = None,
+    engine: options.EngineArguments = None,
 ) -> int:
     """Serve OpenAI's Files and Batches API, and run the batches.
 
@@ -29,17 +32,21 @@ def serve(
     batchchat serve --port 8000
     """
     from batchchat.api.server.main import serve as serve_until_stopped
+    from batchchat.cli.backends.engine_options import engine_options
     from batchchat.cli.backends.session import open_session
     from batchchat.cli.commands.daemon import require_broker
     from batchchat.workers.engine.engine_check import check_installed
 
     session = open_session()
+    chosen = engine_options(engine)
     if session.settings.broker is None:
         check_installed(session.settings)
     else:
         require_broker(session.settings)
+        chosen.refuse()
     given = {"host": host, "port": port}
     update = {name: value for name, value in given.items() if value is not None}
     settings = session.settings.model_copy(update=update)
-    serve_until_stopped(settings, session.catalog, session.ledger.storage)
+    catalog = session.catalog.with_engine(chosen.arguments)
+    serve_until_stopped(settings, catalog, session.ledger.storage)
     return 0

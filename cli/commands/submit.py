@@ -59,6 +59,7 @@ def submit(
     priority: _Priority = Priority.NORMAL,
     on_invalid: options.OnInvalidOption = None,
     max_cost: options.MaxCost = None,
+    engine: options.EngineArguments = None,
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> int:
@@ -68,6 +69,7 @@ def submit(
 
     batchchat submit requests.jsonl --model demo --output results.jsonl
     """
+    from batchchat.cli.backends.engine_options import engine_options
     from batchchat.cli.backends.open import open_backend
     from batchchat.cli.backends.run import RunOptions, run_batch
     from batchchat.cli.terminal.input_file import open_input
@@ -78,6 +80,7 @@ def submit(
     if to_stdout and (json or not wait or format_ is not Format.JSONL):
         _refuse_stdout()
     backend = open_backend()
+    backend.use_engine(engine_options(engine))
     if model is not None:
         backend.check_model(model, max_cost)
     if wait:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from batchchat.cli.terminal import options
+
 _log = logging.getLogger(__name__)
 
 
@@ -18,6 +20,7 @@ def worker(
             help="Model to run: a catalog name, a Hugging Face ID, or a directory.",
         ),
     ],
+    engine: options.EngineArguments = None,
     restart: Annotated[
         bool,
         typer.Option(
@@ -32,6 +35,7 @@ def worker(
 
     BATCHCHAT_BROKER=redis://localhost:6379/0 batchchat worker --model demo
     """
+    from batchchat.cli.backends.engine_options import engine_options
     from batchchat.cli.backends.session import open_session
     from batchchat.cli.commands.daemon import (
         log_to_stderr,
@@ -51,10 +55,12 @@ def worker(
     log_to_stderr()
     session = open_session()
     broker = require_broker(session.settings)
-    found = session.catalog.find(model)
+    arguments = engine_options(engine).arguments
+    found = session.catalog.with_engine(arguments).find(model)
     check_engine(found, session.models, session.settings)
     if restart:
-        return supervise("worker", "--model", model)
+        chosen = [f"--engine={argument}" for argument in engine or []]
+        return supervise("worker", "--model", model, *chosen)
     log_unknown_settings()
     from batchchat.workers.shards.worker_process import Worker
 
@@ -67,8 +73,8 @@ def worker(
         _log.warning("storage: %s", error.message)
     try:
         _log.info("loading %s", found.name)
-        engine = session.start_engine(found)
+        started = session.start_engine(found)
     except EngineStartError as error:  # GPU memory may be freed until the next start
         _log.error("%s", error.message)
         return ENGINE_DEAD
-    return Worker(storage, session.settings, broker, found, engine).run()
+    return Worker(storage, session.settings, broker, found, started).run()

@@ -144,6 +144,15 @@ MaxCost = Annotated[
         " results are kept.",
     ),
 ]
+EngineArguments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine",
+        metavar="NAME=VALUE",
+        help="Set an engine argument of vLLM, such as max_num_seqs=256; it overrides"
+        " the catalog's (repeatable).",
+    ),
+]
 Progress = Annotated[
     bool, typer.Option("--progress/--no-progress", help="Show progress on stderr.")
 ]

@@ -1,12 +1,13 @@
 """The model catalog: sources, prices and engine arguments of models by name."""
 
 import tomllib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
 from importlib import resources
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -69,13 +70,21 @@ class Catalog:
     """Finds models by name, alias, hub id or path of a folder."""
 
     def __init__(
-        self, models: dict[str, Model], *, is_restricted: bool = False
+        self,
+        models: dict[str, Model],
+        *,
+        is_restricted: bool = False,
+        engine: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        """Hold `models` by name; a restricted catalog finds no others."""
-        self._models = models
+        """Hold `models` by name; a restricted catalog finds no others.
+
+        The engine arguments in `engine` override those of every model.
+        """
+        self.engine = dict(engine)
+        self._models = {name: self.overridden(one) for name, one in models.items()}
         self._is_restricted = is_restricted
         self._aliases = {
-            alias: model for model in models.values() for alias in model.aliases
+            alias: model for model in self._models.values() for alias in model.aliases
         }
 
     def __iter__(self) -> Iterator[Model]:
@@ -84,7 +93,16 @@ class Catalog:
 
     def restricted(self) -> "Catalog":
         """Return a catalog that finds no folders and hub ids, for untrusted callers."""
-        return Catalog(self._models, is_restricted=True)
+        return Catalog(self._models, is_restricted=True, engine=self.engine)
+
+    def with_engine(self, arguments: Mapping[str, Any]) -> "Catalog":
+        """Return a catalog in which `arguments` override those of every engine."""
+        engine = self.engine | dict(arguments)
+        return Catalog(self._models, is_restricted=self._is_restricted, engine=engine)
+
+    def overridden(self, model: Model) -> Model:
+        """Return a model with the engine arguments that override its own."""
+        return msgspec.structs.replace(model, engine=model.engine | self.engine)
 
     def find(self, name: str) -> Model:
         """Return the model that `name` refers to; an alias is resolved to its model.
@@ -103,9 +121,10 @@ class Catalog:
                 hint="add it to the file that BATCHCHAT_CONFIG names",
             )
         if _is_folder(name):
-            return Model(name=name, source=str(Path(name).expanduser().absolute()))
+            source = str(Path(name).expanduser().absolute())
+            return self.overridden(Model(name=name, source=source))
         if _is_hub_id(name):
-            return Model(name=name, source=name)
+            return self.overridden(Model(name=name, source=name))
         known = ", ".join(f"`{known}`" for known in sorted(self._models))
         raise ModelNotFoundError(
             f"unknown model `{name}`: not in the catalog, not a folder with a"

@@ -38,7 +38,7 @@ def with_current_engine(planned: Model, catalog: Catalog) -> Model:
     """
     entry = catalog.entry(planned.name)
     if entry is None or entry.source != planned.source:
-        return planned
+        return catalog.overridden(planned)
     engine = dict(entry.engine)
     if entry.context_length not in (None, planned.context_length):
         engine.setdefault("max_model_len", entry.context_length)

@@ -1,6 +1,7 @@
 """What a batch's owner chooses when submitting it."""
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -52,6 +53,9 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     output_expires_after: int | None = None
     """How long its output and error files are kept, in seconds; None for ever."""
+
+    engine: dict[str, Any] = {}
+    """Engine arguments that override the catalog's while one process runs the batch."""
 
     max_cost: Decimal | None = None
     """Cost limit in US dollars; see `cost_limit.py`."""

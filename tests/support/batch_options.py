@@ -22,6 +22,7 @@ EVERY_OPTION = BatchOptions(
     output_format="both",
     priority="high",
     output_expires_after=7_200,
+    engine={"max_num_seqs": 8},
     max_cost=Decimal("2.5"),
     rows=RowOptions(prompt="{{ question }}", samples=3),
     rows_of=new_batch_id(),

@@ -25,7 +25,6 @@ _PIPELINE = "pipeline_parallel_size"
 _SIZES = (_TENSOR, _PIPELINE, "prefill_context_parallel_size")
 """Arguments whose product is the number of GPUs of an engine."""
 
-_DATA = "data_parallel_size"
 _BACKEND = "distributed_executor_backend"
 _DEVICES = Path("/dev")
 _DEVICE = re.compile(r"nvidia\d+")
@@ -59,24 +58,17 @@ def check_engine_arguments(model: Model, models: Path, settings: Settings) -> No
     if settings.simulated_tokens_per_second:
         return
     check_arguments(model.name, model.engine)
-    if {_DATA, *_SIZES} & model.engine.keys():
+    if set(_SIZES) & model.engine.keys():
         check_parallel_sizes(model, _visible_gpus())
         _check_division(model, models)
 
 
 def check_parallel_sizes(model: Model, gpus: int | None) -> None:
     """Raise `ConfigError` if an engine needs more than `gpus`, None if unknown."""
-    sizes = {name: model.engine.get(name, 1) for name in (*_SIZES, _DATA)}
+    sizes = {name: model.engine.get(name, 1) for name in _SIZES}
     for name, size in sizes.items():
         if size < 1:
             raise _invalid(model, f"`{name}` must be at least 1, not {size}", name)
-    if sizes.pop(_DATA) > 1:
-        raise _invalid(
-            model,
-            f"`{_DATA}` is not supported: a process has one engine",
-            _DATA,
-            "remove it, and start a worker for each engine",
-        )
     needed = prod(sizes.values())
     # Other backends use the GPUs of other machines, or several processes on a CPU.
     has_backend = model.engine.get(_BACKEND) not in (None, "uni", "mp" if gpus else "")
@@ -114,13 +106,11 @@ def _check_division(model: Model, models: Path) -> None:
         )
 
 
-def _invalid(
-    model: Model, text: str, argument: str, hint: str | None = None
-) -> ConfigError:
+def _invalid(model: Model, text: str, argument: str) -> ConfigError:
     place = f"`[models.{model.name}.engine]` of the catalog"
     return ConfigError(
         f"model `{model.name}`: {text}",
-        hint=hint or f"set a smaller `{argument}` in {place}",
+        hint=f"set another `{argument}` in {place}, or with `--engine {argument}=N`",
     )
 
 

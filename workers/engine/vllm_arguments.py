@@ -36,59 +36,113 @@ _NAMES = {
 }
 
 
+_DATA = "data_parallel_size"
+_USE_ENGINES = "start several engines with `--engines`, which share all requests"
+_USE_MODEL = "name the model with `--model`, or set `source` of its catalog entry"
+_UNSUPPORTED = {
+    "model": _USE_MODEL,
+    "tokenizer": _USE_MODEL,
+    "tokenizer_revision": "set `revision` of the model's catalog entry",
+    "revision": "set `revision` of the model's catalog entry",
+    "reasoning_parser": "set `reasoning_parser` of the model's catalog entry",
+    "skip_tokenizer_init": "requests and answers are texts",
+    "tokens_only": "requests and answers are texts",
+    "runner": "only models that generate text can run",
+    "convert": "only models that generate text can run",
+}
+"""Arguments that would contradict what was planned, with what to do instead."""
+
+
 def check_arguments(model: str, arguments: dict[str, Any]) -> None:
     """Check the names and types of the engine arguments of the model `model`.
 
     Raises:
-        ConfigError: vLLM has no such argument, or its value has another type.
+        ConfigError: vLLM has no such argument, its value has another type, or batches
+            cannot be run with it.
 
     """
-    known = _annotations()
     place = f"`[models.{model}.engine]` of the catalog"
-    for name, value in arguments.items() if known else ():
-        if name not in known:
+    _check(arguments, f"model `{model}`: ", place)
+
+
+def check_options(arguments: dict[str, Any]) -> None:
+    """Check engine arguments of the command line as `check_arguments` does."""
+    _check(arguments, "", "`--engine`")
+
+
+def _check(arguments: dict[str, Any], subject: str, place: str) -> None:
+    known = _annotations()
+    for name, value in arguments.items():
+        _check_support(name, value, subject, place)
+        if known and name not in known:
             near = get_close_matches(name, known, n=1)
             raise ConfigError(
-                f"model `{model}`: vLLM has no engine argument `{name}`",
+                f"{subject}vLLM has no engine argument `{name}`",
                 hint=f"did you mean `{near[0]}`? Correct it in {place}"
                 if near
                 else f"remove it from {place}",
             )
-        expected = list(_expected(known[name]))
-        if expected and not any(_matches(value, one) for one in expected):
+        expected = expected_values(name)
+        if expected and not any(matches(value, one) for one in expected):
             raise ConfigError(
-                f"model `{model}`: the engine argument `{name}` must be"
-                f" {' or '.join(map(_described, expected))}, not `{value!r}`",
+                f"{subject}the engine argument `{name}` must be"
+                f" {_described(expected)}, not `{value!r}`",
                 hint=f"correct it in {place}",
             )
 
 
-Expected = str | frozenset[Any]
-"""The name of a type, or the values that are allowed."""
+def _check_support(name: str, value: Any, subject: str, place: str) -> None:
+    is_data = name.startswith("data_parallel_") and (name, value) != (_DATA, 1)
+    instead = _USE_ENGINES if is_data else _UNSUPPORTED.get(name)
+    if instead:
+        raise ConfigError(
+            f"{subject}the engine argument `{name}` is not supported",
+            hint=f"remove it from {place}; {instead}",
+        )
 
 
-def _matches(value: Any, expected: Expected) -> bool:
+Expected = str | frozenset[Any] | None
+"""The name of a type, the values that are allowed, or None, which is a value too."""
+
+
+def expected_values(name: str) -> list[Expected]:
+    """Return what vLLM allows for an argument; nothing if it is left to vLLM."""
+    annotation = _annotations().get(name)
+    return [] if annotation is None else list(_expected(annotation))
+
+
+def matches(value: Any, expected: Expected) -> bool:
+    """Return whether a value is one that is allowed."""
+    if value is None or expected is None:
+        return value is expected
     if isinstance(expected, str):
         is_bool = isinstance(value, bool)
         return isinstance(value, _TYPES[expected]) and is_bool == (expected == "bool")
     return isinstance(value, str | int) and value in expected
 
 
-def _described(expected: Expected) -> str:
-    if isinstance(expected, str):
-        return _NAMES[expected]
-    return " or ".join(f"`{value}`" for value in sorted(map(str, expected)))
+def _described(expected: list[Expected]) -> str:
+    texts = []
+    for one in expected:
+        if isinstance(one, str):
+            texts.append(_NAMES[one])
+        elif one is not None:
+            texts += [f"`{value}`" for value in sorted(map(str, one))]
+    return " or ".join(texts)
 
 
 def _expected(annotation: ast.expr) -> Iterator[Expected]:
     """Yield what an annotation allows; nothing if that can't be read."""
-    options = [
-        _option(one)
-        for one in _union(annotation)
-        if not (isinstance(one, ast.Constant) and one.value is None)
-    ]
+    union = list(_union(annotation))
+    options = [_option(one) for one in union if not _is_none(one)]
     if None not in options:
-        yield from (option for option in options if option is not None)
+        yield from options
+        if len(options) < len(union):
+            yield None
+
+
+def _is_none(annotation: ast.expr) -> bool:
+    return isinstance(annotation, ast.Constant) and annotation.value is None
 
 
 def _union(annotation: ast.expr) -> Iterator[ast.expr]:
@@ -99,7 +153,7 @@ def _union(annotation: ast.expr) -> Iterator[ast.expr]:
         yield annotation
 
 
-def _option(annotation: ast.expr) -> Expected | None:
+def _option(annotation: ast.expr) -> str | frozenset[Any] | None:
     if isinstance(annotation, ast.Subscript):
         name = ast.unparse(annotation.value)
         if name == "Literal":

@@ -46,6 +46,7 @@ _KILL_MARGIN_SECONDS = 30.0
 """Time that an orderly shutdown may take in addition to the grace period."""
 
 _PARENT_OPTION = "--parent"
+_ENGINE_OPTION = "--engine"
 
 NO_STATUS: Mapping[str, Any] = MappingProxyType({})
 
@@ -53,8 +54,14 @@ NO_STATUS: Mapping[str, Any] = MappingProxyType({})
 class RunnerProcess:
     """Keeps a child process that runs batches, from a thread of its own."""
 
-    def __init__(self, *, as_json: bool) -> None:
-        """With `as_json`, the child logs JSON lines."""
+    def __init__(
+        self, *, as_json: bool, engine: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        """With `as_json`, the child logs JSON lines.
+
+        The engine arguments in `engine` override the catalog's.
+        """
+        self._engine = engine
         self.status = NO_STATUS
         """The last status of the child; empty while there is no child."""
 
@@ -122,7 +129,9 @@ class RunnerProcess:
     def _start(self) -> subprocess.Popen[bytes]:
         self.starts += 1
         parent = str(os.getpid())
-        command = [sys.executable, "-P", "-m", __name__, _PARENT_OPTION, parent]
+        engine = msgspec.json.encode(dict(self._engine)).decode()
+        options = [_PARENT_OPTION, parent, _ENGINE_OPTION, engine]
+        command = [sys.executable, "-P", "-m", __name__, *options]
         if self._as_json:
             command.append("--json")
         self._child = subprocess.Popen(  # noqa: S603 - the command is our own
@@ -148,7 +157,7 @@ class RunnerProcess:
 
 def main(arguments: list[str]) -> None:
     """Run batches until a SIGTERM, or until the parent dies."""
-    kill_with_parent(int(arguments[arguments.index(_PARENT_OPTION) + 1]))
+    kill_with_parent(int(_value(arguments, _PARENT_OPTION)))
     status_stream, log_stream = _redirect_streams()
     start_logging(log_stream, as_json="--json" in arguments)
     settings = load_settings()
@@ -160,7 +169,8 @@ def main(arguments: list[str]) -> None:
         s3_endpoint=settings.s3_endpoint,
         s3_path_style=settings.s3_path_style,
     )
-    runner = _make_runner(settings, storage)
+    engine = msgspec.json.decode(_value(arguments, _ENGINE_OPTION))
+    runner = _make_runner(settings, storage, engine)
     with server_lock(data_folder() / "locks", storage.url):
         runner.start()
         while not terminated.wait(_STATUS_SECONDS):
@@ -169,8 +179,15 @@ def main(arguments: list[str]) -> None:
         runner.close(settings.grace_seconds)
 
 
-def _make_runner(settings: Settings, storage: Storage) -> LocalRunner:
+def _value(arguments: list[str], option: str) -> str:
+    return arguments[arguments.index(option) + 1]
+
+
+def _make_runner(
+    settings: Settings, storage: Storage, engine: dict[str, Any]
+) -> LocalRunner:
     models = Path(settings.model_cache).expanduser()
+    catalog = load_catalog(settings.config).with_engine(engine)
     broker = InProcessBroker()
     environment = WorkerEnvironment(
         storage=CachedStorage(storage),
@@ -181,7 +198,7 @@ def _make_runner(settings: Settings, storage: Storage) -> LocalRunner:
     return LocalRunner(
         environment,
         broker,
-        RendererRegistry(load_catalog(settings.config).restricted(), models),
+        RendererRegistry(catalog.restricted(), models),
         start_engine=lambda model: start_engine(model, models, settings),
         # A thread that hangs cannot be ended, only its process.
         on_stuck=lambda: os._exit(ENGINE_DEAD),

@@ -251,3 +251,17 @@ def test_engine_cost_is_gpus_times_hours_times_price():
     )
     assert model.engine_cost(1800) == Decimal(5)
     assert Model(name="m", source="s").engine_cost(1800) is None
+
+
+def test_engine_arguments_of_the_command_line_override_those_of_every_model(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    entry = Model(name="mine", source="org/mine", aliases=["me"], engine={"a": 1})
+    catalog = Catalog({"mine": entry}).with_engine({"a": 2, "b": 3})
+    for name in ("mine", "me"):
+        assert catalog.find(name).engine == {"a": 2, "b": 3}
+        assert catalog.restricted().find(name).engine == {"a": 2, "b": 3}
+    for name in ("org/other", str(tmp_path)):
+        assert catalog.find(name).engine == {"a": 2, "b": 3}
+    assert catalog.with_engine({"b": 4}).find("mine").engine == {"a": 2, "b": 4}
+    assert [model.engine for model in catalog] == [{"a": 2, "b": 3}]
+    assert entry.engine == {"a": 1}

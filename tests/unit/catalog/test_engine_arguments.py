@@ -81,3 +81,12 @@ def test_engines_differ_in_fields_and_arguments():
         "dtype": ["bfloat16", "float16"],
         "max_model_len": ["unset", "9"],
     }
+
+
+def test_the_command_line_overrides_the_arguments_of_every_planned_model():
+    option = {"max_model_len": 64}
+    for models in ({}, {"mine": replace(PLANNED, engine={"dtype": "float32"})}):
+        catalog = Catalog(models).with_engine(option)
+        engine = with_current_engine(PLANNED, catalog).engine
+        kept = models["mine"].engine if models else PLANNED.engine
+        assert engine == kept | option

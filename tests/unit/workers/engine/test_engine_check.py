@@ -29,7 +29,7 @@ def model(**engine):
         ({"gpu_memory_utilization": "all"}, "must be a number", "models.mine"),
         ({"dtype": "float17"}, "must be `auto` or `bfloat16`", "models.mine"),
         ({"kv_cache_dtype": "fp9"}, "must be `auto`", "models.mine"),
-        ({"tokenizer": 3}, "must be a text", "models.mine"),
+        ({"load_format": 3}, "must be a text", "models.mine"),
         ({"speculative_config": "eagle"}, "must be a table", "models.mine"),
     ],
 )
@@ -80,7 +80,6 @@ def test_the_arguments_of_the_built_in_catalog_are_valid():
         ),
         ({"tensor_parallel_size": 0}, 2, "must be at least 1, not 0"),
         ({"pipeline_parallel_size": -1}, None, "must be at least 1, not -1"),
-        ({"data_parallel_size": 2}, 8, "`data_parallel_size` is not supported"),
     ],
 )
 def test_impossible_parallel_sizes_are_errors(engine, gpus, message):
