@@ -5,12 +5,10 @@ process can finish a deletion that was interrupted. It stays for some days: it t
 that an id must not be used again, and what the batch cost.
 """
 
-from collections.abc import Iterator
 from contextlib import suppress
 from decimal import Decimal
 
 from batchchat.jobs.errors import ObjectMissingError
-from batchchat.jobs.ids import is_batch_id
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.ledger import Ledger
 
@@ -37,12 +35,3 @@ def read_deletion(ledger: Ledger, batch_id: str) -> Deletion | None:
     with suppress(ObjectMissingError):
         return records.decode(Deletion, ledger.storage.get(key), key)
     return None
-
-
-def deleted_ids(ledger: Ledger, after: str = "") -> Iterator[str]:
-    """Yield the ids of recently deleted batches in order, those behind `after`."""
-    top = ledger.keys.deletions()
-    for entry in ledger.storage.list(top, f"{top}{after}.json" if after else ""):
-        batch_id = entry.key[len(top) :].removesuffix(".json")
-        if is_batch_id(batch_id):
-            yield batch_id

@@ -17,13 +17,9 @@ from batchchat.jobs.errors import (
     NotFoundError,
     ObjectMissingError,
 )
-from batchchat.jobs.ids import (
-    FILE_HINT,
-    id_created_at,
-    not_found_message,
-    smallest_id_at,
-)
+from batchchat.jobs.ids import FILE_HINT, not_found_message
 from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.batch_listing import BatchListing, no_such_batch
 from batchchat.jobs.ledger.commit_index import CommitIndex
 from batchchat.jobs.ledger.keys import BatchKeys, Keys, shards_of_commits
 from batchchat.jobs.ledger.record_caches import RecordCaches
@@ -32,7 +28,6 @@ from batchchat.jobs.ledger.state import CorruptRecords, State
 from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.storage import Storage
 
-_LISTING_WINDOWS_SECONDS = (86_400.0, 30 * 86_400.0, float("inf"))
 _HEAD_BYTES = 128
 _CREATED_AT = re.compile(rb'"created_at":(\d+)')
 _SMALL_BATCH_SHARDS = 32
@@ -60,12 +55,13 @@ class Ledger:
         self.keys = Keys(project)
         self.project = project
         self.clock = clock
-        caches = caches or RecordCaches()
+        self._caches = caches = caches or RecordCaches()
         self._batches = caches.batches
         self._plans = caches.plans
         self._commits = caches.commits
         self._committed = caches.committed
         self._listed = caches.listed
+        self.listing = BatchListing(storage, self.keys, clock)
 
     def now(self) -> int:
         """Return the time in whole Unix seconds."""
@@ -102,6 +98,8 @@ class Ledger:
             return self._read_or_mark_corrupt(corrupt, kind, key, cache)
 
         final = read(Outcome, keys.final)
+        if final is None and (listed is None or keys.batch not in listed):
+            self.listing.require(batch_id)  # or it would be run again
         has_cancel = listed is None or keys.cancel in listed
         state = State(
             batch=batch,
@@ -128,8 +126,7 @@ class Ledger:
             error.hint = "the batch can't be repaired: submit its input again"
             raise
         if batch is None:
-            hint = "list the batches with `batchchat list`"
-            raise NotFoundError(not_found_message("batch", batch_id), hint=hint)
+            raise no_such_batch(batch_id)
         return batch
 
     def plan(self, batch_id: str) -> Plan | None:
@@ -177,23 +174,12 @@ class Ledger:
                     yield batch
 
     def batch_ids(self, before: str | None = None) -> Iterator[str]:
-        """Yield the ids of the project's batches, newest first, older than `before`.
-
-        Ids sort by time. So the names of one day are listed first, then those of a
-        month, and all others only if the caller reads on.
-        """
-        newest = self.clock() if before is None else id_created_at(before)
-        end = before or ""
-        for seconds in _LISTING_WINDOWS_SECONDS:
-            begin = smallest_id_at("batch", newest - seconds)
-            found = list(self.storage.folders(self.keys.batches(), begin, end))
-            yield from reversed(found)
-            end = begin
+        """Yield the ids of the project's batches, newest first, older than `before`."""
+        return self.listing.newest_first(before)
 
     def batch_ids_with(self, prefix: str) -> Iterator[str]:
         """Yield the ids of batches that begin with `prefix` and are longer, sorted."""
-        end = f"{prefix}g"  # sorts after all hex digits
-        return self.storage.folders(self.keys.batches(), prefix, end)
+        return self.listing.with_prefix(prefix)
 
     def file(self, file_id: str) -> File:
         """Return the record of a file. Raises `NotFoundError`."""
@@ -238,6 +224,10 @@ class Ledger:
         if batch.expires_at is not None and self.now() >= batch.expires_at:
             is_due = True
         return self.extension(batch.id) if is_due else None
+
+    def forget(self, batch_id: str) -> None:
+        """Forget the records of a batch, which was deleted."""
+        self._caches.forget(self.keys.batch(batch_id))
 
     def invalidate_caches(self) -> None:
         """Forget what a repair may have replaced or removed since it was read."""

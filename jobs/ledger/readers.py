@@ -12,8 +12,9 @@ from batchchat.jobs.errors import (
     NotFoundError,
     ObjectMissingError,
 )
-from batchchat.jobs.ids import id_created_at, is_batch_id, not_found_message
+from batchchat.jobs.ids import id_created_at, is_batch_id
 from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.batch_listing import no_such_batch
 from batchchat.jobs.ledger.deletions import read_deletion
 from batchchat.jobs.ledger.ledger import Ledger
 
@@ -46,15 +47,10 @@ def add_reader(
     keys = ledger.keys.batch(batch_id)
     mark = keys.reader(reader_id)
     ledger.storage.put(mark, records.encode(Reader(always)))
-    try:
-        ledger.storage.size(keys.batch)
-        if read_deletion(ledger, batch_id) is None:
-            return
-    except ObjectMissingError:
-        pass
-    ledger.storage.delete(mark)
-    hint = "it was deleted: list the batches with `batchchat list`"
-    raise NotFoundError(not_found_message("batch", batch_id), hint=hint)
+    is_stored = ledger.listing.is_stored(batch_id)
+    if not is_stored or read_deletion(ledger, batch_id) is not None:
+        ledger.storage.delete(mark)
+        raise no_such_batch(batch_id)
 
 
 def readers_of(ledger: Ledger, batch_id: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ cache weighs each record by its JSON and by how much more memory its objects tak
 
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.commit_index import CommitIndex
+from batchchat.jobs.ledger.keys import BatchKeys
 from batchchat.jobs.ledger.records import Batch, Commit, Plan
 from batchchat.jobs.lru_cache import LruCache
 
@@ -42,6 +43,13 @@ class RecordCaches:
             self.commits = shared.commits
         self.committed = LruCache[str, CommitIndex](16 * _MIB, _index_weight)
         self.listed = LruCache[str, bool](16 * _MIB, lambda _: _ENTRY_BYTES)
+
+    def forget(self, keys: BatchKeys) -> None:
+        """Drop the records of a batch."""
+        self.batches.remove(keys.batch)
+        self.plans.remove(keys.plan)
+        self.committed.remove(keys.top)
+        self.listed.remove(keys.top)
 
 
 def _weight(record: records.HasFormat) -> int:

@@ -1,7 +1,7 @@
 """A storage that caches immutable records."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 
 from typing_extensions import override
@@ -78,3 +78,10 @@ class CachedStorage(Storage):
     def delete(self, key: str) -> None:
         self._storage.delete(key)
         self._records.remove(key)
+
+    @override
+    def delete_all(self, keys: Iterable[str]) -> None:
+        removed = list(keys)
+        self._storage.delete_all(removed)
+        for key in removed:
+            self._records.remove(key)

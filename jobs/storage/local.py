@@ -36,6 +36,9 @@ _PARTIAL = ".partial-"
 _REMEMBERED_FOLDERS = 10_000
 """Folders that are known to survive a power failure, so that they are synced once."""
 
+_CREATE_TRIES = 5
+"""How often a folder is created again that was removed because it was empty."""
+
 _SHARED_FOLDER_MODE = 0o777
 _SHARED_FILE_MODE = 0o666
 
@@ -150,6 +153,32 @@ class LocalStorage(Storage):
             path.unlink()
             _sync_folder(path.parent)
 
+    @override
+    def delete_all(self, keys: Iterable[str]) -> None:
+        folders = set[Path]()
+        for key in keys:
+            path = self._path(key)
+            with suppress(ObjectMissingError), _translate_errors(path):
+                path.unlink()
+            folders.add(path.parent)
+        for folder in sorted(folders, reverse=True):  # the deepest come first
+            self._remove_if_empty(folder)
+
+    def _remove_if_empty(self, folder: Path) -> None:
+        """Remove a folder, and then its parents, unless an object is in them."""
+        while folder != self.folder:
+            try:
+                _remove_partials(folder)
+                folder.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError:  # something is in it
+                with suppress(ObjectMissingError), _translate_errors(folder):
+                    _sync_folder(folder)
+                return
+            self._durable_folders.remove(folder)
+            folder = folder.parent
+
     def restrict(self, names: Iterable[str]) -> None:
         """Remove the permissions of other users on the folders with these names.
 
@@ -183,8 +212,7 @@ class LocalStorage(Storage):
         """Open a hidden file beside `path`, and remove it at the end."""
         partial = path.parent / f"{_PARTIAL}{uuid4().hex}"
         try:
-            self._make_durable(path.parent)
-            file = self._create_file(partial)
+            file = self._create_partial(partial)
         except OSError as error:
             raise _storage_error(path, error) from error
         try:
@@ -193,6 +221,15 @@ class LocalStorage(Storage):
             with suppress(OSError):
                 file.close()
             partial.unlink(missing_ok=True)
+
+    def _create_partial(self, path: Path) -> BinaryIO:
+        """Create a file and its folder, which another process may be removing."""
+        for _ in range(_CREATE_TRIES - 1):
+            with suppress(FileNotFoundError):
+                self._make_durable(path.parent)
+                return self._create_file(path)
+        self._make_durable(path.parent)
+        return self._create_file(path)
 
     def _create_file(self, path: Path) -> BinaryIO:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -232,6 +269,14 @@ def _walk(folder: Path, prefix: str, first: str) -> Iterator[tuple[str, Path]]:
             yield from _walk(Path(entry.path), key, first)
         elif not entry.name.startswith("."):
             yield key, Path(entry.path)
+
+
+def _remove_partials(folder: Path) -> None:
+    """Remove what killed processes have left in a folder without objects."""
+    names = os.listdir(folder)  # noqa: PTH208 - names are enough
+    if all(name.startswith(_PARTIAL) for name in names):
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
 
 
 class _LocalWriter:

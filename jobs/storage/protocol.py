@@ -1,7 +1,7 @@
 """The contract of all storages; `tests/contract` tests each of them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -90,6 +90,15 @@ class Storage(Protocol):
     def delete(self, key: str) -> None:
         """Remove the object; a missing one is no error."""
         ...
+
+    def delete_all(self, keys: Iterable[str]) -> None:
+        """Remove objects that are not written again; missing ones are no error.
+
+        They are removed in no particular order. A local storage also removes the
+        folders that are empty then.
+        """
+        for key in keys:
+            self.delete(key)
 
 
 def is_between(name: str, after: str, before: str) -> bool:

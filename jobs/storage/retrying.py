@@ -1,7 +1,7 @@
 """A storage that retries the calls of another one while it is unavailable."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TypeVar
@@ -83,6 +83,10 @@ class RetryingStorage(Storage):
     @override
     def delete(self, key: str) -> None:
         self._retry(partial(self._storage.delete, key))
+
+    @override
+    def delete_all(self, keys: Iterable[str]) -> None:
+        self._retry(partial(self._storage.delete_all, list(keys)))
 
     def _retry(self, action: Callable[[], T]) -> T:
         until = time.monotonic() + self._timeout

@@ -22,6 +22,7 @@ WRITES = {
     "put": lambda storage, key: storage.put(key, b""),
     "writer": lambda storage, key: storage.writer(key).__enter__(),
     "delete": lambda storage, key: storage.delete(key),
+    "delete_all": lambda storage, key: storage.delete_all([key]),
 }
 
 
@@ -137,6 +138,20 @@ def test_delete_can_be_repeated(storage):
     with pytest.raises(ObjectMissingError):
         storage.get("a/b")
     assert storage.create("a/b", b"again")
+
+
+def test_many_objects_are_deleted_at_once(storage):
+    keys = [f"a/{number // 100}/{number:04d}" for number in range(303)]
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda key: storage.put(key, b"x"), keys))
+    for key in ("a/kept", "b"):
+        storage.put(key, b"kept")
+    storage.delete_all([*keys, "a/missing", "missing/b"])
+    assert [entry.key for entry in storage.list("")] == ["a/kept", "b"]
+    assert list(storage.folders("a")) == ["kept"]
+    storage.delete_all([])
+    storage.put(keys[0], b"again")
+    assert storage.get(keys[0]) == b"again"
 
 
 @pytest.mark.parametrize("call", READS | WRITES)

@@ -1,7 +1,7 @@
 """The simulated bucket, and the clients through which processes use it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
@@ -129,6 +129,11 @@ class BucketClient:
     def delete(self, key: str) -> None:
         """See `Storage`."""
         self._written(lambda: self._bucket.delete(key))
+
+    def delete_all(self, keys: Iterable[str]) -> None:
+        """See `Storage`; only some are removed if it is interrupted."""
+        for key in keys:
+            self.delete(key)
 
     def _page(self, prefix: str, start_after: str) -> tuple[Entry, ...]:
         return tuple(islice(self._bucket.list(prefix, start_after), _PAGE))

@@ -1,16 +1,19 @@
 """A storage in a bucket, on AWS or any S3-compatible server."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import islice
 from typing import Any
 
 from botocore.exceptions import ClientError
 from typing_extensions import override
 
-from batchchat.jobs.errors import ObjectMissingError
+from batchchat.jobs.errors import ObjectMissingError, StorageError
 from batchchat.jobs.storage.protocol import Entry, Storage, checked_key, is_between
 from batchchat.jobs.storage.s3.client import s3_client
+from batchchat.jobs.storage.s3.deletion import MAX_DELETED, delete_objects
 from batchchat.jobs.storage.s3.download import (
     checked_response,
     download,
@@ -20,6 +23,7 @@ from batchchat.jobs.storage.s3.download import (
 from batchchat.jobs.storage.s3.errors import error_code, translate_errors
 from batchchat.jobs.storage.s3.upload import Upload, WriteMarker
 
+_CONCURRENT_DELETES = 16
 _CONFLICT_WAIT_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
@@ -135,6 +139,25 @@ class S3Storage(Storage):
         where = self._where(key)
         with suppress(ObjectMissingError), self._translate_errors(key):
             self._client.delete_object(**where)
+
+    @override
+    def delete_all(self, keys: Iterable[str]) -> None:
+        names = iter([self._where(key)["Key"] for key in keys])
+        while some := tuple(islice(names, MAX_DELETED)):
+            self._delete_some(some)
+
+    def _delete_some(self, names: Sequence[str]) -> None:
+        """Remove objects with one request, or one by one where that is refused."""
+        prefix = len(self._prefix)
+        try:
+            with self._translate_errors(names[0][prefix:]):
+                failed = delete_objects(self._client, self._bucket, names)
+        except StorageError as error:
+            if error.retryable:
+                raise
+            failed = names
+        with ThreadPoolExecutor(_CONCURRENT_DELETES) as pool:
+            list(pool.map(self.delete, [name[prefix:] for name in failed]))
 
     def _put_if_absent(
         self, where: dict[str, str], data: bytes, marker: WriteMarker

@@ -5,7 +5,7 @@ import pytest
 from batchchat.jobs.errors import NotFoundError
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.ledger import records
-from batchchat.jobs.ledger.deletions import Deletion, deleted_ids, read_deletion
+from batchchat.jobs.ledger.deletions import Deletion, read_deletion
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.readers import add_reader, readers_of
 from tests.support.ended import Hand, whole
@@ -59,5 +59,5 @@ def test_a_batch_that_is_being_deleted_can_not_be_read(hand):
         add_reader(hand.ledger, read, new_batch_id())
     assert list(readers_of(hand.ledger, read)) == []
     assert read_deletion(hand.ledger, read) == record
-    assert list(deleted_ids(hand.ledger)) == [read]
-    assert list(deleted_ids(hand.ledger, after=read)) == []
+    assert list(hand.ledger.listing.deleted()) == [read]
+    assert list(hand.ledger.listing.deleted(after=read)) == []

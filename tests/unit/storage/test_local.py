@@ -170,3 +170,30 @@ def test_a_folder_without_permission_is_a_denied_access(tmp_path, monkeypatch, n
     with pytest.raises(StorageAccessError, match="refused") as caught:
         LocalStorage(tmp_path).create("a", b"x")
     assert not caught.value.retryable
+
+
+def test_deleted_objects_leave_no_folders(tmp_path):
+    storage = LocalStorage(tmp_path / "store")
+    for key in ("a/b/c/one", "a/b/two", "a/kept"):
+        storage.put(key, b"x")
+    (storage.folder / "a/b/.partial-killed").write_bytes(b"half")
+    storage.delete_all(["a/b/c/one", "a/b/two"])
+    assert [path.name for path in storage.folder.rglob("*")] == ["a", "kept"]
+    storage.delete_all(["a/kept"])
+    assert list(storage.folder.iterdir()) == []
+
+
+def test_a_folder_that_is_removed_meanwhile_is_created_again(tmp_path, monkeypatch):
+    storage = LocalStorage(tmp_path / "store")
+    create_file = LocalStorage._create_file
+    left = [3]
+
+    def create_after_removal(self, path):
+        if left[0]:
+            left[0] -= 1
+            shutil.rmtree(storage.folder / "a")
+        return create_file(self, path)
+
+    monkeypatch.setattr(LocalStorage, "_create_file", create_after_removal)
+    storage.put("a/b/c", b"x")
+    assert storage.get("a/b/c") == b"x"
