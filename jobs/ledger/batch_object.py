@@ -14,6 +14,7 @@ from msgspec import Meta
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.ledger.records import Counts, Plan
 from batchchat.jobs.ledger.state import STATUSES, TERMINAL, State
+from batchchat.jobs.ledger.table_options import TableOptions
 from batchchat.jobs.requests.problems import BatchError, as_batch_error
 
 
@@ -191,6 +192,26 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
     shards: Annotated[
         ShardCounts | None, Meta(description="Null unless the batch is running.")
     ]
+    has_rows: Annotated[
+        bool, Meta(description="Whether the results have columns of the input's rows.")
+    ] = False
+    output_columns: Annotated[
+        list[str] | None,
+        Meta(description="Which columns of the input's rows; null for all of them."),
+    ] = None
+    output_response: Annotated[
+        bool, Meta(description="Whether tables of the results have the response.")
+    ] = True
+    output_only: Annotated[str, Meta(extra_json_schema=_one_of("all", "completed"))] = (
+        "all"
+    )
+    renamed_columns: Annotated[
+        dict[str, str],
+        Meta(
+            description="Columns of the input's rows whose name is that of a column of"
+            " the results, and their names in the results."
+        ),
+    ] = {}
     engines: Annotated[
         dict[str, Any],
         Meta(
@@ -248,8 +269,19 @@ def batch_object(state: State) -> BatchObject:
         streamed_requests=ignored.get("stream", 0),
         ignored_fields=ignored,
         shards=_shards(state),
+        has_rows=batch.has_rows,
+        **_table(batch.table),
+        renamed_columns=plan.renamed_columns if plan else {},
         engines=final.engines if final else {},
     )
+
+
+def _table(options: TableOptions) -> dict[str, Any]:
+    return {
+        "output_columns": None if options.columns is None else [*options.columns],
+        "output_response": options.response,
+        "output_only": "completed" if options.only_completed else "all",
+    }
 
 
 def _errors(plan: Plan | None) -> BatchErrors | None:

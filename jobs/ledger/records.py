@@ -148,6 +148,10 @@ class Plan(Record, frozen=True, kw_only=True):
     ignored_fields: dict[str, int] = {}
     """Numbers of requests, by fields that have no effect, such as `stream`."""
 
+    renamed_columns: dict[str, str] = {}
+    """Columns of the input's rows with another name in results; see
+    `rows/result_columns.py`."""
+
     def failed(self) -> bool:
         """Return whether the input was rejected, so that nothing runs."""
         return not self.shards

@@ -1,4 +1,4 @@
-"""Converts rows to Arrow columns; `parquet.py` describes the columns.
+"""Converts rows to Arrow columns; see `rows/result_columns.py` for what they hold.
 
 Each column is built from all its values at once. Work per row and column would take
 longer than reading, decoding and writing together.
@@ -26,8 +26,10 @@ from batchchat.jobs.results.nested_columns import (
     add_messages,
     flat_array,
     list_array,
+    tool_call_texts,
 )
 from batchchat.jobs.results.output_reader import (
+    AnsweredChoice,
     AnsweredMessage,
     Body,
     ToolCall,
@@ -87,6 +89,7 @@ class Columns:
         """Start without rows; `model` is the model of the batch."""
         self._model = model
         self._schema = schema
+        self._has_rows = "prompt_text" in schema.names
         self._clear()
 
     def __len__(self) -> int:
@@ -95,7 +98,8 @@ class Columns:
 
     def add(self, rows: list[Row], requests: list[bytes]) -> None:
         """Append rows; `requests` are their input lines."""
-        for name, values in _columns(rows, requests, self._nested).items():
+        columns = _columns(rows, requests, self._nested, has_rows=self._has_rows)
+        for name, values in columns.items():
             self._values[name] += values
 
     def take(self) -> Any:
@@ -127,15 +131,18 @@ class Columns:
 
 
 def _columns(
-    rows: list[Row], requests: list[bytes], nested: _NestedFields
+    rows: list[Row], requests: list[bytes], nested: _NestedFields, *, has_rows: bool
 ) -> dict[str, list[Any]]:
-    """Return the values of each column except `model`; add to `nested`."""
+    """Return the values of each column except `model`; add to `nested`.
+
+    `has_rows` states whether those that only a batch of rows has are included.
+    """
     completed = [row for row in rows if row.completed]
     asked = requests
     if len(completed) < len(rows):
         each = zip(rows, requests, strict=True)
         asked = [request for row, request in each if row.completed]
-    columns = _answered(completed, asked, nested)
+    columns = _answered(completed, asked, nested, has_rows=has_rows)
     if len(completed) < len(rows):
         columns = {name: _spread(values, rows) for name, values in columns.items()}
     columns["line"] = [row.line.number for row in rows]
@@ -150,7 +157,7 @@ def _columns(
 
 
 def _answered(
-    rows: list[Row], requests: list[bytes], nested: _NestedFields
+    rows: list[Row], requests: list[bytes], nested: _NestedFields, *, has_rows: bool
 ) -> dict[str, list[Any]]:
     answers = answers_of(rows)
     bodies = [answer.response.body for answer in answers]
@@ -158,7 +165,7 @@ def _answered(
     used = [body.usage for body in bodies]
     lines = decoded_all(_request, requests, "request", rows)
     asked: list[_Conversation] = [line.body or line for line in lines]
-    return {
+    return (_of_rows(asked, choices) if has_rows else {}) | {
         "custom_id": [answer.custom_id for answer in answers],
         "content": [choice.message.content for choice in choices],
         "finish_reason": [choice.finish_reason for choice in choices],
@@ -178,6 +185,24 @@ def _answered(
         "metadata": [_metadata(one.metadata) for one in asked],
         "response": responses_of(rows),
     }
+
+
+def _of_rows(
+    asked: list[_Conversation], choices: list[AnsweredChoice]
+) -> dict[str, list[Any]]:
+    """Return the columns that only a batch of rows has; `asked` has no answers yet."""
+    answers = [choice.message for choice in choices]
+    return {
+        "prompt_text": [_prompt_text(one.messages) for one in asked],
+        "reasoning_content": [answer.reasoning for answer in answers],
+        "tool_calls": [a.tool_calls and tool_call_texts(a.tool_calls) for a in answers],
+    }
+
+
+def _prompt_text(messages: list[Message]) -> str | None:
+    """Return the text of the last user message, None if there is none."""
+    asked = (message.text for message in reversed(messages) if message.role == "user")
+    return next(asked, None)
 
 
 def _conversations(

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
@@ -10,8 +11,11 @@ from uuid import uuid4
 
 from batchchat.jobs.errors import CorruptObjectError, OutputError
 from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.records import Batch
 from batchchat.jobs.ledger.state import State
+from batchchat.jobs.ledger.table_options import TableOptions
 from batchchat.jobs.results.joined_rows import outcome_of
+from batchchat.jobs.results.json_table import write_json_table
 from batchchat.jobs.results.merged_rows import MergedRows
 from batchchat.jobs.results.parquet import write_parquet
 from batchchat.jobs.results.parquet_file import parquet_file_id
@@ -32,22 +36,30 @@ class OutputPaths(NamedTuple):
     parquet: Path | None
 
 
-def export(ledger: Ledger, batch_id: str, output: Path, formats: str) -> list[Path]:
+def export(
+    ledger: Ledger,
+    batch_id: str,
+    output: Path,
+    formats: str,
+    options: TableOptions | None = None,
+) -> list[Path]:
     """Write the results of a batch that has ended; return the files written.
 
-    `formats` is `jsonl`, `parquet` or `both`. Each file appears whole or not at all,
-    and none before all are written. If the batch has no errors, an error file of an
-    earlier run is removed.
+    `formats` is `jsonl`, `parquet` or `both`; `options` replace those of the batch.
+    Each file appears whole or not at all, and none before all are written. If there is
+    nothing to write to the error file, that of an earlier run is removed.
 
     Raises:
         ConflictError: the batch has not ended.
+        UsageError: a column of `options` does not exist.
         OutputError: a file can't be written.
         StorageError: the results can't be read.
 
     """
     state = ledger.state(batch_id)
     places = output_paths(output, formats)
-    return write_atomically(batch_id, places, list(results_for(ledger, state, places)))
+    wanted = list(results_for(ledger, state, places, options))
+    return write_atomically(batch_id, places, wanted)
 
 
 def write_atomically(
@@ -111,41 +123,66 @@ def output_paths(output: Path, formats: str) -> OutputPaths:
     return OutputPaths(output, errors, None)
 
 
+def is_table(batch: Batch, options: TableOptions) -> bool:
+    """Return whether the JSON lines of a batch are a table, not OpenAI's lines.
+
+    OpenAI's lines have no room for the columns of rows, and consist of the response.
+    """
+    return batch.has_rows or not options.response
+
+
 def results_for(
-    ledger: Ledger, state: State, places: OutputPaths
+    ledger: Ledger,
+    state: State,
+    places: OutputPaths,
+    options: TableOptions | None = None,
 ) -> Iterator[tuple[Path, Write]]:
-    """Yield the path of each file of an ended batch, and a function that writes it."""
-    final = outcome_of(state)
-    if state.batch.merge:
-        yield from _merged(ledger, state, places)
-        return
-    if places.jsonl:
-        yield places.jsonl, _copy(ledger, final.output_file_id, final.output_bytes)
-    if places.errors and final.error_file_id:
-        yield places.errors, _copy(ledger, final.error_file_id, final.error_bytes)
+    """Yield the path of each file of an ended batch, and a function that writes it.
+
+    A table has all results, so there is no error file beside it.
+    """
+    final, batch = outcome_of(state), state.batch
+    table = batch.table if options is None else options
+    merged = MergedRows(ledger, state) if batch.merge else None
+    if is_table(batch, table):
+        if places.jsonl:
+            write = partial(write_json_table, ledger, state)
+            yield places.jsonl, lambda sink: write(sink, table, merged)
+    elif merged is not None:
+        yield from _merged_lines(merged, places, table)
+    else:
+        if places.jsonl:
+            yield places.jsonl, _copy(ledger, final.output_file_id, final.output_bytes)
+        if places.errors and final.error_file_id and not table.only_completed:
+            yield places.errors, _copy(ledger, final.error_file_id, final.error_bytes)
     if places.parquet:
-        table = parquet_file_id(ledger, final)
-        if table is not None:
-            yield places.parquet, _copy(ledger, table, final.parquet_bytes)
-        else:
-            yield places.parquet, lambda sink: write_parquet(ledger, state, sink)
+        yield places.parquet, _parquet(ledger, state, table, merged)
 
 
-def _merged(
-    ledger: Ledger, state: State, places: OutputPaths
+def _merged_lines(
+    rows: MergedRows, places: OutputPaths, table: TableOptions
 ) -> Iterator[tuple[Path, Write]]:
-    """Do the same for a retry and the batches that it repeats."""
-    rows = MergedRows(ledger, state)
+    """Do the same for the lines of a retry and of the batches that it repeats."""
 
     def lines(*, completed: bool) -> Iterator[bytes]:
         return (row.result + b"\n" for row in rows if row.completed == completed)
 
     if places.jsonl:
         yield places.jsonl, lambda sink: sink.writelines(lines(completed=True))
-    if places.errors and any(lines(completed=False)):
+    if places.errors and not table.only_completed and any(lines(completed=False)):
         yield places.errors, lambda sink: sink.writelines(lines(completed=False))
-    if places.parquet:
-        yield places.parquet, lambda sink: write_parquet(ledger, state, sink, rows)
+
+
+def _parquet(
+    ledger: Ledger, state: State, table: TableOptions, merged: MergedRows | None
+) -> Write:
+    """Return a function that copies the stored Parquet file, or writes another."""
+    stored = None
+    if merged is None and table == state.batch.table:
+        stored = parquet_file_id(ledger, outcome_of(state))
+    if stored is not None:
+        return _copy(ledger, stored, outcome_of(state).parquet_bytes)
+    return lambda sink: write_parquet(ledger, state, sink, table, merged)
 
 
 def _copy(ledger: Ledger, file_id: str | None, size: int) -> Write:

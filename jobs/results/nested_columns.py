@@ -80,7 +80,9 @@ def add_messages(fields: Fields, conversations: list[list[Message]]) -> list[int
         for m in flat
     ]
     fields["reasoning_content"] += [m.reasoning_content or m.reasoning for m in flat]
-    fields["tool_calls"] += [m.tool_calls and _calls(m.tool_calls) for m in flat]
+    fields["tool_calls"] += [
+        m.tool_calls and tool_call_texts(m.tool_calls) for m in flat
+    ]
     fields["tool_call_id"] += [message.tool_call_id for message in flat]
     fields["name"] += [message.name for message in flat]
     return [*map(len, conversations)]
@@ -93,7 +95,7 @@ def add_choices(fields: Fields, choices: list[list[AnsweredChoice]]) -> list[int
     fields["content"] += [choice.message.content for choice in flat]
     fields["reasoning_content"] += [choice.message.reasoning for choice in flat]
     fields["tool_calls"] += [
-        choice.message.tool_calls and _calls(choice.message.tool_calls)
+        choice.message.tool_calls and tool_call_texts(choice.message.tool_calls)
         for choice in flat
     ]
     fields["finish_reason"] += [choice.finish_reason for choice in flat]
@@ -139,7 +141,7 @@ def _list_array(lengths: list[int | None], flat: Any, kind: Any) -> Any:
     return pa.ListArray.from_arrays(offsets, flat, kind, mask=missing)
 
 
-def _calls(calls: Iterable[ToolCall]) -> list[str] | None:
+def tool_call_texts(calls: Iterable[ToolCall]) -> list[str] | None:
     """Return each call as JSON, with its arguments as an object.
 
     Chat templates and TRL read an object there, while OpenAI's API has the object's

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from batchchat.jobs.ids import request_id
+from batchchat.jobs.ledger.checkpoint import FinishedLine
 from batchchat.jobs.ledger.checkpoint_reader import CheckpointReader
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Outcome, Shard
@@ -35,7 +36,16 @@ def finished_results(
     """
     if state.final is not None:
         yield from islice(_ended(ledger, state, state.final), after, None)
-    elif state.plan is not None:
+    else:
+        for result in finished_lines(ledger, state, after, reader):
+            yield result.text + b"\n"
+
+
+def finished_lines(
+    ledger: Ledger, state: State, after: int = 0, reader: CheckpointReader | None = None
+) -> Iterator[FinishedLine]:
+    """Yield the same results of a batch that has not ended."""
+    if state.plan is not None:
         reader = reader or CheckpointReader(ledger)
         yield from _unended(ledger, state, after, reader)
 
@@ -66,7 +76,7 @@ def _lines(ledger: Ledger, file_id: str | None) -> Iterator[bytes]:
 
 def _unended(
     ledger: Ledger, state: State, after: int, reader: CheckpointReader
-) -> Iterator[bytes]:
+) -> Iterator[FinishedLine]:
     left, keys = after, ledger.keys.batch(state.batch.id)
     for shard in state.require_plan().shards:
         if shard.index not in state.commits:
@@ -84,13 +94,13 @@ def _unended(
             return
         reader.forget(state, shard.index)
         for line in islice(sorted(results), left, None):
-            yield results[line].text + b"\n"
+            yield results[line]
         left = 0
 
 
 def _checkpointed(
     state: State, shard: Shard, reader: CheckpointReader
-) -> Iterator[bytes]:
+) -> Iterator[FinishedLine]:
     """Yield the results of a shard's first lines, up to the first without one.
 
     If the shard has blank lines, it is not known which lines are requests.
@@ -101,4 +111,4 @@ def _checkpointed(
     for line in range(shard.first_line, shard.first_line + shard.lines):
         if line not in results:
             return
-        yield results[line].text + b"\n"
+        yield FinishedLine(line, results[line].completed, results[line].text)

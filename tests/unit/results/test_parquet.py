@@ -13,7 +13,7 @@ from batchchat.jobs.catalog.usage import Price
 from batchchat.jobs.engine.protocol import GeneratedTurn
 from batchchat.jobs.engine.sampling import nth_seed
 from batchchat.jobs.errors import ConflictError, CorruptObjectError, RequestRefusedError
-from batchchat.jobs.results import parquet as module
+from batchchat.jobs.results import table as module
 from batchchat.jobs.results.parquet import write_parquet
 from tests.support import ended
 from tests.support.ended import Hand, bare, completion, echo, whole
@@ -218,7 +218,8 @@ def groups(file):
 
 
 def test_a_row_group_has_a_maximum_number_of_rows(hand, monkeypatch):
-    monkeypatch.setattr(module, "_GROUP_ROWS", 2)
+    monkeypatch.setattr(module, "GROUP_ROWS", 2)
+    monkeypatch.setattr(module, "_DECODED_ROWS", 1)
     assert groups(opened(hand, hand.ended(THREE))) == [2, 1]
 
 

@@ -10,7 +10,7 @@ from batchchat.jobs.engine.protocol import Choice, Completion, GeneratedTurn
 from batchchat.jobs.engine.sampling import nth_seed
 from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.results import joined_rows
-from batchchat.jobs.results import parquet as module
+from batchchat.jobs.results import table as module
 from batchchat.jobs.results.parquet import write_parquet
 from tests.support.ended import Hand, completion, whole
 
