@@ -33,6 +33,8 @@ def report_end(batch: BatchObject, written: list[Path]) -> int:
     streams.info(
         f"  tokens   {short(usage.input_tokens)} in, {short(usage.output_tokens)} out"
     )
+    if batch.reused_requests:
+        streams.info(f"  reused   {count(batch.reused_requests, 'answer')}")
     is_limited = batch.cancel_reason == MAX_COST_REACHED
     limit = " (stopped at `--max-cost`)" if is_limited else ""
     streams.info(f"  cost     {cost(batch)}{limit}")

@@ -6,6 +6,8 @@
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
+
 from batchchat.jobs.catalog.usage import Price, Usage
 from batchchat.jobs.engine.protocol import Choice, Completion, GeneratedTurn
 from batchchat.jobs.engine.sampling import nth_seed
@@ -60,6 +62,35 @@ def completed(
             for number, turn in enumerate(completion.turns)
         ]
     return _line(request_id, custom_id, _response(request_id, 200, body), None)
+
+
+def reused(
+    request_id: str,
+    custom_id: str,
+    body: dict[str, Any],
+    *,
+    model: str,
+    is_priced: bool,
+    metadata: dict[str, str] | None,
+    origin: Any,
+) -> bytes:
+    """Return the output line of a request that has the answer of an earlier one.
+
+    `body` is the earlier answer, whose values are raw JSON, and `origin` says where it
+    was computed. It keeps its time, seed, fingerprint and tokens, and costs nothing.
+    """
+    usage = msgspec.json.decode(body["usage"], type=dict[str, msgspec.Raw])
+    own = {
+        "id": f"chatcmpl-{request_id.removeprefix('batch_req_')}",
+        "model": model,
+        "usage": {**usage, "estimated_cost": 0 if is_priced else None},
+        "reused_from": origin,
+    }
+    copied = {**body, **own}
+    copied.pop("metadata", None)
+    if metadata:
+        copied["metadata"] = metadata
+    return _line(request_id, custom_id, _response(request_id, 200, copied), None)
 
 
 def refused(request_id: str, custom_id: str, error: RequestRefusedError) -> bytes:

@@ -180,7 +180,7 @@ class Files:
         if reader is not None:
             self._storage.delete(mark)
             raise ConflictError(
-                f"`{file_id}` is the input of the unfinished batch `{reader}`:"
+                f"`{file_id}` is read by the unfinished batch `{reader}`:"
                 " cancel it or wait until it has ended",
                 hint=f"cancel it with `batchchat cancel {reader}`",
             )

@@ -174,6 +174,17 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
     retry_of: Annotated[
         str | None, Meta(description="The batch that this one is a retry of.")
     ]
+    reuse: Annotated[
+        list[str],
+        Meta(description="The batches whose answers are used again."),
+    ] = []
+    reused_requests: Annotated[
+        int,
+        Meta(
+            description="Number of finished requests that were not run, because an"
+            " earlier batch has answered them. They cost nothing."
+        ),
+    ] = 0
     invalid_lines: Annotated[
         int,
         Meta(
@@ -265,6 +276,8 @@ def batch_object(state: State) -> BatchObject:
         seed=batch.seed,
         prompt_time=batch.prompt_time,
         retry_of=batch.retry_of,
+        reuse=list(batch.reuse),
+        reused_requests=state.reused(),
         invalid_lines=plan.invalid_lines if plan else 0,
         streamed_requests=ignored.get("stream", 0),
         ignored_fields=ignored,

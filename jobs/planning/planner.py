@@ -27,6 +27,7 @@ from batchchat.jobs.planning.scanner import Limits, Scan, scan
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.requests.parser import Parser
 from batchchat.jobs.requests.problems import Problem
+from batchchat.jobs.reuse.plan_reuse import with_reuse
 from batchchat.jobs.settings import Settings
 
 _MAX_SLOW_PROMPTS = 32
@@ -118,6 +119,8 @@ def _build_plan(
     if model is not None:
         _check_limit(batch, model, found)
     plan = _plan(ledger, found, model, sizes.max_line_bytes)
+    if batch.reuse and plan.shards:
+        plan = with_reuse(ledger, batch, plan, read(), renderers)
     if found.problem_count:
         with ledger.storage.writer(keys.problems) as report:
             for problem in found.problems:

@@ -216,6 +216,7 @@ class Controller:
             log.info("%s is %s", state.batch.id, state.status)
             self._dispatcher.remove_ended(state)
             self._on_finalized(state)
+            self._planner.index(ledger, state)
 
     def _with_plan(self, ledger: Ledger, state: State) -> State:
         """Return the state with a plan, so that each custom_id gets its error line.
