@@ -30,7 +30,7 @@ def status(batch_id: options.BatchId, json: options.Json = False) -> int:
     for line in _heading(view.batch):
         streams.print_data(line)
     for name, value in _rows(backend, view):
-        streams.print_data(f"  {name:<10} {value}")
+        streams.print_data(f"  {name:<10} {value}", indent=13)
     if view.batch.status == "failed":
         report_invalid_input(view.batch)
     streams.hint(_hint(backend, view))

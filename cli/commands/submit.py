@@ -74,7 +74,7 @@ def submit(
     from batchchat.cli.backends.engine_options import engine_options
     from batchchat.cli.backends.open import open_backend
     from batchchat.cli.backends.resolve import reuse_names
-    from batchchat.cli.backends.run import RunOptions, run_batch
+    from batchchat.cli.backends.run import RunOptions, announce, run_batch
     from batchchat.cli.terminal.input_file import open_input
     from batchchat.jobs.ledger.batch_options import BatchOptions
 
@@ -105,7 +105,7 @@ def submit(
     )
     with open_input(file) as input_file:
         batch_id = backend.submit(input_file, batch_options, show_progress=progress)
-    streams.info(batch_id) if to_stdout or json else streams.print_data(batch_id)
+    announce(backend, batch_id, to_stderr=to_stdout or json)
     if not wait:
         streams.hint(_next_step(backend, batch_id))
         return 0
