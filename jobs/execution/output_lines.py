@@ -101,16 +101,17 @@ def refused(request_id: str, custom_id: str, error: RequestRefusedError) -> byte
     return _line(request_id, custom_id, response, None)
 
 
-def invalid(request_id: str, bad: InvalidLine) -> bytes:
+def invalid(request_id: str, bad: InvalidLine, row: str = "") -> bytes:
     """Return the error line of an input line without a valid request.
 
-    Fields are named from the body on, as in answers to single requests. Without a
-    custom_id, the error has the number of the line.
+    Fields are named from the body on, as in answers to single requests. If the line was
+    made of a `row`, the error names that. Without a custom_id, it has the number of the
+    line.
     """
     problems = [(problem, _field(problem)) for problem in bad.problems]
     message = "; ".join(f"{at}: {p.message}" if at else p.message for p, at in problems)
-    if bad.custom_id is None:
-        message = f"line {bad.line}: {message}"
+    if row or bad.custom_id is None:
+        message = f"{row or f'line {bad.line}'}: {message}"
     first, param = problems[0]
     body = _error_body(message, first.code, param, 400)
     return _line(request_id, bad.custom_id, _response(request_id, 400, body), None)

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from batchchat.jobs.catalog.usage import Usage
-from batchchat.jobs.ledger.records import Counts, Plan
+from batchchat.jobs.ledger.records import Batch, Counts, Plan
 from batchchat.jobs.ledger.state import STATUSES, TERMINAL, State
 from batchchat.jobs.ledger.table_options import TableOptions
 from batchchat.jobs.requests.problems import BatchError, as_batch_error
@@ -251,7 +251,7 @@ def batch_object(state: State) -> BatchObject:
         id=batch.id,
         endpoint=batch.endpoint,
         model=_model(state),
-        errors=_errors(plan),
+        errors=_errors(batch, plan),
         input_file_id=batch.input_file_id,
         completion_window=batch.completion_window,
         status=state.status,
@@ -297,10 +297,12 @@ def _table(options: TableOptions) -> dict[str, Any]:
     }
 
 
-def _errors(plan: Plan | None) -> BatchErrors | None:
+def _errors(batch: Batch, plan: Plan | None) -> BatchErrors | None:
     if plan is None or not plan.problems:
         return None
-    return BatchErrors(data=[*map(as_batch_error, plan.problems)])
+    lines_per_row = batch.rows.samples if batch.rows else 1
+    found = [as_batch_error(problem, lines_per_row) for problem in plan.problems]
+    return BatchErrors(data=list(dict.fromkeys(found)))
 
 
 def _model(state: State) -> str | None:
