@@ -12,7 +12,7 @@ from batchchat.jobs.requests.decompression import (
 )
 from batchchat.jobs.requests.input_format import HEAD_BYTES
 from batchchat.jobs.rows.arrow_rows import FILE_MAGIC, STREAM_MAGIC, ArrowRows
-from batchchat.jobs.rows.column_types import check_columns
+from batchchat.jobs.rows.column_types import with_usable_columns
 from batchchat.jobs.rows.csv_records import delimiter_of
 from batchchat.jobs.rows.csv_rows import CsvRows
 from batchchat.jobs.rows.json_rows import JsonRows
@@ -91,8 +91,7 @@ def _reader(file: SeekableBinary, name: str, head: bytes) -> RowReader:
         raise _not_a_table(name, "a tar archive", "unpack it: `tar -xf FILE`")
     file.seek(0)
     reader = _typed_reader(file, name, head) or _text_reader(file, name, head)
-    check_columns(reader.schema, name)
-    return reader
+    return with_usable_columns(reader, name)
 
 
 def _typed_reader(file: SeekableBinary, name: str, head: bytes) -> RowReader | None:

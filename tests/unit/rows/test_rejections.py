@@ -92,6 +92,10 @@ REJECTED = {
                  .append_column("u", pa.array([None], pa.month_day_nano_interval()))),
         "column `u`: its type `month_day_nano_interval`",
     ),
+    "list views": (
+        as_arrow(pa.table({"u": pa.array([[1]], pa.list_view(pa.int8()))})),
+        "column `u`: its type `list_view<item: int8>`",
+    ),
     "names in Parquet": (
         as_parquet(pa.Table.from_arrays([pa.array([1])] * 2, ["a", "a"])),
         "several columns with the name `a`",
