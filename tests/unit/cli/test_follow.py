@@ -1,5 +1,8 @@
 """What a command says while it follows a batch, and when it stops."""
 
+import time
+from types import SimpleNamespace
+
 import pytest
 
 from batchchat.cli.backends import follow as following
@@ -15,6 +18,11 @@ from tests.support.ended import MODEL, Hand, whole
 from tests.unit.cli.fake_cluster import WORKER, Cluster
 
 
+def clock(sleep):
+    """Return a module `time` with another `sleep`, which other threads do not use."""
+    return SimpleNamespace(monotonic=time.monotonic, sleep=sleep)
+
+
 @pytest.fixture
 def session(monkeypatch, tmp_path):
     """The session of a user who presses Ctrl-C at once."""
@@ -23,7 +31,7 @@ def session(monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    monkeypatch.setattr("batchchat.cli.backends.follow.time.sleep", interrupt)
+    monkeypatch.setattr(following, "time", clock(interrupt))
     return Session(Settings(), Catalog({"m": MODEL}), Hand().ledger)
 
 
@@ -94,7 +102,7 @@ def test_a_different_reason_of_redis_is_not_said_again(session, batch_id, capsys
 
     backend = ClusterBackend(session, cluster)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("batchchat.cli.backends.follow.time.sleep", fail_again)
+        patch.setattr(following, "time", clock(fail_again))
         patch.setattr(following, "_BLOCKED_CHECK_SECONDS", 0.0)
         patch.setattr("batchchat.cli.backends.cluster._READ_SECONDS", 0.0)
         following.follow(backend, batch_id, show_progress=True)
