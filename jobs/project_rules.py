@@ -4,13 +4,34 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from batchchat.jobs.durations import duration_seconds
 
 PRIORITIES = ("low", "normal", "high")
 """The priorities of batches, lowest first."""
 
 ALL_PROJECTS = "*"
 """The name whose rules hold for each project, unless the project has its own."""
+
+
+KEEP = "none"
+"""A retention that keeps ended batches for ever."""
+
+
+def _check_retention(text: str) -> str:
+    if text != KEEP and not duration_seconds(text):
+        message = f"`{text[:80]}` is not a duration, such as 30d or 12h, or `none`"
+        raise ValueError(message)
+    return text
+
+
+Retention = Annotated[str, AfterValidator(_check_retention)]
+
+
+def retention_seconds(retention: str | None) -> int | None:
+    """Return for how many seconds ended batches are kept, None for ever."""
+    return None if retention in {None, KEEP} else duration_seconds(f"{retention}")
 
 
 class ProjectRules(BaseModel):
@@ -40,6 +61,10 @@ class ProjectRules(BaseModel):
     max_daily_cost: Annotated[Decimal, Field(ge=0)] | None = None
     """Maximum cost in US dollars of the batches that it creates in a day (UTC). A batch
     counts with its `max_cost` until it ends, and one without gets what is left."""
+
+    retention: Retention | None = None
+    """How long its ended batches are kept, in place of `BATCHCHAT_RETENTION`: a
+    duration, or `none` for ever."""
 
     @property
     def limits_batches(self) -> bool:

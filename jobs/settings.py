@@ -16,7 +16,12 @@ from pydantic_settings import (
 )
 
 from batchchat.jobs.errors import ConfigError, OutputError
-from batchchat.jobs.project_rules import ProjectRules, rules_of
+from batchchat.jobs.project_rules import (
+    ProjectRules,
+    Retention,
+    retention_seconds,
+    rules_of,
+)
 from batchchat.jobs.storage.destination import Destination
 from batchchat.jobs.unknown_names import unknown_keys, unknown_variables
 
@@ -83,10 +88,6 @@ class Settings(BaseSettings):
     deduplicate_requests: bool = True
     """Compute identical requests once if they are greedy or have the same seed."""
 
-    reuse: Literal["auto", "none"] = "none"
-    """Whether a batch that is created without `reuse` uses the answers of recent
-    batches again (`auto`) or not (`none`)."""
-
     grace_seconds: Annotated[float, Field(ge=0)] = 5.0
     """Time in seconds for running requests to finish when a run is stopped."""
 
@@ -129,6 +130,10 @@ class Settings(BaseSettings):
     `s3://bucket/exports/{project}/` or `/srv/exports/`; unset, delivery is disabled.
     `{project}` is replaced by the name of the project."""
 
+    retention: Retention | None = None
+    """How long ended batches are kept, such as `30d`: controllers and servers delete
+    older ones with their results and inputs; unset or `none`, they are kept."""
+
     projects: dict[str, ProjectRules] = {}
     """What each project may use, in tables `[projects.NAME]`; the rules of `*` hold for
     each project that has none of its own."""
@@ -163,6 +168,18 @@ class Settings(BaseSettings):
     def project_rules(self, project: str) -> ProjectRules:
         """Return the rules of a project."""
         return rules_of(project, self.projects)
+
+    def retention_seconds(self, project: str) -> int | None:
+        """Return for how many seconds a project's ended batches are kept."""
+        own = self.project_rules(project).retention
+        return retention_seconds(self.retention if own is None else own)
+
+    @property
+    def deletes_batches(self) -> bool:
+        """Whether the ended batches of any project are deleted after some time."""
+        rules = self.projects.values()
+        chosen = (self.retention, *(rule.retention for rule in rules))
+        return any(retention_seconds(one) is not None for one in chosen)
 
     @field_validator("output_prefixes", mode="before")
     @classmethod

@@ -72,6 +72,20 @@ class DeletedFile(BaseModel):
     deleted: Literal[True]
 
 
+class DeletedBatch(BaseModel):
+    """What was deleted with a batch, or would be."""
+
+    id: str
+    object: Literal["batch"]
+    deleted: bool = Field(description="False with `dry_run`.")
+    objects: int = Field(description="Number of stored objects.")
+    bytes: int = Field(description="Their size.")
+    input_kept: bool = Field(
+        description="Whether the input file is kept: on request, or because another"
+        " batch reads it."
+    )
+
+
 def _model_of(struct: type[msgspec.Struct]) -> Any:
     """Return a pydantic model with the fields and descriptions of a struct."""
     hints = get_type_hints(struct, include_extras=True)

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import msgspec
 from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request
-from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from batchchat.api.batch_view import BatchView
@@ -24,7 +23,7 @@ from batchchat.api.http.request_body import (
     request_body_schema,
     validate_body,
 )
-from batchchat.api.http.schemas import BatchList, BatchObject, errors
+from batchchat.api.http.schemas import BatchList, BatchObject, DeletedBatch, errors
 from batchchat.api.routes.create_batch import (
     CreateBatchRequest,
     Deduplication,
@@ -33,6 +32,7 @@ from batchchat.api.routes.create_batch import (
 )
 from batchchat.api.routes.project_limits import check_stored_bytes
 from batchchat.api.routes.results import require_file, require_result_files
+from batchchat.jobs.deletion.deletion import Deleter
 from batchchat.jobs.errors import NewerFormatError, NotFoundError
 from batchchat.jobs.ids import checked_id, retry_file_id
 from batchchat.jobs.json_lines import encode
@@ -40,12 +40,11 @@ from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.batch_filter import BatchFilter
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import File
+from batchchat.jobs.ledger.records import Batch, File
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import cancel_batch
 from batchchat.jobs.results.retry import retry_input, retry_options
-from batchchat.workers.cluster_status import ClusterStatus
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
@@ -64,6 +63,10 @@ MaxCost = Annotated[
         description="Cost limit of the new batch in US dollars. The limit of the"
         " original batch is not copied.",
     ),
+]
+KeepInput = Annotated[bool, Query(description="Whether to keep the input file.")]
+DryRun = Annotated[
+    bool, Query(description="Only return what would be deleted, or why it cannot be.")
 ]
 IdempotencyKey = Annotated[
     str | None,
@@ -90,7 +93,7 @@ async def create_batch(
     body = validate_body(CreateBatchRequest, await read_json(request))
     deduplication = _deduplication(request, key)
     batch = await to_thread.run_sync(create, context, ledger, body, deduplication)
-    return await to_thread.run_sync(_changed, request, ledger, batch.id)
+    return await to_thread.run_sync(_batch_response, request, ledger, batch)
 
 
 @router.get(
@@ -147,7 +150,44 @@ def cancel(batch_id: str, request: Request, ledger: ProjectLedger) -> Response:
     """
     cancel_batch(ledger, batch_id)
     ActiveIndex(ledger.storage).touch(ledger.project, batch_id)
-    return _changed(request, ledger, batch_id)
+    return JsonResponse(request.app.state.batch_view.render(ledger, batch_id))
+
+
+@router.delete(
+    "/{batch_id}",
+    name="delete_batch",
+    responses={200: {"model": DeletedBatch}, **errors(404, 409)},
+)
+def delete(
+    batch_id: str,
+    request: Request,
+    ledger: ProjectLedger,
+    *,
+    keep_input: KeepInput = False,
+    dry_run: DryRun = False,
+) -> Response:
+    """Delete an ended batch with its results.
+
+    The input file is deleted, too, unless another batch reads it. A batch that has not
+    ended, or whose results are being delivered or are needed by another batch, is not
+    deleted (409).
+    """
+    deleter = Deleter(ledger)
+    if dry_run:
+        removal = deleter.preview(batch_id, keep_input=keep_input)
+    else:
+        removal = deleter.delete(batch_id, keep_input=keep_input)
+        request.app.state.batch_view.forget(ledger.project, batch_id)
+    return JsonResponse(
+        {
+            "id": batch_id,
+            "object": "batch",
+            "deleted": not dry_run,
+            "objects": removal.objects,
+            "bytes": removal.bytes,
+            "input_kept": removal.keeps_input,
+        }
+    )
 
 
 @router.post(
@@ -186,7 +226,7 @@ def retry(
         body=body,
         deduplication=deduplication,
     )
-    return _changed(request, ledger, batch.id)
+    return _batch_response(request, ledger, batch)
 
 
 def _store_retry_input(
@@ -201,14 +241,9 @@ def _store_retry_input(
     return store_file(ledger, retry_input(ledger, state), name, file_id=file_id)
 
 
-def _changed(request: Request, ledger: Ledger, batch_id: str) -> JsonResponse:
-    """Return a batch; after the response, have controllers look at it."""
+def _batch_response(request: Request, ledger: Ledger, batch: Batch) -> JsonResponse:
     batch_view: BatchView = request.app.state.batch_view
-    cluster: ClusterStatus | None = request.app.state.cluster
-    response = JsonResponse(batch_view.render(ledger, batch_id))
-    if cluster is not None:
-        response.background = BackgroundTask(cluster.announce)
-    return response
+    return JsonResponse(batch_view.render(ledger, batch.id))
 
 
 class _Status(msgspec.Struct):
@@ -222,7 +257,7 @@ def _render_if_wanted(
     try:
         if not wanted.allows_metadata(ledger.batch(batch_id).metadata):
             return None
-        text = batch_view.render(ledger, batch_id)
+        text = batch_view.render(ledger, batch_id, is_listed=True)
     except (NotFoundError, NewerFormatError):
         return None
     status = msgspec.json.decode(text, type=_Status).status

@@ -18,7 +18,6 @@ from pydantic_core import PydanticCustomError
 from batchchat.api.context import AppContext
 from batchchat.api.http.errors import ApiError
 from batchchat.api.routes.project_limits import admitted, check_price, check_priority
-from batchchat.api.routes.reuse_option import ReuseFields, resolved_reuse
 from batchchat.jobs.access.idempotency import (
     EXPLICIT_RETRY_SECONDS,
     IMPLICIT_DEDUP_SECONDS,
@@ -26,6 +25,7 @@ from batchchat.jobs.access.idempotency import (
     reserve,
 )
 from batchchat.jobs.catalog.catalog import Model
+from batchchat.jobs.durations import DURATION_PATTERN
 from batchchat.jobs.errors import (
     ConfigError,
     ModelNotFoundError,
@@ -37,7 +37,6 @@ from batchchat.jobs.files.files import Files
 from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.completion_window import (
-    COMPLETION_WINDOW_PATTERN,
     completion_window_seconds,
 )
 from batchchat.jobs.ledger.ledger import Ledger
@@ -75,7 +74,7 @@ class ExpiresAfter(BaseModel):
     )
 
 
-class CreateBatchRequest(ReuseFields):
+class CreateBatchRequest(BaseModel):
     """The batch to create; the fields from `model` on are batchchat's extensions."""
 
     model_config = _strict
@@ -85,7 +84,7 @@ class CreateBatchRequest(ReuseFields):
     completion_window: Annotated[str, AfterValidator(_check_window)] = Field(
         description="The batch expires after this time, from `1h` to `30d`, such as"
         " `90m`, `24h` or `1d12h`. Finished results are kept.",
-        json_schema_extra={"pattern": COMPLETION_WINDOW_PATTERN},
+        json_schema_extra={"pattern": DURATION_PATTERN},
     )
     metadata: Annotated[dict[Key, Value], Field(max_length=16)] | None = None
     output_expires_after: ExpiresAfter | None = None
@@ -191,8 +190,6 @@ def create(
         output_format=body.output_format,
         destination=_destination(context, ledger, body.output),
         table=_table_options(body),
-        reuse=body.reuse_names(context.settings.reuse),
-        reuse_across_engines=body.reuse_across_engines,
     )
     text = encode(body.model_dump(mode="json"))
     return create_once(
@@ -245,13 +242,12 @@ def create_once(
         context, ledger, batch_id, file=file, options=options, model=model
     ) as admitted_options:
         Files(ledger).use(file.id, batch_id)
-        chosen = resolved_reuse(ledger, admitted_options, batch_id, model)
         if EndpointStore(ledger).exist():
             Outbox(ledger.storage).add(ledger.project, batch_id)
         return create_batch(
             ledger,
             file,
-            chosen,
+            admitted_options,
             enqueue=True,
             batch_id=batch_id,
             resolved_model=model,

@@ -6,7 +6,6 @@ import sys
 from batchchat.api.context import AppContext, make_context
 from batchchat.api.server import descriptors
 from batchchat.api.server.app import make_app
-from batchchat.api.server.housekeeping import Housekeeping
 from batchchat.api.server.uvicorn_server import Server, is_loopback, listen
 from batchchat.api.webhooks.sender import WebhookSender
 from batchchat.jobs.catalog.catalog import Catalog
@@ -14,6 +13,7 @@ from batchchat.jobs.errors import ConfigError
 from batchchat.jobs.logs import event_fields, start_logging
 from batchchat.jobs.settings import Settings, unknown_settings
 from batchchat.jobs.storage import Storage
+from batchchat.workers.housekeeping import Housekeeping
 from batchchat.workers.local.runner_process import RunnerProcess
 
 _logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
     with listen(settings.host, settings.port) as listener:
         if runner is not None:
             runner.start()
-        background = (WebhookSender(context), Housekeeping(context))
+        background = (WebhookSender(context), _housekeeping(context))
         for part in background:
             part.start()
         app = make_app(context, runner)
@@ -63,6 +63,12 @@ def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
             for part in background:
                 part.close()
             _logger.info("stopped", extra=event_fields("server_stopped"))
+
+
+def _housekeeping(context: AppContext) -> Housekeeping:
+    return Housekeeping(
+        context.storage, context.settings, context.ledger, context.local_storage
+    )
 
 
 def _log_ready(context: AppContext, port: int, *, runs: bool, has_keys: bool) -> None:

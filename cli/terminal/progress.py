@@ -4,7 +4,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 
 from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.format import count, duration, short, size
@@ -75,7 +74,7 @@ class ProgressDisplay:
             redirect_stdout=False,  # `engine_output` redirects what libraries print
             redirect_stderr=False,
         )
-        with suppress(OSError), live:  # a terminal that is gone must not stop the work
+        with live:
             while not self._done.wait(_REFRESH_SECONDS):
                 self._print_notices(
                     lambda text: console.print(printable(text), markup=False)

@@ -14,6 +14,7 @@ from typing import TypeVar
 from batchchat.jobs.errors import LimitExceededError, NotFoundError
 from batchchat.jobs.ids import id_created_at, smallest_id_at
 from batchchat.jobs.ledger.active_index import ActiveBatch, ActiveIndex
+from batchchat.jobs.ledger.deletions import read_deletion
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.project_rules import ProjectRules
@@ -142,6 +143,7 @@ class Admission:
         first = smallest_id_at("batch", today)
         created = {*self._ledger.storage.folders(folder, first)}
         created |= {other for other in others if id_created_at(other) >= today}
+        created |= {*self._ledger.listing.deleted(first)}
         costs = _read_all(sorted(created - {batch_id}), self._ended_cost)
         reserved = {one: other.max_cost or Decimal(0) for one, other in others.items()}
         return sum(
@@ -153,11 +155,15 @@ class Admission:
         )
 
     def _ended_cost(self, batch_id: str) -> Decimal | None:
-        """Return the cost of a batch, None if it has not ended."""
+        """Return the cost of a batch, also after its deletion; None if it runs."""
         cost = self._ended_costs.get(batch_id)
-        if cost is None and (outcome := self._ledger.outcome(batch_id)):
-            cost = outcome.estimated_cost or Decimal(0)
-            self._ended_costs.put(batch_id, cost)
+        if cost is None:
+            ended = self._ledger.outcome(batch_id) or read_deletion(
+                self._ledger, batch_id
+            )
+            if ended is not None:
+                cost = ended.estimated_cost or Decimal(0)
+                self._ended_costs.put(batch_id, cost)
         return cost
 
     def _exists(self, batch_id: str) -> bool:

@@ -14,6 +14,7 @@ from hmac import compare_digest
 from time import time
 from typing import NamedTuple
 
+from batchchat.jobs.durations import duration_seconds
 from batchchat.jobs.errors import (
     NotFoundError,
     ObjectMissingError,
@@ -22,7 +23,6 @@ from batchchat.jobs.errors import (
 )
 from batchchat.jobs.ids import checked_project
 from batchchat.jobs.ledger import records
-from batchchat.jobs.ledger.completion_window import duration_seconds
 from batchchat.jobs.lru_cache import LruCache
 from batchchat.jobs.storage import Storage
 

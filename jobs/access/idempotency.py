@@ -13,6 +13,7 @@ from typing import NamedTuple
 from batchchat.jobs.errors import ConflictError, NewerFormatError, ObjectMissingError
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.deletions import read_deletion
 from batchchat.jobs.ledger.ledger import Ledger
 
 KEY_SECONDS = 86_400
@@ -56,7 +57,8 @@ def reserve(
     """Reserve the id of the batch that `request` creates.
 
     With a `key`, requests with the same key get the same id. Otherwise identical
-    requests within `seconds` do; with 0 seconds the id is always new.
+    requests within `seconds` do; with 0 seconds the id is always new. The id of a batch
+    that was deleted is not reserved again.
 
     Raises:
         ReusedKeyError: the key was used for a different request.
@@ -69,7 +71,11 @@ def reserve(
     lifetime = KEY_SECONDS if key is not None else seconds
     with _lock_of(name):
         earlier = _read(ledger, record_key)
-        if earlier is not None and now - earlier.created_at < lifetime:
+        if (
+            earlier is not None
+            and now - earlier.created_at < lifetime
+            and read_deletion(ledger, earlier.batch_id) is None
+        ):
             return _replay(earlier, digest)
         record = IdempotencyRecord(new_batch_id(), digest, now)
         if key is not None and earlier is None:

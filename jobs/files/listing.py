@@ -66,5 +66,5 @@ class FileListing:
 
 def _visible_ids(files: Iterable[Stored]) -> Iterator[str]:
     for file_id, names in files:
-        if "file.json" in names and "deleted.json" not in names:
+        if {"file.json", "content"} <= names and "deleted.json" not in names:
             yield file_id

@@ -1,15 +1,12 @@
 """Completion windows: durations such as `24h`, after which a batch expires."""
 
-import re
-
+from batchchat.jobs.durations import duration_seconds
 from batchchat.jobs.errors import UsageError
 
 NO_DEADLINE = "none"
 """The completion window of a batch that never expires; only commands can ask for it."""
 
-COMPLETION_WINDOW_PATTERN = "^([0-9]{1,7}[dhms]){1,4}$"
 _MIN_SECONDS, _MAX_SECONDS = 3_600, 30 * 86_400
-_UNIT_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
 def completion_window_seconds(text: str) -> int:
@@ -27,14 +24,6 @@ def completion_window_seconds(text: str) -> int:
             hint="choose another one with `--completion-window`",
         )
     return seconds
-
-
-def duration_seconds(text: str) -> int:
-    """Return the seconds of a duration such as `90m` or `30d`, 0 if it is not one."""
-    if not re.fullmatch(COMPLETION_WINDOW_PATTERN, text):
-        return 0
-    parts = re.findall("([0-9]+)([dhms])", text)
-    return sum(int(number) * _UNIT_SECONDS[unit] for number, unit in parts)
 
 
 def expiry(window: str, now: int) -> int | None:

@@ -5,13 +5,14 @@ import secrets
 import msgspec
 
 from batchchat.jobs.catalog.catalog import Model
-from batchchat.jobs.errors import ConflictError
+from batchchat.jobs.errors import ConflictError, NotFoundError
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.active_index import ActiveBatch, ActiveIndex
 from batchchat.jobs.ledger.batch_options import DEFAULT_ON_INVALID, BatchOptions
 from batchchat.jobs.ledger.completion_window import expiry
 from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.readers import add_reader
 from batchchat.jobs.ledger.records import Batch, Cancel, Extension, File
 from batchchat.jobs.requests.schema import ENDPOINT
 
@@ -32,6 +33,7 @@ def create_batch(
 
     Raises:
         UsageError: the completion window is not valid.
+        ConflictError: a batch that it needs was deleted.
 
     """
     now = ledger.now()
@@ -53,6 +55,7 @@ def create_batch(
         resolved_model=resolved_model,
         **chosen,
     )
+    _keep_sources(ledger, batch)
     if enqueue:
         needs = ActiveBatch(requests=input_file.lines or 0, max_cost=options.max_cost)
         ActiveIndex(ledger.storage).add(ledger.project, batch.id, needs)
@@ -60,6 +63,20 @@ def create_batch(
     if ledger.storage.create(key, records.encode(batch)):
         return batch
     return ledger.batch(batch.id)
+
+
+def _keep_sources(ledger: Ledger, batch: Batch) -> None:
+    """Mark the batches whose results or rows are a part of this one's results."""
+    source = batch.retry_of if batch.merge else batch.rows_of
+    while source is not None:
+        try:
+            add_reader(ledger, source, batch.id, always=True)
+            source = ledger.batch(source).retry_of if batch.merge else None
+        except NotFoundError:
+            raise ConflictError(
+                f"`{source}`, whose results this retry needs, was deleted",
+                hint="submit the requests again with `batchchat submit FILE`",
+            ) from None
 
 
 def _oldest_format(

@@ -22,7 +22,6 @@ from batchchat.jobs.requests.line_reader import RawLine, iter_lines
 from batchchat.jobs.requests.parser import InvalidLine, Parser, parse_line
 from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.results.problem_report import ProblemReport
-from batchchat.jobs.rows.row_options import row_name
 from batchchat.jobs.storage.protocol import stream_range
 
 log = logging.getLogger(__name__)
@@ -111,8 +110,7 @@ class MissingResults:
             problems = self._problems(line.number)
             if problems:
                 invalid = InvalidLine(line.number, custom_id, problems)
-                row = row_name(self._batch.rows, line.number)
-                return output_lines.invalid(self._name(line.number), invalid, row)
+                return output_lines.invalid(self._name(line.number), invalid)
             reason = _CORRUPT_RESULT
         return self._never_run(line.number, custom_id, reason)
 

@@ -4,15 +4,16 @@ import logging
 import os
 import socket
 import time
+from functools import partial
 from threading import Thread
 from uuid import uuid4
 
 from celery.signals import worker_shutting_down
 
+from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import Storage
-from batchchat.workers.broker.announcements import Announcements
 from batchchat.workers.broker.celery_app import CeleryQueue, Consumer, make_app
 from batchchat.workers.broker.leases import RedisLeases
 from batchchat.workers.broker.messages import CONTROL
@@ -27,7 +28,8 @@ from batchchat.workers.control.controller import (
 from batchchat.workers.control.delivery_pool import DeliveryPool
 from batchchat.workers.control.dispatcher import Dispatcher
 from batchchat.workers.environment import WorkerEnvironment
-from batchchat.workers.exit_codes import CANNOT_RUN, SWEEPS_ENDED
+from batchchat.workers.exit_codes import SWEEPS_ENDED
+from batchchat.workers.housekeeping import Housekeeping
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,6 @@ def run_controller(
         Dispatcher(environment, CeleryQueue(app, redis)),
         keeper,
         deliver=DeliveryPool(environment, keeper).start,
-        is_announced=Announcements(redis).is_new,
     )
 
     def shut_down(**_: object) -> None:
@@ -64,6 +65,8 @@ def run_controller(
     worker_shutting_down.connect(shut_down, weak=False)
     keeper.start(controller.publish_status)
     Thread(target=_sweep, args=(controller,), name="dispatcher", daemon=True).start()
+    if settings.deletes_batches:
+        Housekeeping(storage, settings, partial(Ledger, storage)).start()
     log.info("controlling the batches in %s", storage.url)
     return Consumer(
         app,
@@ -77,15 +80,10 @@ def run_controller(
 def _sweep(controller: Controller) -> None:
     """Sweep until the end; exit if that ends early, so that another process sweeps."""
     try:
-        controller.run_sweeps(on_denied=_exit_denied)
+        controller.run_sweeps()
     except BaseException:  # such as a panic of a library in Rust
         log.exception("the sweeps ended: stopping this controller")
         os._exit(SWEEPS_ENDED)
-
-
-def _exit_denied() -> None:
-    log.error("this controller may not use the storage: stopping it")
-    os._exit(CANNOT_RUN)
 
 
 def _exit_after(seconds: float) -> None:

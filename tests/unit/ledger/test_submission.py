@@ -15,6 +15,8 @@ def test_the_example_sets_every_option(name):
 def test_every_option_is_stored_with_the_batch():
     ledger = Hand().ledger
     input_file = store_file(ledger, [b"{}\n"], "in.jsonl")
+    for needed in (EVERY_OPTION.retry_of, EVERY_OPTION.rows_of):
+        create_batch(ledger, input_file, BatchOptions(), batch_id=needed)
     created = create_batch(ledger, input_file, EVERY_OPTION)
     stored = Hand(ledger.storage).ledger.batch(created.id)
     assert options_of(stored) == options_of(EVERY_OPTION)

@@ -9,6 +9,7 @@ from batchchat.cli.backends.embedded import EmbeddedBackend
 from batchchat.cli.backends.protocol import RetryOptions
 from batchchat.cli.backends.session import Session
 from batchchat.jobs.catalog.catalog import Catalog
+from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.results.retry import retry_options
@@ -16,10 +17,9 @@ from batchchat.jobs.settings import Settings
 from tests.support.batch_options import EVERY_OPTION, options_of
 from tests.support.ended import MODEL, Hand, bare
 
-NOT_COPIED = ("output", "retry_of", "merge", "rows", "rows_of", "reuse")
+NOT_COPIED = ("output", "retry_of", "merge", "rows", "rows_of")
 """A retry names the batch it retries, and never overwrites that batch's local file. Its
-input holds requests, even if that of the batch holds rows, and no earlier batch has
-answered them."""
+input holds requests, even if that of the batch holds rows."""
 
 
 @pytest.fixture
@@ -31,6 +31,8 @@ def hand():
 def ended(hand):
     """The id of an ended batch with every option, one of its requests unanswered."""
     input_file = store_file(hand.ledger, [bare("a")], "in.jsonl")
+    for needed in (EVERY_OPTION.retry_of, EVERY_OPTION.rows_of):
+        create_batch(hand.ledger, input_file, BatchOptions(), batch_id=needed)
     batch = create_batch(hand.ledger, input_file, replace(EVERY_OPTION, rows=None))
     hand.make_plan(batch.id)
     hand.finalize(batch.id, "expired")

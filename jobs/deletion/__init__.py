@@ -1,0 +1,1 @@
+"""Deletes ended batches with all that belongs to them."""

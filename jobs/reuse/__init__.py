@@ -1,1 +1,0 @@
-"""Answers of ended batches that later batches use again."""
