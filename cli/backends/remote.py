@@ -92,6 +92,7 @@ class RemoteBackend(Backend):
     ) -> str:
         if options.model is None:  # otherwise `check_model` has tried the server
             self._server.get("models")
+            file.require_model()
         file.check_format()
         file_id = self._upload(file, show_progress=show_progress)
         try:

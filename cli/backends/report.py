@@ -9,6 +9,7 @@ from batchchat.cli.terminal.format import count, duration, short
 from batchchat.jobs.ledger.batch_object import BatchObject
 from batchchat.jobs.ledger.cost_limit import MAX_COST_REACHED
 from batchchat.jobs.ledger.records import Counts
+from batchchat.jobs.planning.file_problem import NO_MODEL_IN_FILE
 from batchchat.jobs.requests.problems import MAX_LISTED_PROBLEMS, BatchError
 
 INCOMPLETE = 1
@@ -103,6 +104,8 @@ def report_invalid_input(batch: BatchObject) -> None:
     invalid, total = batch.invalid_lines, batch.request_counts.total
     show_problems(problems, invalid, total, f"the input of `{batch.id}`")
     hint = "no request was run; fix the file and submit it again"
+    if any(problem.message == NO_MODEL_IN_FILE for problem in problems):
+        hint = "no request was run; submit the file again with `--model NAME`"
     if 0 < invalid < total:
         hint += ", or run the valid lines with `--on-invalid skip`"
     if len(problems) > MAX_SHOWN_PROBLEMS:

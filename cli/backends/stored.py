@@ -29,6 +29,7 @@ from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import cancel_batch, create_batch, extend_batch
 from batchchat.jobs.planning.model_resolution import resolve_model
 from batchchat.jobs.requests.decompression import plain_name
+from batchchat.jobs.requests.named_model import ModelSearch
 from batchchat.jobs.storage.destination import AllowedDestinations
 
 _CONCURRENT_READS = 32
@@ -80,7 +81,11 @@ class StoredBackend(Backend):
     def submit(
         self, file: InputFile, options: BatchOptions, *, show_progress: bool
     ) -> str:
-        stored = store_file(self.ledger, file.chunks(), plain_name(file.name))
+        chunks = file.chunks()
+        if options.model is None:
+            search = ModelSearch(self.session.settings.max_line_bytes)
+            chunks = search.require(chunks)
+        stored = store_file(self.ledger, chunks, plain_name(file.name))
         return self._create(stored, options)
 
     @override

@@ -61,6 +61,25 @@ class InputFile:
         chunks = iter(self.read, b"")
         return plain_lines(chunks, self.source, load_settings().max_file_bytes)
 
+    def require_model(self) -> None:
+        """Check that a request names a model, unless the file can be read only once.
+
+        Raises:
+            InputFileError: the file can't be read, or has another format than JSONL.
+            UsageError: no request names a model.
+
+        """
+        from batchchat.jobs.requests.named_model import ModelSearch
+        from batchchat.jobs.settings import load_settings
+
+        if self.size is None:
+            return
+        search = ModelSearch(load_settings().max_line_bytes)
+        for _ in search.require(self.chunks()):
+            if search.may_have_model:
+                break
+        self.stream.seek(0)
+
     @property
     def text_size(self) -> int | None:
         """The size of the text in bytes; None if it is compressed or unknown."""

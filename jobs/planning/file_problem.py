@@ -20,7 +20,7 @@ _PROMPT_COLUMNS = ("prompt", "question", "instruction", "query", "input", "text"
 """Columns that usually hold what is asked, the most likely one first."""
 
 NO_MODEL_IN_FILE = (
-    "no request names a model: add `--model NAME`, or a `model` to each request"
+    "no request names a model: add a `model` to each request, or to the batch"
 )
 
 _Condense = Callable[[list[Problem]], Problem]

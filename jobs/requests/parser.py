@@ -35,7 +35,7 @@ class InvalidLine(msgspec.Struct, frozen=True):
 
 ParsedLine = Request | InvalidLine
 
-NO_MODEL = "required: set the model here or with `--model`"
+NO_MODEL = "required, as the batch has no `model` of its own"
 _DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 

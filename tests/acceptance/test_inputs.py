@@ -1,5 +1,6 @@
 """The kinds of input that the commands accept or reject."""
 
+import gzip
 import os
 import stat
 
@@ -117,9 +118,21 @@ def test_file_name_may_be_invalid_utf8(place):
     assert place.run("submit", file, "--model", "demo", "--no-wait").code == 0
 
 
-def test_a_file_without_models_is_one_error(place):
+@pytest.mark.parametrize("options", [[], ["--no-wait"], ["--on-invalid", "skip"]])
+def test_a_file_without_models_is_one_error_and_stores_nothing(place, options):
     file = place.file("requests.jsonl", LINES)
-    done = place.run("submit", file)
-    assert done.code == 1
-    assert done.err.count("names a model") == 1
-    assert "the file  model: no request names a model: add `--model NAME`" in done.err
+    done = place.run("submit", file, *options)
+    assert (done.code, done.out) == (2, b"")
+    assert done.err.splitlines() == [
+        "error: no request names a model",
+        "",
+        "hint: name one for all of them with `--model NAME`",
+    ]
+    assert not [it for it in place.storage.rglob("*") if it.is_file()]
+
+
+def test_stdin_without_models_stores_nothing(place):
+    done = place.run("submit", "-", stdin=gzip.compress(LINES * 1000))
+    assert done.code == 2
+    assert done.err.startswith("error: no request names a model")
+    assert not [it for it in place.storage.rglob("*") if it.is_file()]

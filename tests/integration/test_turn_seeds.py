@@ -4,6 +4,7 @@ A sampler with the same seed draws the same random numbers, and often the same a
 """
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,8 @@ def test_second_answers_do_not_repeat_the_first(ask, conversations):
         text(choice(result)) == first
         for result, first in zip(shared, firsts, strict=True)
     )
+    figures = f"{repeated} with derived seeds, {repeated_if_shared} with one seed"
+    sys.stdout.write(f"repeated second answers of {CONVERSATIONS}: {figures}\n")
     assert repeated <= MAX_REPEATED
     assert repeated < repeated_if_shared, (repeated, repeated_if_shared)
 
