@@ -27,7 +27,7 @@ from batchchat.cli.commands import (
 )
 from batchchat.cli.commands import list as list_
 from batchchat.cli.terminal import streams
-from batchchat.cli.terminal.help import add_command, example_section
+from batchchat.cli.terminal.help import Group, add_command, example_section
 from batchchat.jobs.errors import BatchchatError
 from batchchat.workers.engine import process_guard
 
@@ -40,6 +40,7 @@ _UsageError: Any = typer.BadParameter.__base__  # typer bundles its own click
 
 app = typer.Typer(
     name="batchchat",
+    cls=Group,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

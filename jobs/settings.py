@@ -88,6 +88,10 @@ class Settings(BaseSettings):
     deduplicate_requests: bool = True
     """Compute identical requests once if they are greedy or have the same seed."""
 
+    reuse: Literal["auto", "none"] = "none"
+    """Whether a batch that is created without `reuse` uses the answers of recent
+    batches again (`auto`) or not (`none`)."""
+
     grace_seconds: Annotated[float, Field(ge=0)] = 5.0
     """Time in seconds for running requests to finish when a run is stopped."""
 

@@ -1,15 +1,22 @@
 """The live status of a cluster, for its clients."""
 
+import logging
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from threading import Semaphore
 
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.errors import BrokerError
 from batchchat.jobs.ledger.state import State
+from batchchat.workers.broker.announcements import Announcements
 from batchchat.workers.broker.messages import CONTROL, queue_name
 from batchchat.workers.broker.redis_check import check_writable
 from batchchat.workers.broker.redis_client import open_redis
 from batchchat.workers.broker.status_board import RedisStatusBoard, WorkerStatus
+
+log = logging.getLogger(__name__)
+
+_CONCURRENT_ANNOUNCEMENTS = 4
 
 START_CONTROLLER = "see its log, or start one with `batchchat controller`"
 """What to do if no controller reports: one may run that cannot reach Redis."""
@@ -76,6 +83,21 @@ class ClusterStatus:
         """Read from the Redis at `broker`. Raises `ConfigError`."""
         self._redis = open_redis(broker)
         self._board = RedisStatusBoard(self._redis)
+        self._announcements = Announcements(self._redis)
+        self._announcing = Semaphore(_CONCURRENT_ANNOUNCEMENTS)
+
+    def announce(self) -> None:
+        """Have the controllers look for new or cancelled batches now, if Redis works.
+
+        If several calls already wait for Redis, nothing is done.
+        """
+        if self._announcing.acquire(blocking=False):
+            try:
+                self._announcements.announce()
+            except BrokerError as error:
+                log.debug("the controllers get no announcement: %s", error)
+            finally:
+                self._announcing.release()
 
     def with_progress(self, state: State) -> State:
         """Return the state of a batch, including the results of its open shards."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request
+from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from batchchat.api.batch_view import BatchView
@@ -40,11 +41,12 @@ from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.batch_filter import BatchFilter
 from batchchat.jobs.ledger.cost_limit import check_cost_limit
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import Batch, File
+from batchchat.jobs.ledger.records import File
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import cancel_batch
 from batchchat.jobs.results.retry import retry_input, retry_options
+from batchchat.workers.cluster_status import ClusterStatus
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
@@ -93,7 +95,7 @@ async def create_batch(
     body = validate_body(CreateBatchRequest, await read_json(request))
     deduplication = _deduplication(request, key)
     batch = await to_thread.run_sync(create, context, ledger, body, deduplication)
-    return await to_thread.run_sync(_batch_response, request, ledger, batch)
+    return await to_thread.run_sync(_changed, request, ledger, batch.id)
 
 
 @router.get(
@@ -150,7 +152,7 @@ def cancel(batch_id: str, request: Request, ledger: ProjectLedger) -> Response:
     """
     cancel_batch(ledger, batch_id)
     ActiveIndex(ledger.storage).touch(ledger.project, batch_id)
-    return JsonResponse(request.app.state.batch_view.render(ledger, batch_id))
+    return _changed(request, ledger, batch_id)
 
 
 @router.delete(
@@ -226,7 +228,7 @@ def retry(
         body=body,
         deduplication=deduplication,
     )
-    return _batch_response(request, ledger, batch)
+    return _changed(request, ledger, batch.id)
 
 
 def _store_retry_input(
@@ -241,9 +243,14 @@ def _store_retry_input(
     return store_file(ledger, retry_input(ledger, state), name, file_id=file_id)
 
 
-def _batch_response(request: Request, ledger: Ledger, batch: Batch) -> JsonResponse:
+def _changed(request: Request, ledger: Ledger, batch_id: str) -> JsonResponse:
+    """Return a batch; after the response, have controllers look at it."""
     batch_view: BatchView = request.app.state.batch_view
-    return JsonResponse(batch_view.render(ledger, batch.id))
+    cluster: ClusterStatus | None = request.app.state.cluster
+    response = JsonResponse(batch_view.render(ledger, batch_id))
+    if cluster is not None:
+        response.background = BackgroundTask(cluster.announce)
+    return response
 
 
 class _Status(msgspec.Struct):

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from batchchat.api.context import AppContext
 from batchchat.api.http.errors import ApiError
 from batchchat.api.routes.project_limits import admitted, check_price, check_priority
+from batchchat.api.routes.reuse_option import ReuseFields, resolved_reuse
 from batchchat.jobs.access.idempotency import (
     EXPLICIT_RETRY_SECONDS,
     IMPLICIT_DEDUP_SECONDS,
@@ -74,7 +75,7 @@ class ExpiresAfter(BaseModel):
     )
 
 
-class CreateBatchRequest(BaseModel):
+class CreateBatchRequest(ReuseFields):
     """The batch to create; the fields from `model` on are batchchat's extensions."""
 
     model_config = _strict
@@ -190,6 +191,8 @@ def create(
         output_format=body.output_format,
         destination=_destination(context, ledger, body.output),
         table=_table_options(body),
+        reuse=body.reuse_names(context.settings.reuse),
+        reuse_across_engines=body.reuse_across_engines,
     )
     text = encode(body.model_dump(mode="json"))
     return create_once(
@@ -242,12 +245,13 @@ def create_once(
         context, ledger, batch_id, file=file, options=options, model=model
     ) as admitted_options:
         Files(ledger).use(file.id, batch_id)
+        chosen = resolved_reuse(ledger, admitted_options, batch_id, model)
         if EndpointStore(ledger).exist():
             Outbox(ledger.storage).add(ledger.project, batch_id)
         return create_batch(
             ledger,
             file,
-            admitted_options,
+            chosen,
             enqueue=True,
             batch_id=batch_id,
             resolved_model=model,

@@ -48,7 +48,10 @@ def make_app(context: AppContext, runner: RunnerProcess | None = None) -> FastAP
     app.state.context = context
     app.state.authenticator = Authenticator(context)
     app.state.rate_limiter = RateLimiter(context.settings.requests_per_minute)
-    app.state.batch_view = BatchView(_progress_source(context, runner))
+    broker = context.settings.broker
+    cluster = None if broker is None else ClusterStatus(broker)
+    app.state.cluster = cluster
+    app.state.batch_view = BatchView(_progress_source(cluster, runner))
     app.state.webhook_test_limiter = CapacityLimiter(_MAX_CONCURRENT_WEBHOOK_TESTS)
     app.state.runner = runner
     app.state.metrics = Metrics(context, runner)
@@ -66,10 +69,12 @@ def make_app(context: AppContext, runner: RunnerProcess | None = None) -> FastAP
     return app
 
 
-def _progress_source(context: AppContext, runner: RunnerProcess | None) -> AddProgress:
+def _progress_source(
+    cluster: ClusterStatus | None, runner: RunnerProcess | None
+) -> AddProgress:
     """Return what adds the progress reported by the runner or the cluster."""
     if runner is not None:
         return runner.with_progress
-    if context.settings.broker is not None:
-        return ClusterStatus(context.settings.broker).with_progress
+    if cluster is not None:
+        return cluster.with_progress
     return lambda state: state

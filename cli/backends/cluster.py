@@ -15,6 +15,8 @@ from batchchat.cli.terminal import streams
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.errors import BrokerError
 from batchchat.jobs.ledger.active_index import ActiveIndex
+from batchchat.jobs.ledger.batch_options import BatchOptions
+from batchchat.jobs.ledger.records import File
 from batchchat.workers.broker.status_board import WorkerStatus
 from batchchat.workers.cluster_status import (
     ClusterStatus,
@@ -45,6 +47,13 @@ class ClusterBackend(StoredBackend):
     @override
     def enqueue(self, batch_id: str) -> None:
         ActiveIndex(self.ledger.storage).add(self.ledger.project, batch_id)
+        self._cluster.announce()
+
+    @override
+    def _create(self, file: File, options: BatchOptions) -> str:
+        batch_id = super()._create(file, options)
+        self._cluster.announce()
+        return batch_id
 
     @override
     def run(self, batch_id: str, *, show_progress: bool) -> View | None:
@@ -126,6 +135,7 @@ class ClusterBackend(StoredBackend):
     @override
     def _stop_running(self, batch_id: str) -> None:
         ActiveIndex(self.ledger.storage).touch(self.ledger.project, batch_id)
+        self._cluster.announce()
         blocked = self.blocked_reason(self.get(batch_id))
         ends = "the workers stop; the controller writes the finished results"
         streams.info(blocked or ends)

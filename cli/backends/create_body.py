@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from batchchat.jobs.files.reused_batches import AUTO, NONE
 from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.requests.schema import ENDPOINT
 
@@ -34,4 +35,14 @@ def create_body(file_id: str, options: BatchOptions) -> dict[str, Any]:
     if options.output_expires_after is not None:
         seconds = options.output_expires_after
         body["output_expires_after"] = {"anchor": "created_at", "seconds": seconds}
+    return body | _reuse(options)
+
+
+def _reuse(options: BatchOptions) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    if options.reuse:
+        is_word = options.reuse[0] in (AUTO, NONE)
+        body["reuse"] = options.reuse[0] if is_word else list(options.reuse)
+    if options.reuse_across_engines:
+        body["reuse_across_engines"] = True
     return body

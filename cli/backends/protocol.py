@@ -56,6 +56,9 @@ class Backend(Protocol):
     default_on_invalid: str | None
     """The option `on_invalid` of batches without one; None if a server chooses it."""
 
+    default_reuse: tuple[str, ...]
+    """The option `reuse` of batches without one; empty if a server chooses it."""
+
     def check_model(self, name: str, max_cost: Decimal | None = None) -> None:
         """Check that the model exists, and that its cost can be limited.
 

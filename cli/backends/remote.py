@@ -62,6 +62,7 @@ class RemoteBackend(Backend):
     default_completion_window = "24h"
 
     default_on_invalid = None
+    default_reuse = ()
 
     def __init__(self, server: ServerClient) -> None:
         """Use the batches that the API key of `server` gives access to."""

@@ -34,6 +34,8 @@ def report_end(batch: BatchObject, written: list[Path]) -> int:
     streams.info(
         f"  tokens   {short(usage.input_tokens)} in, {short(usage.output_tokens)} out"
     )
+    if batch.reused_requests:
+        streams.info(f"  reused   {count(batch.reused_requests, 'answer')}")
     is_limited = batch.cancel_reason == MAX_COST_REACHED
     limit = " (stopped at `--max-cost`)" if is_limited else ""
     streams.info(f"  cost     {cost(batch)}{limit}")
@@ -42,7 +44,7 @@ def report_end(batch: BatchObject, written: list[Path]) -> int:
     for place in (*map(str, written), *delivered):
         streams.info("  wrote    ", streams.Styled(place, "cyan"))
     if note := ignored_note(batch.ignored_fields):
-        streams.info("  ", streams.Styled("warning", "yellow"), f"  {note}")
+        streams.info("  ", streams.Styled("warning", "yellow"), f"  {note}", indent=11)
     return _next_steps(batch, is_written=bool(written or delivered))
 
 
@@ -127,7 +129,7 @@ def show_invalid(invalid: int, requests: int, name: str) -> None:
     lines = f"{count(invalid)} of {count(requests, 'request')}"
     verb = "is" if invalid == 1 else "are"
     what = f"{name}: {lines} {verb} invalid" if invalid else f"{name} can't be run"
-    streams.info(streams.Styled("error:", "red"), f" {what}")
+    streams.info(streams.Styled("error:", "red"), f" {what}", indent=2)
 
 
 def list_problems(problems: Iterable[BatchError], total: int) -> None:
@@ -137,7 +139,8 @@ def list_problems(problems: Iterable[BatchError], total: int) -> None:
     for problem in shown:
         where = f"line {count(problem.line):>{width}}" if problem.line else "the file"
         param = f"{problem.param}: " if problem.param else ""
-        streams.info(f"  {where}  {param}{problem.message}")
+        indent = 4 + len(where)
+        streams.info(f"  {where}  {param}{problem.message}", indent=indent)
     if total > len(shown):
         more = count(total - len(shown), "more problem")
         streams.info(f"  … and {'many more' if total == MAX_LISTED_PROBLEMS else more}")

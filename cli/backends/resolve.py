@@ -6,6 +6,7 @@ from itertools import islice
 from batchchat.cli.backends.open import open_backend
 from batchchat.cli.backends.protocol import Backend
 from batchchat.jobs.errors import NotFoundError, UsageError
+from batchchat.jobs.files.reused_batches import AUTO, NONE, check_reuse
 from batchchat.jobs.ids import batch_id_prefix, is_batch_id, not_found_message
 
 LATEST = "latest"
@@ -50,6 +51,19 @@ def resolve_batch(backend: Backend, reference: str) -> str:
     if len(found) > 1:
         raise _ambiguous(reference, found)
     return found[0] if found else _not_found(backend, reference, prefix)
+
+
+def reuse_names(backend: Backend, typed: list[str] | None) -> tuple[str, ...]:
+    """Return what a batch reuses: the ids of the batches that a user named.
+
+    `auto` and `none` stay as they are. Raises the errors of `open_batch`.
+    """
+    if not typed:
+        return backend.default_reuse
+    check_reuse(tuple(typed))
+    return tuple(
+        name if name in (AUTO, NONE) else resolve_batch(backend, name) for name in typed
+    )
 
 
 def _latest(backend: Backend) -> str:

@@ -1,5 +1,7 @@
 """Run or follow a batch, write its results, and report how it ended."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,28 @@ class RunOptions:
     """Print the results to stdout at the end."""
 
 
+def announce(backend: Backend, batch_id: str, *, to_stderr: bool) -> None:
+    """Print the id of a new batch.
+
+    The batch runs even if the reader of stdout has closed the pipe.
+
+    Raises:
+        OutputError: the id can't be written; the hint names it.
+
+    """
+    if to_stderr:
+        streams.info(batch_id)
+        return
+    try:
+        streams.print_data(batch_id)
+    except streams.BrokenOutputError:
+        streams.info(batch_id)
+    except OutputError as error:
+        next_step = backend.next_hint(batch_id)
+        error.hint = f"`{batch_id}` is stored; {next_step}"
+        raise
+
+
 def run_batch(backend: Backend, batch_id: str, options: RunOptions) -> int:
     """Run the batch to its end and write the results; return the exit status."""
     view = backend.run(batch_id, show_progress=options.show_progress)
@@ -41,8 +65,23 @@ def _finish(backend: Backend, view: View | None, options: RunOptions) -> int:
         return INTERRUPTED
     written = _write_results(backend, view, options)
     if options.print_json:
-        streams.print_encoded(view.text)
+        with _results_are_kept(view):
+            streams.print_encoded(view.text)
     return report_end(view.batch, written)
+
+
+@contextmanager
+def _results_are_kept(view: View) -> Iterator[None]:
+    """Add to an error of stdout where the results are."""
+    try:
+        yield
+    except OutputError as error:
+        error.hint = _kept_hint(view)
+        raise
+
+
+def _kept_hint(view: View) -> str:
+    return f"the results are kept: `batchchat results {view.batch.id} --output PATH`"
 
 
 def _write_results(backend: Backend, view: View, options: RunOptions) -> list[Path]:
@@ -51,10 +90,11 @@ def _write_results(backend: Backend, view: View, options: RunOptions) -> list[Pa
     if batch.delivery is not None and batch.delivery.status == "failed":
         raise OutputError(
             f"delivering the results failed: {batch.delivery.error}",
-            hint=f"they are kept: `batchchat results {batch.id} --output PATH`",
+            hint=_kept_hint(view),
         )
     if options.print_results and batch.output_file_id:
-        streams.print_results(backend.content(batch.output_file_id))
+        with _results_are_kept(view):
+            streams.print_results(backend.content(batch.output_file_id))
     if view.local_output is None or batch.status == "failed":
         return []
     return backend.export(view, view.local_output)

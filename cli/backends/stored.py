@@ -18,6 +18,7 @@ from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.model_object import model_objects
 from batchchat.jobs.errors import CorruptObjectError, NewerFormatError, NotFoundError
 from batchchat.jobs.files.files import Files
+from batchchat.jobs.files.reused_batches import AUTO, with_reused_batches
 from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.batch_filter import EVERY_BATCH, BatchFilter
@@ -55,6 +56,7 @@ class StoredBackend(Backend):
         self.session = session
         self.ledger = session.ledger
         self.default_on_invalid = session.settings.on_invalid
+        self.default_reuse = (session.settings.reuse,)
 
     @override
     def check_model(self, name: str, max_cost: Decimal | None = None) -> None:
@@ -114,15 +116,17 @@ class StoredBackend(Backend):
         """Create the batch; first mark its input as used, so that it is not deleted."""
         batch_id = new_batch_id()
         Files(self.ledger).use(file.id, batch_id)
+        is_model_needed = self.runs_elsewhere or options.reuse == (AUTO,)
+        model = self._resolve_model(file, options.model) if is_model_needed else None
         create_batch(
             self.ledger,
             file,
-            options,
+            with_reused_batches(
+                self.ledger, options, batch_id, model.name if model else None
+            ),
             enqueue=self.runs_elsewhere,
             batch_id=batch_id,
-            resolved_model=self._resolve_model(file, options.model)
-            if self.runs_elsewhere
-            else None,
+            resolved_model=model if self.runs_elsewhere else None,
         )
         return batch_id
 

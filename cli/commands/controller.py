@@ -21,6 +21,7 @@ def controller(
     """
     from batchchat.cli.backends.session import open_session
     from batchchat.cli.commands.daemon import (
+        check_storage,
         log_to_stderr,
         log_unknown_settings,
         require_broker,
@@ -37,6 +38,7 @@ def controller(
     from batchchat.workers.control.main import run_controller
 
     storage = session.ledger.storage
+    check_storage(storage)
     # The names on the lines of a batch are untrusted: they are no paths and no hub ids.
     renderers = RendererRegistry(session.catalog.restricted(), session.models)
     return run_controller(storage, session.settings, broker, renderers)

@@ -4,9 +4,11 @@ import logging
 import sys
 import warnings
 
-from batchchat.jobs.errors import UsageError
+from batchchat.jobs.errors import StorageAccessError, StorageError, UsageError
 from batchchat.jobs.logs import start_logging
 from batchchat.jobs.settings import Settings, unknown_settings
+from batchchat.jobs.storage import Storage
+from batchchat.jobs.storage.probe import probe
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +31,21 @@ def require_broker(settings: Settings) -> str:
 
     check_login(settings.broker)
     return settings.broker
+
+
+def check_storage(storage: Storage) -> None:
+    """Log a warning if the storage does not work, which may be temporary.
+
+    Raises:
+        StorageAccessError: this process may not use it.
+
+    """
+    try:
+        probe(storage)
+    except StorageAccessError:
+        raise
+    except StorageError as error:
+        _log.warning("storage: %s", error.message)
 
 
 def log_unknown_settings() -> None:

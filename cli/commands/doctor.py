@@ -139,6 +139,6 @@ def _try_model(session: "Session", name: str) -> "CheckResult":
 
 def _show(result: "CheckResult") -> None:
     status = streams.Styled(f"{result.status:<7}", _COLORS[result.status])
-    streams.print_data(status, f" {result.check:<11} {result.message}")
+    streams.print_data(status, f" {result.check:<11} {result.message}", indent=20)
     if result.hint:
-        streams.print_data(f"{'':<20}{result.hint}")
+        streams.print_data(f"{'':<20}{result.hint}", indent=20)

@@ -166,18 +166,20 @@ def _show(counted: "TokenCounts", model: "Model", past: "ModelHistory | None") -
     streams.print_data(
         f"requests  {count(good)} ({size(counted.bytes)}) for {model.name}"
     )
-    streams.print_data(f"input     {count(counted.input_tokens, 'token')}")
+    streams.print_data(f"input     {count(counted.input_tokens, 'token')}", indent=10)
     if counted.turns:
         turns = count(counted.turns, "later turn")
         streams.print_data(f"          plus the generated answers in {turns}")
-    streams.print_data(f"output    at most {count(counted.max_output_tokens, 'token')}")
+    streams.print_data(
+        f"output    at most {count(counted.max_output_tokens, 'token')}", indent=10
+    )
     if past is not None:
         low, high = past.expected_output_tokens(counted)
         batches = count(past.batches, "previous batch")
         expected = f"{_range(low, high)} expected"
         streams.print_data(f"          {expected}, based on {batches}")
-    streams.print_data(f"cost      {_cost_line(counted, model, past)}")
-    streams.print_data(f"engine    {_engine_line(counted, model, past)}")
+    streams.print_data(f"cost      {_cost_line(counted, model, past)}", indent=10)
+    streams.print_data(f"engine    {_engine_line(counted, model, past)}", indent=10)
     _show_lines(counted)
 
 

@@ -7,10 +7,10 @@ import typer
 
 from batchchat.cli.terminal import options, streams
 from batchchat.cli.terminal.format import local_time
-from batchchat.cli.terminal.help import add_command, example_section
+from batchchat.cli.terminal.help import Group, add_command, example_section
 
 if TYPE_CHECKING:
-    from batchchat.jobs.access.api_keys import ListedKey
+    from batchchat.jobs.access.api_keys import ApiKey, ListedKey
 
 
 def create(
@@ -41,20 +41,35 @@ def create(
     """
     from batchchat.cli.backends.session import open_session
     from batchchat.jobs.access.api_keys import ApiKeys
+    from batchchat.jobs.errors import OutputError
 
     session = open_session()
     keys = ApiKeys(session.ledger.storage)
     key, secret = keys.create(
         session.settings.project if project is None else project, name, expires
     )
+    try:
+        _print_secret(key, secret, json=json)
+    except (OutputError, streams.BrokenOutputError):
+        keys.revoke(key.id)
+        raise OutputError(
+            "the key can't be written to stdout, so it was revoked",
+            hint="redirect stdout to another place, and create another key",
+        ) from None
     if json:
-        fields = {"id": key.id, "project": key.project, "key": secret}
-        streams.print_json(fields | {"expires_at": key.expires_at})
         return 0
-    streams.print_data(secret)
     streams.info(f"key of project `{key.project}`; it will not be shown again")
     streams.hint(f"revoke it with `batchchat keys revoke {key.id}`")
     return 0
+
+
+def _print_secret(key: "ApiKey", secret: str, *, json: bool) -> None:
+    """Print a new key. Raises `BrokenOutputError`, `OutputError`."""
+    if json:
+        fields = {"id": key.id, "project": key.project, "key": secret}
+        streams.print_json(fields | {"expires_at": key.expires_at})
+    else:
+        streams.print_data(secret)
 
 
 def list_keys(json: options.Json = False) -> int:
@@ -73,7 +88,7 @@ def list_keys(json: options.Json = False) -> int:
         if json:
             streams.print_json(_object(one))
         else:
-            streams.print_data(_line(one))
+            streams.print_data(_line(one), indent=2)
     return 0
 
 
@@ -127,6 +142,7 @@ def revoke(
 
 
 app = typer.Typer(
+    cls=Group,
     help="Create, list and revoke the API keys of a server.",
     epilog=example_section("batchchat keys create --project research"),
 )

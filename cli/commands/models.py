@@ -47,7 +47,7 @@ def _print(models: "list[ListedModel]") -> None:
     for model, line in zip(models, lines, strict=True):
         streams.print_data(line)
         if model.description:
-            streams.print_data(f"  {model.description}")
+            streams.print_data(f"  {model.description}", indent=2)
 
 
 def _row(model: "ListedModel") -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from batchchat.cli.terminal import options, paths, streams
+from batchchat.cli.terminal import options, paths
 
 _Merge = Annotated[
     bool,
@@ -38,7 +38,7 @@ def retry(
     from batchchat.cli.backends.batch_view import LocalOutput
     from batchchat.cli.backends.protocol import RetryOptions
     from batchchat.cli.backends.resolve import open_batch
-    from batchchat.cli.backends.run import RunOptions, run_batch
+    from batchchat.cli.backends.run import RunOptions, announce, run_batch
 
     format_ = options.output_format(output, format_)
     backend, batch_id = open_batch(batch_id)
@@ -51,6 +51,6 @@ def retry(
     new_id = backend.retry(
         batch_id, local_output, RetryOptions(max_cost=max_cost, merge=merge)
     )
-    streams.info(new_id) if json else streams.print_data(new_id)
+    announce(backend, new_id, to_stderr=json)
     run_options = RunOptions(show_progress=progress, print_json=json)
     return run_batch(backend, new_id, run_options)

@@ -30,7 +30,7 @@ def status(batch_id: options.BatchId, json: options.Json = False) -> int:
     for line in _heading(view.batch):
         streams.print_data(line)
     for name, value in _rows(backend, view):
-        streams.print_data(f"  {name:<10} {value}")
+        streams.print_data(f"  {name:<10} {value}", indent=13)
     if view.batch.status == "failed":
         report_invalid_input(view.batch)
     streams.hint(_hint(backend, view))
@@ -62,6 +62,7 @@ def _rows(backend: "Backend", view: "View") -> list[Row]:
         *_speed_rows(backend, view),
         ("completed", count(counts.completed)),
         ("failed", count(counts.failed)),
+        *_reuse_rows(batch),
         ("tokens", f"{short(usage.input_tokens)} in, {short(usage.output_tokens)} out"),
         ("cost", cost(batch)),
         ("engine", engine_time(batch)),
@@ -84,6 +85,14 @@ def _engine_rows(batch: "BatchObject") -> list[Row]:
         (name.replace("_", " "), " and ".join(values))
         for name, values in differing_fields(batch.engines.values()).items()
     ]
+
+
+def _reuse_rows(batch: "BatchObject") -> list[Row]:
+    """Return how many requests were not run, as an earlier batch has answered them."""
+    if not batch.reused_requests:
+        return []
+    sources = count(len(batch.reuse), "earlier batch")
+    return [("reused", f"{count(batch.reused_requests)} from {sources}")]
 
 
 def _time_rows(batch: "BatchObject") -> list[Row]:

@@ -60,6 +60,8 @@ def submit(
     on_invalid: options.OnInvalidOption = None,
     max_cost: options.MaxCost = None,
     engine: options.EngineArguments = None,
+    reuse: options.Reuse = None,
+    reuse_across_engines: options.ReuseAcrossEngines = False,
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> int:
@@ -71,7 +73,8 @@ def submit(
     """
     from batchchat.cli.backends.engine_options import engine_options
     from batchchat.cli.backends.open import open_backend
-    from batchchat.cli.backends.run import RunOptions, run_batch
+    from batchchat.cli.backends.resolve import reuse_names
+    from batchchat.cli.backends.run import RunOptions, announce, run_batch
     from batchchat.cli.terminal.input_file import open_input
     from batchchat.jobs.ledger.batch_options import BatchOptions
 
@@ -97,10 +100,12 @@ def submit(
         output_format=format_,
         priority=priority,
         max_cost=max_cost,
+        reuse=reuse_names(backend, reuse),
+        reuse_across_engines=reuse_across_engines,
     )
     with open_input(file) as input_file:
         batch_id = backend.submit(input_file, batch_options, show_progress=progress)
-    streams.info(batch_id) if to_stdout or json else streams.print_data(batch_id)
+    announce(backend, batch_id, to_stderr=to_stdout or json)
     if not wait:
         streams.hint(_next_step(backend, batch_id))
         return 0

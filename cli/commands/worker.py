@@ -38,16 +38,12 @@ def worker(
     from batchchat.cli.backends.engine_options import engine_options
     from batchchat.cli.backends.session import open_session
     from batchchat.cli.commands.daemon import (
+        check_storage,
         log_to_stderr,
         log_unknown_settings,
         require_broker,
     )
-    from batchchat.jobs.errors import (
-        EngineStartError,
-        StorageAccessError,
-        StorageError,
-    )
-    from batchchat.jobs.storage.probe import probe
+    from batchchat.jobs.errors import EngineStartError
     from batchchat.workers.engine.engine_check import check_engine
     from batchchat.workers.exit_codes import ENGINE_DEAD
     from batchchat.workers.supervisor import supervise
@@ -65,12 +61,7 @@ def worker(
     from batchchat.workers.shards.worker_process import Worker
 
     storage = session.ledger.storage
-    try:
-        probe(storage)
-    except StorageAccessError:  # which the command reports, before a model is loaded
-        raise
-    except StorageError as error:
-        _log.warning("storage: %s", error.message)
+    check_storage(storage)  # before a model is loaded
     try:
         _log.info("loading %s", found.name)
         started = session.start_engine(found)

@@ -153,6 +153,23 @@ EngineArguments = Annotated[
         " the catalog's (repeatable).",
     ),
 ]
+Reuse = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reuse",
+        metavar="ID",
+        help="Ended batch whose answers are used again where requests are equal"
+        " (repeatable); `auto` for the last ten of the model, or `none`.  [default:"
+        " BATCHCHAT_REUSE, or none]",
+    ),
+]
+ReuseAcrossEngines = Annotated[
+    bool,
+    typer.Option(
+        "--reuse-across-engines",
+        help="Reuse answers of other engine versions, precisions and chat templates.",
+    ),
+]
 Progress = Annotated[
     bool, typer.Option("--progress/--no-progress", help="Show progress on stderr.")
 ]

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.format import count, duration, short, size
@@ -74,7 +75,7 @@ class ProgressDisplay:
             redirect_stdout=False,  # `engine_output` redirects what libraries print
             redirect_stderr=False,
         )
-        with live:
+        with suppress(OSError), live:  # a terminal that is gone must not stop the work
             while not self._done.wait(_REFRESH_SECONDS):
                 self._print_notices(
                     lambda text: console.print(printable(text), markup=False)

@@ -1,22 +1,26 @@
 """Write to the terminal: data to stdout, everything else to stderr.
 
 All that the commands print passes through this module, and it escapes what a terminal
-would obey (`jobs/printable.py`). Callers print one line at a time.
+would obey (`jobs/printable.py`). Callers print one line at a time; a line that is
+longer than the terminal is wide is broken between words.
 """
 
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from batchchat.cli.terminal.wrapping import line_breaks
 from batchchat.jobs.errors import BatchchatError, OutputError
 from batchchat.jobs.printable import printable, printable_json
 
 _real_streams: dict[int, TextIO] = {}
 """The process's own stdout (1) and stderr (2) while `engine_output` redirects them."""
+
+_HANG = 2
+"""How far all lines of a message but the first are indented."""
 
 _COLORS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36}
 
@@ -62,10 +66,10 @@ def stdout() -> TextIO:
     return _real_streams.get(1, sys.stdout)
 
 
-def print_data(*parts: str | Styled) -> None:
+def print_data(*parts: str | Styled, indent: int = 0) -> None:
     """Print a line of data. Raises `BrokenOutputError`, `OutputError`."""
     with _stdout_writer() as stream:
-        stream.write(_line(parts, stream))
+        stream.write(_line(parts, stream, indent))
 
 
 def print_text(text: str) -> None:
@@ -117,39 +121,50 @@ def _stdout_writer() -> Iterator[TextIO]:
             raise BrokenOutputError from None
         raise OutputError(
             f"can't write to stdout: {error.strerror}",
-            hint="write to another place, such as a file with `--output PATH`",
+            hint="redirect stdout to another place, such as a file on another disk",
         ) from None
 
 
 def _discard_buffer(stream: TextIO) -> None:
-    """Send buffered text to /dev/null, so that Python reports no error at exit."""
+    """Drop what can't be written, so that Python does not report it again at exit."""
+    saved = os.dup(stream.fileno())
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
+    with suppress(OSError):
+        stream.flush()
+    os.dup2(saved, stream.fileno())
+    os.close(saved)
 
 
-def info(*parts: str | Styled) -> None:
-    """Print a line to stderr."""
-    with suppress(BrokenPipeError):  # a closed stderr must not stop the work
-        stderr().write(_line(parts, stderr()))
-        stderr().flush()
+def info(*parts: str | Styled, indent: int = 0) -> None:
+    """Print a line to stderr; `indent` is that of the lines it is broken into.
+
+    A stderr that is closed or full must not stop the work.
+    """
+    stream = stderr()
+    try:
+        stream.write(_line(parts, stream, indent))
+        stream.flush()
+    except OSError:
+        _discard_buffer(stream)
 
 
 def hint(text: str | None) -> None:
     """Print what to do next, if there is anything to do."""
     if text:
         info()
-        info(Styled("hint:", "cyan"), f" {text}")
+        info(Styled("hint:", "cyan"), f" {text}", indent=_HANG)
 
 
 def warn(text: str) -> None:
     """Print something that does not stop the command but may surprise the user."""
-    info(Styled("warning:", "yellow"), f" {text}")
+    info(Styled("warning:", "yellow"), f" {text}", indent=_HANG)
 
 
 def print_error(error: BatchchatError) -> None:
     """Print what went wrong, and how to fix it."""
-    info(Styled("error:", "red"), f" {error.message}")
+    info(Styled("error:", "red"), f" {error.message}", indent=_HANG)
     hint(error.hint)
 
 
@@ -160,27 +175,56 @@ def stderr_is_terminal() -> bool:
 
 def stdout_width() -> int | None:
     """Return the width of the terminal that data goes to, None if it goes elsewhere."""
-    if not stdout().isatty():
+    return _width(stdout())
+
+
+def _width(stream: TextIO) -> int | None:
+    """Return the width of a terminal; None if the stream is none, or tells no width."""
+    if not stream.isatty():
         return None
-    return shutil.get_terminal_size((0, 0)).columns or None
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
+    with suppress(OSError):
+        return os.get_terminal_size(stream.fileno()).columns or None
+    return None
 
 
 def _is_smart_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _line(parts: Iterable[str | Styled], stream: TextIO) -> str:
-    """Return a line whose only control characters are its own colors."""
+def _line(parts: Iterable[str | Styled], stream: TextIO, indent: int) -> str:
+    """Return a line whose only control characters are its own colors and breaks."""
+    styled = [Styled(part, "") if isinstance(part, str) else part for part in parts]
+    styled = [Styled(printable(text), color) for text, color in styled]
+    width = _width(stream)
+    if width is not None:
+        styled = list(_broken(styled, width, indent))
     has_colors = _is_smart_terminal(stream) and not os.environ.get("NO_COLOR")
-    text = ""
-    for part in parts:
-        if isinstance(part, str):
-            text += printable(part)
-        elif has_colors:
-            text += f"\x1b[{_COLORS[part.color]}m{printable(part.text)}\x1b[0m"
-        else:
-            text += printable(part.text)
-    return text + "\n"
+    return (
+        "".join(
+            f"\x1b[{_COLORS[color]}m{text}\x1b[0m" if has_colors and color else text
+            for text, color in styled
+        )
+        + "\n"
+    )
+
+
+def _broken(parts: Iterable[Styled], width: int, indent: int) -> Iterator[Styled]:
+    """Yield the parts of a line with line breaks, so that it fits `width` cells."""
+    parts = list(parts)
+    breaks = line_breaks("".join(part.text for part in parts), width, indent)
+    start = 0
+    for text, color in parts:
+        characters = enumerate(text, start)
+        start += len(text)
+        yield Styled(
+            "".join(
+                "\n" + " " * indent if at in breaks else it for at, it in characters
+            ),
+            color,
+        )
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from batchchat.jobs.internal_errors import fail_request_on_bug
 from batchchat.jobs.ledger.checkpoint import Result
 from batchchat.jobs.requests.parser import InvalidLine
 from batchchat.jobs.requests.schema import Request
+from batchchat.jobs.rows.row_options import row_name
 
 
 @dataclass(slots=True)
@@ -73,8 +74,12 @@ class AnswerRecorder:
 
     def record_invalid(self, line: InvalidLine) -> None:
         """Record what is wrong with a line that holds no valid request."""
-        result_id = request_id(self._context.batch.id, line.line)
-        self._writer.add_failure(line.line, output_lines.invalid(result_id, line))
+        batch = self._context.batch
+        result_id, row = (
+            request_id(batch.id, line.line),
+            row_name(batch.rows, line.line),
+        )
+        self._writer.add_failure(line.line, output_lines.invalid(result_id, line, row))
 
     def record_poison(self, request: Request, reason: str) -> None:
         """Record that a request repeatedly crashed the engine, and why if known."""

@@ -23,6 +23,7 @@ from batchchat.jobs.execution.crash_bisection import (
     read_markers,
 )
 from batchchat.jobs.execution.request_order import order_requests
+from batchchat.jobs.execution.reused_answers import ReusedAnswers
 from batchchat.jobs.execution.shard_feeder import ShardFeeder
 from batchchat.jobs.execution.shard_reader import ShardReader
 from batchchat.jobs.ids import new_attempt_id
@@ -71,6 +72,7 @@ class Attempt:
         place = context.storage, context.keys, self._shard.index
         stored = stored_keys(*place)
         self._writer.recover(stored)
+        ReusedAnswers(context, self._shard, self._writer).copy(self._reader)
         markers = read_markers(*place, stored)
         self._bisection = CrashBisection(markers)
         isolated = self._bisection.needs_isolation

@@ -19,7 +19,7 @@ from batchchat.jobs.execution.context import BatchContext
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.checkpoint import Result, pack
 from batchchat.jobs.ledger.partial_turns import PartialTurn, pack_turns, read_turns
-from batchchat.jobs.ledger.records import Part, Shard
+from batchchat.jobs.ledger.records import Counts, Part, Shard
 from batchchat.jobs.ledger.recovery import RecoveredResults, recover
 
 _MAX_BUFFERED_BYTES = 4 * 1024 * 1024
@@ -44,6 +44,9 @@ class CheckpointWriter:
         self.checkpoints = 0
         """The number of checkpoints that this attempt has written."""
 
+        self.engines = {context.engine.fingerprint: context.engine.identity}
+        """The engines that have produced the results, by fingerprint."""
+
     @property
     def lines(self) -> set[int]:
         """The lines whose results are in a checkpoint."""
@@ -66,10 +69,13 @@ class CheckpointWriter:
 
     def add(self, result: Result) -> None:
         """Buffer a result until the next checkpoint."""
-        self._start_age_if_empty()
-        self._buffer.append(result)
-        self._buffered_bytes += len(result.text)
+        self._append(result)
         self._context.progress.add([result])
+
+    def add_reused(self, result: Result) -> None:
+        """Buffer a result that was not computed; it says nothing about the speed."""
+        self._append(result)
+        self._context.progress.add_recovered(Counts(1, 1, 0), result.usage)
 
     def add_failure(self, line: int, text: bytes) -> None:
         """Buffer the error line of a request without an answer."""
@@ -98,15 +104,14 @@ class CheckpointWriter:
         self._flush_turns()
         if not self._buffer:
             return
-        context, engine = self._context, self._context.engine
-        engines = {engine.fingerprint: engine.identity}
-        packed = pack(self._buffer, engines)
+        context = self._context
+        packed = pack(self._buffer, self.engines)
         key = context.keys.checkpoint(
             self._shard, self._attempt_id, self._objects_written
         )
         context.storage.put(key, packed.data)
         part = Part(key, len(packed.data), packed.sha256)
-        self._saved.add(part, self._buffer, engines)
+        self._saved.add(part, self._buffer, self.engines)
         self._objects_written += 1
         self._buffer = []
         self._buffered_bytes = 0
@@ -118,6 +123,11 @@ class CheckpointWriter:
         now = context.ledger.now()
         commit = self._saved.commit(self._shard, self._attempt_id, now)
         context.storage.create(context.keys.commit(self._shard), records.encode(commit))
+
+    def _append(self, result: Result) -> None:
+        self._start_age_if_empty()
+        self._buffer.append(result)
+        self._buffered_bytes += len(result.text)
 
     def _start_age_if_empty(self) -> None:
         if not (self._buffer or self._buffered_turns):

@@ -10,6 +10,7 @@ from batchchat.jobs.execution.engine_gate import EngineGate
 from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.ledger.keys import BatchKeys
 from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.planned_reuse import Reuse
 from batchchat.jobs.ledger.records import Batch
 from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import Storage
@@ -33,6 +34,9 @@ class BatchContext:
     max_line_bytes: int
     first_tail_shard: int
     checkpoint_seconds: float
+    reuse: Reuse | None = None
+    """The earlier answers that the plan uses again."""
+
     is_planned: Callable[[], bool] = lambda: True
     """Returns whether the plan that the attempt belongs to is still the batch's."""
 

@@ -6,6 +6,8 @@
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
+
 from batchchat.jobs.catalog.usage import Price, Usage
 from batchchat.jobs.engine.protocol import Choice, Completion, GeneratedTurn
 from batchchat.jobs.engine.sampling import nth_seed
@@ -62,6 +64,35 @@ def completed(
     return _line(request_id, custom_id, _response(request_id, 200, body), None)
 
 
+def reused(
+    request_id: str,
+    custom_id: str,
+    body: dict[str, Any],
+    *,
+    model: str,
+    is_priced: bool,
+    metadata: dict[str, str] | None,
+    origin: Any,
+) -> bytes:
+    """Return the output line of a request that has the answer of an earlier one.
+
+    `body` is the earlier answer, whose values are raw JSON, and `origin` says where it
+    was computed. It keeps its time, seed, fingerprint and tokens, and costs nothing.
+    """
+    usage = msgspec.json.decode(body["usage"], type=dict[str, msgspec.Raw])
+    own = {
+        "id": f"chatcmpl-{request_id.removeprefix('batch_req_')}",
+        "model": model,
+        "usage": {**usage, "estimated_cost": 0 if is_priced else None},
+        "reused_from": origin,
+    }
+    copied = {**body, **own}
+    copied.pop("metadata", None)
+    if metadata:
+        copied["metadata"] = metadata
+    return _line(request_id, custom_id, _response(request_id, 200, copied), None)
+
+
 def refused(request_id: str, custom_id: str, error: RequestRefusedError) -> bytes:
     """Return the error line of a request that was refused."""
     status = error.status_code
@@ -70,16 +101,17 @@ def refused(request_id: str, custom_id: str, error: RequestRefusedError) -> byte
     return _line(request_id, custom_id, response, None)
 
 
-def invalid(request_id: str, bad: InvalidLine) -> bytes:
+def invalid(request_id: str, bad: InvalidLine, row: str = "") -> bytes:
     """Return the error line of an input line without a valid request.
 
-    Fields are named from the body on, as in answers to single requests. Without a
-    custom_id, the error has the number of the line.
+    Fields are named from the body on, as in answers to single requests. If the line was
+    made of a `row`, the error names that. Without a custom_id, it has the number of the
+    line.
     """
     problems = [(problem, _field(problem)) for problem in bad.problems]
     message = "; ".join(f"{at}: {p.message}" if at else p.message for p, at in problems)
-    if bad.custom_id is None:
-        message = f"line {bad.line}: {message}"
+    if row or bad.custom_id is None:
+        message = f"{row or f'line {bad.line}'}: {message}"
     first, param = problems[0]
     body = _error_body(message, first.code, param, 400)
     return _line(request_id, bad.custom_id, _response(request_id, 400, body), None)

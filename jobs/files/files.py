@@ -184,11 +184,18 @@ class Files:
         if reader is not None:
             self._storage.delete(mark)
             raise ConflictError(
-                f"`{file_id}` is the input of the unfinished batch `{reader}`:"
+                f"`{file_id}` is read by the unfinished batch `{reader}`:"
                 " cancel it or wait until it has ended",
                 hint=f"cancel it with `batchchat cancel {reader}`",
             )
+        self._delete_request_lines(file_id)
         self._storage.delete(self._keys.content(file_id))
+
+    def _delete_request_lines(self, file_id: str) -> None:
+        """Delete the requests that ended batches have made of the file's rows."""
+        for entry in self._storage.list(self._keys.uses(file_id)):
+            batch_id = entry.key.rpartition("/")[2]
+            self._storage.delete(self._keys.batch(batch_id).requests)
 
     def _readers(self, file_id: str) -> Iterator[str]:
         for entry in self._storage.list(self._keys.uses(file_id)):

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from batchchat.jobs.catalog.usage import Usage
-from batchchat.jobs.ledger.records import Counts, Plan
+from batchchat.jobs.ledger.records import Batch, Counts, Plan
 from batchchat.jobs.ledger.state import STATUSES, TERMINAL, State
 from batchchat.jobs.ledger.table_options import TableOptions
 from batchchat.jobs.requests.problems import BatchError, as_batch_error
@@ -174,6 +174,17 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
     retry_of: Annotated[
         str | None, Meta(description="The batch that this one is a retry of.")
     ]
+    reuse: Annotated[
+        list[str],
+        Meta(description="The batches whose answers are used again."),
+    ] = []
+    reused_requests: Annotated[
+        int,
+        Meta(
+            description="Number of finished requests that were not run, because an"
+            " earlier batch has answered them. They cost nothing."
+        ),
+    ] = 0
     invalid_lines: Annotated[
         int,
         Meta(
@@ -240,7 +251,7 @@ def batch_object(state: State) -> BatchObject:
         id=batch.id,
         endpoint=batch.endpoint,
         model=_model(state),
-        errors=_errors(plan),
+        errors=_errors(batch, plan),
         input_file_id=batch.input_file_id,
         completion_window=batch.completion_window,
         status=state.status,
@@ -265,6 +276,8 @@ def batch_object(state: State) -> BatchObject:
         seed=batch.seed,
         prompt_time=batch.prompt_time,
         retry_of=batch.retry_of,
+        reuse=list(batch.reuse),
+        reused_requests=state.reused(),
         invalid_lines=plan.invalid_lines if plan else 0,
         streamed_requests=ignored.get("stream", 0),
         ignored_fields=ignored,
@@ -284,10 +297,12 @@ def _table(options: TableOptions) -> dict[str, Any]:
     }
 
 
-def _errors(plan: Plan | None) -> BatchErrors | None:
+def _errors(batch: Batch, plan: Plan | None) -> BatchErrors | None:
     if plan is None or not plan.problems:
         return None
-    return BatchErrors(data=[*map(as_batch_error, plan.problems)])
+    lines_per_row = batch.rows.samples if batch.rows else 1
+    found = [as_batch_error(problem, lines_per_row) for problem in plan.problems]
+    return BatchErrors(data=list(dict.fromkeys(found)))
 
 
 def _model(state: State) -> str | None:

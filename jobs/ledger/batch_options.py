@@ -60,6 +60,13 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_cost: Decimal | None = None
     """Cost limit in US dollars; see `cost_limit.py`."""
 
+    reuse: tuple[str, ...] = ()
+    """The ended batches whose answers are used again where requests are equal. Before
+    the batch is created, it may also have `auto` or `none`; see `reused_batches.py`."""
+
+    reuse_across_engines: bool = False
+    """Whether answers of other engine versions, precisions and templates are used."""
+
     rows: RowOptions | None = None
     """How the rows of the input become requests; None if it holds requests."""
 

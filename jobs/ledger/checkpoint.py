@@ -17,6 +17,8 @@ from batchchat.jobs.json_lines import escape_line_breaks
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.records import Counts
 
+_NO_TOKENS = Usage()
+
 
 class Result(NamedTuple):
     """The result of one request; `text` is its line of the output or error file."""
@@ -26,6 +28,11 @@ class Result(NamedTuple):
     usage: Usage
     engine_seconds: float
     text: bytes
+
+    @property
+    def is_reused(self) -> bool:
+        """Whether it is the answer of an earlier batch: only these use no tokens."""
+        return self.completed and self.usage == _NO_TOKENS
 
 
 class FinishedLine(NamedTuple):

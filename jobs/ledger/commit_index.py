@@ -23,6 +23,8 @@ class CommitIndex:
     last_commit_at: int = 0
     """When the latest commit was made, in Unix seconds."""
 
+    reused: int = 0
+
     def __contains__(self, shard: int) -> bool:
         """Return whether a shard has a commit."""
         return shard < self.contiguous_until or shard in self.sparse
@@ -49,4 +51,5 @@ class CommitIndex:
             sum((commit.usage for commit in commits), self.usage),
             sum((commit.engine_seconds for commit in commits), self.engine_seconds),
             max([self.last_commit_at, *(commit.created_at for commit in commits)]),
+            sum((commit.reused for commit in commits), self.reused),
         )

@@ -20,6 +20,8 @@
         shards/00012/attempts/<attempt>.json         marks an attempt as started
         shards/00012/<attempt>/00003.jsonl           a checkpoint of the attempt
         shards/00012/turns/<attempt>-00003.json      turns of unfinished requests
+        answer_index                  where the answers are; see `answer_index.py`
+        reuse/<map>                   earlier answers that a plan uses again
         final.json                    create-once: how it ended; pins the commits
         delivery_receipt.json         create-once: the result of the delivery
         delivery_attempt.json         the last failed attempt at the delivery
@@ -108,6 +110,7 @@ class BatchKeys:
         self.requests = f"{top}/requests.jsonl"
         self.cancel = f"{top}/cancel.json"
         self.extension = f"{top}/extension.json"
+        self.answer_index = f"{top}/answer_index"
         self.final = f"{top}/final.json"
         self.delivery_receipt = f"{top}/delivery_receipt.json"
         self.delivery_attempt = f"{top}/delivery_attempt.json"
@@ -146,6 +149,10 @@ class BatchKeys:
     def partial_turns(self, shard: int, attempt: str, number: int) -> str:
         """Return the key of turns that an attempt has stored."""
         return f"{self.turns(shard)}{attempt}-{number:05d}.json"
+
+    def reuse_map(self, map_id: str) -> str:
+        """Return the key of a map of earlier answers."""
+        return f"{self.top}/reuse/{map_id}"
 
     def quarantined(self, key: str) -> str:
         """Return the key that a corrupt record of the batch is moved to."""

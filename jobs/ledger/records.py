@@ -16,6 +16,7 @@ from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import CorruptObjectError, NewerFormatError
 from batchchat.jobs.ledger.batch_options import DEFAULT_ON_INVALID, BatchOptions
+from batchchat.jobs.ledger.planned_reuse import MapRange, Reuse
 from batchchat.jobs.requests.problems import Problem
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -119,6 +120,9 @@ class Shard(msgspec.Struct, frozen=True, array_like=True):
     duplicate_lines: tuple[int, ...] = ()
     """Lines whose custom_id already occurs on an earlier line."""
 
+    earlier_answers: MapRange | None = None
+    """Its part of the map of `Plan.reuse`, None if there is nothing to reuse."""
+
     @property
     def line_numbers(self) -> range:
         """The numbers of its lines in the input file."""
@@ -151,6 +155,8 @@ class Plan(Record, frozen=True, kw_only=True):
     renamed_columns: dict[str, str] = {}
     """Columns of the input's rows with another name in results; see
     `rows/result_columns.py`."""
+
+    reuse: Reuse | None = None
 
     def failed(self) -> bool:
         """Return whether the input was rejected, so that nothing runs."""
@@ -215,6 +221,9 @@ class Commit(Record, frozen=True, kw_only=True):
     engines: dict[str, dict[str, Any]] = {}
     """The engines that produced the results, by fingerprint."""
 
+    reused: int = 0
+    """The number of completed requests whose answer is that of an earlier batch."""
+
 
 class Outcome(Record, frozen=True, kw_only=True):
     """`final.json`: how the batch ended, and which results count."""
@@ -238,6 +247,9 @@ class Outcome(Record, frozen=True, kw_only=True):
 
     engines: dict[str, dict[str, Any]] = {}
     """The engines that took part, by fingerprint."""
+
+    reused: int = 0
+    """The number of completed requests whose answer is that of an earlier batch."""
 
     format: Format = 2
 

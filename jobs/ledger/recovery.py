@@ -35,6 +35,7 @@ class RecoveredResults:
     usage: Usage = field(default_factory=Usage)
     engine_seconds: float = 0.0
     engines: Engines = field(default_factory=dict)
+    reused: int = 0
 
     def add(
         self, part: Part, results: list[Result], engines: Engines | None = None
@@ -48,6 +49,7 @@ class RecoveredResults:
                 self.lines.add(result.line)
                 completed += result.completed
                 failed += not result.completed
+                self.reused += result.is_reused
                 usage += result.usage
                 self.engine_seconds += result.engine_seconds
         self.parts.append(part)
@@ -65,6 +67,7 @@ class RecoveredResults:
             usage=self.usage,
             engine_seconds=self.engine_seconds,
             engines=self.engines,
+            reused=self.reused,
         )
 
 

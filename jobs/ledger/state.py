@@ -155,6 +155,10 @@ class State:
             return self.final.usage
         return sum((usage for _, usage in self._running_totals()), self.commits.usage)
 
+    def reused(self) -> int:
+        """Return the number of committed answers that are those of earlier batches."""
+        return self.final.reused if self.final else self.commits.reused
+
     def cost(self) -> Decimal | None:
         """Return what the tokens used so far cost, in US dollars.
 

@@ -23,10 +23,13 @@ from batchchat.jobs.ledger.repair import plan_matches_stored_results
 from batchchat.jobs.ledger.request_lines import request_lines_key
 from batchchat.jobs.planning.file_problem import condense
 from batchchat.jobs.planning.prompt_checker import PromptChecker
+from batchchat.jobs.planning.row_conversion import store_request_lines
 from batchchat.jobs.planning.scanner import Limits, Scan, scan
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.requests.parser import Parser
 from batchchat.jobs.requests.problems import Problem
+from batchchat.jobs.reuse.plan_reuse import with_reuse
+from batchchat.jobs.rows.row_options import RowOptions, place_of
 from batchchat.jobs.settings import Settings
 
 _MAX_SLOW_PROMPTS = 32
@@ -65,10 +68,12 @@ def make_plan(
 
     """
     try:
-        read = partial(_read_input, ledger, batch, paced)
-        plan = _build_plan(
-            ledger, batch, read, renderers, sizes, on_progress=on_progress
-        )
+        plan = _with_rows(ledger, batch, paced)
+        if plan is None:
+            read = partial(_read_input, ledger, batch, paced)
+            plan = _build_plan(
+                ledger, batch, read, renderers, sizes, on_progress=on_progress
+            )
     except ObjectMissingError:
         if not input_is_missing(
             ledger, batch, ledger.keys.content(batch.input_file_id)
@@ -83,6 +88,16 @@ def reject(ledger: Ledger, batch: Batch, error: ConfigError) -> Plan:
     text = f"{error.message}: {error.hint}" if error.hint else error.message
     problem = Problem("model_not_usable", None, text, "model")
     return _write(ledger, batch, _rejected(ledger, problem))
+
+
+def _with_rows(
+    ledger: Ledger, batch: Batch, paced: Callable[[Iterable[bytes]], Iterable[bytes]]
+) -> Plan | None:
+    """Make requests of rows if the batch has any; return the plan of invalid ones."""
+    if batch.rows is None:
+        return None
+    problem = store_request_lines(ledger, batch, batch.rows, paced)
+    return _rejected(ledger, problem) if problem else None
 
 
 def _read_input(
@@ -113,11 +128,14 @@ def _build_plan(
         on_invalid=batch.on_invalid,
         every_prompt=batch.on_invalid == "fail",
         max_slow_prompts=_MAX_SLOW_PROMPTS,
+        rows=batch.rows,
         on_progress=on_progress,
     )
     if model is not None:
         _check_limit(batch, model, found)
     plan = _plan(ledger, found, model, sizes.max_line_bytes)
+    if batch.reuse and plan.shards:
+        plan = with_reuse(ledger, batch, plan, read(), renderers)
     if found.problem_count:
         with ledger.storage.writer(keys.problems) as report:
             for problem in found.problems:
@@ -184,6 +202,7 @@ def check_input(
     on_invalid: str,
     every_prompt: bool,
     max_slow_prompts: int = maxsize,
+    rows: RowOptions | None = None,
     on_progress: Callable[[int, int], object] = lambda _bytes, _requests: None,
 ) -> tuple[Scan, Model | None]:
     """Check a file in the way that `validate` and all planners do.
@@ -192,7 +211,8 @@ def check_input(
     Return what was found, and the model that the file is for; None if that is a
     problem. Without `every_prompt`, only the first prompts are checked, until one can
     be answered: in this way a batch without any needs no engine. For
-    `max_slow_prompts` see `PromptChecker`.
+    `max_slow_prompts` see `PromptChecker`. If the lines were made of `rows`, problems
+    name these.
 
     Raises:
         ConfigError: the model's files are invalid.
@@ -202,7 +222,13 @@ def check_input(
         parser, renderers, model, every=every_prompt, max_slow=max_slow_prompts
     )
     found = scan(
-        read, parser, sizes, check=check, on_invalid=on_invalid, on_progress=on_progress
+        read,
+        parser,
+        sizes,
+        check=check,
+        on_invalid=on_invalid,
+        place_of=partial(place_of, rows),
+        on_progress=on_progress,
     )
     condense(found, parser.model)
     return found, model or _find_model(parser, renderers.catalog, found)

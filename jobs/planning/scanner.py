@@ -120,16 +120,18 @@ def scan(
     *,
     check: PromptCheck | None = None,
     on_invalid: str = DEFAULT_ON_INVALID,
+    place_of: Callable[[int], str] = lambda line: f"on line {line:,}",
     on_progress: Callable[[int, int], object] = lambda _bytes, _requests: None,
 ) -> Scan:
     """Check every line and divide the input into shards.
 
     Invalid input is reported in the result and raises no error. `read` opens the input,
-    and is called twice. `on_progress` is called with the bytes and requests so far.
+    and is called twice. `place_of` says where a line is. `on_progress` is called with
+    the bytes and requests so far.
     """
     lines = LineSplitter(limits.max_line_bytes)
     reported = 0
-    with _Scanner(parser, limits, check, on_invalid) as scanner:
+    with _Scanner(parser, limits, check, on_invalid, place_of) as scanner:
         for block in line_blocks(read(), _BLOCK_BYTES):
             scanner.add_block(block, lines)
             if lines.number - reported > _PROGRESS_EVERY_LINES:
@@ -147,8 +149,10 @@ class _Scanner:
         limits: Limits,
         check: PromptCheck | None,
         on_invalid: str,
+        place_of: Callable[[int], str],
     ) -> None:
         self.found = Scan(on_invalid)
+        self._place_of = place_of
         self._parser = parser
         self._limits = limits
         self._check = check
@@ -250,7 +254,7 @@ class _Scanner:
         for line, earlier, custom_id in repeated:
             lines.append(line)
             found.invalid += line not in bad
-            message = f"`{custom_id[:80]}` is already on line {earlier:,}"
+            message = f"`{custom_id[:80]}` is already {self._place_of(earlier)}"
             twice.add([Problem("duplicate_custom_id", line, message, "custom_id")])
         found.shards = list(_with_duplicate_lines(found.shards, lines))
         by_line = attrgetter("line")

@@ -75,7 +75,7 @@ class ChatTemplate:
         variables = self._template.variables
         self.variables = variables - {*_RESERVED, *special_tokens}
         self._supports_tools = "tools" in variables
-        self._reads_time = CLOCK in variables
+        self.reads_time = CLOCK in variables
         self._supports_tool_calls = "tool_calls" in source
 
     def check_limits(self) -> None:
@@ -115,7 +115,7 @@ class ChatTemplate:
             map_texts(tool_for_template(tool), transform) for tool in tools or ()
         ]
         turns = [self._turn(message) for message in messages]
-        if self._reads_time:
+        if self.reads_time:
             arguments[CLOCK] = _clock(time, arguments.get(CLOCK))
         try:
             prompt = self._template.render(

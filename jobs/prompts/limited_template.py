@@ -4,14 +4,17 @@ Templates come with models, and a conversation can make a good one slow as well.
 limits, one request could occupy a planner or a worker forever.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
 
-from jinja2 import TemplateError, meta
+from jinja2 import TemplateError, meta, nodes
 
 from batchchat.jobs.errors import ConfigError
 from batchchat.jobs.prompts.size_limit import SizeLimit, SizeLimitError
 from batchchat.jobs.prompts.template_environment import TemplateEnvironment
 from batchchat.jobs.prompts.time_limit import TimeLimitError, limit_cpu_time
+
+R = TypeVar("R")
 
 HINT = "set another `chat_template` for the model in the catalog"
 
@@ -42,8 +45,15 @@ class TemplateLimitError(TemplateError):
 class LimitedTemplate:
     """A compiled template.
 
-    `variables` are the names that it reads and does not set.
+    `tree` is its syntax tree, and `variables` are the names that it reads and does not
+    set.
     """
+
+    input_name = "the conversation"
+    """What the template renders, in errors."""
+
+    hint = HINT
+    environment_class = TemplateEnvironment
 
     def __init__(self, source: str, label: str, limits: RenderLimits) -> None:
         """Compile `source`; errors call it `label`.
@@ -56,29 +66,30 @@ class LimitedTemplate:
             raise ConfigError(
                 f"{label} has {len(source):,} characters, and"
                 f" {limits.source_characters:,} are allowed",
-                hint=HINT,
+                hint=self.hint,
             )
         self._label = label
         self._cpu_seconds = limits.cpu_seconds
         self._min_cpu_seconds = limits.min_cpu_seconds
         self._size = SizeLimit(limits.value_bytes, limits.total_bytes)
+        self.tree = nodes.Template([])
         self.variables: set[str] = set()
         try:
             limit_cpu_time(limits.cpu_seconds, lambda: self._compile(source))
         except TimeLimitError:
             raise ConfigError(
                 f"{label} takes more than {limits.cpu_seconds:g}s to compile",
-                hint=HINT,
+                hint=self.hint,
             ) from None
         except (RecursionError, MemoryError):  # Python's compiler raises both
-            raise ConfigError(f"{label} is nested too deeply", hint=HINT) from None
+            raise ConfigError(f"{label} is nested too deeply", hint=self.hint) from None
         except Exception as error:  # noqa: BLE001 - the sandbox and Python raise many
-            raise ConfigError(f"{label} is invalid: {error}", hint=HINT) from None
+            raise ConfigError(f"{label} is invalid: {error}", hint=self.hint) from None
 
     def _compile(self, source: str) -> None:
         self._size.restart()
-        environment = TemplateEnvironment(self._size)
-        tree = environment.parse(source)
+        environment = self.environment_class(self._size)
+        tree = self.tree = environment.parse(source)
         self.variables = meta.find_undeclared_variables(tree)
         self._template = environment.from_string(tree)
         # Jinja's own chain of maps is slow to copy, which it does for each prompt.
@@ -92,15 +103,20 @@ class LimitedTemplate:
             Exception: what the template raises.
 
         """
+        join = self._template.environment.concat
+        return self._limited(lambda: join(self._pieces(variables)))
+
+    def _pieces(self, variables: dict[str, Any]) -> Iterable[Any]:
+        """Return the values of the output, which joined are its text."""
+        template = self._template
+        return template.root_render_func(template.new_context(variables))
+
+    def _limited(self, work: Callable[[], R]) -> R:
+        """Return the result of `work` within the limits of one rendering."""
         self._size.restart()
-        seconds, template = self._cpu_seconds, self._template
+        seconds = self._cpu_seconds
         try:
-            return limit_cpu_time(
-                seconds,
-                lambda: self._size.join(
-                    template.root_render_func(template.new_context(variables))
-                ),
-            )
+            return limit_cpu_time(seconds, work)
         except TimeLimitError:
             self._cpu_seconds = max(self._cpu_seconds / 2, self._min_cpu_seconds)
             reason = f"it takes more than {seconds:g}s of CPU time"
@@ -109,5 +125,5 @@ class LimitedTemplate:
         except MemoryError:
             reason = "it needs more memory than is available"
         raise TemplateLimitError(
-            f"{self._label} can't render the conversation: {reason}"
+            f"{self._label} can't render {self.input_name}: {reason}"
         )

@@ -64,6 +64,11 @@ class PromptRenderer:
         self.context_length = context_length
         self.vocabulary = vocabulary
 
+    @property
+    def reads_time(self) -> bool:
+        """Whether prompts may depend on the time of their requests."""
+        return self.template.reads_time or self._tool_template.reads_time
+
     def complete_from_engine(
         self, context_length: int, encode: Callable[[str], list[int]]
     ) -> None:

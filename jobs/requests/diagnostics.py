@@ -15,6 +15,7 @@ from msgspec import inspect
 from batchchat.jobs.requests.ignored_fields import is_body_only, remove_ignored_fields
 from batchchat.jobs.requests.json_value import InvalidJsonError, JsonObject, read_json
 from batchchat.jobs.requests.problems import Problem
+from batchchat.jobs.requests.row_error import read_row_error, row_problem
 from batchchat.jobs.requests.schema import (
     Body,
     BodyLine,
@@ -56,6 +57,9 @@ class Diagnosis(NamedTuple):
 
 def diagnose(raw: bytes, line: int) -> Diagnosis:
     """Return all problems of a line, those of its form first."""
+    row_error = read_row_error(raw)
+    if row_error is not None:
+        return Diagnosis([row_problem(row_error, line)], row_error.custom_id)
     try:
         value = read_json(raw)
     except InvalidJsonError as error:

@@ -41,9 +41,13 @@ def fails_batch(problem: Problem, on_invalid: str) -> bool:
     return on_invalid != "skip" and not problem.in_body
 
 
-def as_batch_error(problem: Problem) -> BatchError:
-    """Return a problem as a Batch object lists it."""
-    return BatchError(problem.code, problem.line, problem.message, problem.param)
+def as_batch_error(problem: Problem, lines_per_row: int = 1) -> BatchError:
+    """Return a problem as a Batch object lists it.
+
+    If lines were made of rows, the `line` of an error is the number of its row.
+    """
+    line = problem.line and (problem.line - 1) // lines_per_row + 1
+    return BatchError(problem.code, line, problem.message, problem.param)
 
 
 class ProblemLog:

@@ -188,6 +188,7 @@ class _Writer:
             error_bytes=errors.size,
             attempts=[commit.attempt for commit in commits],
             engines={name: e for c in commits for name, e in c.engines.items()},
+            reused=sum(commit.reused for commit in commits),
         )
 
 

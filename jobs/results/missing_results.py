@@ -22,6 +22,7 @@ from batchchat.jobs.requests.line_reader import RawLine, iter_lines
 from batchchat.jobs.requests.parser import InvalidLine, Parser, parse_line
 from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.results.problem_report import ProblemReport
+from batchchat.jobs.rows.row_options import row_name
 from batchchat.jobs.storage.protocol import stream_range
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,8 @@ class MissingResults:
             problems = self._problems(line.number)
             if problems:
                 invalid = InvalidLine(line.number, custom_id, problems)
-                return output_lines.invalid(self._name(line.number), invalid)
+                row = row_name(self._batch.rows, line.number)
+                return output_lines.invalid(self._name(line.number), invalid, row)
             reason = _CORRUPT_RESULT
         return self._never_run(line.number, custom_id, reason)
 

@@ -31,7 +31,7 @@ def retry_options(
     """Return the options of a retry: the original batch's, and maybe another limit.
 
     The local `output` is not copied, as a retry never replaces results, nor are `rows`,
-    as its input holds requests.
+    as its input holds requests, and `reuse`, which has no answers to them.
     """
     names = BatchOptions.__struct_fields__
     options = BatchOptions(**{name: getattr(original, name) for name in names})
@@ -42,6 +42,7 @@ def retry_options(
         output=None,
         rows=None,
         rows_of=original.id if original.rows else original.rows_of,
+        reuse=(),
         max_cost=original.max_cost if max_cost is None else max_cost,
     )
 

@@ -1,4 +1,4 @@
-"""Rows of a JSON file: one object per line."""
+"""Rows of a JSON file: objects on lines, in an array, or one after the other."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -7,32 +7,45 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from typing_extensions import override
 
-from batchchat.jobs.requests.line_reader import iter_lines
-from batchchat.jobs.rows.row_reader import RowReader, SeekableBinary
+from batchchat.jobs.errors import InputFileError
+from batchchat.jobs.requests.line_reader import BOM
+from batchchat.jobs.rows.json_kinds import (
+    NULL,
+    Kind,
+    arrow_type,
+    column_of,
+    kind_of,
+    widest,
+)
+from batchchat.jobs.rows.json_texts import JsonText, texts_of_lines, texts_of_values
+from batchchat.jobs.rows.row_errors import row_error
+from batchchat.jobs.rows.row_reader import RowReader
+from batchchat.jobs.rows.text_file import TextFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BLOCK_BYTES = 1024 * 1024
-_MAX_LINE_BYTES = 8 * 1024 * 1024
 _BATCH_ROWS = 1_024
+_BATCH_BYTES = 4 * 1024 * 1024
+"""Size of the JSON of a batch, whose objects take several times as much memory."""
+
+_MAX_COLUMNS = 10_000
 
 
 class JsonRows(RowReader):
     """Reads the file once for its schema, and again for each pass over its rows."""
 
-    def __init__(self, file: SeekableBinary, name: str) -> None:
-        """Read from the beginning of `file`."""
+    def __init__(self, file: TextFile, head: bytes) -> None:
+        """`head` are the first bytes of the text, in UTF-8."""
         self._file = file
-        self._name = name
+        self._texts = texts_of_lines if _is_lines(head) else texts_of_values
 
-    @cached_property
+    @property
+    @override
     def schema(self) -> "pa.Schema":
-        """The columns of all rows."""
         import pyarrow as pa
 
-        schemas = [pa.Table.from_pylist(rows).schema for rows in self._blocks()]
-        return pa.unify_schemas(schemas, promote_options="permissive")
+        return pa.schema({name: arrow_type(one) for name, one in self._kinds.items()})
 
     @override
     def batches(self) -> Iterator["pa.RecordBatch"]:
@@ -40,17 +53,79 @@ class JsonRows(RowReader):
 
         schema = self.schema
         for rows in self._blocks():
-            yield pa.RecordBatch.from_pylist(rows, schema)
+            columns = [
+                column_of([row.get(name) for row in rows], kind)
+                for name, kind in self._kinds.items()
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    @cached_property
+    def _kinds(self) -> dict[str, Kind]:
+        """The columns of all rows, in the order in which they appear."""
+        kinds: dict[str, Kind] = {}
+        for rows in self._blocks():
+            for name in dict.fromkeys(key for row in rows for key in row):
+                found = kind_of(row.get(name) for row in rows)
+                kinds[name] = widest(kinds.get(name, NULL), found)
+            if len(kinds) > _MAX_COLUMNS:
+                raise InputFileError(
+                    f"the rows of `{self._file.name}` have more than"
+                    f" {_MAX_COLUMNS:,} different keys",
+                    hint="put the keys into one column, as an object",
+                )
+        return kinds
 
     def _blocks(self) -> Iterator[list[dict[str, Any]]]:
-        self._file.seek(0)
-        rows = []
-        chunks = iter(lambda: self._file.read(_BLOCK_BYTES), b"")
-        for line in iter_lines(chunks, _MAX_LINE_BYTES):
-            if line.raw is not None and line.raw.strip():
-                rows.append(msgspec.json.decode(line.raw))
-            if len(rows) == _BATCH_ROWS:
+        """Yield the rows in lists of bounded size. Raises `InputFileError`."""
+        rows: list[dict[str, Any]] = []
+        size = 0
+        for number, text in enumerate(self._texts(self._file), 1):
+            rows.append(self._decode(text, number))
+            size += len(text.text)
+            if len(rows) == _BATCH_ROWS or size >= _BATCH_BYTES:
                 yield rows
-                rows = []
+                rows, size = [], 0
         if rows:
             yield rows
+
+    def _decode(self, text: JsonText, row: int) -> dict[str, Any]:
+        try:
+            value = msgspec.json.decode(text.text)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            reason = _reason(error)
+        else:
+            if isinstance(value, dict):
+                return value
+            reason = f"it is {_KINDS.get(type(value), 'null')}, expected an object"
+        raise row_error(self._file.name, row, reason, line=text.line, hint=_HINT)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8: {error.reason}"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return f"it is not valid JSON: {str(error).removeprefix('JSON is malformed: ')}"
+
+
+_HINT = 'a row is an object such as `{"question": "…"}`; correct or remove it'
+_KINDS = {
+    str: "a string",
+    list: "an array",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+}
+
+
+def _is_lines(head: bytes) -> bool:
+    """Return whether each line is a value of its own, by the first one."""
+    text = head.removeprefix(BOM).lstrip()
+    first, line_feed, _ = text.partition(b"\n")
+    if text.startswith(b"[") or (not line_feed and b"\r" in text.rstrip()):
+        return False
+    try:
+        msgspec.json.decode(first, type=msgspec.Raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return not line_feed  # a long line, of which this is the beginning
+    return True

@@ -58,6 +58,11 @@ class ParquetRows(RowReader):
         return int(min(_BATCH_ROWS, max(1, _BATCH_BYTES // row_bytes)))
 
     def _damaged(self, error: Exception) -> InputFileError:
+        if "encrypt" in str(error).lower() or "decrypt" in str(error).lower():
+            return InputFileError(
+                f"`{self._name}` is an encrypted Parquet file",
+                hint="write it without encryption",
+            )
         return InputFileError(
             f"`{self._name}` is a damaged Parquet file: {error}",
             hint="write it again, or copy it again",

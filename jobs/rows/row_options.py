@@ -4,12 +4,17 @@ from typing import Any
 
 import msgspec
 
+from batchchat.jobs.errors import UsageError
+
+MAX_SAMPLES = 1_000
+
 
 class RowOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How rows become requests, as it is stored with the batch.
 
-    One of `prompt`, `prompt_column` and `template` is set. Row `r`, counted from 0, and
-    sample `s` are line `r * samples + s + 1` of the request lines.
+    `prompt`, `prompt_column`, or the `messages` of `template` say what is asked. Row
+    `r`, counted from 0, and sample `s` are line `r * samples + s + 1` of the request
+    lines.
     """
 
     prompt: str | None = None
@@ -38,3 +43,40 @@ class RowOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     sample: int | None = None
     """How many rows are chosen at random."""
+
+    def check(self) -> None:
+        """Raise `UsageError` if the options contradict each other."""
+        messages = "messages" in (self.template or {})
+        given = [
+            name
+            for name, is_given in (
+                ("prompt", self.prompt is not None),
+                ("prompt_column", self.prompt_column is not None),
+                ("template", messages),
+            )
+            if is_given
+        ]
+        if len(given) > 1:
+            both = " and ".join(f"`{name}`" for name in given)
+            raise UsageError(f"{both} both give the messages", hint="choose one")
+        if not given:
+            what = "the template has no `messages`" if self.template else "no prompt"
+            hint = "add `messages` to it, `prompt` or `prompt_column`"
+            raise UsageError(f"{what}: nothing says what to ask", hint=hint)
+        if not 0 < self.samples <= MAX_SAMPLES:
+            message = f"`samples` is {self.samples}, which is not 1 to {MAX_SAMPLES}"
+            raise UsageError(message, hint="use a batch for each part of them")
+
+    def row_of(self, line: int) -> int:
+        """Return the number of the row that a request line was made of, from 1."""
+        return (line - 1) // self.samples + 1
+
+
+def row_name(rows: RowOptions | None, line: int) -> str:
+    """Return the row of a request line in words, "" if the batch has no rows."""
+    return f"row {rows.row_of(line):,}" if rows is not None else ""
+
+
+def place_of(rows: RowOptions | None, line: int) -> str:
+    """Return where a request line, or the row that it was made of, is in the input."""
+    return f"on line {line:,}" if rows is None else f"in {row_name(rows, line)}"

@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from batchchat.jobs.errors import InputFileError
-
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 class SeekableBinary(Protocol):
-    """A binary file that can be read again from any position."""
+    """A buffered binary file that can be read again from any position."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes, b"" at the end."""
+        """Return `size` bytes, or fewer at the end of the file."""
         ...
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
@@ -60,14 +58,6 @@ def open_rows(file: SeekableBinary, name: str) -> RowReader:
         InputFileError: the file has no rows, or has an unsupported format.
 
     """
-    head = file.read(4)
-    file.seek(0)
-    if head == b"PAR1":
-        from batchchat.jobs.rows.parquet_rows import ParquetRows
+    from batchchat.jobs.rows.file_formats import reader_of  # imports pyarrow
 
-        return ParquetRows(file, name)
-    if head.lstrip()[:1] == b"{":
-        from batchchat.jobs.rows.json_rows import JsonRows
-
-        return JsonRows(file, name)
-    raise InputFileError(f"`{name}` has an unknown format", hint="use JSONL or Parquet")
+    return reader_of(file, name)

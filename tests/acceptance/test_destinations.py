@@ -86,7 +86,10 @@ def test_failed_delivery_is_an_error_with_a_hint(server, file, tmp_path):
     done = server.ask("watch", batch_id)
     assert done.code == 2
     assert "error: delivering the results failed: no room\n" in done.err
-    assert f"hint: they are kept: `batchchat results {batch_id} --output" in done.err
+    assert (
+        f"hint: the results are kept: `batchchat results {batch_id} --output"
+        in done.err
+    )
     assert "delivery   failed: no room" in server.ask("status", batch_id).out.decode()
 
 

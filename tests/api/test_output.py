@@ -3,10 +3,12 @@
 from io import BytesIO
 
 import pytest
+from msgspec.structs import replace
 from pyarrow import parquet
 
 from batchchat.cli.backends.create_body import create_body
 from batchchat.jobs.errors import StorageError
+from batchchat.jobs.files.reused_batches import NONE
 from batchchat.jobs.json_lines import encode as encode_json
 from batchchat.jobs.ledger.records import DeliveryAttempt, encode
 from batchchat.jobs.results.delivery import deliver
@@ -248,13 +250,14 @@ def test_a_retry_has_the_same_output(exporting):
     assert again["output"] == "s3://bucket/exports/default"
 
 
-LOCAL = ("retry_of", "prompt_time", "output", "merge", "rows_of")
-"""Options that a retry sets, or that the command line keeps to itself."""
+LOCAL = ("retry_of", "prompt_time", "output", "merge", "rows_of", "reuse")
+"""Options that a retry sets, or that creating a batch or the command line resolves."""
 
 
 def test_every_option_of_the_command_line_reaches_the_batch(exporting):
     file_id = exporting.upload(DATA)
-    body = encode_json(create_body(file_id, EVERY_OPTION))
+    asked = replace(EVERY_OPTION, reuse=(NONE,))
+    body = encode_json(create_body(file_id, asked))
     created = exporting.client.post("/v1/batches", content=body, headers=JSON).json()
     batch = Hand(exporting.storage).ledger.batch(created["id"])
     assert options_of(batch, *LOCAL) == options_of(EVERY_OPTION, *LOCAL)
@@ -262,7 +265,8 @@ def test_every_option_of_the_command_line_reaches_the_batch(exporting):
 
 def test_every_option_survives_a_retry(exporting):
     file_id = exporting.upload(DATA)
-    body = encode_json(create_body(file_id, EVERY_OPTION))
+    asked = replace(EVERY_OPTION, reuse=(NONE,))
+    body = encode_json(create_body(file_id, asked))
     batch_id = exporting.client.post("/v1/batches", content=body, headers=JSON).json()[
         "id"
     ]

@@ -4,6 +4,7 @@ import pytest
 
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.ledger.records import Counts
+from batchchat.workers.broker.announcements import Announcements
 from batchchat.workers.broker.celery_app import CeleryQueue, make_app
 from batchchat.workers.broker.leases import RedisLeases
 from batchchat.workers.broker.messages import WorkMessage
@@ -112,6 +113,15 @@ def test_a_flush_is_detected(put, redis, server):
     assert [leases.detect_flush() for _ in range(2)] == [True, False]
     server.client.flushall()
     assert leases.detect_flush()
+
+
+def test_batches_are_announced(put, redis):
+    put("batchchat:announced")
+    announcements = Announcements(redis)
+    found = [announcements.is_new() for _ in range(3)]
+    assert found in ([False] * 3, [True, False, False])
+    Announcements(redis).announce()
+    assert [announcements.is_new() for _ in range(2)] == [True, False]
 
 
 def test_workers_are_listed(put, redis):

@@ -35,6 +35,7 @@ class Redis:
         self.leases: dict[str, tuple[str, float]] = {}
         self.queues: dict[str, deque[str]] = defaultdict(deque)
         self.workers: dict[str, tuple[WorkerStatus, float]] = {}
+        self.announced = 0
         self.stopped: dict[str, float] = {}
         """When the stop request of a batch ends."""
 
@@ -179,6 +180,19 @@ class SimulatedStatusBoard:
             return {one: 0.0 for one in sorted(asked) if stopped.get(one, 0.0) > now}
 
         return self._redis.call(effect)
+
+
+class SimulatedAnnouncements:
+    """Replaces `Announcements`."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._seen = 0
+
+    def is_new(self) -> bool:
+        found = self._redis.call(lambda: self._redis.announced)
+        previous, self._seen = self._seen, found
+        return found != previous
 
 
 class SimulatedQueue:

@@ -17,6 +17,9 @@ from tests.simulation.virtual_time import Process, VirtualWorld
 _PAGE = 3
 """Entries of a listing that are read at a time."""
 
+_LONGEST_LAG = 3.0
+"""Time until a listing shows what was written or deleted, in seconds."""
+
 T = TypeVar("T")
 
 
@@ -34,11 +37,30 @@ class Bucket(MemoryStorage):
 
         self.history: dict[str, list[tuple[float, bytes]]] = defaultdict(list)
         self._world = world
+        self._deleted: dict[str, tuple[float, int]] = {}
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, and record the time."""
         super().put(key, data)
         self.history[key].append((self._world.now, data))
+
+    def delete(self, key: str) -> None:
+        """Delete an object, and record the time."""
+        if self.has(key):
+            self._deleted[key] = self._world.now, self.size(key)
+        super().delete(key)
+
+    def listed(self, lag: float) -> "Bucket":
+        """Return what a listing shows that is `lag` seconds old."""
+        then = self._world.now - lag
+        shown = Bucket(self._world, atomic=self.atomic)
+        for key, data in self._objects.items():
+            if self.history[key][0][0] <= then:
+                shown._objects[key] = data
+        for key, (deleted_at, size) in self._deleted.items():
+            if deleted_at > then and self.history[key][0][0] <= then:
+                shown._objects.setdefault(key, bytes(size))
+        return shown
 
     def create(self, key: str, data: bytes) -> bool:
         """Write an object if there is none, and record the time."""
@@ -124,7 +146,7 @@ class BucketClient:
 
     def folders(self, prefix: str, after: str = "", before: str = "") -> Iterator[str]:
         """See `Storage`."""
-        yield from self._call(lambda: [*self._bucket.folders(prefix, after, before)])
+        yield from self._call(lambda: [*self._listed().folders(prefix, after, before)])
 
     def delete(self, key: str) -> None:
         """See `Storage`."""
@@ -136,7 +158,13 @@ class BucketClient:
             self.delete(key)
 
     def _page(self, prefix: str, start_after: str) -> tuple[Entry, ...]:
-        return tuple(islice(self._bucket.list(prefix, start_after), _PAGE))
+        return tuple(islice(self._listed().list(prefix, start_after), _PAGE))
+
+    def _listed(self) -> Bucket:
+        """Return the bucket as a listing shows it, perhaps as it was seconds ago."""
+        if not self._world.chance(self._faults.store_lists_late):
+            return self._bucket
+        return self._bucket.listed(_LONGEST_LAG * self._world.rng.random())
 
     def _create_in_two_steps(self, key: str, data: bytes) -> bool:
         if self._bucket.has(key):

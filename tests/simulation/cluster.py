@@ -203,6 +203,7 @@ class Cluster:
             with suppress(BatchchatError):
                 file = store_file(ledger, [data], "input.jsonl")
                 batch = create_batch(ledger, file, options, enqueue=True)
+                self.redis.announced += 1
                 submitted.append(batch.id)
 
         self._retry(submit, lambda: bool(submitted))

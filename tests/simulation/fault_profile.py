@@ -34,6 +34,9 @@ class FaultProfile:
     store_crawls: float = 0.0
     """Maximum additional seconds of each call."""
 
+    store_lists_late: float = 0.0
+    """A listing that shows the objects of seconds ago."""
+
     killed_at_store: float = 0.0
     """The process is killed before or after the call."""
 
@@ -90,6 +93,7 @@ class FaultProfile:
             message_repeated=0.6,
             store_crawls=rng.random(),
             store_dawdles=0.6,
+            store_lists_late=rng.random(),
             slowness=1 + 2 * rng.random(),
             killed_at_store=0.01 * rng.random(),
         )
@@ -108,6 +112,7 @@ _MAX_PROBABILITIES = {
     "store_slow": 0.1,
     "store_crawls": 2.0,
     "store_dawdles": 1.0,
+    "store_lists_late": 1.0,
     "killed_at_store": 0.05,
     "killed_at_redis": 0.02,
     "redis_fails": 0.2,

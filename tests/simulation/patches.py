@@ -34,11 +34,14 @@ import batchchat.workers.shards.host_status
 import batchchat.workers.shards.shard_host
 import batchchat.workers.shards.storage_guard
 import batchchat.workers.shards.worker_process
+from batchchat.workers.control.controller import Controller
 from batchchat.workers.engine.hang_detector import HangDetector
 from batchchat.workers.environment import WorkerEnvironment
+from batchchat.workers.exit_codes import CANNOT_RUN
 from tests.simulation import threads
 from tests.simulation.broker import (
     Redis,
+    SimulatedAnnouncements,
     SimulatedConsumer,
     SimulatedLeases,
     SimulatedQueue,
@@ -105,7 +108,8 @@ def _names_in_workers(world: VirtualWorld, redis: Redis) -> _Names:
         batchchat.workers.control.dispatcher: {"map_concurrently": concurrently},
         batchchat.workers.control.main: {  # `_sweep` would catch `Killed`
             **process,
-            "_sweep": batchchat.workers.control.controller.Controller.run_sweeps,
+            "Announcements": SimulatedAnnouncements,
+            "_sweep": partial(_sweep, world),
         },
         batchchat.workers.control.fair_turns: {
             "Condition": partial(threads.Condition, world)
@@ -159,6 +163,10 @@ def _stop_worker(world: VirtualWorld, code: int) -> None:
     for stop in world.current.process.on_term:
         if isinstance(getattr(stop, "__self__", None), SimulatedConsumer):
             stop(code)  # type: ignore[call-arg]
+
+
+def _sweep(world: VirtualWorld, controller: Controller) -> None:
+    controller.run_sweeps(on_denied=partial(_exit, world, CANNOT_RUN))
 
 
 def _exit(world: VirtualWorld, code: int) -> None:

@@ -24,6 +24,8 @@ EVERY_OPTION = BatchOptions(
     output_expires_after=7_200,
     engine={"max_num_seqs": 8},
     max_cost=Decimal("2.5"),
+    reuse=(new_batch_id(),),
+    reuse_across_engines=True,
     rows=RowOptions(prompt="{{ question }}", samples=3),
     rows_of=new_batch_id(),
     table=TableOptions(columns=("id",), response=False, only_completed=True),

@@ -17,7 +17,7 @@ from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.checkpoint import Result, pack
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import Part, Plan, Shard
+from batchchat.jobs.ledger.records import Batch, Part, Plan, Shard
 from batchchat.jobs.ledger.recovery import RecoveredResults
 from batchchat.jobs.ledger.request_lines import request_lines_key
 from batchchat.jobs.ledger.state import State
@@ -32,6 +32,7 @@ from batchchat.jobs.requests.parser import InvalidLine, Parser, parse_line
 from batchchat.jobs.requests.problems import Problem
 from batchchat.jobs.requests.schema import Request
 from batchchat.jobs.results.finalize import finalize
+from batchchat.jobs.rows.row_options import row_name
 from batchchat.jobs.storage import MemoryStorage, Storage
 
 LINE_BYTES = 4_096
@@ -127,7 +128,7 @@ class Hand:
                 if parsed.line in shard.duplicate_lines:
                     problem = Problem("duplicate_custom_id", parsed.line, "twice")
                     parsed = InvalidLine(parsed.line, parsed.custom_id, [problem])
-                found.append(_result(batch_id, parsed, answer))
+                found.append(_result(batch, parsed, answer))
         return [result for result in found if result is not None]
 
     def checkpoint(
@@ -188,11 +189,12 @@ class Hand:
 
 
 def _result(
-    batch_id: str, parsed: Request | InvalidLine, answer: Callable[[Request], Answer]
+    batch: Batch, parsed: Request | InvalidLine, answer: Callable[[Request], Answer]
 ) -> Result | None:
-    name = request_id(batch_id, parsed.line)
+    name = request_id(batch.id, parsed.line)
     if isinstance(parsed, InvalidLine):
-        return _failure(parsed.line, output_lines.invalid(name, parsed))
+        row = row_name(batch.rows, parsed.line)
+        return _failure(parsed.line, output_lines.invalid(name, parsed, row))
     answered = answer(parsed)
     if answered is None:
         return None

@@ -1,14 +1,19 @@
 """Plans batches with the prompt renderers and the limits of this process."""
 
+import logging
 from functools import partial
 
-from batchchat.jobs.errors import ConfigError
+from batchchat.jobs.errors import BatchchatError, ConfigError
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, Plan
+from batchchat.jobs.ledger.state import State
 from batchchat.jobs.planning.planner import make_plan, plan_limits, reject
 from batchchat.jobs.prompts.registry import RendererRegistry
+from batchchat.jobs.reuse.index_building import store_index
 from batchchat.workers.control.fair_turns import FairTurns, paused
 from batchchat.workers.environment import WorkerEnvironment
+
+log = logging.getLogger(__name__)
 
 _CONCURRENT_PLANS = 16
 """Batches that are checked at the same time; others wait for their turn."""
@@ -58,3 +63,13 @@ class BatchPlanner:
             if not self._fail_unusable:
                 raise
             return reject(ledger, batch, error)
+
+    def index(self, ledger: Ledger, state: State) -> None:
+        """Index the answers of an ended batch, so that others can use them again.
+
+        Without an index, the planner of the next batch makes it, so no error is raised.
+        """
+        try:
+            store_index(ledger, state, self._registry)
+        except BatchchatError as error:
+            log.warning("`%s` is not indexed yet: %s", state.batch.id, error.message)

@@ -23,6 +23,7 @@ from batchchat.jobs.results.finalize import finalize_state
 from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.messages import CONTROL, FINALIZE, PLAN, WorkMessage
 from batchchat.workers.broker.status_board import WorkerStatus, as_problems
+from batchchat.workers.broker.throttled_log import ThrottledLog
 from batchchat.workers.control.batch_planner import BatchPlanner
 from batchchat.workers.control.dispatcher import Dispatcher
 from batchchat.workers.control.fair_turns import FairPlaces
@@ -39,12 +40,14 @@ WAITING_WORK = 32
 _MAX_DEFERRED = 1_000
 """Messages whose last error is remembered, so that it is logged once."""
 
-
 _TOP_UPS = 4
-"""How often the queues are filled between two sweeps."""
+"""How often the queues are filled between two sweeps, at least."""
 
-_IDLE_PAUSES = 9
-"""Without any batch, sweeps are more than twice as far apart."""
+_LONGEST_PAUSE = 0.5
+"""Longest time between two looks at Redis, in seconds."""
+
+_IDLE_FACTOR = 2.25
+"""Without any batch, the time between two sweeps is longer by this factor."""
 
 
 class Controller:
@@ -58,12 +61,14 @@ class Controller:
         keeper: LeaseKeeper,
         *,
         deliver: Callable[[WorkMessage], object],
+        is_announced: Callable[[], bool] = lambda: False,
         places: int = MAX_CONCURRENT_WORK,
         on_finalized: Callable[[State], object] = lambda _: None,
     ) -> None:
         """Work on up to `places` messages at the same time.
 
-        `deliver` gets each ended batch whose results are due for delivery.
+        `deliver` gets each ended batch whose results are due for delivery. A sweep
+        begins when `is_announced()` is true; it may raise `BrokerError`.
         """
         self._places = FairPlaces(places)
         self._environment = environment
@@ -71,6 +76,7 @@ class Controller:
         self._dispatcher = dispatcher
         self._keeper = keeper
         self._deliver = deliver
+        self._is_announced = is_announced
         self._on_finalized = on_finalized
         self._status = WorkerStatus(
             id=uuid4().hex,
@@ -117,15 +123,21 @@ class Controller:
             log.warning("deferred %s: %s", message.name, error.message)
             self._deferred.put(message.name, error.message)
 
-    def run_sweeps(self) -> None:
-        """Sweep until `stop` is called."""
-        logged: str | None = None
+    def run_sweeps(self, on_denied: Callable[[], object] = lambda: None) -> None:
+        """Sweep until `stop` is called.
+
+        Calls `on_denied` if this process may not use the storage, and never could.
+        """
+        throttled_log = ThrottledLog("services", self._environment.monotonic)
+        has_swept = False
         while not self._stopped.is_set():
-            problem = self._sweep()
+            error = self._sweep()
+            problem = None if error is None else _describe(error)
             self._note_problems(problem)
-            if problem != logged:
-                log.warning("%s", problem or "all services are available again")
-                logged = problem
+            throttled_log.report(problem)
+            has_swept = has_swept or error is None
+            if isinstance(error, StorageAccessError) and not has_swept:
+                on_denied()
             self._wait()
 
     def _note_problems(self, problem: str | None) -> None:
@@ -138,12 +150,16 @@ class Controller:
 
     def _wait(self) -> None:
         """Wait for the next sweep; keep the queues filled meanwhile."""
-        pause = self._environment.settings.controller_interval_seconds / _TOP_UPS
-        for _ in range(_IDLE_PAUSES if self._dispatcher.is_idle else _TOP_UPS):
+        interval = self._environment.settings.controller_interval_seconds
+        pause = min(interval / _TOP_UPS, _LONGEST_PAUSE)
+        factor = _IDLE_FACTOR if self._dispatcher.is_idle else 1
+        for _ in range(round(factor * interval / pause)):
             if self._wake.wait(pause):
                 break
             with suppress(BrokerError):
                 self._dispatcher.top_up()
+                if self._is_announced():
+                    break
         self._wake.clear()
 
     def wake(self) -> None:
@@ -162,17 +178,16 @@ class Controller:
         with suppress(BrokerError):
             self._environment.status_board.publish(self._status, {})
 
-    def _sweep(self) -> str | None:
-        """Sweep once; return the reason if that failed."""
+    def _sweep(self) -> Exception | None:
+        """Sweep once; return the error if that failed."""
         try:
             for message in self._dispatcher.sweep():
                 self._deliver(message)
         except Exception as error:
             self._environment.on_failure(error)
-            if isinstance(error, BrokerError | StorageError):
-                return _describe(error)
-            log.exception("a sweep failed")
-            return str(error)
+            if not isinstance(error, BrokerError | StorageError):
+                log.exception("a sweep failed")
+            return error
         return None
 
     def _handle(self, message: WorkMessage) -> None:
@@ -201,6 +216,7 @@ class Controller:
             log.info("%s is %s", state.batch.id, state.status)
             self._dispatcher.remove_ended(state)
             self._on_finalized(state)
+            self._planner.index(ledger, state)
 
     def _with_plan(self, ledger: Ledger, state: State) -> State:
         """Return the state with a plan, so that each custom_id gets its error line.
@@ -218,5 +234,7 @@ class Controller:
         return ledger.state(state.batch.id)  # another controller may have planned it
 
 
-def _describe(error: BatchchatError) -> str:
+def _describe(error: Exception) -> str:
+    if not isinstance(error, BatchchatError):
+        return str(error)
     return f"{error.message}; {error.hint}" if error.hint else error.message

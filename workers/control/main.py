@@ -14,6 +14,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage import Storage
+from batchchat.workers.broker.announcements import Announcements
 from batchchat.workers.broker.celery_app import CeleryQueue, Consumer, make_app
 from batchchat.workers.broker.leases import RedisLeases
 from batchchat.workers.broker.messages import CONTROL
@@ -28,7 +29,7 @@ from batchchat.workers.control.controller import (
 from batchchat.workers.control.delivery_pool import DeliveryPool
 from batchchat.workers.control.dispatcher import Dispatcher
 from batchchat.workers.environment import WorkerEnvironment
-from batchchat.workers.exit_codes import SWEEPS_ENDED
+from batchchat.workers.exit_codes import CANNOT_RUN, SWEEPS_ENDED
 from batchchat.workers.housekeeping import Housekeeping
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ def run_controller(
         Dispatcher(environment, CeleryQueue(app, redis)),
         keeper,
         deliver=DeliveryPool(environment, keeper).start,
+        is_announced=Announcements(redis).is_new,
     )
 
     def shut_down(**_: object) -> None:
@@ -80,10 +82,15 @@ def run_controller(
 def _sweep(controller: Controller) -> None:
     """Sweep until the end; exit if that ends early, so that another process sweeps."""
     try:
-        controller.run_sweeps()
+        controller.run_sweeps(on_denied=_exit_denied)
     except BaseException:  # such as a panic of a library in Rust
         log.exception("the sweeps ended: stopping this controller")
         os._exit(SWEEPS_ENDED)
+
+
+def _exit_denied() -> None:
+    log.error("this controller may not use the storage: stopping it")
+    os._exit(CANNOT_RUN)
 
 
 def _exit_after(seconds: float) -> None:

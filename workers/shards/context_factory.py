@@ -40,6 +40,7 @@ class ContextFactory:
             max_line_bytes=plan.max_line_bytes,
             first_tail_shard=plan.first_tail_shard,
             checkpoint_seconds=self._settings.checkpoint_seconds,
+            reuse=plan.reuse,
             is_planned=lambda: _is_planned(ledger, batch_id, plan),
             engine_gate=self._engine_gate,
             answer_cache=self._answer_cache(batch_id),

@@ -35,12 +35,14 @@ from batchchat.jobs.ledger.records import (
     Plan,
     Record,
 )
+from batchchat.jobs.reuse.answer_index import IndexHeader
 from batchchat.jobs.webhooks.endpoints import Endpoint
 from batchchat.jobs.webhooks.outbox import Attempt
 
 DATA = Path(__file__).parent / "data"
 KINDS: dict[str, Any] = {
     "active_batch": ActiveBatch,
+    "answer_index": IndexHeader,
     "api_key": ApiKey,
     "api_key_last_use": LastUse,
     "api_key_revoked": Revocation,

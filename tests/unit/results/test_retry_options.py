@@ -17,9 +17,10 @@ from batchchat.jobs.settings import Settings
 from tests.support.batch_options import EVERY_OPTION, options_of
 from tests.support.ended import MODEL, Hand, bare
 
-NOT_COPIED = ("output", "retry_of", "merge", "rows", "rows_of")
+NOT_COPIED = ("output", "retry_of", "merge", "rows", "rows_of", "reuse")
 """A retry names the batch it retries, and never overwrites that batch's local file. Its
-input holds requests, even if that of the batch holds rows."""
+input holds requests, even if that of the batch holds rows, and no earlier batch has
+answered them."""
 
 
 @pytest.fixture

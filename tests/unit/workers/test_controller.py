@@ -48,6 +48,26 @@ def do(hand, error, batch_id, *asked):
     return hand.ledger.state(batch_id)
 
 
+@pytest.mark.parametrize("interval", [0.004, 2.0, 600.0])
+def test_an_announcement_starts_the_next_sweep(hand, monkeypatch, interval):
+    announced = iter([False, False, True])
+    pauses: list[float] = []
+    settings = SETTINGS.model_copy(update={"controller_interval_seconds": interval})
+    environment = memory_environment(hand.storage, settings, clock=lambda: 1_000.0)
+    controller = Controller(
+        environment,
+        BatchPlanner(environment, BrokenRegistry(RuntimeError())),
+        Dispatcher(environment, MemoryQueue()),
+        environment.lease_keeper(),
+        deliver=lambda _: None,
+        is_announced=lambda: next(announced),
+    )
+    monkeypatch.setattr(controller._wake, "wait", pauses.append)
+    controller._wait()
+    assert len(pauses) == 3
+    assert max(pauses) <= 0.5
+
+
 def test_a_batch_fails_if_its_model_has_no_chat_template(hand):
     batch_id = hand.submit(bare("hi") + b"\n", plan=False)
     error = ConfigError("model `m` has no chat template", hint="set `chat_template`")

@@ -1,0 +1,74 @@
+"""Makes request lines of a batch's rows, and stores them once."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from batchchat.jobs.errors import ObjectMissingError, UsageError
+from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.records import Batch
+from batchchat.jobs.ledger.request_lines import request_lines_key
+from batchchat.jobs.requests.problems import Problem
+from batchchat.jobs.rows.row_filter import RowFilter
+from batchchat.jobs.rows.row_options import RowOptions
+from batchchat.jobs.rows.row_reader import RowReader, open_rows
+from batchchat.jobs.rows.row_requests import RowRequests
+from batchchat.jobs.storage.object_file import open_object
+
+INVALID_ROWS = "invalid_rows"
+"""The code of a problem with the table or with a template."""
+
+
+def open_input_rows(ledger: Ledger, input_file_id: str, rows: RowOptions) -> RowReader:
+    """Return a reader of the rows of an input file that become requests, in order.
+
+    Raises:
+        InputFileError: the file holds no table.
+        UsageError: the filter is invalid.
+        ObjectMissingError: the file was deleted.
+
+    """
+    file = open_object(ledger.storage, ledger.keys.content(input_file_id))
+    reader = open_rows(file, input_file_id)
+    return RowFilter(rows.where, rows.limit, rows.sample).apply(reader)
+
+
+def store_request_lines(
+    ledger: Ledger,
+    batch: Batch,
+    rows: RowOptions,
+    paced: Callable[[Iterable[bytes]], Iterable[bytes]],
+) -> Problem | None:
+    """Convert the rows of a batch unless that was done; return a problem of them all.
+
+    The object appears whole. If the process is killed before, the next planner makes it
+    again, with the same bytes, as do planners that run at the same time.
+
+    Raises:
+        ObjectMissingError: the input was deleted.
+        StorageError: the storage failed.
+
+    """
+    key = request_lines_key(ledger.keys, batch)
+    if _exists(ledger, key):
+        return None
+    try:
+        lines = _lines(ledger, batch, rows)
+        with ledger.storage.writer(key) as sink:
+            for block in paced(lines):
+                sink.write(block)
+    except UsageError as error:
+        text = f"{error.message}: {error.hint}" if error.hint else error.message
+        return Problem(INVALID_ROWS, None, text, "rows")
+    return None
+
+
+def _lines(ledger: Ledger, batch: Batch, rows: RowOptions) -> Iterator[bytes]:
+    reader = open_input_rows(ledger, batch.input_file_id, rows)
+    return RowRequests(rows, reader.schema).lines(reader)
+
+
+def _exists(ledger: Ledger, key: str) -> bool:
+    try:
+        ledger.storage.size(key)
+    except ObjectMissingError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Answers of ended batches that later batches use again."""
