@@ -15,7 +15,7 @@ from batchchat.jobs.storage import LocalStorage, Storage
 from batchchat.jobs.storage.probe import PROBE_CALLS, probe
 from batchchat.workers.broker.messages import CONTROL
 from batchchat.workers.broker.redis_check import check_redis
-from batchchat.workers.broker.redis_client import open_redis
+from batchchat.workers.broker.redis_client import check_login, open_redis
 from batchchat.workers.cluster_status import (
     START_CONTROLLER,
     ClusterStatus,
@@ -113,6 +113,7 @@ def _race(storage: Storage, key: str, pool: ThreadPoolExecutor) -> int:
 
 
 def _check_broker(url: str) -> CheckResult:
+    check_login(url)
     health = check_redis(open_redis(url))
     if health.problem:
         return CheckResult(

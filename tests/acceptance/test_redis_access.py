@@ -59,6 +59,7 @@ LOGINS = {
     "another password": "redis://batchchat:horse@127.0.0.1:{port}/0",
     "another user": f"redis://user:{ENCODED}@127.0.0.1:{{port}}/0",
     "not encoded": f"redis://batchchat:{PASSWORD}@127.0.0.1:{{port}}/0",
+    "no TLS": f"rediss://:{ENCODED}@127.0.0.1:{{port}}/0?socket_timeout=1",
     "no port": "redis://127.0.0.1:horse/0",
     "unknown option": "redis://batchchat:horse@127.0.0.1:{port}/0?battery=1",
 }

@@ -17,8 +17,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from redis import ConnectionPool, Redis, SSLConnection
+from redis.backoff import NoBackoff
 from redis.connection import Connection, parse_url
 from redis.exceptions import RedisError
+from redis.retry import Retry
 from redis.sentinel import (
     Sentinel,
     SentinelConnectionPool,
@@ -85,6 +87,19 @@ class RedisAddress:
         address.check()
         return address
 
+    @property
+    def is_tls(self) -> bool:
+        """Whether its connections use TLS."""
+        return issubclass(
+            self.options.get("connection_class", Connection), SSLConnection
+        )
+
+    @property
+    def endpoints(self) -> tuple[tuple[str, int], ...]:
+        """The hosts and ports that it names."""
+        port = self.options.get("port", _REDIS_PORT)
+        return self.sentinels or ((self.options["host"], port),)
+
     def check(self) -> None:
         """Raise `ConfigError` if redis-py does not accept the options."""
         try:
@@ -102,8 +117,11 @@ class RedisAddress:
         options = {**SOCKET_OPTIONS, **self.options, **options}
         base = options.pop("connection_class", Connection)
         if self.sentinels:
-            is_tls = issubclass(base, SSLConnection)
-            base = SentinelManagedSSLConnection if is_tls else SentinelManagedConnection
+            base = (
+                SentinelManagedSSLConnection
+                if self.is_tls
+                else SentinelManagedConnection
+            )
         bases = (*([mixin] if mixin else []), DiscreetHandshake, base)
         options["connection_class"] = type(base.__name__, bases, {})
         if not self.sentinels:
@@ -117,8 +135,10 @@ class RedisAddress:
 
     def _manager(self) -> Any:
         tls = {name: v for name, v in self.options.items() if name.startswith("ssl_")}
-        options = {**SOCKET_OPTIONS, **tls, **self.sentinel_options}
-        if issubclass(self.options.get("connection_class", Connection), SSLConnection):
+        # A connection to Redis is attempted several times, and asks them each time.
+        once = {"retry": Retry(NoBackoff(), 0)}
+        options = {**SOCKET_OPTIONS, **once, **tls, **self.sentinel_options}
+        if self.is_tls:
             options["ssl"] = True
         return Sentinel(self.sentinels, sentinel_kwargs=options)
 

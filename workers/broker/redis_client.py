@@ -26,24 +26,26 @@ def check_login(url: str) -> None:
     """Check that Redis accepts the credentials; another failure may be temporary.
 
     Raises:
-        ConfigError: `url` is invalid, Redis rejects its credentials, or the certificate
-            of Redis is not valid.
+        ConfigError: `url` is invalid, Redis rejects its credentials, its certificate is
+            not valid, or `url` and Redis disagree about TLS.
 
     """
     from redis.exceptions import RedisError
 
+    from batchchat.workers.broker.redis_address import RedisAddress
     from batchchat.workers.broker.redis_replies import explain, is_permanent
+    from batchchat.workers.broker.tls_mismatch import check_tls
 
-    with closing(open_redis(url)) as redis:
+    address = RedisAddress.parse(url)
+    with closing(address.client()) as redis:
         try:
             redis.ping()
-        except RedisError as error:
+        except (RedisError, ValueError) as error:  # a ValueError if it is no Redis
+            check_tls(address)
             if is_permanent(error):
                 found = explain(error)
                 text = f"BATCHCHAT_BROKER: {found.message}"
                 raise ConfigError(text, hint=found.hint) from None
-        except ValueError:  # it is no Redis, which the process reports when it runs
-            return
 
 
 @contextmanager
