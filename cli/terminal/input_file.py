@@ -31,6 +31,8 @@ class InputFile:
     source: str
     stream: BinaryIO
     size: int | None
+    has_rows: bool = False
+    """Whether it is a Parquet file of rows, and not one of requests."""
 
     @classmethod
     def of(cls, source: str, stream: BinaryIO) -> Self:
@@ -50,15 +52,18 @@ class InputFile:
             raise _unreadable(self.source, error) from None
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the file's text in chunks, decompressed if necessary.
+        """Yield the file in chunks; requests are decompressed if necessary.
 
         Raises:
-            InputFileError: the file can't be read, or has another format than JSONL.
+            InputFileError: the file can't be read, or is to have requests and has
+                another format than JSONL.
 
         """
         from batchchat.jobs.settings import load_settings
 
         chunks = iter(self.read, b"")
+        if self.has_rows:
+            return chunks
         return plain_lines(chunks, self.source, load_settings().max_file_bytes)
 
     def require_model(self) -> None:
@@ -86,8 +91,9 @@ class InputFile:
         return None if compression_of(self._peek()) else self.size
 
     def check_format(self) -> None:
-        """Raise `InputFileError` if the file has another format than JSONL."""
-        check_format(self._peek(), self.source)
+        """Raise `InputFileError` if a file of requests is not JSONL."""
+        if not self.has_rows:
+            check_format(self._peek(), self.source)
 
     def _peek(self) -> bytes:
         """Return the next bytes, but do not move on. Raises `InputFileError`."""
@@ -121,8 +127,13 @@ def open_input(source: str) -> Iterator[InputFile]:
     if source == "-":
         yield InputFile.of(source, sys.stdin.buffer)
         return
-    with _open_s3(source) if _is_s3(source) else _open_path(source) as stream:
+    with open_source(source) as stream:
         yield InputFile.of(source, stream)
+
+
+def open_source(source: str) -> BinaryIO:
+    """Open a file or an S3 object. Raises `InputFileError` and `StorageError`."""
+    return _open_s3(source) if _is_s3(source) else _open_path(source)
 
 
 def _open_path(source: str) -> BinaryIO:

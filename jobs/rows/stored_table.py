@@ -35,7 +35,7 @@ def _groups(reader: RowReader) -> Iterator["pa.Table"]:
 
     batches: list[Any] = []
     size = 0
-    for batch in reader.batches():
+    for batch in _pieces(reader):
         batches.append(batch)
         size += batch.nbytes
         if size >= _GROUP_BYTES:
@@ -43,3 +43,12 @@ def _groups(reader: RowReader) -> Iterator["pa.Table"]:
             batches, size = [], 0
     if batches:
         yield pa.Table.from_batches(batches)
+
+
+def _pieces(reader: RowReader) -> Iterator["pa.RecordBatch"]:
+    """Yield the rows in batches that are not larger than a group on average."""
+    for batch in reader.batches():
+        pieces = 1 + batch.nbytes // _GROUP_BYTES
+        rows = 1 + batch.num_rows // pieces
+        for at in range(0, batch.num_rows, rows):
+            yield batch.slice(at, rows)
