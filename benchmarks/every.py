@@ -11,6 +11,7 @@ import sys
 SMALL = {
     "planning": "--requests 50000 --runs 1",
     "finalizing": "--requests 20000 --runs 1",
+    "reuse": "--requests 20000",
     "prompts": "--requests 500 --rounds 3",
     "commands": "--runs 3",
     "control_path": "--requests 2000 --workers 1 2 --runs 1",

@@ -134,13 +134,13 @@ def _build_plan(
     if model is not None:
         _check_limit(batch, model, found)
     plan = _plan(ledger, found, model, sizes.max_line_bytes)
-    if batch.reuse and plan.shards:
-        plan = with_reuse(ledger, batch, plan, read(), renderers)
     if found.problem_count:
         with ledger.storage.writer(keys.problems) as report:
             for problem in found.problems:
                 report.write(msgspec.json.encode(problem) + b"\n")
     found.problems.close()
+    if batch.reuse and plan.shards:
+        plan = with_reuse(ledger, batch, plan, read(), renderers)
     return plan
 
 

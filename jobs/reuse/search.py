@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from struct import Struct
 from typing import NamedTuple
 
@@ -89,11 +89,13 @@ def _search(
     lines: SpooledRecords, last_line: int, sources: list[Source]
 ) -> tuple[MapBuilder, set[str]]:
     """Return the answers found, and the batches whose index is corrupt."""
-    answers = MapBuilder(last_line)
     corrupt: set[str] = set()
     indexes = [_buckets(source, corrupt) for source in sources]
-    for bucket, *places in zip(lines, *indexes, strict=True):
-        _search_bucket(bucket, places, answers)
+    with ExitStack() as stack:
+        answers = stack.enter_context(closing(MapBuilder(last_line)))
+        for bucket, *places in zip(lines, *indexes, strict=True):
+            _search_bucket(bucket, places, answers)
+        stack.pop_all()  # the caller closes it
     return answers, corrupt
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.support.mortal_storage import Killed, Mortal
 from tests.support.running import Bench, lines, text
-from tests.unit.execution.test_crashes import Killed, Mortal
 
 pytestmark = pytest.mark.server
 

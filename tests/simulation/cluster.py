@@ -1,15 +1,15 @@
 """A simulated cluster: controllers, workers, users, and an operator."""
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from random import Random
 
 from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.errors import BatchchatError
+from batchchat.jobs.files.reused_batches import with_reused_batches
+from batchchat.jobs.ids import new_batch_id
 from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.stored_files import store_file
@@ -22,8 +22,9 @@ from batchchat.workers.control.main import run_controller
 from batchchat.workers.shards.worker_process import Worker
 from tests.simulation.broker import Redis
 from tests.simulation.bucket import Bucket, BucketClient
-from tests.simulation.engines import DEADLY, SimulatedEngine
+from tests.simulation.engines import SimulatedEngine
 from tests.simulation.fault_profile import FaultProfile
+from tests.simulation.inputs import input_file
 from tests.simulation.patches import WINDOW
 from tests.simulation.virtual_time import Process, VirtualWorld
 
@@ -40,6 +41,10 @@ SETTINGS = Settings(
 )
 MODEL = Model(name="echo", source="echo", context_length=512)
 HOUR = 3600.0
+_REUSE = 0.5
+"""The share of clusters with a user who reuses the answers of earlier batches."""
+
+_REUSED = re.compile(r".*/batch_\w+/(answer_index|reuse/\w+)")
 _RECORD = re.compile(r"(?P<batch>.*/batch_\w+)/(plan|cancel|commits/\d+)\.json")
 RENDERER = PromptRenderer(
     ChatTemplate("{{ messages[-1].content }}", {}),
@@ -87,6 +92,9 @@ class Cluster:
         for number in range(rng.choice([1, 1, 2, 3])):
             self.users_left += 1
             self._operate(self._use, number)
+        if self.world.rng.random() < _REUSE:
+            self.users_left += 1
+            self._operate(self._use, 9, ("auto",))
         for kind in (self._kill, self._freeze, self._term):
             self._operate(kind)
         self._operate(self._flush)
@@ -183,7 +191,7 @@ class Cluster:
 
     # --- users ----------------------------------------------------------------
 
-    def _use(self, number: int) -> None:
+    def _use(self, number: int, reuse: tuple[str, ...] = ()) -> None:
         """Submit a batch and perhaps cancel it; retry on errors."""
         rng = self.world.rng
         self.world.sleep(rng.uniform(0, 10) * number)
@@ -194,15 +202,20 @@ class Cluster:
             on_invalid=rng.choice(["skip", "openai", "skip", "fail"]),
             completion_window=rng.choice(["24h", "24h", WINDOW]),
             priority=rng.choice(["low", "normal", "high"]),
+            reuse=reuse,
         )
         project = rng.choice(self.projects)
         submitted: list[str] = []
 
         def submit() -> None:
             ledger = Ledger(self.bucket_client, project, self.world.wall)
+            batch_id = new_batch_id()
             with suppress(BatchchatError):
                 file = store_file(ledger, [data], "input.jsonl")
-                batch = create_batch(ledger, file, options, enqueue=True)
+                chosen = with_reused_batches(ledger, options, batch_id, "echo")
+                batch = create_batch(
+                    ledger, file, chosen, enqueue=True, batch_id=batch_id
+                )
                 self.redis.announced += 1
                 submitted.append(batch.id)
 
@@ -301,7 +314,7 @@ class Cluster:
                 self.bucket.denied_until[victim.name] = until
 
     def _damage(self) -> None:
-        """Truncate a record of an unfinished batch."""
+        """Truncate a record of an unfinished batch, or what others reuse of it."""
         while self._now_and_then("damages"):
             records = [
                 key for key in self.bucket.keys("projects/") if self._is_needed(key)
@@ -312,7 +325,9 @@ class Cluster:
                 self.bucket.tear(key, self.world.rng.randrange(size) if size else 0)
 
     def _is_needed(self, key: str) -> bool:
-        """Return whether an unfinished batch needs this record."""
+        """Return whether a batch needs this record."""
+        if _REUSED.fullmatch(key):
+            return True
         found = _RECORD.fullmatch(key)
         if found is None or self.bucket.has(f"{found['batch']}/final.json"):
             return False
@@ -324,30 +339,3 @@ class Cluster:
         self.faults.end_faults()
         self.bucket.full = self.bucket.away = self.redis.away = False
         self.bucket.denied_until.clear()
-
-
-def input_file(world: VirtualWorld) -> bytes:
-    """Return an input of mostly valid lines, sometimes with a deadly request."""
-    rng = world.rng
-    requests = rng.choice([1, 3, 8, 14, 22])
-    deadly = {rng.randrange(requests)} if rng.random() < 0.25 else set()
-    bad = {rng.randrange(requests)} - deadly if rng.random() < 0.2 else set()
-    twice = {requests - 1} - deadly - bad if rng.random() < 0.1 else set()
-    other = Random(f"{requests} {deadly} {bad}")
-    wrong = other.sample(range(requests), other.choice([0, 0, 0, 0, 1, requests]))
-    lines = []
-    for index in range(requests):
-        content = f"question {index}" + (f" {DEADLY}" if index in deadly else "")
-        lines.append(
-            {
-                "custom_id": "q-0" if index in twice else f"q-{index}",
-                "method": "GET" if index in bad else "POST",
-                "url": "/v1/chat/completions",
-                "body": {
-                    "messages": [{"role": "user", "content": content}],
-                    "max_tokens": 1 + index % 5,
-                    "temperature": 9 if index in wrong else 1,
-                },
-            }
-        )
-    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)

@@ -143,7 +143,10 @@ class _Batch:
         return reasons
 
     def _of_usage(self, final: Outcome, done: list[dict[str, Any]]) -> Iterator[str]:
-        used = [line["response"]["body"]["usage"] for line in done]
+        bodies = [line["response"]["body"] for line in done]
+        used = [body["usage"] for body in bodies if "reused_from" not in body]
+        if len(done) - len(used) != final.reused:
+            yield f"reused {len(done) - len(used)}, and {final.reused} is said"
         mine = Usage(
             sum(one["prompt_tokens"] for one in used),
             sum(one["prompt_tokens_details"]["cached_tokens"] for one in used),

@@ -153,9 +153,14 @@ def _with_quick_conviction(made: Apply) -> Iterator[None]:
 
 
 def _index_after_submit(
-    ledger: Ledger, input_file: File, options: BatchOptions, *, enqueue: bool
+    ledger: Ledger,
+    input_file: File,
+    options: BatchOptions,
+    *,
+    enqueue: bool,
+    batch_id: str,
 ) -> Batch:
-    batch = create_batch(ledger, input_file, options)
+    batch = create_batch(ledger, input_file, options, batch_id=batch_id)
     if enqueue:
         ActiveIndex(ledger.storage).add(ledger.project, batch.id)
     return batch

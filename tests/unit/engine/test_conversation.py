@@ -13,8 +13,8 @@ from batchchat.jobs.errors import RequestRefusedError
 from batchchat.jobs.ledger.partial_turns import PartialTurn, pack_turns, read_turns
 from batchchat.jobs.ledger.recovery import stored_keys
 from tests.support.input_lines import encoded, parse_valid
+from tests.support.mortal_storage import Killed, Mortal
 from tests.support.running import SETTINGS, Bench, text
-from tests.unit.execution.test_crashes import Killed, Mortal
 
 GENERATED = {"role": "assistant", "generate": True}
 SLOW = {"latency": 0.003}

@@ -5,39 +5,10 @@ import random
 import pytest
 
 from batchchat.jobs.storage import MemoryStorage
+from tests.support.mortal_storage import Killed, Mortal
 from tests.support.running import Bench, lines, text
 
 REQUESTS = 25
-
-
-class Killed(BaseException):
-    """The process was killed."""
-
-
-class Mortal:
-    """A storage whose process dies at its n-th write, before it or after it."""
-
-    def __init__(self, storage, deadline, *, after):
-        self._storage = storage
-        self._left = deadline
-        self._after = after
-        self.url = storage.url
-
-    def __getattr__(self, name):
-        method = getattr(self._storage, name)
-        writes = name in {"create", "put", "delete", "writer"}
-
-        def call(*arguments):
-            self._left -= writes
-            if self._left < 0 or (self._left == 0 and writes and not self._after):
-                raise Killed
-            done = method(*arguments)
-            if self._left == 0 and writes:
-                self._left = -1
-                raise Killed
-            return done
-
-        return call
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from batchchat.jobs.ledger.submission import cancel_batch
 from batchchat.jobs.results.finalize import finalize, read_results
 from batchchat.workers.broker.messages import FINALIZE, WorkMessage
 from tests.support.ended import Hand, bare
+from tests.support.mortal_storage import Killed, Mortal
 from tests.support.running import Bench, lines
-from tests.unit.execution.test_crashes import Killed, Mortal
 from tests.unit.workers.test_controller import do
 from tests.unit.workers.test_dispatcher import Desk
 

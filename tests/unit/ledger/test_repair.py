@@ -10,8 +10,8 @@ from batchchat.jobs.results.finalize import finalize
 from batchchat.jobs.results.result_stream import finished_results
 from batchchat.workers.broker.messages import FINALIZE, WorkMessage
 from tests.support.ended import bare
+from tests.support.mortal_storage import Killed, Mortal
 from tests.support.running import SETTINGS, Bench, lines, text
-from tests.unit.execution.test_crashes import Killed, Mortal
 from tests.unit.workers.test_controller import do
 from tests.unit.workers.test_dispatcher import Desk
 

@@ -14,8 +14,8 @@ from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.engine.echo_core import start_echo
 from batchchat.workers.shards.shard_host import ShardHost
 from tests.support.memory_broker import memory_environment
+from tests.support.mortal_storage import Killed, Mortal
 from tests.support.running import ECHO, SETTINGS, Bench, EchoRegistry, lines
-from tests.unit.execution.test_crashes import Killed, Mortal
 
 LONG = b"a question that has far more tokens than the smaller engine can process"
 LARGE = replace(ECHO, engine={"max_model_len": 512})
