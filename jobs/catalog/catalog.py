@@ -20,6 +20,12 @@ SpecialToken = Literal["bos_token", "eos_token", "unk_token", "pad_token", "sep_
 """Names of special tokens that a chat template may use."""
 
 
+def gpu_count(arguments: Mapping[str, Any]) -> int:
+    """Return how many GPUs an engine with these arguments uses."""
+    sizes = ("tensor_parallel_size", "pipeline_parallel_size")
+    return prod(int(arguments.get(size) or 1) for size in sizes)
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the catalog; absent fields default to the model's own files.
 
@@ -52,13 +58,20 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """The price of one GPU for an hour, in US dollars."""
 
     def engine_cost(self, seconds: float) -> Decimal | None:
-        """Return the cost of the GPUs in US dollars, None if no price is set."""
+        """Return the cost of the engine's GPUs in US dollars, None without a price."""
+        return self.gpu_cost(seconds * self.gpus)
+
+    def gpu_cost(self, gpu_seconds: float) -> Decimal | None:
+        """Return the cost of a GPU for `gpu_seconds`, None if no price is set."""
         if self.gpu_hour is None:
             return None
-        parallel = ("tensor_parallel_size", "pipeline_parallel_size")
-        gpus = prod(int(self.engine.get(name, 1)) for name in parallel)
-        hours = Decimal(repr(seconds)) / 3600
-        return round(self.gpu_hour * gpus * hours, 6)
+        hours = Decimal(repr(gpu_seconds)) / 3600
+        return round(self.gpu_hour * hours, 6)
+
+    @property
+    def gpus(self) -> int:
+        """The number of GPUs that an engine of the model uses."""
+        return gpu_count(self.engine)
 
     @property
     def renders_without_files(self) -> bool:

@@ -20,6 +20,10 @@ class CommitIndex:
     counts: Counts = field(default_factory=Counts)
     usage: Usage = field(default_factory=Usage)
     engine_seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    unassigned_seconds: float = 0.0
+    """Engine time of commits of older versions, which have no `gpu_seconds`."""
+
     last_commit_at: int = 0
     """When the latest commit was made, in Unix seconds."""
 
@@ -44,12 +48,20 @@ class CommitIndex:
         while end in sparse:
             sparse.remove(end)
             end += 1
+        old = [commit for commit in commits if commit.gpu_seconds is None]
+        created_at = (commit.created_at for commit in commits)
         return type(self)(
-            end,
-            frozenset(sparse),
-            sum((commit.counts for commit in commits), self.counts),
-            sum((commit.usage for commit in commits), self.usage),
-            sum((commit.engine_seconds for commit in commits), self.engine_seconds),
-            max([self.last_commit_at, *(commit.created_at for commit in commits)]),
-            sum((commit.reused for commit in commits), self.reused),
+            contiguous_until=end,
+            sparse=frozenset(sparse),
+            counts=sum((it.counts for it in commits), self.counts),
+            usage=sum((it.usage for it in commits), self.usage),
+            engine_seconds=sum(
+                (it.engine_seconds for it in commits), self.engine_seconds
+            ),
+            gpu_seconds=sum((it.gpu_seconds or 0 for it in commits), self.gpu_seconds),
+            unassigned_seconds=sum(
+                (it.engine_seconds for it in old), self.unassigned_seconds
+            ),
+            last_commit_at=max([self.last_commit_at, *created_at]),
+            reused=sum((it.reused for it in commits), self.reused),
         )

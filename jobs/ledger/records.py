@@ -218,6 +218,9 @@ class Commit(Record, frozen=True, kw_only=True):
     counts: Counts
     usage: Usage
     engine_seconds: float
+    gpu_seconds: float | None = None
+    """The engine time times the number of GPUs of the engine that took it."""
+
     engines: dict[str, dict[str, Any]] = {}
     """The engines that produced the results, by fingerprint."""
 
@@ -250,6 +253,9 @@ class Outcome(Record, frozen=True, kw_only=True):
 
     reused: int = 0
     """The number of completed requests whose answer is that of an earlier batch."""
+
+    gpu_seconds: float | None = None
+    """The engine time times the number of GPUs of the engines that took it."""
 
     format: Format = 2
 

@@ -4,6 +4,7 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchchat.jobs.catalog.catalog import gpu_count
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError
 from batchchat.jobs.ledger.checkpoint import (
@@ -34,6 +35,7 @@ class RecoveredResults:
     counts: Counts = field(default_factory=Counts)
     usage: Usage = field(default_factory=Usage)
     engine_seconds: float = 0.0
+    gpu_seconds: float = 0.0
     engines: Engines = field(default_factory=dict)
     reused: int = 0
 
@@ -43,7 +45,7 @@ class RecoveredResults:
         """Add the results of a checkpoint, which `engines` have produced."""
         self.engines |= engines or {}
         completed = failed = 0
-        usage = self.usage
+        usage, seconds = self.usage, 0.0
         for result in results:
             if result.line not in self.lines:
                 self.lines.add(result.line)
@@ -51,7 +53,9 @@ class RecoveredResults:
                 failed += not result.completed
                 self.reused += result.is_reused
                 usage += result.usage
-                self.engine_seconds += result.engine_seconds
+                seconds += result.engine_seconds
+        self.engine_seconds += seconds
+        self.gpu_seconds += seconds * _gpus(engines or {})
         self.parts.append(part)
         self.usage = usage
         self.counts += Counts(completed + failed, completed, failed)
@@ -66,9 +70,17 @@ class RecoveredResults:
             counts=self.counts,
             usage=self.usage,
             engine_seconds=self.engine_seconds,
+            gpu_seconds=self.gpu_seconds,
             engines=self.engines,
             reused=self.reused,
         )
+
+
+def _gpus(engines: Engines) -> int:
+    """Return the number of GPUs of the engine that has produced a checkpoint."""
+    for identity in engines.values():
+        return gpu_count({**identity.get("arguments", {}), **identity})
+    return 1
 
 
 def stored_keys(storage: Storage, keys: BatchKeys, shard: int) -> list[str]:

@@ -179,9 +179,20 @@ class State:
         return self.commits.engine_seconds
 
     def engine_cost(self) -> Decimal | None:
-        """Return what that GPU time costs, None if the catalog has no price for it."""
+        """Return what that GPU time costs, None if the catalog has no price for it.
+
+        Each engine counts with its own number of GPUs, those of older versions with the
+        planned one.
+        """
         model = self.plan.model if self.plan else None
-        return model.engine_cost(self.engine_seconds()) if model else None
+        if model is None:
+            return None
+        if self.final is None:
+            old = model.gpus * self.commits.unassigned_seconds
+            return model.gpu_cost(self.commits.gpu_seconds + old)
+        if self.final.gpu_seconds is None:
+            return model.engine_cost(self.final.engine_seconds)
+        return model.gpu_cost(self.final.gpu_seconds)
 
     def _running_totals(self) -> list[tuple[Counts, Usage]]:
         return [n for shard, n in self.running.items() if shard not in self.commits]

@@ -182,6 +182,7 @@ class _Writer:
             estimated_cost=price.cost(usage) if price else None,
             format=1 if price else 2,
             engine_seconds=sum(commit.engine_seconds for commit in commits),
+            gpu_seconds=_gpu_seconds(commits, plan),
             output_file_id=output.file_id,
             error_file_id=errors.file_id,
             output_bytes=output.size,
@@ -190,6 +191,17 @@ class _Writer:
             engines={name: e for c in commits for name, e in c.engines.items()},
             reused=sum(commit.reused for commit in commits),
         )
+
+
+def _gpu_seconds(commits: list[Commit], plan: Plan | None) -> float:
+    """Return the GPU time; commits of older versions used the planned engine."""
+    planned = plan.model.gpus if plan and plan.model else 1
+    return sum(
+        commit.engine_seconds * planned
+        if commit.gpu_seconds is None
+        else commit.gpu_seconds
+        for commit in commits
+    )
 
 
 class _Lines:
