@@ -102,7 +102,10 @@ FROM_FILES = [
     ("status", f"--{ARGUMENT}"),
 ]
 
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in:Warning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Exception ignored in:Warning"),
+    pytest.mark.slow,
+]
 """A process that ends closes its temporary files by ending."""
 
 

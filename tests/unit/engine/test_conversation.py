@@ -242,6 +242,7 @@ def test_max_tokens_of_zero_applies_to_every_turn(bench):
     assert body["usage"]["completion_tokens"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_run_with_turns_killed_at_any_write_has_the_same_results(tmp_path, after):
     undisturbed = Bench(tmp_path)

@@ -18,6 +18,7 @@ def undisturbed(tmp_path_factory):
     return [(result["custom_id"], text(result)) for result in output]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_run_killed_at_any_write_has_the_same_results(tmp_path, undisturbed, after):
     deadline, survived = 0, False

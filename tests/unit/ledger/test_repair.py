@@ -99,6 +99,7 @@ def test_a_shard_with_a_corrupt_commit_and_checkpoint_runs_again(bench, undistur
     assert answers(bench, bench.run(batch_id)) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["plan", "commit"])
 def test_a_repair_killed_at_any_write_ends_with_the_same_results(tmp_path, what):
     deadline, survived = 0, False

@@ -79,6 +79,7 @@ def _makes_a_hint(node: ast.AST) -> bool:
     return any(getattr(value, "id", "") != "hint" for value in hints)
 
 
+@pytest.mark.slow
 def test_every_error_that_is_made_has_a_hint():
     known, own = kinds(), classes_with_a_hint()
     without = [
@@ -93,6 +94,7 @@ def test_every_error_that_is_made_has_a_hint():
     assert without == []
 
 
+@pytest.mark.slow
 def test_the_errors_are_found():
     made = [one.name for one in errors_made()]
     assert made.count("ConfigError") > 20

@@ -81,6 +81,7 @@ def test_later_conversations_are_rendered():
             assert caught.value.code == "template_limit_exceeded"
 
 
+@pytest.mark.slow
 def test_each_slow_conversation_halves_the_time_of_later_ones():
     limits = LIMITS._replace(cpu_seconds=0.4)
     template = ChatTemplate(ENDLESS, {}, limits=limits)
