@@ -31,8 +31,8 @@ from batchchat.api.routes.create_batch import (
     create,
     create_once,
 )
+from batchchat.api.routes.deleted_files import require_file, require_result_files
 from batchchat.api.routes.project_limits import check_stored_bytes
-from batchchat.api.routes.results import require_file, require_result_files
 from batchchat.jobs.deletion.deletion import Deleter
 from batchchat.jobs.errors import NewerFormatError, NotFoundError
 from batchchat.jobs.ids import checked_id, retry_file_id

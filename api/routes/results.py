@@ -1,6 +1,5 @@
 """GET /v1/batches/{id}/results: finished results, during and after the run."""
 
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
@@ -12,18 +11,15 @@ from starlette.responses import Response, StreamingResponse
 
 from batchchat.api.http.auth import Authenticator, ProjectLedger
 from batchchat.api.http.errors import ApiError
-from batchchat.api.http.filenames import content_disposition
 from batchchat.api.http.schemas import errors
-from batchchat.jobs.errors import ObjectMissingError
+from batchchat.api.routes import result_tables
+from batchchat.api.routes.deleted_files import require_result_files
 from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.checkpoint_reader import CheckpointReader
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.state import State
-from batchchat.jobs.results.parquet import write_parquet
-from batchchat.jobs.results.parquet_file import parquet_file_id
 from batchchat.jobs.results.partial_results import PartialResults
 from batchchat.jobs.results.result_stream import finished_results
-from batchchat.jobs.storage.protocol import CHUNK_BYTES
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
@@ -36,11 +32,10 @@ _SEND_BYTES = 256 * 1024
 
 _LINES_PER_READ = 200
 _TEXT_SCHEMA: dict[str, Any] = {"schema": {"type": "string"}}
+_BINARY_SCHEMA: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _EVENT_STREAM = "text/event-stream"
 _LAST_EVENT_ID = "done"
 """The id of the event `done`: who has received it needs no other event."""
-
-_PARQUET = "application/vnd.apache.parquet"
 
 After = Annotated[
     int,
@@ -52,8 +47,13 @@ After = Annotated[
 ]
 
 Format = Annotated[
-    Literal["jsonl", "parquet"],
-    Query(alias="format", description="`parquet` requires that the batch has ended."),
+    Literal["jsonl", "parquet", "table"],
+    Query(
+        alias="format",
+        description="`jsonl`: lines of the output file and the error file. `table`:"
+        " JSON lines with the columns of the Parquet file. `parquet` requires that the"
+        " batch has ended.",
+    ),
 ]
 Partial = Annotated[
     bool,
@@ -79,7 +79,9 @@ LastEventId = Annotated[
             "content": {
                 "application/jsonl": _TEXT_SCHEMA,
                 _EVENT_STREAM: _TEXT_SCHEMA,
-                _PARQUET: {"schema": {"type": "string", "format": "binary"}},
+                result_tables.PARQUET: {
+                    "schema": {"type": "string", "format": "binary"}
+                },
             },
             "description": "The finished lines of the output file and the error file,"
             " in input order.",
@@ -96,6 +98,9 @@ def read_results(
     after: After = 0,
     format_: Format = "jsonl",
     partial: Partial = False,
+    columns: result_tables.Columns = None,
+    response: result_tables.ResponseColumn = None,
+    only: result_tables.Only = None,
     last_event_id: LastEventId = None,
 ) -> Response:
     """Read the finished results of a batch.
@@ -106,15 +111,22 @@ def read_results(
     `x-batchchat-complete` is `true` once no more lines follow. With
     `Accept: text/event-stream` the response is a stream of server-sent events: `result`
     for each line, `batch` for each change of the Batch object, and `done` at the end.
+
+    With `format=table` each line has the columns of the Parquet file, with those of the
+    input's rows; `columns`, `response` and `only` choose among them.
     """
     state = ledger.state(batch_id)
     require_result_files(ledger, state)
+    table = result_tables.table_options(columns, response=response, only=only)
     if format_ == "parquet":
-        return _parquet(ledger, state, after)
+        if after:
+            message = "Invalid value for 'after': not supported with `format=parquet`."
+            raise ApiError(400, message, param="after", code="invalid_value")
+        return result_tables.parquet(ledger, state, table)
     if partial and after:
         message = "Invalid value for 'after': not supported with `partial=true`."
         raise ApiError(400, message, param="after", code="invalid_value")
-    if _EVENT_STREAM in request.headers.get("accept", ""):
+    if format_ == "jsonl" and _EVENT_STREAM in request.headers.get("accept", ""):
         if last_event_id == _LAST_EVENT_ID:
             return Response(status_code=204)  # makes `EventSource` stop
         if last_event_id is not None:
@@ -124,11 +136,12 @@ def read_results(
         return StreamingResponse(
             events.follow(), 200, headers, media_type=_EVENT_STREAM
         )
-    lines = (
-        (result.text + b"\n" for result in PartialResults(ledger).new(state))
-        if partial and not state.is_terminal
-        else finished_results(ledger, state, after)
-    )
+    if format_ == "table":
+        lines = result_tables.lines(ledger, state, table, after=after, partial=partial)
+    elif partial and not state.is_terminal:
+        lines = (result.text + b"\n" for result in PartialResults(ledger).new(state))
+    else:
+        lines = finished_results(ledger, state, after)
     complete = "true" if state.is_terminal else "false"
     return StreamingResponse(
         _coalesced(lines),
@@ -136,23 +149,6 @@ def read_results(
         {"x-batchchat-complete": complete, "cache-control": "no-store"},
         media_type="application/jsonl",
     )
-
-
-def require_result_files(ledger: Ledger, state: State) -> None:
-    """Raise `ApiError` (404) if a result file of an ended batch was deleted."""
-    if state.final is not None:
-        require_file(ledger, state.final.output_file_id, "output")
-        require_file(ledger, state.final.error_file_id, "error")
-
-
-def require_file(ledger: Ledger, file_id: str | None, kind: str) -> None:
-    """Raise `ApiError` (404) if the content of a batch's file was deleted."""
-    try:
-        if file_id is not None:
-            ledger.storage.size(ledger.keys.content(file_id))
-    except ObjectMissingError:
-        message = f"The {kind} file of this batch, `{file_id}`, was deleted."
-        raise ApiError(404, message, code="file_deleted") from None
 
 
 class _EventStream:
@@ -237,37 +233,3 @@ def _coalesced(lines: Iterable[bytes]) -> Iterator[bytes]:
             buffer.clear()
     if buffer:
         yield bytes(buffer)
-
-
-def _parquet(ledger: Ledger, state: State, after: int) -> Response:
-    """Return the results of an ended batch as Parquet.
-
-    This is the batch's Parquet file if it has one. Otherwise a temporary file is made.
-    """
-    if after:
-        message = "Invalid value for 'after': not supported with `format=parquet`."
-        raise ApiError(400, message, param="after", code="invalid_value")
-    name = f"{state.batch.id}.parquet"
-    headers = {"content-disposition": content_disposition(name)}
-    table = parquet_file_id(ledger, state.final) if state.final else None
-    if state.final and table:
-        headers["content-length"] = f"{state.final.parquet_bytes}"
-        stored = ledger.storage.stream(ledger.keys.content(table))
-        return StreamingResponse(stored, 200, headers, media_type=_PARQUET)
-    require_file(ledger, state.batch.input_file_id, "input")
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed once it is sent
-    try:
-        write_parquet(ledger, state, file)
-    except BaseException:
-        file.close()
-        raise
-    size = file.tell()
-    file.seek(0)
-
-    def chunks() -> Iterator[bytes]:
-        with file:
-            while chunk := file.read(CHUNK_BYTES):
-                yield chunk
-
-    headers["content-length"] = f"{size}"
-    return StreamingResponse(chunks(), 200, headers, media_type=_PARQUET)

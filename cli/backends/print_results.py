@@ -1,7 +1,9 @@
 """Print the results of a batch to stdout, during and after the run."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
+from typing import NamedTuple
 
 from batchchat.cli.backends.batch_view import View
 from batchchat.cli.backends.follow import follow
@@ -11,6 +13,7 @@ from batchchat.cli.terminal.format import count
 from batchchat.cli.terminal.signals import INTERRUPTED
 from batchchat.jobs.errors import ConflictError
 from batchchat.jobs.ledger.batch_object import BatchObject
+from batchchat.jobs.ledger.table_options import TableOptions
 from batchchat.jobs.requests.line_reader import split_lines
 
 
@@ -18,21 +21,40 @@ class _LimitReachedError(Exception):
     """The last result that was asked for is printed."""
 
 
+class Shown(NamedTuple):
+    """Which results are printed: the failed ones instead of the others; a limit."""
+
+    errors: bool = False
+    limit: int | None = None
+
+
 class ResultPrinter:
-    """Prints completed or failed results, up to a limit."""
+    """Prints results as OpenAI's lines, or as lines of a table.
+
+    OpenAI's lines are those of the output file, without the failed requests. A table
+    has all requests.
+    """
 
     def __init__(
-        self, backend: Backend, batch_id: str, *, errors: bool, limit: int | None
+        self,
+        backend: Backend,
+        batch: BatchObject,
+        table: TableOptions | None,
+        shown: Shown,
     ) -> None:
-        """With `errors`, print the failed requests instead of the completed ones."""
+        """Print with the options `table`, or else those of the batch."""
+        table = batch.table if table is None else table
+        self._table = table if table.make_tables(has_rows=batch.has_rows) else None
         self._backend = backend
-        self._batch_id = batch_id
-        self._errors = errors
-        self._limit = limit
+        self._batch_id = batch.id
+        self._errors, self._limit = shown
         self._printed = 0
 
     def print_ended(self, batch: BatchObject) -> None:
-        """Print the output file or the error file of an ended batch."""
+        """Print the output file, the error file, or the table of an ended batch."""
+        if self._table is not None:
+            self._print_table()
+            return
         file_id = batch.error_file_id if self._errors else batch.output_file_id
         if file_id is None:
             streams.info("no failed requests" if self._errors else "no results")
@@ -44,6 +66,13 @@ class ResultPrinter:
         first = islice(split_lines(chunks), self._limit)
         streams.print_results(line.rstrip(b"\n") + b"\n" for line in first)
 
+    def _print_table(self) -> None:
+        source = self._backend.result_source(follow=False, table=self._table)
+        with suppress(_LimitReachedError):
+            self._print(source.new(self._backend.get(self._batch_id)))
+        if not self._printed:
+            streams.info("no failed requests" if self._errors else "no results")
+
     def print_finished(self) -> None:
         """Print the finished results of a running batch.
 
@@ -51,7 +80,7 @@ class ResultPrinter:
             ConflictError: there are none yet.
 
         """
-        source = self._backend.result_source(follow=False)
+        source = self._backend.result_source(follow=False, table=self._table)
         view = self._backend.get(self._batch_id)
         try:
             self._print(source.new(view))
@@ -71,7 +100,7 @@ class ResultPrinter:
 
     def follow(self) -> int:
         """Print results as they finish; return the exit status."""
-        source = self._backend.result_source(follow=True)
+        source = self._backend.result_source(follow=True, table=self._table)
 
         def print_new(view: View) -> None:
             self._print(source.new(view))
@@ -85,9 +114,14 @@ class ResultPrinter:
         return 0 if view else INTERRUPTED
 
     def _print(self, results: Iterator[tuple[bool, bytes]]) -> None:
+        streams.print_results(self._chosen(results))
+
+    def _chosen(self, results: Iterator[tuple[bool, bytes]]) -> Iterator[bytes]:
+        """Yield the lines to print. Raises `_LimitReachedError` after the last one."""
+        has_all = self._table is not None and not self._errors
         for completed, line in results:
-            if completed != self._errors:
-                streams.print_results([line])
+            if has_all or completed != self._errors:
+                yield line
                 self._printed += 1
                 if self._printed == self._limit:
                     raise _LimitReachedError

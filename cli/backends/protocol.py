@@ -15,6 +15,7 @@ from batchchat.cli.backends.engine_options import EngineOptions
 from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.ledger.batch_filter import EVERY_BATCH, BatchFilter
 from batchchat.jobs.ledger.batch_options import BatchOptions
+from batchchat.jobs.ledger.table_options import TableOptions
 from batchchat.workers.local.live_speed import Speed
 
 
@@ -36,7 +37,7 @@ class ResultSource(Protocol):
     def new(self, view: View) -> Iterator[tuple[bool, bytes]]:
         """Yield each result that no earlier call has yielded, and if it completed.
 
-        A result is a line of the output file or of the error file.
+        A result is a line of the output file, of the error file, or of a table.
         """
 
 
@@ -157,8 +158,10 @@ class Backend(Protocol):
     def run(self, batch_id: str, *, show_progress: bool) -> View | None:
         """Run a batch to its end, or wait for that; return None if interrupted."""
 
-    def result_source(self, *, follow: bool) -> ResultSource:
-        """Return what reads the finished results of a running batch.
+    def result_source(
+        self, *, follow: bool, table: TableOptions | None = None
+    ) -> ResultSource:
+        """Return what reads the finished results of a batch, as a `table` if given.
 
         `follow` states whether it is used more than once.
         """
@@ -169,8 +172,17 @@ class Backend(Protocol):
     def content(self, file_id: str) -> Iterator[bytes]:
         """Yield the bytes of an output file or an error file."""
 
-    def export(self, view: View, output: LocalOutput) -> list[Path]:
-        """Write the results of an ended batch to local files; return their paths."""
+    def export(
+        self, view: View, output: LocalOutput, table: TableOptions | None = None
+    ) -> list[Path]:
+        """Write the results of an ended batch to local files; return their paths.
+
+        `table` replaces the batch's own options.
+
+        Raises:
+            UsageError: a column of `table` does not exist.
+
+        """
 
     def blocked_reason(self, view: View) -> str | None:
         """Return why the batch makes no progress, None if there is no known reason."""

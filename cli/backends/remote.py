@@ -4,11 +4,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from decimal import Decimal
-from functools import partial
-from io import RawIOBase
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -26,10 +24,11 @@ from batchchat.cli.backends.create_body import create_body
 from batchchat.cli.backends.follow import follow
 from batchchat.cli.backends.pending_outputs import PendingOutputs
 from batchchat.cli.backends.protocol import Backend, ResultSource, RetryOptions
+from batchchat.cli.backends.remote_export import Download
 from batchchat.cli.backends.remote_list import BatchList, newest_first, read_list
 from batchchat.cli.backends.remote_results import RemoteResults
 from batchchat.cli.backends.speed import average_speed
-from batchchat.cli.client.download import fetch_parquet, file_chunks, file_path
+from batchchat.cli.client.download import file_chunks, file_path
 from batchchat.cli.client.http_client import ServerClient
 from batchchat.cli.client.transfer_progress import Transfer
 from batchchat.cli.client.upload import upload
@@ -48,7 +47,8 @@ from batchchat.jobs.json_lines import encode
 from batchchat.jobs.ledger.batch_filter import EVERY_BATCH, BatchFilter
 from batchchat.jobs.ledger.batch_object import BatchObject
 from batchchat.jobs.ledger.batch_options import BatchOptions
-from batchchat.jobs.results.export import Write, output_paths, write_atomically
+from batchchat.jobs.ledger.table_options import TableOptions
+from batchchat.jobs.results.export import output_paths, write_atomically
 from batchchat.jobs.storage.destination import Destination
 from batchchat.workers.local.live_speed import Speed
 
@@ -185,8 +185,10 @@ class RemoteBackend(Backend):
         return follow(self, batch_id, show_progress=show_progress)
 
     @override
-    def result_source(self, *, follow: bool) -> ResultSource:
-        return RemoteResults(self._server, follow=follow)
+    def result_source(
+        self, *, follow: bool, table: TableOptions | None = None
+    ) -> ResultSource:
+        return RemoteResults(self._server, follow=follow, table=table)
 
     @override
     def is_abandoned(self, view: View) -> bool:
@@ -197,18 +199,13 @@ class RemoteBackend(Backend):
         return file_chunks(self._server, file_id, Transfer("downloading"))
 
     @override
-    def export(self, view: View, output: LocalOutput) -> list[Path]:
+    def export(
+        self, view: View, output: LocalOutput, table: TableOptions | None = None
+    ) -> list[Path]:
         batch, transfer = view.batch, Transfer("downloading")
+        download = Download(self._server, batch, table, transfer)
         places = output_paths(*output)
-        writers: list[tuple[Path, Write]] = []
-        if places.jsonl:
-            writers.append((places.jsonl, self._copier(batch.output_file_id, transfer)))
-        if places.errors and batch.error_file_id:
-            writers.append((places.errors, self._copier(batch.error_file_id, transfer)))
-        if places.parquet:
-            writers.append(
-                (places.parquet, partial(self._write_parquet, batch, transfer))
-            )
+        writers = [*download.files(places)]
         try:
             with transfer.display(show_progress=streams.stderr_is_terminal()):
                 return write_atomically(batch.id, places, writers)
@@ -255,30 +252,6 @@ class RemoteBackend(Backend):
             streams.hint(uncertain)
             raise
         return self._decode(_read_batch, text).id
-
-    def _copier(self, file_id: str | None, transfer: Transfer) -> Write:
-        """Return a function that copies a stored file; None gives an empty file."""
-        if file_id is None:
-            return lambda _sink: None
-        chunks = file_chunks(self._server, file_id, transfer)
-        return lambda sink: sink.writelines(chunks)
-
-    def _write_parquet(
-        self, batch: BatchObject, transfer: Transfer, sink: BinaryIO | RawIOBase
-    ) -> None:
-        """Copy the stored Parquet file, or let the server generate one."""
-        file_id = batch.output_parquet_file_id
-        if file_id is not None and self._file_exists(file_id):
-            sink.writelines(file_chunks(self._server, file_id, transfer))
-        else:
-            fetch_parquet(self._server, batch.id, sink, transfer)
-
-    def _file_exists(self, file_id: str) -> bool:
-        try:
-            self._server.get(file_path(file_id))
-        except NotFoundError:
-            return False
-        return True
 
     def _view(self, text: bytes) -> View:
         batch = self._decode(_read_batch, text)

@@ -9,6 +9,7 @@ from batchchat.cli.terminal.format import count, duration, short
 from batchchat.jobs.ledger.batch_object import BatchObject
 from batchchat.jobs.ledger.cost_limit import MAX_COST_REACHED
 from batchchat.jobs.ledger.records import Counts
+from batchchat.jobs.ledger.table_options import TableOptions
 from batchchat.jobs.planning.file_problem import NO_MODEL_IN_FILE
 from batchchat.jobs.requests.problems import MAX_LISTED_PROBLEMS, BatchError
 
@@ -45,6 +46,8 @@ def report_end(batch: BatchObject, written: list[Path]) -> int:
         streams.info("  wrote    ", streams.Styled(place, "cyan"))
     if note := ignored_note(batch.ignored_fields):
         streams.info("  ", streams.Styled("warning", "yellow"), f"  {note}", indent=11)
+    if written or delivered:
+        report_renamed_columns(batch, batch.table)
     return _next_steps(batch, is_written=bool(written or delivered))
 
 
@@ -62,6 +65,23 @@ def _next_steps(batch: BatchObject, *, is_written: bool) -> int:
     if counts.completed + counts.failed < counts.total:
         streams.hint(f"run the remaining requests with `batchchat retry {batch.id}`")
     return INCOMPLETE
+
+
+def report_renamed_columns(batch: BatchObject, table: TableOptions) -> None:
+    """Print which columns of the input have another name in the results."""
+    wanted = table.columns
+    renamed = [
+        f"`{name}` is `{new}`"
+        for name, new in batch.renamed_columns.items()
+        if wanted is None or name in wanted
+    ]
+    if renamed:
+        shown = ", ".join(renamed[:_MAX_SHOWN_FIELDS])
+        more = len(renamed) - _MAX_SHOWN_FIELDS
+        shown += f" and {count(more)} more" if more > 0 else ""
+        streams.info(
+            f"  columns  {shown} in the results, which have a column of that name"
+        )
 
 
 def _is_complete(counts: Counts) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from batchchat.cli.backends.batch_view import View
 from batchchat.cli.backends.follow import follow
+from batchchat.cli.backends.print_results import ResultPrinter, Shown
 from batchchat.cli.backends.protocol import Backend
 from batchchat.cli.backends.report import report_end
 from batchchat.cli.terminal import streams
@@ -92,9 +93,9 @@ def _write_results(backend: Backend, view: View, options: RunOptions) -> list[Pa
             f"delivering the results failed: {batch.delivery.error}",
             hint=_kept_hint(view),
         )
-    if options.print_results and batch.output_file_id:
+    if options.print_results and (batch.output_file_id or batch.has_rows):
         with _results_are_kept(view):
-            streams.print_results(backend.content(batch.output_file_id))
+            ResultPrinter(backend, batch, None, Shown()).print_ended(batch)
     if view.local_output is None or batch.status == "failed":
         return []
     return backend.export(view, view.local_output)

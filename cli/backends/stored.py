@@ -28,6 +28,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import File
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import cancel_batch, create_batch, extend_batch
+from batchchat.jobs.ledger.table_options import TableOptions
 from batchchat.jobs.planning.model_resolution import resolve_model
 from batchchat.jobs.requests.decompression import plain_name
 from batchchat.jobs.requests.named_model import ModelSearch
@@ -186,7 +187,11 @@ class StoredBackend(Backend):
         extend_batch(self.ledger, batch_id, window)
 
     @override
-    def result_source(self, *, follow: bool) -> ResultSource:
+    def result_source(
+        self, *, follow: bool, table: TableOptions | None = None
+    ) -> ResultSource:
+        if table is not None:
+            return _StoredTable(self.ledger, table)
         return _StoredResults(self.ledger)
 
     @override
@@ -198,10 +203,12 @@ class StoredBackend(Backend):
         return self.ledger.storage.stream(self.ledger.keys.content(file_id))
 
     @override
-    def export(self, view: View, output: LocalOutput) -> list[Path]:
+    def export(
+        self, view: View, output: LocalOutput, table: TableOptions | None = None
+    ) -> list[Path]:
         from batchchat.jobs.results.export import export
 
-        return export(self.ledger, view.batch.id, output.path, output.formats)
+        return export(self.ledger, view.batch.id, output.path, output.formats, table)
 
     @override
     def blocked_reason(self, view: View) -> str | None:
@@ -218,6 +225,20 @@ class StoredBackend(Backend):
     def _stop_running(self, batch_id: str) -> None:
         """Make whatever runs a cancelled batch stop."""
         raise NotImplementedError
+
+
+class _StoredTable(ResultSource):
+    """Joins commits and checkpoints with the rows of the input."""
+
+    def __init__(self, ledger: Ledger, table: TableOptions) -> None:
+        from batchchat.jobs.results.json_table import FinishedTable
+
+        self._ledger = ledger
+        self._table = FinishedTable(ledger, table)
+
+    @override
+    def new(self, view: View) -> Iterator[tuple[bool, bytes]]:
+        return self._table.new(self._ledger.state(view.batch.id))
 
 
 class _StoredResults(ResultSource):

@@ -11,7 +11,9 @@ import httpx
 from batchchat.cli.client.http_client import ServerClient
 from batchchat.cli.client.transfer_progress import Transfer
 from batchchat.jobs.errors import ServerError
+from batchchat.jobs.ledger.table_options import TableOptions
 from batchchat.jobs.requests.line_reader import split_lines
+from batchchat.jobs.rows.column_names import join_names
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
@@ -43,21 +45,32 @@ def file_chunks(
             retries.wait(error)
 
 
-def result_lines(
-    server: ServerClient, batch_id: str, **params: str | int
-) -> Iterator[bytes]:
+def result_lines(server: ServerClient, batch_id: str, **params: str) -> Iterator[bytes]:
     """Yield the finished results of a batch that may be running, line by line."""
     with server.stream("GET", f"batches/{batch_id}/results", params=params) as response:
         yield from split_lines(response.iter_raw())
 
 
-def fetch_parquet(
+def table_params(format_: str, table: TableOptions) -> dict[str, str]:
+    """Return the query of a table in the format `table` (JSON lines) or `parquet`."""
+    params = {
+        "format": format_,
+        "response": "true" if table.response else "false",
+        "only": "completed" if table.only_completed else "all",
+    }
+    if table.columns is not None:
+        params["columns"] = join_names(table.columns)
+    return params
+
+
+def fetch_table(
     server: ServerClient,
     batch_id: str,
     sink: BinaryIO | RawIOBase,
     transfer: Transfer,
+    params: dict[str, str],
 ) -> None:
-    """Write a batch's results to `sink` as Parquet.
+    """Write the table of an ended batch's results to `sink`; see `table_params`.
 
     The server generates the file for each request, so a broken download starts over.
     """
@@ -68,10 +81,11 @@ def fetch_parquet(
         with server.stream(
             "GET",
             f"batches/{batch_id}/results",
-            params={"format": "parquet"},
+            params=params,
             is_slow=True,
         ) as response:
-            transfer.start(_total_size(response, 0, server.url))
+            length = response.headers.get("content-length", "")
+            transfer.start(int(length) if length.isdigit() else None)
             sink.writelines(transfer.counted(response.iter_raw()))
 
     server.retry_while_unavailable(fetch)

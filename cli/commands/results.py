@@ -4,15 +4,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from batchchat.cli.terminal import options, paths, streams
+from batchchat.cli.terminal import options, paths, streams, table_options
 from batchchat.cli.terminal.format import count
 from batchchat.cli.terminal.options import Format
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from batchchat.cli.backends.batch_view import LocalOutput
     from batchchat.cli.backends.protocol import Backend
     from batchchat.jobs.ledger.batch_object import BatchObject
+    from batchchat.jobs.ledger.table_options import TableOptions
 
 _Errors = Annotated[
     bool, typer.Option("--errors", help="Print the failed requests instead.")
@@ -33,14 +35,19 @@ def results(
     errors: _Errors = False,
     head: _Head = None,
     follow: _Follow = False,
+    columns: table_options.Columns = None,
+    response: table_options.Response = None,
+    only: table_options.OnlyOption = None,
 ) -> int:
     """Print the results of a batch, or write them to a file.
 
-    While the batch runs, prints the results that are finished.
+    While the batch runs, prints the results that are finished. Results of rows are
+    objects with the columns of their row.
 
     batchchat results batch_0199… --output results.parquet --format parquet
     """
-    from batchchat.cli.backends.print_results import ResultPrinter
+    from batchchat.cli.backends.batch_view import LocalOutput
+    from batchchat.cli.backends.print_results import ResultPrinter, Shown
     from batchchat.cli.backends.resolve import open_batch
 
     format_ = options.output_format(output, format_)
@@ -49,9 +56,10 @@ def results(
     backend, batch_id = open_batch(batch_id)
     batch = backend.get(batch_id).batch
     _require_valid_input(batch)
+    table = table_options.table_options(columns, response, only)
     if path is not None:
-        return _write(backend, batch, path, format_)
-    printer = ResultPrinter(backend, batch.id, errors=errors, limit=head)
+        return _write(backend, batch, LocalOutput(path, format_), table)
+    printer = ResultPrinter(backend, batch, table, Shown(errors, head))
     if batch.is_terminal:
         printer.print_ended(batch)
     elif follow:
@@ -79,9 +87,12 @@ def _check_options(path: "Path | None", format_: Format, *, is_printing: bool) -
 
 
 def _write(
-    backend: "Backend", batch: "BatchObject", path: "Path", format_: Format
+    backend: "Backend",
+    batch: "BatchObject",
+    output: "LocalOutput",
+    table: "TableOptions | None",
 ) -> int:
-    from batchchat.cli.backends.batch_view import LocalOutput
+    from batchchat.cli.backends.report import report_renamed_columns
     from batchchat.jobs.errors import ConflictError
 
     if not batch.is_terminal:
@@ -93,8 +104,9 @@ def _write(
             hint=f"print the finished ones with `batchchat results {batch.id}`",
         )
     view = backend.get(batch.id)
-    for written in backend.export(view, LocalOutput(path, format_)):
+    for written in backend.export(view, output, table):
         streams.info("wrote ", streams.Styled(str(written), "cyan"))
+    report_renamed_columns(batch, table or batch.table)
     return 0
 
 

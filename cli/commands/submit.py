@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from batchchat.cli.terminal import options, paths, streams
+from batchchat.cli.terminal import options, paths, streams, table_options
 from batchchat.cli.terminal.options import Format, Priority
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ def submit(
     engine: options.EngineArguments = None,
     reuse: options.Reuse = None,
     reuse_across_engines: options.ReuseAcrossEngines = False,
+    columns: table_options.Columns = None,
+    response: table_options.Response = None,
+    only: table_options.OnlyOption = None,
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> int:
@@ -77,6 +80,7 @@ def submit(
     from batchchat.cli.backends.run import RunOptions, announce, run_batch
     from batchchat.cli.terminal.input_file import open_input
     from batchchat.jobs.ledger.batch_options import BatchOptions
+    from batchchat.jobs.ledger.table_options import TableOptions
 
     format_ = options.output_format(output, format_)
     to_stdout = output == "-"
@@ -102,6 +106,7 @@ def submit(
         max_cost=max_cost,
         reuse=reuse_names(backend, reuse),
         reuse_across_engines=reuse_across_engines,
+        table=table_options.table_options(columns, response, only) or TableOptions(),
     )
     with open_input(file) as input_file:
         batch_id = backend.submit(input_file, batch_options, show_progress=progress)

@@ -232,6 +232,16 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
     ]
 
     @property
+    def table(self) -> TableOptions:
+        """What tables of the results contain."""
+        names = self.output_columns
+        return TableOptions(
+            columns=None if names is None else tuple(names),
+            response=self.output_response,
+            only_completed=self.output_only == "completed",
+        )
+
+    @property
     def is_terminal(self) -> bool:
         """Whether the status is final."""
         return self.status in TERMINAL

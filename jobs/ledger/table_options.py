@@ -14,3 +14,10 @@ class TableOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     only_completed: bool = False
     """Whether requests that failed or never ran are left out."""
+
+    def make_tables(self, *, has_rows: bool) -> bool:
+        """Return whether the JSON lines of results are tables, not OpenAI's lines.
+
+        Those have no room for the columns of rows, and consist of the response.
+        """
+        return has_rows or not self.response

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 from batchchat.jobs.errors import CorruptObjectError, OutputError
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import Batch
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.ledger.table_options import TableOptions
 from batchchat.jobs.results.joined_rows import outcome_of
@@ -123,14 +122,6 @@ def output_paths(output: Path, formats: str) -> OutputPaths:
     return OutputPaths(output, errors, None)
 
 
-def is_table(batch: Batch, options: TableOptions) -> bool:
-    """Return whether the JSON lines of a batch are a table, not OpenAI's lines.
-
-    OpenAI's lines have no room for the columns of rows, and consist of the response.
-    """
-    return batch.has_rows or not options.response
-
-
 def results_for(
     ledger: Ledger,
     state: State,
@@ -144,7 +135,7 @@ def results_for(
     final, batch = outcome_of(state), state.batch
     table = batch.table if options is None else options
     merged = MergedRows(ledger, state) if batch.merge else None
-    if is_table(batch, table):
+    if table.make_tables(has_rows=batch.has_rows):
         if places.jsonl:
             write = partial(write_json_table, ledger, state)
             yield places.jsonl, lambda sink: write(sink, table, merged)

@@ -16,9 +16,9 @@ from batchchat.jobs.errors import (
     ObjectMissingError,
     UsageError,
 )
-from batchchat.jobs.ledger.input_rows import input_rows
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch
+from batchchat.jobs.planning.row_conversion import open_input_rows
 from batchchat.jobs.results.source_lines import SourceLines
 from batchchat.jobs.rows.result_columns import result_names
 from batchchat.jobs.rows.row_options import RowOptions
@@ -109,7 +109,9 @@ def joined_columns(
     rows = owner.rows or RowOptions()
     source = None if owner is batch or is_merged else SourceLines(ledger, batch)
     try:
-        reader = None if wanted == () else input_rows(ledger, owner, rows)
+        reader = None
+        if wanted != ():
+            reader = open_input_rows(ledger, owner.input_file_id, rows)
     except ObjectMissingError:
         raise NotFoundError(
             f"the input `{owner.input_file_id}`, which has the columns, was deleted",

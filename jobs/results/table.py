@@ -48,7 +48,7 @@ class ResultTable:
     """The table of one batch.
 
     `schema` is Arrow's, with the batch's id as metadata. `input_names` are the names of
-    the columns of the input's rows.
+    the columns of the input's rows. With `only_completed` other rows are left out.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class ResultTable:
         """
         batch = state.batch
         self._options = batch.table if options is None else options
+        self.only_completed = self._options.only_completed
         self._model = state.plan.model.name if state.plan and state.plan.model else None
         wanted = self._options.columns
         if wanted and not batch.has_rows:
@@ -106,7 +107,7 @@ class ResultTable:
         return _Group(self.schema, Columns(self._model, self._own), self._joined)
 
     def _wanted(self, rows: Iterable[Row]) -> Iterable[Row]:
-        if self._options.only_completed:
+        if self.only_completed:
             return (row for row in rows if row.completed)
         return rows
 
