@@ -23,7 +23,10 @@ from batchchat.jobs.ledger.repair import plan_matches_stored_results
 from batchchat.jobs.ledger.request_lines import request_lines_key
 from batchchat.jobs.planning.file_problem import condense
 from batchchat.jobs.planning.prompt_checker import PromptChecker
-from batchchat.jobs.planning.row_conversion import store_request_lines
+from batchchat.jobs.planning.row_conversion import (
+    renamed_input_columns,
+    store_request_lines,
+)
 from batchchat.jobs.planning.scanner import Limits, Scan, scan
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.requests.parser import Parser
@@ -74,6 +77,7 @@ def make_plan(
             plan = _build_plan(
                 ledger, batch, read, renderers, sizes, on_progress=on_progress
             )
+            plan = _with_renamed_columns(ledger, batch, plan)
     except ObjectMissingError:
         if not input_is_missing(
             ledger, batch, ledger.keys.content(batch.input_file_id)
@@ -98,6 +102,13 @@ def _with_rows(
         return None
     problem = store_request_lines(ledger, batch, batch.rows, paced)
     return _rejected(ledger, problem) if problem else None
+
+
+def _with_renamed_columns(ledger: Ledger, batch: Batch, plan: Plan) -> Plan:
+    if batch.rows is None:
+        return plan
+    renamed = renamed_input_columns(ledger, batch, batch.rows)
+    return msgspec.structs.replace(plan, renamed_columns=renamed)
 
 
 def _read_input(

@@ -7,6 +7,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch
 from batchchat.jobs.ledger.request_lines import request_lines_key
 from batchchat.jobs.requests.problems import Problem
+from batchchat.jobs.rows.result_columns import check_columns, renamed_columns
 from batchchat.jobs.rows.row_filter import RowFilter
 from batchchat.jobs.rows.row_options import RowOptions
 from batchchat.jobs.rows.row_reader import RowReader, open_rows
@@ -63,7 +64,22 @@ def store_request_lines(
 
 def _lines(ledger: Ledger, batch: Batch, rows: RowOptions) -> Iterator[bytes]:
     reader = open_input_rows(ledger, batch.input_file_id, rows)
+    check_columns(batch.table.columns, reader.schema.names)
     return RowRequests(rows, reader.schema).lines(reader)
+
+
+def renamed_input_columns(
+    ledger: Ledger, batch: Batch, rows: RowOptions
+) -> dict[str, str]:
+    """Return the columns of a batch's rows that have another name in its results.
+
+    There are none if the input was deleted after its request lines were stored.
+    """
+    try:
+        reader = open_input_rows(ledger, batch.input_file_id, rows)
+    except ObjectMissingError:
+        return {}
+    return renamed_columns(reader.schema.names)
 
 
 def _exists(ledger: Ledger, key: str) -> bool:

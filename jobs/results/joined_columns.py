@@ -7,24 +7,20 @@ so joining a whole batch reads it once, and holds one batch of its rows in memor
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Any
 
 from batchchat.jobs.errors import (
     CorruptObjectError,
     NotFoundError,
     ObjectMissingError,
-    UsageError,
 )
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch
 from batchchat.jobs.planning.row_conversion import open_input_rows
 from batchchat.jobs.results.source_lines import SourceLines
-from batchchat.jobs.rows.result_columns import result_names
+from batchchat.jobs.rows.result_columns import check_columns, result_names
 from batchchat.jobs.rows.row_options import RowOptions
 from batchchat.jobs.rows.row_reader import RowReader
-
-_MAX_SHOWN_NAMES = 20
 
 
 class JoinedColumns:
@@ -118,22 +114,6 @@ def joined_columns(
             hint="write the results without them: `--columns none`",
         ) from None
     return JoinedColumns(reader, rows.samples, wanted, source)
-
-
-def check_columns(wanted: tuple[str, ...] | None, known: list[str]) -> list[str]:
-    """Return the `wanted` names, each once, or all. Raises `UsageError`."""
-    if wanted is None:
-        return known
-    for name in wanted:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            shown = ", ".join(f"`{one}`" for one in known[:_MAX_SHOWN_NAMES])
-            more = ", …" if len(known) > _MAX_SHOWN_NAMES else ""
-            raise UsageError(
-                f"the input has no column `{name}`; its columns are {shown}{more}",
-                hint=f"use `--columns {near[0]}`" if near else "leave it out",
-            )
-    return [*dict.fromkeys(wanted)]
 
 
 class _Rows:

@@ -4,10 +4,16 @@
 """
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import NamedTuple
+
+from batchchat.jobs.errors import UsageError
 
 PREFIX = "input_"
 """What the name of a column of the input begins with if a column of results has it."""
+
+
+_MAX_SHOWN_NAMES = 20
 
 
 class Column(NamedTuple):
@@ -93,3 +99,19 @@ def result_names(names: Iterable[str]) -> dict[str, str]:
 def renamed_columns(names: Iterable[str]) -> dict[str, str]:
     """Return the columns of the input whose name in results is another one."""
     return {name: new for name, new in result_names(names).items() if name != new}
+
+
+def check_columns(wanted: tuple[str, ...] | None, known: list[str]) -> list[str]:
+    """Return the `wanted` names, each once, or all. Raises `UsageError`."""
+    if wanted is None:
+        return known
+    for name in wanted:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            shown = ", ".join(f"`{one}`" for one in known[:_MAX_SHOWN_NAMES])
+            more = ", …" if len(known) > _MAX_SHOWN_NAMES else ""
+            raise UsageError(
+                f"the input has no column `{name}`; its columns are {shown}{more}",
+                hint=f"use `--columns {near[0]}`" if near else "leave it out",
+            )
+    return [*dict.fromkeys(wanted)]

@@ -1,6 +1,5 @@
 """Batches of rows, brought to their end by hand."""
 
-import json
 from io import BytesIO
 from typing import Any
 
@@ -25,24 +24,18 @@ def parquet_bytes(table: pa.Table, **options: Any) -> bytes:
 
 def submit_rows(
     hand: Hand,
-    table: pa.Table,
+    rows_table: pa.Table,
+    /,
     *,
-    samples: int = 1,
     row_group_size: int | None = None,
+    rows: RowOptions = RowOptions(prompt="hi"),  # noqa: B008 - it is immutable
     **options: Any,
 ) -> str:
-    """Submit a table, whose requests ask for the number of their row and sample."""
-    data = parquet_bytes(table, row_group_size=row_group_size)
-    rows = RowOptions(prompt="{{ row }}", samples=samples)
+    """Submit a table, and plan it; return the batch's id."""
+    data = parquet_bytes(rows_table, row_group_size=row_group_size)
     asked = BatchOptions(**{"model": "m", "seed": 1, "rows": rows, **options})
     file = store_file(hand.ledger, [data], "in.parquet")
     batch = create_batch(hand.ledger, file, asked)
-    requests = b"".join(
-        _line(row, sample, samples)
-        for row in range(1, table.num_rows + 1)
-        for sample in range(1, samples + 1)
-    )
-    hand.storage.put(hand.ledger.keys.batch(batch.id).requests, requests)
     hand.make_plan(batch.id)
     return batch.id
 
@@ -61,10 +54,3 @@ def read_parquet(hand: Hand, state: State, *options: Any) -> pa.Table:
     sink = BytesIO()
     write_parquet(hand.ledger, state, sink, *options)
     return parquet.read_table(BytesIO(sink.getvalue()))
-
-
-def _line(row: int, sample: int, samples: int) -> bytes:
-    custom_id = f"row-{row}" + (f"-sample-{sample}" if samples > 1 else "")
-    body = {"messages": [{"role": "user", "content": f"{row}.{sample}"}]}
-    line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions"}
-    return json.dumps(line | {"body": body}).encode() + b"\n"
