@@ -158,17 +158,17 @@ def test_no_columns_need_no_input(hand):
 
 def test_an_unknown_column_is_an_error_that_names_the_nearest_one(hand):
     state = ended_rows(hand, TABLE, rows=ASKED)
-    with pytest.raises(UsageError, match="no column `quesion`") as error:
-        read_parquet(hand, state, TableOptions(columns=("id", "quesion")))
+    with pytest.raises(UsageError, match="no column `questions`") as error:
+        read_parquet(hand, state, TableOptions(columns=("id", "questions")))
     assert error.value.hint == "use `--columns question`"
 
 
 def test_a_batch_with_an_unknown_column_fails_before_it_runs(hand):
-    options = TableOptions(columns=("quesion",))
+    options = TableOptions(columns=("questions",))
     state = hand.ledger.state(submit_rows(hand, TABLE, rows=ASKED, table=options))
     assert state.status == "failed"
     [problem] = state.plan.problems
-    assert "the input has no column `quesion`" in problem.message
+    assert "the input has no column `questions`" in problem.message
 
 
 def test_columns_of_a_batch_of_requests_are_an_error(hand):
