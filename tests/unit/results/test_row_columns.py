@@ -90,7 +90,7 @@ def hand():
     return Hand()
 
 
-def test_columns_of_the_answer_stand_beside_those_of_the_row(hand):
+def test_a_row_has_its_columns_and_those_of_its_answer(hand):
     state = ended_rows(hand, TABLE, rows=ASKED)
     found = read_parquet(hand, state)
     assert found.column_names[:5] == ["id", "question", "row", "sample", "prompt_text"]
