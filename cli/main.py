@@ -8,6 +8,7 @@ import typer
 from batchchat.cli.commands import (
     cancel,
     controller,
+    convert,
     doctor,
     estimate,
     keys,
@@ -54,6 +55,7 @@ for name, command in (
     ("validate", validate.validate),
     ("render", render.render),
     ("estimate", estimate.estimate),
+    ("convert", convert.convert),
     ("status", status.status),
     ("list", list_.list_batches),
     ("watch", watch.watch),

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from batchchat.jobs.files.reused_batches import AUTO, NONE
 from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.requests.schema import ENDPOINT
@@ -20,6 +22,8 @@ def create_body(file_id: str, options: BatchOptions) -> dict[str, Any]:
     }
     if options.on_invalid is not None:
         body["on_invalid"] = options.on_invalid
+    if options.rows is not None:
+        body["rows"] = msgspec.to_builtins(options.rows)
     if options.max_cost is not None:
         body["max_cost"] = float(options.max_cost)
     if options.output_format != "jsonl":

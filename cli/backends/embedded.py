@@ -60,7 +60,7 @@ class EmbeddedBackend(StoredBackend):
         """Create the batch, unless the engine arguments of its model are invalid."""
         arguments = options.engine | self.session.catalog.engine
         catalog = self.session.catalog.with_engine(arguments)
-        model = resolve_model(self.ledger, file, catalog, options.model)
+        model = resolve_model(self.ledger, file, catalog, options.model, options.rows)
         try:
             if model is not None:
                 check_arguments(model.name, model.engine)

@@ -93,8 +93,10 @@ class RemoteBackend(Backend):
     ) -> str:
         if options.model is None:  # otherwise `check_model` has tried the server
             self._server.get("models")
-            file.require_model()
-        file.check_format()
+        if options.rows is None:
+            if options.model is None:
+                file.require_model()
+            file.check_format()
         file_id = self._upload(file, show_progress=show_progress)
         try:
             batch_id = self._create("batches", encode(create_body(file_id, options)))

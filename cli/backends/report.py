@@ -124,7 +124,8 @@ def report_invalid_input(batch: BatchObject) -> None:
     """Print the problems of a failed batch's input."""
     problems = batch.errors.data if batch.errors else []
     invalid, total = batch.invalid_lines, batch.request_counts.total
-    show_problems(problems, invalid, total, f"the input of `{batch.id}`")
+    unit = "line" if batch.rows is None else "row"
+    show_problems(problems, invalid, total, f"the input of `{batch.id}`", unit)
     hint = "no request was run; fix the file and submit it again"
     if any(problem.message == NO_MODEL_IN_FILE for problem in problems):
         hint = "no request was run; submit the file again with `--model NAME`"
@@ -136,12 +137,16 @@ def report_invalid_input(batch: BatchObject) -> None:
 
 
 def show_problems(
-    problems: list[BatchError], invalid: int, requests: int, name: str
+    problems: list[BatchError],
+    invalid: int,
+    requests: int,
+    name: str,
+    unit: str = "line",
 ) -> None:
-    """Print the first problems of a file, aligned by line."""
+    """Print the first problems of a file, aligned by line, which is a `unit`."""
     has_bad_lines = any(problem.line for problem in problems)
     show_invalid(invalid if has_bad_lines else 0, requests, name)
-    list_problems(problems, len(problems))
+    list_problems(problems, len(problems), unit)
 
 
 def show_invalid(invalid: int, requests: int, name: str) -> None:
@@ -152,12 +157,14 @@ def show_invalid(invalid: int, requests: int, name: str) -> None:
     streams.info(streams.Styled("error:", "red"), f" {what}", indent=2)
 
 
-def list_problems(problems: Iterable[BatchError], total: int) -> None:
-    """Print the first of `total` problems, aligned by line."""
+def list_problems(
+    problems: Iterable[BatchError], total: int, unit: str = "line"
+) -> None:
+    """Print the first of `total` problems, aligned by line, which is a `unit`."""
     shown = list(islice(problems, MAX_SHOWN_PROBLEMS))
     width = max((len(count(p.line or 0)) for p in shown), default=1)
     for problem in shown:
-        where = f"line {count(problem.line):>{width}}" if problem.line else "the file"
+        where = f"{unit} {count(problem.line):>{width}}" if problem.line else "the file"
         param = f"{problem.param}: " if problem.param else ""
         indent = 4 + len(where)
         streams.info(f"  {where}  {param}{problem.message}", indent=indent)

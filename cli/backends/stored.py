@@ -84,8 +84,8 @@ class StoredBackend(Backend):
     def submit(
         self, file: InputFile, options: BatchOptions, *, show_progress: bool
     ) -> str:
-        chunks = file.chunks()
-        if options.model is None:
+        chunks = file.chunks() if options.rows is None else iter(file.read, b"")
+        if options.model is None and options.rows is None:
             search = ModelSearch(self.session.settings.max_line_bytes)
             chunks = search.require(chunks)
         stored = store_file(self.ledger, chunks, plain_name(file.name))
@@ -118,7 +118,7 @@ class StoredBackend(Backend):
         batch_id = new_batch_id()
         Files(self.ledger).use(file.id, batch_id)
         is_model_needed = self.runs_elsewhere or options.reuse == (AUTO,)
-        model = self._resolve_model(file, options.model) if is_model_needed else None
+        model = self._resolve_model(file, options) if is_model_needed else None
         create_batch(
             self.ledger,
             file,
@@ -131,12 +131,13 @@ class StoredBackend(Backend):
         )
         return batch_id
 
-    def _resolve_model(self, file: File, name: str | None) -> Model | None:
+    def _resolve_model(self, file: File, options: BatchOptions) -> Model | None:
         """Return the model of a batch that another process runs.
 
         That process accepts no other models than those of its catalog and this one.
         """
-        return resolve_model(self.ledger, file, self.session.catalog, name)
+        catalog = self.session.catalog
+        return resolve_model(self.ledger, file, catalog, options.model, options.rows)
 
     @override
     def check_batch(self, batch_id: str) -> None:

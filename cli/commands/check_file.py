@@ -1,64 +1,52 @@
-"""Check a local or S3 file in the way that the planner checks a batch's input."""
+"""Check an input in the way that the planner checks a batch's input."""
 
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryFile
+from collections.abc import Sequence
 
 from batchchat.cli.backends.session import Session
+from batchchat.cli.commands.request_source import RequestSource
 from batchchat.cli.terminal import streams
-from batchchat.cli.terminal.input_file import open_input
-from batchchat.cli.terminal.paths import expand_user
+from batchchat.cli.terminal.row_arguments import RowArguments
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.planning.planner import check_input, plan_limits
 from batchchat.jobs.planning.scanner import Scan
 from batchchat.jobs.prompts.renderer import PromptRenderer
 from batchchat.jobs.requests.parser import Parser
-from batchchat.jobs.storage.protocol import CHUNK_BYTES
 
 
-def check_file(
-    session: Session, file: str, model: str | None, on_invalid: str | None
-) -> Scan:
-    """Return the problems of a file for a batch with the option `on_invalid`.
-
-    Raises:
-        InputFileError: the file can't be read.
-        ModelNotFoundError: there is no such `model`.
-
-    """
-    if model is not None:
-        session.catalog.find(model)
-    with opened(file) as (read, _):
-        return check_text(session, read, model, on_invalid)
-
-
-def validate_command(file: str, model: str | None, on_invalid: str | None) -> str:
-    """Return the command that checks a file, ready to be pasted into a shell."""
-    words = ["batchchat", "validate", file]
+def validate_command(
+    files: Sequence[str], model: str | None, on_invalid: str | None, rows: RowArguments
+) -> str:
+    """Return the command that checks an input, ready to be pasted into a shell."""
+    words = ["batchchat", "validate", *files, *rows.words()]
     words += ["--model", model] if model else []
     words += ["--on-invalid", on_invalid] if on_invalid else []
     return shlex.join(words)
 
 
-def check_text(
+def check_requests(
     session: Session,
-    read: Callable[[], Iterator[bytes]],
+    source: RequestSource,
     model: str | None,
     on_invalid: str | None = None,
     *,
     every_prompt: bool = True,
 ) -> Scan:
-    """Return the problems of a file that `read` opens."""
+    """Return the problems of an input for a batch with the option `on_invalid`.
+
+    Raises:
+        InputFileError: the file can't be read.
+
+    """
     renderers = session.renderers
     found, known = check_input(
-        read,
+        source.read,
         Parser(model, names=session.catalog.names),
         renderers,
         plan_limits(session.settings),
         on_invalid=on_invalid or session.settings.on_invalid,
         every_prompt=every_prompt,
+        rows=source.rows,
     )
     if every_prompt and known is not None:
         _warn_of_missing_files(known, renderers.get_if_local(known))
@@ -73,38 +61,3 @@ def _warn_of_missing_files(model: Model, renderer: PromptRenderer | None) -> Non
     streams.warn(
         f"the {what} are not checked, because files of `{model.name}` are not available"
     )
-
-
-@contextmanager
-def opened(file: str) -> Iterator[tuple[Callable[[], Iterator[bytes]], int | None]]:
-    """Yield a function that reads the file from its beginning, as often as needed.
-
-    Also yield the size of its text in bytes, None if it is unknown. Stdin and pipes can
-    be read only once, so they are copied to a temporary file.
-    """
-    if file != "-" and _is_rereadable(expand_user(file)):
-        with open_input(file) as input_file:
-            size = input_file.text_size
-        yield (lambda: _read(file)), size
-        return
-    with TemporaryFile() as copy:
-        copy.writelines(_read(file))
-
-        def read() -> Iterator[bytes]:
-            copy.seek(0)
-            return iter(lambda: copy.read(CHUNK_BYTES), b"")
-
-        yield read, copy.tell()
-
-
-def _is_rereadable(path: Path) -> bool:
-    """Return whether it is no pipe; a missing file is reported when it is opened."""
-    try:
-        return path.is_file() or path.is_dir() or not path.exists()
-    except OSError:
-        return True
-
-
-def _read(file: str) -> Iterator[bytes]:
-    with open_input(file) as input_file:
-        yield from input_file.chunks()

@@ -4,12 +4,15 @@ import os
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from batchchat.cli.commands.takes_rows import takes_rows
 from batchchat.cli.terminal import options, streams
 from batchchat.cli.terminal.format import count, duration, short, size
+from batchchat.cli.terminal.row_arguments import RowArguments
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from batchchat.cli.commands.request_source import RequestSource
     from batchchat.cli.terminal.progress_line import ProgressLine
     from batchchat.jobs.catalog.catalog import Model
     from batchchat.jobs.catalog.usage import Price
@@ -22,11 +25,14 @@ if TYPE_CHECKING:
 _MAX_LISTED = 10
 
 
+@takes_rows
 def estimate(
-    file: options.File,
+    files: options.Files,
     model: options.Model = None,
     progress: options.Progress = True,
     json: options.Json = False,
+    *,
+    rows: RowArguments,
 ) -> int:
     """Estimate the tokens, cost and time of a file.
 
@@ -37,7 +43,8 @@ def estimate(
     """
     from batchchat.cli.backends.report import INCOMPLETE
     from batchchat.cli.backends.session import open_session
-    from batchchat.cli.commands.check_file import check_text, opened, validate_command
+    from batchchat.cli.commands.check_file import check_requests, validate_command
+    from batchchat.cli.commands.request_source import open_requests
     from batchchat.cli.terminal.progress import ProgressDisplay
     from batchchat.jobs.errors import UsageError
     from batchchat.jobs.planning.estimator import TokenCounter, model_history
@@ -49,33 +56,38 @@ def estimate(
     if model is not None:
         session.catalog.find(model)
     counter = TokenCounter(model, session.renderers, session.settings.max_line_bytes)
-    with opened(file) as (read, file_size):
-        describe = _CountingProgress(counter, file_size)
+    with open_requests(files, rows) as source:
+        describe = _CountingProgress(counter, source.size)
         display = ProgressDisplay(describe, show_progress=progress)
         try:
-            checked = check_text(session, read, model, every_prompt=False)
-            counter.count(read(), checked.duplicate_lines())
+            checked = check_requests(session, source, model, every_prompt=False)
+            counter.count(source.read(), checked.duplicate_lines())
         finally:
             display.stop()
     checked.problems.close()
     counted = counter.counted
     if counter.model is None:
+        again = shlex.join(["batchchat", "estimate", *files, *rows.words()])
         raise UsageError(
-            f"`{file}` has no valid request that names a model",
-            hint=f"choose one: `batchchat estimate {shlex.quote(file)} --model demo`",
+            f"`{source.name}` has no valid request that names a model",
+            hint=f"choose one: `{again} --model demo`",
         )
     found = session.catalog.find(counter.model)
     past = model_history(session.ledger, found)
     if json:
         fails_batch = checked.failing_problems > 0
-        streams.print_json(_object(counted, found, past) | {"fails_batch": fails_batch})
+        printed = _object(counted, found, past) | {"fails_batch": fails_batch}
+        streams.print_json(printed | _rows_object(counted, source))
     else:
+        if (made := source.rows_of(counted.requests)) is not None:
+            streams.print_data(f"rows      {count(made)}")
         _show(counted, found, past)
+        _show_lines(counted, source)
         if failing := checked.failing_problems:
             streams.info(f"{count(failing, 'problem')} would fail the batch")
     is_bad = counted.lines or not counted.requests or checked.failing_problems
     if is_bad and not json:
-        again = validate_command(file, model, None)
+        again = validate_command(files, model, None, rows)
         streams.hint(f"list the problems with `{again}`")
     return INCOMPLETE if is_bad else 0
 
@@ -180,7 +192,6 @@ def _show(counted: "TokenCounts", model: "Model", past: "ModelHistory | None") -
         streams.print_data(f"          {expected}, based on {batches}")
     streams.print_data(f"cost      {_cost_line(counted, model, past)}", indent=10)
     streams.print_data(f"engine    {_engine_line(counted, model, past)}", indent=10)
-    _show_lines(counted)
 
 
 def _cost_line(
@@ -215,16 +226,26 @@ def _range(low: float, high: float) -> str:
     return " to ".join(dict.fromkeys(texts))
 
 
-def _show_lines(counted: "TokenCounts") -> None:
-    """Print which lines can't be run."""
+def _show_lines(counted: "TokenCounts", source: "RequestSource") -> None:
+    """Print which lines, or rows, can't be run."""
     for number, why in (
         (counted.invalid, "invalid"),
         (counted.too_long, "longer than the model's context length"),
         (counted.refused, "rejected by the model's chat template or tokenizer"),
     ):
         if number:
-            streams.info(f"{count(number, 'line')}: {why}")
-    if counted.lines:
-        listed = ", ".join(count(line) for line in counted.lines[:_MAX_LISTED])
-        more = " …" if len(counted.lines) > _MAX_LISTED else ""
-        streams.info(f"  line {listed}{more}")
+            what = "line" if source.rows is None else "request"
+            streams.info(f"{count(number, what)}: {why}")
+    places = list(dict.fromkeys(map(source.place_of, counted.lines)))
+    if places:
+        listed = ", ".join(map(count, places[:_MAX_LISTED]))
+        more = " …" if len(places) > _MAX_LISTED else ""
+        streams.info(f"  {source.unit} {listed}{more}")
+
+
+def _rows_object(counted: "TokenCounts", source: "RequestSource") -> dict[str, Any]:
+    """Return what `--json` adds if requests are made of rows."""
+    if source.rows is None:
+        return {}
+    bad = list(dict.fromkeys(map(source.place_of, counted.lines)))
+    return {"row_counts": {"total": source.rows_of(counted.requests)}, "rows": bad}

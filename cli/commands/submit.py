@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from batchchat.cli.commands.takes_rows import takes_rows
 from batchchat.cli.terminal import options, paths, streams, table_options
 from batchchat.cli.terminal.options import Format, Priority
+from batchchat.cli.terminal.row_arguments import RowArguments
 
 if TYPE_CHECKING:
     from batchchat.cli.backends.protocol import Backend
@@ -47,8 +49,9 @@ _Metadata = Annotated[
 _Priority = Annotated[Priority, typer.Option(help="Scheduling priority on a cluster.")]
 
 
+@takes_rows
 def submit(
-    file: options.File,
+    files: options.Files,
     model: options.Model = None,
     output: _Output = None,
     format_: options.OutputFormat = None,
@@ -67,8 +70,10 @@ def submit(
     only: table_options.OnlyOption = None,
     progress: options.Progress = True,
     json: options.Json = False,
+    *,
+    rows: RowArguments,
 ) -> int:
-    """Run a file of requests and write the results.
+    """Run a file of requests or rows, and write the results.
 
     The requests run in this process, unless BATCHCHAT_URL or BATCHCHAT_BROKER is set.
 
@@ -78,7 +83,7 @@ def submit(
     from batchchat.cli.backends.open import open_backend
     from batchchat.cli.backends.resolve import reuse_names
     from batchchat.cli.backends.run import RunOptions, announce, run_batch
-    from batchchat.cli.terminal.input_file import open_input
+    from batchchat.cli.commands.request_source import open_batch_input
     from batchchat.jobs.ledger.batch_options import BatchOptions
     from batchchat.jobs.ledger.table_options import TableOptions
 
@@ -92,7 +97,10 @@ def submit(
         backend.check_model(model, max_cost)
     if wait:
         backend.check_engine(model)
-    path, url = _output_target(backend, file, output, format_)
+    row_options = rows.options()
+    if row_options is not None and model is None:
+        row_options.require_model()
+    path, url = _output_target(backend, files, output, format_)
     batch_options = BatchOptions(
         model=model,
         seed=seed,
@@ -104,11 +112,12 @@ def submit(
         output_format=format_,
         priority=priority,
         max_cost=max_cost,
+        rows=row_options,
         reuse=reuse_names(backend, reuse),
         reuse_across_engines=reuse_across_engines,
         table=table_options.table_options(columns, response, only) or TableOptions(),
     )
-    with open_input(file) as input_file:
+    with open_batch_input(files, rows, row_options) as input_file:
         batch_id = backend.submit(input_file, batch_options, show_progress=progress)
     announce(backend, batch_id, to_stderr=to_stdout or json)
     if not wait:
@@ -137,7 +146,7 @@ def _refuse_stdout() -> None:
 
 
 def _output_target(
-    backend: "Backend", file: str, output: str | None, format_: Format
+    backend: "Backend", files: list[str], output: str | None, format_: Format
 ) -> tuple[Path | None, str | None]:
     """Return `--output` as a path on this machine or as a URL, and check it.
 
@@ -154,6 +163,7 @@ def _output_target(
         from batchchat.cli.terminal.input_file import refuse_to_overwrite
         from batchchat.jobs.results.export import check_output
 
-        refuse_to_overwrite(file, path, format_)
+        for file in files:
+            refuse_to_overwrite(file, path, format_)
         check_output(path, format_)
     return path, None

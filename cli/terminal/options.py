@@ -45,6 +45,15 @@ File = Annotated[
         metavar="FILE",
     ),
 ]
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        help="JSONL file of requests, or tables whose rows become requests: a path,"
+        " s3://bucket/key, or - for stdin; for tables also a folder, a pattern or"
+        " hf://datasets/NAME.",
+        metavar="FILE...",
+    ),
+]
 BatchId = Annotated[
     str,
     typer.Argument(

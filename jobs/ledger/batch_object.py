@@ -12,62 +12,18 @@ import msgspec
 from msgspec import Meta
 
 from batchchat.jobs.catalog.usage import Usage
+from batchchat.jobs.ledger.batch_object_parts import (
+    BatchErrors,
+    BatchUsage,
+    Delivery,
+    ShardCounts,
+    one_of,
+)
 from batchchat.jobs.ledger.records import Batch, Counts, Plan
 from batchchat.jobs.ledger.state import STATUSES, TERMINAL, State
 from batchchat.jobs.ledger.table_options import TableOptions
-from batchchat.jobs.requests.problems import BatchError, as_batch_error
-
-
-def _one_of(*values: str | None) -> dict[str, Any]:
-    """Return an enumeration for the documentation only.
-
-    Clients accept other values, too, since newer servers may add some.
-    """
-    return {"enum": list(values)}
-
-
-class BatchErrors(msgspec.Struct, frozen=True, kw_only=True):
-    """The first problems of an input file that failed the batch.
-
-    If the batch skips invalid lines, the first problems of these.
-    """
-
-    object: Literal["list"] = "list"
-    data: list[BatchError]
-
-
-class BatchUsage(msgspec.Struct, frozen=True):
-    """OpenAI's BatchUsage."""
-
-    input_tokens: int
-    input_tokens_details: dict[str, int]
-    output_tokens: int
-    output_tokens_details: dict[str, int]
-    total_tokens: int
-
-
-class ShardCounts(msgspec.Struct, frozen=True):
-    """The parts into which a running batch is divided."""
-
-    total: int
-    committed: Annotated[int, Meta(description="Number of parts that are finished.")]
-
-
-class Delivery(msgspec.Struct, frozen=True):
-    """The delivery of the results to `output`, which begins when the batch ends."""
-
-    status: Annotated[
-        str, Meta(extra_json_schema=_one_of("pending", "completed", "failed"))
-    ]
-    ended_at: int | None
-    files: Annotated[list[str], Meta(description="URLs of the delivered files.")]
-    error: Annotated[
-        str | None,
-        Meta(
-            description="Why the delivery failed, or, while it is pending, why the last"
-            " attempt failed."
-        ),
-    ]
+from batchchat.jobs.requests.problems import as_batch_error
+from batchchat.jobs.rows.row_options import RowOptions
 
 
 class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +50,7 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
     ]
     status: Annotated[
         str,
-        Meta(extra_json_schema=_one_of(*STATUSES)),
+        Meta(extra_json_schema=one_of(*STATUSES)),
     ]
     output_file_id: Annotated[
         str | None,
@@ -127,7 +83,7 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
     output_format: Annotated[
-        str, Meta(extra_json_schema=_one_of("jsonl", "parquet", "both"))
+        str, Meta(extra_json_schema=one_of("jsonl", "parquet", "both"))
     ]
     output_parquet_file_id: Annotated[
         str | None,
@@ -157,10 +113,10 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Meta(
             description="Why the server cancelled the batch; null if a client did.",
-            extra_json_schema=_one_of("max_cost_reached", "input_file_missing", None),
+            extra_json_schema=one_of("max_cost_reached", "input_file_missing", None),
         ),
     ]
-    priority: Annotated[str, Meta(extra_json_schema=_one_of("low", "normal", "high"))]
+    priority: Annotated[str, Meta(extra_json_schema=one_of("low", "normal", "high"))]
     seed: Annotated[
         int,
         Meta(
@@ -171,6 +127,10 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
         int | None,
         Meta(description="The time that chat templates read, in Unix seconds."),
     ]
+    rows: Annotated[
+        RowOptions | None,
+        Meta(description="How the rows of the input become requests."),
+    ] = None
     retry_of: Annotated[
         str | None, Meta(description="The batch that this one is a retry of.")
     ]
@@ -213,7 +173,7 @@ class BatchObject(msgspec.Struct, frozen=True, kw_only=True):
     output_response: Annotated[
         bool, Meta(description="Whether tables of the results have the response.")
     ] = True
-    output_only: Annotated[str, Meta(extra_json_schema=_one_of("all", "completed"))] = (
+    output_only: Annotated[str, Meta(extra_json_schema=one_of("all", "completed"))] = (
         "all"
     )
     renamed_columns: Annotated[
@@ -285,6 +245,7 @@ def batch_object(state: State) -> BatchObject:
         priority=batch.priority,
         seed=batch.seed,
         prompt_time=batch.prompt_time,
+        rows=batch.rows,
         retry_of=batch.retry_of,
         reuse=list(batch.reuse),
         reused_requests=state.reused(),

@@ -82,6 +82,13 @@ def write_atomically(
     return written
 
 
+def write_file(path: Path, write: Write) -> None:
+    """Write one file, which appears whole or not at all. Raises `OutputError`."""
+    with _Partial(path, _CHOOSE_ANOTHER) as partial:
+        partial.fill(write)
+        partial.move()
+
+
 def check_output(output: Path, formats: str) -> None:
     """Check that the results can be written, before a run spends time on them.
 

@@ -67,6 +67,20 @@ class RowOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             message = f"`samples` is {self.samples}, which is not 1 to {MAX_SAMPLES}"
             raise UsageError(message, hint="use a batch for each part of them")
 
+    @property
+    def model(self) -> str | None:
+        """The `model` of the template, None if it has none."""
+        model = (self.template or {}).get("model")
+        return model if isinstance(model, str) else None
+
+    def require_model(self) -> None:
+        """Raise `UsageError` unless the template names a model."""
+        if self.model is None:
+            raise UsageError(
+                "the requests of the rows name no model",
+                hint="name one with `--model NAME`, or as `model` in the template",
+            )
+
     def row_of(self, line: int) -> int:
         """Return the number of the row that a request line was made of, from 1."""
         return (line - 1) // self.samples + 1

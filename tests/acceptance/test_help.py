@@ -9,6 +9,7 @@ COMMANDS = [
     "validate",
     "render",
     "estimate",
+    "convert",
     "status",
     "list",
     "watch",
@@ -69,7 +70,7 @@ def test_help_imports_no_heavy_module(place):
 WRONG = {
     "an unknown command": (["submt"], "Did you mean 'submit'?"),
     "an unknown option": (["list", "--jsn"], "--jsn"),
-    "a missing file": (["submit"], "Missing argument 'FILE'"),
+    "a missing file": (["submit"], "Missing argument 'FILE...'"),
     "a missing batch ID": (["status"], "Missing argument 'ID'"),
     "one argument too many": (["models", "demo"], "demo"),
     "an unknown format": (["results", "x", "--format", "csv"], "'parquet'"),

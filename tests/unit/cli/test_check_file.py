@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from batchchat.cli.backends.session import Session
-from batchchat.cli.commands.check_file import check_file
+from batchchat.cli.commands.check_file import check_requests
+from batchchat.cli.commands.request_source import open_requests
+from batchchat.cli.terminal.row_arguments import RowArguments
 from batchchat.jobs.catalog.catalog import Catalog, Model
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.settings import Settings
@@ -45,7 +47,8 @@ def test_missing_files_of_a_model_are_reported(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     file = tmp_path / "in.jsonl"
     file.write_bytes(whole("a", "x"))
-    found = check_file(session(**fields), str(file), "m", None)
+    with open_requests([str(file)], RowArguments()) as source:
+        found = check_requests(session(**fields), source, "m")
     found.problems.close()
     assert found.problem_count == 0
     err = capsys.readouterr().err
