@@ -6,6 +6,7 @@ from threading import Lock
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.record_caches import RecordCaches
 from batchchat.jobs.storage import Storage
+from batchchat.jobs.storage.paced import PacedStorage
 
 
 class LedgerCache:
@@ -27,6 +28,11 @@ class LedgerCache:
                     self._storage, project, self._clock, self._caches
                 )
             return self._ledgers[project]
+
+    def paced(self, project: str, pause: Callable[[], object]) -> Ledger:
+        """Return a ledger that calls `pause` before each piece of data it reads."""
+        storage = PacedStorage(self._storage, pause)
+        return Ledger(storage, project, self._clock, self._caches)
 
     def retain(self, projects: Collection[str]) -> None:
         """Free the memory of all other projects."""

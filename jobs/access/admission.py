@@ -90,9 +90,11 @@ class Admission:
     def _fit(self, batch_id: str, asked: ActiveBatch) -> ActiveBatch:
         """Return what to reserve for a batch. Raises `LimitExceededError`."""
         others = self._others(batch_id)
-        self._check("max_open_batches", len(others), 1)
-        requests = sum(other.requests for other in others.values())
-        self._check("max_open_requests", requests, asked.requests)
+        try:
+            self._check_open(others, asked)
+        except LimitExceededError:  # only now read which of them have ended
+            others = self._unended(others)
+            self._check_open(others, asked)
         if self._rules.max_daily_cost is None:
             return asked
         spent = self._spent_today(batch_id, others)
@@ -101,6 +103,20 @@ class Admission:
         # Nothing fits into a day of which nothing is left.
         self._check("max_daily_cost", spent, cost or Decimal(1))
         return ActiveBatch(requests=asked.requests, max_cost=cost)
+
+    def _check_open(self, others: dict[str, ActiveBatch], asked: ActiveBatch) -> None:
+        self._check("max_open_batches", len(others), 1)
+        requests = sum(other.requests for other in others.values())
+        self._check("max_open_requests", requests, asked.requests)
+
+    def _unended(self, others: dict[str, ActiveBatch]) -> dict[str, ActiveBatch]:
+        """Return those that have not ended.
+
+        An ended batch stays in the index until its results are delivered, which takes a
+        day if its destination is down. That must not keep a project from working.
+        """
+        costs = _read_all(list(others), self._ended_cost)
+        return {other: one for other, one in others.items() if costs[other] is None}
 
     def _check(self, name: str, used: Decimal | int, more: Decimal | int) -> None:
         limit = getattr(self._rules, name)

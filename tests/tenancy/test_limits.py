@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from batchchat.jobs.ledger.active_index import ActiveIndex
+from batchchat.jobs.ledger.active_index import ActiveBatch, ActiveIndex
 from batchchat.jobs.project_rules import ProjectRules, rules_of
 from batchchat.jobs.storage import MemoryStorage
 from tests.api.api_server import LINE, ApiServer, error_of
@@ -49,6 +49,19 @@ def test_unfinished_batches_are_limited(serve):
     assert create(server, two).status_code == 200
     ActiveIndex(server.storage).remove("one", first)
     assert create(server, one).status_code == 200
+
+
+@pytest.mark.parametrize("limits", [{"max_open_batches": 1}, {"max_open_requests": 6}])
+def test_ended_batches_that_wait_for_their_destination_do_not_count(serve, limits):
+    server = serve(**limits)
+    one = server.key("one")
+    hand = Hand(server.storage, project="one")
+    state = hand.ended(whole("a", "x") + b"\n", destination="s3://down/prefix")
+    assert not state.is_delivered
+    needs = ActiveBatch(requests=6)
+    ActiveIndex(server.storage).add("one", state.batch.id, needs)
+    assert create(server, one).status_code == 200
+    assert_limited(create(server, one, lines=6), 429, next(iter(limits)))
 
 
 def test_requests_in_unfinished_batches_are_limited(serve):

@@ -15,8 +15,8 @@ from batchchat.workers.environment import WorkerEnvironment
 
 log = logging.getLogger(__name__)
 
-_CONCURRENT_PLANS = 16
-"""Batches that are checked at the same time; others wait for their turn."""
+_CONCURRENT_WORK = 16
+"""Batches that are checked or ended at the same time; others wait for their turn."""
 
 
 class BatchPlanner:
@@ -38,7 +38,8 @@ class BatchPlanner:
         self._limits = plan_limits(environment.settings)
         self._progress = environment.progress
         self._fail_unusable = fail_unusable
-        self._turns = FairTurns(_CONCURRENT_PLANS, clock=environment.monotonic)
+        self.turns = FairTurns(_CONCURRENT_WORK, clock=environment.monotonic)
+        """The turns in which batches are planned, and also ended."""
 
     def plan(self, ledger: Ledger, batch: Batch) -> Plan:
         """Return the batch's plan; make it if there is none.
@@ -50,7 +51,7 @@ class BatchPlanner:
         """
         self._progress.phase = "checking"
         try:
-            with self._turns.taking(ledger.project) as pause:
+            with self.turns.taking(ledger.project) as pause:
                 return make_plan(
                     ledger,
                     batch,

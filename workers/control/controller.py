@@ -212,7 +212,9 @@ class Controller:
         status = final_status(state, ledger.now())
         if status is not None:
             self._environment.progress.phase = "finalizing"
-            state = finalize_state(ledger, state, status)
+            with self._planner.turns.taking(ledger.project) as pause:
+                paced = self._dispatcher.paced_ledger(ledger.project, pause)
+                state = finalize_state(paced, state, status)
             log.info("%s is %s", state.batch.id, state.status)
             self._dispatcher.remove_ended(state)
             self._on_finalized(state)

@@ -1,7 +1,8 @@
 """Delivers results to their destinations in a few threads.
 
-A slow or unavailable destination delays only other deliveries, never the planning or
-finalization of batches. The next sweep repeats a delivery that found no free thread.
+A slow or unavailable destination delays only other deliveries of its project, never
+the planning or finalization of batches. The next sweep repeats a delivery that found no
+free thread.
 """
 
 import logging
@@ -15,11 +16,13 @@ from batchchat.jobs.storage import Storage
 from batchchat.jobs.storage.destination import AllowedDestinations
 from batchchat.workers.broker.lease_keeper import LeaseKeeper
 from batchchat.workers.broker.messages import WorkMessage
+from batchchat.workers.control.fair_turns import fair_part
 from batchchat.workers.environment import WorkerEnvironment
 
 log = logging.getLogger(__name__)
 
-_MAX_CONCURRENT_DELIVERIES = 4
+_MAX_CONCURRENT_DELIVERIES = 8
+"""Deliveries at the same time; a project gets half of what the others leave."""
 
 
 class DeliveryPool:
@@ -32,14 +35,18 @@ class DeliveryPool:
         settings = environment.settings
         url = environment.storage.url
         self._allowed = AllowedDestinations(settings.output_prefixes, url)
-        self._active: set[str] = set()
+        self._active: set[WorkMessage] = set()
 
     def start(self, message: WorkMessage) -> None:
-        """Deliver a batch, unless it is being delivered or all threads are busy."""
-        is_full = len(self._active) >= _MAX_CONCURRENT_DELIVERIES
-        if is_full or message.name in self._active:
+        """Deliver a batch, unless it is being delivered or has to wait for a thread."""
+        active = list(self._active)
+        own = sum(one.project == message.project for one in active)
+        others = len(active) - own
+        is_full = len(active) >= _MAX_CONCURRENT_DELIVERIES
+        has_enough = own >= fair_part(_MAX_CONCURRENT_DELIVERIES, others)
+        if is_full or has_enough or message in self._active:
             return
-        self._active.add(message.name)
+        self._active.add(message)
         Thread(target=self._run, args=(message,), name="delivery", daemon=True).start()
 
     def _run(self, message: WorkMessage) -> None:
@@ -50,7 +57,7 @@ class DeliveryPool:
         except BatchchatError as error:
             log.warning("deferred %s: %s", message.name, error)
         finally:
-            self._active.discard(message.name)
+            self._active.discard(message)
 
     def _deliver(self, message: WorkMessage) -> None:
         storage, clock = self._environment.storage, self._environment.clock

@@ -12,7 +12,7 @@ affects no other. Between two sweeps `top_up` fills the queues.
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Protocol
 
@@ -164,6 +164,10 @@ class Dispatcher:
     def ledger(self, project: str) -> Ledger:
         """Return the ledger of a project, which caches what was read."""
         return self._ledgers.get(project)
+
+    def paced_ledger(self, project: str, pause: Callable[[], object]) -> Ledger:
+        """Return a ledger that calls `pause` before each piece of data it reads."""
+        return self._ledgers.paced(project, pause)
 
     def touch(self, batch_id: str) -> None:
         """Have the next sweep read a batch, because this process has changed it."""

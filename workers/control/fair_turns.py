@@ -1,8 +1,9 @@
 """Divides what a controller can do at once between the projects.
 
-Planning a file takes from milliseconds to hours. So a project gets only a part of the
-places for control work, and the plans in progress compute in turns: one that has
-computed for a slice lets the plan of another project continue, and resumes later.
+Planning a file takes from milliseconds to hours, and so does writing the results of a
+batch. So a project gets only a part of the places for control work, and what is in
+progress computes in turns: what has computed for a slice lets the work of another
+project continue, and resumes later.
 """
 
 import time
@@ -22,7 +23,7 @@ _PATIENCE_SECONDS = 2.0
 """How long work waits for a place, which is free within that time if work is short."""
 
 Pause = Callable[[], None]
-"""Lets another plan compute if the slice is over and one waits; called often."""
+"""Lets other work compute if the slice is over and one waits; called often."""
 
 
 class _Waiter(NamedTuple):
@@ -142,7 +143,12 @@ class FairPlaces:
 
     def _has_place(self, project: str) -> bool:
         others = self._taken.total() - self._taken[project]
-        return self._taken[project] < max(1, (self._places - others) // 2)
+        return self._taken[project] < fair_part(self._places, others)
+
+
+def fair_part(places: int, others: int) -> int:
+    """Return how many places a project may have while others have `others`."""
+    return max(1, (places - others) // 2)
 
 
 def paused(chunks: Iterable[bytes], pause: Pause) -> Iterator[bytes]:

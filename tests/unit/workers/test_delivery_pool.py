@@ -1,5 +1,6 @@
 """The delivery pool: a few threads, one per batch, allowed destinations only."""
 
+from collections import Counter
 from threading import Event
 
 import pytest
@@ -31,11 +32,12 @@ class Depot:
         )
         self.deliveries = DeliveryPool(environment, environment.lease_keeper())
 
-    def ended(self, place="default/x"):
+    def ended(self, place="default/x", project="default"):
         """Return the message to deliver a new batch to a place."""
         destination = f"{self.folder}/{place}"
-        state = self.hand.ended(bare("x"), destination=destination)
-        return WorkMessage("default", state.batch.id, DELIVER)
+        hand = Hand(self.hand.storage, project=project)
+        state = hand.ended(bare("x"), destination=destination)
+        return WorkMessage(project, state.batch.id, DELIVER)
 
     def state(self, message):
         return Ledger(self.hand.storage, "default").state(message.batch_id)
@@ -88,3 +90,21 @@ def test_slow_destinations_delay_only_deliveries(depot, monkeypatch):
         depot.deliveries.start(message)
     wait_until(lambda: len(begun) == 6)
     assert sorted(begun) == sorted(message.batch_id for message in messages)
+
+
+def test_slow_destinations_delay_no_delivery_of_another_project(depot, monkeypatch):
+    go_on, begun = Event(), []
+
+    def slow(ledger, _state, _open):
+        begun.append(ledger.project)
+        go_on.wait(PATIENCE)
+
+    monkeypatch.setattr(module, "attempt_delivery", slow)
+    messages = [depot.ended() for _ in range(6)]
+    messages += [depot.ended(project=name) for name in ("other", "other", "third")]
+    for message in messages:
+        depot.deliveries.start(message)
+    wait_until(lambda: len(begun) == 7)
+    go_on.set()
+    wait_until(lambda: not depot.deliveries._active)
+    assert Counter(begun) == {"default": 4, "other": 2, "third": 1}
