@@ -13,6 +13,7 @@ from batchchat.cli.backends.stored import StoredBackend
 from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.progress import ProgressDisplay, run_progress_line
 from batchchat.cli.terminal.signals import interruptible
+from batchchat.jobs.deletion.deletion import Removal
 from batchchat.jobs.errors import BatchchatError, ConfigError
 from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.files.files import Files
@@ -87,6 +88,16 @@ class EmbeddedBackend(StoredBackend):
             return view
         _report_stopped(self.get(batch_id))
         return None
+
+    @override
+    def delete(self, batch_id: str, *, keep_input: bool, dry_run: bool) -> Removal:
+        with batch_lock(self.session.locks, batch_id):
+            removal = super().delete(batch_id, keep_input=keep_input, dry_run=dry_run)
+        if not dry_run:
+            log = engine_log_path(batch_id)
+            for path in (log, log.with_name(f"{log.name}.1")):
+                path.unlink(missing_ok=True)
+        return removal
 
     @override
     def is_abandoned(self, view: View) -> bool:

@@ -13,6 +13,8 @@ from typing import Protocol
 from batchchat.cli.backends.batch_view import LocalOutput, Page, View
 from batchchat.cli.backends.engine_options import EngineOptions
 from batchchat.cli.terminal.input_file import InputFile
+from batchchat.jobs.deletion.deletion import Removal
+from batchchat.jobs.deletion.pruning import Kept
 from batchchat.jobs.ledger.batch_filter import EVERY_BATCH, BatchFilter
 from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.table_options import TableOptions
@@ -142,6 +144,24 @@ class Backend(Protocol):
 
     def cancel(self, batch_id: str) -> View:
         """Cancel a batch. Raises `ConflictError` if it has ended otherwise."""
+
+    def delete(self, batch_id: str, *, keep_input: bool, dry_run: bool) -> Removal:
+        """Delete an ended batch; return what that removes, or would with `dry_run`.
+
+        A deletion that was interrupted is continued.
+
+        Raises:
+            ConflictError: the batch has not ended, or another batch needs it.
+
+        """
+
+    def prune(
+        self, before: int, *, keep_input: bool, dry_run: bool
+    ) -> Iterator[Removal | Kept]:
+        """Delete the batches that ended before a time in Unix seconds, newest first.
+
+        Yields what each deletion has removed, or would remove with `dry_run`.
+        """
 
     def extend(self, batch_id: str, window: str) -> None:
         """Let a batch expire only at the end of a completion window that begins now.

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from batchchat.cli.backends.create_body import create_body
 from batchchat.cli.backends.follow import follow
 from batchchat.cli.backends.pending_outputs import PendingOutputs
 from batchchat.cli.backends.protocol import Backend, ResultSource, RetryOptions
+from batchchat.cli.backends.remote_deletion import delete_batch, prune_batches
 from batchchat.cli.backends.remote_export import Download
 from batchchat.cli.backends.remote_list import BatchList, newest_first, read_list
 from batchchat.cli.backends.remote_results import RemoteResults
@@ -34,6 +36,8 @@ from batchchat.cli.client.transfer_progress import Transfer
 from batchchat.cli.client.upload import upload
 from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.input_file import InputFile
+from batchchat.jobs.deletion.deletion import Removal
+from batchchat.jobs.deletion.pruning import Kept
 from batchchat.jobs.errors import (
     BatchchatError,
     ConfigError,
@@ -169,6 +173,19 @@ class RemoteBackend(Backend):
         except ConflictError as error:
             error.hint = f"see how it ended with `batchchat status {batch_id}`"
             raise
+
+    @override
+    def delete(self, batch_id: str, *, keep_input: bool, dry_run: bool) -> Removal:
+        return delete_batch(
+            self._server, batch_id, keep_input=keep_input, dry_run=dry_run
+        )
+
+    @override
+    def prune(
+        self, before: int, *, keep_input: bool, dry_run: bool
+    ) -> Iterator[Removal | Kept]:
+        delete = partial(self.delete, keep_input=keep_input, dry_run=dry_run)
+        return prune_batches(self._newest_first, delete, before)
 
     @override
     def extend(self, batch_id: str, window: str) -> None:

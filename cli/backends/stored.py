@@ -16,6 +16,8 @@ from batchchat.cli.backends.session import Session
 from batchchat.cli.terminal.input_file import InputFile
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.catalog.model_object import model_objects
+from batchchat.jobs.deletion.deletion import Deleter, Removal
+from batchchat.jobs.deletion.pruning import Kept, prune
 from batchchat.jobs.errors import CorruptObjectError, NewerFormatError, NotFoundError
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.files.reused_batches import AUTO, with_reused_batches
@@ -182,6 +184,20 @@ class StoredBackend(Backend):
         cancel_batch(self.ledger, batch_id)
         self._stop_running(batch_id)
         return View.of_state(self.ledger.state(batch_id))
+
+    @override
+    def delete(self, batch_id: str, *, keep_input: bool, dry_run: bool) -> Removal:
+        deleter = Deleter(self.ledger)
+        act = deleter.preview if dry_run else deleter.delete
+        return act(batch_id, keep_input=keep_input)
+
+    @override
+    def prune(
+        self, before: int, *, keep_input: bool, dry_run: bool
+    ) -> Iterator[Removal | Kept]:
+        if not dry_run:
+            Deleter(self.ledger).sweep()
+        return prune(self.ledger, before, keep_input=keep_input, dry_run=dry_run)
 
     @override
     def extend(self, batch_id: str, window: str) -> None:

@@ -81,10 +81,10 @@ class ServerClient:
 
         return self.retry_while_unavailable(send) if is_idempotent else send()
 
-    def delete(self, path: str) -> None:
-        """Delete a resource."""
-        with self.stream("DELETE", path) as response:
-            response.read()
+    def delete(self, path: str, **params: Any) -> bytes:
+        """Delete a resource; return the body of the response."""
+        with self.stream("DELETE", path, params=params) as response:
+            return response.read()
 
     @contextmanager
     def stream(

@@ -179,9 +179,30 @@ ReuseAcrossEngines = Annotated[
         help="Reuse answers of other engine versions, precisions and chat templates.",
     ),
 ]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", "-y", help="Do not ask; required without a terminal."),
+]
+KeepInput = Annotated[
+    bool, typer.Option("--keep-input", help="Keep the input file in the storage.")
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Only show what would be deleted, and its size."),
+]
 Progress = Annotated[
     bool, typer.Option("--progress/--no-progress", help="Show progress on stderr.")
 ]
+
+
+def parse_duration(text: str) -> int:
+    """Return the seconds of a duration as it was typed. Raises `BadParameter`."""
+    from batchchat.jobs.durations import duration_seconds
+
+    seconds = duration_seconds(text)
+    if not seconds:
+        raise typer.BadParameter(f"{text!r} is not a duration, such as 30d or 12h.")
+    return seconds
 
 
 def parse_statuses(names: list[str] | None) -> frozenset[str]:

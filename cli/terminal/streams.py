@@ -150,6 +150,12 @@ def info(*parts: str | Styled, indent: int = 0) -> None:
         _discard_buffer(stream)
 
 
+def ask(question: str) -> None:
+    """Print a question to stderr, and leave the cursor behind it."""
+    stderr().write(printable(question))
+    stderr().flush()
+
+
 def hint(text: str | None) -> None:
     """Print what to do next, if there is anything to do."""
     if text:

@@ -22,8 +22,10 @@ class Screen(NamedTuple):
     lines: list[str]
 
 
-def run_in_terminal(place: Place, width: int, *arguments: str) -> Screen:
-    """Run `batchchat` in a terminal that is `width` cells wide."""
+def run_in_terminal(
+    place: Place, width: int, *arguments: str, typed: bytes = b""
+) -> Screen:
+    """Run `batchchat` in a terminal that is `width` cells wide, and type `typed`."""
     master, terminal = os.openpty()
     size = struct.pack("HHHH", _HEIGHT, width, 0, 0)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
@@ -39,6 +41,7 @@ def run_in_terminal(place: Place, width: int, *arguments: str) -> Screen:
         cwd=place.folder,
     ) as process:
         os.close(terminal)
+        os.write(master, typed)
         written = b""
         with suppress(OSError):  # Linux reports the end of the last writer as an error
             while data := os.read(master, 65_536):
