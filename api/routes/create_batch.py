@@ -29,6 +29,7 @@ from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.durations import DURATION_PATTERN
 from batchchat.jobs.errors import (
     ConfigError,
+    InputFileError,
     ModelNotFoundError,
     NotFoundError,
     OutputError,
@@ -45,6 +46,7 @@ from batchchat.jobs.ledger.records import Batch, File
 from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.ledger.table_options import TableOptions
 from batchchat.jobs.planning.model_resolution import resolve_model
+from batchchat.jobs.requests.input_format import HEAD_BYTES, check_format
 from batchchat.jobs.webhooks.endpoints import EndpointStore
 from batchchat.jobs.webhooks.outbox import Outbox
 from batchchat.workers.engine.engine_check import check_engine_arguments
@@ -177,6 +179,7 @@ def create(
     """
     check_priority(context, ledger, body.priority)
     file = _input_file(context, ledger, body.input_file_id)
+    _check_holds_requests(ledger, file)
     model = _resolve_model(context, ledger, file, body)
     expires_after = body.output_expires_after
     options = BatchOptions(
@@ -294,6 +297,16 @@ def _destination(context: AppContext, ledger: Ledger, output: str | None) -> str
         raise ApiError(
             400, message, param="output", code="output_not_allowed"
         ) from None
+
+
+def _check_holds_requests(ledger: Ledger, file: File) -> None:
+    """Raise `ApiError` for a file of another format than JSON lines."""
+    head = ledger.storage.read(ledger.keys.content(file.id), 0, HEAD_BYTES)
+    try:
+        check_format(head, file.filename)
+    except InputFileError as error:
+        message = f"{error.message}: {error.hint}."
+        raise ApiError(400, message, param="input_file_id", code=error.code) from None
 
 
 def _input_file(context: AppContext, ledger: Ledger, file_id: str) -> File:

@@ -17,7 +17,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import File
 from batchchat.jobs.ledger.stored_files import publish_file, store_file
 from batchchat.jobs.requests.decompression import compression_of, plain_name
-from batchchat.jobs.requests.input_format import HEAD_BYTES, check_format, plain_lines
+from batchchat.jobs.requests.input_format import HEAD_BYTES, check_upload, plain_upload
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.storage.protocol import CHUNK_BYTES, Writer
 
@@ -63,7 +63,7 @@ async def receive_file(request: Request, ledger: Ledger, settings: Settings) -> 
         purpose = _purpose(form, required=True)
         if purpose == "batch":
             with _as_api_error():
-                check_format(content.head, form.filename)
+                check_upload(content.head, form.filename)
         file = File(
             id=file_id,
             bytes=content.size,
@@ -92,7 +92,7 @@ def _store_decompressed(ledger: Ledger, file: File, max_bytes: int) -> File:
             stored = ledger.storage.stream(key)
             return store_file(
                 ledger,
-                plain_lines(stored, file.filename, max_bytes),
+                plain_upload(stored, file.filename, max_bytes),
                 plain_name(file.filename),
                 file.purpose,
                 expires_at=file.expires_at,

@@ -12,13 +12,11 @@ from batchchat.jobs.requests.diagnostics import MAX_PROBLEMS_PER_LINE
 from batchchat.jobs.requests.json_value import NO_JSON
 from batchchat.jobs.requests.parser import NO_MODEL
 from batchchat.jobs.requests.problems import Problem, ProblemLog
+from batchchat.jobs.requests.row_hint import row_hint
 
 _ENVELOPE = {"method", "url", "body"}
 _EXAMPLE = '`{"messages": [{"role": "user", "content": "…"}]}`'
 _MAX_COLUMNS = 12
-_PROMPT_COLUMNS = ("prompt", "question", "instruction", "query", "input", "text")
-"""Columns that usually hold what is asked, the most likely one first."""
-
 NO_MODEL_IN_FILE = (
     "no request names a model: add a `model` to each request, or to the batch"
 )
@@ -102,16 +100,8 @@ def _row_problem(line: list[Problem]) -> Problem:
     named = ", ".join(f"`{column[:40]}`" for column in columns[:_MAX_COLUMNS])
     more = ", …" if len(columns) > _MAX_COLUMNS else ""
     reason = f"they are rows with the columns {named}{more}"
-    return _file_problem(f"{reason}. Convert them: `{_conversion(columns)}`")
-
-
-def _conversion(columns: list[str]) -> str:
-    """Return a command that makes a request of each row."""
-    column = next((one for one in _PROMPT_COLUMNS if one in columns), "COLUMN")
-    return (
-        'jq -c \'{messages: [{role: "user", content: .' + column + "}]}'"
-        " FILE > requests.jsonl"
-    )
+    hint = row_hint(columns)
+    return _file_problem(f"{reason}. {hint[0].upper()}{hint[1:]}")
 
 
 def _is_value(line: list[Problem]) -> bool:

@@ -2,8 +2,9 @@
 
 import csv
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from json import JSONDecoder
 from typing import NamedTuple
 
 import msgspec
@@ -18,27 +19,25 @@ from batchchat.jobs.requests.decompression import (
     plain_head,
 )
 from batchchat.jobs.requests.line_reader import BOM
+from batchchat.jobs.requests.row_hint import row_hint
 
 HEAD_BYTES = 64 * 1024
 """Bytes at the start of a file by which its format is recognized."""
 
 
 class _Format(NamedTuple):
-    """A format that is no JSON lines; `{}` stands for the file in `command`."""
+    """A format that is no JSON lines.
+
+    `command` makes requests of it, with `{}` for the file; None if it is a table, and
+    then `columns` are those that are known.
+    """
 
     description: str
-    command: str
+    command: str | None = None
+    columns: tuple[str, ...] = ()
 
 
 _ICONV = "iconv -f {encoding} -t UTF-8 {{}} > requests.jsonl"
-_PANDAS = (
-    'python -c "import pandas, sys; pandas.read_parquet(sys.argv[1]).to_json('
-    "'requests.jsonl', orient='records', lines=True)\" {}"
-)
-_READ_CSV = (
-    'python -c "import pandas, sys; pandas.read_csv(sys.argv[1], sep={separator})'
-    ".to_json('rows.jsonl', orient='records', lines=True)\" {{}}"
-)
 _MAX_COLUMNS = 12
 _ARRAY = _Format("a JSON array", "jq -c '.[]' {} > requests.jsonl")
 _PRETTY = _Format("pretty-printed JSON", "jq -c . {} > requests.jsonl")
@@ -49,14 +48,18 @@ _COMMAS = _Format(
 _RETURNS = _Format(
     "text whose lines end with carriage returns", "tr '\\r' '\\n' < {} > requests.jsonl"
 )
-_BY_MAGIC = {
+_ARCHIVES = {
     b"PK\x03\x04": _Format("a zip archive", "unzip -p {} > requests.jsonl"),
     b"\xfd7zXZ\0": _Format("xz data", "xz -dc {} > requests.jsonl"),
     b"BZh": _Format("bzip2 data", "bzip2 -dc {} > requests.jsonl"),
     b"7z\xbc\xaf\x27\x1c": _Format("a 7z archive", "7z e -so {} > requests.jsonl"),
-    b"PAR1": _Format("a Parquet file", _PANDAS),
     GZIP.magic: _Format("compressed twice", "gzip -dc {} > requests.jsonl"),
     ZSTD.magic: _Format("compressed twice", "zstd -dc {} > requests.jsonl"),
+}
+_TABLES = {
+    b"PAR1": _Format("a Parquet file"),
+    b"ARROW1": _Format("an Arrow file"),
+    b"\xff\xff\xff\xff": _Format("an Arrow stream"),
 }
 _BY_ENCODING = {
     b"\xff\xfe\0\0": "UTF-32",
@@ -74,7 +77,7 @@ _BY_ENCODING = {
 def plain_lines(
     chunks: Iterable[bytes], source: str, max_bytes: int
 ) -> Iterator[bytes]:
-    """Yield the bytes of an input file; gzip and Zstandard are decompressed.
+    """Yield the bytes of a file of requests; gzip and Zstandard are decompressed.
 
     It takes bounded memory. `source` names the file in errors, and `max_bytes` limits
     what it decompresses to.
@@ -84,15 +87,14 @@ def plain_lines(
             compressed data is truncated, damaged or too large.
 
     """
-    head, rest = _split_head(chunks)
-    compression = compression_of(head)
-    if compression is not None:
-        packed = chain([head], rest)
-        head, rest = _split_head(decompress(packed, compression, source, max_bytes))
-    _check_format(head, source, compression)
-    if head:
-        yield head
-    yield from rest
+    return _plain(chunks, source, max_bytes, _other_format)
+
+
+def plain_upload(
+    chunks: Iterable[bytes], source: str, max_bytes: int
+) -> Iterator[bytes]:
+    """Yield the bytes of a file of requests or rows; see `plain_lines`."""
+    return _plain(chunks, source, max_bytes, _archive)
 
 
 def check_format(head: bytes, source: str) -> None:
@@ -101,22 +103,47 @@ def check_format(head: bytes, source: str) -> None:
     The file may be compressed. Wrong lines are no matter of this check: the planner
     reports each of them.
     """
-    _check_format(plain_head(head), source, compression_of(head))
+    found = _other_format(plain_head(head))
+    _refuse(found, source, compression_of(head))
 
 
-def _check_format(text: bytes, source: str, compression: Compression | None) -> None:
-    found = _other_format(text)
+def check_upload(head: bytes, source: str) -> None:
+    """Raise `InputFileError` if such a file holds neither requests nor rows."""
+    _refuse(_archive(plain_head(head)), source, compression_of(head))
+
+
+def _plain(
+    chunks: Iterable[bytes],
+    source: str,
+    max_bytes: int,
+    recognize: Callable[[bytes], _Format | None],
+) -> Iterator[bytes]:
+    head, rest = _split_head(chunks)
+    compression = compression_of(head)
+    if compression is not None:
+        packed = chain([head], rest)
+        head, rest = _split_head(decompress(packed, compression, source, max_bytes))
+    _refuse(recognize(head), source, compression)
+    if head:
+        yield head
+    yield from rest
+
+
+def _refuse(
+    found: _Format | None, source: str, compression: Compression | None
+) -> None:
+    """Raise `InputFileError` if another format was found."""
     if found is None:
         return
+    message = f"`{source}` is not a JSONL file of requests, but {found.description}"
+    if found.command is None:
+        raise InputFileError(message, hint=row_hint(found.columns))
     file = "FILE" if source == "-" else shlex.quote(source)
     command = found.command.format(file)
     if compression is not None:
         unpack = f"{compression.command} -dc {file} > plain"
         command = f"{unpack} && {found.command.format('plain')}"
-    raise InputFileError(
-        f"`{source}` is not a JSONL file, but {found.description}",
-        hint=f"convert it: `{command}`",
-    )
+    raise InputFileError(message, hint=f"convert it: `{command}`")
 
 
 def _split_head(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
@@ -126,11 +153,19 @@ def _split_head(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
     return head, rest
 
 
+def _archive(head: bytes) -> _Format | None:
+    return _starting(_ARCHIVES, head)
+
+
+def _starting(formats: dict[bytes, _Format], head: bytes) -> _Format | None:
+    return next((one for magic, one in formats.items() if head.startswith(magic)), None)
+
+
 def _other_format(head: bytes) -> _Format | None:
     """Return the format of a file that starts with `head` unless it is JSON lines."""
-    for magic, found in _BY_MAGIC.items():
-        if head.startswith(magic):
-            return found
+    found = _archive(head) or _starting(_TABLES, head)
+    if found is not None:
+        return found
     for start, encoding in _BY_ENCODING.items():
         if head.startswith(start):
             return _Format(f"{encoding} text", _ICONV.format(encoding=encoding))
@@ -142,7 +177,7 @@ def _other_text(text: bytes) -> _Format | None:
     first = first.rstrip()
     is_continued = not rest.lstrip().startswith(b"{")
     if text.startswith(b"["):
-        return _ARRAY if is_continued or not _is_json(first) else None
+        return _array(text) if is_continued or not _is_json(first) else None
     if not text.startswith(b"{"):
         return _delimited(first, rest)
     if line_feed and first.endswith(b",") and _is_json(first[:-1]):
@@ -154,15 +189,32 @@ def _other_text(text: bytes) -> _Format | None:
     return _PRETTY if is_pretty else None
 
 
+def _array(text: bytes) -> _Format:
+    """Return an array of rows if its first item is an object and no request."""
+    try:
+        item, _ = JSONDecoder().raw_decode(text[1:].decode(errors="replace").lstrip())
+    except (ValueError, RecursionError):
+        return _ARRAY
+    if not isinstance(item, dict) or _REQUEST_KEYS & item.keys():
+        return _ARRAY
+    return _table("a JSON array of rows", tuple(item))
+
+
+_REQUEST_KEYS = {"body", "messages", "url"}
+
+
+def _table(description: str, columns: tuple[str, ...]) -> _Format:
+    shown = ", ".join(f"`{column[:40]}`" for column in columns[:_MAX_COLUMNS])
+    return _Format(f"{description} with the columns {shown}", columns=columns)
+
+
 def _delimited(first: bytes, rest: bytes) -> _Format | None:
     """Return CSV or TSV if the first two lines have the same number of columns."""
     second = rest.partition(b"\n")[0].strip()
     for delimiter, name in ((b"\t", "TSV"), (b",", "CSV"), (b";", "CSV")):
         columns = _split(first, delimiter)
         if len(columns) > 1 and len(columns) == len(_split(second, delimiter)):
-            shown = ", ".join(f"`{column[:40]}`" for column in columns[:_MAX_COLUMNS])
-            command = _READ_CSV.format(separator=repr(delimiter.decode()))
-            return _Format(f"{name} with the columns {shown}", command)
+            return _table(name, tuple(columns))
     return None
 
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_ENVELOPE = {"custom_id", "method", "url", "body"}
+"""The fields of a request, which no table of rows has all of."""
+
+
 def with_usable_columns(reader: RowReader, name: str) -> RowReader:
     """Return a reader without views. Raises `InputFileError` if it has other faults."""
     import pyarrow as pa
@@ -53,6 +57,11 @@ def _check_names(schema: "pa.Schema", name: str) -> None:
     if not schema.names:
         hint = "each row needs a column, such as the text of a prompt"
         raise InputFileError(f"`{name}` has no columns", hint=hint)
+    if not _ENVELOPE - set(schema.names):
+        raise InputFileError(
+            f"`{name}` holds requests, which are not rows",
+            hint="submit it without options for rows, such as a prompt",
+        )
     twice = sorted({one for one in schema.names if schema.names.count(one) > 1})
     if twice:
         raise InputFileError(

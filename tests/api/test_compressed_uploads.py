@@ -72,9 +72,7 @@ def test_gzip_for_another_purpose_is_stored_unchanged(served):
         (BOMB, 413, "1,000,000 bytes"),
         (zstd(b" " * 3_000_000), 413, "1,000,000 bytes"),
         (b"PK\x03\x04" + b"x" * 99, 400, "zip archive: convert it: `unzip -p"),
-        (b"[" + LINE + b"]", 400, "JSON array: convert it: `jq -c"),
-        (LINES.decode().encode("utf-16"), 400, "UTF-16 text: convert it: `iconv"),
-        (b"PAR1" + bytes(99), 400, "a Parquet file: convert it: `python"),
+        (zstd(b"BZh" + bytes(99)), 400, "bzip2 data: convert it: `zstd -dc"),
     ],
 )
 @pytest.mark.parametrize("file_first", [False, True])
@@ -88,6 +86,40 @@ def test_an_unusable_file_is_rejected_and_not_stored(
     assert error["param"] == "file"
     assert words in error["message"]
     assert served.stored() == []
+
+
+TABLE = b"question,answer\na,b\nc,d\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"[" + LINE + b"]", "JSON array: convert it: `jq -c"),
+        (LINES.decode().encode("utf-16"), "UTF-16 text: convert it: `iconv"),
+        (b"PAR1" + bytes(99), "a Parquet file: make a request of each row: `--prompt"),
+        (b"ARROW1" + bytes(99), "an Arrow file: make a request of each row"),
+        (
+            TABLE,
+            "CSV with the columns `question`, `answer`: make a request of each row",
+        ),
+        (gzip.compress(TABLE), "--prompt '{{ question }}'`"),
+    ],
+)
+def test_a_file_of_rows_is_stored_but_is_no_file_of_requests(served, data, words):
+    file = upload(served, data).json()
+    response = served.create(file["id"], model="m")
+    assert response.status_code == 400
+    error = error_of(response)
+    assert (error["param"], error["code"]) == ("input_file_id", "invalid_file")
+    assert words in error["message"]
+    assert "over the API, `rows`" in error["message"] or "convert it" in words
+
+
+def test_a_compressed_file_of_rows_is_stored_as_it_was(served):
+    for data in (gzip.compress(TABLE), zstd(TABLE)):
+        file = upload(served, data).json()
+        content = served.client.get(f"/v1/files/{file['id']}/content")
+        assert content.content == TABLE
 
 
 def test_a_file_in_any_format_is_stored_for_another_purpose(served):

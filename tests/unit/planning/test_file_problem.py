@@ -42,15 +42,15 @@ def test_rows_of_a_data_set_are_one_problem_that_names_the_columns(row, column, 
     (problem,) = problems
     assert (problem.code, problem.line) == ("not_requests", None)
     assert f"`{column}`" in problem.message
-    assert "jq -c " in problem.message
+    assert ". Make a request of each row: `--prompt" in problem.message
     assert (found.requests, found.invalid, found.problem_count) == (3, 3, 1)
 
 
-def test_the_command_converts_the_column_that_is_likely_the_prompt():
+def test_the_hint_names_the_column_that_is_likely_the_prompt():
     _, (problem,) = problems_of(rows({"answer": "a", "question": "b"}))
-    assert "content: .question}" in problem.message
+    assert "`--prompt '{{ question }}'`" in problem.message
     _, (problem,) = problems_of(rows({"turns": ["a"]}))
-    assert "content: .COLUMN}" in problem.message
+    assert "`--prompt '{{ COLUMN }}'`" in problem.message
 
 
 @pytest.mark.parametrize(

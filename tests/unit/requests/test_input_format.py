@@ -111,12 +111,6 @@ def zipped():
     return sink.getvalue()
 
 
-def as_parquet():
-    sink = io.BytesIO()
-    parquet.write_table(pa.Table.from_pylist(ROWS), sink)
-    return sink.getvalue()
-
-
 PRETTY = "\n".join(json.dumps(row, indent=2) for row in ROWS).encode()
 LONG = json.dumps([{"custom_id": "a", "content": "x" * 200_000}], indent=1).encode()[
     1:-2
@@ -147,7 +141,6 @@ FORMATS = {
     "commas": (LINES.replace(b"\n", b",\n"), "comma", "sed"),
     "commas, CRLF": (LINES.replace(b"\n", b" ,\r\n"), "comma", "sed"),
     "carriage returns": (LINES.replace(b"\n", b"\r"), "carriage returns", "tr"),
-    "parquet": (as_parquet(), "Parquet", "pandas"),
 }
 
 
@@ -167,7 +160,7 @@ def test_another_format_is_one_error_that_names_it_and_a_command(name, pack):
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_command_converts_the_file(name, compressed, tmp_path, monkeypatch):
     data, _, tool = FORMATS[name]
-    if tool != "pandas" and which(tool) is None:
+    if which(tool) is None:
         pytest.skip(f"{tool} is not installed")
     if name == "pretty-printed, long":
         pytest.skip("not a whole file")
@@ -203,30 +196,49 @@ def test_lines_are_passed_on_unchanged(data):
     assert read(data) == data
 
 
+def as_parquet():
+    sink = io.BytesIO()
+    parquet.write_table(pa.table({"question": ["a"]}), sink)
+    return sink.getvalue()
+
+
+def as_arrow(new):
+    sink = io.BytesIO()
+    table = pa.table({"question": ["a"]})
+    with new(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+QUESTION, COLUMN = "`--prompt '{{ question }}'`", "`--prompt '{{ COLUMN }}'`"
 TABLES = {
-    "CSV": (b'question,answer\n"a, b",c\n', ["question", "answer"]),
-    "CSV with semicolons": (b"question;answer\na;b\nc;d\n", ["question", "answer"]),
-    "TSV": (b"id\tquestion\n1\ta, b\n", ["id", "question"]),
-    "quoted CSV": (b'"my question","answer"\n"a","b"\n', ["my question", "answer"]),
+    "CSV": (
+        b'question,answer\n"a, b",c\n',
+        "CSV with the columns `question`, `answer`",
+        QUESTION,
+    ),
+    "CSV with semicolons": (b"question;answer\na;b\nc;d\n", "CSV", QUESTION),
+    "TSV": (b"id\tquestion\n1\ta, b\n", "TSV with the columns `id`", QUESTION),
+    "quoted CSV": (b'"my text","answer"\n"a","b"\n', "`my text`, `answer`", COLUMN),
+    "Parquet": (as_parquet(), "a Parquet file", COLUMN),
+    "Arrow file": (as_arrow(pa.ipc.new_file), "an Arrow file", COLUMN),
+    "Arrow stream": (as_arrow(pa.ipc.new_stream), "an Arrow stream", COLUMN),
+    "array of rows": (
+        b'[\n {"question": "a", "n": [1]},\n {"question": "b"}]',
+        "a JSON array of rows with the columns `question`, `n`",
+        QUESTION,
+    ),
 }
 
 
-@pytest.mark.parametrize(("data", "columns"), TABLES.values(), ids=TABLES)
-def test_a_table_is_one_error_that_names_its_columns(
-    data, columns, tmp_path, monkeypatch
-):
+@pytest.mark.parametrize("pack", [bytes, *PACK.values()])
+@pytest.mark.parametrize(("data", "words", "option"), TABLES.values(), ids=TABLES)
+def test_a_table_is_one_error_that_says_how_to_make_requests(data, words, option, pack):
     with pytest.raises(InputFileError) as caught:
-        read(data)
-    named = ", ".join(f"`{column}`" for column in columns)
-    assert f"SV with the columns {named}" in caught.value.message
-    monkeypatch.chdir(tmp_path)
-    Path("in.data").write_bytes(data)
-    assert caught.value.hint is not None
-    command = caught.value.hint.removeprefix("convert it: `").removesuffix("`")
-    command = command.replace("python ", f"{sys.executable} ", 1)
-    subprocess.run(command, shell=True, check=True)  # noqa: S602
-    rows = [json.loads(line) for line in Path("rows.jsonl").read_text().splitlines()]
-    assert [list(row) for row in rows] == [columns] * (data.count(b"\n") - 1)
+        read(pack(data))
+    assert "`in.data` is not a JSONL file of requests, but " in caught.value.message
+    assert words in caught.value.message
+    assert f"make a request of each row: {option}" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(

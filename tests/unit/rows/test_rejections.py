@@ -96,6 +96,10 @@ REJECTED = {
         as_arrow(pa.table({"u": pa.array([[1]], pa.list_view(pa.int8()))})),
         "column `u`: its type `list_view<item: int8>`",
     ),
+    "requests": (
+        as_lines([{"custom_id": "1", "method": "POST", "url": "/", "body": {"a": 1}}]),
+        "holds requests",
+    ),
     "names in Parquet": (
         as_parquet(pa.Table.from_arrays([pa.array([1])] * 2, ["a", "a"])),
         "several columns with the name `a`",
