@@ -85,6 +85,7 @@ bench: $(READY)  ## Run all benchmarks, small; or one, in full: make bench NAME=
 docs: $(READY)  ## Write the pages that are generated
 	$(BIN)/python tools/settings_page.py
 	$(BIN)/python tools/requests_page.py
+	$(BIN)/python tools/results_page.py
 
 lock: $(READY)  ## Compile the locks after a change of pyproject.toml (ARGS=--upgrade raises all)
 	$(COMPILE) $(CPU_TORCH) --group dev --extra cpu --override requirements/overrides.txt --output-file requirements/dev-cpu.lock

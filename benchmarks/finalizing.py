@@ -1,12 +1,16 @@
 """Measure how fast finished shards become an output file and a Parquet file.
 
     python -m benchmarks.finalizing --requests 1000000
+    python -m benchmarks.finalizing --requests 1000000 --rows
 
 Writes the input, the plan, and the checkpoints and commit of each shard, as attempts
-write them. Then one process finalizes the batch, and another writes it as Parquet.
+write them. Then one process finalizes the batch, and another writes it as Parquet. With
+`--rows` the input is a table of five columns, which are joined to the Parquet file, and
+a third process writes the same table as JSON lines.
 """
 
 import argparse
+import io
 import json
 import resource
 import subprocess
@@ -20,29 +24,85 @@ from typing import Any
 from benchmarks.report import report
 
 SHARD = 1_000
+TABLE_ROWS = 50_000
+"""Rows of a row group of the input."""
+
 PIECE = 250
 """Results in a checkpoint: what a worker finishes in two seconds."""
 
 WORDS = ["the", "of", "and", "to", "in", "that", "was", "his", "he", "it", "with", "is"]
 
 
-def prepare(folder: Path, requests: int) -> str:
+def prepare(folder: Path, requests: int, *, has_rows: bool = False) -> str:
     """Make a batch whose shards are all committed; return its id."""
     from batchchat.jobs.ledger import records
-    from batchchat.jobs.ledger.batch_options import BatchOptions
-    from batchchat.jobs.ledger.stored_files import store_file
-    from batchchat.jobs.ledger.submission import create_batch
 
     ledger = open_ledger(folder)
     source = Random(7)
     words = source.choices(WORDS, k=100_000)
-    file = store_file(ledger, (_line(i, words) for i in range(requests)), "in.jsonl")
-    batch = create_batch(ledger, file, BatchOptions(model="demo", seed=1))
-    plan = _plan(ledger, file)
+    submit = _submit_rows if has_rows else _submit_requests
+    batch = submit(ledger, requests, words)
+    plan = _plan(ledger, batch)
     ledger.storage.create(ledger.keys.batch(batch.id).plan, records.encode(plan))
     for shard in plan.shards:
         _commit(ledger, batch, shard, words)
-    return batch.id
+    return str(batch.id)
+
+
+def _submit_requests(ledger: Any, requests: int, words: list[str]) -> Any:
+    from batchchat.jobs.ledger.batch_options import BatchOptions
+    from batchchat.jobs.ledger.stored_files import store_file
+    from batchchat.jobs.ledger.submission import create_batch
+
+    file = store_file(ledger, (_line(i, words) for i in range(requests)), "in.jsonl")
+    return create_batch(ledger, file, BatchOptions(model="demo", seed=1))
+
+
+def _submit_rows(ledger: Any, requests: int, words: list[str]) -> Any:
+    """Submit a table, and store its request lines."""
+    from batchchat.jobs.ledger.batch_options import BatchOptions
+    from batchchat.jobs.ledger.stored_files import store_file
+    from batchchat.jobs.ledger.submission import create_batch
+    from batchchat.jobs.planning.row_conversion import store_request_lines
+    from batchchat.jobs.rows.row_options import RowOptions
+
+    file = store_file(ledger, [_table(requests, words)], "in.parquet")
+    rows = RowOptions(prompt="{{ text }}", system="You are a helpful assistant.")
+    options = BatchOptions(model="demo", seed=1, rows=rows)
+    batch = create_batch(ledger, file, options)
+    store_request_lines(ledger, batch, rows, iter)
+    return batch
+
+
+def _table(rows: int, words: list[str]) -> bytes:
+    """Return a Parquet file: id, text, language, score and tags of each row."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    sink = io.BytesIO()
+    writer = None
+    for begin in range(0, rows, TABLE_ROWS):
+        numbers = range(begin, min(rows, begin + TABLE_ROWS))
+        languages = pa.array([("en", "de", "fr")[n % 3] for n in numbers])
+        table = pa.table(
+            {
+                "id": pa.array(numbers, pa.int64()),
+                "text": [" ".join(_words(n, words, 60)) for n in numbers],
+                "language": languages.dictionary_encode(),
+                "score": [n / 7 for n in numbers],
+                "tags": [_words(n, words, 3) for n in numbers],
+            }
+        )
+        writer = writer or parquet.ParquetWriter(sink, table.schema, compression="zstd")
+        writer.write_table(table)
+    if writer is not None:
+        writer.close()
+    return sink.getvalue()
+
+
+def _words(number: int, words: list[str], count: int) -> list[str]:
+    at = number % 90_000
+    return words[at : at + count]
 
 
 def open_ledger(folder: Path) -> Any:
@@ -54,8 +114,7 @@ def open_ledger(folder: Path) -> Any:
 
 
 def _line(index: int, words: list[str]) -> bytes:
-    at = index % 90_000
-    text = " ".join(words[at : at + 60])
+    text = " ".join(_words(index, words, 60))
     line = {
         "custom_id": f"request-{index}",
         "method": "POST",
@@ -72,13 +131,14 @@ def _line(index: int, words: list[str]) -> bytes:
     return json.dumps(line).encode() + b"\n"
 
 
-def _plan(ledger: Any, file: Any) -> Any:
+def _plan(ledger: Any, batch: Any) -> Any:
     from batchchat.jobs.catalog.catalog import load_catalog
     from batchchat.jobs.ledger.records import Plan
+    from batchchat.jobs.ledger.request_lines import request_lines_key
     from batchchat.jobs.planning.scanner import Limits, scan
     from batchchat.jobs.requests.parser import Parser
 
-    content = ledger.keys.content(file.id)
+    content = request_lines_key(ledger.keys, batch)
     found = scan(
         lambda: ledger.storage.stream(content),
         Parser("demo"),
@@ -144,11 +204,12 @@ def _result(batch_id: str, line: int, words: list[str]) -> Any:
 
 
 def measure(kind: str, folder: Path, batch_id: str) -> None:
-    """Run one of the two in this process and print its measurements as JSON."""
+    """Run one of them in this process and print its measurements as JSON."""
     from batchchat.jobs.results.finalize import finalize
+    from batchchat.jobs.results.json_table import write_json_table
     from batchchat.jobs.results.parquet import write_parquet
 
-    if kind == "parquet":
+    if kind != "jsonl":
         import pyarrow.parquet
 
         pyarrow.array([0])  # loads pandas before the measurement
@@ -160,9 +221,12 @@ def measure(kind: str, folder: Path, batch_id: str) -> None:
         size = state.final.output_bytes if state.final else 0
         rows = state.counts().completed
     else:
-        with (folder / "out.parquet").open("wb") as sink:
-            rows = write_parquet(ledger, ledger.state(batch_id), sink)
-        size = (folder / "out.parquet").stat().st_size
+        state, path = ledger.state(batch_id), folder / f"out.{kind}"
+        with path.open("wb") as sink:
+            (write_parquet if kind == "parquet" else write_json_table)(
+                ledger, state, sink
+            )
+        rows, size = state.counts().total, path.stat().st_size
     used, seconds = time.process_time() - used, time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     row = {
@@ -183,6 +247,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--keep", type=Path, help="folder for the batch, which is kept")
+    parser.add_argument("--rows", action="store_true", help="submit a table")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -191,12 +256,12 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
-        batch_id = prepare(folder, options.requests)
+        batch_id = prepare(folder, options.requests, has_rows=options.rows)
         final = folder / open_ledger(folder).keys.batch(batch_id).final
         rows = []
         for _ in range(options.runs):
             final.unlink(missing_ok=True)
-            for kind in ("jsonl", "parquet"):
+            for kind in ("jsonl", "parquet", *(["table"] if options.rows else [])):
                 command = [
                     sys.executable,
                     "-m",

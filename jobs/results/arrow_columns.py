@@ -172,7 +172,7 @@ def _answered(
         "messages": add_messages(
             nested.messages, _conversations(requests, asked, bodies)
         ),
-        "tools": [None if one.tools == _NULL else bytes(one.tools) for one in asked],
+        "tools": [_unless_null(one.tools) for one in asked],
         "n_choices": [len(body.choices) for body in bodies],
         "choices": add_choices(nested.choices, [body.choices for body in bodies]),
         "prompt_tokens": [usage.prompt_tokens for usage in used],
@@ -183,8 +183,13 @@ def _answered(
         "seed": [body.seed for body in bodies],
         "system_fingerprint": [body.system_fingerprint for body in bodies],
         "metadata": [_metadata(one.metadata) for one in asked],
+        "reused_from": [_unless_null(body.reused_from) for body in bodies],
         "response": responses_of(rows),
     }
+
+
+def _unless_null(raw: msgspec.Raw) -> bytes | None:
+    return None if raw == _NULL else bytes(raw)
 
 
 def _of_rows(

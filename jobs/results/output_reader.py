@@ -74,6 +74,7 @@ class Body(msgspec.Struct, gc=False):
     system_fingerprint: str
     seed: int
     turns: list[Turn] = []
+    reused_from: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Failure(msgspec.Struct, gc=False):

@@ -64,6 +64,11 @@ COLUMNS = (
     Column("seed", "int64", "the seed of the first answer"),
     Column("system_fingerprint", "string", "the engine, a key of `engines`"),
     Column("metadata", "JSON", "the `metadata` of the request"),
+    Column(
+        "reused_from",
+        "JSON",
+        "the `batch_id` and the `custom_id` of a [reused](reuse.md) answer",
+    ),
     Column("error_code", "string", "the code of the error if the request failed"),
     Column("error_message", "string", "what is wrong if the request failed"),
     Column(

@@ -7,7 +7,7 @@ import pytest
 
 from batchchat.jobs.requests.parameters import PARAMETERS
 from batchchat.jobs.settings import Settings
-from tools import requests_page, settings_page
+from tools import requests_page, results_page, settings_page
 
 ROOT = Path(__file__).parents[3]
 TOPS = ("api", "batchchat", "benchmarks", "cli", "examples", "jobs", "tests", "tools")
@@ -32,6 +32,10 @@ def test_the_settings_page_is_up_to_date():
 
 def test_the_requests_page_is_up_to_date():
     assert requests_page.PAGE.read_text("utf-8") == requests_page.page()
+
+
+def test_the_results_page_is_up_to_date():
+    assert results_page.PAGE.read_text("utf-8") == results_page.page()
 
 
 def test_every_field_that_changes_an_answer_is_compared_with_run_batch():

@@ -14,6 +14,7 @@ from batchchat.jobs.engine.protocol import GeneratedTurn
 from batchchat.jobs.engine.sampling import nth_seed
 from batchchat.jobs.errors import ConflictError, CorruptObjectError, RequestRefusedError
 from batchchat.jobs.results import table as module
+from batchchat.jobs.results.joined_rows import outcome_of
 from batchchat.jobs.results.parquet import write_parquet
 from tests.support import ended
 from tests.support.ended import Hand, bare, completion, echo, whole
@@ -75,6 +76,7 @@ def test_a_completed_request_has_every_column(hand):
         "seed": 7,
         "system_fingerprint": "fp",
         "metadata": None,
+        "reused_from": None,
         "error_code": None,
         "error_message": None,
     }
@@ -89,6 +91,17 @@ def test_a_refused_request_has_an_error_and_a_response(hand):
     }
     assert (row["status"], row["error_code"]) == ("failed", "context_length_exceeded")
     assert row["error_message"] == "too long"
+
+
+def test_a_reused_answer_names_its_origin(hand):
+    origin = {"batch_id": "batch_1", "custom_id": "a"}
+    state = hand.ended(bare("x"))
+    key = hand.ledger.keys.content(outcome_of(state).output_file_id or "")
+    line = hand.storage.get(key)
+    reused = b'"reused_from":%b,"system_fingerprint"' % json.dumps(origin).encode()
+    hand.storage.put(key, line.replace(b'"system_fingerprint"', reused))
+    [row] = read(hand, state)
+    assert json.loads(row["reused_from"]) == origin
 
 
 def test_a_request_that_never_ran_has_no_response(hand):
