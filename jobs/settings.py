@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -22,8 +24,12 @@ from batchchat.jobs.project_rules import (
     retention_seconds,
     rules_of,
 )
+from batchchat.jobs.setting_errors import dotted, type_at, unknown_field, wrong_value
 from batchchat.jobs.storage.destination import Destination
-from batchchat.jobs.unknown_names import unknown_keys, unknown_variables
+from batchchat.jobs.unknown_names import PREFIX, unknown_keys, unknown_variables
+
+_SECRETS = {"api_key", "broker"}
+"""Settings whose values are not repeated in errors."""
 
 
 def data_folder() -> Path:
@@ -190,6 +196,8 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
             value = [part.strip() for part in value.split(",")]
+        if not isinstance(value, list | tuple):
+            return value
         return tuple(part for part in value if part)
 
     @field_validator("output_prefixes")
@@ -239,12 +247,43 @@ def load_settings() -> Settings:
             hint="correct the file, or run `unset BATCHCHAT_CONFIG`",
         ) from None
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "BATCHCHAT_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise _invalid(error.errors()[0]) from None
+    except SettingsError as error:
+        name = PREFIX + str(error).split('"')[1].upper()
         raise ConfigError(
-            f"{name}: {first['msg']}",
-            hint="correct the setting, or remove it; docs/settings.md describes it",
+            f"{name} is not JSON",
+            hint=f"set it in the file that BATCHCHAT_CONFIG names, or `unset {name}`",
         ) from None
+
+
+def _invalid(error: ErrorDetails) -> ConfigError:
+    """Return the error for a value that a setting can't have."""
+    field, *path = [step for step in error["loc"] if isinstance(step, str | int)]
+    variable = f"{PREFIX}{field}".upper()
+    is_variable = any(
+        name.upper() == variable and value for name, value in os.environ.items()
+    )
+    name = dotted([field, *path])
+    file = os.environ.get("BATCHCHAT_CONFIG")
+    place = f"`{name}` in `{file}`"
+    hint = "correct it, or remove it"
+    if is_variable:
+        place = f"{variable}: `{dotted(path)}`" if path else variable
+        hint = f"correct it, or run `unset {variable}`"
+    message = _message(error, place, [field, *path])
+    return ConfigError(message, hint=f"{hint}; docs/settings.md describes it")
+
+
+def _message(error: ErrorDetails, place: str, path: list[str | int]) -> str:
+    if error["type"] == "value_error":
+        return f"{place}: {error['ctx']['error']}"
+    if error["type"] == "extra_forbidden":
+        return unknown_field(
+            f"`[{dotted(path[:-1])}]`", str(path[-1]), ProjectRules.model_fields
+        )
+    is_secret = path[0] in _SECRETS
+    kind = type_at(Settings, path)
+    return wrong_value(place, kind, error["input"], is_secret=is_secret)
 
 
 def unknown_settings() -> list[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from msgspec.structs import replace
 from typing_extensions import override
@@ -163,8 +164,10 @@ class EmbeddedBackend(StoredBackend):
             progress=progress,
             locks=session.locks,
         )
+        has_ended = self.ledger.state(batch_id).is_terminal
+        log = None if has_ended else engine_log_path(batch_id)
         with (
-            streams.engine_output(engine_log_path(batch_id)),
+            streams.engine_output(log) if log else nullcontext(),
             interruptible(batch_id, progress, stop, settings.grace_seconds),
         ):
             display = ProgressDisplay(

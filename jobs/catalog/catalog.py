@@ -1,20 +1,29 @@
 """The model catalog: sources, prices and engine arguments of models by name."""
 
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from difflib import get_close_matches
 from importlib import resources
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from batchchat.jobs.catalog.template_source import template_text
 from batchchat.jobs.catalog.usage import Price
 from batchchat.jobs.errors import ConfigError, ModelNotFoundError
+from batchchat.jobs.setting_errors import (
+    allowed,
+    dotted,
+    field_types,
+    parse_path,
+    type_at,
+    unknown_field,
+    value_at,
+    wrong_value,
+)
 
 SpecialToken = Literal["bos_token", "eos_token", "unk_token", "pad_token", "sep_token"]
 """Names of special tokens that a chat template may use."""
@@ -43,7 +52,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     revision: str | None = None
     chat_template: str | None = None
     special_tokens: dict[SpecialToken, str] = {}
-    context_length: int | None = None
+    context_length: Annotated[int, msgspec.Meta(ge=1)] | None = None
     stop: list[str] = []
     stop_token_ids: list[int] = []
     tool_parser: str | None = None
@@ -56,6 +65,12 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     price: Price | None = None
     gpu_hour: Decimal | None = None
     """The price of one GPU for an hour, in US dollars."""
+
+    def __post_init__(self) -> None:
+        """Reject an invalid price; msgspec turns this into a ValidationError."""
+        price = self.gpu_hour
+        if price is not None and not (price.is_finite() and price >= 0):
+            raise ValueError("`gpu_hour` must be a number of at least 0")
 
     def engine_cost(self, seconds: float) -> Decimal | None:
         """Return the cost of the engine's GPUs in US dollars, None without a price."""
@@ -199,30 +214,57 @@ def _models(text: str, origin: str, known: dict[str, Model]) -> dict[str, Model]
     aliases = {alias: one.name for one in known.values() for alias in one.aliases}
     models: dict[str, Model] = {}
     try:
-        for entry_name, entry in tomllib.loads(text).get("models", {}).items():
-            name = aliases.get(entry_name, entry_name)
-            models[name] = _model(name, entry, models.get(name) or known.get(name))
-    except (ValueError, TypeError, AttributeError) as error:
-        message = f"`{origin}`: invalid model catalog: {error}"
-        hint = 'an entry looks like `[models.mine]` and `source = "org/name"`'
-        raise ConfigError(message, hint=hint) from None
+        entries = tomllib.loads(text).get("models", {})
+    except tomllib.TOMLDecodeError as error:
+        raise _invalid(f"`{origin}` is not valid TOML: {error}") from None
+    if not isinstance(entries, dict):
+        raise _invalid(wrong_value(f"`models` in `{origin}`", dict, entries))
+    for entry_name, entry in entries.items():
+        name = aliases.get(str(entry_name), str(entry_name))
+        base = models.get(name) or known.get(name)
+        models[name] = _model(name, entry, base, origin)
     return models
 
 
-def _model(name: str, entry: dict[str, Any], base: Model | None) -> Model:
-    _check_names(name, entry, Model.__struct_fields__)
+def _model(name: str, entry: Any, base: Model | None, origin: str) -> Model:
+    place = f"`[models.{name}]` in `{origin}`"
+    if not isinstance(entry, dict):
+        raise _invalid(wrong_value(f"`models.{name}` in `{origin}`", dict, entry))
+    _check_names(place, entry, field_types(Model))
     if isinstance(price := entry.get("price"), dict):
-        _check_names(f"price of {name}", price, Price.__struct_fields__)
+        price_place = f"`[models.{name}.price]` in `{origin}`"
+        _check_names(price_place, price, field_types(Price))
     fields = msgspec.structs.asdict(base) if base else {}
-    return msgspec.convert({**fields, **entry, "name": name}, Model)
+    try:
+        return msgspec.convert({**fields, **entry, "name": name}, Model)
+    except msgspec.ValidationError as error:
+        raise _invalid(_described(error, entry, place)) from None
 
 
-def _check_names(name: str, entry: dict[str, Any], fields: Collection[str]) -> None:
-    """Raise `ValueError` if an entry has a field that is not one of `fields`."""
+def _described(error: msgspec.ValidationError, entry: object, place: str) -> str:
+    """Return the message for an entry of another form than `Model`'s."""
+    problem, _, at = str(error).partition(" - at `")
+    path = parse_path(at.rpartition("$")[2])
+    if problem.startswith("Object missing required field"):
+        path.append(problem.split("`")[1])
+        return f"{place} has no `{dotted(path)}`"
+    if at.startswith("key"):
+        keys = f"the names in `{dotted(path)}` of {place} must be"
+        return f"{keys} {allowed(SpecialToken)}"
+    if not problem.startswith(("Expected", "Invalid")):  # the words of a class here
+        return f"{place}: {problem}"
+    field = f"`{dotted(path)}` of {place}"
+    return wrong_value(field, type_at(Model, path), value_at(entry, path))
+
+
+def _check_names(place: str, entry: dict[str, Any], fields: Mapping[str, Any]) -> None:
     for unknown in sorted(entry.keys() - set(fields)):
-        near = get_close_matches(unknown, fields, n=1)
-        meant = f"; did you mean `{near[0]}`?" if near else ""
-        raise ValueError(f"`{name}` has no field `{unknown}`{meant}")
+        raise _invalid(unknown_field(place, unknown, fields))
+
+
+def _invalid(message: str) -> ConfigError:
+    example = '`[models.mine]` and `source = "org/name"`'
+    return ConfigError(message, hint=f"correct the file; an entry looks like {example}")
 
 
 def _is_folder(name: str) -> bool:

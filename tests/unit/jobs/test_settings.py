@@ -37,7 +37,7 @@ def test_an_invalid_setting_is_an_error_with_its_name(monkeypatch):
 @pytest.mark.parametrize("name", ["ON_INVALID", "ENGINE_PROCESS", "ENGINE_LOG"])
 def test_an_unknown_choice_is_an_error_that_lists_the_choices(monkeypatch, name):
     monkeypatch.setenv(f"BATCHCHAT_{name}", "never")
-    with pytest.raises(ConfigError, match=r"Input should be '\w+', .*or '\w+'"):
+    with pytest.raises(ConfigError, match=r"must be `\w+`, .*or `\w+`, not `never`"):
         load_settings()
 
 

@@ -80,7 +80,7 @@ def test_a_file_that_can_not_be_read_is_left_to_the_settings(config, text):
     [
         ('chat_templte = "x"', "`chat_template`"),
         ('price = { input = 1, outptu = 2, date = "2026-11-01" }', "`output`"),
-        ("shard_requests = 5", "`mine` has no field `shard_requests`"),
+        ("shard_requests = 5", "has no field `shard_requests`"),
     ],
 )
 def test_an_unknown_field_of_a_model_is_an_error(config, entry, near):
