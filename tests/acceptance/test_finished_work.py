@@ -5,8 +5,10 @@ import signal
 
 import pytest
 
+from batchchat.jobs.storage import open_storage
 from tests.acceptance.inputs import few, line
 from tests.acceptance.stored import checkpointed, checkpoints
+from tests.support.ended import Hand, whole
 
 SETTINGS = {"simulated_tokens_per_second": 5, "checkpoint_seconds": 0.2}
 QUICK = few(20)
@@ -89,3 +91,12 @@ def test_an_interrupt_reports_the_finished_results_and_the_answers_stay(looks, r
     assert place.run("resume", batch_id, settings=fast).code == 0
     final = place.run("results", batch_id).out.splitlines()
     assert final[:20] == looks["results"].out.splitlines()
+
+
+def test_resuming_an_ended_batch_adds_nothing_to_its_log(place):
+    hand = Hand(open_storage(str(place.storage)))
+    batch_id = hand.ended(whole("a", "hi") + b"\n").batch.id
+    done = place.run("resume", batch_id)
+    assert "has already ended" in done.err
+    done = place.run("logs", batch_id)
+    assert (done.code, done.out) == (2, b"")

@@ -44,7 +44,7 @@ def test_variable_with_a_wrong_value(monkeypatch, name, value, message):
         load()
     assert raised.value.message.startswith(f"BATCHCHAT_{name} must be ")
     assert message in raised.value.message
-    assert f"`unset BATCHCHAT_{name}`" in raised.value.hint
+    assert f"`unset BATCHCHAT_{name}`" in (raised.value.hint or "")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_variable_with_wrong_json(monkeypatch, value, message):
     with pytest.raises(ConfigError) as raised:
         load()
     assert message in raised.value.message
-    assert "unset BATCHCHAT_PROJECTS" in raised.value.hint
+    assert "unset BATCHCHAT_PROJECTS" in (raised.value.hint or "")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_variable_with_wrong_json(monkeypatch, value, message):
         ("models = 5", "`models` in {} must be a table, not `5`"),
         ("[models]\nmine = 5", "`models.mine` in {} must be a table, not `5`"),
         ("[models.m]\nstop = []", "`[models.m]` in {} has no `source`"),
-        ("[models.m]\nsorce = 1", "`[models.m]` in {} has no field `sorce`; did you"),
+        ("[models.m]\nstops = 1", "`[models.m]` in {} has no field `stops`; did you"),
         (
             "[models.m]\nsource = 5",
             "`source` of `[models.m]` in {} must be a text, not",
@@ -124,7 +124,7 @@ def test_file_with_a_wrong_value(config, text, message):
     with pytest.raises(ConfigError) as raised:
         load()
     assert message.replace("in {}", f"in `{config}`") in raised.value.message
-    assert raised.value.hint.startswith("correct ")
+    assert (raised.value.hint or "").startswith("correct ")
 
 
 @pytest.mark.parametrize("name", ["api_key", "broker"])
