@@ -1,0 +1,58 @@
+"""`batchchat submit --reuse`: run only what is new."""
+
+import json
+
+import pytest
+
+from tests.acceptance.inputs import few
+
+SIMULATED = {"simulated_tokens_per_second": 1_000}
+
+
+@pytest.fixture
+def submitted(place):
+    """A place with a batch that has ended; submits others there."""
+
+    def submit(data, *options):
+        file = place.file("in.jsonl", data)
+        wish = ("--model", "demo", "--output", "out.jsonl", *options)
+        return place.run("submit", file, *wish, settings=SIMULATED)
+
+    assert submit(few(6)).code == 0
+    return submit
+
+
+@pytest.mark.parametrize("name", ["latest", "auto"])
+def test_only_new_requests_run(place, submitted, name):
+    done = submitted(few(8), "--reuse", name)
+    assert done.code == 0, done.err
+    assert "reused   6 answers" in done.err
+    results = map(json.loads, (place.folder / "out.jsonl").read_bytes().splitlines())
+    bodies = [result["response"]["body"] for result in results]
+    assert ["reused_from" in body for body in bodies] == [True] * 6 + [False] * 2
+    status = place.run("status", "latest").out.decode()
+    assert "6 from 1 earlier batch" in status
+    batch = place.run("status", "latest", "--json").json()
+    assert batch["reused_requests"] == 6
+    assert batch["request_counts"] == {"total": 8, "completed": 8, "failed": 0}
+
+
+def test_without_the_option_everything_runs(place, submitted):
+    assert submitted(few(6)).code == 0
+    batch = place.run("status", "latest", "--json").json()
+    assert (batch["reuse"], batch["reused_requests"]) == ([], 0)
+
+
+def test_an_unknown_batch_is_an_error_before_anything_is_stored(place, submitted):
+    done = submitted(few(6), "--reuse", f"batch_{0:032x}")
+    assert done.code == 2
+    assert "no such batch" in done.err
+    assert "hint:" in done.err
+    batches = place.run("list", "--json").json()["data"]
+    assert len(batches) == 1
+
+
+def test_words_that_can_not_be_combined_are_an_error(submitted):
+    done = submitted(few(6), "--reuse", "auto", "--reuse", "latest")
+    assert done.code == 2
+    assert "can't be combined" in done.err
