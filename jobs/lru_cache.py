@@ -23,22 +23,27 @@ class LruCache(Generic[K, V]):
         self._max_size = max_size
         self._size_of = size_of
         self._size = 0
-        self._entries: OrderedDict[K, V] = OrderedDict()
+        self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self._lock = Lock()
 
     def get(self, key: K) -> V | None:
         """Return the value, None if it is not cached."""
         with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-            return self._entries.get(key)
+            if key not in self._entries:
+                return None
+            self._entries.move_to_end(key)
+            return self._entries[key][0]
 
     def put(self, key: K, value: V) -> None:
-        """Cache a value in place of an older one, and drop what no longer fits."""
+        """Cache a value in place of an older one, and drop what no longer fits.
+
+        Put a value again if its size has changed.
+        """
         with self._lock:
             self._remove(key)
-            self._entries[key] = value
-            self._size += self._size_of(value)
+            size = self._size_of(value)
+            self._entries[key] = value, size
+            self._size += size
             while self._size > self._max_size:
                 self._remove(next(iter(self._entries)))
 
@@ -55,4 +60,4 @@ class LruCache(Generic[K, V]):
 
     def _remove(self, key: K) -> None:
         if key in self._entries:
-            self._size -= self._size_of(self._entries.pop(key))
+            self._size -= self._entries.pop(key)[1]

@@ -18,7 +18,11 @@ from batchchat.jobs.lru_cache import LruCache
 _READ_SECONDS = 5.0
 """Time between two looks at the checkpoints of a batch, each of which lists shards."""
 
-_MAX_BATCHES = 100
+MAX_BYTES = 64 * 1024 * 1024
+"""Memory for what checkpoints contain; a batch for which none is left is read anew."""
+
+_BATCH_BYTES = 1_000
+_SHARD_BYTES = 400
 
 
 def reaches_cost_limit(
@@ -45,6 +49,11 @@ class _Checked:
         self.running: dict[int, tuple[Counts, Usage]] = {}
         self.read_at = float("-inf")
 
+    @property
+    def weight(self) -> int:
+        """The bytes of memory that it takes."""
+        return _BATCH_BYTES + self.reader.weight + _SHARD_BYTES * len(self.running)
+
 
 class CostChecks:
     """Checks the cost limits of batches again and again."""
@@ -52,7 +61,7 @@ class CostChecks:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         """Start without a batch."""
         self._monotonic = monotonic
-        self._checked = LruCache[str, _Checked](_MAX_BATCHES)
+        self._checked = LruCache[str, _Checked](MAX_BYTES, lambda one: one.weight)
 
     def reaches_limit(self, ledger: Ledger, state: State) -> bool:
         """Return whether commits and checkpoints reach the limit of a planned batch.
@@ -63,8 +72,8 @@ class CostChecks:
             return False
         batch_id, now = state.batch.id, self._monotonic()
         checked = self._checked.get(batch_id) or _Checked(ledger)
-        self._checked.put(batch_id, checked)
         if now - checked.read_at >= _READ_SECONDS:
             checked.running = checked.reader.add_checkpoints(state).running
             checked.read_at = now
+            self._checked.put(batch_id, checked)
         return reaches_cost_limit(state, checked.running)

@@ -10,6 +10,10 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Counts
 from batchchat.jobs.ledger.state import State
 
+_CHECKPOINT_BYTES = 500
+_RESULT_BYTES = 400
+"""The memory that a checkpoint and each of its results take, at most."""
+
 
 class CheckpointReader:
     """Caches the checkpoints that it has read, for callers that poll a batch.
@@ -33,6 +37,12 @@ class CheckpointReader:
         running = {shard: _totals(self.results(state, shard)) for shard in begun}
         self._keep_only(tuple(self._keys(state).shard(shard) for shard in begun))
         return replace(state, running={**running, **state.running})
+
+    @property
+    def weight(self) -> int:
+        """The bytes of memory that the cached checkpoints take, without their texts."""
+        results = sum(map(len, self._checkpoints.values()))
+        return _CHECKPOINT_BYTES * len(self._checkpoints) + _RESULT_BYTES * results
 
     def begun(self, state: State) -> list[int]:
         """Return the shards without a commit that have been attempted, in order."""

@@ -36,7 +36,7 @@ class RecordCaches:
         self.commits: LruCache[str, Commit]
         if shared is None:
             self.batches = LruCache(16 * _MIB, _weight)
-            self.plans = LruCache(96 * _MIB, _plan_weight)
+            self.plans = LruCache(96 * _MIB, plan_weight)
             self.commits = LruCache(16 * _MIB, _weight)
         else:
             self.batches, self.plans = shared.batches, shared.plans
@@ -56,7 +56,8 @@ def _weight(record: records.HasFormat) -> int:
     return _ENTRY_BYTES + _GROWTH * len(records.encode(record))
 
 
-def _plan_weight(plan: Plan) -> int:
+def plan_weight(plan: Plan) -> int:
+    """Return the bytes of memory that a plan takes, at most."""
     return _weight(plan) + _SHARD_BYTES * len(plan.shards)
 
 

@@ -122,6 +122,7 @@ class Dispatcher:
         entries = list(self._batches.entries())
         self.is_idle = not entries
         self._retain(entries)
+        entries = self._watch.choose(entries)
         deliveries = self._read_due(entries)
         self._runnable = self._dispatch(entries)
         self._note_workers()
@@ -190,7 +191,6 @@ class Dispatcher:
     def _retain(self, entries: list[IndexEntry]) -> None:
         """Forget all batches but these."""
         self._ledgers.retain({entry.project for entry in entries})
-        self._watch.retain(entries)
         ids = {entry.batch_id for entry in entries}
         self._problems = {k: v for k, v in list(self._problems.items()) if k in ids}
         self._denied = {k: v for k, v in list(self._denied.items()) if k in ids}
@@ -211,6 +211,8 @@ class Dispatcher:
 
     def _read(self, entry: IndexEntry) -> State | None:
         """Read the state of one batch; an error does not affect other batches."""
+        if not self._watch.has_room(entry.batch_id):
+            return None
         environment = self._environment
         state, began, time = None, environment.monotonic(), int(environment.clock())
         try:

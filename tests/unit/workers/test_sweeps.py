@@ -241,3 +241,24 @@ def test_a_batch_that_a_worker_cannot_read_is_run_after_all_others(office):
     sent = office.queue.queues[QUEUE]
     assert len(sent) == 8, "a worker that may not use the storage does not count"
     assert {message.batch_id for message in sent} == {good}
+
+
+def test_batches_beyond_the_memory_wait_and_each_project_has_its_turn(office):
+    office.dispatcher._watch._max_bytes = 3 * 21_000
+    greedy = [office.submit(4) for _ in range(20)]
+    modest = Hand(office.hand.storage, project="modest")
+    small = modest.submit(bare("x") + b"\n")
+    ActiveIndex(office.hand.storage).add("modest", small)
+    ran: list[str] = []
+    for _ in range(60):
+        office.sweep(60.0)
+        calls = office.sweep(60.0)
+        assert len(office.dispatcher._watch._watched) <= 4
+        assert len({key.split("/")[3] for _, key in calls if "/batches/" in key}) <= 4
+        for message in office.queue.queues.pop(QUEUE, []):
+            ran.append(message.batch_id)
+            hand = modest if message.project == "modest" else office.hand
+            hand.run(message.batch_id)
+            hand.finalize(message.batch_id)
+        assert small in ran
+    assert {*ran} == {*greedy, small}
