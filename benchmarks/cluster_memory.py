@@ -39,11 +39,11 @@ def resident(pid: int) -> float:
 def named(redis: RedisServer, roots: list[int]) -> dict[str, int]:
     """Return the processes to measure: the controller, supervisors and workers."""
     assert redis.process is not None
-    controller, *supervisors = roots
-    found = {"redis": redis.process.pid, "controller": controller}
-    for number, pid in enumerate(supervisors, 1):
-        found[f"supervisor {number}"] = pid
-        found[f"worker {number}"] = next(p.pid for p in living() if p.parent == pid)
+    names = ["controller", *(f"worker {number}" for number in range(1, len(roots)))]
+    found = {"redis": redis.process.pid}
+    for name, pid in zip(names, roots, strict=True):
+        found[f"supervisor of the {name}"] = pid
+        found[name] = next(one.pid for one in living() if one.parent == pid)
     return found
 
 

@@ -16,6 +16,7 @@ SMALL = {
     "commands": "--runs 3",
     "control_path": "--requests 2000 --workers 1 2 --runs 1",
     "cluster_memory": "--requests 2000",
+    "tenant_memory": "--batches 1 --requests 101",
     "sweeps": "--shards 400",
     "small_batches": "--milliseconds 4",
     "serving": "--upload-mb 64 --polls 100 --creates 20",

@@ -19,7 +19,7 @@ _READ_SECONDS = 5.0
 """Time between two looks at the checkpoints of a batch, each of which lists shards."""
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Memory for what checkpoints contain; a batch for which none is left is read anew."""
+"""Memory for what checkpoints contain; a batch for which none is left is read again."""
 
 _BATCH_BYTES = 1_000
 _SHARD_BYTES = 400
