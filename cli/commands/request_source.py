@@ -11,6 +11,7 @@ from batchchat.cli.terminal.paths import expand_user
 from batchchat.cli.terminal.row_arguments import RowArguments
 from batchchat.cli.terminal.row_input import open_row_input
 from batchchat.jobs.errors import UsageError
+from batchchat.jobs.rows.result_columns import check_columns
 from batchchat.jobs.rows.row_filter import RowFilter
 from batchchat.jobs.rows.row_options import RowOptions
 from batchchat.jobs.rows.row_reader import open_rows
@@ -78,21 +79,31 @@ def open_requests(
 
 @contextmanager
 def open_batch_input(
-    files: Sequence[str], rows: RowArguments, options: RowOptions | None
+    files: Sequence[str],
+    rows: RowArguments,
+    options: RowOptions | None,
+    columns: tuple[str, ...] | None = None,
 ) -> Iterator[InputFile]:
     """Open what a batch reads: a file of requests, or a table of the chosen rows.
 
     Raises:
         InputFileError: a file can't be read.
-        UsageError: `options` do not fit the rows.
+        UsageError: `options` do not fit the rows, or the rows lack one of `columns`.
 
     """
     if options is None:
+        if columns:
+            raise UsageError(
+                "`--columns` chooses columns of rows, but the input holds requests",
+                hint="leave it out, or make requests of rows with `--prompt TEXT`",
+            )
         with open_input(single_file(files)) as source:
             yield source
         return
     with open_row_input(files, _filter(rows)) as table:
-        RowRequests(options, open_rows(table.stream, table.name).schema)
+        schema = open_rows(table.stream, table.name).schema
+        RowRequests(options, schema)
+        check_columns(columns, schema.names)
         table.stream.seek(0)
         yield table
 

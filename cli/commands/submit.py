@@ -117,7 +117,8 @@ def submit(
         reuse_across_engines=reuse_across_engines,
         table=table_options.table_options(columns, response, only) or TableOptions(),
     )
-    with open_batch_input(files, rows, row_options) as input_file:
+    wanted = batch_options.table.columns
+    with open_batch_input(files, rows, row_options, wanted) as input_file:
         batch_id = backend.submit(input_file, batch_options, show_progress=progress)
     announce(backend, batch_id, to_stderr=to_stdout or json)
     if not wait:
