@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from batchchat.cli.commands import dataset_results
 from batchchat.cli.terminal import options, paths, streams, table_options
 from batchchat.cli.terminal.format import count
 from batchchat.cli.terminal.options import Format
@@ -38,6 +39,9 @@ def results(
     columns: table_options.Columns = None,
     response: table_options.Response = None,
     only: table_options.OnlyOption = None,
+    dataset: dataset_results.Dataset = None,
+    force: dataset_results.Force = False,
+    push: dataset_results.Push = None,
 ) -> int:
     """Print the results of a batch, or write them to a file.
 
@@ -50,13 +54,23 @@ def results(
     from batchchat.cli.backends.print_results import ResultPrinter, Shown
     from batchchat.cli.backends.resolve import open_batch
 
+    is_printing = errors or follow or head is not None
+    is_alone = output is None and format_ is None and not is_printing
+    dataset_results.check_dataset_options(
+        dataset, force=force, push=push, is_alone=is_alone
+    )
     format_ = options.output_format(output, format_)
     path = paths.absolute_output(output)
-    _check_options(path, format_, is_printing=errors or follow or head is not None)
+    _check_options(path, format_, is_printing=is_printing)
     backend, batch_id = open_batch(batch_id)
     batch = backend.get(batch_id).batch
     _require_valid_input(batch)
     table = table_options.table_options(columns, response, only)
+    if dataset is not None:
+        _require_ended(batch)
+        return dataset_results.write_results(
+            backend, batch, dataset, table, force=force, push=push
+        )
     if path is not None:
         return _write(backend, batch, LocalOutput(path, format_), table)
     printer = ResultPrinter(backend, batch, table, Shown(errors, head))
@@ -93,16 +107,8 @@ def _write(
     table: "TableOptions | None",
 ) -> int:
     from batchchat.cli.backends.report import report_renamed_columns
-    from batchchat.jobs.errors import ConflictError
 
-    if not batch.is_terminal:
-        counts = batch.request_counts
-        done = f"{count(sum(counts.done()))} of {count(counts.total, 'request')}"
-        raise ConflictError(
-            f"`{batch.id}` has not ended: its status is {batch.status}, {done} are"
-            " finished",
-            hint=f"print the finished ones with `batchchat results {batch.id}`",
-        )
+    _require_ended(batch)
     view = backend.get(batch.id)
     for written in backend.export(view, output, table):
         streams.info("wrote ", streams.Styled(str(written), "cyan"))
@@ -118,4 +124,18 @@ def _require_valid_input(batch: "BatchObject") -> None:
         raise ConflictError(
             f"`{batch.id}` has no results, because its input is invalid",
             hint=f"see the problems with `batchchat status {batch.id}`",
+        )
+
+
+def _require_ended(batch: "BatchObject") -> None:
+    """Raise `ConflictError` for a batch that has not ended."""
+    from batchchat.jobs.errors import ConflictError
+
+    if not batch.is_terminal:
+        counts = batch.request_counts
+        done = f"{count(sum(counts.done()))} of {count(counts.total, 'request')}"
+        raise ConflictError(
+            f"`{batch.id}` has not ended: its status is {batch.status}, {done} are"
+            " finished",
+            hint=f"print the finished ones with `batchchat results {batch.id}`",
         )

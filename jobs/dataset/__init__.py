@@ -1,0 +1,1 @@
+"""The results of a batch as a dataset for the Hugging Face Hub."""
