@@ -19,6 +19,7 @@ from batchchat.api.context import AppContext
 from batchchat.api.http.errors import ApiError
 from batchchat.api.routes.project_limits import admitted, check_price, check_priority
 from batchchat.api.routes.reuse_option import ReuseFields, resolved_reuse
+from batchchat.api.routes.row_batches import Rows, check_input
 from batchchat.jobs.access.idempotency import (
     EXPLICIT_RETRY_SECONDS,
     IMPLICIT_DEDUP_SECONDS,
@@ -29,7 +30,6 @@ from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.durations import DURATION_PATTERN
 from batchchat.jobs.errors import (
     ConfigError,
-    InputFileError,
     ModelNotFoundError,
     NotFoundError,
     OutputError,
@@ -46,7 +46,7 @@ from batchchat.jobs.ledger.records import Batch, File
 from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.ledger.table_options import TableOptions
 from batchchat.jobs.planning.model_resolution import resolve_model
-from batchchat.jobs.requests.input_format import HEAD_BYTES, check_format
+from batchchat.jobs.rows.row_options import RowOptions
 from batchchat.jobs.webhooks.endpoints import EndpointStore
 from batchchat.jobs.webhooks.outbox import Outbox
 from batchchat.workers.engine.engine_check import check_engine_arguments
@@ -129,6 +129,11 @@ class CreateBatchRequest(ReuseFields):
         description="Also deliver the results to this S3 prefix or folder. It must be"
         " below one of the server's BATCHCHAT_OUTPUT_PREFIXES.",
     )
+    rows: Rows | None = Field(
+        None,
+        description="How the rows of the input file become requests. Without it, the"
+        " file holds requests.",
+    )
     output_columns: list[str] | None = Field(
         None,
         description="Columns of the input's rows in the results; null for all of them."
@@ -178,8 +183,8 @@ def create(
 
     """
     check_priority(context, ledger, body.priority)
-    file = _input_file(context, ledger, body.input_file_id)
-    _check_holds_requests(ledger, file)
+    rows = body.rows.options() if body.rows else None
+    file = _input_file(context, ledger, body.input_file_id, rows)
     model = _resolve_model(context, ledger, file, body)
     expires_after = body.output_expires_after
     options = BatchOptions(
@@ -194,6 +199,7 @@ def create(
         output_format=body.output_format,
         destination=_destination(context, ledger, body.output),
         table=_table_options(body),
+        rows=rows,
         reuse=body.reuse_names(context.settings.reuse),
         reuse_across_engines=body.reuse_across_engines,
     )
@@ -264,8 +270,9 @@ def create_once(
 def _resolve_model(
     context: AppContext, ledger: Ledger, file: File, body: CreateBatchRequest
 ) -> Model | None:
+    rows = body.rows.options() if body.rows else None
     try:
-        model = resolve_model(ledger, file, context.catalog, body.model)
+        model = resolve_model(ledger, file, context.catalog, body.model, rows)
     except ModelNotFoundError as error:
         raise ApiError(404, error.message, param="model", code=error.code) from None
     if model is not None:
@@ -299,17 +306,9 @@ def _destination(context: AppContext, ledger: Ledger, output: str | None) -> str
         ) from None
 
 
-def _check_holds_requests(ledger: Ledger, file: File) -> None:
-    """Raise `ApiError` for a file of another format than JSON lines."""
-    head = ledger.storage.read(ledger.keys.content(file.id), 0, HEAD_BYTES)
-    try:
-        check_format(head, file.filename)
-    except InputFileError as error:
-        message = f"{error.message}: {error.hint}."
-        raise ApiError(400, message, param="input_file_id", code=error.code) from None
-
-
-def _input_file(context: AppContext, ledger: Ledger, file_id: str) -> File:
+def _input_file(
+    context: AppContext, ledger: Ledger, file_id: str, rows: RowOptions | None
+) -> File:
     param = "input_file_id"
     try:
         file = Files(ledger).get(file_id)
@@ -319,9 +318,11 @@ def _input_file(context: AppContext, ledger: Ledger, file_id: str) -> File:
         message = f"Invalid file purpose: `{file_id}` has the purpose"
         message += f" '{file.purpose}', but batches require 'batch'."
         raise ApiError(400, message, param=param, code="invalid_file_purpose")
+    file = check_input(ledger, file, rows)
     limit = context.settings.max_batch_requests
     if file.lines is not None and file.lines > limit:
-        message = f"The file has {file.lines:,} lines, but a batch may have at most"
+        unit = "lines" if rows is None else "requests"
+        message = f"The file has {file.lines:,} {unit}, but a batch may have at most"
         message += f" {limit:,}."
         raise ApiError(400, message, param=param, code="too_many_requests")
     return file

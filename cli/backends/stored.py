@@ -86,7 +86,7 @@ class StoredBackend(Backend):
     def submit(
         self, file: InputFile, options: BatchOptions, *, show_progress: bool
     ) -> str:
-        chunks = file.chunks() if options.rows is None else iter(file.read, b"")
+        chunks = file.chunks()
         if options.model is None and options.rows is None:
             search = ModelSearch(self.session.settings.max_line_bytes)
             chunks = search.require(chunks)

@@ -52,6 +52,7 @@ def validate(
         streams.info(f"`{source.name}` is valid: {rows_made}{requests}")
     if not json and (note := ignored_note(found.ignored_fields)):
         streams.warn(note)
+    found.problems.close()
     return INCOMPLETE if found.problem_count else 0
 
 

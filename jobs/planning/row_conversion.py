@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from batchchat.jobs.errors import ObjectMissingError, UsageError
+from batchchat.jobs.errors import NotFoundError, ObjectMissingError, UsageError
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch
 from batchchat.jobs.ledger.request_lines import request_lines_key
@@ -28,7 +28,11 @@ def open_input_rows(ledger: Ledger, input_file_id: str, rows: RowOptions) -> Row
 
     """
     file = open_object(ledger.storage, ledger.keys.content(input_file_id))
-    reader = open_rows(file, input_file_id)
+    try:
+        name = ledger.file(input_file_id).filename
+    except NotFoundError:  # its record was deleted, but not yet its content
+        name = input_file_id
+    reader = open_rows(file, name)
     return RowFilter(rows.where, rows.limit, rows.sample).apply(reader)
 
 
