@@ -12,6 +12,7 @@ from batchchat.cli.terminal.row_arguments import RowArguments
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from batchchat.cli.backends.session import Session
     from batchchat.cli.commands.request_source import RequestSource
     from batchchat.cli.terminal.progress_line import ProgressLine
     from batchchat.jobs.catalog.catalog import Model
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         TokenCounter,
         TokenCounts,
     )
+    from batchchat.jobs.planning.scanner import Scan
 
 _MAX_LISTED = 10
 
@@ -29,6 +31,8 @@ _MAX_LISTED = 10
 def estimate(
     files: options.Files,
     model: options.Model = None,
+    reuse: options.Reuse = None,
+    reuse_across_engines: options.ReuseAcrossEngines = False,
     progress: options.Progress = True,
     json: options.Json = False,
     *,
@@ -61,7 +65,10 @@ def estimate(
         display = ProgressDisplay(describe, show_progress=progress)
         try:
             checked = check_requests(session, source, model, every_prompt=False)
-            counter.count(source.read(), checked.duplicate_lines())
+            reused = _reused_lines(
+                session, source, checked, model, reuse, across=reuse_across_engines
+            )
+            counter.count(source.read(), checked.duplicate_lines(), reused)
         finally:
             display.stop()
     checked.problems.close()
@@ -90,6 +97,32 @@ def estimate(
         again = validate_command(files, model, None, rows)
         streams.hint(f"list the problems with `{again}`")
     return INCOMPLETE if is_bad else 0
+
+
+def _reused_lines(
+    session: "Session",
+    source: "RequestSource",
+    checked: "Scan",
+    model: str | None,
+    reuse: list[str] | None,
+    *,
+    across: bool,
+) -> set[int]:
+    """Return the lines of the requests that would not be run."""
+    from batchchat.cli.backends.embedded import EmbeddedBackend
+    from batchchat.cli.backends.resolve import reuse_names
+    from batchchat.jobs.files.reusable_requests import reusable_lines
+    from batchchat.jobs.ledger.batch_options import BatchOptions
+
+    named = reuse_names(EmbeddedBackend(session), reuse)
+    return reusable_lines(
+        session.ledger,
+        BatchOptions(model=model, reuse=named, reuse_across_engines=across),
+        source.read,
+        checked.shards,
+        session.renderers,
+        max_line_bytes=session.settings.max_line_bytes,
+    )
 
 
 class _CountingProgress:
@@ -127,6 +160,7 @@ def _object(
             "invalid": counted.invalid,
             "too_long": counted.too_long,
             "refused": counted.refused,
+            "reused": counted.reused,
         },
         "lines": counted.lines,
         "input_tokens": counted.input_tokens,
@@ -178,6 +212,8 @@ def _show(counted: "TokenCounts", model: "Model", past: "ModelHistory | None") -
     streams.print_data(
         f"requests  {count(good)} ({size(counted.bytes)}) for {model.name}"
     )
+    if counted.reused:
+        streams.print_data(f"reused    {count(counted.reused)}, which are not run")
     streams.print_data(f"input     {count(counted.input_tokens, 'token')}", indent=10)
     if counted.turns:
         turns = count(counted.turns, "later turn")

@@ -53,11 +53,12 @@ def check_reuse(names: tuple[str, ...]) -> None:
 
 
 def with_reused_batches(
-    ledger: Ledger, options: BatchOptions, batch_id: str, model: str | None
+    ledger: Ledger, options: BatchOptions, batch_id: str | None, model: str | None
 ) -> BatchOptions:
     """Return the options with the ids of the batches to reuse, which are marked.
 
-    `batch_id` is the new batch, and `model` the name of its model, if known.
+    `batch_id` is the new batch, or None if nothing is to be marked, and `model` is the
+    name of its model, if known.
 
     Raises:
         UsageError: the batches can't be combined.
@@ -89,7 +90,7 @@ def _pinned(options: BatchOptions, first: Batch) -> BatchOptions:
     )
 
 
-def _recent(ledger: Ledger, model: str | None, reader: str) -> Iterator[Batch]:
+def _recent(ledger: Ledger, model: str | None, reader: str | None) -> Iterator[Batch]:
     """Yield the last ended batches with results of the model; they are marked."""
     for batch in islice(ledger.batches(), _MAX_SEARCHED):
         try:
@@ -104,7 +105,7 @@ def _model(ledger: Ledger, batch: Batch) -> str | None:
     return plan.model.name if plan and plan.model else None
 
 
-def _marked(ledger: Ledger, batch_id: str, reader: str) -> State:
+def _marked(ledger: Ledger, batch_id: str, reader: str | None) -> State:
     """Return an ended batch after marking it and its output as read by `reader`."""
     state = ledger.state(batch_id)
     if state.final is None:
@@ -117,9 +118,11 @@ def _marked(ledger: Ledger, batch_id: str, reader: str) -> State:
             f"`{batch_id}` can't be reused: it has no completed requests",
             hint="name another batch, or none",
         )
-    add_reader(ledger, batch_id, reader)
+    files, output = Files(ledger), state.final.output_file_id
+    if reader is not None:
+        add_reader(ledger, batch_id, reader)
     try:
-        Files(ledger).use(state.final.output_file_id, reader)
+        files.use(output, reader) if reader else files.get(output)
     except NotFoundError:
         raise NotFoundError(
             f"`{batch_id}` can't be reused: its output file was deleted",

@@ -53,13 +53,14 @@ class TokenCounts:
 
     `turns` counts the later prompts of requests with generated turns; the tokens of
     the generated turns themselves are not counted. `max_output_tokens` is the most
-    that the answers may have. `lines` lists the first lines that can't be answered:
-    those that are `invalid`, `too_long` for the model, or `refused` for its template or
-    tokenizer, each counted once.
+    that the answers may have. `reused` requests need not be run. `lines` lists the
+    first lines that can't be answered: those that are `invalid`, `too_long` for the
+    model, or `refused` for its template or tokenizer, each counted once.
     """
 
     bytes: int = 0
     requests: int = 0
+    reused: int = 0
     invalid: int = 0
     too_long: int = 0
     refused: int = 0
@@ -91,7 +92,7 @@ class ModelHistory:
     def expected_output_tokens(self, counted: TokenCounts) -> Range:
         """Return how many output tokens to expect."""
         unusable = counted.invalid + counted.too_long + counted.refused
-        answered = counted.requests - unusable
+        answered = counted.requests - unusable - counted.reused
         return Range(
             *(
                 min(counted.max_output_tokens, round(answered * each))
@@ -130,6 +131,7 @@ class TokenCounter:
         self._renderers = renderers
         self._max_line_bytes = max_line_bytes
         self._duplicate_lines: Collection[int] = ()
+        self._reused_lines: Collection[int] = ()
         self._last_rejected = 0
 
     @property
@@ -138,11 +140,15 @@ class TokenCounter:
         return self._parser.model
 
     def count(
-        self, chunks: Iterable[bytes], duplicate_lines: Collection[int] = ()
+        self,
+        chunks: Iterable[bytes],
+        duplicate_lines: Collection[int] = (),
+        reused_lines: Collection[int] = (),
     ) -> None:
         """Count the tokens of a file; holds a few blocks of lines per core in memory.
 
         `duplicate_lines` have the custom_id of an earlier line, so they are invalid.
+        `reused_lines` need no tokens, as an earlier batch has answered their requests.
 
         Raises:
             ModelNotFoundError: the model is unknown, or its files are not local.
@@ -150,6 +156,7 @@ class TokenCounter:
 
         """
         self._duplicate_lines = duplicate_lines
+        self._reused_lines = reused_lines
         threads = os.cpu_count() or 1
         waiting: deque[_Block] = deque()
         with ThreadPoolExecutor(
@@ -187,6 +194,8 @@ class TokenCounter:
             if isinstance(parsed, InvalidLine) or parsed.line in self._duplicate_lines:
                 counted.invalid += 1
                 self._list_line(parsed.line)
+            elif parsed.line in self._reused_lines:
+                counted.reused += 1
             else:
                 yield parsed
 

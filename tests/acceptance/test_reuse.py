@@ -56,3 +56,19 @@ def test_words_that_can_not_be_combined_are_an_error(submitted):
     done = submitted(few(6), "--reuse", "auto", "--reuse", "latest")
     assert done.code == 2
     assert "can't be combined" in done.err
+
+
+@pytest.mark.usefixtures("submitted")
+def test_an_estimate_leaves_out_what_is_reused(place):
+    file = place.file("more.jsonl", few(8))
+    wish = ("estimate", file, "--model", "demo", "--reuse", "latest")
+    whole = place.run("estimate", file, "--model", "demo", "--json").json()
+    part = place.run(*wish, "--json").json()
+    assert part["request_counts"]["total"] == 8
+    assert (whole["request_counts"]["reused"], part["request_counts"]["reused"]) == (
+        0,
+        6,
+    )
+    assert part["output_tokens"]["max"] == 2 * 8
+    assert part["input_tokens"] < whole["input_tokens"]
+    assert "reused    6, which are not run" in place.run(*wish).out.decode()
