@@ -62,10 +62,13 @@ class CsvRows(RowReader):
 
         schema = self.schema
         for columns in self._blocks():
-            arrays = [
-                _array(values, field.type)
-                for values, field in zip(columns, schema, strict=True)
-            ]
+            try:
+                arrays = [
+                    _array(values, field.type)
+                    for values, field in zip(columns, schema, strict=True)
+                ]
+            except pa.ArrowException:
+                raise self._records.file.changed() from None
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     @cached_property

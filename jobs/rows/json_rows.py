@@ -53,10 +53,13 @@ class JsonRows(RowReader):
 
         schema = self.schema
         for rows in self._blocks():
-            columns = [
-                column_of([row.get(name) for row in rows], kind)
-                for name, kind in self._kinds.items()
-            ]
+            try:
+                columns = [
+                    column_of([row.get(name) for row in rows], kind)
+                    for name, kind in self._kinds.items()
+                ]
+            except (pa.ArrowException, LookupError, TypeError):
+                raise self._file.changed() from None
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     @cached_property

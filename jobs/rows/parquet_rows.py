@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _BUFFER_BYTES = 1024 * 1024
 """Size of a read of a column."""
 
-_BATCH_BYTES = 8 * 1024 * 1024
+_BATCH_BYTES = 2 * 1024 * 1024
 _BATCH_ROWS = 8_192
 """Average size and largest number of rows of a batch."""
 
@@ -45,7 +45,8 @@ class ParquetRows(RowReader):
         import pyarrow as pa
 
         try:
-            yield from self._file.iter_batches(self._batch_rows())
+            # Threads of Arrow would wait for the interpreter lock to read the file.
+            yield from self._file.iter_batches(self._batch_rows(), use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from None
 

@@ -8,7 +8,7 @@ from batchchat.jobs.rows.row_reader import RowReader
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_GROUP_BYTES = 32 * 1024 * 1024
+_GROUP_BYTES = 16 * 1024 * 1024
 """Size of a row group in memory; its last batch may exceed it."""
 
 

@@ -64,6 +64,13 @@ class TextFile:
         except UnicodeError:
             raise self.wrong_encoding() from None
 
+    def changed(self) -> InputFileError:
+        """Return the error of a file with other values than when it was read first."""
+        return InputFileError(
+            f"`{self.name}` changed while it was read",
+            hint="read it again when no program is writing to it",
+        )
+
     def wrong_encoding(self) -> InputFileError:
         """Return the error of a file whose encoding is not what its start says."""
         return InputFileError(

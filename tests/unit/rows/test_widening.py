@@ -1,10 +1,13 @@
 """Columns of text files are as wide as their values, wherever those appear."""
 
+import io
 import json
 
 import pyarrow as pa
 import pytest
 
+from batchchat.jobs.errors import InputFileError
+from batchchat.jobs.rows.row_reader import open_rows
 from tests.support.row_files import as_lines, as_parquet, opened, read, rows_of
 
 LATE = [
@@ -94,3 +97,22 @@ def test_variants_of_csv_are_read(data, rows):
 def test_a_table_without_rows_has_its_columns():
     assert read(b"a,b\n", "rows.csv") == []
     assert read(as_parquet(pa.table({"a": [1]}).slice(0, 0))) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'{"a": 1}\n', b'{"a": "x"}\n'),
+        (b'{"a": [1]}\n', b'{"a": 100}\n'),
+        (b'{"a": {"b": 1}}\n', b'{"a": {"b": "c"}}\n'),
+        (b"a,b\n1,2\n", b"a,b\n1,x\n"),
+    ],
+)
+def test_a_file_that_changes_while_it_is_read_is_an_error(before, after):
+    file = io.BytesIO(before)
+    reader = open_rows(file, "rows.csv")
+    assert len(rows_of(reader)) == 1
+    file.seek(0)
+    file.write(after)
+    with pytest.raises(InputFileError, match="changed while it was read"):
+        rows_of(reader)
