@@ -12,7 +12,7 @@ a third process writes the same table as JSON lines.
 import argparse
 import io
 import json
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,6 +22,7 @@ from random import Random
 from typing import Any
 
 from benchmarks.report import report
+from benchmarks.serving import memory
 
 SHARD = 1_000
 TABLE_ROWS = 50_000
@@ -228,7 +229,7 @@ def measure(kind: str, folder: Path, batch_id: str) -> None:
             )
         rows, size = state.counts().total, path.stat().st_size
     used, seconds = time.process_time() - used, time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = memory(os.getpid(), "VmHWM")
     row = {
         "format": kind,
         "rows": rows,

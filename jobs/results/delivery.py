@@ -18,12 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from batchchat.jobs.backoff import Backoff
-from batchchat.jobs.errors import (
-    BatchchatError,
-    NotFoundError,
-    ObjectMissingError,
-    OutputError,
-)
+from batchchat.jobs.errors import BatchchatError, ObjectMissingError, OutputError
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import DeliveryAttempt, DeliveryReceipt
@@ -96,7 +91,7 @@ def attempt_delivery(
         about_it = event_fields("delivery_failed", batch_id=batch_id, tries=tries)
         log.warning("delivery of %s failed: %s", batch_id, why, extra=about_it)
         if (
-            isinstance(error, OutputError | NotFoundError)
+            isinstance(error, OutputError)
             or now - final.created_at > _GIVE_UP_AFTER_SECONDS
         ):
             _record(ledger, batch_id, DeliveryReceipt(now, error=why))

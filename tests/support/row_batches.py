@@ -41,10 +41,10 @@ def submit_rows(
 
 
 def ended_rows(
-    hand: Hand, table: pa.Table, answer: Any = echo, **options: Any
+    hand: Hand, rows_table: pa.Table, /, answer: Any = echo, **options: Any
 ) -> State:
     """Return the state of a batch of rows that is run to its end."""
-    batch_id = submit_rows(hand, table, **options)
+    batch_id = submit_rows(hand, rows_table, **options)
     hand.run(batch_id, answer)
     return hand.finalize(batch_id)
 
