@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from batchchat.jobs.requests import schema_types
 from batchchat.jobs.requests.json_schemas import SchemaProblem, find_backend
+from batchchat.jobs.requests.regex_syntax import regex_problem
 from batchchat.jobs.requests.schema import ANSWER_FIELDS, Message, Request
 from batchchat.jobs.requests.type_checks import FieldProblem, missing_content
 
@@ -153,6 +154,9 @@ def _format_problems(fields: dict[str, Any], at: str) -> Iterator[FieldProblem]:
         yield "invalid_value", "must be true or omitted", f"{where}.json_object"
     else:
         yield from _schema_problems(structured.json, f"{where}.json")
+        if structured.regex and (wrong := regex_problem(structured.regex)):
+            message = f"is not a valid regular expression: {wrong}"
+            yield "invalid_value", message, f"{where}.regex"
 
 
 def _response_format_problems(

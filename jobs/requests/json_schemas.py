@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from batchchat.jobs.requests.regex_syntax import regex_problem
 from batchchat.jobs.requests.schema_branches import are_disjoint, resolve, value_type
 from batchchat.jobs.requests.schema_keywords import (
     ANNOTATIONS,
@@ -119,6 +120,9 @@ class _Walk:
             )
         elif keyword == "format" and value_type(schema) in ("string", None):
             self._check_format(value, path)
+        elif keyword == "pattern" and value_type(schema) in ("string", None):
+            if wrong := regex_problem(value):
+                self._refuse(path, f"`pattern` is not a regular expression: {wrong}")
         elif keyword in XGRAMMAR_ONLY:
             self.guidance_gap = path, keyword
         elif keyword not in (ENFORCED | UNENFORCED | ANNOTATIONS):
