@@ -14,6 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
+from tests.support.child import dies_with_tests
+
 COMMAND = Path(sys.executable).with_name("batchchat")
 PATIENCE = 300.0
 """Seconds after which a test gives up waiting."""
@@ -135,6 +137,7 @@ class Place:
                 stderr=talk,
                 cwd=self.folder,
                 start_new_session=True,
+                preexec_fn=dies_with_tests(signal.SIGTERM),  # noqa: PLW1509
             )
         self.started.append(Running(process, out, err))
         return self.started[-1]

@@ -1,6 +1,7 @@
 """A cluster on this machine: Redis, a bucket behind a proxy, installed commands."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.broker.status_board import RedisStatusBoard
 from tests.chaos.load import Account, account_of, stored_lines
 from tests.chaos.process import READY, Process, in_folder
+from tests.support.child import dies_with_tests
 from tests.support.servers.redis_server import RedisServer, redis_server
 from tests.support.servers.s3_server import BUCKET, PLAIN, S3Server, credentials
 from tests.support.servers.tcp_proxy import FaultyS3Proxy, running
@@ -248,6 +250,7 @@ class Cluster:
                 cwd=self.folder,
                 stdout=talk,
                 stderr=subprocess.STDOUT,
+                preexec_fn=dies_with_tests(signal.SIGTERM),  # noqa: PLW1509
             )
         self.processes.append(Process(name, popen, log))
         return self.processes[-1]

@@ -12,6 +12,7 @@ from typing import IO, cast
 from batchchat.workers.broker.celery_app import CeleryQueue, make_app
 from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.broker.redis_client import open_redis
+from tests.support.child import dies_with_tests
 
 _SCRIPT = Path(__file__).with_name("consuming.py")
 _ROOT = _SCRIPT.parent.parent.parent
@@ -51,6 +52,7 @@ def consumer_process(url: str, folder: Path) -> Iterator[ConsumerProcess]:
             stdout=subprocess.PIPE,
             stderr=stream,
             text=True,
+            preexec_fn=dies_with_tests(),  # noqa: PLW1509
         ) as process,
     ):
         try:

