@@ -23,7 +23,7 @@ def is_shared(ledger: Ledger, file_id: str, batch_id: str) -> bool:
     top = ledger.keys.uses(file_id)
     others = (entry.key[len(top) :] for entry in ledger.storage.list(top))
     return any(
-        other != batch_id and is_batch_id(other) and _may_exist(ledger, other)
+        other != batch_id and is_batch_id(other) and _needs(ledger, other, file_id)
         for other in others
     )
 
@@ -59,11 +59,14 @@ def _chunks(keys: Iterator[str]) -> Iterator[list[str]]:
     return iter(lambda: list(islice(keys, _CHUNK)), [])
 
 
-def _may_exist(ledger: Ledger, batch_id: str) -> bool:
+def _needs(ledger: Ledger, batch_id: str, file_id: str) -> bool:
+    """Return whether a batch has the file as its input, or may still read it."""
     try:
-        ledger.batch(batch_id)
+        if not ledger.listing.is_stored(batch_id):
+            return ledger.clock() - id_created_at(batch_id) < _CREATION_SECONDS
+        is_input = ledger.batch(batch_id).input_file_id == file_id
+        return is_input or not ledger.state(batch_id).is_terminal
     except NotFoundError:
-        return ledger.clock() - id_created_at(batch_id) < _CREATION_SECONDS
-    except (CorruptObjectError, NewerFormatError):
+        return False
+    except (CorruptObjectError, NewerFormatError):  # what it reads is unknown
         return True
-    return ledger.listing.is_stored(batch_id)

@@ -26,6 +26,7 @@ from batchchat.jobs.deletion.batch_files import (
     remove_file,
 )
 from batchchat.jobs.deletion.conditions import check_ended, check_unread
+from batchchat.jobs.deletion.sources import remove_reader, sources_of
 from batchchat.jobs.errors import (
     ConflictError,
     CorruptObjectError,
@@ -133,6 +134,7 @@ class Deleter:
             input_file_id=state.batch.input_file_id,
             keeps_input=keep_input,
             file_ids=tuple(final.file_ids) if final else (),
+            source_ids=sources_of(self._ledger, state.batch),
             estimated_cost=final.estimated_cost if final else None,
         )
 
@@ -158,6 +160,8 @@ class Deleter:
         self._storage.delete(keys.plan)
         Outbox(self._storage).remove(PendingEvent(project, batch_id))
         remove_all(ledger, f"{keys.top}/")
+        for source_id in record.source_ids:
+            remove_reader(ledger, source_id, batch_id)
         for file_id in record.file_ids:
             remove_file(ledger, file_id, batch_id)
         if record.input_file_id is not None:

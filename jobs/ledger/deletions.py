@@ -25,6 +25,9 @@ class Deletion(records.Record, frozen=True, kw_only=True):
     file_ids: tuple[str, ...] = ()
     """The files with its results."""
 
+    source_ids: tuple[str, ...] = ()
+    """The batches whose results it reads."""
+
     estimated_cost: Decimal | None = None
     finished_at: int | None = None
 

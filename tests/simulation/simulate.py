@@ -11,6 +11,7 @@ from functools import partial
 from random import Random
 from typing import NamedTuple
 
+from tests.simulation.cleaner import Cleaner
 from tests.simulation.cluster import SETTINGS, Cluster
 from tests.simulation.fault_profile import FaultProfile
 from tests.simulation.invariants import problems
@@ -34,16 +35,24 @@ class Result(NamedTuple):
 Draw = Callable[[Random], FaultProfile]
 
 
-def simulate(seed: int, draw: Draw = FaultProfile.draw) -> Result:
-    """Run the simulation of a seed, with faults that are drawn from it."""
+def simulate(
+    seed: int, draw: Draw = FaultProfile.draw, *, deletes: bool = False
+) -> Result:
+    """Run the simulation of a seed, with faults that are drawn from it.
+
+    With `deletes`, an operator deletes ended batches while others run.
+    """
     world = VirtualWorld(seed)
     cluster = Cluster(world, draw(world.rng))
+    cleaner = Cleaner(cluster)
     late = 0.0
     with simulated(world, cluster.redis, cluster.window), _collecting_errors(world):
         try:
             cluster.start()
+            if deletes:
+                cleaner.start()
             end = cluster.faults_until + _MAX_RECOVERY
-            world.run(lambda: cluster.is_idle or world.now > end)
+            world.run(lambda: (cluster.is_idle and cleaner.is_idle) or world.now > end)
             late = world.now - cluster.faults_until
             if not cluster.is_idle:
                 world.problems.append(
@@ -51,7 +60,7 @@ def simulate(seed: int, draw: Draw = FaultProfile.draw) -> Result:
                 )
             else:
                 _tidy(cluster)
-            found = list(problems(cluster))
+            found = [*problems(cluster), *cleaner.problems()]
         except Exception:  # noqa: BLE001 - reported with its seed
             found = [traceback.format_exc()]
         finally:
@@ -113,6 +122,9 @@ def main() -> int:
     parser.add_argument(
         "--racing", action="store_true", help="run all work twice at once"
     )
+    parser.add_argument(
+        "--deleting", action="store_true", help="delete ended batches meanwhile"
+    )
     options = parser.parse_args()
     first = options.seed or 0
     runs = options.runs or (1 if options.seed is not None else 1000)
@@ -120,7 +132,9 @@ def main() -> int:
     began, bad, latest = time.monotonic(), 0, 0.0
     for seed in range(first, first + runs):
         result = simulate(
-            seed, FaultProfile.racing if options.racing else FaultProfile.draw
+            seed,
+            FaultProfile.racing if options.racing else FaultProfile.draw,
+            deletes=options.deleting,
         )
         latest = max(latest, result.late)
         if result.problems:

@@ -54,6 +54,13 @@ def test_duplicate_concurrent_work_is_safe():
         assert_no_problems(simulate(seed, FaultProfile.racing), "--racing")
 
 
+@pytest.mark.parametrize("draw", [FaultProfile.draw, FaultProfile.racing])
+def test_deleting_ended_batches_affects_no_other(draw):
+    for seed in range(_BLOCK // 2):
+        option = "--deleting --racing" if draw == FaultProfile.racing else "--deleting"
+        assert_no_problems(simulate(seed, draw, deletes=True), option)
+
+
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_planted_bug_is_found(name):
     made, draw, first = MUTATIONS[name]

@@ -8,6 +8,7 @@ from batchchat.jobs.files.files import Files
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.ledger import Ledger
+from batchchat.jobs.ledger.readers import add_reader
 from batchchat.jobs.ledger.records import DeliveryReceipt
 from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import cancel_batch, create_batch
@@ -181,3 +182,31 @@ def test_another_project_has_no_such_batch(hand):
     with pytest.raises(NotFoundError):
         Deleter(Ledger(hand.storage, "other")).delete(batch_id)
     assert hand.ledger.state(batch_id).is_terminal
+
+
+def test_a_batch_leaves_no_marks_at_the_batches_that_it_reads(hand):
+    source = hand.ended(DATA)
+    output = source.final.output_file_id
+    reader = hand.submit(DATA, reuse=(source.batch.id,))
+    add_reader(hand.ledger, source.batch.id, reader)
+    Files(hand.ledger).use(output, reader)
+    refused(hand, source.batch.id, f"`{reader}` reads the results")
+    hand.run(reader)
+    hand.finalize(reader)
+    Deleter(hand.ledger).delete(reader)
+    assert [entry.key for entry in hand.storage.list("") if reader in entry.key] == [
+        hand.ledger.keys.deletion(reader)
+    ]
+
+
+def test_an_output_that_was_reused_goes_with_its_batch(hand):
+    source = hand.ended(DATA)
+    reader = hand.submit(DATA, reuse=(source.batch.id,))
+    add_reader(hand.ledger, source.batch.id, reader)
+    Files(hand.ledger).use(source.final.output_file_id, reader)
+    hand.run(reader)
+    hand.finalize(reader)
+    Deleter(hand.ledger).delete(source.batch.id)
+    with pytest.raises(NotFoundError):
+        Files(hand.ledger).get(source.final.output_file_id)
+    assert hand.lines(hand.ledger.outcome(reader).output_file_id)
