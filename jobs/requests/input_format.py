@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from batchchat.jobs.errors import InputFileError
+from batchchat.jobs.requests.csv_text import csv_lines, delimiter_of
 from batchchat.jobs.requests.decompression import (
     GZIP,
     ZSTD,
@@ -179,7 +180,7 @@ def _other_text(text: bytes) -> _Format | None:
     if text.startswith(b"["):
         return _array(text) if is_continued or not _is_json(first) else None
     if not text.startswith(b"{"):
-        return _delimited(first, rest)
+        return None if _is_json(first) else _delimited(text)
     if line_feed and first.endswith(b",") and _is_json(first[:-1]):
         return _COMMAS
     first_of_returns, _, others = text.partition(b"\r")
@@ -208,25 +209,17 @@ def _table(description: str, columns: tuple[str, ...]) -> _Format:
     return _Format(f"{description} with the columns {shown}", columns=columns)
 
 
-def _delimited(first: bytes, rest: bytes) -> _Format | None:
-    """Return CSV or TSV if the first two lines have the same number of columns."""
-    second = rest.partition(b"\n")[0].strip()
-    for delimiter, name in ((b"\t", "TSV"), (b",", "CSV"), (b";", "CSV")):
-        columns = _split(first, delimiter)
-        if len(columns) > 1 and len(columns) == len(_split(second, delimiter)):
-            return _table(name, tuple(columns))
-    return None
-
-
-def _split(line: bytes, delimiter: bytes) -> list[str]:
-    """Return the fields of a line, none if it is JSON or no text."""
-    try:
-        text = line.decode()
-        if _is_json(line) or not text.replace("\t", "").isprintable():
-            return []
-        return next(csv.reader([text], delimiter=delimiter.decode()), [])
-    except (UnicodeDecodeError, csv.Error):
-        return []
+def _delimited(text: bytes) -> _Format | None:
+    """Return CSV or TSV if most rows have the same number of fields."""
+    decoded = text.decode(errors="replace")
+    delimiter = delimiter_of(decoded, "", is_whole=len(text) < HEAD_BYTES // 2)
+    if delimiter is None:
+        return None
+    columns = next(csv.reader(csv_lines(iter([decoded])), delimiter=delimiter), [])
+    name = "".join(columns)
+    if not name.isprintable() or "\ufffd" in name:
+        return None
+    return _table("TSV" if delimiter == "\t" else "CSV", tuple(columns))
 
 
 def _is_json(text: bytes) -> bool:

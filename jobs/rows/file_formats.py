@@ -5,6 +5,7 @@ from tempfile import TemporaryFile
 from typing import BinaryIO, cast
 
 from batchchat.jobs.errors import InputFileError
+from batchchat.jobs.requests.csv_text import delimiter_of
 from batchchat.jobs.requests.decompression import (
     Compression,
     compression_of,
@@ -13,7 +14,6 @@ from batchchat.jobs.requests.decompression import (
 from batchchat.jobs.requests.input_format import HEAD_BYTES
 from batchchat.jobs.rows.arrow_rows import FILE_MAGIC, STREAM_MAGIC, ArrowRows
 from batchchat.jobs.rows.column_types import with_usable_columns
-from batchchat.jobs.rows.csv_records import delimiter_of
 from batchchat.jobs.rows.csv_rows import CsvRows
 from batchchat.jobs.rows.json_rows import JsonRows
 from batchchat.jobs.rows.parquet_rows import ParquetRows

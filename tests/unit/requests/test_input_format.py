@@ -218,6 +218,11 @@ TABLES = {
         QUESTION,
     ),
     "CSV with semicolons": (b"question;answer\na;b\nc;d\n", "CSV", QUESTION),
+    "CSV with line breaks": (
+        b'id;question\n1;"What is\n2 + 2;\n\n3?"\n2;b\n',
+        "CSV with the columns `id`, `question`",
+        QUESTION,
+    ),
     "TSV": (b"id\tquestion\n1\ta, b\n", "TSV with the columns `id`", QUESTION),
     "quoted CSV": (b'"my text","answer"\n"a","b"\n', "`my text`, `answer`", COLUMN),
     "Parquet": (as_parquet(), "a Parquet file", COLUMN),
