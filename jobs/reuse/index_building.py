@@ -6,6 +6,7 @@ from contextlib import closing
 
 from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError
 from batchchat.jobs.ids import request_ids
+from batchchat.jobs.ledger.deletions import read_deletion
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.request_lines import request_lines_key
 from batchchat.jobs.ledger.state import State
@@ -42,6 +43,8 @@ def store_index(ledger: Ledger, state: State, renderers: RendererRegistry) -> No
                     index.add(digest, place)
                 head, place = next(answers, _NONE)
         index.store(storage, keys.batch(batch.id).answer_index)
+    if read_deletion(ledger, batch.id) is not None:  # began meanwhile
+        storage.delete(keys.batch(batch.id).answer_index)
 
 
 def open_index(

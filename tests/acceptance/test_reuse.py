@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from pyarrow import parquet
 
 from tests.acceptance.inputs import few
 
@@ -72,3 +73,25 @@ def test_an_estimate_leaves_out_what_is_reused(place):
     assert part["output_tokens"]["max"] == 2 * 8
     assert part["input_tokens"] < whole["input_tokens"]
     assert "reused    6, which are not run" in place.run(*wish).out.decode()
+
+
+def test_only_new_and_changed_rows_of_a_table_run(place):
+    def rows(count, changed=()):
+        texts = (f"{'new ' * (row in changed)}text {row}" for row in range(count))
+        each = ({"id": f"row {n}", "text": text} for n, text in enumerate(texts))
+        return b"".join(json.dumps(row).encode() + b"\n" for row in each)
+
+    def submit(data, *options):
+        file = place.file("rows.jsonl", data)
+        prompt = ("--prompt", "{{ text }}", "--samples", "3", "--id-column", "id")
+        wish = (*prompt, "--model", "demo", "--output", "rows.parquet", *options)
+        done = place.run("submit", file, *wish, settings=SIMULATED)
+        assert done.code == 0, done.err
+
+    submit(rows(20))
+    submit(rows(25, changed={3, 7}), "--reuse", "latest")
+    table = parquet.read_table(place.folder / "rows.parquet")
+    origins = table["reused_from"].to_pylist()
+    assert len(origins) == 25 * 3
+    assert origins.count(None) == (5 + 2) * 3
+    assert table["text"].to_pylist()[9] == "new text 3"

@@ -6,6 +6,8 @@ import pytest
 
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import CorruptObjectError, NewerFormatError
+from batchchat.jobs.ledger.deletions import Deletion
+from batchchat.jobs.ledger.records import encode
 from batchchat.jobs.reuse.answer_index import AnswerIndex, IndexBuilder, Place
 from batchchat.jobs.reuse.index_building import open_index, store_index
 from batchchat.jobs.reuse.spooled_records import SpooledRecords
@@ -108,6 +110,16 @@ def test_an_index_is_the_same_each_time_it_is_made(renderers):
     first = hand.storage.get(key)
     store_index(hand.ledger, state, renderers)
     assert hand.storage.get(key) == first
+
+
+def test_a_batch_that_is_being_deleted_keeps_no_index(renderers):
+    hand = Hand()
+    state = hand.ended(DATA)
+    record = Deletion(created_at=1, input_file_id=None)
+    hand.storage.put(hand.ledger.keys.deletion(state.batch.id), encode(record))
+    store_index(hand.ledger, state, renderers)
+    key = hand.ledger.keys.batch(state.batch.id).answer_index
+    assert not list(hand.storage.list(key))
 
 
 def test_a_missing_index_is_made_when_it_is_needed(renderers):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from batchchat.jobs.deletion.deletion import Deleter
 from batchchat.jobs.errors import ConflictError, NotFoundError, UsageError
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.files.reused_batches import with_reused_batches
@@ -106,3 +107,17 @@ def test_results_that_a_batch_reuses_can_not_be_deleted_until_it_has_ended(bench
     files.delete(output)
     with pytest.raises(NotFoundError, match="its output file was deleted"):
         chosen(bench, first.batch.id)
+
+
+def test_a_batch_is_deleted_once_no_running_batch_reuses_it(bench):
+    first = run(bench, DATA)
+    second = submit(bench, DATA, first.batch.id)
+    with pytest.raises(ConflictError, match=second):
+        Deleter(bench.ledger).delete(first.batch.id)
+    ended = bench.run(second)
+    before = bench.results(ended)
+    Deleter(bench.ledger).delete(first.batch.id)
+    assert not list(bench.storage.list(bench.ledger.keys.batch(first.batch.id).top))
+    assert bench.results(bench.ledger.state(second)) == before
+    third = run(bench, DATA, second)
+    assert third.reused() == 3
