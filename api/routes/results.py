@@ -87,7 +87,7 @@ LastEventId = Annotated[
             " in input order.",
         },
         204: {"description": "`Last-Event-ID` is the id of the event `done`."},
-        **errors(404, 409),
+        **errors(400, 404, 409),
     },
 )
 def read_results(

@@ -22,13 +22,17 @@ from batchchat.jobs.rows.result_columns import check_columns, result_names
 from batchchat.jobs.rows.row_options import RowOptions
 from batchchat.jobs.rows.row_reader import RowReader
 
+_DATASETS = "huggingface"
+"""The key of the metadata that `datasets` writes."""
+
 
 class JoinedColumns:
     """The columns of the rows that requests were made of.
 
     `fields` are those of the input, as Arrow's, with the names that they have in
     results; `numbers` are `row` and `sample`, which follow them in a table. `renamed`
-    has the columns of the input whose name differs.
+    has the columns of the input whose name differs. `metadata` is what `datasets` keeps
+    about the input, such as the names of labels.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class JoinedColumns:
 
         self.fields: list[Any] = []
         self.renamed: dict[str, str] = {}
+        self.metadata: dict[str, bytes] = {}
         self.numbers = [pa.field("row", pa.int64()), pa.field("sample", pa.int32())]
         self._samples = samples
         self._source = source
@@ -59,6 +64,9 @@ class JoinedColumns:
             names = result_names(reader.schema.names)
             chosen = check_columns(wanted, [*names])
             self._rows = _Rows(reader, chosen)
+            known = reader.schema.metadata or {}
+            if _DATASETS.encode() in known:
+                self.metadata = {_DATASETS: known[_DATASETS.encode()]}
             self.renamed = {name: names[name] for name in chosen if names[name] != name}
             self.fields = [
                 reader.schema.field(name).with_name(names[name]) for name in chosen

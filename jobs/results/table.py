@@ -111,15 +111,16 @@ class ResultTable:
             return (row for row in rows if row.completed)
         return rows
 
-    def _metadata(self, batch: Batch) -> dict[str, str]:
-        found = {"batchchat.batch_id": batch.id}
-        if self._joined is not None and self._joined.renamed:
-            renamed = encode(self._joined.renamed).decode()
-            found["batchchat.renamed_columns"] = renamed
+    def _metadata(self, batch: Batch) -> dict[str, str | bytes]:
+        found: dict[str, str | bytes] = {"batchchat.batch_id": batch.id}
+        if self._joined is not None:
+            found |= self._joined.metadata
+            if self._joined.renamed:
+                found["batchchat.renamed_columns"] = encode(self._joined.renamed)
         return found
 
 
-def _schema(fields: list[Any], metadata: dict[str, str] | None = None) -> Any:
+def _schema(fields: list[Any], metadata: dict[str, str | bytes] | None = None) -> Any:
     import pyarrow as pa
 
     return pa.schema(fields, metadata)

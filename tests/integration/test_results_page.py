@@ -18,8 +18,16 @@ from tests.support.row_batches import ended_rows
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+LABEL = {"names": ["no", "yes"], "_type": "ClassLabel"}
 TABLE = pa.table(
-    {"id": [1, 2, 3], "prompt": ["a", "b", "c"], "content": [[1.5], None, []]}
+    {
+        "id": [1, 2, 3],
+        "prompt": ["a", "b", "c"],
+        "content": [[1.5], None, []],
+        "label": [1, 1, 0],
+    }
+).replace_schema_metadata(
+    {"huggingface": json.dumps({"info": {"features": {"label": LABEL}}})}
 )
 TRL = """
 import json
@@ -105,6 +113,12 @@ def test_datasets_reads_columns_of_both_kinds(folder):
         {"id": 1, "input_content": [1.5], "content": "re: a", "status": "completed"},
         {"id": 3, "input_content": [], "content": "re: c", "status": "completed"},
     ]
+
+
+def test_datasets_keeps_the_names_of_labels(folder):
+    snippet = next(one for one in SNIPPETS if "load_dataset" in one)
+    show = "[rows.features['label'].names, completed['label'][:]]"
+    assert run(folder, snippet, show) == [["no", "yes"], [1, 0]]
 
 
 def test_trl_gets_conversations_that_a_chat_template_renders(folder):
