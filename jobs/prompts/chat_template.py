@@ -111,22 +111,20 @@ class ChatTemplate:
 
         """
         self._check(messages, tools if require_tool_support else None)
-        tool_dicts = [
-            map_texts(tool_for_template(tool), transform) for tool in tools or ()
-        ]
+        tool_dicts = map_texts([*map(tool_for_template, tools or ())], transform)
         turns = [self._turn(message) for message in messages]
         if self.reads_time:
             arguments[CLOCK] = _clock(time, arguments.get(CLOCK))
         try:
             prompt = self._template.render(
                 {
-                    "messages": [map_texts(turn, transform) for turn in turns],
+                    "messages": map_texts(turns, transform),
                     "add_generation_prompt": True,
                     "tools": tool_dicts or None,
                     "documents": None,
                     **self._special_tokens,
                     **self._spacing,
-                    **{k: map_texts(v, transform) for k, v in arguments.items()},
+                    **_mapped(arguments, transform),
                 }
             )
         except TemplateLimitError as error:
@@ -216,6 +214,15 @@ def map_texts(value: Any, transform: Callable[[str], str]) -> Any:
     if isinstance(value, list):
         return [map_texts(item, transform) for item in value]
     return value
+
+
+def _mapped(
+    arguments: dict[str, Any], transform: Callable[[str], str]
+) -> dict[str, Any]:
+    """Return arguments with `transform` applied to their values, but not the names."""
+    if transform is str:
+        return arguments
+    return {name: map_texts(value, transform) for name, value in arguments.items()}
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

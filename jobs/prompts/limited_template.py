@@ -92,8 +92,8 @@ class LimitedTemplate:
         tree = self.tree = environment.parse(source)
         self.variables = meta.find_undeclared_variables(tree)
         self._template = environment.from_string(tree)
-        # Jinja's own chain of maps is slow to copy, which it does for each prompt.
-        self._template.globals = {**self._template.globals}
+        # Jinja's own chain of maps is slow to copy, which happens for each prompt.
+        self._globals = {**self._template.globals}
 
     def render(self, variables: dict[str, Any]) -> str:
         """Return the text.
@@ -109,7 +109,14 @@ class LimitedTemplate:
     def _pieces(self, variables: dict[str, Any]) -> Iterable[Any]:
         """Return the values of the output, which joined are its text."""
         template = self._template
-        return template.root_render_func(template.new_context(variables))
+        # `Template.new_context` does the same, in half a microsecond more.
+        context = template.environment.context_class(
+            template.environment,
+            {**self._globals, **variables},
+            template.name,
+            template.blocks,
+        )
+        return template.root_render_func(context)
 
     def _limited(self, work: Callable[[], R]) -> R:
         """Return the result of `work` within the limits of one rendering."""
