@@ -157,6 +157,14 @@ class Settings(BaseSettings):
     webhooks_allow_private: bool = False
     """Whether webhooks may be sent to private addresses and over plain HTTP."""
 
+    engines: str = "1"
+    """Number of engines of `submit`, `serve` and `worker`, or `auto`: one on each group
+    of GPUs that the model needs. The option `--engines` overrides it."""
+
+    gpus: str | None = None
+    """The GPUs that the engines use, such as `0,1`; unset, those that the process may
+    use. The option `--gpus` overrides it."""
+
     engine_process: Literal["auto", "in_process", "subprocess"] = "auto"
     """Where vLLM's core runs: `in_process`, `subprocess`, or `auto` (the first on CPU,
     the second on GPU)."""
@@ -190,6 +198,12 @@ class Settings(BaseSettings):
         rules = self.projects.values()
         chosen = (self.retention, *(rule.retention for rule in rules))
         return any(retention_seconds(one) is not None for one in chosen)
+
+    @field_validator("engines", "gpus", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        """Accept numbers of a TOML file."""
+        return f"{value}" if isinstance(value, int) else value
 
     @field_validator("output_prefixes", mode="before")
     @classmethod

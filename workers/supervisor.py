@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from types import FrameType
+from types import FrameType, MappingProxyType
+from typing import NamedTuple
 
 from batchchat.jobs.backoff import Backoff
 from batchchat.workers.exit_codes import CANNOT_RUN
@@ -23,10 +25,47 @@ _POLL_SECONDS = 0.1
 log = logging.getLogger(__name__)
 
 
+class Part(NamedTuple):
+    """The part of this machine that a process uses: its variables, and its cores."""
+
+    environment: Mapping[str, str] = MappingProxyType({})
+    cores: tuple[int, ...] = ()
+
+
+WHOLE = Part()
+"""Whatever this process may use."""
+
+
 def supervise(name: str, *options: str) -> int:
     """Keep the command `batchchat NAME` running; return its last exit status."""
+    return supervisor(name, *options).run()
+
+
+def supervisor(
+    name: str, *options: str, log_name: str | None = None, part: Part = WHOLE
+) -> "Supervisor":
+    """Return what keeps `batchchat NAME` running, on a `part` of this machine."""
     command = [sys.executable, "-P", "-m", "batchchat.cli.main", name, *options]
-    return Supervisor(name, [*command, "--no-restart"]).run()
+    return Supervisor(log_name or name, [*command, "--no-restart"], part)
+
+
+def supervise_all(supervisors: Sequence["Supervisor"]) -> int:
+    """Keep several processes running until a signal; return the last exit status.
+
+    A process that cannot run is left out while others run.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *signalled: _forward_all(supervisors, *signalled))
+    # A process dies with the thread that started it, which waits for its end.
+    with ThreadPoolExecutor(len(supervisors), "supervisor") as pool:
+        return max(pool.map(Supervisor.keep, supervisors))
+
+
+def _forward_all(
+    supervisors: Sequence["Supervisor"], number: int, _frame: FrameType | None
+) -> None:
+    for one in supervisors:
+        one.stop(number)
 
 
 class Supervisor:
@@ -36,21 +75,29 @@ class Supervisor:
     once, through this process. It gets a SIGTERM when this process dies.
     """
 
-    def __init__(self, name: str, command: Sequence[str]) -> None:
-        """Start processes by `command`, and call them `name` in the log."""
+    def __init__(self, name: str, command: Sequence[str], part: Part = WHOLE) -> None:
+        """Start processes by `command`, and call them `name` in the log.
+
+        They use a `part` of this machine.
+        """
         self._name = name
         self._command = command
+        self._part = part
         self._child: subprocess.Popen[bytes] | None = None
         self._stop_requested = False
 
     def run(self) -> int:
+        """Keep the process running until a signal; see `keep`."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda given, _: self.stop(given))
+        return self.keep()
+
+    def keep(self) -> int:
         """Return the exit status of the last process.
 
         A process that cannot run is restarted if an earlier one could: what it lacks,
         such as a user of Redis, may have been removed by mistake.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._forward)
         deaths = 0
         while True:
             began = time.monotonic()
@@ -74,13 +121,15 @@ class Supervisor:
         self._child = subprocess.Popen(  # noqa: S603 - the command is our own
             self._command,
             start_new_session=True,
-            preexec_fn=partial(kill_with_parent, os.getpid(), signal.SIGTERM),  # noqa: PLW1509
+            env=os.environ | self._part.environment,
+            preexec_fn=partial(_prepare, os.getpid(), self._part.cores),  # noqa: PLW1509
         )
         if self._stop_requested:  # the signal arrived while there was no child
             self._child.terminate()
         return self._child.wait()
 
-    def _forward(self, number: int, _frame: FrameType | None) -> None:
+    def stop(self, number: int) -> None:
+        """Forward a signal to the process, and start no other."""
         self._stop_requested = True
         if self._child and self._child.poll() is None:
             self._child.send_signal(number)
@@ -91,3 +140,9 @@ class Supervisor:
         while not self._stop_requested and time.monotonic() < until:
             time.sleep(_POLL_SECONDS)
         return self._stop_requested
+
+
+def _prepare(parent: int, cores: Sequence[int]) -> None:
+    kill_with_parent(parent, signal.SIGTERM)
+    if cores:
+        os.sched_setaffinity(0, cores)

@@ -112,11 +112,11 @@ class _RunnerCollector(Collector):
         )
         loaded = GaugeMetricFamily(
             "batchchat_engine_loaded",
-            "The model loaded in the engine.",
+            "Engines in which a model is loaded.",
             labels=["model"],
         )
-        if status.get("model"):
-            loaded.add_metric([status["model"]], 1)
+        for model, engines in sorted(Tally(status.get("models") or ()).items()):
+            loaded.add_metric([model], engines)
         yield loaded
         speed = status.get("tokens_per_second") or 0
         yield _gauge(

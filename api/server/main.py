@@ -44,7 +44,12 @@ def serve(settings: Settings, catalog: Catalog, storage: Storage) -> None:
         _logger.warning("%s", text)
     runner = None
     if settings.broker is None:
-        runner = RunnerProcess(as_json=as_json, engine=catalog.engine)
+        runner = RunnerProcess(
+            as_json=as_json,
+            engine=catalog.engine,
+            engines=settings.engines,
+            gpus=settings.gpus,
+        )
     descriptors.raise_limit()
     with listen(settings.host, settings.port) as listener:
         if runner is not None:

@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from math import ceil
 
 from msgspec.structs import replace
 from typing_extensions import override
@@ -14,20 +15,24 @@ from batchchat.cli.backends.stored import StoredBackend
 from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.progress import ProgressDisplay, run_progress_line
 from batchchat.cli.terminal.signals import interruptible
+from batchchat.jobs.catalog.catalog import Model
+from batchchat.jobs.catalog.engine_arguments import with_current_engine
 from batchchat.jobs.deletion.deletion import Removal
-from batchchat.jobs.errors import BatchchatError, ConfigError
+from batchchat.jobs.errors import BatchchatError, ConfigError, NotFoundError
 from batchchat.jobs.execution.progress import Progress
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.completion_window import NO_DEADLINE
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.records import File
+from batchchat.jobs.ledger.records import Batch, File
 from batchchat.jobs.planning.model_resolution import resolve_model
 from batchchat.jobs.results.finalize import finalize
+from batchchat.jobs.settings import Settings
 from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import RetryingStorage
 from batchchat.workers.engine.engine_check import check_engine, check_installed
+from batchchat.workers.engine.engine_slots import gpus_needed, make_slots
 from batchchat.workers.engine.log_file import engine_log_path
 from batchchat.workers.engine.vllm_arguments import check_arguments
 from batchchat.workers.local.batch_lock import (
@@ -36,8 +41,12 @@ from batchchat.workers.local.batch_lock import (
     is_locked,
     is_served,
 )
+from batchchat.workers.local.engine_launch import PoolConfig
 from batchchat.workers.local.live_speed import Speed, read_speed
 from batchchat.workers.local.single_batch import SingleBatchRun
+
+_SHARDS_PER_ENGINE = 4
+_MIN_SHARD_REQUESTS = 16
 
 
 class EmbeddedBackend(StoredBackend):
@@ -48,6 +57,7 @@ class EmbeddedBackend(StoredBackend):
     @override
     def use_engine(self, options: EngineOptions) -> None:
         self.session.catalog = self.session.catalog.with_engine(options.arguments)
+        self.session.settings = options.settings(self.session.settings)
 
     @override
     def check_engine(self, model: str | None) -> None:
@@ -145,10 +155,54 @@ class EmbeddedBackend(StoredBackend):
         arguments = self.ledger.batch(batch_id).engine | catalog.engine
         return dataclasses.replace(self.session, catalog=catalog.with_engine(arguments))
 
+    def _pool(self, session: Session, batch_id: str) -> PoolConfig | None:
+        """Return how to start the engines of a batch; None for one in this process."""
+        batch, plan = self.ledger.batch(batch_id), self.ledger.plan(batch_id)
+        model = plan.model if plan else self._model_of(session, batch)
+        current = model and with_current_engine(model, session.catalog)
+        settings = session.settings
+        needed = gpus_needed(current.engine) if current else 1
+        slots = make_slots(settings.engines, settings.gpus, needed)
+        if note := slots.note():
+            streams.info(note)
+        if not slots.need_processes:
+            return None
+        return PoolConfig(
+            slots=slots.engines,
+            log=lambda number: engine_log_path(f"{batch_id}-{number}"),
+            gives_up=True,
+            engine=session.catalog.engine,
+        )
+
+    def _shard_settings(
+        self, settings: Settings, batch_id: str, pool: PoolConfig | None
+    ) -> Settings:
+        """Return the settings, with shards small enough for each engine to get some."""
+        requests = self._requests(batch_id) if pool else None
+        if not pool or not requests:
+            return settings
+        size = ceil(requests / (len(pool.slots) * _SHARDS_PER_ENGINE))
+        size = min(settings.shard_requests, max(size, _MIN_SHARD_REQUESTS))
+        return settings.model_copy(update={"shard_requests": size})
+
+    def _requests(self, batch_id: str) -> int | None:
+        """Return the number of lines of the input, None if it is not known."""
+        with suppress(NotFoundError):  # the planner reports it
+            return self.ledger.file(self.ledger.batch(batch_id).input_file_id).lines
+        return None
+
+    def _model_of(self, session: Session, batch: Batch) -> Model | None:
+        try:
+            file = self.ledger.file(batch.input_file_id)
+            return resolve_model(self.ledger, file, session.catalog, batch.model)
+        except NotFoundError:  # the planner reports it
+            return None
+
     def _run(self, batch_id: str, *, show_progress: bool) -> View:
         progress, stop = Progress(), ShutdownSignal()
         session = self._session_of(batch_id)
-        settings = session.settings
+        pool = self._pool(session, batch_id)
+        settings = self._shard_settings(session.settings, batch_id, pool)
         storage = RetryingStorage(
             self.ledger.storage,
             settings.retry_timeout_seconds,
@@ -160,6 +214,7 @@ class EmbeddedBackend(StoredBackend):
             settings,
             session.renderers,
             start_engine=lambda model: session.start_engine(model, progress),
+            pool=pool,
             stop=stop,
             progress=progress,
             locks=session.locks,

@@ -4,28 +4,41 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchchat.jobs.errors import UsageError
+from batchchat.jobs.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
     """The options of one command.
 
-    `arguments` override the engine arguments of the catalog.
+    `arguments` override the engine arguments of the catalog. `engines` and `gpus`
+    override the settings; None leaves them.
     """
 
     arguments: dict[str, Any] = field(default_factory=dict)
+    engines: str | None = None
+    gpus: str | None = None
 
     def refuse(self) -> None:
         """Raise `UsageError` if there are any: the command starts no engine."""
-        if self.arguments:
+        given = {"engine": self.arguments, "engines": self.engines, "gpus": self.gpus}
+        for name in (name for name, value in given.items() if value):
             raise UsageError(
-                "`--engine` has no effect here: other processes run the batch",
+                f"`--{name}` has no effect here: other processes run the batch",
                 hint="give it to `batchchat worker` or `batchchat serve`; unset"
                 " BATCHCHAT_URL and BATCHCHAT_BROKER to run the batch in this process",
             )
 
+    def settings(self, settings: Settings) -> Settings:
+        """Return the settings with those that are overridden."""
+        chosen = {"engines": self.engines, "gpus": self.gpus}
+        update = {name: it for name, it in chosen.items() if it is not None}
+        return settings.model_copy(update=update)
 
-def engine_options(arguments: list[str] | None) -> EngineOptions:
+
+def engine_options(
+    arguments: list[str] | None, engines: str | None = None, gpus: str | None = None
+) -> EngineOptions:
     """Return the options as they were typed; `arguments` are `NAME=VALUE`.
 
     Raises:
@@ -34,5 +47,9 @@ def engine_options(arguments: list[str] | None) -> EngineOptions:
 
     """
     from batchchat.workers.engine.engine_options import parse_options
+    from batchchat.workers.engine.engine_slots import check_count
 
-    return EngineOptions(arguments=parse_options(arguments or []))
+    if engines is not None:
+        check_count(engines)
+    parsed = parse_options(arguments or [])
+    return EngineOptions(arguments=parsed, engines=engines, gpus=gpus)

@@ -20,6 +20,8 @@ def resume(
     batch_id: options.BatchId,
     extend: _Extend = None,
     engine: options.EngineArguments = None,
+    engines: options.Engines = None,
+    gpus: options.Gpus = None,
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> int:
@@ -34,7 +36,7 @@ def resume(
     from batchchat.cli.backends.run import RunOptions, run_batch
 
     backend, batch_id = open_batch(batch_id)
-    backend.use_engine(engine_options(engine))
+    backend.use_engine(engine_options(engine, engines, gpus))
     if extend is not None:
         backend.extend(batch_id, extend)
     if backend.get(batch_id).batch.is_terminal:

@@ -24,6 +24,8 @@ def serve(
         ),
     ] = None,
     engine: options.EngineArguments = None,
+    engines: options.Engines = None,
+    gpus: options.Gpus = None,
 ) -> int:
     """Serve OpenAI's Files and Batches API, and run the batches.
 
@@ -36,9 +38,10 @@ def serve(
     from batchchat.cli.backends.session import open_session
     from batchchat.cli.commands.daemon import require_broker
     from batchchat.workers.engine.engine_check import check_installed
+    from batchchat.workers.local.runner_process import server_slots
 
     session = open_session()
-    chosen = engine_options(engine)
+    chosen = engine_options(engine, engines, gpus)
     if session.settings.broker is None:
         check_installed(session.settings)
     else:
@@ -46,7 +49,9 @@ def serve(
         chosen.refuse()
     given = {"host": host, "port": port}
     update = {name: value for name, value in given.items() if value is not None}
-    settings = session.settings.model_copy(update=update)
+    settings = chosen.settings(session.settings).model_copy(update=update)
     catalog = session.catalog.with_engine(chosen.arguments)
+    if settings.broker is None:
+        server_slots(settings, catalog)  # an error is reported before anything starts
     serve_until_stopped(settings, catalog, session.ledger.storage)
     return 0

@@ -119,7 +119,8 @@ def _deadline(expires_at: int | None) -> str:
 
 def _speed_rows(backend: "Backend", view: "View") -> list[Row]:
     """Return the speed of a running batch and the time that it still needs."""
-    from batchchat.cli.terminal.progress import time_left
+    from batchchat.cli.terminal.progress import engine_line, time_left
+    from batchchat.cli.terminal.progress_line import full_text
 
     speed = None if view.batch.is_terminal else backend.speed(view)
     if speed is None:
@@ -128,6 +129,10 @@ def _speed_rows(backend: "Backend", view: "View") -> list[Row]:
     return [
         ("speed", f"{short(speed.tokens_per_second)} tokens/s"),
         ("time left", "not known yet" if left is None else f"about {time_left(left)}"),
+        *(
+            (f"engine {engine.number}", full_text(engine_line(engine)))
+            for engine in speed.engines
+        ),
     ]
 
 

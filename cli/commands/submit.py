@@ -63,6 +63,8 @@ def submit(
     on_invalid: options.OnInvalidOption = None,
     max_cost: options.MaxCost = None,
     engine: options.EngineArguments = None,
+    engines: options.Engines = None,
+    gpus: options.Gpus = None,
     reuse: options.Reuse = None,
     reuse_across_engines: options.ReuseAcrossEngines = False,
     columns: table_options.Columns = None,
@@ -92,7 +94,7 @@ def submit(
     if to_stdout and (json or not wait or format_ is not Format.JSONL):
         _refuse_stdout()
     backend = open_backend()
-    backend.use_engine(engine_options(engine))
+    backend.use_engine(engine_options(engine, engines, gpus))
     if model is not None:
         backend.check_model(model, max_cost)
     if wait:

@@ -1,11 +1,14 @@
 """`batchchat worker`: load a model and run its requests for a cluster."""
 
 import logging
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from batchchat.cli.terminal import options
+
+if TYPE_CHECKING:
+    from batchchat.workers.engine.engine_slots import Slots
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +24,8 @@ def worker(
         ),
     ],
     engine: options.EngineArguments = None,
+    engines: options.Engines = None,
+    gpus: options.Gpus = None,
     restart: Annotated[
         bool,
         typer.Option(
@@ -45,18 +50,23 @@ def worker(
     )
     from batchchat.jobs.errors import EngineStartError
     from batchchat.workers.engine.engine_check import check_engine
+    from batchchat.workers.engine.engine_slots import gpus_needed, make_slots, use_slot
     from batchchat.workers.exit_codes import ENGINE_DEAD
-    from batchchat.workers.supervisor import supervise
 
     log_to_stderr()
     session = open_session()
     broker = require_broker(session.settings)
-    arguments = engine_options(engine).arguments
-    found = session.catalog.with_engine(arguments).find(model)
+    chosen = engine_options(engine, engines, gpus)
+    found = session.catalog.with_engine(chosen.arguments).find(model)
     check_engine(found, session.models, session.settings)
+    settings = chosen.settings(session.settings)
+    slots = make_slots(settings.engines, settings.gpus, gpus_needed(found.engine))
     if restart:
-        chosen = [f"--engine={argument}" for argument in engine or []]
-        return supervise("worker", "--model", model, *chosen)
+        if note := slots.note():
+            _log.info("%s", note)
+        arguments = [f"--engine={argument}" for argument in engine or []]
+        return _supervise(slots, "--model", model, *arguments)
+    use_slot(slots)
     log_unknown_settings()
     from batchchat.workers.shards.worker_process import Worker
 
@@ -69,3 +79,23 @@ def worker(
         _log.error("%s", error.message)
         return ENGINE_DEAD
     return Worker(storage, session.settings, broker, found, started).run()
+
+
+def _supervise(slots: "Slots", *arguments: str) -> int:
+    """Keep a worker for each engine running."""
+    from batchchat.workers.supervisor import Part, supervise_all, supervisor
+
+    several = len(slots.engines) > 1
+    return supervise_all(
+        [
+            supervisor(
+                "worker",
+                *arguments,
+                "--engines=1",
+                *([f"--gpus={','.join(slot.gpus)}"] if slot.gpus else []),
+                log_name=f"worker of engine {slot.number}" if several else "worker",
+                part=Part(slot.environment(), slot.cores),
+            )
+            for slot in slots.engines
+        ]
+    )

@@ -190,6 +190,23 @@ DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Only show what would be deleted, and its size."),
 ]
+Engines = Annotated[
+    str | None,
+    typer.Option(
+        "--engines",
+        metavar="N",
+        help="Number of engines, each on GPUs of its own, or auto: as many as the GPUs"
+        " suffice for.  [default: BATCHCHAT_ENGINES, or 1]",
+    ),
+]
+Gpus = Annotated[
+    str | None,
+    typer.Option(
+        "--gpus",
+        metavar="LIST",
+        help="The GPUs to use, such as 0,1, by index or UUID.  [default: all]",
+    ),
+]
 Progress = Annotated[
     bool, typer.Option("--progress/--no-progress", help="Show progress on stderr.")
 ]

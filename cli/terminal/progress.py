@@ -9,7 +9,7 @@ from contextlib import suppress
 from batchchat.cli.terminal import streams
 from batchchat.cli.terminal.format import count, duration, short, size
 from batchchat.cli.terminal.progress_line import Part, ProgressLine, fit, full_text
-from batchchat.jobs.execution.progress import Progress
+from batchchat.jobs.execution.progress import EngineProgress, Progress
 from batchchat.jobs.printable import printable
 
 _REFRESH_SECONDS = 0.25
@@ -80,7 +80,9 @@ class ProgressDisplay:
                 self._print_notices(
                     lambda text: console.print(printable(text), markup=False)
                 )
-                text = printable(fit(self._describe(), console.width - 1))
+                line, width = self._describe(), console.width - 1
+                shown = [fit(one, width) for one in (line, *line.details)]
+                text = "\n".join(map(printable, shown))
                 live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def _print_lines(self) -> None:
@@ -93,6 +95,8 @@ class ProgressDisplay:
             is_due = line.phase != last_phase or now >= next_print
             if text != last_text and is_due:
                 streams.info(text)
+                for detail in line.details:
+                    streams.info(full_text(detail))
                 last_phase, last_text = line.phase, text
                 next_print = now + _PLAIN_LINE_SECONDS
 
@@ -104,9 +108,12 @@ def run_progress_line(progress: Progress) -> DescribeProgress:
         if progress.waiting_reason:
             text = f"waiting for the {progress.waiting_for}: {progress.waiting_reason}"
             return ProgressLine("waiting", (Part(text),))
+        engines = tuple(map(_detail, progress.engines))
         if progress.phase == "running":
-            return _running_line(progress)
-        return ProgressLine(progress.phase, _phase_parts(progress))
+            return _running_line(progress)._replace(details=engines)
+        parts = _phase_parts(progress)
+        details = engines if progress.phase == "loading" else ()
+        return ProgressLine(progress.phase, parts, details=details)
 
     return describe
 
@@ -143,6 +150,22 @@ def _running_line(progress: Progress) -> ProgressLine:
         ),
     )
     return ProgressLine("running", parts, share)
+
+
+def _detail(engine: EngineProgress) -> ProgressLine:
+    line = engine_line(engine)
+    return line._replace(parts=(Part(f"  engine {engine.number}"), *line.parts))
+
+
+def engine_line(engine: EngineProgress) -> ProgressLine:
+    """Return what one of several engines does."""
+    speed = short(engine.tokens_per_second)
+    parts = (
+        Part(engine.place, rank=2),
+        Part(engine.state or f"{count(engine.running)} running"),
+        Part("" if engine.state else f"{speed} tokens/s", rank=1),
+    )
+    return ProgressLine("", parts)
 
 
 def time_left(seconds: float) -> str:

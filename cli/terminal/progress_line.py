@@ -29,6 +29,8 @@ class ProgressLine(NamedTuple):
     phase: str
     parts: tuple[Part, ...]
     share: float | None = None
+    details: tuple["ProgressLine", ...] = ()
+    """Lines that are shown below this one."""
 
 
 def full_text(line: ProgressLine) -> str:

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from threading import Lock
+from typing import NamedTuple
 
 from batchchat.jobs.catalog.download_watch import DownloadWatch
 from batchchat.jobs.catalog.usage import Usage
@@ -18,6 +19,20 @@ _MIN_RESULTS = 16
 _MAX_STARTED_SHARE = 0.9
 
 
+class EngineProgress(NamedTuple):
+    """What one of several engines does, for display.
+
+    `place` names what it runs on. `state` is empty while it computes, and otherwise
+    says why it does not.
+    """
+
+    number: int
+    place: str
+    state: str
+    running: int
+    tokens_per_second: float
+
+
 class Progress:
     """Counters that threads update and a display reads.
 
@@ -27,7 +42,8 @@ class Progress:
     before this run. `activity` is that of the engine, None if it is not known. While
     the run is blocked, `waiting_for` names what it waits for, such as the storage, and
     `waiting_reason` is the reason; otherwise `waiting_reason` is None. `notices` are
-    messages that a display shows once and removes.
+    messages that a display shows once and removes. `engines` is what each of several
+    engines does.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,6 +59,7 @@ class Progress:
         self.waiting_reason: str | None = None
         self.waiting_for = "storage"
         self.activity: EngineActivity | None = None
+        self.engines: list[EngineProgress] = []
         self.on_result: Callable[[], object] = lambda: None
         self.checked_requests = 0
         self.notices: deque[str] = deque()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.acceptance.command import TINY, Done, Place, Running
-from tests.acceptance.processes import engine_core, in_session
+from tests.acceptance.processes import engine_core, in_session, two_engines
 from tests.acceptance.stored import attempts, checkpointed, checkpoints, shard_of
 from tests.support.wait import wait_until
 
@@ -106,7 +106,15 @@ class DisturbedBatch:
         os.kill(run.until(lambda: engine_core(run.pid)), signal.SIGKILL)
         self._end("engine killed", run)
 
-    def _resume(self, **settings: object) -> Running:
+    def kill_one_of_two_engines(self) -> None:
+        """Run on two engines, and kill one of them while both have work."""
+        run = self._resume("--engines", "2")
+        run.until(lambda: checkpoints(self.storage))
+        engines = run.until(lambda: two_engines(run.pid))
+        os.kill(engines[0], signal.SIGKILL)
+        self._end("one of two engines killed", run)
+
+    def _resume(self, *options: str, **settings: object) -> Running:
         own: dict[str, object] = {
             "shard_requests": SHARD,
             "checkpoint_seconds": 0.5,
@@ -114,7 +122,7 @@ class DisturbedBatch:
         }
         if self.simulated:
             own["simulated_tokens_per_second"] = _TOKENS_PER_SECOND
-        command = "resume", self.batch_id
+        command = "resume", self.batch_id, *options
         engine = not self.simulated
         return self.place.start(*command, engine=engine, settings=own | settings)
 

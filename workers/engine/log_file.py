@@ -92,6 +92,18 @@ def engine_log_path(name: str) -> Path:
     return data_folder() / _FOLDER / f"{name}.log"
 
 
+def engine_logs(name: str) -> list[Path]:
+    """Return the logs that exist of a batch: its own, and one of each engine."""
+    own = engine_log_path(name)
+    several = own.parent.glob(f"{name}-*.log")
+    return [*filter(Path.exists, [own]), *sorted(several, key=_number)]
+
+
+def _number(path: Path) -> int:
+    number = path.stem.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
+
+
 def log_hint() -> str:
     """Return where to look for the reason of an engine's error."""
     log = EngineLog.current

@@ -9,6 +9,8 @@ from functools import partial
 from threading import Event
 from typing import Protocol
 
+from typing_extensions import override
+
 from batchchat.jobs.backoff import Backoff
 from batchchat.jobs.catalog.catalog import Model
 from batchchat.jobs.engine.protocol import Engine, EngineActivity
@@ -17,12 +19,13 @@ from batchchat.jobs.errors import (
     EngineDeadError,
     EngineError,
 )
+from batchchat.jobs.execution.progress import EngineProgress
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.logs import event_fields
 from batchchat.workers.broker.messages import WorkMessage
 from batchchat.workers.engine.hang_detector import HangDetector
 from batchchat.workers.environment import WorkerEnvironment
-from batchchat.workers.local.in_process_broker import InProcessBroker
+from batchchat.workers.local.engines import Engines, ModelBroker
 from batchchat.workers.shards.open_attempts import WorkDone
 from batchchat.workers.shards.shard_host import ShardHost
 
@@ -65,25 +68,27 @@ class ClosableEngine(Engine, Protocol):
 StartEngine = Callable[[Model], ClosableEngine]
 
 
-class EngineLoop:
+class EngineLoop(Engines):
     """Serves the queues of all models, with one engine at a time."""
 
     def __init__(
         self,
         environment: WorkerEnvironment,
-        broker: InProcessBroker,
+        broker: ModelBroker,
         start_engine: StartEngine,
         *,
         current_model: Callable[[Model], Model] = lambda planned: planned,
         on_loaded: Callable[[WorkMessage], object] = lambda _: None,
         on_low_queue: Callable[[], object] = lambda: None,
         on_stuck: Callable[[], object] = lambda: None,
+        on_unusable: Callable[[BaseException], object] | None = None,
     ) -> None:
         """Run the messages of `broker`.
 
         `current_model` returns a planned model with the current engine arguments.
         `on_loaded` gets the message that an engine was loaded for. `on_stuck` is called
-        after an engine hung that could not be closed.
+        after an engine hung that could not be closed. `on_unusable` gets the errors
+        that keep an engine from running, unless `on_failure` of the environment does.
         """
         self._environment = environment
         self._broker = broker
@@ -92,16 +97,23 @@ class EngineLoop:
         self._on_loaded = on_loaded
         self._on_low_queue = on_low_queue
         self._on_stuck = on_stuck
+        self._on_unusable = on_unusable or environment.on_failure
         self._room = Event()
         self._drain_seconds = 0.0
         self._host: ShardHost | None = None
-        self._earlier_work = WorkDone()
+        self._earlier_work = self._earlier_results = WorkDone()
         self._failures: Counter[str] = Counter()
         self._died: set[str] = set()
         self._put_off_until: dict[str, float] = {}
         self._last_served_at: dict[str, float] = {}
         self.loaded_model: str | None = None
 
+    @property
+    @override
+    def loaded_models(self) -> list[str]:
+        return [self.loaded_model] if self.loaded_model else []
+
+    @override
     def run(self) -> None:
         """Serve one queue after the other until `close` is called."""
         while not self._broker.is_closed:
@@ -116,25 +128,35 @@ class EngineLoop:
             self._last_served_at[queue] = time.monotonic()
             self._record_result(queue, failure)
 
+    @override
     def close(self, drain_seconds: float) -> None:
-        """Have `run` return; running requests may finish within `drain_seconds`."""
         self._drain_seconds = drain_seconds
         self._broker.close()
         self._room.set()
         if self._host is not None:
             self._host.drain(drain_seconds)
 
+    @override
     def activity(self) -> EngineActivity | None:
-        """Return what the loaded engine does, None if no engine is loaded."""
         host = self._host if self.loaded_model else None
         return host.engine.activity() if host else None
 
-    def results(self) -> WorkDone:
-        """Return the results that the last loaded engine has contributed."""
-        return self._host.attempts.results() if self._host else WorkDone()
+    @override
+    def progress(self) -> list[EngineProgress]:
+        return []
 
+    @override
+    def results(self) -> WorkDone:
+        host, earlier = self._host, self._earlier_results
+        return earlier.plus(host.attempts.results()) if host else earlier
+
+    def committed(self) -> WorkDone:
+        """Return those of the results whose shards are finished."""
+        host, earlier = self._host, self._earlier_results
+        return earlier.plus(host.attempts.committed()) if host else earlier
+
+    @override
     def work_done(self) -> WorkDone:
-        """Return the work of all engines so far."""
         host, earlier = self._host, self._earlier_work
         return earlier.plus(host.attempts.work_done()) if host else earlier
 
@@ -206,7 +228,7 @@ class EngineLoop:
     def _make_host(self, model: Model, engine: ClosableEngine) -> ShardHost:
         host = ShardHost(self._environment, model, engine)
         host.on_room = self._room.set
-        self._earlier_work = self.work_done()
+        self._earlier_work, self._earlier_results = self.work_done(), self.committed()
         self._host, self.loaded_model = host, model.name
         return host
 
@@ -274,7 +296,7 @@ class EngineLoop:
             log.warning("cannot run %s: %s", queue, failure.message)
         else:
             log.error("cannot run %s", queue, exc_info=failure)
-        self._environment.on_failure(failure)
+        self._on_unusable(failure)
         self._put_off_until[queue] = time.monotonic() + _BACKOFF.seconds(failures)
 
 

@@ -16,6 +16,8 @@ from batchchat.workers.broker.status_board import (
     WorkerStatus,
 )
 
+_Shards = dict[tuple[str, str], ShardProgress]
+
 
 class InProcessBroker(Queue, Leases, StatusBoard):
     """All three services. They end with the process, as the work they describe does."""
@@ -35,10 +37,22 @@ class InProcessBroker(Queue, Leases, StatusBoard):
         self._received: set[str] = set()
         self._queues: dict[str, dict[str, WorkMessage]] = defaultdict(dict)
         self._stop_requests: dict[str, tuple[float, float]] = {}
-        self.shards: dict[tuple[str, str], ShardProgress] = {}
-        """Progress of the open shards, by batch id and shard number as text."""
+        self._statuses: dict[str, tuple[WorkerStatus, _Shards]] = {}
 
-        self.tokens_per_second = 0.0
+    @property
+    def shards(self) -> dict[tuple[str, str], ShardProgress]:
+        """Progress of the open shards, by batch id and shard number as text."""
+        with self._changed:
+            found: _Shards = {}
+            for _, shards in self._statuses.values():
+                found |= shards
+            return found
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens that all engines generate per second."""
+        with self._changed:
+            return sum(it.tokens_per_second for it, _ in self._statuses.values())
 
     # --- queues -------------------------------------------------------------------
 
@@ -137,15 +151,17 @@ class InProcessBroker(Queue, Leases, StatusBoard):
         self, worker: WorkerStatus, shards: dict[tuple[str, str], ShardProgress]
     ) -> None:
         if worker.queue != CONTROL:
-            self.shards, self.tokens_per_second = shards, worker.tokens_per_second
+            with self._changed:
+                self._statuses[worker.id] = worker, shards
 
     @override
     def remove(self, worker_id: str) -> None:
-        self.shards, self.tokens_per_second = {}, 0.0
+        with self._changed:
+            self._statuses.pop(worker_id, None)
 
     @override
     def workers(self) -> list[WorkerStatus]:
-        """Return no worker: the only one does not need a longer queue."""
+        """Return no worker: those on one machine do not need a longer queue."""
         return []
 
     @override

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from batchchat.jobs.execution.progress import Progress
+from batchchat.jobs.execution.progress import EngineProgress, Progress
 from batchchat.jobs.ids import checked_id
 from batchchat.jobs.private_files import write_private_file
 
@@ -23,6 +23,8 @@ class Speed(msgspec.Struct, frozen=True):
 
     tokens_per_second: float
     seconds_left: float | None = None
+    engines: list[EngineProgress] = []
+    """What each of several engines does."""
 
 
 class SpeedFile:
@@ -42,7 +44,9 @@ class SpeedFile:
         if now < self._next_write:
             return
         self._next_write = now + _PUBLISH_SECONDS
-        speed = Speed(progress.tokens_per_second(), progress.seconds_left())
+        speed = Speed(
+            progress.tokens_per_second(), progress.seconds_left(), progress.engines
+        )
         temporary = self._path.with_suffix(".new")
         with suppress(OSError):
             write_private_file(temporary, msgspec.json.encode(speed))

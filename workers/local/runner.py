@@ -14,6 +14,7 @@ from threading import Thread
 
 from batchchat.jobs.catalog.engine_arguments import with_current_engine
 from batchchat.jobs.engine.protocol import EngineActivity
+from batchchat.jobs.execution.progress import EngineProgress
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.workers.broker.messages import CONTROL, WorkMessage
@@ -23,7 +24,10 @@ from batchchat.workers.control.controller import Controller
 from batchchat.workers.control.delivery_pool import DeliveryPool
 from batchchat.workers.control.dispatcher import BatchIndex, Dispatcher
 from batchchat.workers.environment import WorkerEnvironment
+from batchchat.workers.local.engine_launch import PoolConfig
 from batchchat.workers.local.engine_loop import EngineLoop, StartEngine
+from batchchat.workers.local.engine_pool import EnginePool
+from batchchat.workers.local.engines import Engines
 from batchchat.workers.local.in_process_broker import InProcessBroker
 from batchchat.workers.shards.open_attempts import WorkDone
 
@@ -54,6 +58,7 @@ class LocalRunner:
         registry: RendererRegistry,
         *,
         start_engine: StartEngine,
+        pool: PoolConfig | None = None,
         batches: BatchIndex | None = None,
         deliver: Callable[[WorkMessage], object] | None = None,
         on_loaded: Callable[[WorkMessage], object] = lambda _: None,
@@ -61,9 +66,10 @@ class LocalRunner:
     ) -> None:
         """Use `broker`, which the environment has for its leases and status board.
 
-        With `batches`, only these are run, for a user who can correct the
-        configuration of a model. `deliver` replaces the delivery in the background.
-        For `on_loaded` and `on_stuck` see `EngineLoop`.
+        With a `pool`, each of its engines has a process of its own. With `batches`,
+        only these are run, for a user who can correct the configuration of a model.
+        `deliver` replaces the delivery in the background. For the others see
+        `EngineLoop`.
         """
         settings = environment.settings.model_copy(
             update={
@@ -86,16 +92,23 @@ class LocalRunner:
             places=_MAX_CONCURRENT_BATCHES,
             on_finalized=self._count_batch,
         )
-        self._engines = EngineLoop(
-            environment,
-            broker,
-            start_engine,
-            current_model=lambda planned: with_current_engine(
-                planned, registry.catalog
-            ),
-            on_loaded=on_loaded,
-            on_low_queue=self._controller.wake,
-            on_stuck=on_stuck,
+        low_queue = self._controller.wake
+        self._engines: Engines = (
+            EnginePool(
+                environment, broker, pool, on_loaded=on_loaded, on_low_queue=low_queue
+            )
+            if pool
+            else EngineLoop(
+                environment,
+                broker,
+                start_engine,
+                current_model=lambda planned: with_current_engine(
+                    planned, registry.catalog
+                ),
+                on_loaded=on_loaded,
+                on_low_queue=low_queue,
+                on_stuck=on_stuck,
+            )
         )
         self._threads = [
             self._make_thread("dispatcher", self._controller.run_sweeps),
@@ -129,16 +142,20 @@ class LocalRunner:
         return self._broker.tokens_per_second
 
     @property
-    def loaded_model(self) -> str | None:
-        """Name of the model whose engine is loaded."""
-        return self._engines.loaded_model
+    def loaded_models(self) -> list[str]:
+        """Names of the models that are loaded, one for each engine."""
+        return self._engines.loaded_models
 
     def activity(self) -> EngineActivity | None:
         """Return what the loaded engine does, None if no engine is loaded."""
         return self._engines.activity()
 
+    def engines(self) -> list[EngineProgress]:
+        """Return what each of several engines does; nothing for a single one."""
+        return self._engines.progress()
+
     def results(self) -> WorkDone:
-        """Return the results that the last loaded engine has contributed."""
+        """Return the results that the engines have contributed."""
         return self._engines.results()
 
     def start(self) -> None:

@@ -22,18 +22,20 @@ from typing import Any, TextIO
 import msgspec
 
 from batchchat.jobs.backoff import Backoff
-from batchchat.jobs.catalog.catalog import load_catalog
+from batchchat.jobs.catalog.catalog import Catalog, load_catalog
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.logs import event_fields, start_logging
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.settings import Settings, data_folder, load_settings
 from batchchat.jobs.storage import CachedStorage, Storage, open_storage
 from batchchat.workers.broker.status_board import ShardProgress
+from batchchat.workers.engine.engine_slots import Slots, gpus_needed, make_slots
 from batchchat.workers.engine.log_file import EngineLog, engine_log_path
 from batchchat.workers.engine.startup import start_engine
 from batchchat.workers.environment import WorkerEnvironment
 from batchchat.workers.exit_codes import ENGINE_DEAD
 from batchchat.workers.local.batch_lock import server_lock
+from batchchat.workers.local.engine_launch import PoolConfig
 from batchchat.workers.local.in_process_broker import InProcessBroker
 from batchchat.workers.local.runner import LocalRunner
 from batchchat.workers.process_lifetime import kill_with_parent
@@ -46,7 +48,7 @@ _KILL_MARGIN_SECONDS = 30.0
 """Time that an orderly shutdown may take in addition to the grace period."""
 
 _PARENT_OPTION = "--parent"
-_ENGINE_OPTION = "--engine"
+_ENGINES_OPTION = "--engines"
 
 NO_STATUS: Mapping[str, Any] = MappingProxyType({})
 
@@ -55,13 +57,19 @@ class RunnerProcess:
     """Keeps a child process that runs batches, from a thread of its own."""
 
     def __init__(
-        self, *, as_json: bool, engine: Mapping[str, Any] = MappingProxyType({})
+        self,
+        *,
+        as_json: bool,
+        engine: Mapping[str, Any] = MappingProxyType({}),
+        engines: str = "1",
+        gpus: str | None = None,
     ) -> None:
         """With `as_json`, the child logs JSON lines.
 
-        The engine arguments in `engine` override the catalog's.
+        The engine arguments in `engine` override the catalog's; `engines` and `gpus`
+        override the settings.
         """
-        self._engine = engine
+        self._engines = {"engine": dict(engine), "engines": engines, "gpus": gpus}
         self.status = NO_STATUS
         """The last status of the child; empty while there is no child."""
 
@@ -129,8 +137,8 @@ class RunnerProcess:
     def _start(self) -> subprocess.Popen[bytes]:
         self.starts += 1
         parent = str(os.getpid())
-        engine = msgspec.json.encode(dict(self._engine)).decode()
-        options = [_PARENT_OPTION, parent, _ENGINE_OPTION, engine]
+        engines = msgspec.json.encode(self._engines).decode()
+        options = [_PARENT_OPTION, parent, _ENGINES_OPTION, engines]
         command = [sys.executable, "-P", "-m", __name__, *options]
         if self._as_json:
             command.append("--json")
@@ -160,7 +168,9 @@ def main(arguments: list[str]) -> None:
     kill_with_parent(int(_value(arguments, _PARENT_OPTION)))
     status_stream, log_stream = _redirect_streams()
     start_logging(log_stream, as_json="--json" in arguments)
-    settings = load_settings()
+    engines = msgspec.json.decode(_value(arguments, _ENGINES_OPTION))
+    engine = engines.pop("engine")
+    settings = load_settings().model_copy(update=engines)
     terminated = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: terminated.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -169,7 +179,6 @@ def main(arguments: list[str]) -> None:
         s3_endpoint=settings.s3_endpoint,
         s3_path_style=settings.s3_path_style,
     )
-    engine = msgspec.json.decode(_value(arguments, _ENGINE_OPTION))
     runner = _make_runner(settings, storage, engine)
     with server_lock(data_folder() / "locks", storage.url):
         runner.start()
@@ -200,8 +209,38 @@ def _make_runner(
         broker,
         RendererRegistry(catalog.restricted(), models),
         start_engine=lambda model: start_engine(model, models, settings),
+        pool=_pool(settings, catalog),
         # A thread that hangs cannot be ended, only its process.
         on_stuck=lambda: os._exit(ENGINE_DEAD),
+    )
+
+
+def server_slots(settings: Settings, catalog: Catalog) -> Slots:
+    """Return the engines of a server.
+
+    Each has the GPUs that the largest model of the user's catalog needs: the built-in
+    models may be far larger than those that are served.
+
+    Raises `UsageError`, `ConfigError`.
+    """
+    built_in = load_catalog().with_engine(catalog.engine)
+    own = [model for model in catalog if model != built_in.entry(model.name)]
+    sizes = [gpus_needed(model.engine) for model in own]
+    needed = max(sizes, default=gpus_needed(catalog.engine))
+    return make_slots(settings.engines, settings.gpus, needed)
+
+
+def _pool(settings: Settings, catalog: Catalog) -> PoolConfig | None:
+    slots = server_slots(settings, catalog)
+    if note := slots.note():
+        _logger.info("%s", note)
+    if not slots.need_processes:
+        return None
+    return PoolConfig(
+        slots=slots.engines,
+        log=lambda number: engine_log_path(f"serve-{number}"),
+        gives_up=False,
+        engine=catalog.engine,
     )
 
 
@@ -211,7 +250,8 @@ def _status(runner: LocalRunner) -> dict[str, Any]:
     for (batch_id, shard), progress in runner.shards.items():
         running[batch_id][shard] = msgspec.to_builtins(progress)
     return {
-        "model": runner.loaded_model,
+        "models": runner.loaded_models,
+        "engines": [engine._asdict() for engine in runner.engines()],
         "tokens_per_second": runner.tokens_per_second,
         "running": running,
         "stats": {

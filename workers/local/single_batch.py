@@ -23,6 +23,7 @@ from batchchat.workers.broker.messages import FINALIZE, WorkMessage
 from batchchat.workers.control.dispatcher import BatchIndex
 from batchchat.workers.environment import WorkerEnvironment
 from batchchat.workers.local.batch_lock import batch_lock
+from batchchat.workers.local.engine_launch import PoolConfig
 from batchchat.workers.local.engine_loop import StartEngine
 from batchchat.workers.local.in_process_broker import InProcessBroker
 from batchchat.workers.local.live_speed import SpeedFile
@@ -41,19 +42,25 @@ class SingleBatchRun:
         registry: RendererRegistry,
         *,
         start_engine: StartEngine,
+        pool: PoolConfig | None = None,
         stop: ShutdownSignal,
         progress: Progress,
         locks: Path,
     ) -> None:
-        """`stop` ends the run early; `locks` is a folder on this machine."""
+        """With a `pool`, several engines run it.
+
+        `stop` ends the run early; `locks` is a folder on this machine.
+        """
         self._ledger = ledger
         self._settings = settings
         self._registry = registry
         self._start_engine = start_engine
+        self._pool = pool
         self._stop = stop
         self._progress = progress
         self._locks = locks
         self._committed = Counts()
+        self._loaded: State | None = None
 
     def run(self, batch_id: str) -> State:
         """Do everything that the batch still needs; return its state.
@@ -97,6 +104,7 @@ class SingleBatchRun:
             broker,
             self._registry,
             start_engine=self._start_engine,
+            pool=self._pool,
             batches=index,
             deliver=lambda _: index.end(),
             on_loaded=self._on_loaded,
@@ -124,15 +132,20 @@ class SingleBatchRun:
             self._update_progress(runner)
 
     def _on_loaded(self, message: WorkMessage) -> None:
-        state = self._ledger.state(message.batch_id)
-        self._committed = state.counts()
+        """Show the progress from what was committed before the first engine ran."""
+        if self._loaded and self._progress.phase != "loading":  # on another engine
+            return
+        if self._loaded is None:
+            self._loaded = self._ledger.state(message.batch_id)
+        self._committed = self._loaded.counts()
         self._progress.total = self._committed.total
-        self._progress.start(self._committed, state.usage())
+        self._progress.start(self._committed, self._loaded.usage())
 
     def _update_progress(self, runner: LocalRunner) -> None:
         done = runner.results()
         recovered = self._committed + done.recovered
         self._progress.update(recovered, done.generated, done.usage)
+        self._progress.engines = runner.engines()
         if activity := runner.activity():
             self._progress.observe(activity)
 

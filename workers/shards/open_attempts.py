@@ -108,6 +108,11 @@ class OpenAttempts:
         with self._lock:
             return reduce(WorkDone.plus, self._open_work(), self._closed)
 
+    def committed(self) -> WorkDone:
+        """Return the results of the committed attempts."""
+        with self._lock:
+            return self._committed
+
     def results(self) -> WorkDone:
         """Return the results of the committed and the open attempts.
 
