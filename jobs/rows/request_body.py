@@ -13,11 +13,12 @@ from batchchat.jobs.rows.row_fields import (
     MessagesField,
     RowField,
     TextField,
+    TextOrMessagesField,
     ValueField,
 )
 from batchchat.jobs.rows.row_options import RowOptions
 from batchchat.jobs.rows.row_template import RowTemplate, require_column
-from batchchat.jobs.rows.row_values import is_messages, is_text_or_number
+from batchchat.jobs.rows.row_values import is_json, is_messages, is_text_or_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,6 +80,8 @@ def _prompt_column(name: str, schema: "pa.Schema") -> list[Piece]:
     """Return the messages of a column of texts or of messages."""
     require_column(name, schema.names, "`prompt_column`")
     kind = schema.field(name).type
+    if is_json(kind):
+        return [MessagesField(f"`{name}`", [name], TextOrMessagesField(name))]
     if is_messages(kind):
         return [MessagesField(f"`{name}`", [name], ColumnField(name))]
     if is_text_or_number(kind):

@@ -123,6 +123,18 @@ class ColumnField(RowField):
         return _encode_all(rows, rows.values(self._column), f"`{self._column}`")
 
 
+class TextOrMessagesField(ColumnField):
+    """The values of a column of JSON: lists of messages, or texts of the user."""
+
+    @override
+    def encoded(self, rows: RowColumns) -> list[bytes]:
+        values = [
+            [{"role": "user", "content": value}] if isinstance(value, str) else value
+            for value in rows.values(self._column)
+        ]
+        return _encode_all(rows, values, f"`{self._column}`")
+
+
 class ColumnTextField(RowField):
     """The values of a column as text."""
 

@@ -4,6 +4,8 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -12,7 +14,7 @@ def values_of(column: "pa.Array") -> list[Any]:
     """Return a column's values as templates see them.
 
     These are text, numbers, booleans, lists, dictionaries, dates and times of Python,
-    and None for null. Times have microseconds.
+    and None for null. Times have microseconds. JSON is decoded.
 
     Raises:
         UnicodeDecodeError: a text is not valid UTF-8.
@@ -21,12 +23,29 @@ def values_of(column: "pa.Array") -> list[Any]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if is_json(column.type):
+        return [_decoded(text) for text in column.storage.to_pylist()]
     target = _plain_type(column.type)
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     if target != column.type:
         column = pc.cast(column, target, safe=False)
     return column.to_pylist()  # type: ignore[no-any-return]
+
+
+def _decoded(text: str | None) -> Any:
+    """Return what a JSON text says; a text that is not JSON stays as it is."""
+    try:
+        return None if text is None else msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        return text
+
+
+def is_json(kind: "pa.DataType") -> bool:
+    """Return whether a column of this type holds JSON, of any type in each row."""
+    import pyarrow as pa
+
+    return isinstance(kind, pa.JsonType)
 
 
 def _plain_type(kind: "pa.DataType") -> "pa.DataType":
