@@ -10,6 +10,7 @@ import sys
 
 SMALL = {
     "planning": "--requests 50000 --runs 1",
+    "rows": "--rows 20000",
     "finalizing": "--requests 20000 --runs 1",
     "reuse": "--requests 20000",
     "prompts": "--requests 500 --rounds 3",

@@ -66,14 +66,12 @@ class Batch:
         self._name = name
         self._model = model
         self._stem = folder / name
-        self.parquet = folder / f"{name}.results.parquet"
 
     def run(
         self,
         requests: Iterable[Mapping[str, Any]],
         *,
         options: Sequence[str] = (),
-        formats: str = "jsonl",
     ) -> str:
         """Run the requests and write their results; return the batch's id.
 
@@ -97,8 +95,7 @@ class Batch:
             record.batch = _find_batch(record.key) or self._submit(record, options)
             self._write_record(record)
         _run("resume", record.batch)
-        output = self.parquet.with_suffix(".jsonl")
-        _output_of("results", record.batch, "--output", output, "--format", formats)
+        _output_of("results", record.batch, "--output", self._path(".results.jsonl"))
         return record.batch
 
     def results(self) -> dict[str, Result]:
