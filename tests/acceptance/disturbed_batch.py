@@ -108,7 +108,8 @@ class DisturbedBatch:
 
     def kill_one_of_two_engines(self) -> None:
         """Run on two engines, and kill one of them while both have work."""
-        run = self._resume("--engines", "2")
+        without_cache = "--engine", "enable_prefix_caching=false"
+        run = self._resume("--engines", "2", *without_cache)
         run.until(lambda: checkpoints(self.storage))
         engines = run.until(lambda: two_engines(run.pid))
         os.kill(engines[0], signal.SIGKILL)

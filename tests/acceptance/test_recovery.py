@@ -132,6 +132,9 @@ def test_two_engines_of_which_one_dies_give_the_answers_of_one(
     done = on_two_engines.ends["one of two engines killed"]
     assert done.code == 0
     assert "died (the engine's process was ended by signal 9); restarting" in done.err
+    batch = on_two_engines.place.run("status", on_two_engines.batch_id, "--json").json()
+    (engine,) = batch["engines"].values()
+    assert engine["arguments"]["enable_prefix_caching"] is False
 
 
 def test_checkpointed_results_are_not_generated_again(disturbed):

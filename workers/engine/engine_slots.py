@@ -86,10 +86,10 @@ def check_count(engines: str) -> None:
         engines.isdecimal() and 0 < int(engines) <= _MAX_ENGINES
     ):
         raise UsageError(
-            f"`--engines {engines[:80]}` must be `auto` or a number from 1 to"
-            f" {_MAX_ENGINES}",
-            hint="`--engines auto` starts an engine on each group of GPUs that the"
-            " model needs",
+            f"the number of engines, `{engines[:80]}`, must be `auto` or a number from"
+            f" 1 to {_MAX_ENGINES}",
+            hint="give it with `--engines` or BATCHCHAT_ENGINES; `auto` starts one on"
+            " each group of GPUs that the model needs",
         )
 
 

@@ -58,9 +58,9 @@ def chosen_gpus(names: str) -> tuple[str, ...]:
     chosen = tuple(name.strip() for name in names.split(","))
     if "" in chosen or len(set(chosen)) < len(chosen):
         raise UsageError(
-            f"`--gpus {names[:80]}` must name different GPUs, separated by commas",
-            hint="name them by index or UUID, as in `--gpus 0,1`; `nvidia-smi -L` lists"
-            " them",
+            f"the GPUs, `{names[:80]}`, must be different names, separated by commas",
+            hint="name them by index or UUID with `--gpus` or BATCHCHAT_GPUS, as in"
+            " `--gpus 0,1`; `nvidia-smi -L` lists them",
         )
     visible = visible_gpus()
     unknown = [it for it in chosen if visible is not None and it not in visible]
@@ -70,7 +70,7 @@ def chosen_gpus(names: str) -> tuple[str, ...]:
     if unknown:
         known = ", ".join(visible or ()) or "none"
         raise ConfigError(
-            f"`--gpus`: this process cannot use GPU `{unknown[0]}`",
+            f"this process cannot use GPU `{unknown[0][:80]}` of `--gpus`",
             hint=f"choose among the GPUs that it can use: {known}",
         )
     return chosen

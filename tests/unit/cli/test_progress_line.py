@@ -8,7 +8,7 @@ from batchchat.cli.terminal.progress_line import fit, full_text
 from batchchat.jobs.catalog.download_watch import DownloadWatch
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.engine.protocol import EngineActivity
-from batchchat.jobs.execution.progress import Progress
+from batchchat.jobs.execution.progress import EngineProgress, Progress
 from batchchat.jobs.ledger.records import Counts
 from tests.support.clock import Clock
 
@@ -98,3 +98,29 @@ def test_a_dumb_terminal_gets_plain_lines(monkeypatch):
     assert streams.stderr_is_terminal()
     monkeypatch.setenv("TERM", "dumb")
     assert not streams.stderr_is_terminal()
+
+
+ENGINES = [
+    EngineProgress(1, "GPU 0,1,2,3", "", 1_024, 12_345.6),
+    EngineProgress(2, "GPU MIG-33333333-aaaa-bbbb-cccc-000000000000", "", 8, 0.0),
+    EngineProgress(3, "GPU 4", "loading: reading the weights", 0, 0.0),
+    EngineProgress(4, "core 0", "cannot run", 0, 0.0),
+]
+
+
+@pytest.mark.parametrize("width", [40, 60, 79])
+@pytest.mark.parametrize("phase", ["loading", "running"])
+def test_each_of_several_engines_has_a_line_that_fits(progress, phase, width):
+    progress.phase, progress.engines = phase, ENGINES
+    shown = [fit(line, width) for line in run_progress_line(progress)().details]
+    assert all(len(line) <= width for line in shown)
+    states = ["1,024 running", "8 running", "reading the weights", "cannot run"]
+    for number, (line, state) in enumerate(zip(shown, states, strict=True), start=1):
+        assert line.startswith(f"  engine {number}  ")
+        assert state in line
+    assert ("12.3k tokens/s" in shown[0]) or width < 60
+
+
+def test_other_phases_show_no_engines(progress):
+    progress.phase, progress.engines = "finalizing", ENGINES
+    assert not run_progress_line(progress)().details

@@ -58,3 +58,17 @@ def test_an_empty_variable_counts_as_unset(monkeypatch):
         monkeypatch.setenv(f"BATCHCHAT_{name}", "")
     settings = load_settings()
     assert (settings.config, settings.broker, settings.port) == (None, None, 8000)
+
+
+@pytest.mark.parametrize(
+    ("text", "engines", "gpus"),
+    [
+        ("engines = 2\ngpus = 3", "2", "3"),
+        ('engines = "auto"\ngpus = "0,1"', "auto", "0,1"),
+        ("", "1", None),
+    ],
+)
+def test_engines_and_gpus_are_numbers_or_text(config, text, engines, gpus):
+    config.write_text(text)
+    settings = load_settings()
+    assert (settings.engines, settings.gpus) == (engines, gpus)

@@ -98,9 +98,9 @@ def test_gpus_are_chosen_by_index_and_by_uuid(machine, chosen):
 @pytest.mark.parametrize(
     ("chosen", "visible", "message"),
     [
-        ("", None, "must name different GPUs"),
-        ("0,", None, "must name different GPUs"),
-        ("1,1", None, "must name different GPUs"),
+        ("", None, "must be different names"),
+        ("0,", None, "must be different names"),
+        ("1,1", None, "must be different names"),
         ("2", None, "cannot use GPU `2`"),
         ("0", "1", "cannot use GPU `0`"),
         ("GPU-a", "GPU-b", "cannot use GPU `GPU-a`"),
