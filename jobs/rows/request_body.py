@@ -29,6 +29,8 @@ Piece = bytes | RowField
 _IS_TEMPLATE = re.compile(r"\{[{%#]")
 _CONTENT = re.compile(r"messages\[\d+\]\.content")
 _MESSAGES = "messages"
+_MAX_TEMPLATES = 1_000
+"""Strings of a body that may be templates, each of which is compiled."""
 
 
 class RowBody(NamedTuple):
@@ -52,6 +54,17 @@ def compile_body(
 
     """
     options.check()
+    try:
+        return _compiled(options, schema, model)
+    except RecursionError:
+        raise UsageError(
+            "the template is nested too deeply", hint="use fewer levels of nesting"
+        ) from None
+
+
+def _compiled(
+    options: RowOptions, schema: "pa.Schema", model: str | None = None
+) -> RowBody:
     template = dict(options.template or {})
     compiler = BodyCompiler(schema.names, "the template")
     seed = template.pop("seed", None)
@@ -100,6 +113,7 @@ class BodyCompiler:
         """Let templates read `columns`; errors call the body `name`."""
         self._columns = columns
         self._name = name
+        self._count = 0
 
     def text(self, source: str, label: str) -> Piece:
         """Return the JSON of a text. Raises `UsageError`."""
@@ -151,6 +165,12 @@ class BodyCompiler:
             yield msgspec.json.encode(value)
 
     def _string(self, source: str, path: str) -> Piece:
+        self._count += 1
+        if self._count > _MAX_TEMPLATES:
+            raise UsageError(
+                f"{self._name} has more than {_MAX_TEMPLATES} strings with templates",
+                hint="put the values that differ into one column",
+            )
         template = RowTemplate(source, f"`{path}` of {self._name}", self._columns)
         if template.is_expression:
             is_content = _CONTENT.fullmatch(path) is not None

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
+from msgspec import structs
 
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ledger.batch_object import batch_object
 from batchchat.jobs.ledger.request_lines import request_lines_key
+from batchchat.jobs.results.retry import retry_input, retry_options
 from batchchat.jobs.rows.row_options import RowOptions
 from batchchat.jobs.storage import MemoryStorage
 from tests.support.ended import Hand
@@ -177,3 +179,21 @@ def test_deleting_the_table_deletes_the_requests_of_its_ended_batches():
     Files(hand.ledger).delete(batch.input_file_id)
     keys = [entry.key for entry in hand.storage.list("")]
     assert request_lines_key(hand.ledger.keys, batch) not in keys
+
+
+def test_a_retry_runs_the_requests_of_rows_that_have_no_result():
+    hand = Hand()
+    batch_id = hand.submit(TABLE, rows=ROWS)
+    hand.run(batch_id, shards=1)
+    state = hand.finalize(batch_id, "expired")
+    lines = list(retry_input(hand.ledger, state))
+    options = retry_options(state.batch)
+    assert options.rows is None
+    retried = hand.submit(b"".join(lines), **structs.asdict(options))
+    hand.run(retried)
+    found = hand.finalize(retried)
+    assert found.final
+    ids = [line["custom_id"] for line in hand.lines(found.final.output_file_id)]
+    assert ids == [
+        f"row-{row}-sample-{sample}" for row in range(2, 6) for sample in (1, 2)
+    ]

@@ -2,7 +2,7 @@
 
 import json
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
@@ -266,6 +266,17 @@ def test_what_is_wrong_for_all_rows_is_one_error(options, said, hint):
         lines_of(QUESTIONS, **options)
     assert said in caught.value.message
     assert hint in (caught.value.hint or "")
+
+
+def test_a_template_has_limited_depth_and_size():
+    deep: Any = "{{ id }}"
+    for _ in range(2_000):
+        deep = [deep]
+    with pytest.raises(UsageError, match="nested too deeply"):
+        lines_of(QUESTIONS, prompt="a", template={"metadata": deep})
+    many = {f"k{number}": "{{ id }}" for number in range(1_001)}
+    with pytest.raises(UsageError, match="more than 1000 strings with templates"):
+        lines_of(QUESTIONS, prompt="a", template={"metadata": many})
 
 
 def test_a_column_of_another_type_is_no_prompt():
