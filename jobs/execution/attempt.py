@@ -108,7 +108,10 @@ class Attempt:
             self._writer.commit()
         elif lines_at_death and isinstance(failure, EngineDeadError):
             self._write_marker(tuple(lines_at_death), failure.reason)
+            self._writer.hand_back()
             raise failure
+        if not is_complete:
+            self._writer.hand_back()
         self.withdraw()
         if failure:
             raise failure

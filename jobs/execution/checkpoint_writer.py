@@ -124,6 +124,17 @@ class CheckpointWriter:
         commit = self._saved.commit(self._shard, self._attempt_id, now)
         context.storage.create(context.keys.commit(self._shard), records.encode(commit))
 
+    def hand_back(self) -> None:
+        """Record the checkpoints for the end of the batch, if it ends now.
+
+        Some stores list an object only seconds after it was written.
+        """
+        if self._saved.parts:
+            context, now = self._context, self._context.ledger.now()
+            record = self._saved.commit(self._shard, self._attempt_id, now)
+            key = context.keys.handed_back(self._shard)
+            context.storage.put(key, records.encode(record))
+
     def _append(self, result: Result) -> None:
         self._start_age_if_empty()
         self._buffer.append(result)

@@ -142,6 +142,10 @@ class BatchKeys:
         """Return the key of a checkpoint."""
         return f"{self.shard(shard)}{attempt}/{number:05d}.jsonl"
 
+    def handed_back(self, shard: int) -> str:
+        """Return the key of the record of what the last stopped attempt has stored."""
+        return f"{self.top}/handed_back/{shard:05d}.json"
+
     def turns(self, shard: int) -> str:
         """Return the prefix of a shard's partial turns."""
         return f"{self.shard(shard)}turns/"

@@ -1,12 +1,14 @@
 """Recovers the results that earlier attempts at a shard have checkpointed."""
 
 from collections.abc import Container
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from batchchat.jobs.catalog.catalog import gpu_count
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.errors import CorruptObjectError, ObjectMissingError
+from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.checkpoint import (
     FinishedLine,
     Result,
@@ -86,6 +88,16 @@ def _gpus(engines: Engines) -> int:
 def stored_keys(storage: Storage, keys: BatchKeys, shard: int) -> list[str]:
     """Return the keys of all that attempts at a shard have stored, in order."""
     return [entry.key for entry in storage.list(keys.shard(shard))]
+
+
+def known_keys(storage: Storage, keys: BatchKeys, shard: int) -> list[str]:
+    """Return the keys in `stored_keys`, and those that were handed back, in order."""
+    found = set(stored_keys(storage, keys, shard))
+    key = keys.handed_back(shard)
+    with suppress(ObjectMissingError, CorruptObjectError):
+        handed_back = records.decode(Commit, storage.get(key), key)
+        found.update(part.key for part in handed_back.parts)
+    return sorted(found)
 
 
 def recover(

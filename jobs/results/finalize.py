@@ -24,7 +24,7 @@ from batchchat.jobs.ledger.records import (
     Plan,
     Shard,
 )
-from batchchat.jobs.ledger.recovery import read_part, recover
+from batchchat.jobs.ledger.recovery import known_keys, read_part, recover
 from batchchat.jobs.ledger.repair import has_shard_results
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.ledger.stored_files import publish_file
@@ -138,7 +138,8 @@ class _Writer:
         keys = self._ledger.keys.batch(self._batch.id)
         commit = self._ledger.commit(keys, shard.index)
         if commit is None:
-            kept = recover(self._ledger.storage, keys, shard.index, shard.line_numbers)
+            place = self._ledger.storage, keys, shard.index
+            kept = recover(*place, shard.line_numbers, known_keys(*place))
             made = kept.commit(shard.index, new_attempt_id(), self._ledger.now())
             key = keys.commit(shard.index)
             self._ledger.storage.create(key, records.encode(made))

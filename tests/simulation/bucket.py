@@ -17,8 +17,9 @@ from tests.simulation.virtual_time import Process, VirtualWorld
 _PAGE = 3
 """Entries of a listing that are read at a time."""
 
-_LONGEST_LAG = 3.0
-"""Time until a listing shows what was written or deleted, in seconds."""
+_LONGEST_LAG = 6.0
+"""Time until a listing shows what was written or deleted, in seconds; less than the
+duration of a lease, which is how long a batch waits for a worker that was killed."""
 
 T = TypeVar("T")
 

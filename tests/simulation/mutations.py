@@ -31,7 +31,12 @@ from batchchat.jobs.ledger.records import (
     Plan,
     Shard,
 )
-from batchchat.jobs.ledger.recovery import RecoveredResults, read_part, recover
+from batchchat.jobs.ledger.recovery import (
+    RecoveredResults,
+    read_part,
+    recover,
+    stored_keys,
+)
 from batchchat.jobs.ledger.state import State
 from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.results.finalize import _Writer, finalize_state
@@ -232,6 +237,11 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "a lost create is not read back": Mutation(
         _changed(_Writer, "_commit", _trust_own_commit), FaultProfile.racing, 234
+    ),
+    "only listed checkpoints count at the end": Mutation(
+        _changed(batchchat.jobs.results.finalize, "known_keys", stored_keys),
+        lambda _: FaultProfile(races=True, store_lists_late=1.0, slowness=3.0),
+        58,
     ),
     "no attempt is pinned": Mutation(_changed(_Writer, "write", _pin_nothing)),
     "later commits are pinned": Mutation(

@@ -13,6 +13,8 @@ from batchchat.jobs.execution.attempt import Attempt
 from batchchat.jobs.execution.context import BatchContext
 from batchchat.jobs.execution.engine_gate import EngineGate
 from batchchat.jobs.ids import request_id
+from batchchat.jobs.ledger import records
+from batchchat.jobs.ledger.records import Commit
 from batchchat.jobs.planning.planner import make_plan, plan_limits
 from batchchat.workers.engine.echo_core import echo
 from tests.support.running import ECHO, SETTINGS, Bench, EchoRegistry, lines, renderer
@@ -83,6 +85,14 @@ def shard_keys(bench, batch_id):
     ]
 
 
+def handed_back(bench, batch_id):
+    """Return the checkpoints that the record of the stopped attempt names."""
+    keys = bench.ledger.keys.batch(batch_id)
+    key = keys.handed_back(0)
+    record = records.decode(Commit, bench.storage.get(key), key)
+    return [part.key.removeprefix(keys.shard(0)) for part in record.parts]
+
+
 def test_unanswered_requests_are_aborted_on_stop(bench):
     engine = OddEngine(2, lambda: None)
     tried = attempt(bench, bench.submit(lines(6)), engine)
@@ -99,6 +109,7 @@ def test_a_graceful_stop_checkpoints_results_and_deletes_the_marker(bench):
     bench.stop.request(0)
     tried.finish()
     assert shard_keys(bench, batch_id) == [f"{tried.id}/00000.jsonl"]
+    assert handed_back(bench, batch_id) == [f"{tried.id}/00000.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +132,7 @@ def test_finished_results_survive_the_death_of_the_engine(bench, death):
     tried.feed()
     with pytest.raises(death):
         tried.finish()
+    assert handed_back(bench, batch_id) == [f"{tried.id}/00000.jsonl"]
     engine = OddEngine(6, lambda: None)
     again = attempt(bench, batch_id, engine)
     again.feed()

@@ -149,6 +149,33 @@ def test_a_cancelled_batch_keeps_what_was_checkpointed_without_a_commit(hand):
     assert state.usage().output_tokens == 5
 
 
+class Late(MemoryStorage):
+    """Does not list checkpoints yet."""
+
+    def list(self, prefix, start_after=""):
+        for entry in super().list(prefix, start_after):
+            if "/shards/" not in entry.key:
+                yield entry
+
+
+@pytest.mark.parametrize("storage", [Late, MemoryStorage])
+def test_a_cancelled_batch_keeps_what_was_handed_back_and_is_not_listed_yet(storage):
+    hand = Hand(storage())
+    batch_id = hand.submit(FIVE)
+    results = hand.results(batch_id, hand.plan(batch_id).shards[0])
+    attempt, kept = hand.checkpoint(batch_id, 0, results[1:], results[:1])
+    keys = hand.ledger.keys.batch(batch_id)
+    handed_back = records.encode(kept.commit(0, attempt, 1_000))
+    hand.storage.put(keys.handed_back(0), handed_back)
+    hand.storage.put(keys.handed_back(1), b"{")
+    final = hand.finalize(batch_id, "cancelled").final
+    made = hand.ledger.commit(keys, 0)
+    assert final
+    assert made
+    assert ids(hand, final.output_file_id) == ["q-0", "q-1"]
+    assert made.parts == kept.parts
+
+
 def test_a_batch_cancelled_before_planning_has_no_files(hand):
     batch_id = hand.submit(FIVE, plan=False)
     final = hand.finalize(batch_id, "cancelled").final
