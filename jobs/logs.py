@@ -23,11 +23,15 @@ _NOISY_LOGGERS = (
 )
 
 
-def start_logging(stream: TextIO, *, as_json: bool) -> None:
-    """Log to `stream`: JSON, or plain lines for a terminal."""
+def start_logging(stream: TextIO, *, as_json: bool, engine: int | None = None) -> None:
+    """Log to `stream`: JSON, or plain lines for a terminal.
+
+    Each line has the number of the `engine` if several processes share the stream.
+    """
     handler = logging.StreamHandler(stream)
-    plain = _PlainLines("%(asctime)s  %(message)s", "%H:%M:%S")
-    handler.setFormatter(_JsonLines() if as_json else plain)
+    own = "" if engine is None else f"engine {engine}  "
+    plain = _PlainLines(f"%(asctime)s  {own}%(message)s", "%H:%M:%S")
+    handler.setFormatter(_JsonLines(engine) if as_json else plain)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -51,6 +55,11 @@ class _PlainLines(logging.Formatter):
 class _JsonLines(logging.Formatter):
     """Formats each record as a line with a JSON object."""
 
+    def __init__(self, engine: int | None) -> None:
+        """Add the number of the engine, if there is one."""
+        super().__init__()
+        self._own = {} if engine is None else {"engine": engine}
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         fields: dict[str, Any] = {
@@ -58,6 +67,7 @@ class _JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **self._own,
             **getattr(record, "fields", {}),
         }
         if record.exc_info:

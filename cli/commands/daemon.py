@@ -54,9 +54,12 @@ def log_unknown_settings() -> None:
         _log.warning("%s", text)
 
 
-def log_to_stderr() -> None:
-    """Log to stderr, as text to a terminal and as JSON lines otherwise."""
-    start_logging(sys.stderr, as_json=not sys.stderr.isatty())
+def log_to_stderr(engine: int | None = None) -> None:
+    """Log to stderr, as text to a terminal and as JSON lines otherwise.
+
+    Lines have the number of the `engine` of this process, if it is one of several.
+    """
+    start_logging(sys.stderr, as_json=not sys.stderr.isatty(), engine=engine)
     # Celery warns of a default that has no effect with early acknowledgement, and of
     # running as root, which is usual in containers.
     warnings.filterwarnings("ignore", module="celery")

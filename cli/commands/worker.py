@@ -26,6 +26,7 @@ def worker(
     engine: options.EngineArguments = None,
     engines: options.Engines = None,
     gpus: options.Gpus = None,
+    engine_number: Annotated[int | None, typer.Option(hidden=True)] = None,
     restart: Annotated[
         bool,
         typer.Option(
@@ -53,7 +54,7 @@ def worker(
     from batchchat.workers.engine.engine_slots import gpus_needed, make_slots, use_slot
     from batchchat.workers.exit_codes import ENGINE_DEAD
 
-    log_to_stderr()
+    log_to_stderr(engine_number)
     session = open_session()
     broker = require_broker(session.settings)
     chosen = engine_options(engine, engines, gpus)
@@ -93,6 +94,7 @@ def _supervise(slots: "Slots", *arguments: str) -> int:
                 *arguments,
                 "--engines=1",
                 *([f"--gpus={','.join(slot.gpus)}"] if slot.gpus else []),
+                *([f"--engine-number={slot.number}"] if several else []),
                 log_name=f"worker of engine {slot.number}" if several else "worker",
                 part=Part(slot.environment(), slot.cores),
             )

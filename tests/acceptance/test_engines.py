@@ -177,6 +177,8 @@ def test_a_worker_runs_several_engines_and_restarts_the_one_that_dies(place, tmp
         cluster.wait_for(batch_id, "completed")
         logs = cluster.logs()
         assert "worker of engine" in logs
+        ready = [one for one in json_lines(logs.encode()) if "ready" in one["message"]]
+        assert {one["engine"] for one in ready} == {1, 2}
         assert "exited with status -9; restarting" in logs
         assert other in {it.pid for it in living()}
         assert len(json_lines(cluster.run("results", batch_id).out)) == 80
