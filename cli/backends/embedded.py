@@ -28,6 +28,7 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, File
 from batchchat.jobs.planning.model_resolution import resolve_model
 from batchchat.jobs.results.finalize import finalize
+from batchchat.jobs.reuse.index_building import store_index
 from batchchat.jobs.settings import Settings
 from batchchat.jobs.shutdown import ShutdownSignal
 from batchchat.jobs.storage import RetryingStorage
@@ -109,6 +110,13 @@ class EmbeddedBackend(StoredBackend):
             for path in (log, log.with_name(f"{log.name}.1")):
                 path.unlink(missing_ok=True)
         return removal
+
+    @override
+    def index_answers(self, batch_id: str) -> None:
+        """Do it here, when the results are written; an interrupted index is no loss."""
+        with suppress(BatchchatError, KeyboardInterrupt):
+            state = self.ledger.state(batch_id)
+            store_index(self.ledger, state, self.session.renderers)
 
     @override
     def is_abandoned(self, view: View) -> bool:

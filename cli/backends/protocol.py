@@ -178,6 +178,9 @@ class Backend(Protocol):
     def run(self, batch_id: str, *, show_progress: bool) -> View | None:
         """Run a batch to its end, or wait for that; return None if interrupted."""
 
+    def index_answers(self, batch_id: str) -> None:
+        """Index the answers of a batch that `run` has ended, unless others do."""
+
     def result_source(
         self, *, follow: bool, table: TableOptions | None = None
     ) -> ResultSource:

@@ -204,6 +204,10 @@ class RemoteBackend(Backend):
         return follow(self, batch_id, show_progress=show_progress)
 
     @override
+    def index_answers(self, batch_id: str) -> None:
+        """Do nothing: the server does it."""
+
+    @override
     def result_source(
         self, *, follow: bool, table: TableOptions | None = None
     ) -> ResultSource:

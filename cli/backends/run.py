@@ -52,7 +52,10 @@ def announce(backend: Backend, batch_id: str, *, to_stderr: bool) -> None:
 def run_batch(backend: Backend, batch_id: str, options: RunOptions) -> int:
     """Run the batch to its end and write the results; return the exit status."""
     view = backend.run(batch_id, show_progress=options.show_progress)
-    return _finish(backend, view, options)
+    status = _finish(backend, view, options)
+    if view is not None:
+        backend.index_answers(view.batch.id)
+    return status
 
 
 def follow_batch(backend: Backend, batch_id: str, options: RunOptions) -> int:

@@ -204,6 +204,10 @@ class StoredBackend(Backend):
         extend_batch(self.ledger, batch_id, window)
 
     @override
+    def index_answers(self, batch_id: str) -> None:
+        """Do nothing: a controller does it."""
+
+    @override
     def result_source(
         self, *, follow: bool, table: TableOptions | None = None
     ) -> ResultSource:

@@ -73,6 +73,8 @@ def with_reused_batches(
         found = list(islice(_recent(ledger, model, batch_id), _MAX_AUTO))
     else:
         named = dict.fromkeys(options.reuse)
+        for name in named:  # mark none of them unless all can be reused
+            _marked(ledger, name, None)
         found = [_marked(ledger, name, batch_id).batch for name in named]
     if not found:
         return replace(options, reuse=())

@@ -44,6 +44,12 @@ def test_without_the_option_everything_runs(place, submitted):
     assert (batch["reuse"], batch["reused_requests"]) == ([], 0)
 
 
+@pytest.mark.usefixtures("submitted")
+def test_a_batch_is_indexed_when_it_has_ended(place):
+    (index,) = place.storage.rglob("answer_index")
+    assert json.loads(index.read_bytes().splitlines()[0])["format"] == 1
+
+
 def test_an_unknown_batch_is_an_error_before_anything_is_stored(place, submitted):
     done = submitted(few(6), "--reuse", f"batch_{0:032x}")
     assert done.code == 2

@@ -63,14 +63,17 @@ class Controller:
         deliver: Callable[[WorkMessage], object],
         is_announced: Callable[[], bool] = lambda: False,
         places: int = MAX_CONCURRENT_WORK,
+        indexes: bool = True,
         on_finalized: Callable[[State], object] = lambda _: None,
     ) -> None:
         """Work on up to `places` messages at the same time.
 
         `deliver` gets each ended batch whose results are due for delivery. A sweep
-        begins when `is_announced()` is true; it may raise `BrokerError`.
+        begins when `is_announced()` is true; it may raise `BrokerError`. With
+        `indexes`, the answers of ended batches are indexed.
         """
         self._places = FairPlaces(places)
+        self._indexes = indexes
         self._environment = environment
         self._planner = planner
         self._dispatcher = dispatcher
@@ -218,7 +221,8 @@ class Controller:
             log.info("%s is %s", state.batch.id, state.status)
             self._dispatcher.remove_ended(state)
             self._on_finalized(state)
-            self._planner.index(ledger, state)
+            if self._indexes:
+                self._planner.index(ledger, state)
 
     def _with_plan(self, ledger: Ledger, state: State) -> State:
         """Return the state with a plan, so that each custom_id gets its error line.

@@ -67,9 +67,9 @@ class LocalRunner:
         """Use `broker`, which the environment has for its leases and status board.
 
         With a `pool`, each of its engines has a process of its own. With `batches`,
-        only these are run, for a user who can correct the configuration of a model.
-        `deliver` replaces the delivery in the background. For the others see
-        `EngineLoop`.
+        only these are run, for a user who can correct the configuration of a model, and
+        they are not indexed. `deliver` replaces the delivery in the background. For the
+        others see `EngineLoop`.
         """
         settings = environment.settings.model_copy(
             update={
@@ -90,6 +90,7 @@ class LocalRunner:
             keeper,
             deliver=deliver or DeliveryPool(environment, keeper).start,
             places=_MAX_CONCURRENT_BATCHES,
+            indexes=batches is None,
             on_finalized=self._count_batch,
         )
         low_queue = self._controller.wake

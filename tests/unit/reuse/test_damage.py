@@ -4,6 +4,7 @@ import pytest
 
 from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.planning.planner import make_plan, plan_limits
+from batchchat.jobs.reuse.index_building import store_index
 from tests.support.reusing import count_computed, run, submit
 from tests.support.running import ECHO, Bench, EchoRegistry, lines, text
 
@@ -17,7 +18,13 @@ def bench(tmp_path):
 
 @pytest.fixture
 def first(bench):
-    return run(bench, DATA)
+    state = run(bench, DATA)
+    store_index(bench.ledger, state, renderers(bench))
+    return state
+
+
+def renderers(bench):
+    return EchoRegistry(Catalog({"echo": ECHO}), bench.locks)
 
 
 @pytest.fixture
@@ -37,9 +44,8 @@ def damage(bench, key, place=-3):
 
 def plan(bench, batch_id):
     """Plan a batch, of which nothing has been run then."""
-    registry = EchoRegistry(Catalog({"echo": ECHO}), bench.locks)
-    limits = plan_limits(bench.settings)
-    return make_plan(bench.ledger, bench.ledger.batch(batch_id), registry, limits)
+    ledger, limits = bench.ledger, plan_limits(bench.settings)
+    return make_plan(ledger, ledger.batch(batch_id), renderers(bench), limits)
 
 
 @pytest.mark.parametrize("how", ["missing", "damaged", "cut"])
