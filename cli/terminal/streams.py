@@ -225,12 +225,7 @@ def _broken(parts: Iterable[Styled], width: int, indent: int) -> Iterator[Styled
     for text, color in parts:
         characters = enumerate(text, start)
         start += len(text)
-        yield Styled(
-            "".join(
-                "\n" + " " * indent if at in breaks else it for at, it in characters
-            ),
-            color,
-        )
+        yield Styled("".join(breaks.get(at, it) for at, it in characters), color)
 
 
 @contextmanager

@@ -9,19 +9,21 @@ _WORD = re.compile(r"(?:`[^`]*`|[^ `]|`)+")
 """A word; a text in backticks is one, with its spaces, so that it can be copied."""
 
 
-def line_breaks(text: str, width: int, indent: int) -> set[int]:
-    """Return the positions of the spaces to replace by a line break.
+def line_breaks(text: str, width: int, indent: int) -> dict[int, str]:
+    """Return what to replace spaces with, by position, to break the line.
 
     No line is then longer than `width` cells, unless it is a single word. `indent` is
     the number of spaces at the beginning of all lines but the first.
     """
-    breaks = set[int]()
-    line_start = column = 0
+    breaks: dict[int, str] = {}
+    line_start = column = last_end = 0
     for start, end in _words(text):
         column_after = column + cell_len(text[line_start:end])
-        if column_after > width and start - 1 > line_start:
-            breaks.add(start - 1)
+        if column_after > width and last_end > line_start:
+            breaks |= dict.fromkeys(range(last_end, start), "")
+            breaks[last_end] = "\n" + " " * indent
             line_start, column = start, indent
+        last_end = end
     return breaks
 
 

@@ -12,10 +12,7 @@ from batchchat.cli.terminal.wrapping import line_breaks
 
 def wrapped(text, width, indent=0):
     breaks = line_breaks(text, width, indent)
-    broken = "".join(
-        "\n" + " " * indent if at in breaks else it for at, it in enumerate(text)
-    )
-    return broken.split("\n")
+    return "".join(breaks.get(at, it) for at, it in enumerate(text)).split("\n")
 
 
 def test_short_line_is_not_broken():
@@ -47,6 +44,14 @@ def test_wide_characters_take_two_cells():
     assert wrapped("日本 語語", 6) == ["日本", "語語"]
 
 
+def test_columns_are_broken_without_spaces_at_the_end():
+    assert wrapped("  name      a long value", 12, 4) == [
+        "  name",
+        "    a long",
+        "    value",
+    ]
+
+
 @pytest.mark.parametrize("indent", [0, 6])
 @given(
     text=st.text("ab `é日", max_size=80),
@@ -54,7 +59,7 @@ def test_wide_characters_take_two_cells():
 )
 def test_only_spaces_are_replaced_and_only_words_are_longer(indent, text, width):
     lines = wrapped(text, width, indent)
-    assert " ".join([lines[0], *(line[indent:] for line in lines[1:])]) == text
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
     for line in lines:
         words = re.sub(r"`[^`]*`", lambda quote: "x" * cell_len(quote[0]), line)
         assert cell_len(line.rstrip()) <= width or " " not in words.strip()
