@@ -55,6 +55,20 @@ def test_the_documented_user_runs_a_batch(cluster, redis):
     assert not any(part in cluster.logs() for part in PARTS)
 
 
+def test_redis_6_2_has_the_documented_commands(redis):
+    since = {}
+    for name in redis.client.execute_command("COMMAND LIST"):
+        [(_, docs)] = redis.client.execute_command("COMMAND DOCS", name).items()
+        since[name] = docs["since"]
+        since |= {n: d["since"] for n, d in docs.get("subcommands", {}).items()}
+    used = {
+        word[1:] for word in user_of_docs() if word.startswith("+") and "@" not in word
+    }
+    assert len(used) > 20
+    late = {name for name in used if [*map(int, since[name].split("."))] > [6, 2, 0]}
+    assert late == {"client|setinfo"}
+
+
 LOGINS = {
     "another password": "redis://batchchat:horse@127.0.0.1:{port}/0",
     "another user": f"redis://user:{ENCODED}@127.0.0.1:{{port}}/0",
