@@ -86,7 +86,7 @@ def _is_usable(field: "pa.Field") -> bool:
         return False
     try:
         pq.ParquetWriter(BytesIO(), pa.schema([field])).close()
-    except pa.ArrowNotImplementedError:
+    except (pa.ArrowException, OSError):
         return False
     return True
 

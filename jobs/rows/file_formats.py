@@ -90,8 +90,14 @@ def _reader(file: SeekableBinary, name: str, head: bytes) -> RowReader:
     if head[_TAR_AT:].startswith(_TAR_MAGIC):
         raise _not_a_table(name, "a tar archive", "unpack it: `tar -xf FILE`")
     file.seek(0)
-    reader = _typed_reader(file, name, head) or _text_reader(file, name, head)
-    return with_usable_columns(reader, name)
+    try:
+        reader = _typed_reader(file, name, head) or _text_reader(file, name, head)
+        return with_usable_columns(reader, name)
+    except UnicodeDecodeError:
+        raise InputFileError(
+            f"`{name}` is damaged: names of its columns or types are not UTF-8",
+            hint="write the file again, or copy it again",
+        ) from None
 
 
 def _typed_reader(file: SeekableBinary, name: str, head: bytes) -> RowReader | None:

@@ -33,7 +33,7 @@ class RowColumns:
             column = self._batch.column(name)
             try:
                 self._lists[name] = values_of(column)
-            except UnicodeDecodeError:
+            except (UnicodeDecodeError, OverflowError):
                 self._lists[name] = self._readable(name, column)
         return self._lists[name]
 
@@ -66,5 +66,8 @@ class RowColumns:
                 values += values_of(column.slice(at, 1))
             except UnicodeDecodeError:
                 self.add_problem(at, f"`{name}` is not valid UTF-8")
+                values.append(None)
+            except OverflowError:
+                self.add_problem(at, f"`{name}` is a time outside the years 1 to 9999")
                 values.append(None)
         return values

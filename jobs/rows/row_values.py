@@ -18,6 +18,7 @@ def values_of(column: "pa.Array") -> list[Any]:
 
     Raises:
         UnicodeDecodeError: a text is not valid UTF-8.
+        OverflowError: a time is before the year 1 or after 9999.
 
     """
     import pyarrow as pa

@@ -1,12 +1,13 @@
-"""Columns of JSON, as files have them whose objects have different keys."""
+"""Columns of JSON, as files have them whose objects have different keys; odd times."""
 
 import json
 
+import pyarrow as pa
 import pytest
 
 from batchchat.jobs.rows.row_options import RowOptions
 from batchchat.jobs.rows.row_requests import RowRequests
-from tests.support.row_files import as_lines, opened
+from tests.support.row_files import as_lines, as_parquet, opened
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
 OTHER = {"type": "function", "function": {"name": "g", "description": "G"}}
@@ -50,3 +51,11 @@ def test_another_value_is_an_error_of_its_row(value):
     assert b"q" in lines[2]
     assert b'"method"' in lines[0]
     assert b'"messages"' not in lines[2]
+
+
+def test_a_time_that_python_has_not_is_an_error_of_its_row():
+    table = pa.table({"q": ["a", "b"], "at": pa.array([0, 2**60], pa.timestamp("us"))})
+    requests = RowRequests(RowOptions(prompt="{{ q }} {{ at }}"), table.schema)
+    lines = b"".join(requests.lines(opened(as_parquet(table)))).splitlines()
+    assert b"1970-01-01" in lines[0]
+    assert b"`at` is a time outside the years 1 to 9999" in lines[1]

@@ -96,6 +96,18 @@ REJECTED = {
         as_arrow(pa.table({"u": pa.array([[1]], pa.list_view(pa.int8()))})),
         "column `u`: its type `list_view<item: int8>`",
     ),
+    "scale": (
+        as_arrow(pa.table({"u": pa.array([None], pa.decimal128(5, -2))})),
+        "column `u`: its type `decimal128(5, -2)`",
+    ),
+    "a name in Parquet": (
+        as_parquet(pa.table({"né": [1]})).replace("né".encode(), b"n\xe9e"),
+        "not UTF-8",
+    ),
+    "a name in Arrow": (
+        as_arrow(pa.table({"né": [1]})).replace("né".encode(), b"n\xe9e"),
+        "not UTF-8",
+    ),
     "requests": (
         as_lines([{"custom_id": "1", "method": "POST", "url": "/", "body": {"a": 1}}]),
         "holds requests",
