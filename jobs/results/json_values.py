@@ -10,7 +10,7 @@ Arrow's JSON type becomes what it says.
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import accumulate, chain, pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import msgspec
@@ -53,7 +53,7 @@ def _conversions() -> list[tuple[Callable[[Any], bool], Callable[[Any], list[Any
         (types.is_map, _maps),
         (types.is_list, _lists),
         (types.is_large_list, _lists),
-        (types.is_fixed_size_list, _lists),
+        (types.is_fixed_size_list, _fixed_lists),
         (types.is_temporal, _temporal),
         (types.is_string, _texts),
         (types.is_large_string, _texts),
@@ -89,25 +89,33 @@ def _structs(array: Any) -> list[Any]:
 
 
 def _lists(array: Any) -> list[Any]:
-    import pyarrow.compute as pc
+    return _with_nulls(array, _divided(array, array.values))
 
-    flat = values(array.flatten())  # without the items of null lists
-    lengths = pc.fill_null(pc.list_value_length(array), 0).to_pylist()
-    ends = accumulate(lengths, initial=0)
-    return _with_nulls(array, [flat[begin:end] for begin, end in pairwise(ends)])
+
+def _fixed_lists(array: Any) -> list[Any]:
+    size = array.type.list_size
+    flat = values(array.values.slice(array.offset * size, len(array) * size))
+    begins = range(0, len(flat), size) if size else [0] * len(array)
+    return _with_nulls(array, [flat[begin : begin + size] for begin in begins])
 
 
 def _maps(array: Any) -> list[Any]:
     import pyarrow as pa
 
-    array = array.take(pa.array(range(len(array)), pa.int64()))  # from offset 0 on
-    keys, items = values(array.keys), values(array.items)
+    keys, items = _divided(array, array.keys), _divided(array, array.items)
     make: type[Any] = dict if pa.types.is_string(array.type.key_type) else list
-    made = [
-        make(zip(keys[begin:end], items[begin:end], strict=True))
-        for begin, end in pairwise(array.offsets.to_pylist())
-    ]
+    made = [make(zip(*pair, strict=True)) for pair in zip(keys, items, strict=True)]
     return _with_nulls(array, made)
+
+
+def _divided(array: Any, flat: Any) -> list[list[Any]]:
+    """Return the values of `flat`, divided by the offsets of an array of lists."""
+    if not len(array):
+        return []
+    offsets = array.offsets.to_pylist()
+    first = offsets[0]
+    found = values(flat.slice(first, offsets[-1] - first))
+    return [found[begin - first : end - first] for begin, end in pairwise(offsets)]
 
 
 def _temporal(array: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from batchchat.jobs.ledger.table_options import TableOptions
 from batchchat.jobs.results.export import export
 from batchchat.jobs.results.joined_rows import outcome_of
 from batchchat.jobs.results.json_table import FinishedTable, write_json_table
-from batchchat.jobs.results.json_values import json_lines
+from batchchat.jobs.results.json_values import json_lines, values
 from batchchat.jobs.rows.row_options import RowOptions
 from tests.support.ended import Hand, bare, echo
 from tests.support.row_batches import ended_rows, read_parquet, submit_rows
@@ -96,6 +96,29 @@ def test_every_type_has_a_json_form():
 def _nulls(columns):
     schema = pa.schema({name: column.type for name, column in columns.items()})
     return pa.table([pa.nulls(1, kind) for kind in schema.types], schema=schema)
+
+
+def test_parts_of_nested_arrays_have_their_own_values():
+    lists = pa.array([["a"], None, ["b", "c"], []], pa.list_(pa.string()))
+    pairs = [[("k", 1)], None, [("l", 2), ("m", None)], []]
+    maps = pa.array(pairs, pa.map_(pa.string(), pa.int8()))
+    fixed = pa.array([[1, 2], None, [3, None], [5, 6]], pa.list_(pa.int8(), 2))
+    for begin in range(4):
+        for end in range(begin, 5):
+            part = slice(begin, end)
+            length = end - begin
+            expected = [["a"], None, ["b", "c"], []][part]
+            assert values(lists.slice(begin, length)) == expected
+            objects = [pair if pair is None else dict(pair) for pair in pairs][part]
+            assert values(maps.slice(begin, length)) == objects
+            assert values(fixed.slice(begin, length)) == fixed.to_pylist()[part]
+
+
+def test_a_table_without_any_answer_has_null_for_messages(hand):
+    state = ended_rows(hand, TABLE, failing(1, 2, 3), rows=ASKED)
+    rows = written(hand, state)
+    assert [row["messages"] for row in rows] == [None] * 3
+    assert [row["tool_calls"] for row in rows] == [None] * 3
 
 
 def test_text_that_is_no_utf_8_has_replacement_characters():
