@@ -90,7 +90,7 @@ class LimitedTemplate:
         self._size.restart()
         environment = self.environment_class(self._size)
         tree = self.tree = environment.parse(source)
-        self.variables = meta.find_undeclared_variables(tree)
+        self.variables = meta.find_undeclared_variables(tree) - _namespaces(tree)
         self._template = environment.from_string(tree)
         # Jinja's own chain of maps is slow to copy, which happens for each prompt.
         self._globals = {**self._template.globals}
@@ -134,3 +134,18 @@ class LimitedTemplate:
         raise TemplateLimitError(
             f"{self._label} can't render {self.input_name}: {reason}"
         )
+
+
+def _namespaces(tree: nodes.Template) -> set[str]:
+    """Return the names that a template sets to `namespace(…)`.
+
+    Jinja takes `{% set names.field = … %}` within a loop for reading a variable.
+    """
+    return {
+        assigned.target.name
+        for assigned in tree.find_all(nodes.Assign)
+        if isinstance(assigned.target, nodes.Name)
+        and isinstance(assigned.node, nodes.Call)
+        and isinstance(assigned.node.node, nodes.Name)
+        and assigned.node.node.name == "namespace"
+    }

@@ -156,3 +156,13 @@ def test_arguments_that_no_template_can_render_are_rejected(arguments, reason):
     with pytest.raises(RequestRefusedError, match=reason) as raised:
         ChatTemplate("{{ messages[0].tool_calls }}", {}).render([turn])
     assert raised.value.code == "invalid_value"
+
+
+def test_namespace_is_no_variable_that_a_request_can_set():
+    source = (
+        "{% set ns = namespace(text='') %}{% for message in messages %}"
+        "{% set ns.text = ns.text ~ message.content %}{% endfor %}"
+        "{% if shout is not defined %}{% set shout = false %}{% endif %}"
+        "{{ ns.text | upper if shout else ns.text }}"
+    )
+    assert ChatTemplate(source, {}).variables == {"shout"}
