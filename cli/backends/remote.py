@@ -25,7 +25,11 @@ from batchchat.cli.backends.create_body import create_body
 from batchchat.cli.backends.follow import follow
 from batchchat.cli.backends.pending_outputs import PendingOutputs
 from batchchat.cli.backends.protocol import Backend, ResultSource, RetryOptions
-from batchchat.cli.backends.remote_deletion import delete_batch, prune_batches
+from batchchat.cli.backends.remote_deletion import (
+    prune_batches,
+    read_removal,
+    request_deletion,
+)
 from batchchat.cli.backends.remote_export import Download
 from batchchat.cli.backends.remote_list import BatchList, newest_first, read_list
 from batchchat.cli.backends.remote_results import RemoteResults
@@ -176,9 +180,10 @@ class RemoteBackend(Backend):
 
     @override
     def delete(self, batch_id: str, *, keep_input: bool, dry_run: bool) -> Removal:
-        return delete_batch(
+        text = request_deletion(
             self._server, batch_id, keep_input=keep_input, dry_run=dry_run
         )
+        return self._decode(partial(read_removal, batch_id), text)
 
     @override
     def prune(

@@ -21,14 +21,19 @@ class _Deleted(msgspec.Struct):
     input_kept: bool
 
 
-def delete_batch(
+def request_deletion(
     server: ServerClient, batch_id: str, *, keep_input: bool, dry_run: bool
-) -> Removal:
-    """Delete a batch; see `Backend.delete`."""
+) -> bytes:
+    """Have a server delete a batch; return the response."""
     path = f"batches/{checked_id('batch', batch_id)}"
     asked = {"keep_input": keep_input, "dry_run": dry_run}
     params = {name: "true" for name, is_set in asked.items() if is_set}
-    done = msgspec.json.decode(server.delete(path, **params), type=_Deleted)
+    return server.delete(path, **params)
+
+
+def read_removal(batch_id: str, text: bytes) -> Removal:
+    """Decode the response to a deletion. Raises `msgspec.MsgspecError`."""
+    done = msgspec.json.decode(text, type=_Deleted)
     return Removal(batch_id, done.objects, done.bytes, done.input_kept)
 
 
