@@ -85,11 +85,13 @@ def test_engines_share_one_queue_and_the_progress_shows_each(place, undisturbed)
 
 def test_a_killed_engine_restarts_while_the_other_continues(place, undisturbed):
     run = submit(place)
-    run.until(lambda: all(count > 0 for count in shards_of(place)))
+    run.until(lambda: attempts(place.storage))
     one, other = run.until(lambda: two_engines(run.pid))
+    os.kill(other, signal.SIGSTOP)  # so that the batch does not end meanwhile
     os.kill(one, signal.SIGKILL)
     run.until_it_says("died (the engine's process was ended by signal 9); restarting")
     assert other in engine_processes(run.pid)
+    os.kill(other, signal.SIGCONT)
     done = run.end()
     assert done.code == 0, done.err
     assert re.search(r"engine [12] died \(.*\); restarting, 1 of 8", done.err)

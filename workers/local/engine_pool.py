@@ -204,7 +204,7 @@ class EnginePool(Engines):
         process = self._config.launch(config, engine.slot)
         if self._closing.is_set():  # it was closed while there was no process
             self._close_session(engine)
-        status = self._wait(process)
+        status = self._wait(process, engine)
         session.end()
         del self._sessions[number]
         with self._lock:
@@ -215,12 +215,17 @@ class EnginePool(Engines):
             engine.deaths = 0
         return status
 
-    def _wait(self, process: EngineHandle) -> int:
-        """Wait for the end of a process; kill it if it does not end when it should."""
+    def _wait(self, process: EngineHandle, engine: _Engine) -> int:
+        """Wait for the end of a process; kill it if it does not end when it should.
+
+        A process that loads a model has nothing to hand back, and is not waited for.
+        """
         while True:
             with suppress(subprocess.TimeoutExpired):
                 return process.wait(0.5)
             if self._closing.is_set():
+                if engine.report.model is None:
+                    process.kill()
                 with suppress(subprocess.TimeoutExpired):
                     return process.wait(self._drain_seconds + _CLOSE_MARGIN_SECONDS)
                 log.error("an engine does not end: killing it")

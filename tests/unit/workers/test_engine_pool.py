@@ -39,13 +39,14 @@ class InThread:
 
     def wait(self, timeout=None):
         """Wait for the end of the thread."""
-        self._thread.join(timeout)
-        if self._thread.is_alive():
+        self._thread.join(0 if self._killed else timeout)
+        if self._thread.is_alive() and not self._killed:
             raise subprocess.TimeoutExpired("engine", timeout or 0)
         return self._status
 
     def kill(self):
-        raise NotImplementedError
+        """Have `wait` return, although the thread does what it was doing."""
+        self._killed, self._status = True, -9
 
 
 @pytest.fixture
@@ -182,6 +183,15 @@ def only_dead(bench, *numbers):
             Dead() if slot.number in numbers else launch(config, slot)
         ),
     )
+
+
+def test_the_end_does_not_wait_for_an_engine_that_loads(make):
+    loading, ended = Engine(), threading.Event()
+    loading.start_when = ended.is_set
+    bench = make(loading, Engine())
+    assert len(texts(bench, bench.run(bench.submit(lines(60))))) == 60
+    ended.set()
+    assert loading.requests.total() == 0
 
 
 def test_a_process_that_keeps_dying_is_given_up(make, monkeypatch):
