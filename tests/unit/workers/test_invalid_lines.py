@@ -218,7 +218,7 @@ def test_a_file_that_names_no_model_has_one_error(bench, on_invalid):
     state = bench.run(batch_id)
     (problem,) = state.plan.problems
     assert (state.status, problem.line, problem.param) == ("failed", None, "model")
-    assert "--model" in problem.message
+    assert problem.message.startswith("no request names a model: add a `model`")
 
 
 def test_one_line_without_a_model_is_an_error_of_that_line(bench):
