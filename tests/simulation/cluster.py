@@ -24,7 +24,7 @@ from tests.simulation.broker import Redis
 from tests.simulation.bucket import Bucket, BucketClient
 from tests.simulation.engines import SimulatedEngine
 from tests.simulation.fault_profile import FaultProfile
-from tests.simulation.inputs import input_file
+from tests.simulation.inputs import as_rows, input_file
 from tests.simulation.patches import WINDOW
 from tests.simulation.virtual_time import Process, VirtualWorld
 
@@ -195,13 +195,14 @@ class Cluster:
         """Submit a batch and perhaps cancel it; retry on errors."""
         rng = self.world.rng
         self.world.sleep(rng.uniform(0, 10) * number)
-        data = input_file(self.world)
+        data, rows = as_rows(input_file(self.world))
         options = BatchOptions(
             model="echo",
             seed=1,
             on_invalid=rng.choice(["skip", "openai", "skip", "fail"]),
             completion_window=rng.choice(["24h", "24h", WINDOW]),
             priority=rng.choice(["low", "normal", "high"]),
+            rows=rows,
             reuse=reuse,
         )
         project = rng.choice(self.projects)

@@ -3,8 +3,11 @@
 import json
 from random import Random
 
+from batchchat.jobs.rows.row_options import RowOptions
 from tests.simulation.engines import DEADLY
 from tests.simulation.virtual_time import VirtualWorld
+
+_ROWS_SHARE = 0.25
 
 
 def input_file(world: VirtualWorld) -> bytes:
@@ -32,3 +35,32 @@ def input_file(world: VirtualWorld) -> bytes:
             }
         )
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+_ROWS = RowOptions(
+    template={
+        "messages": [{"role": "user", "content": "{{ content }}"}],
+        "max_tokens": "{{ max_tokens }}",
+        "temperature": "{{ temperature }}",
+    },
+    id_column="id",
+)
+
+
+def as_rows(data: bytes) -> tuple[bytes, RowOptions | None]:
+    """Return every fourth input, by its content, as rows that become its requests."""
+    lines = [json.loads(line) for line in data.splitlines()]
+    if Random(data).random() >= _ROWS_SHARE or any(
+        line["method"] == "GET" for line in lines
+    ):
+        return data, None
+    rows = [
+        {
+            "id": line["custom_id"],
+            "content": line["body"]["messages"][0]["content"],
+            "max_tokens": line["body"]["max_tokens"],
+            "temperature": line["body"]["temperature"],
+        }
+        for line in lines
+    ]
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows), _ROWS

@@ -8,7 +8,7 @@ from typing import Any
 from batchchat.jobs.catalog.usage import Usage
 from batchchat.jobs.engine.protocol import EngineRequest
 from batchchat.jobs.engine.sampling import derived_seed, sampling_for
-from batchchat.jobs.errors import BatchchatError
+from batchchat.jobs.errors import BatchchatError, ObjectMissingError
 from batchchat.jobs.ids import request_id
 from batchchat.jobs.ledger import records
 from batchchat.jobs.ledger.active_index import ActiveIndex
@@ -55,7 +55,10 @@ class _Batch:
         self._state = state
         self._keys = ledger.keys.batch(state.batch.id)
         key = request_lines_key(ledger.keys, state.batch)
-        data = cluster.bucket.get(key)
+        try:
+            data = cluster.bucket.get(key)
+        except ObjectMissingError:  # of rows, and it ended before it was planned
+            data = b""
         self._input = list(iter_lines([data], 1 << 20))
         parser = Parser("echo")
         self._parsed = {
