@@ -18,6 +18,8 @@ COMMANDS = [
     "resume",
     "retry",
     "verify",
+    "delete",
+    "prune",
     "logs",
     "models",
     "worker",
