@@ -192,10 +192,15 @@ class Files:
         self._storage.delete(self._keys.content(file_id))
 
     def _delete_request_lines(self, file_id: str) -> None:
-        """Delete the requests that ended batches have made of the file's rows."""
+        """Delete the requests that ended batches have made of the file's rows.
+
+        Batches that reuse the answers in the file have requests of another input.
+        """
         for entry in self._storage.list(self._keys.uses(file_id)):
             batch_id = entry.key.rpartition("/")[2]
-            self._storage.delete(self._keys.batch(batch_id).requests)
+            with suppress(NotFoundError):  # its creation was interrupted
+                if self._ledger.batch(batch_id).input_file_id == file_id:
+                    self._storage.delete(self._keys.batch(batch_id).requests)
 
     def _readers(self, file_id: str) -> Iterator[str]:
         for entry in self._storage.list(self._keys.uses(file_id)):

@@ -13,7 +13,7 @@ from batchchat.jobs.ledger.request_lines import request_lines_key
 from batchchat.jobs.results.retry import retry_input, retry_options
 from batchchat.jobs.rows.row_options import RowOptions
 from batchchat.jobs.storage import MemoryStorage
-from tests.support.ended import Hand
+from tests.support.ended import Hand, whole
 from tests.support.table_rows import parquet_of
 
 QUESTIONS = [f"question {number}" for number in range(5)]
@@ -179,6 +179,19 @@ def test_deleting_the_table_deletes_the_requests_of_its_ended_batches():
     Files(hand.ledger).delete(batch.input_file_id)
     keys = [entry.key for entry in hand.storage.list("")]
     assert request_lines_key(hand.ledger.keys, batch) not in keys
+
+
+def test_deleting_reused_answers_keeps_the_requests_of_the_batch_that_reused_them():
+    hand = Hand()
+    source = hand.ended(whole("q", "text") + b"\n")
+    assert source.final
+    output = str(source.final.output_file_id)
+    batch_id = hand.submit(TABLE, rows=ROWS, reuse=(source.batch.id,))
+    Files(hand.ledger).use(output, batch_id)
+    hand.run(batch_id, shards=1)
+    hand.finalize(batch_id, "expired")
+    Files(hand.ledger).delete(output)
+    assert len(list(retry_input(hand.ledger, hand.ledger.state(batch_id)))) == 8
 
 
 def test_a_retry_runs_the_requests_of_rows_that_have_no_result():
