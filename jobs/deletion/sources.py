@@ -8,7 +8,8 @@ from batchchat.jobs.ledger.records import Batch
 def sources_of(ledger: Ledger, batch: Batch) -> tuple[str, ...]:
     """Return the ids of the batches that a batch reads, as far as they exist."""
     found = {*batch.reuse, *([batch.rows_of] if batch.rows_of else [])}
-    source = batch.retry_of if batch.merge else None
+    needs_all = batch.merge or batch.rows_of is not None
+    source = batch.retry_of if needs_all else None
     while source is not None:
         found.add(source)
         try:

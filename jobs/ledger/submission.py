@@ -66,12 +66,16 @@ def create_batch(
 
 
 def _keep_sources(ledger: Ledger, batch: Batch) -> None:
-    """Mark the batches whose results or rows are a part of this one's results."""
-    source = batch.retry_of if batch.merge else batch.rows_of
+    """Mark the batches whose results or rows are a part of this one's results.
+
+    The rows of a retry are found by the request lines of all batches that it repeats.
+    """
+    needs_all = batch.merge or batch.rows_of is not None
+    source = batch.retry_of if needs_all else None
     while source is not None:
         try:
             add_reader(ledger, source, batch.id, always=True)
-            source = ledger.batch(source).retry_of if batch.merge else None
+            source = ledger.batch(source).retry_of
         except NotFoundError:
             raise ConflictError(
                 f"`{source}`, whose results this retry needs, was deleted",

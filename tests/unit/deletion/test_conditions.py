@@ -14,7 +14,11 @@ from batchchat.jobs.ledger.stored_files import store_file
 from batchchat.jobs.ledger.submission import cancel_batch, create_batch
 from batchchat.jobs.results.merged_rows import MergedRows
 from batchchat.jobs.results.retry import retry_input, retry_options
+from batchchat.jobs.rows.row_options import RowOptions
+from tests.support.batch_options import options_of
 from tests.support.ended import Hand, echo, whole
+from tests.support.row_batches import read_parquet
+from tests.support.table_rows import parquet_of
 
 DATA = b"".join(whole(f"q-{number}", "text") + b"\n" for number in range(3))
 
@@ -132,6 +136,27 @@ def test_a_retry_without_merging_needs_nothing(hand):
             BatchOptions(model="m", retry_of=second, merge=True),
         )
     assert hand.lines(hand.ledger.outcome(second).output_file_id)
+
+
+def test_a_retry_keeps_the_batches_through_which_it_finds_its_rows(hand):
+    table = parquet_of({"question": [f"q {number}" for number in range(6)]})
+    rows = RowOptions(prompt="{{ question }}")
+    first = hand.submit(table, rows=rows)
+    hand.run(first, shards=1)
+    hand.finalize(first, "expired")
+    asked = retry_options(hand.ledger.batch(first))
+    lines = b"".join(retry_input(hand.ledger, hand.ledger.state(first)))
+    second = hand.submit(lines, **options_of(asked))
+    hand.run(second, shards=1)
+    hand.finalize(second, "expired")
+    third = retried(hand, second)
+    for needed in (first, second):
+        refused(hand, needed, f"reads the results of `{needed}`")
+    found = read_parquet(hand, hand.ledger.state(third)).to_pydict()
+    assert found["question"] == ["q 4", "q 5"]
+    for batch_id in (third, second, first):
+        Deleter(hand.ledger).delete(batch_id)
+    assert not [e.key for e in hand.storage.list("") if "/readers/" in e.key]
 
 
 def test_an_input_that_another_batch_reads_is_kept(hand):
