@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from batchchat.jobs.rows.row_reader import RowReader
 
-_BLOCK_ROWS = 2_048
-"""Rows that are converted at once; few enough to need little memory."""
+_BLOCK_LINES = 2_048
+"""Lines that are made at once; few enough to need little memory."""
 
 
 class RowRequests:
@@ -56,9 +56,10 @@ class RowRequests:
 
         """
         first = 0
+        rows = max(1, _BLOCK_LINES // self._options.samples)
         for batch in reader.batches():
-            for begin in range(0, batch.num_rows, _BLOCK_ROWS):
-                block = batch.slice(begin, _BLOCK_ROWS)
+            for begin in range(0, batch.num_rows, rows):
+                block = batch.slice(begin, rows)
                 yield b"".join(self.lines_of(block, first))
                 first += block.num_rows
 

@@ -64,6 +64,19 @@ def test_samples_have_ids_and_lines_of_their_own():
     assert len(seeds) == 4
 
 
+@pytest.mark.parametrize("samples", [1, 3, 1_000])
+def test_many_samples_of_many_rows_are_made_in_blocks_of_bounded_size(samples):
+    table = pa.table({"question": [str(number) for number in range(30)]})
+    requests = RowRequests(
+        RowOptions(prompt="{{ question }}", samples=samples), table.schema
+    )
+    blocks = [block.splitlines() for block in requests.lines(TableRows(table))]
+    assert max(map(len, blocks)) <= 2_048
+    lines = [json.loads(line) for block in blocks for line in block]
+    asked = [line["body"]["messages"][0]["content"] for line in lines]
+    assert asked == [str(row) for row in range(30) for _ in range(samples)]
+
+
 def test_samples_of_a_seed_in_the_template_have_independent_seeds():
     template = {"messages": [{"role": "user", "content": "{{ question }}"}], "seed": 5}
     found = bodies(QUESTIONS, template=template, samples=4)
