@@ -18,6 +18,10 @@ _BATCH_BYTES = 2 * 1024 * 1024
 _BATCH_ROWS = 8_192
 """Average size and largest number of rows of a batch."""
 
+_READ_ROWS = 64
+"""Most rows that are decoded at once. A text that many rows share is stored once, so
+the size of a file, which may also be wrong, says nothing about that of its rows."""
+
 
 class ParquetRows(RowReader):
     """Reads column chunks in pieces, so that a large row group is no problem."""
@@ -44,9 +48,12 @@ class ParquetRows(RowReader):
     def batches(self) -> Iterator["pa.RecordBatch"]:
         import pyarrow as pa
 
+        rows = self._batch_rows()
         try:
             # Threads of Arrow would wait for the interpreter lock to read the file.
-            yield from self._file.iter_batches(self._batch_rows(), use_threads=False)
+            few = self._file.iter_batches(min(rows, _READ_ROWS), use_threads=False)
+            for group in _groups(few, rows):
+                yield from _joined(group)
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from None
 
@@ -68,3 +75,33 @@ class ParquetRows(RowReader):
             f"`{self._name}` is a damaged Parquet file: {error}",
             hint="write it again, or copy it again",
         )
+
+
+def _groups(
+    batches: Iterator["pa.RecordBatch"], rows: int
+) -> Iterator[list["pa.RecordBatch"]]:
+    """Yield batches that have up to `rows` rows and `_BATCH_BYTES` bytes together."""
+    group: list[pa.RecordBatch] = []
+    count = size = 0
+    for batch in batches:
+        count += batch.num_rows
+        size += batch.nbytes
+        if group and (count > rows or size > _BATCH_BYTES):
+            yield group
+            group, count, size = [], batch.num_rows, batch.nbytes
+        group.append(batch)
+    if group:
+        yield group
+
+
+def _joined(group: list["pa.RecordBatch"]) -> list["pa.RecordBatch"]:
+    """Return the rows as one batch, or as they are if Arrow can't join their types."""
+    import pyarrow as pa
+
+    if len(group) == 1:
+        return group
+    try:
+        batches = pa.Table.from_batches(group).combine_chunks().to_batches()
+    except pa.ArrowNotImplementedError:  # such as dictionaries within lists
+        return group
+    return batches  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchchat.jobs.rows import csv_rows, json_rows, text_file
+from batchchat.jobs.rows import csv_rows, json_rows, parquet_rows, text_file
 from tests.support.row_files import (
     COMPRESSIONS,
     as_arrow,
@@ -152,3 +152,26 @@ def test_columns_of_each_type_are_read(write, name):
     found = pa.Table.from_batches(list(reader.batches()), reader.schema)
     assert found.to_pylist() == table.to_pylist()
     assert "view" in name or found.schema == table.schema
+
+
+def test_a_text_that_parquet_stores_once_is_decoded_for_a_few_rows_at_a_time():
+    table = pa.table({"text": ["x" * 100_000] * 512, "n": list(range(512))})
+    data = as_parquet(table)
+    assert len(data) < 10_000
+    batches = list(opened(data).batches())
+    assert max(batch.nbytes for batch in batches) < 65 * 100_000
+    assert pa.Table.from_batches(batches)["n"].to_pylist() == list(range(512))
+
+
+def test_short_rows_of_parquet_are_read_in_large_batches():
+    table = pa.table({"n": list(range(20_000))})
+    batches = list(opened(as_parquet(table)).batches())
+    assert [batch.num_rows for batch in batches] == [8_192, 8_192, 3_616]
+
+
+def test_dictionaries_within_lists_are_read(monkeypatch):
+    monkeypatch.setattr(parquet_rows, "_READ_ROWS", 2)
+    kind = pa.list_(pa.dictionary(pa.int32(), pa.string()))
+    values = [[str(number)] for number in range(7)]
+    reader = opened(as_parquet(pa.table({"x": pa.array(values, kind)})))
+    assert [row["x"] for row in rows_of(reader)] == values
