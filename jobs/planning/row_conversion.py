@@ -18,6 +18,10 @@ INVALID_ROWS = "invalid_rows"
 """The code of a problem with the table or with a template."""
 
 
+class _StoredMeanwhileError(Exception):
+    """Another planner has stored the request lines."""
+
+
 def open_input_rows(ledger: Ledger, input_file_id: str, rows: RowOptions) -> RowReader:
     """Return a reader of the rows of an input file that become requests, in order.
 
@@ -45,7 +49,8 @@ def store_request_lines(
     """Convert the rows of a batch unless that was done; return a problem of them all.
 
     The object appears whole. If the process is killed before, the next planner makes it
-    again, with the same bytes, as do planners that run at the same time.
+    again. One that another planner has stored meanwhile stays: its plan may exist, and
+    another version may make other bytes.
 
     Raises:
         ObjectMissingError: the input was deleted.
@@ -60,6 +65,9 @@ def store_request_lines(
         with ledger.storage.writer(key) as sink:
             for block in paced(lines):
                 sink.write(block)
+            _check_missing(ledger, key)
+    except _StoredMeanwhileError:
+        return None
     except UsageError as error:
         text = f"{error.message}: {error.hint}" if error.hint else error.message
         return Problem(INVALID_ROWS, None, text, "rows")
@@ -84,6 +92,11 @@ def renamed_input_columns(
     except ObjectMissingError:
         return {}
     return renamed_columns(reader.schema.names)
+
+
+def _check_missing(ledger: Ledger, key: str) -> None:
+    if _exists(ledger, key):
+        raise _StoredMeanwhileError
 
 
 def _exists(ledger: Ledger, key: str) -> bool:

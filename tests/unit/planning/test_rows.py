@@ -10,6 +10,7 @@ from msgspec import structs
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ledger.batch_object import batch_object
 from batchchat.jobs.ledger.request_lines import request_lines_key
+from batchchat.jobs.planning.row_conversion import store_request_lines
 from batchchat.jobs.results.retry import retry_input, retry_options
 from batchchat.jobs.rows.row_options import RowOptions
 from batchchat.jobs.storage import MemoryStorage
@@ -98,6 +99,19 @@ def test_two_planners_write_the_same_bytes():
     hand.storage.delete(hand.ledger.keys.batch(batch_id).plan)
     hand.make_plan(batch_id)
     assert (lines_of(hand, batch_id), hand.plan(batch_id)) == (first, plan)
+
+
+def test_request_lines_that_another_planner_has_stored_meanwhile_stay():
+    hand = Hand()
+    batch = hand.ledger.batch(hand.submit(TABLE, rows=ROWS, plan=False))
+    key = request_lines_key(hand.ledger.keys, batch)
+
+    def overtaken(blocks):
+        yield from blocks
+        hand.storage.put(key, b"those of the other planner")
+
+    assert store_request_lines(hand.ledger, batch, ROWS, overtaken) is None
+    assert hand.storage.get(key) == b"those of the other planner"
 
 
 def test_stored_request_lines_are_not_made_again():

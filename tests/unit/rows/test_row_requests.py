@@ -266,6 +266,8 @@ def test_an_unusable_id_is_the_error_of_its_row(value):
         ({"prompt": "a", "id_column": "key"}, "`id_column` names `key`", "columns are"),
         ({"prompt": "a", "system": "{{ x }}"}, "the system prompt names `x`", ""),
         ({"prompt": "{% if %}"}, "the prompt is invalid", "jinja"),
+        ({"prompt": "{{ [1, 2] | random }}"}, "No filter named 'random'", "jinja"),
+        ({"prompt": "{{ lipsum() }}"}, "names `lipsum`", "columns are"),
         ({"prompt": "a", "prompt_column": "id"}, "both give the messages", "one"),
         ({"template": {"max_tokens": 3}}, "nothing says what to ask", "`messages`"),
         ({}, "nothing says what to ask", "`prompt`"),
