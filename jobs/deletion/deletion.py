@@ -147,9 +147,21 @@ class Deleter:
             except ConflictError:
                 self._storage.delete(key)
                 raise
+            self._check_not_withdrawn(batch_id)
         self._remove(batch_id, record)
         finished = msgspec.structs.replace(record, finished_at=self._ledger.now())
         self._storage.put(key, records.encode(finished))
+
+    def _check_not_withdrawn(self, batch_id: str) -> None:
+        """Check that no other process has found a reader, and removed the record.
+
+        Since then, the reader counts on the batch.
+        """
+        if read_deletion(self._ledger, batch_id) is None:
+            raise ConflictError(
+                f"another batch has begun to read the results of `{batch_id}`",
+                hint=f"delete it later with `batchchat delete {batch_id}`",
+            )
 
     def _remove(self, batch_id: str, record: Deletion) -> None:
         ledger, project = self._ledger, self._ledger.project

@@ -4,6 +4,8 @@ from operator import methodcaller
 
 import pytest
 
+from batchchat.jobs.deletion import deletion
+from batchchat.jobs.deletion.conditions import check_unread
 from batchchat.jobs.deletion.deletion import Deleter
 from batchchat.jobs.errors import ConflictError, NotFoundError
 from batchchat.jobs.files.files import Files
@@ -13,7 +15,7 @@ from batchchat.jobs.ledger.active_index import ActiveIndex
 from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.deletions import read_deletion
 from batchchat.jobs.ledger.ledger import Ledger
-from batchchat.jobs.ledger.readers import Reader, readers_of
+from batchchat.jobs.ledger.readers import Reader, add_reader, readers_of
 from batchchat.jobs.ledger.submission import create_batch
 from batchchat.jobs.results.joined_rows import JoinedRows
 from batchchat.jobs.storage import MemoryStorage
@@ -146,6 +148,28 @@ def _delete_while_read(hand, reader, read):
             deleter._finish(read, record)
 
     return act
+
+
+def test_a_batch_is_kept_for_a_reader_that_begins_between_two_deletions(monkeypatch):
+    hand, _, read = prepared()
+    reader = hand.submit(DATA)
+    deleter = Deleter(hand.ledger)
+    record = deleter._begin(read, keep_input=False)
+
+    def overtaken(ledger, batch_id):
+        monkeypatch.undo()
+        check_unread(ledger, batch_id)
+        mark = hand.ledger.keys.batch(read).reader(reader)
+        hand.storage.put(mark, records.encode(Reader()))
+        with pytest.raises(ConflictError):  # this one sees the mark
+            Deleter(hand.ledger).delete(read)
+        add_reader(hand.ledger, read, reader)
+
+    monkeypatch.setattr(deletion, "check_unread", overtaken)
+    with pytest.raises(ConflictError, match="begun to read"):
+        deleter._finish(read, record)
+    assert is_whole(hand, read)
+    assert list(readers_of(hand.ledger, read)) == [reader]
 
 
 @AFTER
