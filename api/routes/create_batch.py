@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -41,6 +42,7 @@ from batchchat.jobs.ledger.batch_options import BatchOptions
 from batchchat.jobs.ledger.completion_window import (
     completion_window_seconds,
 )
+from batchchat.jobs.ledger.deletions import read_deletion
 from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import Batch, File
 from batchchat.jobs.ledger.submission import create_batch
@@ -240,14 +242,20 @@ def create_once(
     if a batch has to be created. The batch runs `model`, which is in the catalog, or
     one that the planner finds there.
     """
-    reservation = reserve(
-        ledger, body, key=deduplication.key, seconds=deduplication.window_seconds
+    reserved = partial(
+        reserve,
+        ledger,
+        body,
+        key=deduplication.key,
+        seconds=deduplication.window_seconds,
     )
+    reservation = reserved()
     if reservation.is_replay:
         try:
             return ledger.batch(reservation.batch_id)
         except NotFoundError:  # the first request was interrupted before it did
-            pass
+            if read_deletion(ledger, reservation.batch_id) is not None:
+                reservation = reserved()  # the batch was deleted just now
     batch_id = reservation.batch_id
     file = input_for(batch_id)
     with admitted(

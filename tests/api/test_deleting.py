@@ -2,6 +2,8 @@
 
 import pytest
 
+from batchchat.api.routes import create_batch
+from batchchat.jobs.access.idempotency import reserve
 from batchchat.jobs.deletion.deletion import Deleter
 from batchchat.jobs.ledger.ledger import Ledger
 from tests.api.api_server import LINE, error_of
@@ -84,6 +86,27 @@ def test_the_same_request_after_a_deletion_makes_another_batch(served, headers):
     again = served.create(file_id, model="m", headers=headers).json()["id"]
     assert again != first
     assert served.create(file_id, model="m", headers=headers).json()["id"] == again
+
+
+def test_a_batch_that_is_deleted_while_its_request_is_repeated_is_not_revived(
+    served, monkeypatch
+):
+    file_id = served.upload()
+    headers = {"idempotency-key": "mine"}
+    first = served.create(file_id, model="m", headers=headers).json()["id"]
+    end(served, first)
+
+    def reserve_then_delete(ledger, *args, **kwargs):
+        reservation = reserve(ledger, *args, **kwargs)
+        if reservation.is_replay:
+            Deleter(ledger).delete(first, keep_input=True)
+        return reservation
+
+    monkeypatch.setattr(create_batch, "reserve", reserve_then_delete)
+    response = served.create(file_id, model="m", headers=headers)
+    assert response.status_code == 200, response.text
+    assert response.json()["id"] != first
+    assert served.client.get(f"/v1/batches/{first}").status_code == 404
 
 
 def test_the_cost_of_a_deleted_batch_counts_for_its_day(serve):
