@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import chain
+from time import thread_time
 from typing import TYPE_CHECKING
 
 from batchchat.jobs.engine.sampling import derived_seed
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 _BLOCK_LINES = 2_048
 """Lines that are made at once; few enough to need little memory."""
+
+_FIRST_BLOCK_ROWS = 16
+_BLOCK_SECONDS = 0.25
+"""CPU time above which the next block has fewer rows: others compute in between."""
 
 
 class RowRequests:
@@ -56,12 +61,19 @@ class RowRequests:
 
         """
         first = 0
-        rows = max(1, _BLOCK_LINES // self._options.samples)
+        most = max(1, _BLOCK_LINES // self._options.samples)
+        rows = min(most, _FIRST_BLOCK_ROWS)
         for batch in reader.batches():
-            for begin in range(0, batch.num_rows, rows):
+            begin = 0
+            while begin < batch.num_rows:
                 block = batch.slice(begin, rows)
-                yield b"".join(self.lines_of(block, first))
+                began = thread_time()
+                lines = b"".join(self.lines_of(block, first))
+                is_slow = thread_time() - began > _BLOCK_SECONDS
+                yield lines
+                begin += block.num_rows
                 first += block.num_rows
+                rows = max(1, rows // 2) if is_slow else min(most, 2 * rows)
 
     def lines_of(self, batch: "pa.RecordBatch", first: int) -> list[bytes]:
         """Return the lines of some rows, whose first one has the number `first`."""

@@ -1,5 +1,6 @@
 """Rows become request lines, of which each row has as many as samples."""
 
+import itertools
 import json
 from decimal import Decimal
 from typing import Any, cast
@@ -13,6 +14,7 @@ from batchchat.jobs.engine.sampling import nth_seed, request_seed
 from batchchat.jobs.errors import UsageError
 from batchchat.jobs.requests.parser import InvalidLine, Parser
 from batchchat.jobs.requests.schema import Request
+from batchchat.jobs.rows import row_requests
 from batchchat.jobs.rows.row_fields import TextField
 from batchchat.jobs.rows.row_options import RowOptions
 from batchchat.jobs.rows.row_requests import RowRequests, sample_seed
@@ -75,6 +77,15 @@ def test_many_samples_of_many_rows_are_made_in_blocks_of_bounded_size(samples):
     lines = [json.loads(line) for block in blocks for line in block]
     asked = [line["body"]["messages"][0]["content"] for line in lines]
     assert asked == [str(row) for row in range(30) for _ in range(samples)]
+
+
+def test_blocks_of_slow_rows_are_small_so_that_others_compute_in_between(monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr(row_requests, "thread_time", lambda: float(next(ticks)))
+    table = pa.table({"question": [str(number) for number in range(40)]})
+    requests = RowRequests(RowOptions(prompt="{{ question }}"), table.schema)
+    blocks = [block.splitlines() for block in requests.lines(TableRows(table))]
+    assert [len(block) for block in blocks] == [16, 8, 4, 2, *[1] * 10]
 
 
 def test_samples_of_a_seed_in_the_template_have_independent_seeds():
