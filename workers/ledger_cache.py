@@ -31,8 +31,7 @@ class LedgerCache:
 
     def paced(self, project: str, pause: Callable[[], object]) -> Ledger:
         """Return a ledger that calls `pause` before each piece of data it reads."""
-        storage = PacedStorage(self._storage, pause)
-        return Ledger(storage, project, self._clock, self._caches)
+        return self.get(project).through(PacedStorage(self._storage, pause))
 
     def retain(self, projects: Collection[str]) -> None:
         """Free the memory of all other projects."""

@@ -63,6 +63,10 @@ class Ledger:
         self._listed = caches.listed
         self.listing = BatchListing(storage, self.keys, clock)
 
+    def through(self, storage: Storage) -> "Ledger":
+        """Return this ledger with another way to the same stored objects."""
+        return Ledger(storage, self.project, self.clock, self._caches)
+
     def now(self) -> int:
         """Return the time in whole Unix seconds."""
         return int(self.clock())

@@ -10,6 +10,7 @@ from batchchat.jobs.ledger.state import State
 from batchchat.jobs.planning.planner import make_plan, plan_limits, reject
 from batchchat.jobs.prompts.registry import RendererRegistry
 from batchchat.jobs.reuse.index_building import store_index
+from batchchat.jobs.storage.paced import PacedStorage
 from batchchat.workers.control.fair_turns import FairTurns, paused
 from batchchat.workers.environment import WorkerEnvironment
 
@@ -53,7 +54,7 @@ class BatchPlanner:
         try:
             with self.turns.taking(ledger.project) as pause:
                 return make_plan(
-                    ledger,
+                    ledger.through(PacedStorage(ledger.storage, pause)),
                     batch,
                     self._registry,
                     self._limits,

@@ -222,7 +222,9 @@ class Controller:
             self._dispatcher.remove_ended(state)
             self._on_finalized(state)
             if self._indexes:
-                self._planner.index(ledger, state)
+                with self._planner.turns.taking(ledger.project) as pause:
+                    paced = self._dispatcher.paced_ledger(ledger.project, pause)
+                    self._planner.index(paced, state)
 
     def _with_plan(self, ledger: Ledger, state: State) -> State:
         """Return the state with a plan, so that each custom_id gets its error line.

@@ -8,7 +8,9 @@ from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.errors import ConfigError
 from batchchat.jobs.ledger.submission import cancel_batch
 from batchchat.jobs.prompts.registry import RendererRegistry
+from batchchat.jobs.storage.paced import PacedStorage
 from batchchat.workers.broker.messages import FINALIZE, PLAN, WorkMessage
+from batchchat.workers.control import batch_planner
 from batchchat.workers.control.batch_planner import BatchPlanner
 from batchchat.workers.control.controller import Controller
 from batchchat.workers.control.dispatcher import Dispatcher
@@ -97,3 +99,27 @@ def test_a_plan_that_another_controller_makes_meanwhile_counts(hand):
     state = do(hand, SlowError, batch_id, FINALIZE)
     assert (state.status, state.counts().total) == ("cancelled", 1)
     assert state.final.error_file_id is not None
+
+
+def test_answers_are_indexed_in_turns_with_other_work(hand, monkeypatch):
+    used = []
+    monkeypatch.setattr(
+        batch_planner, "store_index", lambda ledger, *_: used.append(ledger.storage)
+    )
+    batch_id = hand.submit(bare("hi") + b"\n")
+    hand.run(batch_id)
+    assert do(hand, RuntimeError(), batch_id, FINALIZE).is_terminal
+    assert [type(storage) for storage in used] == [PacedStorage]
+
+
+def test_batches_are_planned_in_turns_with_other_work(hand, monkeypatch):
+    used = []
+
+    def noted(ledger, *_, **__):
+        used.append(ledger.storage)
+        raise ConfigError("none")
+
+    monkeypatch.setattr(batch_planner, "make_plan", noted)
+    batch_id = hand.submit(bare("hi") + b"\n", plan=False)
+    do(hand, RuntimeError(), batch_id, PLAN)
+    assert [type(storage) for storage in used] == [PacedStorage]
