@@ -4,6 +4,7 @@ Views, as polars writes them to Arrow files, are read as plain text and binary d
 Arrow can't select rows of views, and readers of Parquet don't know them.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from batchchat.jobs.rows.row_reader import RowReader
 if TYPE_CHECKING:
     import pyarrow as pa
 
+
+_MAX_COLUMNS = 10_000
 
 _ENVELOPE = {"custom_id", "method", "url", "body"}
 """The fields of a request, which no table of rows has all of."""
@@ -32,8 +35,9 @@ def with_usable_columns(reader: RowReader, name: str) -> RowReader:
         [field.with_type(_without_views(field.type)) for field in schema],
         metadata=schema.metadata,
     )
-    for field in plain:
-        _check_type(field, name)
+    if not _are_usable(plain):
+        for field in plain:
+            _check_type(field, name)
     return reader if plain == schema else _WithoutViews(reader, plain)
 
 
@@ -54,6 +58,11 @@ class _WithoutViews(RowReader):
 
 
 def _check_names(schema: "pa.Schema", name: str) -> None:
+    if len(schema) > _MAX_COLUMNS:
+        raise InputFileError(
+            f"`{name}` has {len(schema):,} columns, and {_MAX_COLUMNS:,} are allowed",
+            hint="select the columns that you need, or put several into a struct",
+        )
     if not schema.names:
         hint = "each row needs a column, such as the text of a prompt"
         raise InputFileError(f"`{name}` has no columns", hint=hint)
@@ -62,7 +71,7 @@ def _check_names(schema: "pa.Schema", name: str) -> None:
             f"`{name}` holds requests, which are not rows",
             hint="submit it without options for rows, such as a prompt",
         )
-    twice = sorted({one for one in schema.names if schema.names.count(one) > 1})
+    twice = sorted(one for one, count in Counter(schema.names).items() if count > 1)
     if twice:
         raise InputFileError(
             f"`{name}` has several columns with the name {listed(twice)}",
@@ -71,21 +80,23 @@ def _check_names(schema: "pa.Schema", name: str) -> None:
 
 
 def _check_type(field: "pa.Field", name: str) -> None:
-    if not _is_usable(field):
+    import pyarrow as pa
+
+    if not _are_usable(pa.schema([field])):
         raise InputFileError(
             f"`{name}`, column `{field.name}`: its type `{field.type}` can't be read",
             hint="convert the column to a type that Parquet has, or leave it out",
         )
 
 
-def _is_usable(field: "pa.Field") -> bool:
+def _are_usable(schema: "pa.Schema") -> bool:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if "list_view" in str(field.type):  # Arrow can't select their rows
+    if any("list_view" in str(kind) for kind in schema.types):  # rows can't be selected
         return False
     try:
-        pq.ParquetWriter(BytesIO(), pa.schema([field])).close()
+        pq.ParquetWriter(BytesIO(), schema).close()
     except (pa.ArrowException, OSError):
         return False
     return True

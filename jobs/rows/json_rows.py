@@ -43,6 +43,10 @@ class JsonRows(RowReader):
     @property
     @override
     def schema(self) -> "pa.Schema":
+        return self._schema
+
+    @cached_property
+    def _schema(self) -> "pa.Schema":
         import pyarrow as pa
 
         return pa.schema({name: arrow_type(one) for name, one in self._kinds.items()})
@@ -51,12 +55,15 @@ class JsonRows(RowReader):
     def batches(self) -> Iterator["pa.RecordBatch"]:
         import pyarrow as pa
 
-        schema = self.schema
+        schema, kinds = self._schema, self._kinds.items()
         for rows in self._blocks():
             try:
+                found = {key for row in rows for key in row}
                 columns = [
                     column_of([row.get(name) for row in rows], kind)
-                    for name, kind in self._kinds.items()
+                    if name in found
+                    else pa.nulls(len(rows), field.type)
+                    for field, (name, kind) in zip(schema, kinds, strict=True)
                 ]
             except (pa.ArrowException, LookupError, TypeError):
                 raise self._file.changed() from None
@@ -67,9 +74,8 @@ class JsonRows(RowReader):
         """The columns of all rows, in the order in which they appear."""
         kinds: dict[str, Kind] = {}
         for rows in self._blocks():
-            for name in dict.fromkeys(key for row in rows for key in row):
-                found = kind_of(row.get(name) for row in rows)
-                kinds[name] = widest(kinds.get(name, NULL), found)
+            for name, values in _values_by_key(rows).items():
+                kinds[name] = widest(kinds.get(name, NULL), kind_of(values))
             if len(kinds) > _MAX_COLUMNS:
                 raise InputFileError(
                     f"the rows of `{self._file.name}` have more than"
@@ -101,6 +107,15 @@ class JsonRows(RowReader):
                 return value
             reason = f"it is {_KINDS.get(type(value), 'null')}, expected an object"
         raise row_error(self._file.name, row, reason, line=text.line, hint=_HINT)
+
+
+def _values_by_key(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return the values of each key, in time that depends on those alone."""
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        for key, value in row.items():
+            found.setdefault(key, []).append(value)
+    return found
 
 
 def _reason(error: Exception) -> str:

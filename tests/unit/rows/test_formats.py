@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batchchat.jobs.errors import InputFileError
 from batchchat.jobs.rows import csv_rows, json_rows, parquet_rows, text_file
 from tests.support.row_files import (
     COMPRESSIONS,
@@ -175,3 +176,24 @@ def test_dictionaries_within_lists_are_read(monkeypatch):
     values = [[str(number)] for number in range(7)]
     reader = opened(as_parquet(pa.table({"x": pa.array(values, kind)})))
     assert [row["x"] for row in rows_of(reader)] == values
+
+
+def test_a_table_of_too_many_columns_is_rejected():
+    table = pa.table({f"c{number}": [1] for number in range(10_001)})
+    with pytest.raises(InputFileError, match="10,001 columns, and 10,000 are allowed"):
+        opened(as_parquet(table))
+
+
+def test_keys_that_most_rows_lack_are_null_there():
+    rows: list[dict[str, object]] = [
+        {"n": number, f"k{number % 7}": number} for number in range(20)
+    ]
+    rows.append({"n": 20, "json": {"a": 1}})
+    rows.append({"n": 21, "json": "text"})
+    with mock.patch.object(json_rows, "_BATCH_ROWS", 3):
+        found = rows_of(opened(as_lines(rows)))
+    names = ["n", *(f"k{number}" for number in range(7)), "json"]
+    assert [list(row) for row in found] == [names] * 22
+    kept = [{k: v for k, v in row.items() if v is not None} for row in found]
+    assert kept[:20] == rows[:20]
+    assert [row["json"] for row in kept[20:]] == ['{"a":1}', '"text"']
