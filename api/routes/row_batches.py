@@ -11,10 +11,14 @@ from batchchat.jobs.ledger.ledger import Ledger
 from batchchat.jobs.ledger.records import File
 from batchchat.jobs.planning.row_conversion import open_input_rows
 from batchchat.jobs.requests.input_format import HEAD_BYTES, check_format
+from batchchat.jobs.rows.arrow_rows import FILE_MAGIC, STREAM_MAGIC
 from batchchat.jobs.rows.file_formats import PARQUET_MAGIC
 from batchchat.jobs.rows.row_options import MAX_SAMPLES, RowOptions
 from batchchat.jobs.rows.row_requests import RowRequests
 from batchchat.jobs.storage.object_file import open_object
+
+_MAX_TEXT_BYTES = 16 * 1024 * 1024
+"""Size up to which text, whose types are those of all its values, is read at once."""
 
 
 class Rows(BaseModel):
@@ -63,6 +67,8 @@ class Rows(BaseModel):
 def check_input(ledger: Ledger, file: File, rows: RowOptions | None) -> File:
     """Check that the file holds what the batch needs: requests, or fitting rows.
 
+    The rows of a large text file are checked when the batch is planned.
+
     Return the file with the number of its requests as its number of lines, as far as
     that is known before the batch is planned.
 
@@ -76,8 +82,9 @@ def check_input(ledger: Ledger, file: File, rows: RowOptions | None) -> File:
             head = ledger.storage.read(key, 0, HEAD_BYTES) if file.bytes else b""
             check_format(head, file.filename)
             return file
-        reader = open_input_rows(ledger, file.id, rows)
-        RowRequests(rows, reader.schema)
+        rows.check()
+        if _has_quick_schema(ledger, file):
+            RowRequests(rows, open_input_rows(ledger, file.id, rows).schema)
     except UsageError as error:
         is_file = rows is None or isinstance(error, InputFileError)
         param = "input_file_id" if is_file else "rows"
@@ -86,6 +93,13 @@ def check_input(ledger: Ledger, file: File, rows: RowOptions | None) -> File:
     count = _row_count(ledger, file)
     requests = None if count is None else min(count, rows.limit or count) * rows.samples
     return msgspec.structs.replace(file, lines=requests)
+
+
+def _has_quick_schema(ledger: Ledger, file: File) -> bool:
+    """Return whether the columns of a file are known without reading all of it."""
+    head = ledger.storage.read(ledger.keys.content(file.id), 0, HEAD_BYTES)
+    is_typed = head.startswith((PARQUET_MAGIC, FILE_MAGIC, STREAM_MAGIC))
+    return is_typed or file.bytes <= _MAX_TEXT_BYTES
 
 
 def _row_count(ledger: Ledger, file: File) -> int | None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from openai import BadRequestError, OpenAI
 
+from batchchat.api.routes import row_batches
 from tests.api.api_server import URL, error_of
 from tests.support.ended import Hand
 from tests.support.table_rows import parquet_of
@@ -148,6 +149,21 @@ def test_a_damaged_table_is_refused(client):
         create(client, b"PAR1" + bytes(99), "rows.parquet", {"prompt": "a"})
     assert caught.value.param == "input_file_id"
     assert "`rows.parquet`" in caught.value.message
+
+
+@pytest.mark.parametrize(("limit", "status"), [(len(JSONL), 400), (5, 200)])
+def test_text_is_checked_at_once_if_it_is_short(served, monkeypatch, limit, status):
+    monkeypatch.setattr(row_batches, "_MAX_TEXT_BYTES", limit)
+    file_id = served.upload(JSONL)
+    response = served.create(file_id, model="m", rows={"prompt": "{{ unknown }}"})
+    assert response.status_code == status
+    if status == 200:
+        batch_id = response.json()["id"]
+        Hand(served.storage).make_plan(batch_id)
+        batch = served.client.get(f"/v1/batches/{batch_id}").json()
+        assert batch["status"] == "failed"
+        [problem] = batch["errors"]["data"]
+        assert "`unknown`" in problem["message"]
 
 
 def test_samples_count_towards_the_largest_batch(serve):
