@@ -47,7 +47,10 @@ _CANNOT_REBUILD = (
 def plan_limits(settings: Settings) -> Limits:
     """Return the limits for plans."""
     return Limits(
-        settings.shard_requests, settings.shard_bytes, settings.max_line_bytes
+        settings.shard_requests,
+        settings.shard_bytes,
+        settings.max_line_bytes,
+        settings.max_batch_requests,
     )
 
 
@@ -71,7 +74,7 @@ def make_plan(
 
     """
     try:
-        plan = _with_rows(ledger, batch, paced)
+        plan = _with_rows(ledger, batch, paced, sizes)
         if plan is None:
             read = partial(_read_input, ledger, batch, paced)
             plan = _build_plan(
@@ -95,12 +98,16 @@ def reject(ledger: Ledger, batch: Batch, error: ConfigError) -> Plan:
 
 
 def _with_rows(
-    ledger: Ledger, batch: Batch, paced: Callable[[Iterable[bytes]], Iterable[bytes]]
+    ledger: Ledger,
+    batch: Batch,
+    paced: Callable[[Iterable[bytes]], Iterable[bytes]],
+    sizes: Limits,
 ) -> Plan | None:
     """Make requests of rows if the batch has any; return the plan of invalid ones."""
     if batch.rows is None:
         return None
-    problem = store_request_lines(ledger, batch, batch.rows, paced)
+    most = sizes.requests_of_rows
+    problem = store_request_lines(ledger, batch, batch.rows, paced, most)
     return _rejected(ledger, problem) if problem else None
 
 

@@ -1,6 +1,7 @@
 """Makes request lines of a batch's rows, and stores them once."""
 
 from collections.abc import Callable, Iterable, Iterator
+from sys import maxsize
 
 from batchchat.jobs.errors import NotFoundError, ObjectMissingError, UsageError
 from batchchat.jobs.ledger.ledger import Ledger
@@ -45,8 +46,11 @@ def store_request_lines(
     batch: Batch,
     rows: RowOptions,
     paced: Callable[[Iterable[bytes]], Iterable[bytes]],
+    most: int = maxsize,
 ) -> Problem | None:
     """Convert the rows of a batch unless that was done; return a problem of them all.
+
+    They may make `most` requests: some formats do not tell their number before.
 
     The object appears whole. If the process is killed before, the next planner makes it
     again. One that another planner has stored meanwhile stays: its plan may exist, and
@@ -61,7 +65,7 @@ def store_request_lines(
     if _exists(ledger, key):
         return None
     try:
-        lines = _lines(ledger, batch, rows)
+        lines = _at_most(most, _lines(ledger, batch, rows))
         with ledger.storage.writer(key) as sink:
             for block in paced(lines):
                 sink.write(block)
@@ -78,6 +82,19 @@ def _lines(ledger: Ledger, batch: Batch, rows: RowOptions) -> Iterator[bytes]:
     reader = open_input_rows(ledger, batch.input_file_id, rows)
     check_columns(batch.table.columns, reader.schema.names)
     return RowRequests(rows, reader.schema).lines(reader)
+
+
+def _at_most(most: int, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield blocks of lines. Raises `UsageError` if there are more than `most`."""
+    count = 0
+    for block in blocks:
+        count += block.count(b"\n")
+        if count > most:
+            raise UsageError(
+                f"the rows make more than {most:,} requests",
+                hint="use a batch for each part of them",
+            )
+        yield block
 
 
 def renamed_input_columns(

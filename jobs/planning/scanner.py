@@ -12,6 +12,7 @@ from heapq import merge
 from io import BytesIO
 from itertools import islice
 from operator import attrgetter
+from sys import maxsize
 from typing import NamedTuple, Protocol, Self
 
 from msgspec.structs import replace
@@ -44,11 +45,12 @@ _PROGRESS_EVERY_LINES = 4_096
 
 
 class Limits(NamedTuple):
-    """The maximum sizes of a shard and of a line."""
+    """The maximum sizes of a shard and of a line, and of a batch of rows."""
 
     shard_requests: int
     shard_bytes: int
     max_line_bytes: int
+    requests_of_rows: int = maxsize
 
 
 class PromptCheck(Protocol):

@@ -3,18 +3,22 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from msgspec import structs
 
+from batchchat.jobs.catalog.catalog import Catalog
 from batchchat.jobs.files.files import Files
 from batchchat.jobs.ledger.batch_object import batch_object
 from batchchat.jobs.ledger.request_lines import request_lines_key
+from batchchat.jobs.planning.planner import make_plan
 from batchchat.jobs.planning.row_conversion import store_request_lines
+from batchchat.jobs.planning.scanner import Limits
 from batchchat.jobs.results.retry import retry_input, retry_options
 from batchchat.jobs.rows.row_options import RowOptions
 from batchchat.jobs.storage import MemoryStorage
-from tests.support.ended import Hand, whole
+from tests.support.ended import MODEL, EmptyRegistry, Hand, whole
 from tests.support.table_rows import parquet_of
 
 QUESTIONS = [f"question {number}" for number in range(5)]
@@ -112,6 +116,20 @@ def test_request_lines_that_another_planner_has_stored_meanwhile_stay():
 
     assert store_request_lines(hand.ledger, batch, ROWS, overtaken) is None
     assert hand.storage.get(key) == b"those of the other planner"
+
+
+@pytest.mark.parametrize(("most", "is_planned"), [(10, True), (9, False)])
+def test_rows_that_make_too_many_requests_are_a_problem_of_the_batch(most, is_planned):
+    hand = Hand()
+    table = json.dumps([{"question": text} for text in QUESTIONS]).encode()
+    batch = hand.ledger.batch(hand.submit(table, rows=ROWS, plan=False))
+    renderers = EmptyRegistry(Catalog({"m": MODEL}), Path())
+    plan = make_plan(hand.ledger, batch, renderers, Limits(4, 10_000, 4_096, most))
+    assert bool(plan.shards) == is_planned
+    if not is_planned:
+        assert "more than 9 requests" in plan.problems[0].message
+        keys = [entry.key for entry in hand.storage.list("")]
+        assert request_lines_key(hand.ledger.keys, batch) not in keys
 
 
 def test_stored_request_lines_are_not_made_again():
