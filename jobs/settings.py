@@ -125,7 +125,8 @@ class Settings(BaseSettings):
     """Maximum size of an uploaded file in bytes."""
 
     max_batch_requests: Annotated[int, Field(ge=1)] = 50_000_000
-    """Maximum number of input lines of a batch that is created through the API."""
+    """Maximum number of requests of a batch that is created through the API, or that
+    rows become."""
 
     upload_idle_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Idle timeout for uploads, in seconds."""
