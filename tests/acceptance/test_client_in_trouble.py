@@ -90,7 +90,8 @@ def test_broken_upload_of_a_pipe_is_an_error_and_leaves_nothing(listening, proxy
 def test_lost_response_to_a_create_leaves_one_batch(listening, proxy):
     file = listening.place.file("in.jsonl", FEW)
     proxy.drop_responses_to = [b"POST /v1/batches"]
-    done = listening.ask("submit", file, "--no-wait", port=proxy.port)
+    options = ("--model", "demo", "--no-wait")
+    done = listening.ask("submit", file, *options, port=proxy.port)
     assert done.code == 0
     assert not proxy.drop_responses_to
     [batch] = listening.batches()

@@ -1,8 +1,8 @@
 """A researcher's workflow: a table in, a table out, on real vLLM with the demo model.
 
 2,000 rows with five columns, a system prompt and three samples: look at requests,
-submit them, read first answers, kill the run, resume it, and load the result with other
-tools.
+submit them, read first answers, kill the run, resume it, load the result with other
+tools, and run it again with added and changed rows.
 """
 
 import json
@@ -20,14 +20,26 @@ from tests.support.table_rows import parquet_of
 pytestmark = pytest.mark.engine
 
 ROWS = 2_000
+ADDED = 500
+CHANGED = range(100, 120)
 SAMPLES = 3
-COLUMNS = {
-    "id": [f"question-{number}" for number in range(ROWS)],
-    "question": [f"What is {number} plus {number}?" for number in range(ROWS)],
-    "topic": [["math", "numbers"]] * ROWS,
-    "difficulty": [number / ROWS for number in range(ROWS)],
-    "source": [{"book": "A", "page": number} for number in range(ROWS)],
-}
+
+
+def columns(rows: int, changed: range = range(0)) -> dict[str, list[object]]:
+    """Return the columns of a table, some of whose questions are others."""
+    return {
+        "id": [f"question-{number}" for number in range(rows)],
+        "question": [
+            f"What is {number} {'minus' if number in changed else 'plus'} {number}?"
+            for number in range(rows)
+        ],
+        "topic": [["math", "numbers"]] * rows,
+        "difficulty": [number / rows for number in range(rows)],
+        "source": [{"book": "A", "page": number} for number in range(rows)],
+    }
+
+
+COLUMNS = columns(ROWS)
 PARAMETERS = "max_tokens: 2\n"
 WISH = [
     "rows.parquet",
@@ -44,6 +56,7 @@ class Run(NamedTuple):
     """A run that was killed and resumed."""
 
     place: Place
+    batch_id: str
     shown: Done
     first: list[dict[str, object]]
     resumed: Done
@@ -65,7 +78,7 @@ def run(make_place):
     running.end()
     resumed = place.run("resume", batch_id, engine=True)
     first = [json.loads(line) for line in head.out.splitlines()]
-    return Run(place, shown, first, resumed, table)
+    return Run(place, batch_id, shown, first, resumed, table)
 
 
 def completed(place: Place, batch_id: str) -> int:
@@ -138,3 +151,24 @@ def test_a_chat_template_renders_the_messages_for_training(run):
     text = tokenizer.apply_chat_template(messages, tokenize=False)
     assert "What is 0 plus 0?" in text
     assert row["content"] in text
+
+
+def test_only_added_and_changed_rows_are_computed(run):
+    table = columns(ROWS + ADDED, CHANGED)
+    run.place.file("rows.parquet", parquet_of(table))
+    path = run.place.folder / "more_answers.parquet"
+    options = ["-o", path, f"--reuse={run.batch_id}", "--json"]
+    done = run.place.run("submit", *WISH, *options, engine=True)
+    assert done.code == 0, done.err
+    batch, found = done.json(), pq.read_table(path)
+    computed = {*CHANGED, *range(ROWS, ROWS + ADDED)}
+    assert batch["reused_requests"] == (ROWS + ADDED - len(computed)) * SAMPLES
+    for row in found.select(["row", "reused_from", "estimated_cost"]).to_pylist():
+        is_reused = row["row"] - 1 not in computed
+        assert (row["reused_from"] is not None) is is_reused
+        assert (row["estimated_cost"] == 0) is is_reused
+    assert found["id"].to_pylist()[::SAMPLES] == table["id"]
+    before = pq.read_table(run.table)["content"].to_pylist()
+    after = found["content"].to_pylist()
+    first_change = CHANGED.start * SAMPLES
+    assert after[:first_change] == before[:first_change]

@@ -131,7 +131,9 @@ def test_a_long_tail_leaves_no_request_behind(make):
 
 def test_the_batch_continues_if_one_engine_cannot_start(make):
     broken = Engine(fails=[EngineStartError("out of memory")])
-    bench = make(broken, Engine(per_token=0.001))
+    other = Engine(per_token=0.001)
+    other.start_when = lambda: bench.progress.notices
+    bench = make(broken, other)
     assert len(texts(bench, bench.run(bench.submit(lines(80))))) == 80
     assert list(bench.progress.notices) == [
         "engine 1 cannot run (out of memory); others continue"
