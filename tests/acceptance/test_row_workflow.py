@@ -155,10 +155,10 @@ def test_a_chat_template_renders_the_messages_for_training(run):
 
 def test_only_added_and_changed_rows_are_computed(run):
     table = columns(ROWS + ADDED, CHANGED)
-    run.place.file("rows.parquet", parquet_of(table))
+    rows = run.place.file("more_rows.parquet", parquet_of(table))
     path = run.place.folder / "more_answers.parquet"
     options = ["-o", path, f"--reuse={run.batch_id}", "--json"]
-    done = run.place.run("submit", *WISH, *options, engine=True)
+    done = run.place.run("submit", rows, *WISH[1:], *options, engine=True)
     assert done.code == 0, done.err
     batch, found = done.json(), pq.read_table(path)
     computed = {*CHANGED, *range(ROWS, ROWS + ADDED)}
