@@ -90,13 +90,17 @@ def estimate(
             streams.print_data(f"rows      {count(made)}")
         _show(counted, found, past)
         _show_lines(counted, source)
-        if failing := checked.failing_problems:
-            streams.info(f"{count(failing, 'problem')} would fail the batch")
+        _show_failing(checked.failing_problems)
     is_bad = counted.lines or not counted.requests or checked.failing_problems
     if is_bad and not json:
         again = validate_command(files, model, None, rows)
         streams.hint(f"list the problems with `{again}`")
     return INCOMPLETE if is_bad else 0
+
+
+def _show_failing(problems: int) -> None:
+    if problems:
+        streams.info(f"{count(problems, 'problem')} would fail the batch")
 
 
 def _reused_lines(

@@ -60,5 +60,6 @@ def _fit(lengths: list[int]) -> float:
     """Return how many fields the rows have, 0 unless most rows have the same number."""
     if not lengths or lengths[0] == 1:
         return 0
-    same = lengths.count(lengths[0]) / len(lengths)
-    return lengths[0] * same if same > 0.5 else 0  # noqa: PLR2004 - most of them
+    same = lengths.count(lengths[0])
+    is_most = 2 * same > len(lengths)
+    return lengths[0] * same / len(lengths) if is_most else 0

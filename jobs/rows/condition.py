@@ -50,6 +50,9 @@ _NO_CONDITION = (
     "it is incomplete, or uses more than comparisons, `and`, `or`, `not`, `in` and"
     " `is null`"
 )
+_MAX_SHOWN = 200
+"""Characters of a condition that an error repeats."""
+
 _HINT = (
     "conditions look like `lang = 'en'`, `score >= 0.5 and not seen`,"
     " `lang in ('en', 'de')` or `answer is not null`"
@@ -188,5 +191,6 @@ class _Translation:
         return find_column(self._names[int(node.id[1:])], self._schema, self._text)
 
     def _error(self, reason: str) -> UsageError:
-        shown = self._text if len(self._text) <= 200 else f"{self._text[:200]}…"  # noqa: PLR2004
+        is_long = len(self._text) > _MAX_SHOWN
+        shown = f"{self._text[:_MAX_SHOWN]}…" if is_long else self._text
         return UsageError(f"the condition `{shown}` is invalid: {reason}", hint=_HINT)
